@@ -1,0 +1,1 @@
+"""From files on disk, in their official layouts, to a Manifest: one row per image."""

@@ -1,0 +1,141 @@
+"""Manifest: the first waist. One table per dataset, one row per image."""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cxrbench.atomic import atomic_path
+from cxrbench.errors import UserError
+
+COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes")
+SPLITS = ("train", "val", "test")
+METADATA_KEY = b"cxrbench.manifest"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset as everything above the adapters sees it.
+
+    ``images``: one row per image, sorted by ``image_id``; columns ``image_id``, ``patient_id``, ``study_id`` (str),
+    ``view`` (``PA``, ``AP``, ``L`` or ``""``), ``split`` (``train``, ``val``, ``test``), ``path`` (relative to ``root``, with ``/``),
+    ``bytes`` (file size), and one float32 column per label in ``labels``: 1, 0, NaN where unknown. ``kind``: ``multilabel`` or
+    ``multiclass`` (exactly one label is 1). ``groups`` names sets of labels; ``groups["macro"]`` is the headline.
+    ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored image. ``masks``: ``image_id, label, rle``
+    (counts of row-major runs starting with background) or ``path``. ``lineage``: datasets whose images these are.
+    """
+
+    name: str
+    root: Path
+    images: pd.DataFrame
+    labels: tuple[str, ...]
+    kind: Literal["multilabel", "multiclass"] = "multilabel"
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    boxes: pd.DataFrame | None = None
+    masks: pd.DataFrame | None = None
+    synthetic: bool = False
+    lineage: tuple[str, ...] = ()
+    source: str = ""
+    licence: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        missing = [c for c in (*COLUMNS, *self.labels) if c not in self.images.columns]
+        if missing:
+            raise ValueError(f"manifest {self.name} lacks columns {missing}")
+        if not self.images["image_id"].is_unique:
+            raise ValueError(f"manifest {self.name} has repeated image ids")
+        ordered = self.images.sort_values("image_id", ignore_index=True)
+        object.__setattr__(self, "images", ordered)
+        object.__setattr__(self, "groups", {"macro": self.labels, **self.groups})
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex sha256 of every row (ids, patients, splits, paths, sizes, labels), box, mask and label name."""
+        digest = hashlib.sha256(json.dumps([self.name, self.labels, self.kind, self.groups], sort_keys=True).encode())
+        for frame in (self.images[[*COLUMNS, *self.labels]], self.boxes, self.masks):
+            if frame is not None:
+                digest.update(frame.to_csv(index=False).encode())
+        return digest.hexdigest()
+
+    @property
+    def image_set(self) -> str:
+        """Hex sha256 of what the features depend on: image ids, paths and file sizes; not labels, not splits."""
+        rows = self.images[["image_id", "path", "bytes"]].to_csv(index=False)
+        return hashlib.sha256(f"{self.name}|{rows}".encode()).hexdigest()
+
+    def paths(self) -> list[Path]:
+        """Absolute image paths, in row order."""
+        return [self.root / p for p in self.images["path"]]
+
+    def targets(self) -> NDArray[np.float32]:
+        """Targets [images, labels]; NaN where unknown."""
+        return self.images[list(self.labels)].to_numpy(np.float32)
+
+    def rows_of(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of a split."""
+        return np.flatnonzero((self.images["split"] == split).to_numpy())
+
+    def without(self, image_ids: Collection[str]) -> "Manifest":
+        """The same dataset with some images dropped."""
+        return replace(self, images=self.images[~self.images["image_id"].isin(list(image_ids))])
+
+    def save(self, path: Path) -> None:
+        """Write the image table as Parquet with the fingerprint and the dataset's facts in its metadata."""
+        facts: dict[str, Any] = {
+            "name": self.name, "root": str(self.root), "labels": self.labels, "kind": self.kind, "groups": self.groups,
+            "synthetic": self.synthetic, "lineage": self.lineage, "source": self.source, "licence": self.licence,
+            "notes": self.notes, "fingerprint": self.fingerprint,
+            "boxes": None if self.boxes is None else self.boxes.to_dict("list"),
+            "masks": None if self.masks is None else self.masks.to_dict("list"),
+        }  # fmt: skip
+        table = pa.Table.from_pandas(self.images, preserve_index=False)
+        with atomic_path(path) as temporary:
+            pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(facts).encode()}), temporary)
+
+    @staticmethod
+    def load(path: Path) -> "Manifest":
+        """Read what ``save`` wrote; the fingerprint must still fit."""
+        try:
+            table = pq.read_table(path)
+            facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            raise UserError(f"{path} is not a cxrbench manifest ({error})") from error
+        fingerprint = facts.pop("fingerprint")
+        for name in ("labels", "lineage", "notes"):
+            facts[name] = tuple(facts[name])
+        facts["groups"] = {name: tuple(labels) for name, labels in facts["groups"].items()}
+        for name in ("boxes", "masks"):
+            facts[name] = None if facts[name] is None else pd.DataFrame(facts[name])
+        facts["root"] = Path(facts["root"])
+        manifest = Manifest(images=table.to_pandas(), **facts)
+        if manifest.fingerprint != fingerprint:
+            raise UserError(f"{path} does not match its own fingerprint: it was edited or damaged; delete it and run again")
+        return manifest
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What an entry point in group ``cxrbench.datasets`` names: the adapter of one official layout.
+
+    ``read`` takes the dataset's folder and returns its Manifest or raises UserError. ``source`` says where to get it,
+    ``licence`` under which terms; ``lineage`` names the datasets its images come from.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    read: Callable[[Path], Manifest]
+    lineage: tuple[str, ...] = ()

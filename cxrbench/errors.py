@@ -1,0 +1,18 @@
+"""The one exception that a user is meant to read."""
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    The message is one line: what is wrong, where, and what to do next. The command line prints it without a
+    traceback and exits with code 2.
+    """
+
+
+class BadImageError(UserError):
+    """An image file that cannot be decoded. ``path`` names it; ``--on-bad-image skip`` drops and counts it."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"cannot read image {path}: {reason}")
+        self.path = str(path)
+        self.reason = reason

@@ -1,0 +1,86 @@
+"""Predictions: the second waist. Below it, nobody needs an image or a model."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cxrbench.atomic import atomic_path
+from cxrbench.errors import UserError
+
+METADATA_KEY = b"cxrbench"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of one cell: one row per validation or test image.
+
+    ``rows`` has the columns ``image_id``, ``patient_id``, ``split`` (``val`` or ``test``; reported metrics use test rows
+    only, validation rows serve thresholds and recalibration) and for each label ``score:LABEL`` (float64 probability) and
+    ``target:LABEL`` (float64, NaN where unknown). ``kind``: ``multilabel`` (independent labels) or ``multiclass`` (scores sum
+    to one over labels). ``groups`` names sets of labels to average over; ``groups["macro"]`` is the headline set.
+    ``notes`` are facts that a reader of any table made from this must be told. ``cell`` holds the cell's
+    ``encoder``, ``dataset``, ``protocol``, ``fraction``, ``seed``, ``identity``, ``parts``; ``encoder`` the encoder's card.
+    """
+
+    rows: pd.DataFrame
+    labels: tuple[str, ...]
+    kind: Literal["multilabel", "multiclass"]
+    groups: Mapping[str, tuple[str, ...]]
+    synthetic: bool
+    cell: Mapping[str, Any] = field(default_factory=dict)
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def test_rows(self) -> pd.DataFrame:
+        """The rows of the test split, sorted by image_id so that every encoder's come in one order."""
+        return self.rows[self.rows["split"] == "test"].sort_values("image_id", ignore_index=True)
+
+    def scores(self, rows: pd.DataFrame) -> NDArray[np.float64]:
+        """Scores [n, labels] of the given rows."""
+        return rows[[f"score:{label}" for label in self.labels]].to_numpy(np.float64)
+
+    def targets(self, rows: pd.DataFrame) -> NDArray[np.float64]:
+        """Targets [n, labels] of the given rows; NaN where unknown."""
+        return rows[[f"target:{label}" for label in self.labels]].to_numpy(np.float64)
+
+    def save(self, path: Path) -> None:
+        """Write as Parquet, metadata in the schema: to a temporary file, synced, then renamed."""
+        meta = {k: v for k, v in asdict_shallow(self).items() if k != "rows"} | {"format": FORMAT}
+        table = pa.Table.from_pandas(self.rows, preserve_index=False)
+        table = table.replace_schema_metadata({METADATA_KEY: json.dumps(meta, sort_keys=True).encode()})
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    @staticmethod
+    def load(path: Path) -> "Predictions":
+        """Read what ``save`` wrote. Raises UserError if the file is not one of ours or is damaged."""
+        try:
+            table = pq.read_table(path)
+            meta = json.loads((table.schema.metadata or {})[METADATA_KEY])
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            raise UserError(f"{path} is not a cxrbench predictions file ({error}): delete it and run again") from error
+        if meta.pop("format") != FORMAT:
+            raise UserError(f"{path} was written by another version of cxrbench: delete it and run again")
+        meta["labels"], meta["notes"] = tuple(meta["labels"]), tuple(meta["notes"])
+        meta["groups"] = {name: tuple(labels) for name, labels in meta["groups"].items()}
+        return Predictions(rows=table.to_pandas(), **meta)
+
+
+def asdict_shallow(predictions: Predictions) -> dict[str, Any]:
+    """Fields by name, without copying the rows."""
+    return {name: getattr(predictions, name) for name in predictions.__dataclass_fields__}
+
+
+def encoder_facts(spec: Any) -> dict[str, Any]:
+    """What a table must know of an encoder: its card, parameters and fingerprint, as plain JSON values."""
+    return {**asdict(spec.card), "parameters": spec.parameters, "fingerprint": spec.fingerprint}

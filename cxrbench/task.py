@@ -1,0 +1,90 @@
+"""What a task must do: turn an encoder and a manifest into Predictions."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Encoder, EncoderSpec
+from cxrbench.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work: encoder x task x label fraction x seed.
+
+    ``parts`` are the ingredients of its identity (encoder weights, source and preprocessing, precision, dataset
+    fingerprint, protocol version, ...). Same identity, same bits.
+    """
+
+    encoder: str
+    dataset: str
+    protocol: str
+    fraction: float = 1.0
+    seed: int = 0
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """``DATASET:PROTOCOL``."""
+        return f"{self.dataset}:{self.protocol}"
+
+    @property
+    def identity(self) -> str:
+        """Hex sha256 of the parts, the label fraction and the seed. The encoder's display name is not part of it."""
+        text = json.dumps([dict(self.parts), self.task, self.fraction, self.seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class FrozenEncoder(Protocol):
+    """An encoder as a task sees it: features of a manifest's images, extracted once and cached."""
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Who it is."""
+        ...
+
+    @property
+    def module(self) -> Encoder:
+        """The network itself, for tasks that train it; loading it is put off until somebody asks."""
+        ...
+
+    def pooled(self, manifest: Manifest) -> NDArray[np.float32]:
+        """Image embeddings [len(manifest), D], rows in the manifest's order."""
+        ...
+
+
+class Task(Protocol):
+    """A protocol, e.g. ``classification``: what an entry point in group ``cxrbench.tasks`` names."""
+
+    @property
+    def protocol(self) -> str:
+        """Its name on the command line, after the colon."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Part of every cell's identity: change it whenever the same inputs would give other predictions."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """One line for ``cxrbench tasks list``."""
+        ...
+
+    def not_applicable(self, manifest: Manifest) -> str | None:
+        """Why this dataset cannot be asked this, or None."""
+        ...
+
+    def seeds_matter(self, fraction: float) -> bool:
+        """Whether another seed can give other predictions at this label fraction. If not, one seed is run."""
+        ...
+
+    def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
+        """Train on the train split, select on the validation split only, predict validation and test."""
+        ...
