@@ -29,8 +29,9 @@ class Manifest:
     ``view`` (``PA``, ``AP``, ``L`` or ``""``), ``split`` (``train``, ``val``, ``test``), ``path`` (relative to ``root``, with ``/``),
     ``bytes`` (file size), and one float32 column per label in ``labels``: 1, 0, NaN where unknown. ``kind``: ``multilabel`` or
     ``multiclass`` (exactly one label is 1). ``groups`` names sets of labels; ``groups["macro"]`` is the headline.
-    ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored image. ``masks``: ``image_id, label, rle``
-    (counts of row-major runs starting with background) or ``path``. ``lineage``: datasets whose images these are.
+    ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored image. ``masks``: ``image_id, label, height,
+    width, counts`` (COCO's uncompressed RLE, space-separated: column-major runs starting with background), or ``image_id,
+    label, path`` of a mask image. ``lineage``: datasets whose images these are.
     """
 
     name: str
