@@ -1,0 +1,71 @@
+"""Image files: any PNG, JPEG, TIFF, BMP or DICOM becomes a gray image in [0, 1]."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from cxrbench.data.dicom import decode_dicom, is_dicom
+from cxrbench.errors import BadImageError
+
+MAX_PIXELS = 100_000_000
+FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP")
+
+
+def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
+    """Decode one image file to gray [H, W], float32 in [0, 1], 0 black.
+
+    8-bit values are divided by 255, 16-bit ones by 65535. Colour becomes luma (ITU-R 601; 16-bit colour is read at 8
+    bits), transparent pixels black. DICOM is known by its magic bytes or its extension and goes through its whole
+    gray-scale pipeline (``cxrbench.data.dicom``). The size is read from the header and refused before decoding when
+    it has more than ``max_pixels`` pixels. Raises BadImageError for a missing, empty, truncated, corrupt or unknown
+    file.
+    """
+    try:
+        if os.path.getsize(path) == 0:
+            raise BadImageError(path, "the file is empty")
+        if is_dicom(path):
+            return decode_dicom(path, max_pixels=max_pixels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is the limit that counts
+            return _decode_plain(path, max_pixels)
+    except BadImageError:
+        raise
+    except FileNotFoundError as error:
+        raise BadImageError(path, "no such file") from error
+    except UnidentifiedImageError as error:
+        raise BadImageError(path, f"not a DICOM, {', '.join(FORMATS)} file") from error
+    # Pillow's readers meet damaged files with OSError, SyntaxError, ValueError, zlib.error, struct.error and others
+    except Exception as error:
+        raise BadImageError(path, f"{error or type(error).__name__}") from error
+
+
+def check_pixels(path: Path, width: int, height: int, max_pixels: int) -> None:
+    """Raise BadImageError when a header claims no pixel at all or more than ``max_pixels``."""
+    if width * height > max_pixels:
+        raise BadImageError(path, f"{width} x {height} pixels are more than the limit of {max_pixels:,}")
+    if width * height <= 0:
+        raise BadImageError(path, f"its header says {width} x {height} pixels")
+
+
+def _decode_plain(path: Path, max_pixels: int) -> NDArray[np.float32]:
+    """Decode with Pillow. A colour JPEG is decoded to luma at once, without a colour conversion."""
+    with Image.open(path, formats=FORMATS) as image:
+        check_pixels(path, image.width, image.height, max_pixels)
+        image.draft("L", None)
+        if image.mode.startswith("I;16") or image.mode == "I":
+            return np.clip(np.asarray(image, np.float32) / np.float32(65535), 0, 1)
+        if image.mode == "F":
+            raise BadImageError(path, "its pixels are floats of unknown range; save it with 8 or 16 bits")
+        if "A" in image.mode or "transparency" in image.info:
+            gray, alpha = image.convert("RGBA").convert("LA").split()
+            return _scaled(np.asarray(gray)) * _scaled(np.asarray(alpha))
+        return _scaled(np.asarray(image if image.mode == "L" else image.convert("L")))
+
+
+def _scaled(gray: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Scale 8-bit values to [0, 1]."""
+    return np.divide(gray, np.float32(255), dtype=np.float32)
