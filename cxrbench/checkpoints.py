@@ -23,9 +23,15 @@ log = logging.getLogger(__name__)
 
 # Plain data that training scripts store beside the weights: their arguments, a path, a NumPy number. Building these
 # runs no code of the checkpoint's author.
-PLAIN = [argparse.Namespace, pathlib.PosixPath, np.dtype, (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
-         (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-         *(type(np.dtype(t)) for t in ("f2", "f4", "f8", "i4", "i8", "?"))]  # fmt: skip
+NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+PLAIN = [
+    argparse.Namespace,
+    pathlib.PosixPath,
+    np.dtype,
+    (NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
+    (NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")),
+]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
