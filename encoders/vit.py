@@ -1,0 +1,158 @@
+"""A plain Vision Transformer that can run on a subset of its patch tokens."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from timm.layers.patch_embed import PatchEmbed
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from cxrbench.errors import UserError
+
+layer_norm = partial(nn.LayerNorm, eps=1e-6)
+HEAD_WIDTH = 64  # of every published ViT that is loaded here; a state dict does not say how many heads it has
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """The shape of a ViT: channels of a token, blocks, attention heads, patch and image side in pixels."""
+
+    width: int
+    depth: int
+    heads: int
+    patch: int = 16
+    size: int = 224
+    channels: int = 3
+    class_token: bool = True
+
+    def __post_init__(self) -> None:
+        if self.size % self.patch:
+            raise UserError(f"image size {self.size} is no multiple of the patch size {self.patch}: choose one that is")
+
+    @property
+    def side(self) -> int:
+        """Patches along one side of the image."""
+        return self.size // self.patch
+
+    @property
+    def tokens(self) -> int:
+        """Patches of one image, N."""
+        return self.side**2
+
+
+ARCHITECTURES = {
+    "nano": ViTConfig(192, 4, 3, size=128),
+    "micro": ViTConfig(192, 6, 3, size=128),
+    "tiny": ViTConfig(192, 12, 3),
+    "small": ViTConfig(384, 12, 6),
+    "base": ViTConfig(768, 12, 12),
+    "large": ViTConfig(1024, 24, 16),
+}
+
+
+def parse_arch(text: str, *, channels: int) -> ViTConfig:
+    """``NAME[-SIZE]``: ``base`` is ViT-B/16 at 224 px, ``base-512`` the same at 512 px. UserError if unknown."""
+    match = re.fullmatch(r"([a-z]+)(?:-(\d+))?", text)
+    if match is None or match[1] not in ARCHITECTURES:
+        known = ", ".join(f"{name} ({c.width} wide, {c.depth} deep, {c.size} px)" for name, c in ARCHITECTURES.items())
+        raise UserError(
+            f"unknown architecture {text!r}: choose one of {known}; add -SIZE for other images, e.g. base-512"
+        )
+    config = replace(ARCHITECTURES[match[1]], channels=channels)
+    return replace(config, size=int(match[2])) if match[2] else config
+
+
+def sincos_positions(side: int, width: int) -> Tensor:
+    """Fixed 2-D sin-cos position embedding [side², width], in the layout of MAE's checkpoints (He et al., 2022).
+
+    Token (row y, column x), i < width/4, ω_i = 10000^(-4i/width): sin(x ω_i), cos(x ω_i), sin(y ω_i), cos(y ω_i), one
+    quarter of the channels each.
+    """
+    omega = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width / 4))
+    y, x = (axis.flatten() for axis in torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij"))
+    angles = (x[:, None] * omega, y[:, None] * omega)
+    return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1).float()
+
+
+class ViT(nn.Module):
+    """The trunk: timm's blocks and timm's parameter names, with fixed sin-cos positions (the CLS token's are zero)."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config.size, config.patch, config.channels, config.width)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width)) if config.class_token else None
+        positions = sincos_positions(config.side, config.width)
+        if config.class_token:
+            positions = torch.cat([torch.zeros(1, config.width), positions])
+        self.pos_embed: Tensor  # a buffer: saved under timm's name, never trained
+        self.register_buffer("pos_embed", positions[None])
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, qkv_bias=True, norm_layer=layer_norm)  # type: ignore[arg-type]
+            for _ in range(config.depth)
+        )
+        self.norm = layer_norm(config.width)
+        self.map_blocks = tuple(math.ceil(config.depth * k / 4) for k in (1, 2, 3, 4))  # 1-based
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """MAE's initialisation: Xavier-uniform matrices (the patch projection too), zero biases, CLS N(0, .02²)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(self.config.width, -1))
+        nn.init.zeros_(self.patch_embed.proj.bias)  # type: ignore[arg-type]
+        if self.cls_token is not None:
+            nn.init.normal_(self.cls_token, std=0.02)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images [B, channels, size, size] to patch tokens [B, N, D], raster order, with their positions added."""
+        return self.patch_embed(images) + self.pos_embed[:, -self.config.tokens :]
+
+    def with_class_token(self, tokens: Tensor) -> Tensor:
+        """Put the CLS token, if there is one, before patch tokens [B, n, D]."""
+        if self.cls_token is None:
+            return tokens
+        cls = self.cls_token + self.pos_embed[:, :1]
+        return torch.cat([cls.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Any patch tokens of ``embed`` [B, n, D] to normalised tokens [B, 1 + n, D], CLS first, if there is one."""
+        tokens = self.with_class_token(tokens)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Whole images to normalised tokens [B, 1 + N, D] and the outputs of four evenly spaced blocks.
+
+        The maps are 4 x [B, D, side, side], of 12 blocks those of 3, 6, 9 and 12 (1-based), before the final norm.
+        """
+        tokens = self.with_class_token(self.embed(images))
+        outputs = []
+        for block in self.blocks:
+            tokens = block(tokens)
+            outputs.append(tokens)
+        side = self.config.side
+        patches = [outputs[k - 1][:, -self.config.tokens :].transpose(1, 2) for k in self.map_blocks]
+        return self.norm(tokens), tuple(p.reshape(len(images), -1, side, side) for p in patches)
+
+
+def infer_config(state: Mapping[str, Tensor], path: object) -> ViTConfig:
+    """The shape of the ViT whose timm-named state dict this is, its heads taken to be 64 wide. UserError if none."""
+    missing = [key for key in ("patch_embed.proj.weight", "pos_embed", "norm.weight") if key not in state]
+    if missing:
+        raise UserError(
+            f"{path} does not hold a ViT with timm's parameter names: it lacks {', '.join(missing)} and has "
+            f"{', '.join(sorted(state)[:6])}, ...; pass weights of a plain ViT"
+        )
+    width, channels, patch, _ = state["patch_embed.proj.weight"].shape
+    depth = 1 + max((int(key.split(".")[1]) for key in state if re.match(r"blocks\.\d+\.", key)), default=0)
+    class_token = "cls_token" in state
+    side = math.isqrt(state["pos_embed"].shape[1] - class_token)
+    return ViTConfig(width, depth, max(1, width // HEAD_WIDTH), patch, side * patch, channels, class_token)
