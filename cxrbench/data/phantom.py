@@ -1,0 +1,155 @@
+"""The phantom: procedural chest X-rays on disk in the official layouts, for when there is no real data.
+
+Everything follows from one seed: same seed, same bytes, whatever the number of workers.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from cxrbench.atomic import atomic_path, disk_error
+from cxrbench.data import phantom_layouts as layouts
+from cxrbench.data.phantom_cases import PARTS, Part, case
+from cxrbench.errors import UserError
+
+VERSION = 1  # raise when any byte of the output changes
+MARKER = "PHANTOM.json"
+IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400}
+CHUNK = 8
+WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
+    "vindr": (layouts.vindr_image, layouts.vindr_tables),
+    "rsna": (layouts.rsna_image, layouts.rsna_tables),
+    "siim": (layouts.siim_image, layouts.siim_tables),
+}
+Progress = Callable[[int, int], None]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def write(
+    out: Path,
+    *,
+    seed: int = 0,
+    images: Mapping[str, int] | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write ``out/vindr``, ``out/rsna`` and ``out/siim`` in the official layouts.
+
+    ``images``: how many of ``vindr_train``, ``vindr_test``, ``rsna``, ``siim`` (default IMAGES); a dataset of which none is
+    asked for is left out. ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
+    A dataset is built in a hidden folder and renamed when whole, its marker PHANTOM.json written last; what is already there
+    with the same version, seed and counts is kept. A folder without the marker is never touched: UserError.
+    """
+    wanted = dict(IMAGES if images is None else images)
+    if unknown := set(wanted) - set(PARTS):
+        raise ValueError(f"unknown parts {sorted(unknown)}; known: {PARTS}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / ".phantom.lock"):
+            _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None))
+    except OSError as error:
+        raise disk_error(error, out) from error
+
+
+def ensure(cache: Path, *, progress: Progress | None = None) -> Path:
+    """The data folder of the default phantom under the cache folder, written first if it is not there whole.
+
+    Without ``progress`` a bar is shown on stderr when that is a terminal. Two processes at once: one writes, one waits.
+    """
+    folder = cache / f"phantom-v{VERSION}"
+    if progress is None and sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        with Bar(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("Writing phantom X-rays", total=None)
+            write(folder, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    else:
+        write(folder, progress=progress)
+    return folder
+
+
+def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress: Progress) -> None:
+    """Write what is missing, under the lock."""
+    todo: dict[str, list[tuple[Part, int]]] = {}
+    for name in WRITERS:
+        parts = [
+            (part, wanted.get(part, 0)) for part in PARTS if part.split("_")[0] == name and wanted.get(part, 0) > 0
+        ]
+        if parts and not _whole(out / name, _marker(seed, parts)):
+            todo[name] = parts
+    total, done = sum(n for parts in todo.values() for _, n in parts), 0
+    if not total:
+        return
+    with _mapper(min(workers, total // CHUNK)) as run:
+        for name, parts in todo.items():
+            final, building = out / name, out / f".{name}.partial"
+            _remove(building)
+            building.mkdir()
+            image, tables = WRITERS[name]
+            for part, count in parts:
+                records = []
+                for record in run(partial(_one, image, building, part, seed), range(count)):
+                    records.append(record)
+                    progress(done := done + 1, total)
+                tables(building, part, records)
+            with atomic_path(building / MARKER) as temporary:
+                temporary.write_text(json.dumps(_marker(seed, parts), indent=1) + "\n", encoding="utf-8")
+            _remove(final)
+            os.replace(building, final)
+
+
+def _marker(seed: int, parts: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    return {"synthetic": True, "generator": "cxrbench phantom", "version": VERSION, "seed": seed, "images": dict(parts)}
+
+
+def _whole(folder: Path, marker: dict[str, Any]) -> bool:
+    """Whether the folder already holds this phantom; UserError when it holds something that is not a phantom."""
+    if not folder.exists():
+        return False
+    if not (folder / MARKER).is_file():
+        raise UserError(
+            f"{folder} exists and was not written by cxrbench (no {MARKER} in it); choose another folder for the phantom"
+        )
+    try:
+        return json.loads((folder / MARKER).read_text(encoding="utf-8")) == marker
+    except ValueError:
+        return False
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _one(image: Callable[..., Any], folder: Path, part: Part, seed: int, number: int) -> Any:
+    """Write one image; returns its rows of the tables."""
+    return image(folder, case(part, seed, number))
+
+
+class _mapper:  # noqa: N801
+    """``map`` over processes, or in this one for a single worker; ordered either way."""
+
+    def __init__(self, workers: int) -> None:
+        # Spawned, not forked: the caller may hold PyTorch's threads.
+        self.pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else None
+
+    def __enter__(self) -> Callable[..., Iterator[Any]]:
+        return map if self.pool is None else partial(self.pool.map, chunksize=CHUNK)
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)

@@ -1,0 +1,212 @@
+"""The phantom's patient: where wall, diaphragm, mediastinum and heart are, on the pixel grid of one image.
+
+Anatomy coordinates: x = 0 is the midline, x > 0 is the patient's left (image right); y grows downwards, the lung apices lie
+near -0.78 and the costophrenic angles near 0.65. A frontal film shows about [-1.05, 1.05] in both.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter1d
+
+Grid = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+CARDIOMEGALY_RATIO = 0.50  # cardiothoracic ratio above which the heart is called enlarged
+ENLARGED_KNOB = 0.115  # radius of the aortic knob above which the aorta is called enlarged
+LOW, HIGH, BINS = -2.0, 2.0, 2048
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What identifies a patient; lengths in anatomy coordinates.
+
+    ``width``: scale of the rib cage; ``base``: downward shift of the diaphragm; ``fat``: thickness of the chest wall;
+    ``heart_ratio``: cardiothoracic ratio; ``knob``: radius of the aortic knob; ``breast``: radius, 0 for none;
+    ``rib_slope``, ``rib_spacing``, ``clavicle``, ``scapula``, ``shoulder``: bony variants; ``vessels``: seed of the vessel trees.
+    """
+
+    width: float
+    base: float
+    dome_step: float
+    dome_arch: float
+    fat: float
+    heart_ratio: float
+    heart_share: float
+    knob: float
+    knob_y: float
+    breast: float
+    rib_slope: float
+    rib_spacing: float
+    clavicle: float
+    scapula: float
+    shoulder: float
+    stomach: float
+    vessels: int
+
+    @staticmethod
+    def sample(rng: Generator, *, cardiomegaly: float | None = None, aorta: float | None = None) -> "Anatomy":
+        """A patient; ``cardiomegaly`` and ``aorta`` are grades in [0, 1], None for a heart and a knob of normal size."""
+        u = rng.uniform
+        female, spread = rng.random() < 0.5, np.clip(rng.normal(size=4), -2.2, 2.2)
+        heart, knob = abs(spread[2]), abs(spread[3])
+        return Anatomy(
+            width=1.0 + 0.055 * spread[0],
+            base=0.06 * spread[1],
+            dome_step=u(0.01, 0.07),
+            dome_arch=u(0.12, 0.22),
+            fat=u(0.05, 0.17),
+            heart_ratio=CARDIOMEGALY_RATIO - 0.012 - 0.036 * heart
+            if cardiomegaly is None
+            else CARDIOMEGALY_RATIO + 0.012 + 0.13 * cardiomegaly,
+            heart_share=u(0.29, 0.37),
+            knob=ENLARGED_KNOB - 0.006 - 0.017 * knob if aorta is None else ENLARGED_KNOB + 0.008 + 0.06 * aorta,
+            knob_y=u(-0.42, -0.34),
+            breast=u(0.26, 0.4) if female else 0.0,
+            rib_slope=u(0.13, 0.26),
+            rib_spacing=u(0.118, 0.134),
+            clavicle=u(-0.04, 0.05),
+            scapula=u(0.0, 0.13),
+            shoulder=u(-0.05, 0.05),
+            stomach=u(0.4, 1.0),
+            vessels=int(rng.integers(2**31)),
+        )
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the patient stands on the detector: ``height`` x ``width`` pixels, rotation in radians, zoom, shift."""
+
+    height: int
+    width: int
+    rotation: float
+    zoom: float
+    dx: float
+    dy: float
+
+    @property
+    def unit(self) -> float:
+        """Pixels per unit of anatomy coordinates."""
+        return min(self.height, self.width) / 2.1 * self.zoom
+
+    def grid(self) -> tuple[Grid, Grid]:
+        """Anatomy coordinates x, y [height, width] of the pixel centres."""
+        u = (np.arange(self.width, dtype=np.float32) + 0.5 - self.width / 2)[None] / self.unit - self.dx
+        v = (np.arange(self.height, dtype=np.float32) + 0.5 - self.height / 2)[:, None] / self.unit - self.dy
+        c, s = np.float32(np.cos(self.rotation)), np.float32(np.sin(self.rotation))
+        return (c * u + s * v).astype(np.float32), (c * v - s * u).astype(np.float32)
+
+    def pixels(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Pixel coordinates [..., 2] (column, row) of anatomy points [..., 2] (x, y)."""
+        x, y = np.moveaxis(np.asarray(points, np.float64), -1, 0)
+        c, s = np.cos(self.rotation), np.sin(self.rotation)
+        u, v = c * x - s * y + self.dx, s * x + c * y + self.dy
+        return np.stack([u * self.unit + self.width / 2, v * self.unit + self.height / 2], -1)
+
+
+def curve(knots: list[tuple[float, float]], smooth: float = 0.02) -> Grid:
+    """A smoothed piecewise-linear function as a table over [LOW, HIGH]: knots are (argument, value)."""
+    arguments, values = zip(*knots, strict=True)
+    table = np.interp(np.linspace(LOW, HIGH, BINS), arguments, values)
+    return gaussian_filter1d(table, smooth * BINS / (HIGH - LOW), mode="nearest").astype(np.float32)
+
+
+def look_up(table: Grid, at: Grid) -> Grid:
+    """Values of a ``curve`` on a grid."""
+    return table[np.clip((at - LOW) * ((BINS - 1) / (HIGH - LOW)), 0, BINS - 1).astype(np.int32)]
+
+
+def edge(distance: Grid, softness: float) -> Grid:
+    """0 outside (distance < 0), 1 inside, a smooth ramp of total width ``softness`` between."""
+    t = np.clip(distance * np.float32(1 / softness) + np.float32(0.5), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def bump(x: Grid, sigma: float) -> Grid:
+    """exp(-(x / sigma)^2)."""
+    return np.exp(-np.square(x * np.float32(1 / sigma)))
+
+
+class Thorax:
+    """The surfaces of one patient on one grid. Distances are positive inside the lung; all arrays are [H, W] float32."""
+
+    def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
+        self.anatomy, self.pose = anatomy, pose
+        self.x, self.y = pose.grid()
+        self.a = np.abs(self.x)
+        self.left = self.x > 0  # the patient's left: image right
+        k = anatomy.width
+        knots = [(-0.86, -0.1), (-0.8, 0.1), (-0.78, 0.25), (-0.74, 0.34), (-0.66, 0.43), (-0.5, 0.53), (-0.25, 0.615),
+                 (0.05, 0.665), (0.3, 0.69), (0.6, 0.69), (0.8, 0.67)]  # fmt: skip
+        self.wall_curve = curve([(y, v * k) for y, v in knots])
+        self.half_width = 0.69 * k
+        self.wall = look_up(self.wall_curve, self.y)
+        self.from_wall = self.wall - self.a
+        self.from_dome = look_up(self.dome_curve(left=True), self.x) - self.y
+        self.from_mediastinum = self.a - self.border
+
+    def dome_curve(self, *, left: bool) -> Grid:
+        """Height y of the diaphragm as a function of x."""
+        del left
+        an, h = self.anatomy, self.half_width
+        top, arch = 0.40 + an.base, an.dome_arch
+        knots = []
+        for t in np.linspace(-1.3, 1.3, 53):
+            a = abs(t)
+            step = an.dome_step * (1.0 if t > 0.1 else 0.0 if t < -0.1 else (t + 0.1) * 5)
+            rise = ((a - 0.5) / 0.5) ** 2 if a > 0.5 else 0.35 * ((0.5 - a) / 0.5) ** 2
+            knots.append((t * h, top + step + arch * rise))
+        return curve(knots, 0.012)
+
+    @property
+    def heart_reach(self) -> tuple[float, float]:
+        """How far the heart reaches from the midline to the patient's right and left; their sum over the rib cage is the ratio."""
+        total = self.anatomy.heart_ratio * 2 * self.half_width
+        return total * self.anatomy.heart_share, total * (1 - self.anatomy.heart_share)
+
+    @cached_property
+    def border(self) -> Grid:
+        """Half-width of the mediastinum and heart on the side of each pixel, the aortic knob included."""
+        right, left = self.heart_reach
+        b = self.anatomy.base
+        left_knots = [
+            (-0.95, 0.1),
+            (-0.75, 0.12),
+            (-0.55, 0.095),
+            (-0.3, 0.09),
+            (-0.2, 0.12),
+            (-0.12, 0.15),
+            (-0.03, 0.165),
+        ]
+        left_knots += [(0.1 + b / 2, 0.165 + (left - 0.165) * 0.5), (0.22 + b, 0.165 + (left - 0.165) * 0.87), (0.33 + b, left),
+                       (0.42 + b, left * 0.985), (0.5 + b, left * 0.86), (0.56 + b, left * 0.6), (0.62 + b, 0.1)]  # fmt: skip
+        right_knots = [(-0.95, 0.1), (-0.75, 0.1), (-0.55, 0.095), (-0.35, 0.105), (-0.15, 0.125), (0.0, 0.13)]
+        right_knots += [(0.1 + b, 0.13 + (right - 0.13) * 0.75), (0.22 + b, right), (0.32 + b, right * 0.96), (0.42 + b, right * 0.8),
+                        (0.5 + b, 0.1)]  # fmt: skip
+        r, lft = (look_up(curve(knots, 0.025), self.y) for knots in (right_knots, left_knots))
+        chord = np.sqrt(np.clip(self.anatomy.knob**2 - np.square(self.y - self.anatomy.knob_y), 0, None))
+        return np.where(self.left, np.maximum(lft, (0.055 + chord) * (chord > 0)), r).astype(np.float32)
+
+    @cached_property
+    def cavity(self) -> Grid:
+        """Pleural cavity beside the mediastinum, soft-edged: what is seen as lung on the film."""
+        return edge(self.from_wall, 0.012) * edge(self.from_dome, 0.014) * edge(self.from_mediastinum, 0.014)
+
+    @cached_property
+    def lung(self) -> Mask:
+        """The visible lung fields."""
+        return self.cavity > 0.5
+
+    @cached_property
+    def heart(self) -> Mask:
+        """The heart: the silhouette below the great vessels, above the diaphragm."""
+        return (self.from_mediastinum < 0) & (self.y > -0.08) & (self.from_dome > -0.05)
+
+    @cached_property
+    def aortic_knob(self) -> Mask:
+        """The aortic knob: a disc that overlaps the midline structures on the patient's left."""
+        an = self.anatomy
+        return np.square(self.x - 0.055) + np.square(self.y - an.knob_y) < an.knob**2

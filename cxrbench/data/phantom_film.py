@@ -1,0 +1,53 @@
+"""One phantom film: from a seed and findings to pixels and the geometry of what is on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from cxrbench.data import phantom_drawing as drawing
+from cxrbench.data.phantom_anatomy import Anatomy, Grid, Pose, Thorax
+from cxrbench.data.phantom_findings import AORTA, CARDIOMEGALY, Finding, draw_findings
+
+
+@dataclass(frozen=True)
+class Film:
+    """``image`` [H, W] float32 in [0, 1], bone white; ``findings`` with their masks; ``view`` PA or AP; the patient."""
+
+    image: Grid
+    findings: tuple[Finding, ...]
+    view: str
+    anatomy: Anatomy
+
+
+def render(
+    seed: int | tuple[int, ...], grades: Mapping[str, float] | None = None, *, shape: tuple[int, int] = (256, 256)
+) -> Film:
+    """Draw one frontal chest X-ray.
+
+    ``grades``: finding name -> grade in [0, 1] (names in ``phantom_findings.FINDINGS``). The patient, the findings and
+    the nuisances (view, pose, exposure, noise, markers, leads) come from three independent streams of ``seed``: the same
+    seed with other grades is the same patient on the same film.
+    """
+    grades = dict(grades or {})
+    who, what, how = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    anatomy = Anatomy.sample(who, cardiomegaly=grades.get(CARDIOMEGALY), aorta=grades.get(AORTA))
+    pose = Pose(*shape, rotation=np.clip(how.normal(0, 0.025), -0.07, 0.07), zoom=how.uniform(0.97, 1.1),
+                dx=how.normal(0, 0.025), dy=how.normal(0.0, 0.03))  # fmt: skip
+    view = "AP" if how.random() < 0.35 else "PA"
+    t = Thorax(anatomy, pose)
+    layers, findings = draw_findings(t, grades, what)
+    overlaid, lead = drawing.overlay(t, how, view)
+    grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5) * 5
+    aerated = t.cavity * drawing.air(t) * layers.air
+    film = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
+    film += drawing.mediastinum(t) + drawing.bones(t) + overlaid
+    film += t.cavity * (0.26 * drawing.vessels(t) * layers.vessels + 0.012 * grain + layers.added)
+    film = gaussian_filter(film, how.uniform(0.5, 0.9), truncate=3)
+    film += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
+    image = 1 / (1 + np.exp(-how.uniform(3.6, 4.6) * (film - how.uniform(0.58, 0.68))))
+    low, high = np.float32(0.07), np.float32(0.93)
+    image = np.clip((image - low) / (high - low), 0, 1)
+    image = np.where(lead < 0, 0.0, np.maximum(image, 0.97 * lead))
+    return Film(image.astype(np.float32), tuple(findings), view, anatomy)

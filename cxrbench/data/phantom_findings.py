@@ -1,0 +1,217 @@
+"""The phantom's findings: each changes the film and gives its mask out of one and the same geometry.
+
+A grade in [0, 1] sets how large and how dense a finding is: 0 is barely visible, 1 is unmissable.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from scipy.ndimage import find_objects, gaussian_filter, label, zoom
+
+from cxrbench.data.phantom_anatomy import (
+    CARDIOMEGALY_RATIO,
+    ENLARGED_KNOB,
+    Grid,
+    Mask,
+    Thorax,
+    bump,
+    curve,
+    edge,
+    look_up,
+)
+
+OPACITY = "Lung Opacity"
+EFFUSION = "Pleural effusion"
+CARDIOMEGALY = "Cardiomegaly"
+PNEUMOTHORAX = "Pneumothorax"
+NODULE = "Nodule/Mass"
+THICKENING = "Pleural thickening"
+AORTA = "Aortic enlargement"
+FIBROSIS = "Pulmonary fibrosis"
+FINDINGS = (OPACITY, EFFUSION, CARDIOMEGALY, PNEUMOTHORAX, NODULE, THICKENING, AORTA, FIBROSIS)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One region of one finding: ``name`` from FINDINGS, its ``grade``, its ``mask`` [H, W]."""
+
+    name: str
+    grade: float
+    mask: Mask
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The tight box x, y, width, height of the mask, in pixels."""
+        rows, columns = find_objects(self.mask.astype(np.uint8))[0]
+        return columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
+
+
+@dataclass
+class Layers:
+    """What findings act on, all [H, W]: a factor on the air in the lungs, one on the vessels, and added attenuation."""
+
+    air: Grid
+    vessels: Grid
+    added: Grid
+
+
+def draw_findings(t: Thorax, grades: Mapping[str, float], rng: Generator) -> tuple[Layers, list[Finding]]:
+    """Draw the findings of ``grades`` (name -> grade); heart and aorta are findings when their size is over the threshold."""
+    ones = np.ones_like(t.a)
+    layers, found = Layers(ones, ones.copy(), np.zeros_like(ones)), []
+    streams = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
+    for name in FINDINGS:
+        if name in DRAW and name in grades:
+            masks = DRAW[name](t, layers, streams[name], grades[name])
+            found += [Finding(name, grades[name], mask) for mask in masks if mask.any()]
+    if t.anatomy.heart_ratio > CARDIOMEGALY_RATIO:
+        found.append(Finding(CARDIOMEGALY, grades.get(CARDIOMEGALY, 0.0), t.heart))
+    if t.anatomy.knob > ENLARGED_KNOB:
+        found.append(Finding(AORTA, grades.get(AORTA, 0.0), t.aortic_knob))
+    return layers, found
+
+
+def _pick(rng: Generator, where: Mask) -> tuple[int, int]:
+    """A random pixel (row, column) of a mask."""
+    at = np.flatnonzero(where)
+    return divmod(int(at[rng.integers(len(at))]), where.shape[1])
+
+
+def _texture(rng: Generator, like: Grid, scale: float) -> Grid:
+    """Smooth random field of unit variance, correlated over about ``scale`` pixels."""
+    h, w = like.shape
+    step = max(1.0, scale / 2)
+    small = gaussian_filter(
+        rng.standard_normal((int(h / step) + 2, int(w / step) + 2), dtype=np.float32), scale / step / 2
+    )
+    field = zoom(small, step, order=1, prefilter=False)[:h, :w] if step > 1 else small[:h, :w]
+    field = np.pad(field, ((0, h - field.shape[0]), (0, w - field.shape[1])), mode="edge")
+    return field / (field.std() + 1e-6)
+
+
+def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Generator, ragged: float) -> Grid:
+    """Radial coordinate of a ragged ellipse: below 1 inside."""
+    dx, dy = t.x - np.float32(x), t.y - np.float32(y)
+    angle = np.arctan2(dy, dx)
+    shape = 1 + sum(ragged / k * np.cos(k * angle + rng.uniform(0, 6.28)) * rng.uniform(0.5, 1) for k in (2, 3, 5))
+    return (np.hypot(dx / radii[0], dy / radii[1]) / shape).astype(np.float32)
+
+
+def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+    """Air-space opacity: one to three ill-defined, mottled patches, denser towards their middle, mostly in the lower zones."""
+    masks: list[Mask] = []
+    mottle = _texture(rng, t.a, 0.03 * t.pose.unit)
+    central = t.lung & (t.from_wall > 0.09) & (t.from_dome > 0.08)
+    for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.35 + 0.2 * grade)]:
+        where = central & ((t.x > 0) == (side > 0)) & (t.y > rng.uniform(-0.65, 0.15))
+        if not where.any():
+            continue
+        row, column = _pick(rng, where)
+        size = (0.7 + 0.5 * grade) * rng.uniform(0.85, 1.2)
+        radii = (rng.uniform(0.13, 0.2) * size, rng.uniform(0.15, 0.27) * size)
+        r = _blob(t, t.x[row, column], t.y[row, column], radii, rng, 0.3)
+        field = edge(1.05 - r + 0.07 * mottle, 0.9)
+        layers.added += (0.1 + 0.3 * grade) * field * np.clip(1 + 0.22 * mottle, 0.4, 1.5) * t.cavity
+        layers.vessels *= 1 - (0.2 + 0.6 * grade) * field
+        masks.append((r < 1) & t.lung)
+    return masks
+
+
+def effusion(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+    """Pleural effusion: fluid from the costophrenic angle up, its surface a meniscus that climbs the wall."""
+    side = rng.choice([-1, 1])
+    height = 0.05 + 0.5 * grade * rng.uniform(0.75, 1.1)
+    floor = 0.60 + t.anatomy.base
+    surface = floor - height * (0.5 + 0.5 * bump(t.from_wall, 0.1 + 0.22 * grade)) - 0.14 * (bump(t.from_wall, 0.05))
+    depth = (t.y - surface) * ((t.x > 0) == (side > 0)) - 10.0 * ((t.x > 0) != (side > 0))
+    fluid = edge(depth, 0.04) * edge(t.from_wall, 0.012)
+    layers.air *= 1 - 0.9 * fluid
+    layers.vessels *= 1 - fluid
+    layers.added += 0.03 * fluid * t.cavity
+    return [(depth > 0) & t.lung]
+
+
+def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+    """Pneumothorax: the lung shrinks from wall and apex towards its hilum; a fine visceral line, no vessels beyond it."""
+    masks: list[Mask] = []
+    for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.06)]:
+        here = (t.x > 0) == (side > 0)
+        foot = rng.uniform(-0.1, 0.3) + 0.5 * grade
+        shrink = look_up(
+            curve([(-1, 0.05 + 0.27 * grade), (-0.6, 0.05 + 0.25 * grade), (foot, 0.0), (foot + 0.1, -0.02)], 0.04), t.y
+        )
+        hilum_x, hilum_y = 0.15, 0.0 + 0.1 * grade
+        scale = 1 / (1 - shrink)
+        inner_y = hilum_y + (t.y - hilum_y) * scale
+        gap = look_up(t.wall_curve, inner_y) - hilum_x - (t.a - hilum_x) * scale
+        wave = 0.006 * np.cos(t.y * rng.uniform(8, 14) + rng.uniform(0, 6))
+        gap = (gap + wave) * here + 10.0 * ~here
+        free = edge(-gap, 0.012) * t.cavity
+        layers.vessels *= 1 - free
+        layers.air *= 1 + (0.07 + 0.1 * grade) * free - (0.03 + 0.12 * grade) * (1 - free) * here * t.cavity
+        layers.added += (0.045 + 0.05 * grade) * bump(gap, 0.009) * edge(t.from_wall - 0.01, 0.01) * t.cavity
+        masks.append((gap < 0) & t.lung)
+    return masks
+
+
+def nodule(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+    """Nodule or mass: one to three round shadows with a fairly sharp margin."""
+    masks: list[Mask] = []
+    where = t.lung & (t.from_wall > 0.07) & (t.from_dome > 0.05) & (t.from_mediastinum > 0.04)
+    for _ in range(1 + (rng.random() < 0.25) + (rng.random() < 0.12)):
+        row, column = _pick(rng, where)
+        radius = (0.03 + 0.075 * grade) * rng.uniform(0.85, 1.25)
+        r = _blob(t, t.x[row, column], t.y[row, column], (radius, radius * rng.uniform(0.85, 1.15)), rng, 0.1)
+        layers.added += (0.13 + 0.22 * grade) * edge(1 - r, 0.45) * (0.75 + 0.25 * np.clip(1 - r, 0, 1)) * t.cavity
+        masks.append((r < 1) & t.lung)
+    return masks
+
+
+def thickening(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+    """Pleural thickening: an uneven band along the lateral wall, or a cap over the apex."""
+    masks: list[Mask] = []
+    for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.35)]:
+        here = (t.x > 0) == (side > 0)
+        apical = rng.random() < 0.4
+        top = -0.85 if apical else rng.uniform(-0.5, 0.0)
+        length = 0.35 if apical else rng.uniform(0.35, 0.7)
+        thickness = (0.028 + 0.055 * grade) * (1 + 0.3 * np.cos(t.y * rng.uniform(10, 25) + rng.uniform(0, 6)))
+        ends = edge(t.y - top, 0.12) * edge(top + length - t.y, 0.12)
+        inset = np.minimum(t.from_wall, (t.y + 0.79) * 0.75) if apical else t.from_wall
+        depth = (thickness * ends - inset) * here - 1.0 * ~here
+        layers.added += (0.16 + 0.22 * grade) * edge(depth + 0.004, 0.02) * t.cavity
+        masks.append((depth > 0) & t.lung)
+    return masks
+
+
+def fibrosis(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+    """Pulmonary fibrosis: a net of fine lines in the lower and outer zones of both lungs."""
+    scale = 0.022 * t.pose.unit
+    net = np.maximum(bump(_texture(rng, t.a, scale), 0.35), bump(_texture(rng, t.a, scale * 1.5), 0.3))
+    top = 0.25 - 0.45 * grade + rng.uniform(-0.1, 0.1)
+    extent = t.y - top + 0.3 * bump(t.from_wall, 0.15) - 0.1
+    weight = edge(extent, 0.35) * t.cavity
+    layers.added += (0.07 + 0.2 * grade) * weight * (net - 0.2)
+    layers.vessels *= 1 - 0.3 * weight
+    mask = (extent > 0) & t.lung
+    regions = [mask & ~t.left, mask & t.left]
+    return [r for r in regions if r.any()]
+
+
+DRAW: dict[str, Callable[[Thorax, Layers, Generator, float], list[Mask]]] = {
+    OPACITY: opacity,
+    EFFUSION: effusion,
+    PNEUMOTHORAX: pneumothorax,
+    NODULE: nodule,
+    THICKENING: thickening,
+    FIBROSIS: fibrosis,
+}
+
+
+def regions(mask: Mask) -> list[Mask]:
+    """The connected regions of a mask (8-connected), largest first; specks below 0.5% of the largest are dropped."""
+    parts, n = label(mask, np.ones((3, 3)))
+    sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:]
+    return [parts == i + 1 for i in np.argsort(-sizes, kind="stable") if sizes[i] >= 0.005 * sizes.max()]
