@@ -46,7 +46,7 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         raise UserError(f"encoder {text!r} cannot be built: {blame(error)}") from error
     check_module(text, module)
     module = module.eval().requires_grad_(False)
-    card = getattr(module, "card", None) or EncoderCard(method=request.name)
+    card = getattr(module, "card", None) or EncoderCard(method=type(module).__name__)
     if not isinstance(card, EncoderCard):
         raise UserError(f"encoder {text!r}: its card is a {type(card).__name__}, not a cxrbench EncoderCard")
     spec = EncoderSpec(

@@ -41,7 +41,7 @@ def load_encoder(text: str, *, synthetic: bool) -> LoadedEncoder:
         request = request._replace(variant=None)
     else:
         plugin = load_plugin(ENCODERS, request.name, "encoder")
-    if isinstance(plugin, EncoderPlugin) and plugin.phantom_weights and request.variant is None is request.weights:
+    if isinstance(plugin, EncoderPlugin) and plugin.phantom_weights and request.weights is None:
         if not synthetic:
             raise UserError(f"encoder {text!r} has no weights for real images: {plugin.without_weights}")
         request = request._replace(weights=plugin.phantom_weights)

@@ -1,0 +1,51 @@
+import pytest
+import torch
+from cxrbench.encoders.spcl import PHANTOM_ARCH, SPCLEncoder
+from cxrbench.encoders.vit import ARCHITECTURES
+
+from cxrbench.encoder_loading import probe
+from cxrbench.errors import UserError
+from cxrbench.registry import load_encoder
+
+
+def test_pixels_are_mean_intensities() -> None:
+    loaded = load_encoder("pixels", synthetic=False)
+    assert probe(loaded).maps == ()
+    images = torch.rand(3, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+    expected = images.numpy().reshape(3, 16, 8, 16, 8).mean((2, 4)).reshape(3, 256)
+    assert loaded.module(images).pooled.numpy() == pytest.approx(expected, abs=1e-6)
+    assert loaded.module.preprocess.mean == (0.0,)
+    assert loaded.module.preprocess.std == (1.0,)
+    assert loaded.spec.parameters == 0
+
+
+def test_random_is_the_untrained_trunk_of_its_seed() -> None:
+    first, again, other = (load_encoder(t, synthetic=True) for t in ("random", "random@0", "random@1"))
+    assert first.spec.weights_sha256 == again.spec.weights_sha256 != other.spec.weights_sha256
+    assert isinstance(first.module, SPCLEncoder)
+    assert first.module.trunk.config.depth == ARCHITECTURES[PHANTOM_ARCH].depth
+    features = probe(first)
+    assert features.pooled.std() > 0
+    assert len(features.maps) == 4
+
+
+def test_random_does_not_touch_the_global_generator() -> None:
+    torch.manual_seed(5)
+    before = torch.rand(1)
+    torch.manual_seed(5)
+    load_encoder("random@3", synthetic=True)
+    assert torch.equal(torch.rand(1), before)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("random:huge", "unknown architecture 'huge'"),
+        ("random@x", "the seed, a whole number"),
+        ("pixels:a", "no variants"),
+        ("pixels@a", "no weights"),
+    ],
+)
+def test_bad_specs(spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_encoder(spec, synthetic=True)
