@@ -1,0 +1,242 @@
+"""Weighted metrics of one label, at many weightings at once: no metric has a loop over bootstrap replicates.
+
+A metric is *prepared* once on a label's scores and targets (sorting, binning) and then applied to weights [n, B]: all
+ones for the point estimate, resample counts for the bootstrap. A missing target (NaN) has weight zero. A value that the
+data do not define is NaN, never 0 or 0.5.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[np.float64]
+ECE_BINS = 15
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights [n, B], one column per weighting, as tensors that the metrics read.
+
+    ``sums``: for gathering and adding rows; float32 if the weights are counts whose sums float32 holds exactly (below
+    2^24), else float64. Half the bytes are half the time, and nothing is lost.
+    """
+
+    sums: Tensor
+
+    @staticmethod
+    def of(weights: NDArray[np.generic]) -> "Weights":
+        """From an array [n, B], integer (resample counts) or real-valued, none negative."""
+        if weights.ndim != 2:
+            raise ValueError(f"weights must be [n, B], not {weights.shape}")
+        counts = np.issubdtype(weights.dtype, np.integer) and weights.sum(0, dtype=np.int64).max(initial=0) < 2**24
+        return Weights(torch.from_numpy(np.ascontiguousarray(weights, np.float32 if counts else np.float64)))
+
+    @cached_property
+    def double(self) -> Tensor:
+        """The same in float64, for products with real numbers; made once however many metrics ask."""
+        return self.sums.double()
+
+
+Prepared = Callable[[Weights], Array]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of one label. ``prepare(scores [n], targets [n])`` gives a function of weights [n, B] to values [B].
+
+    ``on_decisions``: it wants decisions (1 or 0) instead of scores: score >= 0.5, or for exclusive classes whether the
+    class has the highest score.
+    """
+
+    name: str
+    title: str
+    prepare: Callable[[Array, Array], Prepared]
+    higher_is_better: bool = True
+    on_decisions: bool = False
+
+    def __call__(self, scores: Array, targets: Array, weights: NDArray[np.generic]) -> Array:
+        """Values [B] of scores [n] against targets [n] (1, 0, NaN where unknown) under weights [n, B]."""
+        return self.prepare(scores, targets)(Weights.of(weights))
+
+
+def auroc(scores: Array, targets: Array) -> Prepared:
+    """Area under the ROC curve: P(positive scores higher) + P(tie) / 2. Hanley and McNeil (1982); ties by midranks.
+
+    With p_j the weight of positives at the j-th distinct positive score, AUROC is the sum over j of p_j times (the
+    weight of negatives below + half of those tied), over the product of both classes' weights: one pass over the
+    negatives in score order. Where negatives are the rarer class the roles are swapped and the order turned, which
+    gives the same sum.
+    """
+    positive, negative = targets == 1, targets == 0
+    if positive.sum() <= negative.sum():
+        rare, common, key = positive, negative, scores
+    else:
+        rare, common, key = negative, positive, -scores
+    values, rare_sums = _by_value(key, rare)
+    rows, left, right = _place(key, common, values)
+    below_sums = _RowSums(rows, left)
+    tied = np.flatnonzero(left < right)
+    tied_sums = _RowSums.between(rows, left[tied], right[tied])
+
+    def of_weights(weights: Weights) -> Array:
+        at_value, between = rare_sums(weights.sums), below_sums(weights.sums)
+        below = between.cumsum(0)
+        wins = _dot(at_value, below[:-1])
+        if len(tied):
+            wins += _dot(at_value[tied], tied_sums(weights.sums)) / 2
+        return _ratio(wins, at_value.sum(0).double() * below[-1].double())
+
+    return of_weights
+
+
+def auprc(scores: Array, targets: Array) -> Prepared:
+    """Average precision, as scikit-learn's: the sum over thresholds of precision x the step in recall."""
+    positive, negative = targets == 1, targets == 0
+    values, positive_sums = _by_value(-scores, positive)
+    rows, _, right = _place(-scores, negative, values)
+    negative_sums = _RowSums(rows, right)
+
+    def of_weights(weights: Weights) -> Array:
+        steps = positive_sums(weights.sums).double()
+        hits = steps.cumsum(0)
+        false_alarms = negative_sums(weights.sums).cumsum(0).double()
+        # A threshold with no weight has no step in recall: 0 / 0 counts 0 there.
+        precision = torch.nan_to_num(hits / (hits + false_alarms[:-1]))
+        total, negatives = steps.sum(0), false_alarms[-1]
+        return _ratio(_dot(steps, precision), torch.where(negatives > 0, total, 0.0))
+
+    return of_weights
+
+
+def f1(decisions: Array, targets: Array) -> Prepared:
+    """F1 = 2 TP / (2 TP + FP + FN) of decisions (1 or 0); NaN where no positive has weight (scikit-learn says 0)."""
+    hit, wrong, positive = (decisions == 1) & (targets == 1), (decisions != targets) & _known(targets), targets == 1
+
+    def of_weights(weights: Weights) -> Array:
+        hits, errors, positives = _linear((hit, wrong, positive), weights)
+        return _ratio(2 * hits, torch.where(positives > 0, 2 * hits + errors, 0.0))
+
+    return of_weights
+
+
+def accuracy(decisions: Array, targets: Array) -> Prepared:
+    """Weighted share of decisions (1 or 0) that equal the target."""
+    right = (decisions == targets).astype(np.float64)
+    return lambda weights: _ratio(*_linear((right, _known(targets)), weights))
+
+
+def brier(scores: Array, targets: Array) -> Prepared:
+    """Brier score: weighted mean squared error of probabilities. Brier (1950), the form for one event."""
+    errors = np.nan_to_num((scores - targets) ** 2)
+    return lambda weights: _ratio(*_linear((errors, _known(targets)), weights))
+
+
+def ece(scores: Array, targets: Array) -> Prepared:
+    """Expected calibration error of the probability of the finding, 15 bins of equal width, (l, u] and 0 in the first.
+
+    The sum over bins of the bin's share of the weight x |mean probability - share of positives|. Naeini et al. (2015);
+    bins as Guo et al. (2017).
+    """
+    known = _known(targets)
+    bins = np.clip(np.ceil(np.nan_to_num(scores) * ECE_BINS) - 1, 0, ECE_BINS - 1)
+    gaps = np.where(known, scores - np.nan_to_num(targets), 0.0)
+    rows = (*((bins == b) * gaps for b in range(ECE_BINS)), known)
+
+    def of_weights(weights: Weights) -> Array:
+        *gap, total = _linear(rows, weights)
+        return _ratio(torch.stack(gap).abs().sum(0), total)
+
+    return of_weights
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("auroc", "AUROC", auroc),
+        Metric("auprc", "AUPRC", auprc),
+        Metric("f1", "F1", f1, on_decisions=True),
+        Metric("accuracy", "Accuracy", accuracy, on_decisions=True),
+        Metric("brier", "Brier score", brier, higher_is_better=False),
+        Metric("ece", "ECE", ece, higher_is_better=False),
+    )
+}
+
+
+def decide(scores: Array, kind: str) -> Array:
+    """Decisions [n, labels] (1 or 0): score >= 0.5 (``multilabel``), or the class of highest score (``multiclass``)."""
+    if kind == "multiclass":
+        return np.eye(scores.shape[1])[scores.argmax(1)]
+    return (scores >= 0.5).astype(np.float64)
+
+
+def macro(values: Array, defined: NDArray[np.bool_]) -> Array:
+    """Mean [B] over labels of values [labels, B], those labels that the full test set defines (``defined`` [labels]).
+
+    A replicate in which one of them is undefined is NaN: a mean over fewer labels would be another quantity.
+    """
+    return values[defined].mean(0) if defined.any() else np.full(values.shape[1], np.nan)
+
+
+@dataclass(frozen=True)
+class _RowSums:
+    """Sums of consecutive runs of rows: the matrix [n, B] to [runs, B]; run i starts at ``starts[i]`` of ``rows``."""
+
+    rows: Tensor
+    starts: Tensor
+
+    def __init__(self, rows: NDArray[np.int64], cuts: NDArray[np.int64]) -> None:
+        """Runs between the ``cuts`` (ascending positions in ``rows``): one before each cut and one after the last."""
+        object.__setattr__(self, "rows", torch.from_numpy(rows))
+        object.__setattr__(self, "starts", torch.from_numpy(np.concatenate([[0], cuts])))
+
+    @staticmethod
+    def between(rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> "_RowSums":
+        """Runs [start, end) of ``rows``, dropping what lies between them."""
+        kept = [rows[a:b] for a, b in zip(starts, ends, strict=True)]
+        return _RowSums(np.concatenate([rows[:0], *kept]), np.cumsum(ends - starts)[:-1])
+
+    def __call__(self, matrix: Tensor) -> Tensor:
+        # embedding_bag is exactly "gather rows and add them up run by run", without a copy of the gathered rows.
+        return F.embedding_bag(self.rows, matrix, self.starts, mode="sum")
+
+
+def _by_value(key: Array, chosen: NDArray[np.bool_]) -> tuple[Array, _RowSums]:
+    """The distinct keys of the chosen rows, ascending, and the row sums at each of them."""
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.argsort(key[rows], kind="stable")]
+    values, first = np.unique(key[rows], return_index=True)
+    return values, _RowSums(rows, first[1:])
+
+
+def _place(
+    key: Array, chosen: NDArray[np.bool_], values: Array
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The chosen rows in order of their keys; for each value how many of them lie below it, and at or below it."""
+    rows = np.flatnonzero(chosen)
+    rows = rows[np.argsort(key[rows], kind="stable")]
+    return rows, np.searchsorted(key[rows], values, "left"), np.searchsorted(key[rows], values, "right")
+
+
+def _known(targets: Array) -> NDArray[np.bool_]:
+    return ~np.isnan(targets)
+
+
+def _linear(rows: tuple[NDArray[np.generic], ...], weights: Weights) -> Tensor:
+    """Weighted sums [rows, B] of several per-image quantities [n]."""
+    return torch.from_numpy(np.stack([row.astype(np.float64) for row in rows])) @ weights.double
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Column-wise dot products [B] of two matrices [k, B], multiplied and added in float64."""
+    return torch.from_numpy(np.einsum("kb,kb->b", a.numpy(), b.numpy(), dtype=np.float64))
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Array:
+    """Quotient as a NumPy array; NaN where the denominator is zero."""
+    return torch.where(denominator > 0, numerator / denominator, torch.nan).numpy()
