@@ -8,7 +8,8 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from cxrbench.errors import BadImageError
@@ -27,6 +28,24 @@ def is_dicom(path: Path) -> bool:
         return handle.read(132)[128:] == b"DICM"
 
 
+def read_header(path: Path) -> Dataset:
+    """Everything before the pixels. Raises BadImageError for a file that is no DICOM image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of harmless oddities, e.g. PatientAge without its unit
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            if not header.get("Rows") or not header.get("Columns"):
+                raise BadImageError(path, "not a DICOM image: its header has no Rows and Columns")
+            return header
+        except BadImageError:
+            raise
+        except FileNotFoundError as error:
+            raise BadImageError(path, "no such file") from error
+        # pydicom raises AttributeError, ValueError, struct.error, EOFError and others on damaged files
+        except Exception as error:
+            raise BadImageError(path, f"damaged DICOM header ({_one_line(error)})") from error
+
+
 def decode_dicom(path: Path, *, max_pixels: int) -> NDArray[np.float32]:
     """Decode a single-frame DICOM image to gray [H, W], float32 in [0, 1], 0 black.
 
@@ -35,10 +54,10 @@ def decode_dicom(path: Path, *, max_pixels: int) -> NDArray[np.float32]:
     looked at: INVERSE repeats what MONOCHROME1 says. Without LUT and window see ``_range``. Raises BadImageError
     for several frames, more than ``max_pixels`` pixels (before decoding), or data that cannot be decoded.
     """
+    _check_header(path, read_header(path), max_pixels)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of harmless oddities, e.g. PatientAge without its unit
+        warnings.simplefilter("ignore")
         try:
-            _check_header(path, pydicom.dcmread(path, stop_before_pixels=True, force=True), max_pixels)
             data = pydicom.dcmread(path, force=True)
             if "PixelData" not in data:
                 raise BadImageError(path, "no pixel data: the file is truncated or holds no image")
@@ -51,19 +70,14 @@ def decode_dicom(path: Path, *, max_pixels: int) -> NDArray[np.float32]:
             return _gray(pixels, data) if pixels.ndim == 2 and not _palette(data) else _luma(pixels, data)
         except BadImageError:
             raise
-        except FileNotFoundError as error:
-            raise BadImageError(path, "no such file") from error
-        # pydicom and its decoders raise AttributeError, ValueError, RuntimeError, struct.error and others
+        # the decoders raise AttributeError, ValueError, RuntimeError, NotImplementedError and others
         except Exception as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise BadImageError(path, f"damaged or unsupported DICOM ({reason})") from error
+            raise BadImageError(path, f"damaged or unsupported DICOM ({_one_line(error)})") from error
 
 
 def _check_header(path: Path, header: Dataset, max_pixels: int) -> None:
     """Refuse what cannot or must not be decoded, from the header alone."""
-    width, height, frames = header.get("Columns"), header.get("Rows"), int(header.get("NumberOfFrames") or 1)
-    if not width or not height:
-        raise BadImageError(path, "not a DICOM image: its header has no Rows and Columns")
+    width, height, frames = int(header.Columns), int(header.Rows), int(header.get("NumberOfFrames") or 1)
     if frames > 1:
         raise BadImageError(path, f"it has {frames} frames; a chest X-ray has one")
     if width * height > max_pixels:
@@ -174,3 +188,7 @@ def _first(value: object) -> float | None:
         return float(value)
     numbers = list(value)  # pyright: ignore[reportArgumentType]
     return float(numbers[0]) if numbers else None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,97 @@
+"""Run-length encoded masks: SIIM-ACR's relative form and COCO's uncompressed counts.
+
+Both run down the columns (pixel p is row p % height, column p // height). SIIM writes, for every run of foreground, the
+number of background pixels since the end of the last run and the length of the run; its own mask_functions.py adds
+each start to the position where the last run ended. COCO writes all run lengths, background first, to the end of
+the image. So SIIM's numbers are COCO's without the last background run.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrbench.errors import UserError
+
+
+def siim_to_counts(text: str, height: int, width: int) -> str:
+    """SIIM's relative RLE as COCO counts, space-separated. ``-1`` is the empty mask. UserError if it does not fit."""
+    numbers = _numbers(text, height, width)
+    return encode_counts(_decode(numbers, height, width)) if 0 in numbers[1:] else _closed(numbers, height * width)
+
+
+def counts_to_siim(counts: str) -> str:
+    """COCO counts as SIIM's relative RLE; ``-1`` for an empty mask."""
+    numbers = counts.split()
+    pairs = numbers[: len(numbers) // 2 * 2]
+    return " ".join(pairs) if pairs else "-1"
+
+
+def union_counts(texts: Iterable[str], height: int, width: int) -> str:
+    """COCO counts of the union of several SIIM masks of one image (they may overlap)."""
+    distinct = list(dict.fromkeys(text.strip() for text in texts))
+    if len(distinct) == 1:
+        return siim_to_counts(distinct[0], height, width)
+    masks = [_decode(_numbers(text, height, width), height, width) for text in distinct]
+    return encode_counts(np.logical_or.reduce(masks) if masks else np.zeros((height, width), bool))
+
+
+def decode_siim(text: str, height: int, width: int) -> NDArray[np.bool_]:
+    """Mask [height, width] of SIIM's relative RLE. UserError if it is malformed or runs beyond the image."""
+    return _decode(_numbers(text, height, width), height, width)
+
+
+def encode_siim(mask: NDArray[np.bool_]) -> str:
+    """SIIM's relative RLE of a mask [height, width]; ``-1`` for an empty one."""
+    return counts_to_siim(encode_counts(mask))
+
+
+def decode_counts(counts: str, height: int, width: int) -> NDArray[np.bool_]:
+    """Mask [height, width] of space-separated COCO counts. UserError if they do not add up to the image."""
+    numbers = np.array(counts.split(), np.int64)
+    if (numbers < 0).any() or numbers.sum() != height * width:
+        raise UserError(
+            f"mask counts add up to {numbers.sum()}, not to {height} x {width}; the mask is of another image"
+        )
+    return _decode(numbers, height, width)
+
+
+def encode_counts(mask: NDArray[np.bool_]) -> str:
+    """Space-separated COCO counts of a mask [height, width]: column-major run lengths starting with background."""
+    flat = np.asarray(mask, bool).T.ravel()
+    edges = np.flatnonzero(np.diff(flat, prepend=False)) if flat.size else np.zeros(0, np.int64)
+    return " ".join(map(str, np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()))
+
+
+def _numbers(text: str, height: int, width: int) -> NDArray[np.int64]:
+    """Check and parse SIIM's RLE; empty for ``-1``."""
+    words = text.split()
+    if words in ([], ["-1"]):
+        return np.zeros(0, np.int64)
+    try:
+        numbers = np.array(words, np.int64)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"mask {text[:40]!r} is not a list of whole numbers") from error
+    if len(numbers) % 2 or (numbers < 0).any():
+        raise UserError(f"mask {text[:40]!r} is not made of pairs of a start and a length")
+    if numbers.sum() > height * width:
+        raise UserError(
+            f"mask {text[:40]!r} runs to pixel {numbers.sum():,}, beyond the {height} x {width} image; "
+            "is the image of another size, or the RLE an absolute one?"
+        )
+    return numbers
+
+
+def _decode(runs: NDArray[np.int64], height: int, width: int) -> NDArray[np.bool_]:
+    """Mask of alternating runs, background first; what they leave is background."""
+    values = np.arange(len(runs)) % 2 == 1
+    flat = np.zeros(height * width, bool)
+    painted = np.repeat(values, runs)
+    flat[: len(painted)] = painted
+    return flat.reshape(width, height).T
+
+
+def _closed(runs: NDArray[np.int64], pixels: int) -> str:
+    """Runs with the last background run put at the end, if there is one."""
+    rest = pixels - int(runs.sum())
+    return " ".join(map(str, [*runs.tolist(), *([rest] if rest or not len(runs) else [])]))

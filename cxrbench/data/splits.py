@@ -1,0 +1,36 @@
+"""Splits by patient, the same on every machine."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEED = 42
+
+
+def by_patient(patient_ids: Sequence[str], fractions: Mapping[str, float], seed: int = SEED) -> NDArray[np.str_]:
+    """Assign a split to every row; all rows of a patient get the same one.
+
+    Patients are put in the order of sha256("seed|patient") and dealt out in turn until each split has its share of
+    the rows; ``fractions`` (in order, relative weights) are met as nearly as whole patients allow, and exactly, up to
+    rounding, where every patient has one row: 60/20/20 of RSNA's 26,684 is 16,010/5,337/5,337. The result depends
+    neither on the order of the rows nor on any library's random numbers, and adding a patient moves only patients next
+    to a cut. Returns one split name per row.
+    """
+    ids, patient_of_row, counts = np.unique(np.asarray(patient_ids, str), return_inverse=True, return_counts=True)
+    keys = [hashlib.sha256(f"{seed}|{patient}".encode()).digest() for patient in ids]
+    order = np.array(sorted(range(len(ids)), key=keys.__getitem__), np.int64)
+    shares = np.cumsum(list(fractions.values())) / sum(fractions.values())
+    ends = np.round(shares * len(patient_ids))
+    middle = np.cumsum(counts[order]) - counts[order] / 2  # a patient goes where the middle of his rows falls
+    splits = np.minimum(np.searchsorted(ends, middle, side="right"), len(ends) - 1)
+    split_of_patient = np.empty(len(ids), np.int64)
+    split_of_patient[order] = splits
+    return np.array(list(fractions))[split_of_patient[patient_of_row]]
+
+
+def shared_patients(patient_ids: Sequence[str], splits: Sequence[str]) -> list[str]:
+    """Patients who are in more than one split, sorted. Must be none."""
+    first: dict[str, str] = {}
+    return sorted({p for p, s in zip(patient_ids, splits, strict=True) if first.setdefault(p, s) != s})
