@@ -23,12 +23,14 @@ FORMAT = 1
 class Predictions:
     """The predictions of one cell: one row per validation or test image.
 
-    ``rows`` has the columns ``image_id``, ``patient_id``, ``split`` (``val`` or ``test``; reported metrics use test rows
-    only, validation rows serve thresholds and recalibration) and for each label ``score:LABEL`` (float64 probability) and
-    ``target:LABEL`` (float64, NaN where unknown). ``kind``: ``multilabel`` (independent labels) or ``multiclass`` (scores sum
-    to one over labels). ``groups`` names sets of labels to average over; ``groups["macro"]`` is the headline set.
-    ``notes`` are facts that a reader of any table made from this must be told. ``cell`` holds the cell's
-    ``encoder``, ``dataset``, ``protocol``, ``fraction``, ``seed``, ``identity``, ``parts``; ``encoder`` the encoder's card.
+    ``rows`` has the columns ``image_id``, ``patient_id``, ``split`` (``val`` or ``test``; reported metrics use test
+    rows only, validation rows serve thresholds and recalibration) and for each label ``score:LABEL`` (float64
+    probability, NaN where the label could not be trained) and ``target:LABEL`` (float64, NaN where unknown). ``kind``:
+    ``multilabel`` (independent labels) or ``multiclass`` (scores sum to one over labels). ``groups`` names sets of
+    labels to average over; ``groups["macro"]`` is the headline set. ``notes`` are facts that a reader of any table
+    made from this must be told. ``cell`` holds the cell's ``encoder``, ``dataset``, ``protocol``, ``fraction``,
+    ``seed``, ``identity``, ``parts``; ``encoder`` the encoder's card, parameters and fingerprint; ``dataset`` its
+    ``name``, ``lineage``, ``licence``, ``notes`` and how many unreadable images were ``dropped``.
     """
 
     rows: pd.DataFrame
@@ -64,16 +66,25 @@ class Predictions:
     @staticmethod
     def load(path: Path) -> "Predictions":
         """Read what ``save`` wrote. Raises UserError if the file is not one of ours or is damaged."""
+        meta = read_header(path)
         try:
-            table = pq.read_table(path)
-            meta = json.loads((table.schema.metadata or {})[METADATA_KEY])
-        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-            raise UserError(f"{path} is not a cxrbench predictions file ({error}): delete it and run again") from error
-        if meta.pop("format") != FORMAT:
-            raise UserError(f"{path} was written by another version of cxrbench: delete it and run again")
+            rows = pq.read_table(path).to_pandas()
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
         meta["labels"], meta["notes"] = tuple(meta["labels"]), tuple(meta["notes"])
         meta["groups"] = {name: tuple(labels) for name, labels in meta["groups"].items()}
-        return Predictions(rows=table.to_pandas(), **meta)
+        return Predictions(rows=rows, **meta)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The metadata of a predictions file, without its rows. Raises UserError if it is not one of ours."""
+    try:
+        meta = json.loads((pq.read_schema(path).metadata or {})[METADATA_KEY])
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not a whole cxrbench predictions file: delete it and run again") from error
+    if meta.pop("format") != FORMAT:
+        raise UserError(f"{path} was written by another version of cxrbench: delete it and run again")
+    return meta
 
 
 def asdict_shallow(predictions: Predictions) -> dict[str, Any]:

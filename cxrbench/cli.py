@@ -1,0 +1,171 @@
+"""The command line: the composition root. Thin: it parses, calls, prints."""
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from cxrbench import __version__
+from cxrbench.cli_inspect import data_app, encoders_app, tasks_app
+from cxrbench.cli_options import CacheOption, DataOption, JsonOption, ResultsOption, cache_folder, phantom_folder
+from cxrbench.cli_pretrain import pretrain
+from cxrbench.console import ExtractionBar, bar, warn
+from cxrbench.errors import UserError
+
+app = typer.Typer(
+    name="cxrbench",
+    help="Which pretrained chest X-ray encoder is better, on which task, and is the difference real?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data_app, name="data")
+app.add_typer(encoders_app, name="encoders")
+app.add_typer(tasks_app, name="tasks")
+app.command()(pretrain)
+
+
+def version(value: bool) -> None:
+    """Print the version and stop."""
+    if value:
+        print(f"cxrbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Which pretrained chest X-ray encoder is better, on which task, and is the difference real?"""
+
+
+@app.command()
+def run(
+    encoder: Annotated[
+        str, typer.Option(help="Encoders, separated by commas: spcl,imagenet,timm:NAME@file,./mine.py:Mine")
+    ],
+    tasks: Annotated[str, typer.Option(help="DATASET[:PROTOCOL], separated by commas; a dataset may be a CSV file.")],
+    data: DataOption = None,
+    results: ResultsOption = Path("results"),
+    fractions: Annotated[str, typer.Option(help="Label fractions of the training split, e.g. 0.01,0.1,1")] = "1",
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the training patients at fractions below 1.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto (bf16 where the hardware has it), fp32 or bf16.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per encoder call.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Decoding threads; 0: one per CPU core, at most 16.")] = 0,
+    on_bad_image: Annotated[str, typer.Option(help="error, or skip: drop unreadable images and count them.")] = "error",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    cache: CacheOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run encoders on tasks. Finished cells are skipped; interrupt at any time and run again.
+
+    Without a data folder (--data or CXRBENCH_DATA) the phantom serves: procedural X-rays in the official layouts.
+
+    Examples:
+
+      cxrbench run --encoder spcl,imagenet,random --tasks vindr,rsna,siim
+
+      cxrbench run --encoder imagenet,hf:./rad-dino --tasks nih,./my/labels.csv --data /data --fractions 0.1,1 --seeds 3
+    """
+    from cxrbench.device import resolve_device, resolve_precision
+    from cxrbench.extract import ExtractOptions
+    from cxrbench.plan import RunRequest, make_plan
+    from cxrbench.registry import parse_tasks
+    from cxrbench.results import Results
+    from cxrbench.run import execute
+
+    if on_bad_image not in ("error", "skip"):
+        raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
+    where = resolve_device(device)
+    options = ExtractOptions(
+        where, resolve_precision(precision, where), batch_size, workers or min(os.cpu_count() or 1, 16)
+    )
+    request = RunRequest(
+        encoders=tuple(dict.fromkeys(name.strip() for name in encoder.split(",") if name.strip())),
+        tasks=tuple(parse_tasks(tasks)),
+        data=data,
+        phantom=lambda: phantom_folder(cache),
+        results=Results(results),
+        precision=options.precision,
+        fractions=parse_fractions(fractions),
+        seeds=seeds,
+        skip_bad=on_bad_image == "skip",
+    )
+    if not request.encoders:
+        raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
+    plan = make_plan(request)
+    for remark in plan.remarks:
+        warn(remark)
+    if dry_run:
+        rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in plan.cells]
+        print(json.dumps(rows, indent=1) if as_json else table(rows))
+        return
+    from cxrbench.metrics import headline
+
+    done = []
+    skipped = sum(p.state == "done" for p in plan.cells)
+    with bar() as progress:
+        extraction = ExtractionBar(progress)
+        cells = progress.add_task("cells", total=len(plan.cells), completed=skipped)
+        for finished in execute(plan, request, cache_folder(cache), options, extraction):
+            progress.advance(cells)
+            name, value = headline(finished.predictions)
+            done.append({**cell_facts(finished.planned.cell), name: None if math.isnan(value) else round(value, 4)})
+    if as_json:
+        print(json.dumps(done, indent=1))
+        return
+    if done:
+        print(table(done))
+    kept = f", {skipped} were finished before" if skipped else ""
+    print(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}")
+
+
+def parse_fractions(text: str) -> tuple[float, ...]:
+    """``0.01,0.1,1`` as numbers in (0, 1], each once, in ascending order."""
+    try:
+        values = sorted({float(part) for part in text.split(",")})
+    except ValueError as error:
+        raise UserError(f"--fractions {text!r}: give numbers separated by commas, e.g. 0.01,0.1,1") from error
+    if not all(0 < value <= 1 for value in values):
+        raise UserError(f"--fractions {text!r}: a label fraction lies above 0 and is at most 1")
+    return tuple(values)
+
+
+def cell_facts(cell: Any) -> dict[str, Any]:
+    """A cell's coordinates as a row."""
+    return {"encoder": cell.encoder, "task": cell.task, "fraction": cell.fraction, "seed": cell.seed}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as an aligned plain table."""
+    from tabulate import tabulate
+
+    return tabulate(rows, headers="keys", missingval="undefined")
+
+
+def main() -> None:
+    """Entry point. A user's mistake is one line on stderr and exit code 2; Ctrl-C is 130."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        fail(" ".join(str(error).split()), 2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "cxrbench"
+        fail(f"{error.format_message()} (see {command} --help)", 2)
+    except (click.Abort, KeyboardInterrupt):
+        fail("interrupted; what was finished is kept: run the same command again to go on", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def fail(message: str, code: int) -> None:
+    """One line, then the exit code."""
+    print(f"error: {message}" if code == 2 else message, file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,158 @@
+"""The commands that look and change nothing, and the one that writes the phantom: data, encoders, tasks."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cxrbench.cli_options import CacheOption, DataOption, JsonOption, phantom_folder
+from cxrbench.errors import UserError
+
+options = {"no_args_is_help": True, "rich_markup_mode": None}
+data_app = typer.Typer(help="Datasets: list, check, write the phantom.", **options)  # pyright: ignore[reportArgumentType]
+encoders_app = typer.Typer(help="Encoders: list, info.", **options)  # pyright: ignore[reportArgumentType]
+tasks_app = typer.Typer(help="Tasks: list.", **options)  # pyright: ignore[reportArgumentType]
+
+
+@data_app.command("list")
+def data_list(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """The datasets that cxrbench can read, and whether they are in the data folder.
+
+    Example: cxrbench data list --data /data
+    """
+    from cxrbench.registry import list_datasets
+
+    rows: list[dict[str, Any]] = [
+        {
+            "name": d.name,
+            "dataset": d.problem or d.summary,
+            "in the data folder": bool(data and (data / d.name).is_dir()),
+        }
+        for d in list_datasets()
+    ]
+    known = {row["name"] for row in rows}
+    for labels in sorted(data.glob("*/labels.csv")) if data else []:
+        if labels.parent.name not in known:
+            rows.append({"name": labels.parent.name, "dataset": "your own CSV", "in the data folder": True})
+    show(rows, as_json)
+
+
+@data_app.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(help="A dataset's name, or the path of your own CSV.")],
+    data: DataOption = None,
+    cache: CacheOption = None,
+    headers_only: Annotated[bool, typer.Option("--no-decode", help="Do not decode every image.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What is there: images, patients, positives per label and split, shared patients, unreadable files.
+
+    Exits with 1 when it finds patients in two splits or unreadable files.
+
+    Examples:
+
+      cxrbench data check vindr --data /data
+
+      cxrbench data check ./my/labels.csv
+    """
+    from cxrbench.console import counting
+    from cxrbench.data.check import check, format_report
+    from cxrbench.registry import load_dataset
+
+    manifest = load_dataset(name, data, lambda: phantom_folder(cache))
+    with counting(f"checking {manifest.name}") as progress:
+        report = check(manifest, decode_all=not headers_only, progress=progress)
+    print(json.dumps(asdict(report), indent=1) if as_json else format_report(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@data_app.command("phantom")
+def data_phantom(
+    out: Annotated[Path, typer.Option(help="Folder to write vindr/, rsna/ and siim/ into.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    images: Annotated[
+        str, typer.Option(help="Images per dataset, e.g. vindr=2000,rsna=1000; default: as embedded.")
+    ] = "",
+) -> None:
+    """Write procedural chest X-rays in the official VinDr-CXR, RSNA and SIIM-ACR layouts.
+
+    Example: cxrbench data phantom --out ./phantom --seed 1 --images vindr=500,rsna=500,siim=500
+    """
+    from cxrbench.console import counting
+    from cxrbench.data.phantom import write
+
+    counts = None
+    if images:
+        try:
+            counts = {name: int(count) for name, _, count in (part.partition("=") for part in images.split(","))}
+        except ValueError as error:
+            raise UserError(f"--images {images!r}: give NAME=COUNT, separated by commas") from error
+    with counting("phantom images") as progress:
+        write(out, seed=seed, images=counts, progress=progress)
+    print(f"phantom data in {out}: use it with --data {out}")
+
+
+@encoders_app.command("list")
+def encoders_list(as_json: JsonOption = False) -> None:
+    """The encoders that are installed, and how to name them.
+
+    Example: cxrbench encoders list
+    """
+    from cxrbench.registry import list_encoders
+
+    show(
+        [{"name": e.name, "how to name it": e.usage, "what it is": e.problem or e.summary} for e in list_encoders()],
+        as_json,
+    )
+
+
+@encoders_app.command("info")
+def encoders_info(
+    encoder: Annotated[str, typer.Argument(help="An encoder, e.g. imagenet or spcl@runs/spcl/encoder.safetensors")],
+    as_json: JsonOption = False,
+) -> None:
+    """Who an encoder is: weights, parameters, GFLOPs per image, preprocessing, licence, what it was pretrained on.
+
+    Example: cxrbench encoders info timm:vit_base_patch16_224@vit.safetensors
+    """
+    from cxrbench.efficiency import measure
+    from cxrbench.registry import load_encoder
+
+    loaded = load_encoder(encoder, synthetic=True)
+    counts = measure(loaded.module, loaded.module.preprocess)
+    facts = {
+        "encoder": encoder,
+        **asdict(loaded.spec.card),
+        "parameters": loaded.spec.parameters,
+        "GFLOPs per image": round(counts.gflops_per_image, 3),
+        "feature width": counts.width,
+        "preprocessing": loaded.spec.preprocess,
+        "weights sha256": loaded.spec.weights_sha256,
+        "fingerprint": loaded.spec.fingerprint,
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    for name, value in facts.items():
+        print(f"{name:>18}  {', '.join(value) or '-' if isinstance(value, tuple) else value}")
+
+
+@tasks_app.command("list")
+def tasks_list(as_json: JsonOption = False) -> None:
+    """The protocols: what can be asked of an encoder.
+
+    Example: cxrbench tasks list
+    """
+    from cxrbench.registry import list_tasks
+
+    show([{"protocol": t.name, "what it is": t.problem or t.summary} for t in list_tasks()], as_json)
+
+
+def show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows as JSON or as an aligned table."""
+    from tabulate import tabulate
+
+    print(json.dumps(rows, indent=1) if as_json else tabulate(rows, headers="keys"))

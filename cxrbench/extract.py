@@ -1,0 +1,134 @@
+"""Run an encoder over image files: decode in the background, embed in order, a batch at a time."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxrbench.data.preprocess import load_image
+from cxrbench.device import Precision, autocast
+from cxrbench.encoder import Encoder, Preprocess
+from cxrbench.errors import BadImageError, UserError
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """How to run: results depend on ``precision`` (and in the last bit on ``batch_size``), not on the rest.
+
+    ``workers``: decoding threads; Pillow, gdcm and torch's resize let go of the interpreter lock.
+    """
+
+    device: torch.device
+    precision: Precision
+    batch_size: int = 64
+    workers: int = 2
+
+
+class Batch(NamedTuple):
+    """Rows ``start .. start + len(pooled)``: embeddings [b, D] float32 (NaN for a bad image) and the bad images."""
+
+    start: int
+    pooled: NDArray[np.float32]
+    bad: list[BadImageError]
+
+
+def extract(
+    load_module: Callable[[], Encoder],
+    preprocess: Preprocess,
+    paths: Sequence[Path],
+    start: int,
+    options: ExtractOptions,
+) -> Iterator[Batch]:
+    """Yield the pooled features of ``paths[start:]`` batch by batch, in order.
+
+    Batches are always cut at multiples of the batch size, so an extraction that starts again at such a multiple gives
+    the same bits as one that never stopped. A bad image becomes a row of NaN; it is not in the encoder's batch.
+    """
+    module: torch.nn.Module | None = None
+    for first, images, bad in _decoded(preprocess, paths, start, options):
+        rows = len(images)
+        good = [i for i, image in enumerate(images) if image is not None]
+        width = 0
+        values = None
+        if good:
+            if module is None:
+                module = load_module().to(options.device)  # type: ignore[attr-defined]
+            batch = torch.stack([image for image in images if image is not None])
+            values = embed(module, batch, options)  # type: ignore[arg-type]
+            width = values.shape[1]
+        pooled = np.full((rows, width), np.nan, np.float32)
+        if values is not None:
+            finite = np.isfinite(values).all(1)
+            if not finite.all():
+                raise UserError(
+                    f"the encoder gives NaN or infinite features for {paths[first + good[int(np.argmin(finite))]]}: "
+                    "its weights or its preprocessing are broken (with --precision fp32 too?)"
+                )
+            pooled[good] = values
+        yield Batch(first, pooled, bad)
+
+
+def embed(module: Encoder, images: torch.Tensor, options: ExtractOptions) -> NDArray[np.float32]:
+    """Pooled features [b, D] float32 of preprocessed images [b, C, S, S]."""
+    with torch.inference_mode(), autocast(options.device, options.precision):
+        return module(images.to(options.device)).pooled.float().cpu().numpy()
+
+
+Decoded = tuple[int, list[torch.Tensor | None], list[BadImageError]]
+
+
+def _decoded(preprocess: Preprocess, paths: Sequence[Path], start: int, options: ExtractOptions) -> Iterator[Decoded]:
+    """Decoded batches in order; at most three batches are in memory, however many images there are."""
+    ready: queue.Queue[Decoded | BaseException | None] = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def put(item: Decoded | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def produce() -> None:
+        try:
+            with ThreadPoolExecutor(max(1, options.workers)) as pool:
+                ahead: list[tuple[int, list[Future[torch.Tensor | BadImageError]]]] = []
+                for first in [*range(start, len(paths), options.batch_size), None]:
+                    if first is not None:
+                        batch = paths[first : first + options.batch_size]
+                        ahead.append((first, [pool.submit(_load, path, preprocess) for path in batch]))
+                    while ahead and (len(ahead) > 1 or first is None):
+                        begin, futures = ahead.pop(0)
+                        results = [future.result() for future in futures]
+                        bad = [r for r in results if isinstance(r, BadImageError)]
+                        put((begin, [None if isinstance(r, BadImageError) else r for r in results], bad))
+                    if stop.is_set():
+                        return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _load(path: Path, preprocess: Preprocess) -> torch.Tensor | BadImageError:
+    try:
+        return load_image(path, preprocess)
+    except BadImageError as error:
+        return error

@@ -1,0 +1,149 @@
+"""What a run would do: its cells, and for each whether it is done, missing, stale or blocked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
+from cxrbench.errors import UserError
+from cxrbench.registry import list_tasks, load_dataset, load_encoder, load_task
+from cxrbench.results import Results
+from cxrbench.task import Cell, Task
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the user asked for. ``tasks``: (dataset, protocol, or None for all that the dataset can serve)."""
+
+    encoders: tuple[str, ...]
+    tasks: tuple[tuple[str, str | None], ...]
+    data: Path | None
+    phantom: Callable[[], Path]
+    results: Results
+    precision: str
+    fractions: tuple[float, ...] = (1.0,)
+    seeds: int = 1
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class EncoderRef:
+    """An encoder's identity, its weights not in memory; ``load`` brings the module back."""
+
+    spec: EncoderSpec
+    preprocess: Preprocess
+    synthetic: bool
+
+    def load(self) -> Encoder:
+        """Build the module again. Raises UserError if it is no longer the same one."""
+        loaded = load_encoder(self.spec.name, synthetic=self.synthetic)
+        if loaded.spec.fingerprint != self.spec.fingerprint:
+            raise UserError(f"encoder {self.spec.name} changed on disk during the run: run again")
+        return loaded.module
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell and its state; ``reason`` says why it is stale or blocked. A blocked one has no encoder or no manifest."""
+
+    cell: Cell
+    state: Literal["done", "missing", "stale", "blocked"]
+    reason: str = ""
+    task: Task | None = None
+    encoder: EncoderRef | None = None
+    manifest: Manifest | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cells in the order of execution (encoder by encoder), and remarks on what does not apply."""
+
+    cells: tuple[PlannedCell, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def make_plan(request: RunRequest) -> Plan:
+    """Look at the data, the encoders and the results folder. Reads no image and runs no encoder.
+
+    Data or encoders that are absent become ``blocked`` cells; unknown protocols raise UserError.
+    """
+    manifests: dict[str, Manifest | UserError] = {}
+    for dataset, _ in request.tasks:
+        if dataset not in manifests:
+            manifests[dataset] = _caught(lambda name=dataset: load_dataset(name, request.data, request.phantom))
+    _refuse_same_names(manifests)
+    columns: dict[tuple[str, str], Task] = {}
+    remarks: list[str] = []
+    for dataset, protocol in request.tasks:
+        manifest = manifests[dataset]
+        for name in [protocol] if protocol else [listing.name for listing in list_tasks() if not listing.problem]:
+            task = load_task(name)
+            reason = task.not_applicable(manifest) if isinstance(manifest, Manifest) else None
+            if reason:
+                remarks.append(f"{dataset}:{name} is not applicable: {reason}")
+            else:
+                columns[(dataset, name)] = task
+    refs: dict[tuple[str, bool], EncoderRef | UserError] = {}
+    cells = []
+    for encoder in request.encoders:
+        for (dataset, _), task in columns.items():
+            manifest = manifests[dataset]
+            if isinstance(manifest, UserError):
+                cell = Cell(encoder, dataset, task.protocol)
+                cells.append(PlannedCell(cell, "blocked", str(manifest)))
+                continue
+            wanted = (encoder, manifest.synthetic)
+            if wanted not in refs:
+                refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic))
+            cells += _column(request, encoder, refs[wanted], manifest, task)
+    return Plan(tuple(cells), tuple(remarks))
+
+
+def _column(
+    request: RunRequest, encoder: str, ref: EncoderRef | UserError, manifest: Manifest, task: Task
+) -> list[PlannedCell]:
+    """The cells of one encoder on one task: every label fraction, and every seed where seeds matter."""
+    if isinstance(ref, UserError):
+        return [PlannedCell(Cell(encoder, manifest.name, task.protocol), "blocked", str(ref))]
+    parts = {
+        "encoder weights": ref.spec.weights_sha256,
+        "encoder source": ref.spec.source_sha256,
+        "preprocessing": ref.spec.preprocess,
+        "precision": request.precision,
+        "dataset": manifest.fingerprint,
+        "protocol version": task.version,
+    }
+    planned = []
+    for fraction in request.fractions:
+        for seed in range(request.seeds if task.seeds_matter(fraction) else 1):
+            cell = Cell(encoder, manifest.name, task.protocol, fraction, seed, parts)
+            state, reason = request.results.state(cell, allow_dropped=request.skip_bad)
+            planned.append(PlannedCell(cell, state, reason, task, ref, manifest))
+    return planned
+
+
+def _resolve(encoder: str, synthetic: bool) -> EncoderRef:
+    loaded = load_encoder(encoder, synthetic=synthetic)
+    return EncoderRef(loaded.spec, loaded.module.preprocess, synthetic)
+
+
+def _caught(call: Callable[[], T]) -> T | UserError:
+    """The call's result, or the user's mistake that it met."""
+    try:
+        return call()
+    except UserError as error:
+        return error
+
+
+def _refuse_same_names(manifests: dict[str, Manifest | UserError]) -> None:
+    """Two datasets of one name would overwrite each other's results."""
+    seen: dict[str, str] = {}
+    for text, manifest in manifests.items():
+        if isinstance(manifest, Manifest):
+            if manifest.name in seen:
+                raise UserError(f"{seen[manifest.name]} and {text} are both called {manifest.name!r}: rename one")
+            seen[manifest.name] = text

@@ -1,0 +1,137 @@
+"""Classification by linear probe: logistic regression on frozen, standardised image embeddings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.errors import UserError
+from cxrbench.predictions import Predictions, encoder_facts
+from cxrbench.task import Cell, FrozenEncoder
+from cxrbench.tasks.fractions import label_fraction
+from cxrbench.tasks.logistic import fit_sigmoid, fit_softmax
+
+STRENGTHS = tuple(float(c) for c in np.logspace(-6, 2, 9))  # scikit-learn's C
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """The ``classification`` protocol.
+
+    Train rows of the label fraction fit one model per label and strength C; for each label (for all classes together
+    where they exclude each other) the strength with the lowest validation log loss is kept. The whole validation
+    split is used at every fraction, as the papers do. The probe is convex and has no randomness of its own: a seed
+    only picks the label fraction's patients.
+    """
+
+    protocol: str = "classification"
+    version: str = "1"
+    summary: str = "linear probe on frozen embeddings: AUROC, AUPRC, F1, accuracy, Brier score, ECE"
+
+    def not_applicable(self, manifest: Manifest) -> str | None:
+        """A dataset without labels, or without one of the splits, cannot be probed."""
+        if not manifest.labels:
+            return "it has no labels"
+        empty = [split for split in ("train", "val", "test") if not len(manifest.rows_of(split))]
+        return f"its {' and '.join(empty)} split is empty" if empty else None
+
+    def seeds_matter(self, fraction: float) -> bool:
+        """At fraction 1 every seed gives the same bits."""
+        return fraction < 1
+
+    def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
+        """Fit, select, predict. The test rows' targets are copied into the result and used for nothing else."""
+        features = np.asarray(encoder.pooled(manifest), np.float32)
+        targets = manifest.targets()
+        train, val, test = (manifest.rows_of(split) for split in ("train", "val", "test"))
+        patients = manifest.images["patient_id"].to_numpy(str)
+        train = train[label_fraction(patients[train], targets[train], cell.fraction, cell.seed)]
+        held_out = np.concatenate([val, test])
+        probe = _multilabel if manifest.kind == "multilabel" else _multiclass
+        scores, notes = probe(
+            *_standardise(features[train], features[held_out]), targets[train], targets[val], manifest.labels
+        )
+        rows = manifest.images.iloc[held_out][["image_id", "patient_id", "split"]].reset_index(drop=True)
+        columns = {f"score:{label}": scores[:, i] for i, label in enumerate(manifest.labels)}
+        columns |= {f"target:{label}": targets[held_out, i].astype(float) for i, label in enumerate(manifest.labels)}
+        return Predictions(
+            rows=pd.concat([rows, pd.DataFrame(columns)], axis=1),
+            labels=manifest.labels,
+            kind=manifest.kind,
+            groups=manifest.groups,
+            synthetic=manifest.synthetic,
+            cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol,
+                  "fraction": cell.fraction, "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts),
+                  "train_images": len(train)},
+            encoder=encoder_facts(encoder.spec),
+            dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
+                     "notes": list(manifest.notes)},
+            notes=notes,
+        )  # fmt: skip
+
+
+TASK = LinearProbe()
+
+
+def _standardise(train: Floats, held_out: Floats) -> tuple[torch.Tensor, torch.Tensor]:
+    """Zero mean and unit variance on the training rows; constant features become 0."""
+    mean, std = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    std[std < 1e-6 * max(float(std.max()), 1e-30)] = np.inf
+    return (
+        torch.from_numpy(((train - mean) / std).astype(np.float32)),
+        torch.from_numpy(((held_out - mean) / std).astype(np.float32)),
+    )
+
+
+def _multilabel(
+    train: torch.Tensor, held_out: torch.Tensor, y_train: Floats, y_val: Floats, labels: tuple[str, ...]
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Probabilities [val + test, L] and notes. A label with one class only in training gets NaN and a note."""
+    scores = np.full((len(held_out), len(labels)), np.nan)
+    usable = np.flatnonzero([(y == 0).any() and (y == 1).any() for y in y_train.T])
+    notes = tuple(
+        f"{labels[i]} has one class only among the training images: not trained, metrics undefined"
+        for i in range(len(labels))
+        if i not in usable
+    )
+    if not len(usable):
+        return scores, notes
+    strengths = torch.tensor(STRENGTHS)
+    model = fit_sigmoid(train, torch.from_numpy(y_train[:, usable]), strengths)
+    margins = model.margins(held_out).reshape(len(held_out), len(strengths), len(usable)).double()
+    y = torch.from_numpy(y_val[:, None, usable]).double().expand(-1, len(strengths), -1)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(
+        margins[: len(y_val)], y.nan_to_num(0), reduction="none"
+    )
+    loss = torch.where(y.isnan(), torch.nan, loss).nanmean(0)  # [S, L]
+    best = loss.argmin(0)
+    # A label that validation cannot judge takes the strength that suits the others.
+    judged = torch.tensor([bool((v == 0).any() and (v == 1).any()) for v in y_val[:, usable].T])
+    common = loss[:, judged].mean(1).argmin() if bool(judged.any()) else torch.tensor(len(strengths) // 2)
+    best = torch.where(judged, best, common)
+    notes += tuple(
+        f"{labels[usable[i]]} has one class only among the validation images: regularised as the other labels are"
+        for i in np.flatnonzero(~judged.numpy())
+    )
+    chosen = model.converged.reshape(len(strengths), len(usable))[best, torch.arange(len(usable))]
+    notes += tuple(f"{labels[usable[i]]}: the probe did not converge" for i in np.flatnonzero(~chosen.numpy()))
+    scores[:, usable] = margins.sigmoid()[:, best, torch.arange(len(usable))].numpy()
+    return scores, notes
+
+
+def _multiclass(
+    train: torch.Tensor, held_out: torch.Tensor, y_train: Floats, y_val: Floats, labels: tuple[str, ...]
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Probabilities [val + test, K] that sum to one, and notes."""
+    if np.isnan(y_train).any() or np.isnan(y_val).any():
+        raise UserError(f"classes {', '.join(labels)}: some images have no class; give each one or drop them")
+    model = fit_softmax(train, torch.from_numpy(y_train), torch.tensor(STRENGTHS))
+    margins = model.margins(held_out).double()  # [n, S, K]
+    truth = torch.from_numpy(y_val.argmax(1))
+    loss = [torch.nn.functional.cross_entropy(margins[: len(y_val), s], truth).item() for s in range(len(STRENGTHS))]
+    return margins[:, int(np.argmin(loss))].softmax(1).numpy(), ()
