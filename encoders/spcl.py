@@ -98,9 +98,15 @@ def partition(noise: Tensor, visible: int) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def tsp_similarity(cosine: Tensor, kappa: float) -> Tensor:
-    """Eq. 1 with its bracket corrected: s(c) = ½ (1 + c) / (1 + (1 - c) κ); s(1) = 1, s(-1) = 0."""
-    return 0.5 * (1 + cosine) / (1 + (1 - cosine) * kappa)
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosines of the rows of a [A, D] with those of b [B, D]: [A, B], float32 even where bf16 is on."""
+    with torch.autocast(a.device.type, enabled=False):
+        return F.normalize(a.float(), dim=1) @ F.normalize(b.float(), dim=1).T
+
+
+def tsp_similarity(c: Tensor, kappa: float) -> Tensor:
+    """Eq. 1 with its bracket corrected: s(c) = ½ (1 + c) / (1 + (1 - c) κ) of a cosine c; s(1) = 1, s(-1) = 0."""
+    return 0.5 * (1 + c) / (1 + (1 - c) * kappa)
 
 
 def ntxent(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Tensor:
@@ -108,8 +114,8 @@ def ntxent(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Tenso
 
     z1, z2: [B, D], any length. τ = ``scale`` multiplies: it is a logit scale, an inverse temperature.
     """
-    z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
-    logits = scale * tsp_similarity(z @ z.T, kappa)
+    z = torch.cat([z1, z2])
+    logits = scale * tsp_similarity(cosine(z, z), kappa)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     partner = torch.arange(len(z), device=z.device).roll(len(z1))
     return F.cross_entropy(logits.masked_fill(itself, -math.inf), partner)
@@ -117,8 +123,7 @@ def ntxent(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Tenso
 
 def clip_loss(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Tensor:
     """OCL's form: ½ [CE(τ s(z1 z2ᵀ), I) + CE(τ s(z2 z1ᵀ), I)]; only the other view's vectors are negatives."""
-    cosine = F.normalize(z1.float(), dim=1) @ F.normalize(z2.float(), dim=1).T
-    logits, same = scale * tsp_similarity(cosine, kappa), torch.arange(len(z1), device=z1.device)
+    logits, same = scale * tsp_similarity(cosine(z1, z2), kappa), torch.arange(len(z1), device=z1.device)
     return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
 
 
