@@ -34,7 +34,7 @@ class Weights:
         """From an array [n, B], integer (resample counts) or real-valued, none negative."""
         if weights.ndim != 2:
             raise ValueError(f"weights must be [n, B], not {weights.shape}")
-        counts = np.issubdtype(weights.dtype, np.integer) and weights.sum(0, dtype=np.int64).max(initial=0) < 2**24
+        counts = np.issubdtype(weights.dtype, np.integer) and len(weights) * int(weights.max(initial=0)) < 2**24
         return Weights(torch.from_numpy(np.ascontiguousarray(weights, np.float32 if counts else np.float64)))
 
     @cached_property

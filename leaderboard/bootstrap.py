@@ -1,11 +1,14 @@
 """The patient-clustered bootstrap: one set of resamples for every encoder, so that all comparisons are paired."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from cxrbench.metrics import Prepared, Weights
 
 Array = NDArray[np.float64]
 REPLICATES = 10_000
@@ -34,8 +37,28 @@ def resample_counts(
     for start, block in zip(range(0, replicates, BLOCK), blocks, strict=True):
         generator = np.random.Generator(np.random.PCG64(block))
         drawn = generator.integers(len(patients), size=(BLOCK, len(patients)), dtype=np.uint32)
-        counts = np.stack([np.bincount(row, minlength=len(patients)) for row in drawn], axis=1)
-        yield counts[:, : replicates - start].astype(np.uint16)[patient_of_image]
+        counts = np.stack(
+            [np.bincount(row, minlength=len(patients)) for row in drawn[: replicates - start]],
+            dtype=np.uint16,
+            casting="unsafe",  # At most as many draws as patients, and 65,536 of one patient do not happen.
+        )
+        yield counts.T[patient_of_image]
+
+
+def replicate(
+    prepared: Sequence[Prepared], patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
+) -> Array:
+    """Values [metrics, replicates] of prepared metrics, all on the same resamples, a block at a time.
+
+    A block's work is many small steps, which torch's threads would spend waiting for each other: one thread is faster.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        blocks = map(Weights.of, resample_counts(patient_ids, image_set_key, seed, replicates))
+        return np.concatenate([np.stack([metric(block) for metric in prepared]) for block in blocks], axis=1)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def resample_seeds(seeds: int, image_set_key: str, seed: int, replicates: int) -> Array:

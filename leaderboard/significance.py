@@ -1,0 +1,138 @@
+"""Is the difference real? Paired tests, Holm's correction, tie groups, the smallest detectable difference, DeLong."""
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
+
+from cxrbench.leaderboard.bootstrap import Interval, interval, too_many_undefined
+
+Array = NDArray[np.float64]
+ALPHA = 0.05
+POWER = 0.80
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An improvement: candidate minus baseline, turned so that positive is better.
+
+    ``p``: one-tailed, H0: no improvement. ``p_two_sided``: H0: no difference. NaN where the interval is.
+    """
+
+    value: float
+    interval: Interval
+    p: float
+    p_two_sided: float
+    standard_error: float
+
+
+def paired_difference(value: float, replicates: Array, higher_is_better: bool) -> Difference:
+    """Test a difference from its replicates [B] (candidate minus baseline on the same resamples).
+
+    p = (1 + #{improvement* <= 0}) / (B + 1): Davison and Hinkley (1997), equation 4.11, on the bootstrap distribution of
+    the paired difference. Two-sided: twice the smaller tail. Undefined replicates are left out; above 5% of them no p.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    improvement = sign * replicates
+    if too_many_undefined(improvement):
+        return Difference(sign * value, interval(improvement), np.nan, np.nan, np.nan)
+    valid = improvement[~np.isnan(improvement)]
+    worse, better = (float((1 + (s * valid <= 0).sum()) / (len(valid) + 1)) for s in (1.0, -1.0))
+    error = float(valid.std(ddof=1)) if len(valid) > 1 else np.nan
+    return Difference(sign * value, interval(improvement), worse, min(1.0, 2 * min(worse, better)), error)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p-values of Holm (1979): step down, monotone, at most 1. NaN (no test made) stays NaN and is not counted."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values)[: int((~np.isnan(values)).sum())]
+    adjusted = np.full(len(values), np.nan)
+    steps = values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted.tolist()
+
+
+def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[str]:
+    """Compact letter display: two encoders share a letter if and only if no test separates them.
+
+    ``separated`` [k, k] is symmetric. Letters run from the best ``values`` (larger first) down. Insert and absorb: Piepho
+    (2004), "An algorithm for a letter-based representation of all-pairwise comparisons".
+    """
+    groups: list[frozenset[int]] = [frozenset(range(len(values)))]
+    for i, j in np.argwhere(np.triu(separated, 1)).tolist():
+        split = [part for g in groups for part in ((g - {i}, g - {j}) if {i, j} <= g else (g,))]
+        unique = list(dict.fromkeys(split))
+        groups = [g for g in unique if not any(g < other for other in unique)]
+    place = np.empty(len(values), dtype=int)
+    place[np.argsort(-np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-np.inf), kind="stable")] = range(len(values))
+    groups.sort(key=lambda g: sorted(place[list(g)]))
+    return ["".join(_letter(n) for n, g in enumerate(groups) if i in g) for i in range(len(values))]
+
+
+def _letter(number: int) -> str:
+    letters = string.ascii_letters
+    return letters[number] if number < len(letters) else f"({number + 1})"
+
+
+def smallest_detectable_difference(standard_error: float) -> float:
+    """(z_0.95 + z_0.80) x SE of the paired difference: what a one-tailed 5% test finds with a power of 80%."""
+    return float((norm.ppf(1 - ALPHA) + norm.ppf(POWER)) * standard_error)
+
+
+class DeLong(NamedTuple):
+    """AUROCs [k] and their covariance matrix [k, k]."""
+
+    aurocs: Array
+    covariance: Array
+
+    def difference(self, candidate: int, baseline: int) -> tuple[float, float, float]:
+        """Difference of two AUROCs, its standard error, and the one-tailed p of H0: no improvement."""
+        value = float(self.aurocs[candidate] - self.aurocs[baseline])
+        contrast = np.zeros(len(self.aurocs))
+        contrast[candidate] += 1
+        contrast[baseline] -= 1
+        error = float(np.sqrt(max(contrast @ self.covariance @ contrast, 0.0)))
+        return value, error, float(norm.sf(value / error)) if error > 0 else np.nan
+
+
+def delong(scores: Array, targets: Array, patients: NDArray[np.generic]) -> DeLong:
+    """AUROCs of several encoders on the same images, and their covariance.
+
+    scores: [k, n]; targets: [n], 1, 0, or NaN where unknown; patients: [n]. DeLong et al. (1988) with placements from midranks
+    in O(n log n) (Sun and Xu 2014); images of one patient are not independent, so placements are summed by patient
+    (Obuchowski 1997), which is DeLong's estimator exactly where each patient has one image.
+    NaN where a class has fewer than two patients.
+    """
+    known = ~np.isnan(targets)
+    scores, positive = scores[:, known], targets[known] == 1
+    cluster = np.unique(np.asarray(patients)[known], return_inverse=True)[1]
+    m, n = int(positive.sum()), int((~positive).sum())
+    clusters_positive, clusters_negative = (len(np.unique(cluster[side])) for side in (positive, ~positive))
+    if min(clusters_positive, clusters_negative) < 2:
+        return DeLong(np.full(len(scores), np.nan), np.full((len(scores), len(scores)), np.nan))
+    ranks = rankdata(scores, axis=1)
+    placements = np.empty_like(ranks)
+    placements[:, positive] = (ranks[:, positive] - rankdata(scores[:, positive], axis=1)) / n
+    placements[:, ~positive] = 1 - (ranks[:, ~positive] - rankdata(scores[:, ~positive], axis=1)) / m
+    aurocs = placements[:, positive].mean(1)
+    centred = (placements - aurocs[:, None]) / np.where(positive, m, n)
+    clusters = int(cluster.max()) + 1
+    by_class = [_cluster_sums(np.where(side, centred, 0.0), cluster, clusters) for side in (positive, ~positive)]
+    of_positives, of_negatives = by_class
+    cross = of_positives @ of_negatives.T * clusters / (clusters - 1)
+    covariance = (
+        of_positives @ of_positives.T * clusters_positive / (clusters_positive - 1)
+        + of_negatives @ of_negatives.T * clusters_negative / (clusters_negative - 1)
+        + cross
+        + cross.T
+    )
+    return DeLong(aurocs, covariance)
+
+
+def _cluster_sums(values: Array, cluster: NDArray[np.int64], clusters: int) -> Array:
+    """Sums [k, clusters] of values [k, n]."""
+    return np.stack([np.bincount(cluster, row, minlength=clusters) for row in values])
