@@ -14,6 +14,10 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBase
 
 from cxrbench.errors import BadImageError
 
+# pydicom warns of oddities that do not matter here (PatientAge without its unit, ...). Once and for all, because
+# warnings.catch_warnings is not safe in threads.
+warnings.filterwarnings("ignore", module=r"pydicom\.")
+
 EXTENSIONS = (".dcm", ".dicom", ".dic")
 DISPLAY_BITS = 8
 Pixels = NDArray[np.integer[Any]]
@@ -30,20 +34,16 @@ def is_dicom(path: Path) -> bool:
 
 def read_header(path: Path) -> Dataset:
     """Everything before the pixels. Raises BadImageError for a file that is no DICOM image."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom warns of harmless oddities, e.g. PatientAge without its unit
-        try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-            if not header.get("Rows") or not header.get("Columns"):
-                raise BadImageError(path, "not a DICOM image: its header has no Rows and Columns")
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        if header.get("Rows") and header.get("Columns"):
             return header
-        except BadImageError:
-            raise
-        except FileNotFoundError as error:
-            raise BadImageError(path, "no such file") from error
-        # pydicom raises AttributeError, ValueError, struct.error, EOFError and others on damaged files
-        except Exception as error:
-            raise BadImageError(path, f"damaged DICOM header ({_one_line(error)})") from error
+    except FileNotFoundError as error:
+        raise BadImageError(path, "no such file") from error
+    # pydicom raises AttributeError, ValueError, struct.error, EOFError and others on damaged files
+    except Exception as error:
+        raise BadImageError(path, f"damaged DICOM header ({_one_line(error)})") from error
+    raise BadImageError(path, "not a DICOM image: its header has no Rows and Columns")
 
 
 def decode_dicom(path: Path, *, max_pixels: int) -> NDArray[np.float32]:
@@ -55,24 +55,22 @@ def decode_dicom(path: Path, *, max_pixels: int) -> NDArray[np.float32]:
     for several frames, more than ``max_pixels`` pixels (before decoding), or data that cannot be decoded.
     """
     _check_header(path, read_header(path), max_pixels)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            data = pydicom.dcmread(path, force=True)
-            if "PixelData" not in data:
-                raise BadImageError(path, "no pixel data: the file is truncated or holds no image")
-            if "TransferSyntaxUID" not in data.file_meta:  # a file without the meta header: old, but valid
-                implicit = data.original_encoding[0]
-                data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-            # Pillow decodes 8-bit JPEG at twice GDCM's speed, to the same values
-            baseline = data.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
-            pixels = pixel_array(data, decoding_plugin="pillow" if baseline else "")
-            return _gray(pixels, data) if pixels.ndim == 2 and not _palette(data) else _luma(pixels, data)
-        except BadImageError:
-            raise
-        # the decoders raise AttributeError, ValueError, RuntimeError, NotImplementedError and others
-        except Exception as error:
-            raise BadImageError(path, f"damaged or unsupported DICOM ({_one_line(error)})") from error
+    try:
+        data = pydicom.dcmread(path, force=True)
+        if "PixelData" not in data:
+            raise BadImageError(path, "no pixel data: the file is truncated or holds no image")
+        if "TransferSyntaxUID" not in data.file_meta:  # a file without the meta header: old, but valid
+            implicit = data.original_encoding[0]
+            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        # Pillow decodes 8-bit JPEG at twice GDCM's speed, to the same values
+        baseline = data.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
+        pixels = pixel_array(data, decoding_plugin="pillow" if baseline else "")
+        return _gray(pixels, data) if pixels.ndim == 2 and not _palette(data) else _luma(pixels, data)
+    except BadImageError:
+        raise
+    # the decoders raise AttributeError, ValueError, RuntimeError, NotImplementedError and others
+    except Exception as error:
+        raise BadImageError(path, f"damaged or unsupported DICOM ({_one_line(error)})") from error
 
 
 def _check_header(path: Path, header: Dataset, max_pixels: int) -> None:

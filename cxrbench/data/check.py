@@ -1,0 +1,175 @@
+"""``cxrbench data check``: what is in a dataset, and which of its files cannot be read."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from cxrbench.data.images import MAX_PIXELS, decode
+from cxrbench.data.manifest import SPLITS, Manifest
+from cxrbench.data.splits import shared_patients
+from cxrbench.errors import BadImageError
+
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """One split: images, patients, and per label how many images are positive and how many unknown."""
+
+    images: int
+    patients: int
+    positives: dict[str, int]
+    unknown: dict[str, int]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What ``check`` found. ``unreadable`` maps an image id to the reason; ``decoded`` counts the files tried."""
+
+    dataset: str
+    root: str
+    kind: str
+    images: int
+    patients: int
+    megabytes: float
+    splits: dict[str, SplitCount]
+    boxes: int
+    masks: int
+    shared_patients: tuple[str, ...]
+    decoded: int
+    unreadable: dict[str, str]
+    synthetic: bool
+    source: str
+    licence: str
+    notes: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """No patient in two splits, no unreadable file."""
+        return not self.shared_patients and not self.unreadable
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def check(
+    manifest: Manifest,
+    *,
+    decode_all: bool = True,
+    workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[int], None] | None = None,
+) -> CheckReport:
+    """Count a manifest and decode its images (``decode_all``), ``workers`` at a time (default: one per core).
+
+    ``progress`` is called with the number of images done since its last call. Memory does not grow with the number of
+    images: at most ``2 * workers`` are in flight.
+    """
+    images = manifest.images
+    bad: dict[str, str] = {}
+    if decode_all:
+        for row, reason in _failures(manifest.paths(), workers or os.cpu_count() or 1, max_pixels, progress):
+            bad[str(images["image_id"].iloc[row])] = reason
+    return CheckReport(
+        dataset=manifest.name,
+        root=str(manifest.root),
+        kind=manifest.kind,
+        images=len(manifest),
+        patients=len(set(images["patient_id"])),
+        megabytes=sum(images["bytes"].tolist()) / 1e6,
+        splits={split: _count(manifest, split) for split in SPLITS},
+        boxes=0 if manifest.boxes is None else len(manifest.boxes),
+        masks=0 if manifest.masks is None else len(manifest.masks),
+        shared_patients=tuple(shared_patients(images["patient_id"].tolist(), images["split"].tolist())),
+        decoded=len(manifest) if decode_all else 0,
+        unreadable=dict(sorted(bad.items())),
+        synthetic=manifest.synthetic,
+        source=manifest.source,
+        licence=manifest.licence,
+        notes=manifest.notes,
+    )
+
+
+def format_report(report: CheckReport) -> str:
+    """The report as text: facts, a table of positives per label and split, problems, notes."""
+    rows = [
+        ["images", *(report.splits[split].images for split in SPLITS)],
+        ["patients", *(report.splits[split].patients for split in SPLITS)],
+        *([label, *(_cell(report.splits[split], label) for split in SPLITS)] for label in _labels(report)),
+    ]
+    lines = [
+        f"{report.dataset}{' (synthetic)' if report.synthetic else ''}: {report.images:,} images of "
+        f"{report.patients:,} patients, {report.megabytes:,.0f} MB, {report.kind}, {report.boxes:,} boxes, "
+        f"{report.masks:,} masks",
+        f"folder: {report.root}",
+        f"source: {report.source or 'unknown'}; terms: {report.licence or 'unknown'}",
+        "",
+        tabulate(rows, headers=["positives", *SPLITS], stralign="right", colalign=("left",)),
+        "",
+        f"patients in more than one split: {len(report.shared_patients)}"
+        + (f" ({', '.join(report.shared_patients[:SHOWN])})" if report.shared_patients else ""),
+        f"unreadable files: {len(report.unreadable)} of {report.decoded:,} decoded"
+        if report.decoded
+        else "unreadable files: not looked for",
+        *(f"  {name}: {reason}" for name, reason in list(report.unreadable.items())[:SHOWN]),
+        *([f"  ... and {len(report.unreadable) - SHOWN} more"] if len(report.unreadable) > SHOWN else []),
+        *(f"note: {note}" for note in report.notes),
+    ]
+    return "\n".join(lines)
+
+
+def _count(manifest: Manifest, split: str) -> SplitCount:
+    rows = manifest.rows_of(split)
+    targets = manifest.targets()[rows]
+    return SplitCount(
+        images=len(rows),
+        patients=len(set(manifest.images["patient_id"].iloc[rows])),
+        positives={name: int((targets[:, n] == 1).sum()) for n, name in enumerate(manifest.labels)},
+        unknown={name: int(np.isnan(targets[:, n]).sum()) for n, name in enumerate(manifest.labels)},
+    )
+
+
+def _labels(report: CheckReport) -> list[str]:
+    return list(next(iter(report.splits.values())).positives)
+
+
+def _cell(count: SplitCount, label: str) -> str:
+    unknown = count.unknown[label]
+    return f"{count.positives[label]}" + (f" ({unknown} unknown)" if unknown else "")
+
+
+def _failures(
+    paths: list[Path], workers: int, max_pixels: int, progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, str]]:
+    """Row and reason of each file that does not decode. Threads: the decoders work outside Python's lock."""
+    waiting: dict[Future[str | None], int] = {}
+    rows = iter(enumerate(paths))
+    with ThreadPoolExecutor(workers) as pool:
+        while True:
+            while len(waiting) < 2 * workers and (following := next(rows, None)) is not None:
+                waiting[pool.submit(_reason, following[1], max_pixels)] = following[0]
+            if not waiting:
+                return
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            if progress is not None:
+                progress(len(done))
+            for future in done:
+                row, reason = waiting.pop(future), future.result()
+                if reason is not None:
+                    yield row, reason
+
+
+def _reason(path: Path, max_pixels: int) -> str | None:
+    """Why a file cannot be decoded, or None; the pixels are dropped at once."""
+    try:
+        decode(path, max_pixels=max_pixels)
+    except BadImageError as error:
+        return error.reason
+    return None
