@@ -1,0 +1,108 @@
+"""``cxrbench pretrain METHOD``: training images in, an encoder out."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli_options import CacheOption, cache_folder, phantom_folder
+from cxrbench.data.manifest import Manifest
+from cxrbench.errors import UserError
+
+
+def pretrain(
+    method: Annotated[str, typer.Argument(help="The method, e.g. spcl.")],
+    data: Annotated[
+        str, typer.Option(help="Training data, separated by commas: dataset names, dataset folders or CSV files.")
+    ] = "vindr,rsna,siim",
+    arch: Annotated[
+        str, typer.Option(help="nano, micro, tiny, small, base, base-512, or e.g. 192x6p16s128.")
+    ] = "small",
+    epochs: Annotated[int, typer.Option(min=1)] = 200,
+    out: Annotated[Path | None, typer.Option(help="Folder for checkpoints and logs [default: runs/METHOD].")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.ckpt.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images compared with each other, over all devices.")] = 256,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
+    weight_decay: Annotated[float, typer.Option()] = 0.05,
+    warmup: Annotated[
+        float, typer.Option(help="Share of the steps with rising learning rate; cosine after it.")
+    ] = 0.05,
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
+    precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "auto",
+    seed: Annotated[int, typer.Option()] = 0,
+    option: Annotated[
+        list[str] | None, typer.Option(help="A setting of the method's own, NAME=VALUE; repeat for several.")
+    ] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch (DDP).")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare images.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many images, to try things.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Write the encoder as float16.")] = False,
+    on_bad_image: Annotated[str, typer.Option(help="error, or skip: leave unreadable images out.")] = "error",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="CXRBENCH_DATA", help="Folder that dataset names refer to. Without it: phantom."),
+    ] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Pretrain an encoder on the training images of one or more datasets. Test and validation patients stay out.
+
+    OUT gets encoder.safetensors, last.ckpt and log.csv; the encoder is then METHOD@OUT/encoder.safetensors.
+
+    Examples:
+
+      cxrbench pretrain spcl --data nih,rsna --data-dir /data --arch base --epochs 100 --out runs/spcl
+
+      cxrbench pretrain spcl --data ./my/labels.csv --arch micro --epochs 60 --option ratio=0.3 --option loss=ntxent
+    """
+    from cxrbench.encoders.pretrain import PretrainConfig
+    from cxrbench.encoders.pretrain import pretrain as start
+
+    if precision not in ("auto", "32", "bf16"):
+        raise UserError(f"--precision is auto, 32 or bf16, not {precision!r}")
+    if on_bad_image not in ("error", "skip"):
+        raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
+    config = PretrainConfig(
+        method=method,
+        arch=arch,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        warmup=warmup,
+        options=parse_options(option or []),
+        precision=precision,  # type: ignore[arg-type]
+        accumulate=accumulate,
+        seed=seed,
+        accelerator=accelerator,
+        devices=devices,
+        workers=workers,
+        limit=limit,
+        half=half,
+        on_bad_image=on_bad_image,  # type: ignore[arg-type]
+    )
+    manifests = [read(name.strip(), data_dir, cache) for name in data.split(",") if name.strip()]
+    command = shlex.join(["cxrbench", *sys.argv[1:]])
+    folder = cache_folder(cache) / "pretraining"
+    written = start(config, manifests, out or Path("runs") / method, cache=folder, resume=resume, command=command)
+    print(written)
+
+
+def read(name: str, data_dir: Path | None, cache: Path | None) -> Manifest:
+    """A dataset by name, by the path of its folder, or by the path of a CSV."""
+    from cxrbench.registry import load_dataset
+
+    folder = Path(name).expanduser()
+    if "/" in name and folder.is_dir():
+        return load_dataset(folder.resolve().name, folder.resolve().parent, lambda: phantom_folder(cache))
+    return load_dataset(name, data_dir, lambda: phantom_folder(cache))
+
+
+def parse_options(items: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` settings by name."""
+    pairs = [item.partition("=") for item in items]
+    if any(not equals for _, equals, _ in pairs):
+        raise UserError(f"--option {' '.join(items)!r}: give NAME=VALUE, e.g. --option ratio=0.3")
+    return {name: value for name, _, value in pairs}
