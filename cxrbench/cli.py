@@ -5,9 +5,8 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from cxrbench import __version__
@@ -16,6 +15,11 @@ from cxrbench.cli_options import CacheOption, DataOption, JsonOption, ResultsOpt
 from cxrbench.cli_pretrain import pretrain
 from cxrbench.console import ExtractionBar, bar, warn
 from cxrbench.errors import UserError
+
+if TYPE_CHECKING:
+    from cxrbench.predictions import Predictions
+
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer keeps its click
 
 app = typer.Typer(
     name="cxrbench",
@@ -107,8 +111,6 @@ def run(
         rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in plan.cells]
         print(json.dumps(rows, indent=1) if as_json else table(rows))
         return
-    from cxrbench.metrics import headline
-
     done = []
     skipped = sum(p.state == "done" for p in plan.cells)
     with bar() as progress:
@@ -116,8 +118,9 @@ def run(
         cells = progress.add_task("cells", total=len(plan.cells), completed=skipped)
         for finished in execute(plan, request, cache_folder(cache), options, extraction):
             progress.advance(cells)
-            name, value = headline(finished.predictions)
-            done.append({**cell_facts(finished.planned.cell), name: None if math.isnan(value) else round(value, 4)})
+            value = headline(finished.predictions)
+            auroc = None if math.isnan(value) else round(value, 4)
+            done.append({**cell_facts(finished.planned.cell), "AUROC": auroc})
     if as_json:
         print(json.dumps(done, indent=1))
         return
@@ -138,6 +141,20 @@ def parse_fractions(text: str) -> tuple[float, ...]:
     return tuple(values)
 
 
+def headline(predictions: "Predictions") -> float:
+    """Macro AUROC over the labels that have one: a glance; the leaderboard has intervals and says what is undefined."""
+    import numpy as np
+
+    from cxrbench.metrics import METRICS
+
+    rows = predictions.test_rows()
+    once = np.ones((len(rows), 1), int)
+    labels = predictions.groups["macro"]
+    values = [METRICS["auroc"](rows[f"score:{x}"].to_numpy(), rows[f"target:{x}"].to_numpy(), once)[0] for x in labels]
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.mean(known)) if known else math.nan
+
+
 def cell_facts(cell: Any) -> dict[str, Any]:
     """A cell's coordinates as a row."""
     return {"encoder": cell.encoder, "task": cell.task, "fraction": cell.fraction, "seed": cell.seed}
@@ -156,10 +173,10 @@ def main() -> None:
         app(standalone_mode=False)
     except UserError as error:
         fail(" ".join(str(error).split()), 2)
-    except click.UsageError as error:
+    except USAGE_ERROR as error:
         command = error.ctx.command_path if error.ctx else "cxrbench"
         fail(f"{error.format_message()} (see {command} --help)", 2)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         fail("interrupted; what was finished is kept: run the same command again to go on", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,13 +3,15 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxrbench.cli_options import CacheOption, cache_folder, phantom_folder
-from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
+
+if TYPE_CHECKING:
+    from cxrbench.data.manifest import Manifest
 
 
 def pretrain(
@@ -90,7 +92,7 @@ def pretrain(
     print(written)
 
 
-def read(name: str, data_dir: Path | None, cache: Path | None) -> Manifest:
+def read(name: str, data_dir: Path | None, cache: Path | None) -> "Manifest":
     """A dataset by name, by the path of its folder, or by the path of a CSV."""
     from cxrbench.registry import load_dataset
 

@@ -8,15 +8,15 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 from rich.text import Text
 
-from cxrbench import features
+from cxrbench.progress import Progress
 
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -40,7 +40,7 @@ class SpeedColumn(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
 
-def bar() -> Progress:
+def bar() -> Bars:
     """A progress bar on stderr: description, bar, counts, speed, time left. Disabled when stderr is no terminal."""
     columns = (
         TextColumn("{task.description}"),
@@ -49,7 +49,7 @@ def bar() -> Progress:
         SpeedColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=STDERR, transient=True, disable=not sys.stderr.isatty())
+    return Bars(*columns, console=STDERR, transient=True, disable=not sys.stderr.isatty())
 
 
 @contextmanager
@@ -60,10 +60,10 @@ def counting(description: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-class ExtractionBar(features.Progress):
+class ExtractionBar(Progress):
     """Shows the extraction of features on a running bar."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Bars) -> None:
         self.progress = progress
         self.task = progress.add_task("features", total=None, visible=False)
 

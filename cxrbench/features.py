@@ -27,6 +27,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.extract import ExtractOptions, extract
+from cxrbench.progress import Progress
 
 FORMAT = "1"  # part of the key: change it when decoding, preprocessing or the file layout change
 SECONDS_BETWEEN_SYNCS = 5.0
@@ -40,19 +41,6 @@ class PooledFeatures:
     bad: tuple[tuple[str, str], ...]  # (path, reason)
     images_per_second: float
     from_cache: bool
-
-
-class Progress:
-    """What a caller may show while features are extracted; this one shows nothing."""
-
-    def start(self, total: int, done: int) -> None:
-        """Extraction begins; ``done`` rows are there already."""
-
-    def advance(self, images: int) -> None:
-        """Some images were embedded."""
-
-    def wait(self, message: str) -> None:
-        """Another process is doing the same work."""
 
 
 def feature_key(spec: EncoderSpec, manifest: Manifest, precision: str) -> str:

@@ -15,9 +15,10 @@ from cxrbench.efficiency import measure
 from cxrbench.encoder import Encoder, EncoderSpec
 from cxrbench.errors import UserError
 from cxrbench.extract import ExtractOptions
-from cxrbench.features import PooledFeatures, Progress, pooled_features
+from cxrbench.features import PooledFeatures, pooled_features
 from cxrbench.plan import EncoderRef, Plan, PlannedCell, RunRequest
 from cxrbench.predictions import Predictions
+from cxrbench.progress import Progress
 
 
 class Finished(NamedTuple):
