@@ -4,6 +4,7 @@ import argparse
 import logging
 import pathlib
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         except (safetensors.SafetensorError, OSError, ValueError) as error:
             raise UserError(f"{path} is not a whole safetensors file ({first_line(error)}): fetch it again") from error
     try:
-        with torch.serialization.safe_globals(PLAIN):
+        with torch.serialization.safe_globals(PLAIN), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on old pickles and TorchScript; what matters is raised
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes can fail anywhere in the reader, with any exception
         raise UserError(why_unreadable(path, error)) from error

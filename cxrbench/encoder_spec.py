@@ -57,9 +57,9 @@ def source_sha256(module: nn.Module, factory: Callable[..., Any]) -> str:
     """Hex sha256 of the source files that decide what ``module`` computes.
 
     These are the file of ``factory`` (the class, or the function that builds it) and the files that define the classes
-    of the module and all its submodules, torch's own excepted: a class alone would miss the helpers that stand beside it
-    and a trunk defined in another file. Whole files, so an edited comment counts as a change: a needless
-    recomputation is cheap, a stale cell is not. Paths do not count, contents do.
+    of the module and all its submodules, torch's own excepted. A class alone would miss the helpers beside it, and a
+    trunk that is defined in another file. Whole files, so an edited comment counts as a change: a needless
+    recomputation is cheap, a wrong cell is not. Paths do not count, contents do.
     """
     classes = {type(part) for part in module.modules()}
     files = {source_file(thing) for thing in (factory, *classes) if not in_torch(thing)}

@@ -1,4 +1,4 @@
-"""The two baselines that know nothing: ``pixels`` and ``random``. What does not beat them has learned nothing useful."""
+"""The two baselines that know nothing, ``pixels`` and ``random``. What does not beat them has learned nothing."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ GRID = 16
 
 
 class Pixels(nn.Module):
-    """16 x 16 mean intensities. On confounded data they beat real encoders, so they stand on every board as a warning."""
+    """16 x 16 mean intensities. On confounded data they beat real encoders: a warning for every leaderboard."""
 
     preprocess = Preprocess(size=8 * GRID, resize="squash", mean=(0.0,), std=(1.0,), channels=1)
     card = EncoderCard(method="16 x 16 mean intensities", licence="Apache-2.0")

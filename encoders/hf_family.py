@@ -21,9 +21,9 @@ from cxrbench.errors import UserError
 class Family:
     """How one model type of transformers is loaded and pooled.
 
-    ``pooling``: ``cls``, the CLS token after the last norm (ViT, DINOv2 and RAD-DINO, whose extra poolers are untrained or
-    the same thing); ``mean``, the mean of the patch tokens after it (I-JEPA has no CLS); ``pooler``, the trained pooler's
-    output (CLIP: the CLS token after its norm, before the projection; SigLIP: attention pooling).
+    ``pooling``: ``cls``, the CLS token after the last norm (ViT, DINOv2 and RAD-DINO, whose extra poolers are untrained
+    or the same thing); ``mean``, the mean of the patch tokens after it (I-JEPA has no CLS); ``pooler``, the trained
+    pooler's output (CLIP: the CLS token after its norm, before the projection; SigLIP: attention pooling).
     """
 
     model: str
@@ -88,7 +88,7 @@ def quiet() -> Iterator[None]:
 
 
 def load(request: EncoderRequest) -> HFEncoder:
-    """Build the encoder of a repository or a folder in transformers' layout: config, weights, preprocessor_config.json."""
+    """Build the encoder of a repository or folder in transformers' layout: config, weights, image processor."""
     source = request.variant
     if not source or request.weights is not None:
         raise UserError("hf takes a repository or a folder: hf:REPO-OR-FOLDER, e.g. hf:microsoft/rad-dino")
@@ -119,7 +119,9 @@ def load(request: EncoderRequest) -> HFEncoder:
 def family_of(source: str, model_type: str) -> Family:
     """The family of a model type. Raises UserError with the known ones."""
     if model_type not in FAMILIES:
-        raise UserError(f"hf:{source} is a {model_type!r}; supported are {', '.join(FAMILIES)}; wrap it in FILE.py:CLASS")
+        raise UserError(
+            f"hf:{source} is a {model_type!r}; supported are {', '.join(FAMILIES)}; wrap it in FILE.py:CLASS"
+        )
     return FAMILIES[model_type]
 
 
@@ -129,7 +131,8 @@ def why_not_loaded(source: str, folder: Path, error: Exception) -> str:
     if "weights_only" in str(error) or "Unpickling" in reason:
         return f"hf:{source} holds a pickle that wants to run code, or a damaged one; it was not run; use safetensors"
     if folder.is_dir():
-        return f"hf:{source} cannot be loaded ({reason}): it needs config.json, weights that fit it, and preprocessor_config.json"
+        needs = "config.json, weights that fit it, and preprocessor_config.json"
+        return f"hf:{source} cannot be loaded ({reason}): it needs {needs}"
     return (
         f"cannot fetch hf:{source} ({reason}); without network, fetch it elsewhere with "
         f"`hf download {source} --local-dir FOLDER` and pass hf:FOLDER"

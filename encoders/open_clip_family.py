@@ -32,14 +32,15 @@ NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "text.transfo
 class OpenCLIPEncoder(nn.Module):
     """An open_clip model. ``pooled``: the image embedding after the projection, not normalised.
 
-    After, because there it can be compared with ``encode_text``, for retrieval and zero-shot classification. ``maps``: a
-    ViT's four evenly spaced blocks, or a CNN's last four stages.
+    After, because there it can be compared with ``encode_text``, for retrieval and zero-shot classification. ``maps``:
+    a ViT's four evenly spaced blocks, or a CNN's last four stages.
     """
 
     def __init__(self, model: CustomTextCLIP, name: str, preprocess: Preprocess, card: EncoderCard) -> None:
         super().__init__()
         self.visual: Any = model.visual
         self.text_tower: Any = model.text
+        self.logit_scale: Tensor
         self.register_buffer("logit_scale", model.logit_scale.detach().exp())
         self.name, self.preprocess, self.card = name, preprocess, card
         self.stages = stages_of(self.visual)
@@ -102,7 +103,9 @@ def load(request: EncoderRequest) -> OpenCLIPEncoder:
         raise UserError(f"open_clip has no model {name!r}" + (f": did you mean {' or '.join(close)}?" if close else ""))
     if builtin and weights is None:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)[:6])
-        raise UserError(f"open_clip:{name} needs weights: open_clip:{name}@FILE" + (f" or a tag: {tags}" if tags else ""))
+        raise UserError(
+            f"open_clip:{name} needs weights: open_clip:{name}@FILE" + (f" or a tag: {tags}" if tags else "")
+        )
     try:
         with quiet():
             path = find_weights(name, weights)
@@ -125,7 +128,8 @@ def load(request: EncoderRequest) -> OpenCLIPEncoder:
         raise UserError(f"open_clip:{name} is a {type(model).__name__}: only CLIP-like models are supported")
     load_strict(model, to_custom_text(model, read_state_dict(path), path), path)
     try:
-        preprocess = open_clip_preprocess(model.visual.preprocess_cfg)
+        visual: Any = model.visual
+        preprocess = open_clip_preprocess(visual.preprocess_cfg)
     except UserError as error:
         raise UserError(f"open_clip:{name} cannot be used: {error}") from error
     known = card_of(f"open_clip:{name}", method=f"CLIP {name}")

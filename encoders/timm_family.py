@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import timm.data
+from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from cxrbench.checkpoints import leave_out, load_strict, read_state_dict
@@ -64,7 +64,7 @@ def load(request: EncoderRequest) -> TimmEncoder:
         trunk = from_file(name, Path(request.weights).expanduser())
         card = EncoderCard(method=name)
     try:
-        preprocess = timm_preprocess(timm.data.resolve_model_data_config(trunk, use_test_size=True))
+        preprocess = timm_preprocess(resolve_model_data_config(trunk, use_test_size=True))
     except UserError as error:
         raise UserError(f"timm:{name} cannot be used: {error}") from error
     return TimmEncoder(trunk, preprocess, card)
@@ -88,8 +88,8 @@ def from_file(name: str, path: Path) -> Any:
     place of ``norm`` (a ViT fine-tuned with mean pooling) makes the model pool so, too.
     """
     state = read_state_dict(path)
-    options = {"global_pool": "avg"} if "fc_norm.weight" in state and "norm.weight" not in state else {}
-    trunk = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    options: dict[str, Any] = {"global_pool": "avg"} if "fc_norm.weight" in state and "norm.weight" not in state else {}
+    trunk: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
     heads = trunk.pretrained_cfg.get("classifier") or ()
     heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
     load_strict(trunk, leave_out(state, heads + NOT_THE_ENCODER, path), path)

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from cxrbench.encoders.spcl import PHANTOM_ARCH, SPCLEncoder
-from cxrbench.encoders.vit import ARCHITECTURES
 
 from cxrbench.encoder_loading import probe
+from cxrbench.encoders.spcl import PHANTOM_ARCH, SPCLEncoder
+from cxrbench.encoders.vit import ARCHITECTURES
 from cxrbench.errors import UserError
 from cxrbench.registry import load_encoder
 
@@ -22,8 +22,9 @@ def test_pixels_are_mean_intensities() -> None:
 def test_random_is_the_untrained_trunk_of_its_seed() -> None:
     first, again, other = (load_encoder(t, synthetic=True) for t in ("random", "random@0", "random@1"))
     assert first.spec.weights_sha256 == again.spec.weights_sha256 != other.spec.weights_sha256
-    assert isinstance(first.module, SPCLEncoder)
-    assert first.module.trunk.config.depth == ARCHITECTURES[PHANTOM_ARCH].depth
+    module: object = first.module
+    assert isinstance(module, SPCLEncoder)
+    assert module.trunk.config.depth == ARCHITECTURES[PHANTOM_ARCH].depth
     features = probe(first)
     assert features.pooled.std() > 0
     assert len(features.maps) == 4

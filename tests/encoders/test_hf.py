@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-import transformers as T  # noqa: N812
+import transformers as T
 
 from cxrbench.encoder_loading import probe
 from cxrbench.errors import UserError
@@ -175,9 +175,9 @@ def test_repository_code_is_not_run(tmp_path: Path) -> None:
 def test_offline_missing_and_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("transformers.utils.hub.is_offline_mode", lambda: True, raising=False)
-    with pytest.raises(UserError, match="without network, fetch it elsewhere.*pass hf:FOLDER"):
+    with pytest.raises(UserError, match=r"without network, fetch it elsewhere.*pass hf:FOLDER"):
         load_encoder("hf:nobody/no-such-model", synthetic=False)
-    with pytest.raises(UserError, match="without config.json"):
+    with pytest.raises(UserError, match=r"without config\.json"):
         load_encoder(f"hf:{tmp_path}", synthetic=False)
     T.BertConfig().save_pretrained(tmp_path)
     with pytest.raises(UserError, match="is a 'bert'; supported are vit"):

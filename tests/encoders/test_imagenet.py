@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from cxrbench.encoders import imagenet
 
 from cxrbench.encoder import EncoderRequest
+from cxrbench.encoders import imagenet
 from cxrbench.errors import UserError
 
 REQUEST = EncoderRequest("imagenet", None, None)

@@ -8,9 +8,9 @@ import open_clip
 import pytest
 import torch
 import transformers
-from cxrbench.encoders import open_clip_family
 
 from cxrbench.encoder_loading import probe
+from cxrbench.encoders import open_clip_family
 from cxrbench.errors import UserError
 from cxrbench.registry import load_encoder
 
@@ -25,7 +25,7 @@ PREPROCESS = {
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "no", "left", "pleural", "effusion"]
 
 
-@pytest.fixture()
+@pytest.fixture
 def biomedclip(tmp_path: Path) -> tuple[Path, Any]:
     """A folder as BiomedCLIP's repository is: a timm ViT, a BERT, an old file with position numbers."""
     bert = tmp_path / "bert"
@@ -85,7 +85,7 @@ def test_card_of_the_published_biomedclip() -> None:
     assert card_of(name, "x").licence == "MIT"
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny(tmp_path: Path) -> str:
     """The name of a small ViT CLIP in open_clip's own list of configurations."""
     config = {"embed_dim": 24, "quick_gelu": True, "vision_cfg": VIT, "text_cfg": TEXT}

@@ -1,9 +1,11 @@
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
+from timm.data.config import resolve_model_data_config
 
 from cxrbench.encoder_loading import LoadedEncoder, probe
 from cxrbench.errors import UserError
@@ -27,7 +29,7 @@ def rand(*shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ARCHS)
 def test_pooled_equals_timm_before_its_classifier(name: str, tmp_path: Path) -> None:
-    model = timm.create_model(name, pretrained=False).eval()
+    model: Any = timm.create_model(name, pretrained=False).eval()
     loaded = from_file(name, {"state_dict": model.state_dict()}, tmp_path / "model.pth")
     images = rand(2, 3, 224, 224)
     with torch.inference_mode():
@@ -41,7 +43,7 @@ def test_pooled_equals_timm_before_its_classifier(name: str, tmp_path: Path) -> 
 
 
 def test_maps_of_a_plain_vit_are_blocks_3_6_9_12(tmp_path: Path) -> None:
-    model = timm.create_model("vit_tiny_patch16_224", pretrained=False).eval()
+    model: Any = timm.create_model("vit_tiny_patch16_224", pretrained=False).eval()
     seen: list[torch.Tensor] = []
     for block in (2, 5, 8, 11):
         model.blocks[block].register_forward_hook(lambda _, __, output: seen.append(output))
@@ -55,7 +57,7 @@ def test_maps_of_a_plain_vit_are_blocks_3_6_9_12(tmp_path: Path) -> None:
 
 
 def test_mae_layout_drops_its_decoder_and_the_arguments_are_no_code(tmp_path: Path) -> None:
-    model = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0)
+    model: Any = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0)
     state = model.state_dict() | {
         "mask_token": torch.zeros(1, 1, 64),
         "decoder_embed.weight": torch.zeros(64, 192),
@@ -67,7 +69,7 @@ def test_mae_layout_drops_its_decoder_and_the_arguments_are_no_code(tmp_path: Pa
 
 
 def test_fine_tuned_mae_pools_the_mean(tmp_path: Path) -> None:
-    model = timm.create_model("vit_tiny_patch16_224", pretrained=False, global_pool="avg").eval()
+    model: Any = timm.create_model("vit_tiny_patch16_224", pretrained=False, global_pool="avg").eval()
     loaded = from_file("vit_tiny_patch16_224", {"model": model.state_dict()}, tmp_path / "gap.pth")
     images = rand(1, 3, 224, 224)
     with torch.inference_mode():
@@ -76,12 +78,10 @@ def test_fine_tuned_mae_pools_the_mean(tmp_path: Path) -> None:
 
 
 def test_preprocessing_is_the_models_own(tmp_path: Path) -> None:
-    import timm.data
-
-    for name, content in (("resnet10t", None), ("vit_tiny_patch16_224", None)):
+    for name in ("resnet10t", "vit_tiny_patch16_224"):
         model = timm.create_model(name, pretrained=False)
-        config = timm.data.resolve_model_data_config(model, use_test_size=True)
-        preprocess = from_file(name, content or model.state_dict(), tmp_path / "m.pth").module.preprocess
+        config = resolve_model_data_config(model, use_test_size=True)
+        preprocess = from_file(name, model.state_dict(), tmp_path / "m.pth").module.preprocess
         assert (preprocess.channels, preprocess.size, preprocess.size) == config["input_size"]
         assert (preprocess.mean, preprocess.std) == (config["mean"], config["std"])
         assert preprocess.crop_pct == config["crop_pct"]
@@ -90,7 +90,9 @@ def test_preprocessing_is_the_models_own(tmp_path: Path) -> None:
 
 def test_weights_of_another_architecture_are_named(tmp_path: Path) -> None:
     state = timm.create_model("resnet10t", pretrained=False).state_dict()
-    with pytest.raises(UserError, match=r"do not fit VisionTransformer: \d+ missing: cls_token.*unexpected: conv1") as e:
+    with pytest.raises(
+        UserError, match=r"do not fit VisionTransformer: \d+ missing: cls_token.*unexpected: conv1"
+    ) as e:
         from_file("vit_tiny_patch16_224", state, tmp_path / "m.pth")
     assert "\n" not in str(e.value)
     state = timm.create_model("vit_tiny_patch16_384", pretrained=False).state_dict()
@@ -99,7 +101,7 @@ def test_weights_of_another_architecture_are_named(tmp_path: Path) -> None:
 
 
 def test_unknown_model_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="did you mean .*vit_tiny_patch16_224"):
+    with pytest.raises(UserError, match=r"did you mean .*vit_tiny_patch16_224"):
         load_encoder("timm:vit_tiny_patch16_225", synthetic=False)
     with pytest.raises(UserError, match="timm needs a model name"):
         load_encoder("timm", synthetic=False)
