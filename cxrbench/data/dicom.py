@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
 
 from cxrbench.errors import BadImageError
 
@@ -62,6 +62,8 @@ def decode_dicom(path: Path, *, max_pixels: int) -> NDArray[np.float32]:
         if "TransferSyntaxUID" not in data.file_meta:  # a file without the meta header: old, but valid
             implicit = data.original_encoding[0]
             data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        if data.file_meta.TransferSyntaxUID == JPEGExtended12Bit and data.BitsStored > 8:
+            raise BadImageError(path, "12-bit JPEG Extended cannot be decoded; rewrite it, for example with dcmdjpeg")
         # Pillow decodes 8-bit JPEG at twice GDCM's speed, to the same values
         baseline = data.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
         pixels = pixel_array(data, decoding_plugin="pillow" if baseline else "")

@@ -1,0 +1,57 @@
+"""Splits by patient: sizes, leakage, and independence of row order, over random cohorts."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxrbench.data.splits import by_patient, shared_patients
+
+THIRDS = {"train": 0.7, "val": 0.1, "test": 0.2}
+cohorts = st.lists(st.integers(0, 40).map(str), min_size=1, max_size=120)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cohorts, st.integers(0, 5), st.randoms(use_true_random=False))
+def test_patients_stay_whole_and_row_order_does_not_matter(patients: list[str], seed: int, random) -> None:
+    splits = by_patient(patients, THIRDS, seed)
+    assert shared_patients(patients, splits.tolist()) == []
+    order = list(range(len(patients)))
+    random.shuffle(order)
+    assert by_patient([patients[i] for i in order], THIRDS, seed).tolist() == splits[order].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(cohorts)
+def test_sizes_are_as_near_as_whole_patients_allow(patients: list[str]) -> None:
+    splits = by_patient(patients, THIRDS)
+    largest = max(patients.count(p) for p in patients)
+    cut = np.cumsum([(splits == name).sum() for name in THIRDS])
+    wanted = np.cumsum(list(THIRDS.values())) * len(patients)
+    assert (np.abs(cut - wanted) <= largest / 2 + 0.5 + 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "fractions", "sizes"),
+    [
+        (26_684, {"train": 0.6, "val": 0.2, "test": 0.2}, (16_010, 5_337, 5_337)),  # RSNA, METHODS section 8
+        (12_047, {"train": 0.7, "val": 0.15, "test": 0.15}, (8_433, 1_807, 1_807)),  # SIIM-ACR
+        (15_000, {"train": 0.9, "val": 0.1}, (13_500, 1_500)),  # VinDr-CXR
+    ],
+)
+def test_the_published_sizes(rows: int, fractions: dict[str, float], sizes: tuple[int, ...]) -> None:
+    splits = by_patient([f"image{i}" for i in range(rows)], fractions)
+    assert tuple((splits == name).sum() for name in fractions) == sizes
+
+
+def test_the_split_is_pinned_seeded_and_nearly_stable_under_growth() -> None:
+    patients = [f"p{i}" for i in range(1000)]
+    splits = by_patient(patients, THIRDS)
+    assert splits[:8].tolist() == ["train", "test"] + ["train"] * 6  # what every release must keep giving
+    assert (by_patient(patients, THIRDS, seed=1) != splits).mean() > 0.3
+    grown = by_patient([*patients, "newcomer"], THIRDS)
+    assert (grown[:1000] != splits).sum() <= 2
+
+
+def test_shared_patients_are_named() -> None:
+    assert shared_patients(["b", "a", "b", "c", "a"], ["train", "test", "test", "val", "train"]) == ["a", "b"]
