@@ -33,8 +33,9 @@ class Difference:
 def paired_difference(value: float, replicates: Array, higher_is_better: bool) -> Difference:
     """Test a difference from its replicates [B] (candidate minus baseline on the same resamples).
 
-    p = (1 + #{improvement* <= 0}) / (B + 1): Davison and Hinkley (1997), equation 4.11, on the bootstrap distribution of
-    the paired difference. Two-sided: twice the smaller tail. Undefined replicates are left out; above 5% of them no p.
+    p = (1 + #{improvement* <= 0}) / (B + 1): the share of the bootstrap distribution of the paired difference at or
+    below zero, with the observed sample counted in so that p is never 0 (Davison and Hinkley 1997, equation 4.11).
+    Two-sided: twice the smaller tail. Undefined replicates are left out; above 5% of them there is no p.
     """
     sign = 1.0 if higher_is_better else -1.0
     improvement = sign * replicates
@@ -47,7 +48,7 @@ def paired_difference(value: float, replicates: Array, higher_is_better: bool) -
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values of Holm (1979): step down, monotone, at most 1. NaN (no test made) stays NaN and is not counted."""
+    """Adjusted p-values of Holm (1979): step down, monotone, at most 1. NaN (no test made) stays NaN, uncounted."""
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values)[: int((~np.isnan(values)).sum())]
     adjusted = np.full(len(values), np.nan)
@@ -59,16 +60,15 @@ def holm(p: Sequence[float]) -> list[float]:
 def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[str]:
     """Compact letter display: two encoders share a letter if and only if no test separates them.
 
-    ``separated`` [k, k] is symmetric. Letters run from the best ``values`` (larger first) down. Insert and absorb: Piepho
-    (2004), "An algorithm for a letter-based representation of all-pairwise comparisons".
+    ``separated`` [k, k] is symmetric. Letters run from the best ``values`` (larger first) down. Insert and absorb:
+    Piepho (2004), "An algorithm for a letter-based representation of all-pairwise comparisons".
     """
     groups: list[frozenset[int]] = [frozenset(range(len(values)))]
     for i, j in np.argwhere(np.triu(separated, 1)).tolist():
         split = [part for g in groups for part in ((g - {i}, g - {j}) if {i, j} <= g else (g,))]
         unique = list(dict.fromkeys(split))
         groups = [g for g in unique if not any(g < other for other in unique)]
-    place = np.empty(len(values), dtype=int)
-    place[np.argsort(-np.nan_to_num(np.asarray(values, dtype=np.float64), nan=-np.inf), kind="stable")] = range(len(values))
+    place = np.argsort(np.argsort(-np.asarray(values, dtype=np.float64), kind="stable"))
     groups.sort(key=lambda g: sorted(place[list(g)]))
     return ["".join(_letter(n) for n, g in enumerate(groups) if i in g) for i in range(len(values))]
 
@@ -84,28 +84,25 @@ def smallest_detectable_difference(standard_error: float) -> float:
 
 
 class DeLong(NamedTuple):
-    """AUROCs [k] and their covariance matrix [k, k]."""
+    """AUROCs [k] of k sets of scores, and their covariance matrix [k, k]."""
 
     aurocs: Array
     covariance: Array
 
-    def difference(self, candidate: int, baseline: int) -> tuple[float, float, float]:
-        """Difference of two AUROCs, its standard error, and the one-tailed p of H0: no improvement."""
-        value = float(self.aurocs[candidate] - self.aurocs[baseline])
-        contrast = np.zeros(len(self.aurocs))
-        contrast[candidate] += 1
-        contrast[baseline] -= 1
-        error = float(np.sqrt(max(contrast @ self.covariance @ contrast, 0.0)))
+    def contrast(self, weights: Array) -> tuple[float, float, float]:
+        """A weighted sum of the AUROCs, (1, -1) their difference: value, standard error, one-tailed p (H0: <= 0)."""
+        value, variance = float(weights @ self.aurocs), float(weights @ self.covariance @ weights)
+        error = float(np.sqrt(max(variance, 0.0)))
         return value, error, float(norm.sf(value / error)) if error > 0 else np.nan
 
 
 def delong(scores: Array, targets: Array, patients: NDArray[np.generic]) -> DeLong:
     """AUROCs of several encoders on the same images, and their covariance.
 
-    scores: [k, n]; targets: [n], 1, 0, or NaN where unknown; patients: [n]. DeLong et al. (1988) with placements from midranks
-    in O(n log n) (Sun and Xu 2014); images of one patient are not independent, so placements are summed by patient
-    (Obuchowski 1997), which is DeLong's estimator exactly where each patient has one image.
-    NaN where a class has fewer than two patients.
+    scores: [k, n]; targets: [n], 1, 0, or NaN where unknown; patients: [n]. DeLong et al. (1988), with placements from
+    midranks in O(n log n) (Sun and Xu 2014). Images of one patient are not independent, so placements are summed by
+    patient (Obuchowski 1997), which is DeLong's estimator exactly where each patient has one image. NaN
+    where a class has fewer than two patients.
     """
     known = ~np.isnan(targets)
     scores, positive = scores[:, known], targets[known] == 1
@@ -135,4 +132,4 @@ def delong(scores: Array, targets: Array, patients: NDArray[np.generic]) -> DeLo
 
 def _cluster_sums(values: Array, cluster: NDArray[np.int64], clusters: int) -> Array:
     """Sums [k, clusters] of values [k, n]."""
-    return np.stack([np.bincount(cluster, row, minlength=clusters) for row in values])
+    return np.stack([np.bincount(cluster, row, minlength=clusters).astype(np.float64) for row in values])

@@ -1,0 +1,132 @@
+"""One test set, many encoders: predictions brought into one order, so that every comparison is paired."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxrbench.errors import UserError
+from cxrbench.predictions import Predictions
+
+Array = NDArray[np.float64]
+
+
+class Task(NamedTuple):
+    """A column of the board. Synthetic data sort, and stand, apart."""
+
+    synthetic: bool
+    dataset: str
+    protocol: str
+    fraction: float
+
+    @property
+    def title(self) -> str:
+        """``DATASET:PROTOCOL``."""
+        return f"{self.dataset}:{self.protocol}"
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """What all encoders of one task are measured on.
+
+    ``scores``: for each encoder [seeds, n, labels]; ``targets``: [n, labels], NaN where unknown; ``patients``: [n],
+    image ids where the dataset knows no patients. ``key`` identifies the images: the resamples derive from it.
+    """
+
+    __test__ = False  # Not a test, whatever pytest thinks of the name.
+
+    task: Task
+    labels: tuple[str, ...]
+    kind: Literal["multilabel", "multiclass"]
+    groups: Mapping[str, tuple[str, ...]]
+    key: str
+    patients: NDArray[np.str_]
+    targets: Array
+    scores: Mapping[str, Array]
+    notes: tuple[str, ...]
+
+
+def by_task(predictions: Sequence[Predictions]) -> dict[Task, list[Predictions]]:
+    """Predictions of each dataset, protocol and label fraction, in a fixed order."""
+    tasks: dict[Task, list[Predictions]] = defaultdict(list)
+    for one in predictions:
+        cell = one.cell
+        tasks[Task(one.synthetic, cell["dataset"], cell["protocol"], float(cell["fraction"]))].append(one)
+    return {task: sorted(tasks[task], key=_encoder_and_seed) for task in sorted(tasks)}
+
+
+def align(task: Task, predictions: Sequence[Predictions]) -> TestSet:
+    """Bring the test rows of one task into one order, on the images that every encoder has.
+
+    Raises UserError if the predictions cannot be compared: other labels, other targets, or two results for one seed.
+    """
+    first = predictions[0]
+    frames = [one.test_rows().set_index("image_id") for one in predictions]
+    shared = frames[0].index
+    for frame in frames[1:]:
+        shared = shared.intersection(frame.index)
+    shared = shared.sort_values()
+    if len(shared) == 0:
+        raise UserError(f"{task.title}: no test image is common to all encoders; run them again on the same images")
+    targets = first.targets(frames[0].loc[shared])
+    scores: dict[str, list[Array]] = defaultdict(list)
+    seen: set[tuple[str, int]] = set()
+    for one, frame in zip(predictions, frames, strict=True):
+        encoder, seed = _encoder_and_seed(one)
+        rows = frame.loc[shared]
+        if (one.labels, one.kind) != (first.labels, first.kind) or not np.array_equal(
+            one.targets(rows), targets, equal_nan=True
+        ):
+            both = f"{encoder} and {first.cell['encoder']}"
+            raise UserError(f"{task.title}: {both} were tested on different labels; run them again on the same data")
+        if (encoder, seed) in seen:
+            raise UserError(f"{task.title}: two results of {encoder} with seed {seed}; delete the stale one")
+        seen.add((encoder, seed))
+        scores[encoder].append(one.scores(rows))
+    patients = _patients(frames[0].loc[shared])
+    return TestSet(
+        task=task,
+        labels=first.labels,
+        kind=first.kind,
+        groups={"macro": first.labels, **first.groups},
+        key=hashlib.sha256("\n".join((task.dataset, *shared)).encode()).hexdigest(),
+        patients=patients,
+        targets=targets,
+        scores={encoder: np.stack(each) for encoder, each in scores.items()},
+        notes=_notes(predictions, frames, shared, patients),
+    )
+
+
+def _encoder_and_seed(one: Predictions) -> tuple[str, int]:
+    return str(one.cell["encoder"]), int(one.cell["seed"])
+
+
+def _patients(rows: pd.DataFrame) -> NDArray[np.str_]:
+    ids, images = rows["patient_id"].fillna("").astype(str), rows.index.to_series().astype(str)
+    return np.asarray(ids.where(ids != "", images), dtype=np.str_)
+
+
+def _notes(
+    predictions: Sequence[Predictions],
+    frames: Sequence[pd.DataFrame],
+    shared: pd.Index,
+    patients: NDArray[np.str_],
+) -> tuple[str, ...]:
+    """What a reader must be told of this test set, each fact once."""
+    notes = [str(note) for one in predictions for note in (*one.dataset.get("notes", ()), *one.notes)]
+    if np.array_equal(patients, shared.to_numpy().astype(str)):
+        notes.append("no patient identifiers: every image counts as a patient of its own")
+    lacking: dict[str, int] = {}
+    everything = len(set().union(*(frame.index for frame in frames)))
+    for one, frame in zip(predictions, frames, strict=True):
+        if len(frame) < everything:
+            lacking[str(one.cell["encoder"])] = everything - len(frame)
+    if lacking:
+        who = ", ".join(f"{encoder} lacks {count}" for encoder, count in sorted(lacking.items()))
+        notes.append(f"compared on the {len(shared):,} test images that every encoder has ({who} of {everything:,})")
+    return tuple(dict.fromkeys(notes))

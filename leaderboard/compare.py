@@ -1,0 +1,211 @@
+"""Is encoder A better than encoder B? Differences, intervals and p for each task and label."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from cxrbench.errors import UserError
+from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
+from cxrbench.leaderboard.board import HEADLINE, NAN
+from cxrbench.leaderboard.bootstrap import REPLICATES
+from cxrbench.leaderboard.evaluate import evaluate
+from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, dump_json, markdown_table, task_title
+from cxrbench.leaderboard.significance import delong, holm, smallest_detectable_difference
+from cxrbench.leaderboard.tables import contamination, counts, difference
+from cxrbench.metrics import METRICS
+from cxrbench.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Row:
+    """One test. ``difference`` is A minus B, turned so that positive means A is better, with its 95% interval.
+
+    ``p``: one-tailed paired bootstrap, H0: A is no better than B; ``p_holm`` over the table's rows of the same kind
+    (group means over all tasks; labels over all labels and tasks). ``p_delong``: one-tailed, for AUROC of a label;
+    patients vary, training seeds do not. ``detectable``: the smallest difference that this test finds with 80% power.
+    """
+
+    dataset: str
+    protocol: str
+    fraction: float
+    synthetic: bool
+    metric: str
+    label: str
+    value_a: float
+    value_b: float
+    difference: float
+    lower: float
+    upper: float
+    p: float
+    p_two_sided: float
+    p_holm: float
+    p_delong: float
+    detectable: float
+    n: int
+    positives: int | None
+    patients: int
+
+    @property
+    def task(self) -> Task:
+        """The task that the row is about."""
+        return Task(self.synthetic, self.dataset, self.protocol, self.fraction)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All tests of A against B."""
+
+    a: str
+    b: str
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    replicates: int
+    seed: int
+
+
+def compare(
+    predictions: Sequence[Predictions],
+    a: str,
+    b: str,
+    *,
+    tasks: Sequence[str] | None = None,
+    metrics: Sequence[str] = ("auroc",),
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Comparison:
+    """Test whether encoder ``a`` is better than ``b`` on the tasks (``DATASET[:PROTOCOL]``) that both have results for.
+
+    Raises UserError for an unknown encoder, task or metric, or where no task has both.
+    """
+    encoders = sorted({str(one.cell["encoder"]) for one in predictions})
+    for name in (a, b):
+        if name not in encoders:
+            raise UserError(f"unknown encoder {name!r}: the results have {', '.join(encoders) or 'none'}")
+    if a == b:
+        raise UserError(f"cannot compare {a} with itself: name two encoders")
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise UserError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
+    wanted = _chosen(predictions, tasks)
+    rows: list[Row] = []
+    notes: list[str] = []
+    for task, of_task in by_task([one for one in wanted if one.cell["encoder"] in (a, b)]).items():
+        missing = {a, b} - {one.cell["encoder"] for one in of_task}
+        if missing:
+            notes.append(f"{task_title(task)}: left out, no result of {missing.pop()}")
+            continue
+        tests = align(task, of_task)
+        notes += [f"{task_title(task)}: {note}" for note in tests.notes]
+        flattered = {f"† {one.cell['encoder']}: {why}" for one in of_task if (why := contamination(one))}
+        notes += [f"{task_title(task)}: {why}" for why in sorted(flattered)]
+        for name in metrics:
+            rows += _rows(tests, name, a, b, replicates, seed)
+    if not rows:
+        raise UserError(f"no task has results of both {a} and {b}: run the missing ones first")
+    return Comparison(a, b, _corrected(rows), tuple(dict.fromkeys(notes)), replicates, seed)
+
+
+def comparison_to_json(comparison: Comparison) -> str:
+    """The comparison whole; NaN is null."""
+    return dump_json(asdict(comparison))
+
+
+def comparison_to_markdown(comparison: Comparison) -> str:
+    """A table for each metric: group means first, then labels; real and synthetic tasks apart."""
+    a, b = comparison.a, comparison.b
+    parts = [f"# Is `{a}` better than `{b}`?"]
+    for synthetic in (False, True):
+        for metric in dict.fromkeys(row.metric for row in comparison.rows if row.synthetic == synthetic):
+            rows = [r for r in comparison.rows if (r.metric, r.synthetic) == (metric, synthetic)]
+            parts.append(f"## {METRICS[metric].title}{' on synthetic data' if synthetic else ''}")
+            parts += [SYNTHETIC] if synthetic else []
+            with_delong = any(not math.isnan(r.p_delong) for r in rows)
+            headers = ["Task", "Label", f"`{a}`", f"`{b}`", "Difference [95% interval]", "p", "p (Holm)"]
+            headers += ["p (DeLong)"] * with_delong + ["Detectable", "Positives / images"]
+            parts.append(markdown_table([_line(row, with_delong) for row in rows], headers))
+    parts.append(
+        f"Difference: `{a}` minus `{b}`, turned so that positive means `{a}` is better; paired percentile bootstrap "
+        f"over patients, {comparison.replicates:,} replicates. p: one-tailed, H0: `{a}` is no better. Holm: over the "
+        "table's means, and apart from them over its labels. DeLong: one-tailed, placements summed by patient. "
+        "Detectable: the smallest difference that a one-tailed 5% test finds with 80% power."
+    )
+    parts += ["\n".join(f"- {note}." for note in comparison.notes)] if comparison.notes else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> list[Predictions]:
+    """Predictions of the named tasks; all of them without names."""
+    if tasks is None:
+        return list(predictions)
+    names = [{str(one.cell["dataset"]), f"{one.cell['dataset']}:{one.cell['protocol']}"} for one in predictions]
+    for task in tasks:
+        if not any(task in each for each in names):
+            known = ", ".join(sorted({f"{one.cell['dataset']}:{one.cell['protocol']}" for one in predictions}))
+            raise UserError(f"no results for task {task!r}: the results have {known}")
+    return [one for one, each in zip(predictions, names, strict=True) if each & set(tasks)]
+
+
+def _rows(tests: TestSet, metric: str, a: str, b: str, replicates: int, seed: int) -> list[Row]:
+    estimates = evaluate(tests, METRICS[metric], replicates, seed).estimates
+    rows = []
+    for label, one in estimates[a].items():
+        test = difference(one, estimates[b][label], METRICS[metric])
+        n, positives = counts(tests, label)
+        row = Row(
+            dataset=tests.task.dataset, protocol=tests.task.protocol, fraction=tests.task.fraction,
+            synthetic=tests.task.synthetic, metric=metric, label=label, value_a=one.value,
+            value_b=estimates[b][label].value, difference=test.value, lower=test.interval.lower,
+            upper=test.interval.upper, p=test.p, p_two_sided=test.p_two_sided, p_holm=NAN,
+            p_delong=_delong(tests, label, a, b) if metric == "auroc" else NAN,
+            detectable=smallest_detectable_difference(test.standard_error), n=n, positives=positives,
+            patients=len(np.unique(tests.patients)),
+        )  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def _delong(tests: TestSet, label: str, a: str, b: str) -> float:
+    """One-tailed DeLong p of a label's AUROC, the mean over seeds of A against that of B; NaN for a group."""
+    if label not in tests.labels:
+        return NAN
+    column = tests.labels.index(label)
+    of_a, of_b = tests.scores[a][:, :, column], tests.scores[b][:, :, column]
+    scores, targets = np.concatenate([of_a, of_b]), tests.targets[:, column]
+    if np.isnan(scores[:, ~np.isnan(targets)]).any():
+        return NAN
+    contrast = np.concatenate([np.full(len(of_a), 1 / len(of_a)), np.full(len(of_b), -1 / len(of_b))])
+    return delong(scores, targets, tests.patients).contrast(contrast)[2]
+
+
+def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Holm over each table's means, and apart from them over its labels."""
+    families = [(row.metric, row.synthetic, row.positives is None) for row in rows]
+    result = list(rows)
+    for family in dict.fromkeys(families):
+        where = [i for i, one in enumerate(families) if one == family]
+        for i, p in zip(where, holm([rows[i].p for i in where]), strict=True):
+            result[i] = replace(rows[i], p_holm=p)
+    return tuple(result)
+
+
+def _line(row: Row, with_delong: bool) -> list[str]:
+    label = f"**{row.label}**" if row.label == HEADLINE else row.label
+    if math.isnan(row.difference):
+        change = ABSENT
+    else:
+        limits = "" if math.isnan(row.lower) else f" [{row.lower:+.3f}, {row.upper:+.3f}]"
+        change = f"{row.difference:+.3f}{limits}"
+    images = f"{row.n:,}" if row.positives is None else f"{row.positives:,} / {row.n:,}"
+    p = [row.p, row.p_holm, *([row.p_delong] if with_delong else [])]
+    values = [_number(row.value_a), _number(row.value_b), change, *map(_probability, p), _number(row.detectable)]
+    return [task_title(row.task), label, *values, images]
+
+
+def _number(value: float) -> str:
+    return ABSENT if math.isnan(value) else f"{value:.3f}"
+
+
+def _probability(p: float) -> str:
+    return ABSENT if math.isnan(p) else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
