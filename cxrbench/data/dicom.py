@@ -8,10 +8,20 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+)
 
+from cxrbench.data.codestream import read_frame
 from cxrbench.errors import BadImageError
 
 # pydicom warns of oddities that do not matter here (PatientAge without its unit, ...). Once and for all, because
@@ -20,6 +30,7 @@ warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 EXTENSIONS = (".dcm", ".dicom", ".dic")
 DISPLAY_BITS = 8
+JPEG_FAMILY = frozenset([*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes])
 Pixels = NDArray[np.integer[Any]]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -64,6 +75,7 @@ def decode_dicom(path: Path, *, max_pixels: int) -> NDArray[np.float32]:
             data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         if data.file_meta.TransferSyntaxUID == JPEGExtended12Bit and data.BitsStored > 8:
             raise BadImageError(path, "12-bit JPEG Extended cannot be decoded; rewrite it, for example with dcmdjpeg")
+        _check_codestream(path, data)
         # Pillow decodes 8-bit JPEG at twice GDCM's speed, to the same values
         baseline = data.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
         pixels = pixel_array(data, decoding_plugin="pillow" if baseline else "")
@@ -82,6 +94,25 @@ def _check_header(path: Path, header: Dataset, max_pixels: int) -> None:
         raise BadImageError(path, f"it has {frames} frames; a chest X-ray has one")
     if width * height > max_pixels:
         raise BadImageError(path, f"{width} x {height} pixels are more than the limit of {max_pixels:,}")
+
+
+def _check_codestream(path: Path, data: Dataset) -> None:
+    """Refuse a compressed image whose own frame header contradicts the DICOM header.
+
+    GDCM aborts the whole process on some of these, and a small header must not let a huge image in.
+    """
+    if data.file_meta.TransferSyntaxUID not in JPEG_FAMILY:
+        return
+    frame = read_frame(get_frame(data.PixelData, 0, number_of_frames=1))
+    if frame is None:
+        raise BadImageError(path, "its compressed image has no frame header")
+    expected = (data.Rows, data.Columns, data.SamplesPerPixel)
+    if frame[:3] != expected or frame.bits > data.BitsAllocated:
+        raise BadImageError(
+            path,
+            f"its compressed image has {frame.width} x {frame.height} pixels of {frame.samples} x {frame.bits} bits, "
+            f"its header says {data.Columns} x {data.Rows} of {data.SamplesPerPixel} x {data.BitsAllocated}",
+        )
 
 
 def _palette(data: Dataset) -> bool:

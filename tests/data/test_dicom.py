@@ -190,6 +190,20 @@ def test_several_frames_are_refused(tmp_path: Path) -> None:
         decode(path)
 
 
+@pytest.mark.parametrize("name", GDCM_SYNTAXES)
+@pytest.mark.parametrize("tags", [{"Rows": 47}, {"Columns": 4100}, {"SamplesPerPixel": 3}])
+def test_a_compressed_image_that_contradicts_its_header_is_refused(
+    tmp_path: Path, name: str, tags: dict[str, int]
+) -> None:
+    path = write_dicom(tmp_path / "a.dcm", smooth(255, "u1"), bits_stored=8)
+    data = pydicom.dcmread(transcode(path, tmp_path / "b.dcm", GDCM_SYNTAXES[name]))
+    for tag, value in tags.items():
+        setattr(data, tag, value)
+    data.save_as(path)
+    with pytest.raises(BadImageError, match="its compressed image has 41 x 48 pixels of 1 x 8 bits"):
+        decode(path)
+
+
 @pytest.mark.parametrize("name", ["plain", "rle", *GDCM_SYNTAXES])
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
 def test_truncated_files_are_refused(tmp_path: Path, name: str, share: float) -> None:
