@@ -14,6 +14,7 @@ import torch
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 import cxrbench
+from cxrbench.atomic import disk_error
 from cxrbench.checkpoints import read_checkpoint
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderCard
@@ -81,6 +82,10 @@ def pretrain(
     ``command`` is recorded. Facts of the run go to stderr. Raises UserError.
     """
     method, objective = build_objective(config)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, out) from error
     prepared = prepare_images(
         manifests,
         objective.preprocess,

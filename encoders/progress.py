@@ -1,7 +1,7 @@
 """What a person sees of a pretraining run: a progress bar on stderr and ``log.csv``."""
 
-from csv import DictWriter
 import time
+from csv import DictWriter
 from pathlib import Path
 from typing import Any
 

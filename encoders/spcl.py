@@ -7,6 +7,7 @@ it descends from (OCL) and reason disagree, ``VARIANTS`` says what is done; the 
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -100,7 +101,8 @@ def partition(noise: Tensor, visible: int) -> tuple[Tensor, Tensor]:
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosines of the rows of a [A, D] with those of b [B, D]: [A, B], float32 even where bf16 is on."""
-    with torch.autocast(a.device.type, enabled=False):
+    device = a.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         return F.normalize(a.float(), dim=1) @ F.normalize(b.float(), dim=1).T
 
 
