@@ -11,6 +11,7 @@ import typer
 
 from cxrbench import __version__
 from cxrbench.cli_inspect import data_app, encoders_app, tasks_app
+from cxrbench.cli_leaderboard import compare, leaderboard
 from cxrbench.cli_options import CacheOption, DataOption, JsonOption, ResultsOption, cache_folder, phantom_folder
 from cxrbench.cli_pretrain import pretrain
 from cxrbench.console import ExtractionBar, bar, warn
@@ -33,6 +34,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
 app.command()(pretrain)
+app.command()(leaderboard)
+app.command()(compare)
 
 
 def version(value: bool) -> None:

@@ -41,8 +41,10 @@ class EncoderRef:
     def load(self) -> Encoder:
         """Build the module again. Raises UserError if it is no longer the same one."""
         loaded = load_encoder(self.spec.name, synthetic=self.synthetic)
-        if loaded.spec.fingerprint != self.spec.fingerprint:
-            raise UserError(f"encoder {self.spec.name} changed on disk during the run: run again")
+        fields = ("weights_sha256", "source_sha256", "preprocess")
+        changed = [name for name in fields if getattr(loaded.spec, name) != getattr(self.spec, name)]
+        if changed:
+            raise UserError(f"encoder {self.spec.name} changed on disk ({', '.join(changed)}) during the run: run again")
         return loaded.module
 
 

@@ -105,14 +105,13 @@ def _solve(x: Tensor, y: Tensor, mask: Tensor, inverse_c: Tensor, curvature: Ten
             solution[:, active[finished]] = w[:, finished]
             done[active[finished]] = True
             keep = ~finished
-            if not bool(keep.any()):
-                active = active[:0]
-                break
             active, slope = active[keep], slope[keep]
             w, u, g, y, mask, penalty, scale, direction = (
                 t[:, keep] for t in (w, u, g, y, mask, penalty, scale, direction)
             )
             steps, changes = [s[:, keep] for s in steps], [c[:, keep] for c in changes]
+            if not len(active):
+                break
         du = (z @ direction.reshape(size, -1)).reshape(rows, -1, outputs)
         t = _step_length(u, du, y, mask, w, direction, penalty, slope, softmax)
         step = t[None, :, None] * direction
