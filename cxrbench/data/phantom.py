@@ -21,7 +21,7 @@ from cxrbench.data import phantom_layouts as layouts
 from cxrbench.data.phantom_cases import PARTS, Part, case
 from cxrbench.errors import UserError
 
-VERSION = 1  # raise when any byte of the output changes
+VERSION = 2  # raise when any byte of the output changes
 MARKER = "PHANTOM.json"
 IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400}
 CHUNK = 8
@@ -48,10 +48,10 @@ def write(
 ) -> None:
     """Write ``out/vindr``, ``out/rsna`` and ``out/siim`` in the official layouts.
 
-    ``images``: how many of ``vindr_train``, ``vindr_test``, ``rsna``, ``siim`` (default IMAGES); a dataset of which none is
-    asked for is left out. ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
-    A dataset is built in a hidden folder and renamed when whole, its marker PHANTOM.json written last; what is already there
-    with the same version, seed and counts is kept. A folder without the marker is never touched: UserError.
+    ``images``: how many of ``vindr_train``, ``vindr_test``, ``rsna``, ``siim`` (default IMAGES); a dataset with none is
+    left out. ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
+    A dataset is built in a hidden folder, its marker PHANTOM.json written last, and renamed when whole; what is already
+    there with the same version, seed and counts is kept. A folder without the marker is never touched: UserError.
     """
     wanted = dict(IMAGES if images is None else images)
     if unknown := set(wanted) - set(PARTS):
@@ -86,9 +86,7 @@ def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress:
     """Write what is missing, under the lock."""
     todo: dict[str, list[tuple[Part, int]]] = {}
     for name in WRITERS:
-        parts = [
-            (part, wanted.get(part, 0)) for part in PARTS if part.split("_")[0] == name and wanted.get(part, 0) > 0
-        ]
+        parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if p.startswith(name) and wanted.get(p, 0) > 0]
         if parts and not _whole(out / name, _marker(seed, parts)):
             todo[name] = parts
     total, done = sum(n for parts in todo.values() for _, n in parts), 0
@@ -122,7 +120,7 @@ def _whole(folder: Path, marker: dict[str, Any]) -> bool:
         return False
     if not (folder / MARKER).is_file():
         raise UserError(
-            f"{folder} exists and was not written by cxrbench (no {MARKER} in it); choose another folder for the phantom"
+            f"{folder} exists but was not written by cxrbench (no {MARKER} in it); choose another folder for the phantom"
         )
     try:
         return json.loads((folder / MARKER).read_text(encoding="utf-8")) == marker

@@ -1,7 +1,7 @@
 """The phantom's patient: where wall, diaphragm, mediastinum and heart are, on the pixel grid of one image.
 
-Anatomy coordinates: x = 0 is the midline, x > 0 is the patient's left (image right); y grows downwards, the lung apices lie
-near -0.78 and the costophrenic angles near 0.65. A frontal film shows about [-1.05, 1.05] in both.
+Anatomy coordinates: x = 0 is the midline, x > 0 is the patient's left (image right); y grows downwards, the lung apices
+lie near -0.78 and the costophrenic angles near 0.65. A frontal film shows about [-1, 1] in both.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter1d
 
-Grid = NDArray[np.float32]
+Grid = NDArray[np.floating]  # float32 in fact; NumPy's stubs widen it with every Python float
 Mask = NDArray[np.bool_]
 
 CARDIOMEGALY_RATIO = 0.50  # cardiothoracic ratio above which the heart is called enlarged
@@ -26,7 +26,8 @@ class Anatomy:
 
     ``width``: scale of the rib cage; ``base``: downward shift of the diaphragm; ``fat``: thickness of the chest wall;
     ``heart_ratio``: cardiothoracic ratio; ``knob``: radius of the aortic knob; ``breast``: radius, 0 for none;
-    ``rib_slope``, ``rib_spacing``, ``clavicle``, ``scapula``, ``shoulder``: bony variants; ``vessels``: seed of the vessel trees.
+    ``rib_slope``, ``rib_spacing``, ``clavicle``, ``scapula``, ``shoulder``: bony variants;
+    ``vessels``: seed of the vessel trees.
     """
 
     width: float
@@ -49,21 +50,21 @@ class Anatomy:
 
     @staticmethod
     def sample(rng: Generator, *, cardiomegaly: float | None = None, aorta: float | None = None) -> "Anatomy":
-        """A patient; ``cardiomegaly`` and ``aorta`` are grades in [0, 1], None for a heart and a knob of normal size."""
+        """A patient; ``cardiomegaly``, ``aorta``: grades in [0, 1], None for a heart or a knob of normal size."""
         u = rng.uniform
-        female, spread = rng.random() < 0.5, np.clip(rng.normal(size=4), -2.2, 2.2)
+        female, spread = rng.random() < 0.5, np.clip(rng.normal(size=4), -2.2, 2.2).tolist()
         heart, knob = abs(spread[2]), abs(spread[3])
         return Anatomy(
-            width=1.0 + 0.055 * spread[0],
+            width=1.0 + 0.06 * spread[0],
             base=0.06 * spread[1],
             dome_step=u(0.01, 0.07),
             dome_arch=u(0.12, 0.22),
             fat=u(0.05, 0.17),
-            heart_ratio=CARDIOMEGALY_RATIO - 0.012 - 0.036 * heart
+            heart_ratio=CARDIOMEGALY_RATIO - 0.005 - 0.032 * heart
             if cardiomegaly is None
-            else CARDIOMEGALY_RATIO + 0.012 + 0.13 * cardiomegaly,
+            else CARDIOMEGALY_RATIO + 0.005 + 0.12 * cardiomegaly,
             heart_share=u(0.29, 0.37),
-            knob=ENLARGED_KNOB - 0.006 - 0.017 * knob if aorta is None else ENLARGED_KNOB + 0.008 + 0.06 * aorta,
+            knob=ENLARGED_KNOB - 0.003 - 0.015 * knob if aorta is None else ENLARGED_KNOB + 0.003 + 0.055 * aorta,
             knob_y=u(-0.42, -0.34),
             breast=u(0.26, 0.4) if female else 0.0,
             rib_slope=u(0.13, 0.26),
@@ -90,7 +91,7 @@ class Pose:
     @property
     def unit(self) -> float:
         """Pixels per unit of anatomy coordinates."""
-        return min(self.height, self.width) / 2.1 * self.zoom
+        return min(self.height, self.width) / 1.95 * self.zoom
 
     def grid(self) -> tuple[Grid, Grid]:
         """Anatomy coordinates x, y [height, width] of the pixel centres."""
@@ -121,17 +122,34 @@ def look_up(table: Grid, at: Grid) -> Grid:
 
 def edge(distance: Grid, softness: float) -> Grid:
     """0 outside (distance < 0), 1 inside, a smooth ramp of total width ``softness`` between."""
-    t = np.clip(distance * np.float32(1 / softness) + np.float32(0.5), 0, 1)
-    return t * t * (3 - 2 * t)
+    t = np.multiply(distance, np.float32(1 / softness))  # in place from here: this is the renderer's inner loop
+    t += np.float32(0.5)
+    np.maximum(t, 0, out=t)
+    np.minimum(t, 1, out=t)
+    square = t * t
+    t *= -2
+    t += 3
+    square *= t
+    return square
 
 
 def bump(x: Grid, sigma: float) -> Grid:
     """exp(-(x / sigma)^2)."""
-    return np.exp(-np.square(x * np.float32(1 / sigma)))
+    t = np.multiply(x, np.float32(1 / sigma))
+    t *= -t
+    return np.exp(t, out=t)
+
+
+def spot(dx: Grid, dy: Grid, sigma: float) -> Grid:
+    """A round Gaussian spot."""
+    t = dx * dx
+    t += dy * dy
+    t *= np.float32(-1 / sigma**2)
+    return np.exp(t, out=t)
 
 
 class Thorax:
-    """The surfaces of one patient on one grid. Distances are positive inside the lung; all arrays are [H, W] float32."""
+    """The surfaces of one patient on one grid; all arrays [H, W] float32, distances positive inside the lung."""
 
     def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
         self.anatomy, self.pose = anatomy, pose
@@ -163,7 +181,7 @@ class Thorax:
 
     @property
     def heart_reach(self) -> tuple[float, float]:
-        """How far the heart reaches from the midline to the patient's right and left; their sum over the rib cage is the ratio."""
+        """How far the heart reaches from the midline to the patient's right and left."""
         total = self.anatomy.heart_ratio * 2 * self.half_width
         return total * self.anatomy.heart_share, total * (1 - self.anatomy.heart_share)
 
@@ -174,18 +192,31 @@ class Thorax:
         b = self.anatomy.base
         left_knots = [
             (-0.95, 0.1),
-            (-0.75, 0.12),
-            (-0.55, 0.095),
-            (-0.3, 0.09),
-            (-0.2, 0.12),
+            (-0.75, 0.115),
+            (-0.55, 0.105),
+            (-0.45, 0.11),
+            (-0.3, 0.12),
+            (-0.2, 0.14),
             (-0.12, 0.15),
             (-0.03, 0.165),
         ]
-        left_knots += [(0.1 + b / 2, 0.165 + (left - 0.165) * 0.5), (0.22 + b, 0.165 + (left - 0.165) * 0.87), (0.33 + b, left),
-                       (0.42 + b, left * 0.985), (0.5 + b, left * 0.86), (0.56 + b, left * 0.6), (0.62 + b, 0.1)]  # fmt: skip
+        left_knots += [
+            (0.1 + b / 2, 0.165 + (left - 0.165) * 0.5),
+            (0.22 + b, 0.165 + (left - 0.165) * 0.87),
+            (0.33 + b, left),
+            (0.42 + b, left * 0.985),
+            (0.5 + b, left * 0.86),
+            (0.56 + b, left * 0.6),
+            (0.62 + b, 0.1),
+        ]
         right_knots = [(-0.95, 0.1), (-0.75, 0.1), (-0.55, 0.095), (-0.35, 0.105), (-0.15, 0.125), (0.0, 0.13)]
-        right_knots += [(0.1 + b, 0.13 + (right - 0.13) * 0.75), (0.22 + b, right), (0.32 + b, right * 0.96), (0.42 + b, right * 0.8),
-                        (0.5 + b, 0.1)]  # fmt: skip
+        right_knots += [
+            (0.1 + b, 0.13 + (right - 0.13) * 0.75),
+            (0.22 + b, right),
+            (0.32 + b, right * 0.96),
+            (0.42 + b, right * 0.8),
+            (0.5 + b, 0.1),
+        ]
         r, lft = (look_up(curve(knots, 0.025), self.y) for knots in (right_knots, left_knots))
         chord = np.sqrt(np.clip(self.anatomy.knob**2 - np.square(self.y - self.anatomy.knob_y), 0, None))
         return np.where(self.left, np.maximum(lft, (0.055 + chord) * (chord > 0)), r).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Who is in the phantom datasets: for image number i of a dataset, which findings at which grade, on what size of film."""
+"""Who is in the phantom datasets: for image number i of a part, which findings at which grade, on what film."""
 
 import uuid
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ Part = Literal["vindr_train", "vindr_test", "rsna", "siim"]
 PARTS: tuple[Part, ...] = ("vindr_train", "vindr_test", "rsna", "siim")
 
 # Share of images with each finding, normal films included.
-VINDR = {OPACITY: 0.18, EFFUSION: 0.14, CARDIOMEGALY: 0.2, PNEUMOTHORAX: 0.09, NODULE: 0.14, THICKENING: 0.15, AORTA: 0.18,
-         FIBROSIS: 0.14}  # fmt: skip
+VINDR = {OPACITY: 0.18, EFFUSION: 0.14, CARDIOMEGALY: 0.2, PNEUMOTHORAX: 0.09, NODULE: 0.14, THICKENING: 0.15,
+         AORTA: 0.18, FIBROSIS: 0.14}  # fmt: skip
 NORMAL = 0.4  # share of films with no finding at all, VinDr and SIIM
 OTHERS = {
     EFFUSION: 0.3,
@@ -88,7 +88,7 @@ def case(part: Part, seed: int, number: int) -> Case:
             if rng.random() < NORMAL
             else _others(rng, {k: v / (1 - NORMAL) for k, v in VINDR.items()}, at_least=False)
         )
-    drawn_grades = rng.beta(1.3, 1.5, len(FINDINGS))
+    drawn_grades = rng.beta(1.5, 1.3, len(FINDINGS))
     grades = {name: float(g) for name, g in zip(FINDINGS, drawn_grades, strict=True) if name in names}
     shape = (256, 256)
     if part.startswith("vindr"):

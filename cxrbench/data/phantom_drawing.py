@@ -8,24 +8,27 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from cxrbench.data.phantom_anatomy import Grid, Thorax, bump, curve, edge, look_up
+from cxrbench.data.phantom_anatomy import Grid, Thorax, bump, curve, edge, look_up, spot
 
 
 def soft_tissue(t: Thorax) -> Grid:
     """Attenuation of torso, neck, shoulders and arms, lungs not yet taken out."""
     an, a, y = t.anatomy, t.a, t.y
     wall = t.half_width
-    outline = curve([(-1.2, 0.2), (-0.98, 0.21), (-0.9, 0.3), (-0.82, 0.62 + an.shoulder), (-0.72, 0.86 + an.shoulder), (-0.6, 0.98),
-                     (-0.35, 0.93), (-0.2, wall + 0.17 + an.fat), (0.1, wall + 0.06 + an.fat), (1.2, wall + 0.05 + 1.3 * an.fat)])  # fmt: skip
-    half = look_up(outline, y)
-    inside = np.clip(1 - np.power(np.clip(a / half, 0, 1), 3.2), 0, 1)
-    torso = (0.35 + 0.65 * np.sqrt(inside)) * edge(half - a, 0.03)
-    abdomen = 0.12 * edge(-t.from_dome, 0.5)
+    neck = [(-1.2, 0.2), (-0.98, 0.21), (-0.9, 0.3)]
+    shoulder = [(-0.82, 0.62 + an.shoulder), (-0.72, 0.86 + an.shoulder), (-0.6, 0.98), (-0.35, 0.93)]
+    flank = [(-0.2, wall + 0.17 + an.fat), (0.1, wall + 0.06 + an.fat), (1.2, wall + 0.05 + 1.3 * an.fat)]
+    half = look_up(curve([*neck, *shoulder, *flank]), y)
+    q = np.minimum(a / half, 1)
+    inside = 1 - q * q * q
+    deep = 0.98 - 0.22 * edge(-0.72 - y, 0.25)  # the neck is thinner than the chest
+    torso = deep * (0.35 + 0.65 * np.sqrt(inside)) * edge(half - a, 0.03)
+    abdomen = 0.1 * edge(-t.from_dome, 0.5)
     arm_axis = look_up(curve([(-0.75, 0.9 + an.shoulder), (-0.4, 1.0 + an.shoulder), (0.6, 1.12)]), y)
     from_arm = 0.13 + 0.3 * an.fat - np.abs(a - arm_axis)
-    arm = 0.55 * np.sqrt(np.clip(from_arm * 6, 0, 1)) * edge(y + 0.72, 0.15)
-    shaft = 0.2 * edge(0.045 - np.abs(a - arm_axis), 0.03) * edge(y + 0.6, 0.1)
-    head = 0.3 * edge(0.105 - np.hypot(a - 0.87 - an.shoulder, y + 0.62), 0.04)
+    arm = 0.5 * np.sqrt(np.clip(from_arm * 6, 0, 1)) * edge(y + 0.72, 0.15)
+    shaft = 0.13 * edge(0.045 - np.abs(a - arm_axis), 0.03) * edge(y + 0.6, 0.1)
+    head = 0.13 * edge(0.1 - np.hypot(a - 0.88 - an.shoulder, y + 0.6), 0.06)
     body = np.maximum(torso + abdomen, arm) + np.maximum(shaft, head)
     if an.breast:
         d = an.breast - np.hypot(a - 0.4 * an.width, (y - 0.33) * 1.05)
@@ -52,8 +55,8 @@ def mediastinum(t: Thorax) -> Grid:
     """Heart and great vessels, with the trachea and main bronchi as dark bands."""
     x, y = t.x, t.y
     inside = edge(-t.from_mediastinum, 0.02)
-    heart = 0.1 * np.clip(-t.from_mediastinum * 5, 0, 1) * edge(y + 0.05, 0.2) * edge(t.from_dome + 0.1, 0.1)
-    knob = 0.07 * edge(t.anatomy.knob - np.hypot(x - 0.055, y - t.anatomy.knob_y), 0.02)
+    heart = 0.09 * np.clip(-t.from_mediastinum * 5, 0, 1) * edge(y + 0.05, 0.2) * edge(t.from_dome + 0.1, 0.1)
+    knob = 0.03 * edge(t.anatomy.knob - np.hypot(x - 0.055, y - t.anatomy.knob_y), 0.02)
     descending = 0.05 * edge(0.05 - np.abs(x - 0.09), 0.02) * edge(y - t.anatomy.knob_y, 0.1)
     trachea = edge(0.042 - np.abs(x + 0.01), 0.02) * edge(-0.3 - y, 0.03)
     bronchi = (
@@ -61,7 +64,7 @@ def mediastinum(t: Thorax) -> Grid:
         * edge(0.16 - t.a, 0.08)
         * edge(y + 0.33, 0.04)
     )
-    return inside * (heart + knob + descending) - 0.11 * np.maximum(trachea, 0.8 * bronchi)
+    return inside * (heart + knob + descending) - 0.17 * np.maximum(trachea, 0.7 * bronchi)
 
 
 def tube(distance: Grid, radius: float, cortex: float = 0.55) -> Grid:
@@ -87,25 +90,22 @@ def ribs(t: Thorax) -> Grid:
     n = np.round(v)
     anterior = tube((v - n) * s / 1.18, 0.032, 0.4) * ((n >= 0) & (n <= 6)) * edge(t.a - 0.3, 0.06)
     margin = bump(t.from_wall + 0.004, 0.014) * edge(t.y + 0.72, 0.1) * (0.6 + 0.4 * np.cos(u * 2 * np.pi))
-    return (inside * (0.115 * posterior + 0.075 * anterior * edge(0.62 - t.y, 0.1)) + 0.06 * margin).astype(np.float32)
+    return (inside * (0.17 * posterior + 0.1 * anterior * edge(0.62 - t.y, 0.1)) + 0.06 * margin).astype(np.float32)
 
 
 def bones(t: Thorax) -> Grid:
     """Ribs, spine, clavicles and scapulae."""
     an, a, y = t.anatomy, t.a, t.y
     phase = np.cos((y + 0.9) * np.float32(2 * np.pi / (s := an.rib_spacing * 0.98)))
-    body = edge(0.085 - a - 0.008 * phase, 0.015) * (0.11 + 0.025 * phase)
+    body = edge(0.085 - a - 0.008 * phase, 0.015) * (0.05 + 0.02 * phase)
     rows = (y + 0.9) / s
     near = (rows - np.round(rows)) * s
-    spine = body + 0.05 * bump(np.hypot(a - 0.05, near), 0.02) + 0.05 * bump(np.hypot(a * 1.6, near - 0.03), 0.022)
-    c = y - (
-        look_up(curve([(0, -0.6), (0.1, -0.615), (0.3, -0.7), (0.5, -0.72), (0.75, -0.79), (0.9, -0.78)], 0.04), a)
-        + an.clavicle
-    )
-    clavicle = 0.15 * tube(c, 0.03, 0.45) * edge(a - 0.075, 0.03) * edge(0.8 - a, 0.04)
+    spine = body + 0.045 * spot(a - 0.055, near, 0.02) + 0.05 * spot(a * 1.6, near - 0.03, 0.022)
+    axis = curve([(0, -0.6), (0.1, -0.615), (0.3, -0.7), (0.5, -0.72), (0.75, -0.79), (0.9, -0.78)], 0.04)
+    clavicle = 0.24 * tube(y - look_up(axis, a) - an.clavicle, 0.03, 0.45) * edge(a - 0.075, 0.03) * edge(0.8 - a, 0.04)
     q = a + an.scapula
     blade = np.minimum(np.minimum(q - 0.60 - 0.12 * (y + 0.6), y + 0.66), (0.98 - q) - 0.42 * (y + 0.6))
-    scapula = edge(blade, 0.03) * (0.05 + 0.07 * bump(blade - 0.012, 0.02))
+    scapula = edge(blade, 0.03) * (0.05 + 0.05 * bump(blade - 0.015, 0.025))
     return ribs(t) + (spine + clavicle + scapula * edge(y + 0.7, 0.05)).astype(np.float32)
 
 
@@ -117,33 +117,34 @@ def stomach(t: Thorax) -> Grid:
 
 
 def vessels(t: Thorax) -> Grid:
-    """Branching pulmonary vessels that leave the hila and thin towards the periphery, and the hila themselves; in [0, 1]."""
+    """Hila, and pulmonary vessels that branch and thin towards the periphery; in [0, 1]."""
     rng = np.random.default_rng(t.anatomy.vessels)
     pose = t.pose
+    thick = 2 * pose.unit
     canvas = Image.new("L", (pose.width * 2, pose.height * 2))
     draw = ImageDraw.Draw(canvas)
     starts, angles, widths = [], [], []
     for side in (-1, 1):
-        n = 8
-        fan = np.linspace(-1.35, 1.45, n) + rng.normal(0, 0.1, n)
+        n = 7
+        fan = np.linspace(-1.35, 1.4, n) + rng.normal(0, 0.16, n)
         starts.append(np.stack([np.full(n, side * 0.155), np.linspace(-0.14, 0.1, n) - (0.03 if side > 0 else 0)], -1))
         angles.append(np.where(side > 0, fan, np.pi - fan))
-        widths.append(rng.uniform(0.02, 0.03, n))
+        widths.append(rng.uniform(0.022, 0.04, n))
     p, angle, width = np.concatenate(starts), np.concatenate(angles), np.concatenate(widths)
-    for level in range(6):
-        step = rng.uniform(0.07, 0.12, len(p)) * (1.15 if level == 0 else 1.0)
+    for _ in range(5):
+        step = rng.uniform(0.08, 0.16, len(p))
         q = p + step[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
         lines = pose.pixels(np.stack([p, q], 1)) * 2
         for (start, end), w in zip(lines.tolist(), width.tolist(), strict=True):
-            draw.line((*start, *end), fill=int(min(255, 95 + 5200 * w)), width=max(1, round(w * pose.unit * 2)))
-        spread = rng.uniform(0.16, 0.42, len(p))
-        keep = rng.random(len(p)) < 0.9
+            draw.line((*start, *end), fill=int(min(255, 45 + 6000 * w)), width=max(1, round(w * thick)))
+        spread = rng.uniform(0.15, 0.6, len(p)) * rng.choice([-1, 1], len(p))
+        keep = rng.random(len(p)) < 0.8
         p = np.concatenate([q, q[keep]])
-        angle = np.concatenate([angle - spread, (angle + spread)[keep]])
-        width = np.concatenate([width * 0.8, width[keep] * 0.68])
-    trees = np.asarray(canvas.reduce(2), np.float32) / 255
+        angle = np.concatenate([angle - 0.4 * spread, (angle + spread)[keep]])
+        width = np.concatenate([width * 0.78, width[keep] * 0.6])
+    trees = np.asarray(canvas.reduce(2), np.float32) * np.float32(1 / 255)
     hilum = bump(np.hypot(t.a - 0.165, (t.y + 0.04 + 0.03 * t.left) * 0.6), 0.055)
-    return gaussian_filter(trees, 0.6, truncate=2.5) + 0.5 * hilum
+    return gaussian_filter(trees, 0.6, truncate=2.5) + 0.7 * hilum
 
 
 @lru_cache(maxsize=8)
@@ -152,7 +153,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def overlay(t: Thorax, rng: Generator, view: str) -> tuple[Grid, Grid]:
-    """Nuisances that say nothing about disease: what they add to the attenuation, and lead that whitens the film, both [H, W].
+    """What says nothing about disease: added attenuation, and lead (1 white, -1 a black border), both [H, W].
 
     Nipple shadows, monitoring leads, tubes and lines; a side marker and, for some, the view; a collimated border.
     """

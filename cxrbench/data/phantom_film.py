@@ -27,14 +27,14 @@ def render(
     """Draw one frontal chest X-ray.
 
     ``grades``: finding name -> grade in [0, 1] (names in ``phantom_findings.FINDINGS``). The patient, the findings and
-    the nuisances (view, pose, exposure, noise, markers, leads) come from three independent streams of ``seed``: the same
-    seed with other grades is the same patient on the same film.
+    the nuisances (view, pose, exposure, noise, markers, leads) come from three independent streams of ``seed``: the
+    same seed with other grades is the same patient on the same film.
     """
     grades = dict(grades or {})
     who, what, how = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     anatomy = Anatomy.sample(who, cardiomegaly=grades.get(CARDIOMEGALY), aorta=grades.get(AORTA))
-    pose = Pose(*shape, rotation=np.clip(how.normal(0, 0.025), -0.07, 0.07), zoom=how.uniform(0.97, 1.1),
-                dx=how.normal(0, 0.025), dy=how.normal(0.0, 0.03))  # fmt: skip
+    pose = Pose(*shape, rotation=float(np.clip(how.normal(0, 0.045), -0.12, 0.12)), zoom=how.uniform(0.9, 1.12),
+                dx=how.normal(0, 0.05), dy=how.normal(0, 0.05))  # fmt: skip
     view = "AP" if how.random() < 0.35 else "PA"
     t = Thorax(anatomy, pose)
     layers, findings = draw_findings(t, grades, what)
@@ -43,10 +43,10 @@ def render(
     aerated = t.cavity * drawing.air(t) * layers.air
     film = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
     film += drawing.mediastinum(t) + drawing.bones(t) + overlaid
-    film += t.cavity * (0.26 * drawing.vessels(t) * layers.vessels + 0.012 * grain + layers.added)
+    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + layers.added)
     film = gaussian_filter(film, how.uniform(0.5, 0.9), truncate=3)
     film += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
-    image = 1 / (1 + np.exp(-how.uniform(3.6, 4.6) * (film - how.uniform(0.58, 0.68))))
+    image = 1 / (1 + np.exp(-how.uniform(3.5, 4.1) * (film - how.uniform(0.65, 0.71))))
     low, high = np.float32(0.07), np.float32(0.93)
     image = np.clip((image - low) / (high - low), 0, 1)
     image = np.where(lead < 0, 0.0, np.maximum(image, 0.97 * lead))

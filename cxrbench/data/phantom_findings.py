@@ -58,7 +58,7 @@ class Layers:
 
 
 def draw_findings(t: Thorax, grades: Mapping[str, float], rng: Generator) -> tuple[Layers, list[Finding]]:
-    """Draw the findings of ``grades`` (name -> grade); heart and aorta are findings when their size is over the threshold."""
+    """Draw the findings of ``grades`` (name -> grade); heart and aorta count by their size, drawn already."""
     ones = np.ones_like(t.a)
     layers, found = Layers(ones, ones.copy(), np.zeros_like(ones)), []
     streams = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
@@ -84,11 +84,10 @@ def _texture(rng: Generator, like: Grid, scale: float) -> Grid:
     h, w = like.shape
     step = max(1.0, scale / 2)
     small = gaussian_filter(
-        rng.standard_normal((int(h / step) + 2, int(w / step) + 2), dtype=np.float32), scale / step / 2
+        rng.standard_normal((int(h / step) + 3, int(w / step) + 3), dtype=np.float32), scale / step / 2
     )
     field = zoom(small, step, order=1, prefilter=False)[:h, :w] if step > 1 else small[:h, :w]
-    field = np.pad(field, ((0, h - field.shape[0]), (0, w - field.shape[1])), mode="edge")
-    return field / (field.std() + 1e-6)
+    return field / np.std(field)
 
 
 def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Generator, ragged: float) -> Grid:
@@ -100,7 +99,7 @@ def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Genera
 
 
 def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
-    """Air-space opacity: one to three ill-defined, mottled patches, denser towards their middle, mostly in the lower zones."""
+    """Air-space opacity: ill-defined, mottled patches in one or both lungs, denser towards their middle."""
     masks: list[Mask] = []
     mottle = _texture(rng, t.a, 0.03 * t.pose.unit)
     central = t.lung & (t.from_wall > 0.09) & (t.from_dome > 0.08)
@@ -109,11 +108,13 @@ def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mas
         if not where.any():
             continue
         row, column = _pick(rng, where)
-        size = (0.7 + 0.5 * grade) * rng.uniform(0.85, 1.2)
+        size = (0.75 + 0.65 * grade) * rng.uniform(0.85, 1.2)
         radii = (rng.uniform(0.13, 0.2) * size, rng.uniform(0.15, 0.27) * size)
         r = _blob(t, t.x[row, column], t.y[row, column], radii, rng, 0.3)
         field = edge(1.05 - r + 0.07 * mottle, 0.9)
-        layers.added += (0.1 + 0.3 * grade) * field * np.clip(1 + 0.22 * mottle, 0.4, 1.5) * t.cavity
+        layers.added += (
+            (0.13 + 0.36 * grade) * field * np.clip(1 + 0.22 * (1 - 0.5 * grade) * mottle, 0.4, 1.5) * t.cavity
+        )
         layers.vessels *= 1 - (0.2 + 0.6 * grade) * field
         masks.append((r < 1) & t.lung)
     return masks
@@ -122,7 +123,7 @@ def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mas
 def effusion(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
     """Pleural effusion: fluid from the costophrenic angle up, its surface a meniscus that climbs the wall."""
     side = rng.choice([-1, 1])
-    height = 0.05 + 0.5 * grade * rng.uniform(0.75, 1.1)
+    height = 0.07 + 0.62 * grade * rng.uniform(0.75, 1.1)
     floor = 0.60 + t.anatomy.base
     surface = floor - height * (0.5 + 0.5 * bump(t.from_wall, 0.1 + 0.22 * grade)) - 0.14 * (bump(t.from_wall, 0.05))
     depth = (t.y - surface) * ((t.x > 0) == (side > 0)) - 10.0 * ((t.x > 0) != (side > 0))
@@ -134,15 +135,14 @@ def effusion(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Ma
 
 
 def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
-    """Pneumothorax: the lung shrinks from wall and apex towards its hilum; a fine visceral line, no vessels beyond it."""
+    """Pneumothorax: lung shrunk from wall and apex towards its hilum; a fine visceral line, no vessels beyond."""
     masks: list[Mask] = []
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.06)]:
         here = (t.x > 0) == (side > 0)
         foot = rng.uniform(-0.1, 0.3) + 0.5 * grade
-        shrink = look_up(
-            curve([(-1, 0.05 + 0.27 * grade), (-0.6, 0.05 + 0.25 * grade), (foot, 0.0), (foot + 0.1, -0.02)], 0.04), t.y
-        )
-        hilum_x, hilum_y = 0.15, 0.0 + 0.1 * grade
+        top = 0.06 + 0.34 * grade
+        shrink = look_up(curve([(-1, top), (-0.6, top), (foot, 0.0), (foot + 0.1, -0.02)], 0.04), t.y)
+        hilum_x, hilum_y = 0.15, 0.1 * grade
         scale = 1 / (1 - shrink)
         inner_y = hilum_y + (t.y - hilum_y) * scale
         gap = look_up(t.wall_curve, inner_y) - hilum_x - (t.a - hilum_x) * scale
@@ -150,7 +150,7 @@ def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> lis
         gap = (gap + wave) * here + 10.0 * ~here
         free = edge(-gap, 0.012) * t.cavity
         layers.vessels *= 1 - free
-        layers.air *= 1 + (0.07 + 0.1 * grade) * free - (0.03 + 0.12 * grade) * (1 - free) * here * t.cavity
+        layers.air *= 1 + (0.1 + 0.16 * grade) * free - (0.05 + 0.25 * grade) * (1 - free) * here * t.cavity
         layers.added += (0.045 + 0.05 * grade) * bump(gap, 0.009) * edge(t.from_wall - 0.01, 0.01) * t.cavity
         masks.append((gap < 0) & t.lung)
     return masks
@@ -162,9 +162,9 @@ def nodule(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask
     where = t.lung & (t.from_wall > 0.07) & (t.from_dome > 0.05) & (t.from_mediastinum > 0.04)
     for _ in range(1 + (rng.random() < 0.25) + (rng.random() < 0.12)):
         row, column = _pick(rng, where)
-        radius = (0.03 + 0.075 * grade) * rng.uniform(0.85, 1.25)
+        radius = (0.03 + 0.1 * grade) * rng.uniform(0.85, 1.25)
         r = _blob(t, t.x[row, column], t.y[row, column], (radius, radius * rng.uniform(0.85, 1.15)), rng, 0.1)
-        layers.added += (0.13 + 0.22 * grade) * edge(1 - r, 0.45) * (0.75 + 0.25 * np.clip(1 - r, 0, 1)) * t.cavity
+        layers.added += (0.16 + 0.28 * grade) * edge(1 - r, 0.45) * (0.75 + 0.25 * np.clip(1 - r, 0, 1)) * t.cavity
         masks.append((r < 1) & t.lung)
     return masks
 
@@ -177,11 +177,11 @@ def thickening(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[
         apical = rng.random() < 0.4
         top = -0.85 if apical else rng.uniform(-0.5, 0.0)
         length = 0.35 if apical else rng.uniform(0.35, 0.7)
-        thickness = (0.028 + 0.055 * grade) * (1 + 0.3 * np.cos(t.y * rng.uniform(10, 25) + rng.uniform(0, 6)))
+        thickness = (0.028 + 0.075 * grade) * (1 + 0.3 * np.cos(t.y * rng.uniform(10, 25) + rng.uniform(0, 6)))
         ends = edge(t.y - top, 0.12) * edge(top + length - t.y, 0.12)
         inset = np.minimum(t.from_wall, (t.y + 0.79) * 0.75) if apical else t.from_wall
         depth = (thickness * ends - inset) * here - 1.0 * ~here
-        layers.added += (0.16 + 0.22 * grade) * edge(depth + 0.004, 0.02) * t.cavity
+        layers.added += (0.2 + 0.25 * grade) * edge(depth + 0.004, 0.02) * t.cavity
         masks.append((depth > 0) & t.lung)
     return masks
 
@@ -193,7 +193,7 @@ def fibrosis(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Ma
     top = 0.25 - 0.45 * grade + rng.uniform(-0.1, 0.1)
     extent = t.y - top + 0.3 * bump(t.from_wall, 0.15) - 0.1
     weight = edge(extent, 0.35) * t.cavity
-    layers.added += (0.07 + 0.2 * grade) * weight * (net - 0.2)
+    layers.added += (0.09 + 0.26 * grade) * weight * (net - 0.2)
     layers.vessels *= 1 - 0.3 * weight
     mask = (extent > 0) & t.lung
     regions = [mask & ~t.left, mask & t.left]
@@ -212,6 +212,7 @@ DRAW: dict[str, Callable[[Thorax, Layers, Generator, float], list[Mask]]] = {
 
 def regions(mask: Mask) -> list[Mask]:
     """The connected regions of a mask (8-connected), largest first; specks below 0.5% of the largest are dropped."""
-    parts, n = label(mask, np.ones((3, 3)))
-    sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:]
+    parts = np.zeros(mask.shape, np.int32)
+    label(mask, np.ones((3, 3)), output=parts)
+    sizes = np.bincount(parts.ravel())[1:]
     return [parts == i + 1 for i in np.argsort(-sizes, kind="stable") if sizes[i] >= 0.005 * sizes.max()]

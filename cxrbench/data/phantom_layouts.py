@@ -1,4 +1,4 @@
-"""Phantom films written as the VinDr-CXR, RSNA Pneumonia and SIIM-ACR downloads: DICOM files and tables as in the originals."""
+"""Phantom films written as the VinDr-CXR, RSNA Pneumonia and SIIM-ACR downloads: DICOM files and their tables."""
 
 import csv
 import io
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pydicom.config import IGNORE
 from pydicom.dataelem import DataElement
@@ -22,21 +21,24 @@ from pydicom.uid import (
 )
 from pydicom.uid import SecondaryCaptureImageStorage as SecondaryCapture
 
-from cxrbench.data.phantom_anatomy import Mask
 from cxrbench.data.phantom_cases import Case
 from cxrbench.data.phantom_film import Film
 from cxrbench.data.phantom_findings import FIBROSIS, NODULE, OPACITY, PNEUMOTHORAX, regions
+from cxrbench.data.rle import encode_siim
 
 Rows = list[list[Any]]
 
-VINDR_LOCAL = ("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation", "Edema",
-               "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity", "Lung cavity", "Lung cyst", "Mediastinal shift",
-               "Nodule/Mass", "Pleural effusion", "Pleural thickening", "Pneumothorax", "Pulmonary fibrosis", "Rib fracture",
-               "Other lesion")  # fmt: skip
+Box = tuple[int, int, int, int]  # x, y, width, height
+
+VINDR_LOCAL = ("Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture",
+               "Consolidation", "Edema", "Emphysema", "Enlarged PA", "ILD", "Infiltration", "Lung Opacity",
+               "Lung cavity", "Lung cyst", "Mediastinal shift", "Nodule/Mass", "Pleural effusion", "Pleural thickening",
+               "Pneumothorax", "Pulmonary fibrosis", "Rib fracture", "Other lesion")  # fmt: skip
 VINDR_GLOBAL = ("COPD", "Lung tumor", "Pneumonia", "Tuberculosis")
 # VinDr also names the stronger and weaker forms of a finding; a form is drawn when its grade lies in the range.
-VINDR_FORMS = {"Consolidation": (OPACITY, 0.6, 1.0), "Infiltration": (OPACITY, 0.0, 0.25), "Pneumonia": (OPACITY, 0.45, 1.0),
-               "Lung tumor": (NODULE, 0.65, 1.0), "ILD": (FIBROSIS, 0.6, 1.0)}  # fmt: skip
+VINDR_FORMS = {"Consolidation": (OPACITY, 0.6, 1.0), "Infiltration": (OPACITY, 0.0, 0.25),
+               "Pneumonia": (OPACITY, 0.45, 1.0), "Lung tumor": (NODULE, 0.65, 1.0),
+               "ILD": (FIBROSIS, 0.6, 1.0)}  # fmt: skip
 
 
 def write_csv(path: Path, header: list[str], rows: Iterable[list[Any]]) -> None:
@@ -68,9 +70,7 @@ def dicom(case: Case, sop_class: UID, syntax: UID, shape: tuple[int, int], bits:
 def write_jpeg(case: Case, film: Film, path: Path) -> None:
     """The film as RSNA and SIIM store it: 8 bit, JPEG baseline, MONOCHROME2, secondary capture."""
     ds = dicom(case, SecondaryCapture, JPEGBaseline8Bit, film.image.shape, 8, 8)
-    ds.add(
-        DataElement("PatientAge", "AS", str(case.age), validation_mode=IGNORE)
-    )  # without its unit, as in the originals
+    ds.add(DataElement("PatientAge", "AS", str(case.age), validation_mode=IGNORE))
     ds.BodyPartExamined, ds.ViewPosition = "CHEST", film.view
     ds.PixelSpacing = [0.143 * 1024 / film.image.shape[0]] * 2
     ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
@@ -112,11 +112,11 @@ def write_raw(case: Case, film: Film, path: Path) -> None:
 
 
 def vindr_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
-    """Write one VinDr image; returns its rows of ``image_labels_*`` and ``annotations_*`` (one per radiologist in training)."""
+    """Write one VinDr image; returns its rows of ``image_labels_*`` and ``annotations_*``, one or three readers'."""
     train = case.part == "vindr_train"
     film = case.film()
     write_raw(case, film, folder / ("train" if train else "test") / f"{case.key.hex}.dicom")
-    boxes: dict[str, list[tuple[int, int, int, int]]] = {}
+    boxes: dict[str, list[Box]] = {}
     for finding in film.findings:
         forms = [k for k, (name, a, b) in VINDR_FORMS.items() if name == finding.name and a <= finding.grade <= b]
         for name in (finding.name, *forms):
@@ -130,10 +130,10 @@ def vindr_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
     grade = {f.name: f.grade for f in film.findings}
     dissenter = {k: int(rng.integers(3)) for k in sorted(boxes) if rng.random() < 0.05 + 0.3 * (1 - grade.get(k, 0.5))}
     absent = [k for k in (*VINDR_LOCAL, *VINDR_GLOBAL) if k not in boxes]
-    alarms = [(k, int(rng.integers(3))) for k in absent if rng.random() < 0.012]
+    alarms, alarmist = [k for k in absent if rng.random() < 0.012], int(rng.integers(3))
     for r, reader in enumerate(readers):
         read = {k: [_jitter(b, film.image.shape, rng) for b in v] for k, v in boxes.items() if dissenter.get(k) != r}
-        read |= {k: [_anywhere(film.image.shape, rng)] for k, who in alarms if who == r}
+        read |= {k: [_anywhere(film.image.shape, rng)] for k in alarms if r == alarmist}
         labels.append(_vindr_labels([case.key.hex, reader], read))
         drawn += _vindr_boxes([case.key.hex, reader], read)
     return labels, drawn
@@ -144,21 +144,18 @@ def _vindr_labels(keys: list[str], boxes: dict[str, Any]) -> list[Any]:
     return [*keys, *(int(k in boxes) for k in (*VINDR_LOCAL, *VINDR_GLOBAL)), 0, int(not boxes)]
 
 
-def _vindr_boxes(keys: list[str], boxes: dict[str, list[tuple[int, int, int, int]]]) -> Rows:
+def _vindr_boxes(keys: list[str], boxes: dict[str, list[Box]]) -> Rows:
     """Rows of ``annotations_*``: class and corners; global labels and ``No finding`` have no box."""
     rows: Rows = []
     for name in sorted(boxes):
-        rows += (
-            [[*keys, name, x, y, x + w, y + h] for x, y, w, h in boxes[name]]
-            if name in VINDR_LOCAL
-            else [[*keys, name, *[""] * 4]]
-        )
+        if name in VINDR_LOCAL:
+            rows += [[*keys, name, x, y, x + w, y + h] for x, y, w, h in boxes[name]]
+        else:
+            rows.append([*keys, name, *[""] * 4])
     return rows or [[*keys, "No finding", *[""] * 4]]
 
 
-def _jitter(
-    box: tuple[int, int, int, int], shape: tuple[int, int], rng: np.random.Generator
-) -> tuple[int, int, int, int]:
+def _jitter(box: Box, shape: tuple[int, ...], rng: np.random.Generator) -> Box:
     """A box as another reader would draw it: each side off by about 4% of the size."""
     x, y, w, h = box
     left, right, top, bottom = np.rint(rng.normal(0, 0.04, 4) * (w, w, h, h)).astype(int).tolist()
@@ -167,27 +164,23 @@ def _jitter(
     return x0, y0, max(1, x1 - x0), max(1, y1 - y0)
 
 
-def _anywhere(shape: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+def _anywhere(shape: tuple[int, ...], rng: np.random.Generator) -> Box:
     """The box of a false alarm."""
     w, h = (int(v) for v in rng.integers(15, 60, 2))
-    return int(rng.integers(0.15 * shape[1], 0.6 * shape[1])), int(rng.integers(0.15 * shape[0], 0.6 * shape[0])), w, h
+    x, y = rng.uniform(0.15, 0.6, 2) * (shape[1], shape[0])
+    return int(x), int(y), w, h
 
 
 def vindr_tables(folder: Path, part: str, records: list[tuple[Rows, Rows]]) -> None:
     """The two tables of one part; the name of the last disease is spelled as in the original: two ways."""
     train = part == "vindr_train"
-    keys, other, name = (
-        (["image_id", "rad_id"], "Other diseases", "train") if train else (["image_id"], "Other disease", "test")
-    )
-    (folder / "annotations").mkdir(exist_ok=True)
+    keys, other = (["image_id", "rad_id"], "Other diseases") if train else (["image_id"], "Other disease")
+    tables, name = folder / "annotations", part.removeprefix("vindr_")
+    tables.mkdir(exist_ok=True)
     header = [*keys, *VINDR_LOCAL, *VINDR_GLOBAL, other, "No finding"]
-    write_csv(
-        folder / "annotations" / f"image_labels_{name}.csv", header, (row for labels, _ in records for row in labels)
-    )
+    write_csv(tables / f"image_labels_{name}.csv", header, (row for labels, _ in records for row in labels))
     header = [*keys, "class_name", "x_min", "y_min", "x_max", "y_max"]
-    write_csv(
-        folder / "annotations" / f"annotations_{name}.csv", header, (row for _, boxes in records for row in boxes)
-    )
+    write_csv(tables / f"annotations_{name}.csv", header, (row for _, boxes in records for row in boxes))
 
 
 def rsna_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
@@ -218,22 +211,14 @@ def siim_image(folder: Path, case: Case) -> list[str]:
     study, series, name = case.uid("study"), case.uid("series"), case.uid("instance")
     write_jpeg(case, film, folder / "dicom-images-train" / study / series / f"{name}.dcm")
     masks = [region for f in film.findings if f.name == PNEUMOTHORAX for region in regions(f.mask)]
-    if masks and (rng := case.rng(4)).random() < 0.2:  # one region annotated in two rows, upper and lower
+    if masks and (rng := case.rng(4)).random() < 0.35:  # one region annotated in two rows, upper and lower
         upper = masks[0].copy()
         upper[int(rng.choice(np.flatnonzero(masks[0].any(1)))) :] = False
         masks = [m for m in (upper, masks[0] & ~upper, *masks[1:]) if m.any()]
-    return [f"{name}, {relative_rle(mask)}" for mask in masks] or [f"{name}, -1"]
+    return [f"{name}, {encode_siim(mask)}" for mask in masks] or [f"{name}, -1"]
 
 
 def siim_tables(folder: Path, part: str, records: list[list[str]]) -> None:
     """``train-rle.csv``, with the blank after each comma that the original has, its header included."""
     lines = ["ImageId, EncodedPixels", *(line for record in records for line in record)]
     (folder / "train-rle.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def relative_rle(mask: Mask) -> str:
-    """SIIM-ACR's run-length code of a mask [H, W]: pixels down the columns; each run as (pixels since the last run ended, length)."""
-    edges: NDArray[np.int64] = np.flatnonzero(np.diff(mask.T.ravel().astype(np.int8), prepend=0, append=0))
-    starts, ends = edges[0::2], edges[1::2]
-    gaps = starts - np.concatenate([[0], ends[:-1]])
-    return " ".join(f"{gap} {length}" for gap, length in zip(gaps.tolist(), (ends - starts).tolist(), strict=True))
