@@ -65,11 +65,10 @@ class Layout:
         """All files with these extensions in or below the folders, by file name without extension."""
         found: dict[str, File] = {}
         for folder in folders:
-            for entry in _walk(self.root / folder):
+            for path, entry in _walk(self.root / folder, folder):
                 stem, extension = os.path.splitext(entry.name)
                 if extension.lower() not in extensions:
                     continue
-                path = Path(entry.path).relative_to(self.root).as_posix()
                 if stem in found:
                     raise self.error(f"image {stem} is there twice, {found[stem].path} and {path}; remove one")
                 found[stem] = File(path, entry.stat().st_size)
@@ -152,15 +151,15 @@ def some(names: Sequence[str]) -> str:
     return ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
 
 
-def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Files below a folder, by name, hidden ones left out; nothing where there is no such folder."""
+def _walk(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Files below a folder called ``name``, each with its path; hidden ones and a missing folder are passed over."""
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
+        for entry in entries:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                yield from _walk(Path(entry.path))
+                yield from _walk(Path(entry.path), f"{name}/{entry.name}")
             else:
-                yield entry
+                yield f"{name}/{entry.name}", entry

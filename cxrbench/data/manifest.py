@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +27,13 @@ class Manifest:
     """A dataset as everything above the adapters sees it.
 
     ``images``: one row per image, sorted by ``image_id``; columns ``image_id``, ``patient_id``, ``study_id`` (str),
-    ``view`` (``PA``, ``AP``, ``L`` or ``""``), ``split`` (``train``, ``val``, ``test``), ``path`` (relative to ``root``, with ``/``),
-    ``bytes`` (file size), and one float32 column per label in ``labels``: 1, 0, NaN where unknown. ``kind``: ``multilabel`` or
-    ``multiclass`` (exactly one label is 1). ``groups`` names sets of labels; ``groups["macro"]`` is the headline.
-    ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored image. ``masks``: ``image_id, label, height,
-    width, counts`` (COCO's uncompressed RLE, space-separated: column-major runs starting with background), or ``image_id,
-    label, path`` of a mask image. ``lineage``: datasets whose images these are.
+    ``view`` (``PA``, ``AP``, ``L`` or ``""``), ``split`` (``train``, ``val``, ``test``), ``path`` (relative to
+    ``root``, with ``/``), ``bytes`` (file size), and one float32 column per label in ``labels``: 1, 0, NaN where
+    unknown. ``kind``: ``multilabel`` or ``multiclass`` (exactly one label is 1). ``groups`` names sets of labels;
+    ``groups["macro"]`` is the headline. ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored
+    image. ``masks``: ``image_id, label, height, width, counts`` (COCO's uncompressed RLE, space-separated:
+    column-major runs starting with background), or ``image_id, label, path`` of a mask image. ``lineage``: datasets
+    whose images these are, by registry name, its own included.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.images)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hex sha256 of every row (ids, patients, splits, paths, sizes, labels), box, mask and label name."""
         digest = hashlib.sha256(json.dumps([self.name, self.labels, self.kind, self.groups], sort_keys=True).encode())
@@ -70,7 +72,7 @@ class Manifest:
                 digest.update(frame.to_csv(index=False).encode())
         return digest.hexdigest()
 
-    @property
+    @cached_property
     def image_set(self) -> str:
         """Hex sha256 of what the features depend on: image ids, paths and file sizes; not labels, not splits."""
         rows = self.images[["image_id", "path", "bytes"]].to_csv(index=False)
@@ -122,7 +124,9 @@ class Manifest:
         facts["root"] = Path(facts["root"])
         manifest = Manifest(images=table.to_pandas(), **facts)
         if manifest.fingerprint != fingerprint:
-            raise UserError(f"{path} does not match its own fingerprint: it was edited or damaged; delete it and run again")
+            raise UserError(
+                f"{path} does not match its own fingerprint: it was edited or damaged; delete it and run again"
+            )
         return manifest
 
 

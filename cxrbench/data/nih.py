@@ -1,5 +1,6 @@
 """NIH ChestX-ray14: 112,120 frontal radiographs of 30,805 patients, 14 text-mined labels. Wang et al., CVPR 2017."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def read(root: Path) -> Manifest:
     layout = Layout(TITLE, root, SOURCE, LICENCE)
     path = layout.first("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
     table = layout.table(path, COLUMNS)
-    ids = [Path(name).stem for name in table["Image Index"]]
+    ids = [_stem(name) for name in table["Image Index"]]
     if len(set(ids)) < len(ids):
         raise layout.error(f"{path.name} has an image twice")
     files = layout.files(IMAGE_FOLDERS, (".png", ".jpg", ".jpeg"))
@@ -59,6 +60,11 @@ def read(root: Path) -> Manifest:
     )
 
 
+def _stem(name: str) -> str:
+    """``00000001_000.png`` without its extension: mirrors have other formats than the table says."""
+    return os.path.splitext(name)[0]
+
+
 def _splits(layout: Layout, ids: list[str], patients: list[str]) -> tuple[list[str], str]:
     """Split of each image, and a note that says where it comes from."""
     paths = [layout.root / "train_val_list.txt", layout.root / "test_list.txt"]
@@ -67,7 +73,7 @@ def _splits(layout: Layout, ids: list[str], patients: list[str]) -> tuple[list[s
         return by_patient(patients, FRACTIONS).tolist(), "No official lists (test_list.txt): 70/10/20 by patient."
     if len(there) == 1:
         raise layout.error(f"{there[0].name} is there without its companion; add it, or remove it to split by patient")
-    train_val, test = ({Path(name).stem for name in path.read_text("utf-8").split()} for path in paths)
+    train_val, test = ({_stem(name) for name in path.read_text("utf-8").split()} for path in paths)
     if torn := [name for name in ids if (name in train_val) == (name in test)]:
         raise layout.error(f"{len(torn):,} image(s) are in neither or both of the official lists: {some(torn)}")
     dealt = iter(by_patient([p for name, p in zip(ids, patients, strict=True) if name in train_val], TRAIN_VAL))
