@@ -1,7 +1,7 @@
 """``hf:REPO-OR-FOLDER``: vision models of transformers. Code that comes with a repository is never run."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from transformers.utils import logging as hf_logging
 
 from cxrbench.checkpoints import first_line, listed
 from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.hub import hub
 from cxrbench.encoders.model_config import four_blocks, hf_preprocess, to_grid
 from cxrbench.encoders.published import card_of
 from cxrbench.errors import UserError
@@ -97,7 +98,7 @@ def load(request: EncoderRequest) -> HFEncoder:
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise UserError(f"hf:{source} is a folder without config.json: give one that save_pretrained wrote")
     try:
-        with quiet():
+        with quiet(), nullcontext() if folder.is_dir() else hub():
             config = transformers.AutoConfig.from_pretrained(location, trust_remote_code=False)
             family = family_of(source, config.model_type)
             trunk, report = getattr(transformers, family.model).from_pretrained(

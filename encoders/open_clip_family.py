@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cxrbench.checkpoints import first_line, leave_out, load_strict, read_state_dict
 from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.hub import hub
 from cxrbench.encoders.model_config import four_blocks, open_clip_preprocess
 from cxrbench.encoders.published import card_of
 from cxrbench.encoders.timm_family import map_stages
@@ -55,7 +56,7 @@ class OpenCLIPEncoder(nn.Module):
     def encode_text(self, texts: list[str]) -> Tensor:
         """Text embeddings [len(texts), D] in the space of ``pooled``, not normalised. UserError without a tokeniser."""
         try:
-            with quiet():
+            with quiet(), hub():
                 tokens = open_clip.get_tokenizer(self.name)(texts)
         except Exception as error:  # the hub's client and the tokenisers raise a dozen kinds
             raise UserError(f"cannot fetch the tokeniser of open_clip:{self.name} ({first_line(error)})") from error
@@ -107,7 +108,7 @@ def load(request: EncoderRequest) -> OpenCLIPEncoder:
             f"open_clip:{name} needs weights: open_clip:{name}@FILE" + (f" or a tag: {tags}" if tags else "")
         )
     try:
-        with quiet():
+        with quiet(), hub():
             path = find_weights(name, weights)
             # Built without weights, which are then read without running them. A text tower of its own in every case.
             model: Any = open_clip.create_model(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cxrbench.checkpoints import leave_out, load_strict, read_state_dict
 from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.hub import hub
 from cxrbench.encoders.model_config import four_blocks, timm_preprocess
 from cxrbench.encoders.published import card_of
 from cxrbench.errors import UserError
@@ -73,7 +74,8 @@ def load(request: EncoderRequest) -> TimmEncoder:
 def download(name: str) -> Any:
     """A timm model without its classifier, with published weights. UserError if there are none or no network."""
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0)
+        with hub():
+            return timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # the hub's client raises a dozen kinds, depending on its version
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
         raise UserError(
