@@ -57,14 +57,15 @@ def data_check(
 
       cxrbench data check ./my/labels.csv
     """
-    from cxrbench.console import counting
+    from cxrbench.console import bar
     from cxrbench.data.check import check, format_report
     from cxrbench.registry import load_dataset
 
     manifest = load_dataset(name, data, lambda: phantom_folder(cache))
-    with counting(f"checking {manifest.name}") as progress:
-        report = check(manifest, decode_all=not headers_only, progress=progress)
-    print(json.dumps(asdict(report), indent=1) if as_json else format_report(report))
+    with bar() as bars:
+        task = bars.add_task(f"checking {manifest.name}", total=len(manifest))
+        report = check(manifest, decode_all=not headers_only, progress=lambda images: bars.advance(task, images))
+    print(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -73,13 +74,11 @@ def data_check(
 def data_phantom(
     out: Annotated[Path, typer.Option(help="Folder to write vindr/, rsna/ and siim/ into.")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    images: Annotated[
-        str, typer.Option(help="Images per dataset, e.g. vindr=2000,rsna=1000; default: as embedded.")
-    ] = "",
+    images: Annotated[str, typer.Option(help="E.g. vindr_train=2000,vindr_test=500,rsna=1000,siim=1000.")] = "",
 ) -> None:
     """Write procedural chest X-rays in the official VinDr-CXR, RSNA and SIIM-ACR layouts.
 
-    Example: cxrbench data phantom --out ./phantom --seed 1 --images vindr=500,rsna=500,siim=500
+    Example: cxrbench data phantom --out ./phantom --seed 1 --images rsna=500,siim=500
     """
     from cxrbench.console import counting
     from cxrbench.data.phantom import write

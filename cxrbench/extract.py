@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cxrbench.data.preprocess import load_image
 from cxrbench.device import Precision, autocast
 from cxrbench.encoder import Encoder, Preprocess
+from cxrbench.encoder_loading import blame, check_features
 from cxrbench.errors import BadImageError, UserError
 
 
@@ -76,9 +77,22 @@ def extract(
 
 
 def embed(module: Encoder, images: torch.Tensor, options: ExtractOptions) -> NDArray[np.float32]:
-    """Pooled features [b, D] float32 of preprocessed images [b, C, S, S]."""
-    with torch.inference_mode(), autocast(options.device, options.precision):
-        return module(images.to(options.device)).pooled.float().cpu().numpy()
+    """Pooled features [b, D] float32 of preprocessed images [b, C, S, S].
+
+    Raises UserError if the encoder fails, or gives something else than Features of b images.
+    """
+    name = type(module).__name__
+    try:
+        with torch.inference_mode(), autocast(options.device, options.precision):
+            features = module(images.to(options.device))
+            check_features(name, features, len(images))
+            return features.pooled.float().cpu().numpy()
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"out of memory on {options.device} with {len(images)} images: lower --batch-size") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a plugin's own code raises
+        raise UserError(f"encoder {name} fails on images {list(images.shape)}: {blame(error)}") from error
 
 
 Decoded = tuple[int, list[torch.Tensor | None], list[BadImageError]]

@@ -60,7 +60,7 @@ def holm(p: Sequence[float]) -> list[float]:
 def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[str]:
     """Compact letter display: two encoders share a letter if and only if no test separates them.
 
-    ``separated`` [k, k] is symmetric. Letters run from the best ``values`` (larger first) down. Insert and absorb:
+    ``separated`` [k, k] is symmetric. Letters run from the best ``values`` (larger first) down. Insert, absorb, sweep:
     Piepho (2004), "An algorithm for a letter-based representation of all-pairwise comparisons".
     """
     groups: list[frozenset[int]] = [frozenset(range(len(values)))]
@@ -68,6 +68,10 @@ def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[st
         split = [part for g in groups for part in ((g - {i}, g - {j}) if {i, j} <= g else (g,))]
         unique = list(dict.fromkeys(split))
         groups = [g for g in unique if not any(g < other for other in unique)]
+    for g in list(groups):  # Sweep: a letter whose every pair shares another one says nothing.
+        others = [other for other in groups if other != g]
+        if all(any({i, j} <= other for other in others) for i in g for j in g):
+            groups = others
     place = np.argsort(np.argsort(-np.asarray(values, dtype=np.float64), kind="stable"))
     groups.sort(key=lambda g: sorted(place[list(g)]))
     return ["".join(_letter(n) for n, g in enumerate(groups) if i in g) for i in range(len(values))]

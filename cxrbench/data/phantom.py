@@ -119,9 +119,7 @@ def _whole(folder: Path, marker: dict[str, Any]) -> bool:
     if not folder.exists():
         return False
     if not (folder / MARKER).is_file():
-        raise UserError(
-            f"{folder} exists but was not written by cxrbench (no {MARKER} in it); choose another folder for the phantom"
-        )
+        raise UserError(f"{folder} holds something else (no {MARKER} in it); choose another folder for the phantom")
     try:
         return json.loads((folder / MARKER).read_text(encoding="utf-8")) == marker
     except ValueError:

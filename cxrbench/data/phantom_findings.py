@@ -86,7 +86,7 @@ def _texture(rng: Generator, like: Grid, scale: float) -> Grid:
     small = gaussian_filter(
         rng.standard_normal((int(h / step) + 3, int(w / step) + 3), dtype=np.float32), scale / step / 2
     )
-    field = zoom(small, step, order=1, prefilter=False)[:h, :w] if step > 1 else small[:h, :w]
+    field = np.asarray(zoom(small, step, order=1, prefilter=False) if step > 1 else small)[:h, :w]
     return field / np.std(field)
 
 

@@ -23,8 +23,10 @@ def contact_sheet(seed: int = 0, *, size: int = 160) -> Image.Image:
             film = render((seed, row, column), {name: grade})
             sheet.paste(_film(film, None, size), (2 * column * size, row * size))
             sheet.paste(_film(film, name, size), ((2 * column + 1) * size, row * size))
-        draw.text((4, row * size + size - 14), name, fill=(255, 220, 0))
-    draw.text((4, size - 14), "No finding", fill=(255, 220, 0))
+    for row, name in enumerate(("No finding", *FINDINGS)):
+        at = (3, (row + 1) * size - 13)
+        draw.rectangle(draw.textbbox(at, name), fill=(0, 0, 0))
+        draw.text(at, name, fill=(255, 220, 0))
     return sheet
 
 

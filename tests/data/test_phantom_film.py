@@ -94,7 +94,7 @@ def test_view_and_exposure_are_independent_of_findings() -> None:
         assert film.view == plain.view
         corner.append(np.abs(film.image[:6] - plain.image[:6]).max())
         table[seed % 2, int(film.view == "AP")] += 1
-    assert chi2_contingency(table).pvalue > 0.01
+    assert np.asarray(chi2_contingency(table)[1]) > 0.01
     assert np.median(corner) == 0.0, "the film outside the chest is untouched"
 
 
