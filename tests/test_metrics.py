@@ -40,7 +40,7 @@ def by_scikit_learn(name, scores, targets, weights):
     if positives + negatives == 0 or (name == "f1" and positives == 0):
         return np.nan
     if name == "f1":
-        return sk.f1_score(targets, decisions, sample_weight=weights, zero_division=0.0)
+        return sk.f1_score(targets, decisions, sample_weight=weights)
     if name == "accuracy":
         return sk.accuracy_score(targets, decisions, sample_weight=weights)
     return sk.brier_score_loss(targets, scores, sample_weight=weights, pos_label=1)

@@ -1,0 +1,261 @@
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+from cxrbench.errors import UserError
+from cxrbench.leaderboard.alignment import align, by_task
+from cxrbench.leaderboard.evaluate import evaluate
+from cxrbench.leaderboard.render import to_csv, to_json, to_markdown
+from cxrbench.leaderboard.tables import build
+from cxrbench.metrics import METRICS
+
+FAST = {"replicates": 300, "metrics": ("auroc",)}
+
+
+def record(board, encoder, label="macro", metric="auroc", **other):
+    found = [r for r in board.records if (r.encoder, r.label, r.metric) == (encoder, label, metric)]
+    (one,) = [r for r in found if all(getattr(r, k) == v for k, v in other.items())]
+    return one
+
+
+def changed(predictions, change):
+    """The same predictions with their rows changed in place."""
+    rows = predictions.rows.copy()
+    change(rows)
+    return replace(predictions, rows=rows)
+
+
+def section(markdown, title):
+    return markdown.split(title, 1)[1].split("\n## ", 1)[0]
+
+
+def test_values_are_scikit_learns_and_the_macro_value_is_their_mean(made_up):
+    one = made_up("spcl")
+    board = build([one], **FAST)
+    rows = one.test_rows()
+    expected = [roc_auc_score(rows[f"target:{label}"], rows[f"score:{label}"]) for label in one.labels]
+    assert [record(board, "spcl", label).value for label in one.labels] == pytest.approx(expected, abs=1e-12)
+    macro = record(board, "spcl")
+    assert macro.value == pytest.approx(np.mean(expected), abs=1e-12)
+    assert macro.lower < macro.value < macro.upper
+    assert (macro.n, macro.patients, macro.positives) == (160, 80, None)
+    assert record(board, "spcl", "Effusion").positives == rows["target:Effusion"].sum()
+
+
+def test_exclusive_classes(made_up):
+    one = made_up("spcl", kind="multiclass", labels=("normal", "bacteria", "virus"))
+    board = build([one], replicates=50, metrics=("accuracy", "f1"))
+    rows = one.test_rows()
+    truth, choice = one.targets(rows).argmax(1), one.scores(rows).argmax(1)
+    assert record(board, "spcl", metric="accuracy").value == pytest.approx(accuracy_score(truth, choice))
+    assert record(board, "spcl", metric="f1").value == pytest.approx(f1_score(truth, choice, average="macro"))
+    virus = record(board, "spcl", "virus", "accuracy").value
+    assert virus == pytest.approx(accuracy_score(truth == 2, choice == 2))
+
+
+def test_other_groups_have_rows_of_their_own(made_up):
+    board = build([made_up("spcl", groups={"nodules": ("Nodule/Mass",)})], **FAST)
+    assert record(board, "spcl", "nodules").value == record(board, "spcl", "Nodule/Mass").value
+
+
+def test_a_better_encoder_is_marked_against_the_baseline_and_does_not_share_its_letter(made_up):
+    board = build(
+        [made_up("spcl", strength=2.5), made_up("random", strength=0.3), made_up("twin", strength=2.5)], **FAST
+    )
+    assert board.baseline == "random"
+    best, base, twin = (record(board, name) for name in ("spcl", "random", "twin"))
+    assert best.p == pytest.approx(1 / 301)
+    assert best.p_holm == pytest.approx(2 / 301)
+    assert best.gain == pytest.approx(best.value - base.value)
+    assert best.gain_lower > 0
+    assert np.isnan(base.p)
+    assert (best.tie_group, twin.tie_group, base.tie_group) == ("a", "a", "b")
+    text = to_markdown(board)
+    order = sorted([best, twin], key=lambda r: -r.value)
+    assert f"| **{order[0].value:.3f}** [" in text
+    assert f"| <u>{order[1].value:.3f}</u> [" in text
+    row = next(line for line in text.splitlines() if line.startswith("| `spcl`"))
+    assert "\\* a" in row
+
+
+def test_for_an_error_less_is_better(made_up):
+    board = build([made_up("spcl", strength=2.5), made_up("random", strength=0.3)], replicates=300, metrics=("brier",))
+    best, base = record(board, "spcl", metric="brier"), record(board, "random", metric="brier")
+    assert best.value < base.value
+    assert best.gain == pytest.approx(base.value - best.value)
+    assert best.p == pytest.approx(1 / 301)
+    assert f"**{best.value:.3f}**" in to_markdown(board)
+
+
+def test_one_class_only_is_nan_with_a_note_and_left_out_of_every_mean(made_up):
+    def no_effusion(rows):
+        rows["target:Effusion"] = 0.0
+
+    board = build([changed(made_up(name), no_effusion) for name in ("spcl", "random")], **FAST)
+    effusion = record(board, "spcl", "Effusion")
+    assert np.isnan([effusion.value, effusion.lower, effusion.p]).all()
+    assert "0 positives among 160 images" in effusion.note
+    assert record(board, "spcl").value == record(board, "spcl", "Nodule/Mass").value
+    assert "one class only among the test images, so left out of every mean: Effusion (0 of 160" in to_markdown(board)
+
+
+def test_a_label_that_one_encoder_could_not_be_trained_on_leaves_the_mean_of_all(made_up):
+    def untrained(rows):
+        rows["score:Effusion"] = np.nan
+
+    board = build([changed(made_up("spcl"), untrained), made_up("random")], **FAST)
+    assert np.isnan(record(board, "spcl", "Effusion").value)
+    assert record(board, "random", "Effusion").value > 0
+    assert record(board, "random").value == record(board, "random", "Nodule/Mass").value
+    assert "some encoder has no scores" in to_markdown(board)
+
+
+def test_too_few_positives_give_no_interval_and_a_note_that_says_so(made_up):
+    def two_positives(rows):
+        rows["target:Effusion"] = (rows["image_id"].isin(["i0000", "i0001"])).astype(float)
+
+    board = build([changed(made_up(name), two_positives) for name in ("spcl", "random")], **FAST)
+    one = record(board, "spcl", "Effusion")
+    assert one.value > 0
+    assert np.isnan([one.lower, one.p]).all()
+    assert one.undefined > 15
+    assert "undefined in" in one.note
+    assert "2 positives among 160 images" in one.note
+    assert "Effusion: 2 positives among 160 images" in to_markdown(board)
+
+
+def test_missing_targets_are_not_counted(made_up):
+    def half_unknown(rows):
+        rows.loc[rows["image_id"] < "i0080", "target:Effusion"] = np.nan
+
+    one = changed(made_up("spcl"), half_unknown)
+    board = build([one], **FAST)
+    rows = one.test_rows().iloc[80:]
+    assert record(board, "spcl", "Effusion").n == 80
+    expected = roc_auc_score(rows["target:Effusion"], rows["score:Effusion"])
+    assert record(board, "spcl", "Effusion").value == pytest.approx(expected)
+
+
+def test_encoders_are_compared_on_the_images_that_all_have(made_up):
+    one = made_up("spcl")
+    fewer = replace(one, rows=one.rows[one.rows["image_id"] >= "i0010"])
+    board = build([fewer, made_up("random")], **FAST)
+    assert {r.n for r in board.records} == {150}
+    assert "the 150 test images that every encoder has (spcl lacks 10 of 160)" in to_markdown(board)
+
+
+def test_adding_an_encoder_does_not_change_the_others(made_up):
+    alone, both = build([made_up("spcl")], **FAST), build([made_up("spcl"), made_up("other")], **FAST)
+    assert record(alone, "spcl").lower == record(both, "spcl").lower
+
+
+def test_synthetic_and_real_results_never_share_a_table(made_up):
+    cells = [made_up(e, d, synthetic=s) for e in ("spcl", "random") for d, s in (("vindr", False), ("siim", True))]
+    text = to_markdown(build(cells, **FAST))
+    real, synthetic = section(text, "## Results\n"), section(text, "## Results on synthetic data")
+    assert "vindr" in real
+    assert "siim" not in real
+    assert "SYNTHETIC" not in real
+    assert "siim" in synthetic
+    assert "vindr" not in synthetic
+    assert "SYNTHETIC DATA" in synthetic
+
+
+def test_a_row_with_missing_cells_has_no_mean(made_up):
+    cells = [made_up(e, d) for e in ("spcl", "random") for d in ("vindr", "siim")] + [made_up("pixels", "vindr")]
+    text = to_markdown(build(cells, **FAST))
+    cells_of = {
+        line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]]
+        for line in text.splitlines()
+        if "| `" in line
+    }
+    assert cells_of["`pixels`"][0] == "–"
+    assert cells_of["`pixels`"][-1] == "–"
+    assert "–" not in cells_of["`spcl`"]
+
+
+@pytest.mark.parametrize(("seen", "marked"), [((), False), (("rsna",), True), (("nih",), True), (("mimic",), False)])
+def test_an_encoder_that_saw_the_dataset_or_its_source_is_marked(made_up, seen, marked):
+    board = build([made_up("spcl", "rsna", pretrained_on=seen, lineage=("nih",)), made_up("random", "rsna")], **FAST)
+    assert record(board, "spcl").contaminated is marked
+    assert not record(board, "random").contaminated
+    assert ("† spcl: pretrained on" in to_markdown(board)) is marked
+
+
+def test_variances_of_several_seeds_and_of_patients_stand_apart(made_up):
+    one, cells = made_up("spcl"), [made_up("spcl", seed=s) for s in range(4)]
+    board = build(cells, **FAST)
+    macro = record(board, "spcl")
+    values = [record(build([c], **FAST), "spcl").value for c in cells]
+    assert macro.value == pytest.approx(np.mean(values))
+    assert macro.se_seeds == pytest.approx(np.std(values, ddof=1) / 2)
+    assert macro.seeds == 4
+    assert np.isnan(record(build([one], **FAST), "spcl").se_seeds)
+    assert "from 4 training seeds" in to_markdown(board)
+
+
+def test_replicates_vary_with_patients_and_with_seeds(made_up):
+    ((task, cells),) = by_task([made_up("spcl", seed=s) for s in range(4)]).items()
+    one = evaluate(align(task, cells), METRICS["auroc"], 4_000, 0).estimates["spcl"]["macro"]
+    # Drawing 4 of 4 seeds with replacement has 3/4 of the variance that the unbiased estimate has.
+    expected = one.patient_error**2 + one.seed_error**2 * 3 / 4
+    assert one.replicates.var(ddof=1) == pytest.approx(expected, rel=0.35)
+    assert one.replicates.std(ddof=1) > one.patient_error
+
+
+def test_label_fractions_have_tables_of_their_own(made_up):
+    text = to_markdown(build([made_up("spcl", fraction=f, seed=0) for f in (0.01, 1.0)], **FAST))
+    assert "100% of the training labels" in text
+    assert ", 1% of the training labels" in text
+
+
+def test_the_same_inputs_give_the_same_bytes_in_any_order(made_up):
+    cells = [made_up(e, d) for e in ("spcl", "random", "pixels") for d in ("vindr", "siim")]
+    first, second = build(cells, **FAST), build(cells[::-1], **FAST)
+    for render in (to_markdown, to_csv, to_json):
+        assert render(first) == render(second)
+
+
+def test_csv_and_json(made_up):
+    board = build([made_up("spcl"), made_up("random")], **FAST, efficiency={"spcl": {"parameters": 5_400_000}})
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    first = "encoder,dataset,protocol,fraction,metric,label,value,lower,upper,n,p"
+    assert to_csv(board).startswith(first + ",")
+    assert len(rows) == 2 * 3
+    macro = next(r for r in rows if (r["encoder"], r["label"]) == ("spcl", "macro"))
+    assert float(macro["value"]) == pytest.approx(record(board, "spcl").value, abs=1e-6)
+    assert next(r for r in rows if r["encoder"] == "random")["p"] == ""
+    whole = json.loads(to_json(board))
+    assert whole["efficiency"] == {"spcl": {"parameters": 5_400_000}}
+    assert whole["records"][0]["p"] is None
+    assert whole["tasks"][0]["smallest_detectable_difference"]["auroc"] > 0
+    assert "5,400,000" in to_markdown(board)
+
+
+def test_a_mistake_is_one_clear_line(made_up):
+    cells = [made_up("spcl"), made_up("random")]
+    with pytest.raises(UserError, match="unknown baseline 'imagnet': the results have random, spcl"):
+        build(cells, baseline="imagnet")
+    with pytest.raises(UserError, match="unknown metric 'auc'"):
+        build(cells, metrics=("auc",))
+    with pytest.raises(UserError, match="no results yet"):
+        build([])
+    with pytest.raises(UserError, match="two results of spcl with seed 0"):
+        build([made_up("spcl"), made_up("spcl")], **FAST)
+
+    def flip(rows):
+        rows["target:Effusion"] = 1 - rows["target:Effusion"]
+
+    with pytest.raises(UserError, match="tested on different labels"):
+        build([made_up("spcl"), changed(made_up("random"), flip)], **FAST)
+
+
+def test_without_a_baseline_nothing_is_tested_against_one(made_up):
+    board = build([made_up("spcl"), made_up("imagenet")], **FAST)
+    assert all(np.isnan(r.p) for r in board.records)
+    assert "No baseline was declared" in to_markdown(board)
