@@ -119,6 +119,9 @@ def _notes(
 ) -> tuple[str, ...]:
     """What a reader must be told of this test set, each fact once."""
     notes = [str(note) for one in predictions for note in (*one.dataset.get("notes", ()), *one.notes)]
+    for one in predictions:
+        if one.dataset.get("dropped"):
+            notes.append(f"{one.dataset['dropped']} unreadable images were dropped (training and validation included)")
     if np.array_equal(patients, shared.to_numpy().astype(str)):
         notes.append("no patient identifiers: every image counts as a patient of its own")
     lacking: dict[str, int] = {}

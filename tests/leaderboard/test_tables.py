@@ -149,6 +149,15 @@ def test_encoders_are_compared_on_the_images_that_all_have(made_up):
     assert "the 150 test images that every encoder has (spcl lacks 10 of 160)" in to_markdown(board)
 
 
+def test_what_a_reader_must_be_told_is_told_once(made_up):
+    facts = {"name": "vindr", "dropped": 3, "notes": ["labels fused by majority"]}
+    cells = [replace(made_up(e, images_per_patient=1), dataset=facts, notes=("probe: at its limit",)) for e in "ab"]
+    cells = [changed(cell, lambda rows: rows.__setitem__("patient_id", "")) for cell in cells]
+    text = to_markdown(build(cells, **FAST))
+    for fact in ("3 unreadable images", "fused by majority", "probe: at its limit", "no patient identifiers"):
+        assert text.count(fact) == 1
+
+
 def test_adding_an_encoder_does_not_change_the_others(made_up):
     alone, both = build([made_up("spcl")], **FAST), build([made_up("spcl"), made_up("other")], **FAST)
     assert record(alone, "spcl").lower == record(both, "spcl").lower
