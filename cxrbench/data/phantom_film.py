@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from cxrbench.data import phantom_drawing as drawing
@@ -39,11 +40,14 @@ def render(
     t = Thorax(anatomy, pose)
     layers, findings = draw_findings(t, grades, what)
     overlaid, lead = drawing.overlay(t, how, view)
+    # Lungs are never even: blood flow, folds of skin and muscle, in spots about as large as findings.
+    coarse = Image.fromarray(who.standard_normal((9, 9), dtype=np.float32))
+    uneven = np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
     grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5) * 5
     aerated = t.cavity * drawing.air(t) * layers.air
     film = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
     film += drawing.mediastinum(t) + drawing.bones(t) + overlaid
-    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + layers.added)
+    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.05 * uneven + layers.added)
     film = gaussian_filter(film, how.uniform(0.5, 0.9), truncate=3)
     film += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
     image = 1 / (1 + np.exp(-how.uniform(3.5, 4.1) * (film - how.uniform(0.65, 0.71))))

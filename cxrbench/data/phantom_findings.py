@@ -113,7 +113,7 @@ def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mas
         r = _blob(t, t.x[row, column], t.y[row, column], radii, rng, 0.3)
         field = edge(1.05 - r + 0.07 * mottle, 0.9)
         layers.added += (
-            (0.13 + 0.36 * grade) * field * np.clip(1 + 0.22 * (1 - 0.5 * grade) * mottle, 0.4, 1.5) * t.cavity
+            (0.1 + 0.34 * grade) * field * np.clip(1 + 0.35 * (1 - 0.4 * grade) * mottle, 0.2, 1.8) * t.cavity
         )
         layers.vessels *= 1 - (0.2 + 0.6 * grade) * field
         masks.append((r < 1) & t.lung)
@@ -140,7 +140,7 @@ def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> lis
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.06)]:
         here = (t.x > 0) == (side > 0)
         foot = rng.uniform(-0.1, 0.3) + 0.5 * grade
-        top = 0.06 + 0.34 * grade
+        top = 0.06 + 0.33 * grade
         shrink = look_up(curve([(-1, top), (-0.6, top), (foot, 0.0), (foot + 0.1, -0.02)], 0.04), t.y)
         hilum_x, hilum_y = 0.15, 0.1 * grade
         scale = 1 / (1 - shrink)
@@ -150,7 +150,7 @@ def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> lis
         gap = (gap + wave) * here + 10.0 * ~here
         free = edge(-gap, 0.012) * t.cavity
         layers.vessels *= 1 - free
-        layers.air *= 1 + (0.1 + 0.16 * grade) * free - (0.05 + 0.25 * grade) * (1 - free) * here * t.cavity
+        layers.air *= 1 + (0.08 + 0.15 * grade) * free - (0.05 + 0.23 * grade) * (1 - free) * here * t.cavity
         layers.added += (0.045 + 0.05 * grade) * bump(gap, 0.009) * edge(t.from_wall - 0.01, 0.01) * t.cavity
         masks.append((gap < 0) & t.lung)
     return masks
