@@ -12,9 +12,9 @@ from torch import Tensor
 class Preprocess:
     """How an encoder wants its images. Owned by the encoder, never typed by a user.
 
-    ``resize``: ``squash`` ignores the aspect ratio; ``crop`` scales the shorter side to ``size / crop_pct`` and cuts the
-    centre ``size`` x ``size``; ``pad`` scales the longer side to ``size`` and pads with black. Images in [0, 1] are
-    then normalised as (x - mean) / std, ``mean`` and ``std`` having one entry or one per channel.
+    ``resize``: ``squash`` ignores the aspect ratio; ``crop`` scales the shorter side to ``size / crop_pct`` and cuts
+    the centre ``size`` x ``size``; ``pad`` scales the longer side to ``size`` and pads with black. Images in [0, 1]
+    are then normalised as (x - mean) / std, ``mean`` and ``std`` having one entry or one per channel.
     """
 
     size: int = 224
@@ -81,8 +81,9 @@ class EncoderRequest(NamedTuple):
 class EncoderPlugin:
     """What an entry point in group ``cxrbench.encoders`` names. (A plain Encoder class or function works too.)
 
-    ``load`` builds the encoder, or raises ``UserError``. ``usage`` is the spec's grammar. ``phantom_weights`` is what the bare name
-    means on phantom data; with it set, the bare name on real data is an error that says ``without_weights``.
+    ``load`` builds the encoder, or raises ``UserError``. ``usage`` is the spec's grammar. ``phantom_weights`` is what
+    the bare name means on phantom data; with it set, the bare name on real data is an error that says
+    ``without_weights``.
     """
 
     load: Callable[[EncoderRequest], Encoder]

@@ -44,13 +44,15 @@ class EncoderRef:
         fields = ("weights_sha256", "source_sha256", "preprocess")
         changed = [name for name in fields if getattr(loaded.spec, name) != getattr(self.spec, name)]
         if changed:
-            raise UserError(f"encoder {self.spec.name} changed on disk ({', '.join(changed)}) during the run: run again")
+            raise UserError(
+                f"encoder {self.spec.name} changed on disk ({', '.join(changed)}) during the run: run again"
+            )
         return loaded.module
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell and its state; ``reason`` says why it is stale or blocked. A blocked one has no encoder or no manifest."""
+    """A cell and its state; ``reason`` says why it is stale or blocked. A blocked one lacks its encoder or manifest."""
 
     cell: Cell
     state: Literal["done", "missing", "stale", "blocked"]

@@ -78,7 +78,7 @@ class Results:
     def save_efficiency(self, encoder: str, fingerprint: str, facts: dict[str, Any]) -> None:
         """Keep an encoder's parameters, GFLOPs per image, images per second and feature width."""
         with atomic_path(self.efficiency_path(encoder, fingerprint)) as temporary:
-            temporary.write_text(json.dumps({"encoder": encoder, **facts}, indent=1, sort_keys=True) + "\n")
+            temporary.write_text(json.dumps({"encoder": encoder, **facts}, indent=1) + "\n")
 
     def load_efficiency(self, predictions: Iterable[Predictions]) -> dict[str, dict[str, Any]]:
         """Efficiency by encoder name, for the encoders that the given cells come from."""
@@ -86,7 +86,8 @@ class Results:
         for p in predictions:
             path = self.efficiency_path(p.cell["encoder"], p.encoder["fingerprint"])
             if p.cell["encoder"] not in found and path.exists():
-                found[p.cell["encoder"]] = json.loads(path.read_text())
+                facts = json.loads(path.read_text())
+                found[p.cell["encoder"]] = {name: value for name, value in facts.items() if name != "encoder"}
         return found
 
 

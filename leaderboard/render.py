@@ -174,7 +174,7 @@ def _notes(columns: Sequence[Column], cells: Cells, main: str) -> str:
 def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for facts in efficiency.values() for name in facts))
     body = [[f"`{e}`", *(_quantity(efficiency[e].get(name)) for name in names)] for e in sorted(efficiency)]
-    return markdown_table(body, ["Encoder", *names])
+    return markdown_table(body, ["Encoder", *(name.replace("_", " ").replace("gflops", "GFLOPs") for name in names)])
 
 
 def _cell(r: Record, rank: int | None) -> str:

@@ -57,6 +57,7 @@ def build(
         marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
         detectable: dict[str, float] = {}
         left_out: dict[str, list[str]] = {}
+        gaps: dict[tuple[str, str], list[str]] = {}
         notes = [*tests.notes, *(f"† {name}: {why}" for name, why in marks.items() if why)]
         for name in metrics:
             metric = METRICS[name]
@@ -73,8 +74,11 @@ def build(
             records += headline + _corrected([r for r in rows if r.label != HEADLINE])
             for why in _left_out(tests, evaluation):
                 left_out.setdefault(why, []).append(metric.title)
-            notes += [f"{metric.title}, {r.encoder}: {r.note}" for r in headline if r.note]
+            for r in headline:
+                if r.note:
+                    gaps.setdefault((r.encoder, r.note), []).append(metric.title)
         notes += [f"{', '.join(titles)}: {why}" for why, titles in left_out.items()]
+        notes += [f"{', '.join(titles)}: {what}" for what, titles in _merged(gaps).items()]
         if tests.kind == "multiclass" and "accuracy" in metrics:
             notes.append("exclusive classes: Accuracy is the share of images put in the right class, not a mean")
         columns.append(
@@ -89,6 +93,14 @@ def build(
         seed=seed,
         efficiency=dict(efficiency or {}),
     )
+
+
+def _merged(gaps: Mapping[tuple[str, str], list[str]]) -> dict[str, list[str]]:
+    """(encoder, note) -> metrics as note -> metrics: encoders with the same note for the same metrics together."""
+    together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (encoder, note), titles in gaps.items():
+        together.setdefault((note, tuple(titles)), []).append(encoder)
+    return {f"{note} ({', '.join(encoders)})": list(titles) for (note, titles), encoders in together.items()}
 
 
 def contamination(one: Predictions) -> str:
