@@ -12,7 +12,16 @@ import typer
 from cxrbench import __version__
 from cxrbench.cli_inspect import data_app, encoders_app, tasks_app
 from cxrbench.cli_leaderboard import compare, leaderboard
-from cxrbench.cli_options import CacheOption, DataOption, JsonOption, ResultsOption, cache_folder, phantom_folder
+from cxrbench.cli_options import (
+    MAX_PIXELS,
+    CacheOption,
+    DataOption,
+    JsonOption,
+    MaxPixelsOption,
+    ResultsOption,
+    cache_folder,
+    phantom_folder,
+)
 from cxrbench.cli_pretrain import pretrain
 from cxrbench.console import ExtractionBar, bar, warn
 from cxrbench.errors import UserError
@@ -67,6 +76,7 @@ def run(
     batch_size: Annotated[int, typer.Option(min=1, help="Images per encoder call.")] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Decoding threads; 0: one per CPU core, at most 16.")] = 0,
     on_bad_image: Annotated[str, typer.Option(help="error, or skip: drop unreadable images and count them.")] = "error",
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     cache: CacheOption = None,
     as_json: JsonOption = False,
@@ -92,7 +102,7 @@ def run(
         raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
     where = resolve_device(device)
     options = ExtractOptions(
-        where, resolve_precision(precision, where), batch_size, workers or min(os.cpu_count() or 1, 16)
+        where, resolve_precision(precision, where), batch_size, workers or min(os.cpu_count() or 1, 16), max_pixels
     )
     request = RunRequest(
         encoders=tuple(dict.fromkeys(name.strip() for name in encoder.split(",") if name.strip())),

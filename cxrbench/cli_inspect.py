@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli_options import CacheOption, DataOption, JsonOption, phantom_folder
+from cxrbench.cli_options import MAX_PIXELS, CacheOption, DataOption, JsonOption, MaxPixelsOption, phantom_folder
 from cxrbench.errors import UserError
 
 options = {"no_args_is_help": True, "rich_markup_mode": None}
@@ -45,6 +45,7 @@ def data_check(
     data: DataOption = None,
     cache: CacheOption = None,
     headers_only: Annotated[bool, typer.Option("--no-decode", help="Do not decode every image.")] = False,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
     as_json: JsonOption = False,
 ) -> None:
     """What is there: images, patients, positives per label and split, shared patients, unreadable files.
@@ -64,7 +65,12 @@ def data_check(
     manifest = load_dataset(name, data, lambda: phantom_folder(cache))
     with bar() as bars:
         task = bars.add_task(f"checking {manifest.name}", total=len(manifest))
-        report = check(manifest, decode_all=not headers_only, progress=lambda images: bars.advance(task, images))
+        report = check(
+            manifest,
+            decode_all=not headers_only,
+            max_pixels=max_pixels,
+            progress=lambda images: bars.advance(task, images),
+        )
     print(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
     if not report.ok:
         raise typer.Exit(1)

@@ -16,6 +16,8 @@ CacheOption = Annotated[
     Path | None,
     typer.Option(envvar="CXRBENCH_CACHE", help="Folder for features and phantom data [default: user cache]."),
 ]
+MaxPixelsOption = Annotated[int, typer.Option(min=1, help="Images with more pixels are refused before decoding.")]
+MAX_PIXELS = 100_000_000  # cxrbench.data.images.MAX_PIXELS; importing that takes seconds
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

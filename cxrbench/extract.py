@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cxrbench.data.images import MAX_PIXELS
 from cxrbench.data.preprocess import load_image
 from cxrbench.device import Precision, autocast
 from cxrbench.encoder import Encoder, Preprocess
@@ -23,13 +24,15 @@ from cxrbench.errors import BadImageError, UserError
 class ExtractOptions:
     """How to run: results depend on ``precision`` (and in the last bit on ``batch_size``), not on the rest.
 
-    ``workers``: decoding threads; Pillow, gdcm and torch's resize let go of the interpreter lock.
+    ``workers``: decoding threads; Pillow, gdcm and torch's resize let go of the interpreter lock. ``max_pixels``:
+    larger images are bad images.
     """
 
     device: torch.device
     precision: Precision
     batch_size: int = 64
     workers: int = 2
+    max_pixels: int = MAX_PIXELS
 
 
 class Batch(NamedTuple):
@@ -117,7 +120,9 @@ def _decoded(preprocess: Preprocess, paths: Sequence[Path], start: int, options:
                 for first in [*range(start, len(paths), options.batch_size), None]:
                     if first is not None:
                         batch = paths[first : first + options.batch_size]
-                        ahead.append((first, [pool.submit(_load, path, preprocess) for path in batch]))
+                        ahead.append(
+                            (first, [pool.submit(_load, path, preprocess, options.max_pixels) for path in batch])
+                        )
                     while ahead and (len(ahead) > 1 or first is None):
                         begin, futures = ahead.pop(0)
                         results = [future.result() for future in futures]
@@ -141,8 +146,8 @@ def _decoded(preprocess: Preprocess, paths: Sequence[Path], start: int, options:
         thread.join()
 
 
-def _load(path: Path, preprocess: Preprocess) -> torch.Tensor | BadImageError:
+def _load(path: Path, preprocess: Preprocess, max_pixels: int) -> torch.Tensor | BadImageError:
     try:
-        return load_image(path, preprocess)
+        return load_image(path, preprocess, max_pixels=max_pixels)
     except BadImageError as error:
         return error
