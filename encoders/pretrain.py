@@ -1,11 +1,13 @@
 """The one way to pretrain an encoder: training images in, ``encoder.safetensors`` out."""
 
+import importlib.metadata
 import json
 import logging
 import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +15,6 @@ from typing import Any, Literal
 import torch
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-import cxrbench
 from cxrbench.atomic import disk_error
 from cxrbench.checkpoints import read_checkpoint
 from cxrbench.data.manifest import Manifest
@@ -197,12 +198,13 @@ def run_facts(
 
 
 def cxrbench_version() -> str:
-    """The git commit that this code is at, or the installed version."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return getattr(cxrbench, "__version__", "unknown")
+    """The git commit of the checkout that this code runs from, or the installed version."""
+    root = Path(__file__).resolve().parents[1]
+    if (root / ".git").exists():  # if it is further up, it is the user's own repository
+        git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+        with suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    return importlib.metadata.version("cxrbench")
 
 
 def resume_point(last: Path, facts: Mapping[str, Any], resume: bool) -> int:

@@ -226,8 +226,8 @@ def test_two_processes_learn_what_one_learns(manifest: Manifest, tmp_path: Path)
     pretrain(replace(config, devices=2), [manifest], tmp_path / "two")
     one, two = (pd.read_csv(tmp_path / name / "log.csv") for name in ("one", "two"))
     for name in ("loss", "logit_scale", "gradient_norm"):
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-5)
-    assert one["logit_scale"].nunique() == 3
+        np.testing.assert_allclose(two[name].to_numpy(), one[name].to_numpy(), rtol=1e-5)
+    assert len(set(one["logit_scale"])) == 3
     first, second = state(tmp_path / "one"), state(tmp_path / "two")
     for name, tensor in first.items():
         # Adam turns rounding errors of gradients that should be 0 (the keys' biases) into a share of a step of 5e-4.
