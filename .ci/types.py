@@ -22,7 +22,7 @@ with tempfile.TemporaryDirectory() as scratch:
     ]
     subprocess.run([*pip, str(root)], check=True)
     config = {
-        "include": [str(site / "cxrbench")],
+        "include": ["site/cxrbench"],
         "extraPaths": [str(site)],
         "pythonVersion": "3.11",
         "typeCheckingMode": "standard",

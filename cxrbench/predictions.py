@@ -45,7 +45,7 @@ class Predictions:
 
     def test_rows(self) -> pd.DataFrame:
         """The rows of the test split, sorted by image_id so that every encoder's come in one order."""
-        return self.rows[self.rows["split"] == "test"].sort_values("image_id", ignore_index=True)
+        return self.rows.loc[self.rows["split"] == "test"].sort_values(by="image_id", ignore_index=True)
 
     def scores(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         """Scores [n, labels] of the given rows."""

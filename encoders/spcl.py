@@ -197,7 +197,7 @@ def untrained(arch: str = PHANTOM_ARCH, seed: int = 0) -> SPCLEncoder:
 def load(request: EncoderRequest) -> SPCLEncoder:
     """``spcl[:cls|mean]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish."""
     if request.weights is None:
-        raise UserError(WITHOUT_WEIGHTS)
+        raise UserError(f"spcl has no weights for real images: {WITHOUT_WEIGHTS}")
     if request.variant not in (None, "cls", "mean"):
         raise UserError(f"spcl:{request.variant}: the part after the colon is the pooling: cls (default) or mean")
     trained: TrainedTrunk = read_trunk(Path(request.weights), method="spcl")
@@ -210,7 +210,7 @@ def load(request: EncoderRequest) -> SPCLEncoder:
 
 
 WITHOUT_WEIGHTS = (
-    "spcl has no weights for real images: pretrain with `cxrbench pretrain spcl --data DIR --arch small --epochs 200 "
+    "pretrain with `cxrbench pretrain spcl --data DIR --arch small --epochs 200 "
     "--out runs/spcl` and name the result, spcl@runs/spcl/encoder.safetensors"
 )
 PLUGIN = EncoderPlugin(
