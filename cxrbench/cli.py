@@ -182,6 +182,10 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Entry point. A user's mistake is one line on stderr and exit code 2; Ctrl-C is 130."""
+    # OpenMP's idle threads spin by default and take the cores from the threads that decode (and from other processes):
+    # training and extraction on a busy machine ran several times slower. Read when torch is imported, so set here.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:
         app(standalone_mode=False)
     except UserError as error:

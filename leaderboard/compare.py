@@ -131,7 +131,7 @@ def comparison_to_markdown(comparison: Comparison) -> str:
         "table's means, and apart from them over its labels. DeLong: one-tailed, placements summed by patient. "
         "Detectable: the smallest difference that a one-tailed 5% test finds with 80% power."
     )
-    parts += ["\n".join(f"- {note}." for note in comparison.notes)] if comparison.notes else []
+    parts += ["\n".join(f"- {note.rstrip('.')}." for note in comparison.notes)] if comparison.notes else []
     return "\n\n".join(parts) + "\n"
 
 

@@ -160,7 +160,7 @@ def _legend(board: Board, tests: int) -> str:
 
 def _notes(columns: Sequence[Column], cells: Cells, main: str) -> str:
     """What must be told of each task, and for the main metric where its uncertainty comes from."""
-    lines = [f"- {task_title(c.task)}: {note}." for c in columns for note in c.notes]
+    lines = [f"- {task_title(c.task)}: {note.rstrip('.')}." for c in columns for note in c.notes]
     for c in columns:
         for (task, metric, encoder), r in sorted(cells.items()):
             if (task, metric) == (c.task, main) and r.seeds > 1:
@@ -168,7 +168,7 @@ def _notes(columns: Sequence[Column], cells: Cells, main: str) -> str:
                     f"- {task_title(task)}, {METRICS[metric].title}, `{encoder}`: standard error from patients "
                     f"{r.se_patients:.4f}, from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
                 )
-    return "\n".join(line.replace("..", ".") for line in lines) or "None."
+    return "\n".join(lines) or "None."
 
 
 def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:

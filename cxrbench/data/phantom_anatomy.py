@@ -55,23 +55,23 @@ class Anatomy:
         female, spread = rng.random() < 0.5, np.clip(rng.normal(size=4), -2.2, 2.2).tolist()
         heart, knob = abs(spread[2]), abs(spread[3])
         return Anatomy(
-            width=1.0 + 0.06 * spread[0],
-            base=0.06 * spread[1],
+            width=1.0 + 0.015 * spread[0],
+            base=0.015 * spread[1],
             dome_step=u(0.01, 0.07),
             dome_arch=u(0.12, 0.22),
-            fat=u(0.05, 0.17),
+            fat=u(0.10, 0.12),
             heart_ratio=CARDIOMEGALY_RATIO - 0.005 - 0.032 * heart
             if cardiomegaly is None
             else CARDIOMEGALY_RATIO + 0.005 + 0.12 * cardiomegaly,
             heart_share=u(0.29, 0.37),
             knob=ENLARGED_KNOB - 0.003 - 0.015 * knob if aorta is None else ENLARGED_KNOB + 0.003 + 0.055 * aorta,
             knob_y=u(-0.42, -0.34),
-            breast=u(0.26, 0.4) if female else 0.0,
-            rib_slope=u(0.13, 0.26),
+            breast=u(0.3, 0.34) if female else 0.0,
+            rib_slope=u(0.17, 0.23),
             rib_spacing=u(0.118, 0.134),
             clavicle=u(-0.04, 0.05),
             scapula=u(0.0, 0.13),
-            shoulder=u(-0.05, 0.05),
+            shoulder=u(-0.01, 0.01),
             stomach=u(0.4, 1.0),
             vessels=int(rng.integers(2**31)),
         )

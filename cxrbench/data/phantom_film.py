@@ -33,9 +33,11 @@ def render(
     """
     grades = dict(grades or {})
     who, what, how = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    # Films are collimated to the chest and patients stand alike: where the black background shows, or poses vary, the
+    # outline of the body alone identifies a film, and contrastive pretraining learns that and nothing else.
     anatomy = Anatomy.sample(who, cardiomegaly=grades.get(CARDIOMEGALY), aorta=grades.get(AORTA))
-    pose = Pose(*shape, rotation=float(np.clip(how.normal(0, 0.045), -0.12, 0.12)), zoom=how.uniform(0.9, 1.12),
-                dx=how.normal(0, 0.05), dy=how.normal(0, 0.05))  # fmt: skip
+    pose = Pose(*shape, rotation=float(np.clip(how.normal(0, 0.008), -0.03, 0.03)), zoom=how.uniform(1.235, 1.265),
+                dx=how.normal(0, 0.008), dy=how.normal(0.03, 0.008))  # fmt: skip
     view = "AP" if how.random() < 0.35 else "PA"
     t = Thorax(anatomy, pose)
     layers, findings = draw_findings(t, grades, what)
@@ -47,10 +49,10 @@ def render(
     aerated = t.cavity * drawing.air(t) * layers.air
     film = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
     film += drawing.mediastinum(t) + drawing.bones(t) + overlaid
-    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.05 * uneven + layers.added)
-    film = gaussian_filter(film, how.uniform(0.5, 0.9), truncate=3)
+    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.02 * uneven + layers.added)
+    film = gaussian_filter(film, how.uniform(0.65, 0.75), truncate=3)
     film += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
-    image = 1 / (1 + np.exp(-how.uniform(3.5, 4.1) * (film - how.uniform(0.65, 0.71))))
+    image = 1 / (1 + np.exp(-how.uniform(3.75, 3.85) * (film - how.uniform(0.675, 0.685))))
     low, high = np.float32(0.07), np.float32(0.93)
     image = np.clip((image - low) / (high - low), 0, 1)
     image = np.where(lead < 0, 0.0, np.maximum(image, 0.97 * lead))

@@ -1,6 +1,8 @@
 """The phantom's findings: each changes the film and gives its mask out of one and the same geometry.
 
-A grade in [0, 1] sets how large and how dense a finding is: 0 is barely visible, 1 is unmissable.
+A grade in [0, 1] sets how large and how dense a finding is: 0 is barely visible, 1 is unmissable. Beside its region a
+finding has milder companion signs over the lungs, as in patients: mottling around an opacity, oedema with an effusion,
+congested vessels with a large heart, all the blood through what a pneumothorax leaves. The mask holds the region only.
 """
 
 from collections.abc import Callable, Mapping
@@ -67,6 +69,7 @@ def draw_findings(t: Thorax, grades: Mapping[str, float], rng: Generator) -> tup
             masks = DRAW[name](t, layers, streams[name], grades[name])
             found += [Finding(name, grades[name], mask) for mask in masks if mask.any()]
     if t.anatomy.heart_ratio > CARDIOMEGALY_RATIO:
+        layers.vessels *= 1.3 + 1.0 * grades.get(CARDIOMEGALY, 0.0)  # pulmonary venous congestion
         found.append(Finding(CARDIOMEGALY, grades.get(CARDIOMEGALY, 0.0), t.heart))
     if t.anatomy.knob > ENLARGED_KNOB:
         found.append(Finding(AORTA, grades.get(AORTA, 0.0), t.aortic_knob))
@@ -99,9 +102,13 @@ def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Genera
 
 
 def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
-    """Air-space opacity: ill-defined, mottled patches in one or both lungs, denser towards their middle."""
+    """Air-space opacity: ill-defined, mottled patches in one or both lungs, denser towards their middle.
+
+    Around them both lungs are mottled by bronchopneumonic foci too small to be outlined.
+    """
     masks: list[Mask] = []
     mottle = _texture(rng, t.a, 0.03 * t.pose.unit)
+    layers.added += (0.045 + 0.09 * grade) * _texture(rng, t.a, 0.07 * t.pose.unit) * t.cavity
     central = t.lung & (t.from_wall > 0.09) & (t.from_dome > 0.08)
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.35 + 0.2 * grade)]:
         where = central & ((t.x > 0) == (side > 0)) & (t.y > rng.uniform(-0.65, 0.15))
@@ -113,7 +120,7 @@ def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mas
         r = _blob(t, t.x[row, column], t.y[row, column], radii, rng, 0.3)
         field = edge(1.05 - r + 0.07 * mottle, 0.9)
         layers.added += (
-            (0.1 + 0.34 * grade) * field * np.clip(1 + 0.35 * (1 - 0.4 * grade) * mottle, 0.2, 1.8) * t.cavity
+            (0.06 + 0.22 * grade) * field * np.clip(1 + 0.35 * (1 - 0.4 * grade) * mottle, 0.2, 1.8) * t.cavity
         )
         layers.vessels *= 1 - (0.2 + 0.6 * grade) * field
         masks.append((r < 1) & t.lung)
@@ -131,6 +138,8 @@ def effusion(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Ma
     layers.air *= 1 - 0.9 * fluid
     layers.vessels *= 1 - fluid
     layers.added += 0.03 * fluid * t.cavity
+    # Fluid in the pleura seldom comes without some in the lungs: interstitial oedema on both sides.
+    layers.added += (0.02 + 0.05 * grade) * _texture(rng, t.a, 0.11 * t.pose.unit) * t.cavity
     return [(depth > 0) & t.lung]
 
 
@@ -139,8 +148,8 @@ def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> lis
     masks: list[Mask] = []
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.06)]:
         here = (t.x > 0) == (side > 0)
-        foot = rng.uniform(-0.1, 0.3) + 0.5 * grade
-        top = 0.06 + 0.33 * grade
+        foot = rng.uniform(0.1, 0.4) + 0.4 * grade
+        top = 0.16 + 0.32 * grade
         shrink = look_up(curve([(-1, top), (-0.6, top), (foot, 0.0), (foot + 0.1, -0.02)], 0.04), t.y)
         hilum_x, hilum_y = 0.15, 0.1 * grade
         scale = 1 / (1 - shrink)
@@ -149,8 +158,9 @@ def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> lis
         wave = 0.006 * np.cos(t.y * rng.uniform(8, 14) + rng.uniform(0, 6))
         gap = (gap + wave) * here + 10.0 * ~here
         free = edge(-gap, 0.012) * t.cavity
-        layers.vessels *= 1 - free
-        layers.air *= 1 + (0.08 + 0.15 * grade) * free - (0.05 + 0.23 * grade) * (1 - free) * here * t.cavity
+        # The other lung and what is left of this one carry the whole blood flow.
+        layers.vessels *= (1 - free) * (1.25 + 0.75 * grade)
+        layers.air *= 1 + (0.08 + 0.14 * grade) * free - (0.03 + 0.06 * grade) * (1 - free) * here * t.cavity
         layers.added += (0.045 + 0.05 * grade) * bump(gap, 0.009) * edge(t.from_wall - 0.01, 0.01) * t.cavity
         masks.append((gap < 0) & t.lung)
     return masks
@@ -188,7 +198,8 @@ def thickening(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[
 
 def fibrosis(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
     """Pulmonary fibrosis: a net of fine lines in the lower and outer zones of both lungs."""
-    scale = 0.022 * t.pose.unit
+    scale = 0.04 * t.pose.unit
+    layers.added += (0.035 + 0.065 * grade) * _texture(rng, t.a, scale) * t.cavity  # finer than the net, everywhere
     net = np.maximum(bump(_texture(rng, t.a, scale), 0.35), bump(_texture(rng, t.a, scale * 1.5), 0.3))
     top = 0.25 - 0.45 * grade + rng.uniform(-0.1, 0.1)
     extent = t.y - top + 0.3 * bump(t.from_wall, 0.15) - 0.1
