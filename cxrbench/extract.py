@@ -63,7 +63,8 @@ def extract(
         values = None
         if good:
             if module is None:
-                module = load_module().to(options.device)  # type: ignore[attr-defined]
+                # convolutions run about twice as fast on channels-last weights and images, in bf16 above all
+                module = load_module().to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
             batch = torch.stack([image for image in images if image is not None])
             values = embed(module, batch, options)  # type: ignore[arg-type]
             width = values.shape[1]
@@ -87,7 +88,7 @@ def embed(module: Encoder, images: torch.Tensor, options: ExtractOptions) -> NDA
     name = type(module).__name__
     try:
         with torch.inference_mode(), autocast(options.device, options.precision):
-            features = module(images.to(options.device))
+            features = module(images.to(options.device, memory_format=torch.channels_last))
             check_features(name, features, len(images))
             return features.pooled.float().cpu().numpy()
     except torch.OutOfMemoryError as error:

@@ -94,10 +94,9 @@ def _multilabel(
     """Probabilities [val + test, L] and notes. A label with one class only in training gets NaN and a note."""
     scores = np.full((len(held_out), len(labels)), np.nan)
     usable = np.flatnonzero([(y == 0).any() and (y == 1).any() for y in y_train.T])
-    notes = tuple(
-        f"{labels[i]} has one class only among the training images: not trained, metrics undefined"
-        for i in range(len(labels))
-        if i not in usable
+    idle = [label for i, label in enumerate(labels) if i not in usable]
+    notes: tuple[str, ...] = (
+        (f"one class only among the training images, so not trained: {', '.join(idle)}",) if idle else ()
     )
     if not len(usable):
         return scores, notes
@@ -114,10 +113,9 @@ def _multilabel(
     judged = torch.tensor([bool((v == 0).any() and (v == 1).any()) for v in y_val[:, usable].T])
     common = loss[:, judged].mean(1).argmin() if bool(judged.any()) else torch.tensor(len(strengths) // 2)
     best = torch.where(judged, best, common)
-    notes += tuple(
-        f"{labels[usable[i]]} has one class only among the validation images: regularised as the other labels are"
-        for i in np.flatnonzero(~judged.numpy())
-    )
+    unjudged = [labels[usable[i]] for i in np.flatnonzero(~judged.numpy())]
+    if unjudged:
+        notes += (f"one class only among the validation images, so regularised as the others: {', '.join(unjudged)}",)
     chosen = model.converged.reshape(len(strengths), len(usable))[best, torch.arange(len(usable))]
     notes += tuple(f"{labels[usable[i]]}: the probe did not converge" for i in np.flatnonzero(~chosen.numpy()))
     scores[:, usable] = margins.sigmoid()[:, best, torch.arange(len(usable))].numpy()
