@@ -36,7 +36,7 @@ GRAY = Preprocess(32, "squash", (0.5,), (0.25,), channels=1)
 CONFIG = PretrainConfig(arch="nano-32", epochs=6, batch_size=4, accumulate=2, precision="32", accelerator="cpu")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")  # as wide as whole_run, which must run under it too
 def one_thread() -> Any:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
