@@ -29,7 +29,8 @@ from cxrbench.errors import BadImageError, UserError
 from cxrbench.extract import ExtractOptions, extract
 from cxrbench.progress import Progress
 
-FORMAT = "1"  # part of the key: change it when decoding, preprocessing or the file layout change
+# Part of the key and of every cell: change it when decoding, preprocessing, extraction or the file layout change.
+FORMAT = "2"
 SECONDS_BETWEEN_SYNCS = 5.0
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from cxrbench import features
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import UserError
@@ -118,6 +119,7 @@ def _column(
         "encoder source": ref.spec.source_sha256,
         "preprocessing": ref.spec.preprocess,
         "precision": request.precision,
+        "feature format": features.FORMAT,
         "dataset": manifest.fingerprint,
         "protocol version": task.version,
     }

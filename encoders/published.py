@@ -2,7 +2,7 @@
 
 from cxrbench.encoder import EncoderCard
 
-# Sources: the model cards on the Hugging Face hub. RAD-DINO: Pérez-García et al. (2025), table of training datasets;
+# Sources: the model cards on the Hugging Face hub. RAD-DINO: its training sets from memory, to be checked (2025);
 # its licence was changed from MSRLA to MIT. BiomedCLIP: figures of PubMed Central papers (PMC-15M), which may hold any
 # published X-ray. The others saw natural images only.
 RAD_DINO_DATA = ("mimic", "chexpert", "nih", "padchest", "brax")

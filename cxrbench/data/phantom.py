@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -67,18 +66,10 @@ def write(
 def ensure(cache: Path, *, progress: Progress | None = None) -> Path:
     """The data folder of the default phantom under the cache folder, written first if it is not there whole.
 
-    Without ``progress`` a bar is shown on stderr when that is a terminal. Two processes at once: one writes, one waits.
+    Two processes at once: one writes, one waits.
     """
     folder = cache / f"phantom-v{VERSION}"
-    if progress is None and sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("Writing phantom X-rays", total=None)
-            write(folder, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    else:
-        write(folder, progress=progress)
+    write(folder, progress=progress)
     return folder
 
 
