@@ -16,3 +16,7 @@ class BadImageError(UserError):
         super().__init__(f"cannot read image {path}: {reason}")
         self.path = str(path)
         self.reason = reason
+
+
+class NotApplicableError(Exception):
+    """An encoder cannot be asked this (it has no maps, no text tower): the cell is marked, the run goes on."""

@@ -1,7 +1,7 @@
-"""Run an encoder over image files: decode in the background, embed in order, a batch at a time."""
+"""Run an encoder over image files: decode, embed in order, a batch at a time."""
 
-import queue
-import threading
+import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -103,48 +103,48 @@ Decoded = tuple[int, list[torch.Tensor | None], list[BadImageError]]
 
 
 def _decoded(preprocess: Preprocess, paths: Sequence[Path], start: int, options: ExtractOptions) -> Iterator[Decoded]:
-    """Decoded batches in order; at most three batches are in memory, however many images there are."""
-    ready: queue.Queue[Decoded | BaseException | None] = queue.Queue(maxsize=1)
-    stop = threading.Event()
+    """Decoded batches in order; at most three batches are in memory, however many images there are.
 
-    def put(item: Decoded | BaseException | None) -> None:
-        while not stop.is_set():
+    For an accelerator the next batch is decoded while this one is embedded. A model on the CPU has all cores already:
+    a decoder beside it keeps its threads waiting for each other, so there the two take turns, and of the next files
+    the system is only asked to read ahead.
+    """
+    firsts = range(start, len(paths), options.batch_size)
+    with ThreadPoolExecutor(max(1, options.workers)) as pool:
+
+        def decode_at(first: int) -> Decoded:
+            batch = paths[first : first + options.batch_size]
+            results = list(pool.map(lambda path: _load(path, preprocess, options.max_pixels), batch))
+            bad = [r for r in results if isinstance(r, BadImageError)]
+            return first, [None if isinstance(r, BadImageError) else r for r in results], bad
+
+        if options.device.type == "cpu":
+            for first in firsts:
+                decoded = decode_at(first)
+                _read_ahead(paths[first + options.batch_size : first + 2 * options.batch_size])
+                yield decoded
+            return
+        with ThreadPoolExecutor(1) as conductor:
+            ahead: list[Future[Decoded]] = []
             try:
-                return ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
+                for first in firsts:
+                    ahead.append(conductor.submit(decode_at, first))
+                    if len(ahead) > 1:
+                        yield ahead.pop(0).result()
+                while ahead:
+                    yield ahead.pop(0).result()
+            finally:
+                for future in ahead:
+                    future.cancel()
 
-    def produce() -> None:
-        try:
-            with ThreadPoolExecutor(max(1, options.workers)) as pool:
-                ahead: list[tuple[int, list[Future[torch.Tensor | BadImageError]]]] = []
-                for first in [*range(start, len(paths), options.batch_size), None]:
-                    if first is not None:
-                        batch = paths[first : first + options.batch_size]
-                        ahead.append(
-                            (first, [pool.submit(_load, path, preprocess, options.max_pixels) for path in batch])
-                        )
-                    while ahead and (len(ahead) > 1 or first is None):
-                        begin, futures = ahead.pop(0)
-                        results = [future.result() for future in futures]
-                        bad = [r for r in results if isinstance(r, BadImageError)]
-                        put((begin, [None if isinstance(r, BadImageError) else r for r in results], bad))
-                    if stop.is_set():
-                        return
-            put(None)
-        except BaseException as error:
-            put(error)
 
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
+def _read_ahead(paths: Sequence[Path]) -> None:
+    """Ask the system to bring files into memory, without waiting for it. Where it cannot be asked, nothing happens."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, "rb") as handle:
+            os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _load(path: Path, preprocess: Preprocess, max_pixels: int) -> torch.Tensor | BadImageError:

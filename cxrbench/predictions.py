@@ -16,7 +16,8 @@ from cxrbench.atomic import atomic_path
 from cxrbench.errors import UserError
 
 METADATA_KEY = b"cxrbench"
-FORMAT = 1
+FORMAT = 2
+Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retrieval"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,23 @@ class Predictions:
     """The predictions of one cell: one row per validation or test image.
 
     ``rows`` has the columns ``image_id``, ``patient_id``, ``split`` (``val`` or ``test``; reported metrics use test
-    rows only, validation rows serve thresholds and recalibration) and for each label ``score:LABEL`` (float64
-    probability, NaN where the label could not be trained) and ``target:LABEL`` (float64, NaN where unknown). ``kind``:
-    ``multilabel`` (independent labels) or ``multiclass`` (scores sum to one over labels). ``groups`` names sets of
+    rows only, validation rows serve thresholds and recalibration) and for each label ``target:LABEL`` (float64, NaN
+    where unknown). What else there is depends on ``kind``:
+
+    * ``multilabel`` (independent labels) and ``multiclass`` (scores sum to one over labels): ``score:LABEL`` (float64
+      probability, NaN where the label could not be trained); targets are 1 or 0.
+    * ``segmentation``: ``height``, ``width`` (of the image as stored), ``rle:LABEL`` (COCO's compressed RLE of the
+      predicted mask at that size), and pixel counts ``intersection:LABEL``, ``predicted:LABEL``; the target is the
+      number of true pixels.
+    * ``detection``: lists ``boxes`` (x, y, width, height of each detection, one after the other, in pixels of the
+      stored image), ``scores`` (descending), ``classes`` (index into ``labels``), ``matches`` (bit t is set if the
+      detection is a true positive at IoU 0.40 + 0.05 t), ``true_boxes``, ``true_classes``; the target is the number of
+      true boxes.
+    * ``retrieval``: one row per query, a label per direction (``image``; ``image_to_text``, ``text_to_image``; ...):
+      ``rank:LABEL`` (of the first relevant item, from 1) and ``value:METRIC:LABEL``, of which the metric is the
+      weighted mean; the target is the number of relevant items, and a query with none counts for nothing.
+
+    ``groups`` names sets of
     labels to average over; ``groups["macro"]`` is the headline set. ``notes`` are facts that a reader of any table
     made from this must be told. ``cell`` holds the cell's ``encoder``, ``dataset``, ``protocol``, ``fraction``,
     ``seed``, ``identity``, ``parts``; ``encoder`` the encoder's card, parameters and fingerprint; ``dataset`` its
@@ -35,7 +50,7 @@ class Predictions:
 
     rows: pd.DataFrame
     labels: tuple[str, ...]
-    kind: Literal["multilabel", "multiclass"]
+    kind: Kind
     groups: Mapping[str, tuple[str, ...]]
     synthetic: bool
     cell: Mapping[str, Any] = field(default_factory=dict)

@@ -12,3 +12,9 @@ class Progress:
 
     def wait(self, message: str) -> None:
         """Another process is doing the same work."""
+
+    def note(self, message: str) -> None:
+        """Something that the user should know, once."""
+
+    def train(self, what: str, step: int, steps: int) -> None:
+        """Training of a decoder or a head goes on: ``step`` of at most ``steps`` is done."""

@@ -4,14 +4,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.dense import DenseMaps
 from cxrbench.encoder import Encoder, EncoderSpec
+from cxrbench.extract import ExtractOptions
 from cxrbench.predictions import Predictions
+from cxrbench.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,33 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class RunContext:
+    """``options``: device, precision, batch size, decoding threads. ``scratch``: the cache folder. ``progress``."""
+
+    options: ExtractOptions
+    scratch: Path
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """What the command line may say of a task; None is the task's own default. A task takes what concerns it.
+
+    ``decoder``: linear, unet or upernet. ``finetune``: train the encoder, too. ``augment``: augmented copies per
+    training image. ``epochs``: at most so many. ``views``: ``1``, ``2`` or ``all`` views of a study fused. ``preset``:
+    a paper's recipe. ``text_encoder``: a folder with a transformers sentence encoder.
+    """
+
+    decoder: str | None = None
+    finetune: bool = False
+    augment: int = 0
+    epochs: int | None = None
+    views: str | None = None
+    preset: str | None = None
+    text_encoder: Path | None = None
+
+
 class FrozenEncoder(Protocol):
     """An encoder as a task sees it: features of a manifest's images, extracted once and cached."""
 
@@ -56,6 +87,18 @@ class FrozenEncoder(Protocol):
 
     def pooled(self, manifest: Manifest) -> NDArray[np.float32]:
         """Image embeddings [len(manifest), D], rows in the manifest's order."""
+        ...
+
+    def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
+        """Dense features of whole films and of ``copies`` augmented copies of the training films.
+
+        Raises NotApplicableError if the encoder gives no maps.
+        """
+        ...
+
+    @property
+    def context(self) -> RunContext:
+        """Where and how to compute: for tasks that train networks."""
         ...
 
 
@@ -77,6 +120,23 @@ class Task(Protocol):
         """One line for ``cxrbench tasks list``."""
         ...
 
+    @property
+    def opt_in(self) -> bool:
+        """Whether it is run only when it is named (``siim:finetune``), not by ``siim`` alone: it takes long."""
+        ...
+
+    @property
+    def sees_test_truth(self) -> bool:
+        """Whether ``run`` is given the truth of the test images: only for tasks that train on none of it."""
+        ...
+
+    def configured(self, options: TaskOptions) -> "Task":
+        """The task as the options want it, its ``protocol`` naming what is not its default (``segmentation+linear``).
+
+        Raises UserError for an option value that the task cannot serve; options of other tasks are ignored.
+        """
+        ...
+
     def not_applicable(self, manifest: Manifest) -> str | None:
         """Why this dataset cannot be asked this, or None."""
         ...
@@ -86,5 +146,8 @@ class Task(Protocol):
         ...
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
-        """Train on the train split, select on the validation split only, predict validation and test."""
+        """Train on the train split, select on the validation split only, predict validation and test.
+
+        Raises NotApplicableError if this encoder cannot be asked this.
+        """
         ...

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 from cxrbench.predictions import Predictions, encoder_facts
-from cxrbench.task import Cell, FrozenEncoder
+from cxrbench.task import Cell, FrozenEncoder, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.logistic import fit_sigmoid, fit_softmax
 
@@ -32,6 +32,13 @@ class LinearProbe:
     protocol: str = "classification"
     version: str = "1"
     summary: str = "linear probe on frozen embeddings: AUROC, AUPRC, F1, accuracy, Brier score, ECE"
+    opt_in: bool = False
+    sees_test_truth: bool = False
+
+    def configured(self, options: TaskOptions) -> "LinearProbe":
+        """It has no options."""
+        del options
+        return self
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without labels, or without one of the splits, cannot be probed."""

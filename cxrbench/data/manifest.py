@@ -19,6 +19,7 @@ from cxrbench.errors import UserError
 
 COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes")
 SPLITS = ("train", "val", "test")
+TABLES = ("boxes", "masks", "reports", "signals")
 METADATA_KEY = b"cxrbench.manifest"
 
 
@@ -32,8 +33,12 @@ class Manifest:
     unknown. ``kind``: ``multilabel`` or ``multiclass`` (exactly one label is 1). ``groups`` names sets of labels;
     ``groups["macro"]`` is the headline. ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored
     image. ``masks``: ``image_id, label, height, width, counts`` (COCO's uncompressed RLE, space-separated:
-    column-major runs starting with background), or ``image_id, label, path`` of a mask image. ``lineage``: datasets
-    whose images these are, by registry name, its own included.
+    column-major runs starting with background), or ``image_id, label, path, value, ignore`` of a mask image: pixels
+    equal to ``value`` (NaN: any but 0) belong to the label, pixels equal to ``ignore`` (NaN: none) count for nothing. An
+    image without a row has an empty mask if ``masks_complete``, else an unknown one. ``reports``: ``study_id, findings,
+    impression`` (str). ``signals``: ``study_id, ecg`` (path of an array [12, samples] or [samples, 12], or "") and a
+    column ``lab:NAME`` for each laboratory percentile in [0, 1], NaN where missing. ``lineage``: datasets whose images
+    these are, by registry name, its own included.
     """
 
     name: str
@@ -44,6 +49,9 @@ class Manifest:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     boxes: pd.DataFrame | None = None
     masks: pd.DataFrame | None = None
+    masks_complete: bool = False
+    reports: pd.DataFrame | None = None
+    signals: pd.DataFrame | None = None
     synthetic: bool = False
     lineage: tuple[str, ...] = ()
     source: str = ""
@@ -67,7 +75,7 @@ class Manifest:
     def fingerprint(self) -> str:
         """Hex sha256 of every row (ids, patients, splits, paths, sizes, labels), box, mask and label name."""
         digest = hashlib.sha256(json.dumps([self.name, self.labels, self.kind, self.groups], sort_keys=True).encode())
-        for frame in (self.images[[*COLUMNS, *self.labels]], self.boxes, self.masks):
+        for frame in (self.images[[*COLUMNS, *self.labels]], self.boxes, self.masks, self.reports, self.signals):
             if frame is not None:
                 digest.update(frame.to_csv(index=False).encode())
         return digest.hexdigest()
@@ -100,8 +108,8 @@ class Manifest:
             "name": self.name, "root": str(self.root), "labels": self.labels, "kind": self.kind, "groups": self.groups,
             "synthetic": self.synthetic, "lineage": self.lineage, "source": self.source, "licence": self.licence,
             "notes": self.notes, "fingerprint": self.fingerprint,
-            "boxes": None if self.boxes is None else self.boxes.to_dict("list"),
-            "masks": None if self.masks is None else self.masks.to_dict("list"),
+            "masks_complete": self.masks_complete,
+            **{name: _columns(getattr(self, name)) for name in TABLES},
         }  # fmt: skip
         table = pa.Table.from_pandas(self.images, preserve_index=False)
         with atomic_path(path) as temporary:
@@ -119,7 +127,7 @@ class Manifest:
         for name in ("labels", "lineage", "notes"):
             facts[name] = tuple(facts[name])
         facts["groups"] = {name: tuple(labels) for name, labels in facts["groups"].items()}
-        for name in ("boxes", "masks"):
+        for name in TABLES:
             facts[name] = None if facts[name] is None else pd.DataFrame(facts[name])
         facts["root"] = Path(facts["root"])
         manifest = Manifest(images=table.to_pandas(), **facts)
@@ -128,6 +136,11 @@ class Manifest:
                 f"{path} does not match its own fingerprint: it was edited or damaged; delete it and run again"
             )
         return manifest
+
+
+def _columns(table: pd.DataFrame | None) -> dict[str, list[Any]] | None:
+    """A table as JSON values."""
+    return None if table is None else table.astype(object).where(table.notna(), None).to_dict("list")
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def read(root: Path) -> Manifest:
         root=root,
         images=images,
         labels=(LABEL,),
+        masks_complete=True,
         masks=_masks(
             layout,
             {name: masks[name] for name, yes in zip(ids, positive, strict=True) if yes},

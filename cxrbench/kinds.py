@@ -1,0 +1,87 @@
+"""Kinds of predictions: how each is scored against the truth, and which metrics it has."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.errors import UserError
+from cxrbench.metrics import METRICS, Array, Metric, Prepared, Weights, decide
+from cxrbench.predictions import Kind, Predictions
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of a whole cell.
+
+    ``prepare(rows, labels)``: from the test rows [n] of one cell to a function of weights [n, B] for each label, and
+    for ``macro`` where that is not the mean over labels.
+    """
+
+    name: str
+    title: str
+    prepare: Callable[[pd.DataFrame, Sequence[str]], Mapping[str, Prepared]]
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class KindOf:
+    """What is known of a kind of predictions.
+
+    ``measures``: by name, the headline first. ``score``: puts the truth of the test rows, and whatever the metrics need
+    of it, beside predictions that are final.
+    """
+
+    measures: Mapping[str, Measure]
+    score: Callable[[Predictions, Manifest], Predictions]
+
+
+def with_targets(predictions: Predictions, manifest: Manifest) -> Predictions:
+    """Classification: the labels of the manifest beside the scores."""
+    rows = predictions.rows.copy()
+    names = list(predictions.labels)
+    truth = manifest.images.set_index("image_id").loc[rows["image_id"], names].to_numpy(np.float64)
+    rows[[f"target:{label}" for label in names]] = truth
+    return replace(predictions, rows=rows)
+
+
+def measure_of(kind: str, name: str) -> Measure:
+    """The metric ``name`` of a kind. Raises UserError if the kind has none of that name."""
+    measures = KINDS[kind].measures
+    if name not in measures:
+        raise UserError(f"{kind} results have no metric {name!r}: choose from {', '.join(measures)}")
+    return measures[name]
+
+
+def _of_labels(metric: Metric, kind: Kind) -> Measure:
+    """A metric of one label's scores and targets, for each label of a cell."""
+
+    def prepare(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Prepared]:
+        scores = rows[[f"score:{label}" for label in labels]].to_numpy(np.float64)
+        targets = rows[[f"target:{label}" for label in labels]].to_numpy(np.float64)
+        decisions = decide(scores, kind)
+        trained = [bool(np.isfinite(s[~np.isnan(t)]).all()) for s, t in zip(scores.T, targets.T, strict=True)]
+        columns = decisions if metric.on_decisions else scores
+        prepared = {
+            label: metric.prepare(columns[:, i], targets[:, i]) if trained[i] else never_defined
+            for i, label in enumerate(labels)
+        }
+        if kind == "multiclass" and metric.name == "accuracy":
+            right = np.where(np.isnan(targets).any(1), np.nan, (decisions * targets).sum(1))
+            prepared["macro"] = metric.prepare(np.ones(len(right)), right) if all(trained) else never_defined
+        return prepared
+
+    return Measure(metric.name, metric.title, prepare, metric.higher_is_better)
+
+
+def never_defined(weights: Weights) -> Array:
+    """The metric of a label that could not be trained."""
+    return np.full(weights.sums.shape[1], np.nan)
+
+
+KINDS: Mapping[Kind, KindOf] = {
+    "multilabel": KindOf({name: _of_labels(metric, "multilabel") for name, metric in METRICS.items()}, with_targets),
+    "multiclass": KindOf({name: _of_labels(metric, "multiclass") for name, metric in METRICS.items()}, with_targets),
+}
