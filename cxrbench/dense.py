@@ -4,7 +4,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from cxrbench.encoder import Preprocess
@@ -85,3 +87,50 @@ class Geometry:
         last = first + boxes[:, 2:] / scale
         first, last = (np.clip(p, 0, np.array([self.width, self.height])) for p in (first, last))
         return np.concatenate([first, last - first], axis=1)
+
+    def mask_to_square(self, mask: NDArray[np.bool_] | NDArray[np.floating]) -> NDArray[np.float32]:
+        """A native mask [H, W], bool or in [0, 1], to [size, size]: how much of each pixel's area it covers. Exact.
+
+        Padding is 0. Raises ValueError if the mask has not the image's size.
+        """
+        self._check(mask)
+        rows = _overlaps(self.height, self.scale_y, self.top, self.size)
+        columns = _overlaps(self.width, self.scale_x, self.left, self.size)
+        return np.clip((columns @ (rows @ mask.astype(np.float32)).T).T, 0, 1)
+
+    def index_to_square(self, index: NDArray[np.integer], ignore: int) -> NDArray[np.int64]:
+        """A native map of classes [H, W] to [size, size]: the class at each pixel's centre. Padding is ``ignore``."""
+        self._check(index)
+        y, inside_y = _nearest(self.height, self.scale_y, self.top, self.size)
+        x, inside_x = _nearest(self.width, self.scale_x, self.left, self.size)
+        return np.where(inside_y[:, None] & inside_x, index[y[:, None], x].astype(np.int64), ignore)
+
+    def scores_to_native(self, scores: Tensor) -> Tensor:
+        """Scores or probabilities [C, size, size] (or coarser, [C, h, w]) to [C, H, W], bilinear, without the padding.
+
+        Coarser ones are first brought to [size, size].
+        """
+        if scores.shape[-2:] != (self.size, self.size):
+            scores = F.interpolate(scores[None], (self.size, self.size), mode="bilinear", align_corners=False)[0]
+        top, left = round(self.top), round(self.left)
+        height, width = round(self.scale_y * self.height), round(self.scale_x * self.width)
+        film = scores[None, :, top : top + height, left : left + width]
+        return F.interpolate(film, (self.height, self.width), mode="bilinear", align_corners=False)[0]
+
+    def _check(self, native: NDArray[np.generic]) -> None:
+        if native.shape != (self.height, self.width):
+            raise ValueError(f"a mask of {native.shape} on an image of {(self.height, self.width)}")
+
+
+def _overlaps(native: int, scale: float, offset: float, size: int) -> csr_array:
+    """[size, native]: the length that native pixel j, moved to the square, shares with the square's pixel i."""
+    first = np.arange(native) * scale + offset
+    pixel = np.arange(size)[:, None]
+    shared = np.minimum(first + scale, pixel + 1) - np.maximum(first, pixel)
+    return csr_array(np.maximum(shared, 0).astype(np.float32))
+
+
+def _nearest(native: int, scale: float, offset: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """For each pixel of the square, the native pixel under its centre, and whether there is one."""
+    at = np.floor((np.arange(size) + 0.5 - offset) / scale + 1e-9).astype(np.int64)  # on an edge: the later one
+    return np.clip(at, 0, native - 1), (at >= 0) & (at < native)
