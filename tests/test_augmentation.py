@@ -1,6 +1,7 @@
 """Augmentation: a film, its masks and its boxes move together."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,8 @@ def test_the_move_is_scipy_s(move: Augmentation) -> None:
     flip = np.array([[0, 1], [1, 0]])  # scipy counts (row, column)
     back, centre = np.linalg.inv(flip @ linear @ flip), (SIZE - 1) / 2
     offset = centre - back @ (centre + flip @ shift)
-    expected = ndimage.affine_transform(image[0].numpy(), back, offset, order=1, mode="grid-constant")
+    options: dict[str, Any] = {"offset": offset, "order": 1, "mode": "grid-constant"}
+    expected = ndimage.affine_transform(image[0].numpy(), back, **options)
     np.testing.assert_allclose(move._moved(image, "bilinear")[0].numpy(), expected, atol=1e-9)
 
 

@@ -84,7 +84,7 @@ def test_equal_sizes_are_the_identity() -> None:
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 16), (96, 64), (17, 40), (400, 300)])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 16), (96, 60), (17, 40), (400, 300)])
 def test_nearest_is_pillow_s(height: int, width: int, resize: Resize) -> None:
     index = np.random.default_rng(0).integers(0, 200, (height, width)).astype(np.uint8)
     geometry = Geometry.of(plain(32, resize), height, width)
