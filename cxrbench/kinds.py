@@ -6,24 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from cxrbench import metrics_detection
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
+from cxrbench.measure import Measure
 from cxrbench.metrics import METRICS, Array, Metric, Prepared, Weights, decide
+from cxrbench.metrics_retrieval import MEASURES as RETRIEVAL
 from cxrbench.predictions import Kind, Predictions
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A metric of a whole cell.
-
-    ``prepare(rows, labels)``: from the test rows [n] of one cell to a function of weights [n, B] for each label, and
-    for ``macro`` where that is not the mean over labels.
-    """
-
-    name: str
-    title: str
-    prepare: Callable[[pd.DataFrame, Sequence[str]], Mapping[str, Prepared]]
-    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,12 @@ def with_targets(predictions: Predictions, manifest: Manifest) -> Predictions:
     truth = manifest.images.set_index("image_id").loc[rows["image_id"], names].to_numpy(np.float64)
     rows[[f"target:{label}" for label in names]] = truth
     return replace(predictions, rows=rows)
+
+
+def complete(predictions: Predictions, manifest: Manifest) -> Predictions:
+    """Retrieval: ranks and values are the truth already, for such a task sees it and trains on none of it."""
+    del manifest
+    return predictions
 
 
 def measure_of(kind: str, name: str) -> Measure:
@@ -84,4 +79,5 @@ def never_defined(weights: Weights) -> Array:
 KINDS: Mapping[Kind, KindOf] = {
     "multilabel": KindOf({name: _of_labels(metric, "multilabel") for name, metric in METRICS.items()}, with_targets),
     "multiclass": KindOf({name: _of_labels(metric, "multiclass") for name, metric in METRICS.items()}, with_targets),
+    "retrieval": KindOf(RETRIEVAL, complete),
 }

@@ -228,5 +228,5 @@ def _truth(manifest: Manifest, labels: Sequence[str]) -> dict[str, tuple[Boxes, 
         return {}
     table = manifest.boxes[manifest.boxes["label"].isin(list(labels))]
     classes = np.array([labels.index(label) for label in table["label"]], np.int32)
-    boxes = table[["x", "y", "width", "height"]].to_numpy(np.float64)
+    boxes = np.stack([np.asarray(table[side], np.float64) for side in ("x", "y", "width", "height")], axis=1)
     return {str(name): (boxes[at], classes[at]) for name, at in table.groupby("image_id").indices.items()}
