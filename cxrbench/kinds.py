@@ -79,5 +79,6 @@ def never_defined(weights: Weights) -> Array:
 KINDS: Mapping[Kind, KindOf] = {
     "multilabel": KindOf({name: _of_labels(metric, "multilabel") for name, metric in METRICS.items()}, with_targets),
     "multiclass": KindOf({name: _of_labels(metric, "multiclass") for name, metric in METRICS.items()}, with_targets),
+    "detection": KindOf(metrics_detection.MEASURES, metrics_detection.score),
     "retrieval": KindOf(RETRIEVAL, complete),
 }

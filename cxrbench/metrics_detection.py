@@ -21,13 +21,14 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.measure import Measure
 from cxrbench.metrics import Array, Prepared, Weights
 from cxrbench.predictions import Predictions
 
 THRESHOLDS = tuple(round(0.40 + 0.05 * t, 2) for t in range(12))
 """IoU thresholds; bit t of a detection's ``matches`` belongs to the t-th."""
 MAX_DETECTIONS = 100
-RECALLS = torch.linspace(0.0, 1.0, 101, dtype=torch.float64)
+RECALLS = torch.from_numpy(np.linspace(0.0, 1.0, 101))  # torch.linspace differs from COCO's in the last bits
 
 Boxes = NDArray[np.float64]
 Bits = NDArray[np.int32]
@@ -105,12 +106,15 @@ def mean_average_precision(thresholds: Sequence[float]) -> Prepare:
     return prepare
 
 
-MEASURES: Mapping[str, tuple[str, Prepare]] = {
-    "map": ("mAP .40-.75", mean_average_precision(THRESHOLDS[:8])),
-    "map_coco": ("mAP .50-.95", mean_average_precision(THRESHOLDS[2:])),
-    "ap50": ("AP50", mean_average_precision(THRESHOLDS[2:3])),
+MEASURES: Mapping[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("map", "mAP .40-.75", mean_average_precision(THRESHOLDS[:8])),
+        Measure("map_coco", "mAP .50-.95", mean_average_precision(THRESHOLDS[2:])),
+        Measure("ap50", "AP50", mean_average_precision(THRESHOLDS[2:3])),
+    )
 }
-"""Title and ``prepare`` of each measure. The first is that of MGCA, S-PCL and FaNe: IoU 0.40:0.05:0.75."""
+"""The first is that of MGCA, S-PCL and FaNe: IoU 0.40:0.05:0.75."""
 
 
 @dataclass(frozen=True)

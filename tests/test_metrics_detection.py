@@ -78,7 +78,7 @@ def scored(images, labels=LABELS):
 
 
 def prepared(predictions, name):
-    return MEASURES[name][1](predictions.test_rows(), predictions.labels)
+    return MEASURES[name].prepare(predictions.test_rows(), predictions.labels)
 
 
 def random_image(rng, detections, truths, levels):
@@ -120,6 +120,18 @@ def test_integer_weights_equal_pycocotools_on_repeated_images(case, name):
     np.testing.assert_allclose(values, theirs, atol=1e-9, rtol=0)
     doubled = np.stack([ours[label](Weights.of(weights.astype(float))) for label in LABELS])
     np.testing.assert_allclose(doubled, theirs, atol=1e-9, rtol=0)
+
+
+def test_recalls_that_meet_coco_s_points_exactly_are_counted_as_coco_does():
+    """With 100 true boxes every recall is a multiple of 0.01, whose last bits decide."""
+    rng = np.random.default_rng(1)
+    images = [random_image(rng, 20, 2, 10**6) for _ in range(50)]
+    for image in images:
+        image.classes, image.true_classes = [0] * 20, [0] * 2
+    weights = np.stack([np.ones(50, int), rng.permutation([0, 2] * 25)], 1)
+    ours = prepared(scored(images), "map")["a"](Weights.of(weights))
+    theirs = [coco_ap(images, copies, 1, THRESHOLDS[:8])[0] for copies in weights.T]
+    np.testing.assert_allclose(ours, theirs, atol=1e-9, rtol=0)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
