@@ -29,7 +29,9 @@ class Sidecar:
 
     ``image`` ... ``mask`` name columns. ``label`` names one column of class names (``|`` between several), or
     ``labels`` lists columns of 0 and 1. ``kind`` is ``multilabel`` or ``multiclass``. ``mask_label`` says what the
-    masks show. ``groups`` names sets of labels.
+    masks show; masks of several classes have ``mask_classes = { lung = 1, heart = 2 }``, the pixel value of each.
+    ``mask_ignore`` is the value of pixels that count for nothing. ``masks_complete = true``: an image without a mask
+    has nothing to outline; else its mask is unknown. ``groups`` names sets of labels.
     """
 
     name: str | None = None
@@ -43,6 +45,9 @@ class Sidecar:
     labels: tuple[str, ...] = ()
     kind: str | None = None
     mask_label: str = "mask"
+    mask_classes: Mapping[str, int] = field(default_factory=dict)
+    mask_ignore: int | None = None
+    masks_complete: bool = False
     source: str = ""
     licence: str = ""
     lineage: tuple[str, ...] = ()
@@ -63,6 +68,7 @@ def read_sidecar(path: Path) -> Sidecar:
     for key in ("labels", "lineage"):
         if key in values:
             values[key] = _names(path, key, values[key])
+    masks = _mask_keys(path, values)
     groups = values.pop("groups", {})
     if not isinstance(groups, dict):
         raise UserError(f"{path}: groups must be a table of lists of label names")
@@ -73,7 +79,8 @@ def read_sidecar(path: Path) -> Sidecar:
         raise UserError(f"{path}: kind must be multilabel or multiclass, not {values['kind']!r}")
     if "label" in values and "labels" in values:
         raise UserError(f"{path}: give label (one column of class names) or labels (columns of 0 and 1), not both")
-    return Sidecar(**values, groups={name: _names(path, f"groups.{name}", items) for name, items in groups.items()})
+    named = {name: _names(path, f"groups.{name}", items) for name, items in groups.items()}
+    return Sidecar(**values, **masks, groups=named)
 
 
 def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
@@ -98,6 +105,22 @@ def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
             f"the columns are {', '.join(table)}"
         )
     return columns
+
+
+def _mask_keys(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Take out of ``values`` what it says of masks that is not text, and check it."""
+    taken = {key: values.pop(key) for key in ("mask_classes", "mask_ignore", "masks_complete") if key in values}
+    classes, ignore = taken.get("mask_classes", {}), taken.get("mask_ignore", -1)
+    numbers = [*classes.values(), ignore] if isinstance(classes, dict) else [None]
+    if not all(type(number) is int for number in numbers):
+        raise UserError(f"{path}: mask_classes and mask_ignore need whole numbers, as in {{ lung = 1, heart = 2 }}")
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"{path}: two of mask_classes and mask_ignore have the same pixel value")
+    if type(taken.get("masks_complete", True)) is not bool:
+        raise UserError(f"{path}: masks_complete is true or false")
+    if classes and "mask_label" in values:
+        raise UserError(f"{path}: give mask_label (masks of one class) or mask_classes (of several), not both")
+    return taken
 
 
 def _names(path: Path, key: str, value: object) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from cxrbench.data.dicom import decode_dicom, is_dicom
+from cxrbench.data.arrays import array_row, decode_row
+from cxrbench.data.dicom import decode_dicom, is_dicom, read_header
 from cxrbench.errors import BadImageError
 
 MAX_PIXELS = 100_000_000
@@ -19,11 +20,14 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
 
     8-bit values are divided by 255, 16-bit ones by 65535. Colour becomes luma (ITU-R 601; 16-bit colour is read at 8
     bits), transparent pixels black. DICOM is known by its magic bytes or its extension and goes through its whole
-    gray-scale pipeline (``cxrbench.data.dicom``). The size is read from the header and refused before decoding when
+    gray-scale pipeline (``cxrbench.data.dicom``). ``FILE.npy#17`` is row 17 of an array of ImageNet-normalised images
+    (``cxrbench.data.arrays``). The size is read from the header and refused before decoding when
     it has more than ``max_pixels`` pixels (Pillow refuses more than 178 million by itself). Raises BadImageError for a
     missing, empty, truncated, corrupt or unknown file.
     """
     try:
+        if row := array_row(path):
+            return decode_row(row, max_pixels=max_pixels)
         if os.path.getsize(path) == 0:
             raise BadImageError(path, "the file is empty")
         if is_dicom(path):
@@ -37,6 +41,22 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
         raise BadImageError(path, f"not a DICOM, {', '.join(FORMATS)} file") from error
     # Pillow's readers meet damaged files with OSError, SyntaxError, ValueError, zlib.error, struct.error and others
     except Exception as error:
+        raise BadImageError(path, f"{error or type(error).__name__}") from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, from its header alone. Raises BadImageError."""
+    try:
+        if is_dicom(path):
+            header = read_header(path)
+            return int(header.Rows), int(header.Columns)
+        with Image.open(path, formats=FORMATS) as image:
+            return image.height, image.width
+    except BadImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise BadImageError(path, f"not a DICOM, {', '.join(FORMATS)} file") from error
+    except Exception as error:  # as in ``decode``
         raise BadImageError(path, f"{error or type(error).__name__}") from error
 
 

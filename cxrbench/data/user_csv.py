@@ -4,12 +4,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxrbench.data.csv_columns import Sidecar, find_columns, read_sidecar
 from cxrbench.data.csv_labels import find_labels
 from cxrbench.data.layout import File, Table, image_table, read_table, some
 from cxrbench.data.manifest import Manifest
+from cxrbench.data.masks import check_sizes
 from cxrbench.data.splits import by_patient, shared_patients
 from cxrbench.errors import UserError
 
@@ -57,6 +59,7 @@ def read_csv(path: Path) -> Manifest:
         kind=labels.kind,
         groups=sidecar.groups,
         masks=_masks(path, table, columns, ids, sidecar),
+        masks_complete=sidecar.masks_complete,
         lineage=sidecar.lineage,
         source=sidecar.source or str(path),
         licence=sidecar.licence,
@@ -134,11 +137,16 @@ def _files(path: Path, names: Sequence[str]) -> dict[str, File]:
 def _masks(
     path: Path, table: Table, columns: dict[str, str], ids: list[str], sidecar: Sidecar
 ) -> pd.DataFrame | None:  # fmt: skip
-    """Mask files of the rows that have one."""
+    """A row per class for the images that have a mask file; its size must be the image's."""
     if "mask" not in columns:
         return None
-    rows = [(name, cell.replace("\\", "/")) for name, cell in zip(ids, table[columns["mask"]], strict=True) if cell]
-    _files(path, [cell for _, cell in rows])
-    return pd.DataFrame({
-        "image_id": [name for name, _ in rows], "label": sidecar.mask_label, "path": [cell for _, cell in rows],
-    })  # fmt: skip
+    cells = [(name, cell.replace("\\", "/")) for name, cell in zip(ids, table[columns["mask"]], strict=True) if cell]
+    _files(path, [cell for _, cell in cells])
+    classes = sidecar.mask_classes or {sidecar.mask_label: np.nan}
+    ignore = np.nan if sidecar.mask_ignore is None else float(sidecar.mask_ignore)
+    masks = pd.DataFrame(
+        [(name, label, cell, value, ignore) for name, cell in cells for label, value in classes.items()],
+        columns=["image_id", "label", "path", "value", "ignore"],
+    ).astype({"value": float, "ignore": float})
+    check_sizes(masks, {name: path.parent / name for name in ids}, path.parent)
+    return masks
