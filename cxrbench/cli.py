@@ -14,16 +14,28 @@ from cxrbench.cli_inspect import data_app, encoders_app, tasks_app
 from cxrbench.cli_leaderboard import compare, leaderboard
 from cxrbench.cli_options import (
     MAX_PIXELS,
+    AugmentOption,
+    CacheLimitOption,
     CacheOption,
     DataOption,
+    DecoderOption,
+    EpochsOption,
+    FinetuneOption,
+    FoldsOption,
     JsonOption,
     MaxPixelsOption,
+    PresetOption,
     ResultsOption,
+    TextEncoderOption,
+    ViewsOption,
     cache_folder,
+    parse_bytes,
+    parse_folds,
     phantom_folder,
+    task_options,
 )
 from cxrbench.cli_pretrain import pretrain
-from cxrbench.console import ExtractionBar, bar, warn
+from cxrbench.console import RunBars, bar, warn
 from cxrbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,11 +78,27 @@ def run(
     encoder: Annotated[
         str, typer.Option(help="Encoders, separated by commas: spcl,imagenet,timm:NAME@file,./mine.py:Mine")
     ],
-    tasks: Annotated[str, typer.Option(help="DATASET[:PROTOCOL], separated by commas; a dataset may be a CSV file.")],
+    tasks: Annotated[
+        str,
+        typer.Option(
+            help="DATASET[:PROTOCOL], separated by commas; a dataset may be a CSV file. Without a protocol: all that "
+            "the dataset can serve, but for the long ones (`cxrbench tasks list` marks them)."
+        ),
+    ],
     data: DataOption = None,
     results: ResultsOption = Path("results"),
     fractions: Annotated[str, typer.Option(help="Label fractions of the training split, e.g. 0.01,0.1,1")] = "1",
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of the training patients at fractions below 1.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Repetitions of all that has chance in it: training patients, trained networks.")
+    ] = 1,
+    folds: FoldsOption = None,
+    decoder: DecoderOption = None,
+    finetune: FinetuneOption = False,
+    augment: AugmentOption = 0,
+    epochs: EpochsOption = None,
+    views: ViewsOption = None,
+    preset: PresetOption = None,
+    text_encoder: TextEncoderOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="auto (bf16 where the hardware has it), fp32 or bf16.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per encoder call.")] = 64,
@@ -79,6 +107,7 @@ def run(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     cache: CacheOption = None,
+    cache_limit: CacheLimitOption = "20GB",
     as_json: JsonOption = False,
 ) -> None:
     """Run encoders on tasks. Finished cells are skipped; interrupt at any time and run again.
@@ -90,13 +119,15 @@ def run(
       cxrbench run --encoder spcl,imagenet,random --tasks vindr,rsna,siim
 
       cxrbench run --encoder imagenet,hf:./rad-dino --tasks nih,./my/labels.csv --data /data --fractions 0.1,1 --seeds 3
+
+      cxrbench run --encoder imagenet,random --tasks siim:segmentation,rsna:detection --decoder unet --epochs 30
     """
     from cxrbench.device import resolve_device, resolve_precision
     from cxrbench.extract import ExtractOptions
     from cxrbench.plan import RunRequest, make_plan
     from cxrbench.registry import parse_tasks
     from cxrbench.results import Results
-    from cxrbench.run import execute
+    from cxrbench.run import Refused, execute
 
     if on_bad_image not in ("error", "skip"):
         raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
@@ -114,7 +145,13 @@ def run(
         fractions=parse_fractions(fractions),
         seeds=seeds,
         skip_bad=on_bad_image == "skip",
-    )
+        task_options=task_options(
+            decoder=decoder, finetune=finetune, augment=augment, epochs=epochs, views=views, preset=preset,
+            text_encoder=text_encoder,
+        ),
+        folds=parse_folds(folds),
+        cache_limit=parse_bytes(cache_limit),
+    )  # fmt: skip
     if not request.encoders:
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
     plan = make_plan(request)
@@ -125,15 +162,20 @@ def run(
         print(json.dumps(rows, indent=1) if as_json else table(rows))
         return
     done = []
-    skipped = sum(p.state == "done" for p in plan.cells)
+    skipped = sum(p.state in ("done", "not applicable") for p in plan.cells)
     with bar() as progress:
-        extraction = ExtractionBar(progress)
+        bars = RunBars(progress)
+        for planned in plan.cells:
+            if planned.state == "not applicable":
+                bars.note(refusal(planned.cell, planned.reason))
         cells = progress.add_task("cells", total=len(plan.cells), completed=skipped)
-        for finished in execute(plan, request, cache_folder(cache), options, extraction):
+        for finished in execute(plan, request, cache_folder(cache), options, bars):
             progress.advance(cells)
-            value = headline(finished.predictions)
-            auroc = None if math.isnan(value) else round(value, 4)
-            done.append({**cell_facts(finished.planned.cell), "AUROC": auroc})
+            bars.done()
+            if isinstance(finished, Refused):
+                bars.note(refusal(finished.planned.cell, finished.reason))
+            else:
+                done.append({**cell_facts(finished.planned.cell), **headline(finished.predictions)})
     if as_json:
         print(json.dumps(done, indent=1))
         return
@@ -141,6 +183,11 @@ def run(
         print(table(done))
     kept = f", {skipped} were finished before" if skipped else ""
     print(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}")
+
+
+def refusal(cell: Any, reason: str) -> str:
+    """One line for a cell that its encoder cannot serve."""
+    return f"{cell.task} is not applicable to {cell.encoder}: {reason}"
 
 
 def parse_fractions(text: str) -> tuple[float, ...]:
@@ -154,18 +201,23 @@ def parse_fractions(text: str) -> tuple[float, ...]:
     return tuple(values)
 
 
-def headline(predictions: "Predictions") -> float:
-    """Macro AUROC over the labels that have one: a glance; the leaderboard has intervals and says what is undefined."""
+def headline(predictions: "Predictions") -> dict[str, Any]:
+    """The first metric of its kind, over the labels that have one, on the test rows.
+
+    A glance: the leaderboard has intervals, and says what is undefined.
+    """
     import numpy as np
 
-    from cxrbench.metrics import METRICS
+    from cxrbench.kinds import KINDS
+    from cxrbench.metrics import Weights
 
     rows = predictions.test_rows()
-    once = np.ones((len(rows), 1), int)
-    labels = predictions.groups["macro"]
-    values = [METRICS["auroc"](rows[f"score:{x}"].to_numpy(), rows[f"target:{x}"].to_numpy(), once)[0] for x in labels]
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.mean(known)) if known else math.nan
+    once = Weights.of(np.ones((len(rows), 1), np.uint16))
+    measure = next(iter(KINDS[predictions.kind].measures.values()))
+    prepared = measure.prepare(rows, predictions.labels)
+    of = ["macro"] if "macro" in prepared else predictions.groups["macro"]
+    known = [value for name in of if not math.isnan(value := float(prepared[name](once)[0]))]
+    return {"metric": measure.title, "value": round(sum(known) / len(known), 4) if known else None}
 
 
 def cell_facts(cell: Any) -> dict[str, Any]:

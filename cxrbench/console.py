@@ -60,24 +60,39 @@ def counting(description: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-class ExtractionBar(Progress):
-    """Shows the extraction of features on a running bar."""
+class RunBars(Progress):
+    """Shows extraction and training on running bars; one that has ended is hidden."""
 
     def __init__(self, progress: Bars) -> None:
         self.progress = progress
-        self.task = progress.add_task("features", total=None, visible=False)
-
-    def begin(self, description: str) -> None:
-        """Name what comes next."""
-        self.progress.update(self.task, description=description, visible=False)
+        self.features = progress.add_task("features", total=None, visible=False)
+        self.training = progress.add_task("training", total=None, visible=False)
+        self.noted: set[str] = set()
 
     def start(self, total: int, done: int) -> None:
         """Extraction begins."""
-        self.progress.reset(self.task, total=total, completed=done, visible=True)
+        self.progress.reset(self.features, total=total, completed=done, visible=True)
 
     def advance(self, images: int) -> None:
         """Some images were embedded."""
-        self.progress.advance(self.task, images)
+        self.progress.advance(self.features, images)
+
+    def train(self, what: str, step: int, steps: int) -> None:
+        """Training of ``what`` has done ``step`` of at most ``steps``."""
+        if self.progress.tasks[self.training].description != what:
+            self.progress.reset(self.training, description=what, total=steps)
+        self.progress.update(self.training, completed=step, total=steps, visible=step < steps)
+
+    def done(self) -> None:
+        """A cell is finished: only the bar of the cells stays."""
+        for task in (self.features, self.training):
+            self.progress.update(task, visible=False)
+
+    def note(self, message: str) -> None:
+        """Something that the user should know: said once."""
+        if message not in self.noted:
+            self.noted.add(message)
+            warn(message)
 
     def wait(self, message: str) -> None:
         """Another process is at it."""

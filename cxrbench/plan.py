@@ -1,7 +1,7 @@
 """What a run would do: its cells, and for each whether it is done, missing, stale or blocked."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -9,16 +9,22 @@ from cxrbench import features
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import UserError
+from cxrbench.folds import Folded
 from cxrbench.registry import list_tasks, load_dataset, load_encoder, load_task
 from cxrbench.results import Results
-from cxrbench.task import Cell, Task
+from cxrbench.task import Cell, Task, TaskOptions
 
 T = TypeVar("T")
+CACHE_LIMIT = 20 * 10**9
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What the user asked for. ``tasks``: (dataset, protocol, or None for all that the dataset can serve)."""
+    """What the user asked for.
+
+    ``tasks``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds``: run
+    trained tasks by cross-validation. ``cache_limit``: bytes that dense maps may take on disk.
+    """
 
     encoders: tuple[str, ...]
     tasks: tuple[tuple[str, str | None], ...]
@@ -29,6 +35,9 @@ class RunRequest:
     fractions: tuple[float, ...] = (1.0,)
     seeds: int = 1
     skip_bad: bool = False
+    task_options: TaskOptions = field(default_factory=TaskOptions)
+    folds: int | None = None
+    cache_limit: int = CACHE_LIMIT
 
 
 @dataclass(frozen=True)
@@ -53,10 +62,10 @@ class EncoderRef:
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell and its state; ``reason`` says why it is stale or blocked. A blocked one lacks its encoder or manifest."""
+    """A cell and its state; ``reason`` says why it is stale, blocked (no encoder or manifest) or not applicable."""
 
     cell: Cell
-    state: Literal["done", "missing", "stale", "blocked"]
+    state: Literal["done", "missing", "stale", "not applicable", "blocked"]
     reason: str = ""
     task: Task | None = None
     encoder: EncoderRef | None = None
@@ -81,17 +90,7 @@ def make_plan(request: RunRequest) -> Plan:
         if dataset not in manifests:
             manifests[dataset] = _caught(lambda name=dataset: load_dataset(name, request.data, request.phantom))
     _refuse_same_names(manifests)
-    columns: dict[tuple[str, str], Task] = {}
-    remarks: list[str] = []
-    for dataset, protocol in request.tasks:
-        manifest = manifests[dataset]
-        for name in [protocol] if protocol else [listing.name for listing in list_tasks() if not listing.problem]:
-            task = load_task(name)
-            reason = task.not_applicable(manifest) if isinstance(manifest, Manifest) else None
-            if reason:
-                remarks.append(f"{dataset}:{name} is not applicable: {reason}")
-            else:
-                columns[(dataset, name)] = task
+    columns, remarks = _columns(request, manifests)
     refs: dict[tuple[str, bool], EncoderRef | UserError] = {}
     cells = []
     for encoder in request.encoders:
@@ -105,7 +104,33 @@ def make_plan(request: RunRequest) -> Plan:
             if wanted not in refs:
                 refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic))
             cells += _column(request, encoder, refs[wanted], manifest, task)
-    return Plan(tuple(cells), tuple(remarks))
+    return Plan(tuple(cells), remarks)
+
+
+def _columns(
+    request: RunRequest, manifests: dict[str, Manifest | UserError]
+) -> tuple[dict[tuple[str, str], Task], tuple[str, ...]]:
+    """The tasks by (dataset, protocol), as the options want them, and what a dataset cannot be asked."""
+    columns: dict[tuple[str, str], Task] = {}
+    remarks: list[str] = []
+    for dataset, protocol in request.tasks:
+        manifest = manifests[dataset]
+        refused: list[str] = []
+        for name in [protocol] if protocol else [listing.name for listing in list_tasks() if not listing.problem]:
+            task = load_task(name)
+            if protocol is None and task.opt_in:
+                continue
+            task = task.configured(request.task_options)
+            if request.folds and not task.sees_test_truth:
+                task = Folded(task, request.folds)
+            reason = task.not_applicable(manifest) if isinstance(manifest, Manifest) else None
+            if reason:
+                refused.append(f"{name} ({reason})")
+            else:
+                columns[(dataset, name)] = task
+        if refused:
+            remarks.append(f"{dataset} is not asked: {', '.join(refused)}")
+    return columns, tuple(remarks)
 
 
 def _column(

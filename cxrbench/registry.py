@@ -94,6 +94,7 @@ def parse_tasks(text: str) -> list[tuple[str, str | None]]:
     """Split ``vindr,rsna:classification,./labels.csv:classification`` into (dataset, protocol or None for all).
 
     The protocol is what follows the last colon, if that is no part of a path: an existing path is taken whole.
+    It is the bare name: what differs from the protocol's default is said by options.
     """
     tasks: list[tuple[str, str | None]] = []
     for part in (p.strip() for p in text.split(",")):
@@ -102,6 +103,12 @@ def parse_tasks(text: str) -> list[tuple[str, str | None]]:
         task = (part, None) if whole else (dataset, protocol)
         if not task[0] or task[1] == "":
             raise UserError(f"tasks {text!r} have an empty part: the grammar is DATASET[:PROTOCOL],...")
+        if task[1] and "+" in task[1]:
+            bare, _, extra = task[1].partition("+")
+            raise UserError(
+                f"protocol {task[1]!r}: name it {bare!r} alone and say the rest ({extra}) by options such as "
+                "--decoder, --finetune, --views or --folds"
+            )
         if task not in tasks:
             tasks.append(task)
     return tasks

@@ -3,22 +3,28 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.dense import DenseMaps
 from cxrbench.efficiency import measure
 from cxrbench.encoder import Encoder, EncoderSpec
-from cxrbench.errors import UserError
+from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.extract import ExtractOptions
 from cxrbench.features import PooledFeatures, pooled_features
+from cxrbench.kinds import KINDS
 from cxrbench.plan import EncoderRef, Plan, PlannedCell, RunRequest
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
+from cxrbench.results import Results
+from cxrbench.task import RunContext, Task
+from cxrbench.truth import without_test_truth
 
 
 class Finished(NamedTuple):
@@ -28,13 +34,25 @@ class Finished(NamedTuple):
     predictions: Predictions
 
 
+class Refused(NamedTuple):
+    """A cell whose encoder cannot be asked this (it has no maps, no text tower), and why; the store remembers it."""
+
+    planned: PlannedCell
+    reason: str
+
+
 @dataclass(frozen=True)
 class CachedEncoder:
-    """A FrozenEncoder: features of one manifest's images, from the cache, for that manifest or a part of it."""
+    """A FrozenEncoder: features of one manifest's images, from the cache, for that manifest or a part of it.
+
+    Nothing is extracted before a task asks for it.
+    """
 
     ref: EncoderRef
     images: Manifest
-    features: PooledFeatures
+    context: RunContext
+    skip_bad: bool
+    cache_limit: int
 
     @property
     def spec(self) -> EncoderSpec:
@@ -46,6 +64,19 @@ class CachedEncoder:
         """The network itself, loaded when asked for."""
         return self.ref.load()
 
+    @cached_property
+    def features(self) -> PooledFeatures:
+        """Image embeddings of all images."""
+        return pooled_features(
+            self.spec, self.ref.load, self.ref.preprocess, self.images, self.context.scratch, self.context.options,
+            skip_bad=self.skip_bad, progress=self.context.progress,
+        )  # fmt: skip
+
+    @property
+    def known_features(self) -> PooledFeatures | None:
+        """Image embeddings, if anybody has asked for them so far."""
+        return self.__dict__.get("features")
+
     def pooled(self, manifest: Manifest) -> NDArray[np.float32]:
         """Image embeddings [len(manifest), D]."""
         if len(manifest) == len(self.images):
@@ -53,10 +84,19 @@ class CachedEncoder:
         row_of = {image: row for row, image in enumerate(self.images.images["image_id"])}
         return self.features.pooled[[row_of[image] for image in manifest.images["image_id"]]]
 
+    def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
+        """Dense features of whole films and of augmented copies of the training films."""
+        from cxrbench.dense_cache import dense_maps
+
+        return dense_maps(
+            self.spec, self.ref.load, self.ref.preprocess, manifest, self.context.scratch, self.context.options,
+            copies=copies, limit_bytes=self.cache_limit, skip_bad=self.skip_bad, progress=self.context.progress,
+        )  # fmt: skip
+
 
 def execute(
     plan: Plan, request: RunRequest, cache: Path, options: ExtractOptions, progress: Progress
-) -> Iterator[Finished]:
+) -> Iterator[Finished | Refused]:
     """Compute the missing and stale cells one by one, saving each before it is yielded.
 
     Raises UserError at once, before anything is computed, if a cell is blocked.
@@ -64,62 +104,60 @@ def execute(
     for planned in plan.cells:
         if planned.state == "blocked":
             raise UserError(planned.reason)
-    todo = [planned for planned in plan.cells if planned.state != "done"]
+    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale")]
     for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
         cells = list(group)
         ref, manifest = cells[0].encoder, cells[0].manifest
         assert ref is not None  # only blocked cells lack them
         assert manifest is not None
-        features = pooled_features(
-            ref.spec, ref.load, ref.preprocess, manifest, cache, options, skip_bad=request.skip_bad, progress=progress
-        )
         request.results.save_manifest(manifest)
-        _keep_efficiency(request, ref, features, options)
-        encoder = CachedEncoder(ref, manifest, features)
-        bad = {path for path, _ in features.bad}
+        context = RunContext(options, cache, progress)
+        encoder = CachedEncoder(ref, manifest, context, request.skip_bad, request.cache_limit)
+        # Only an extraction finds out which images are bad, so where they may be dropped it comes first.
+        bad = {path for path, _ in encoder.features.bad} if request.skip_bad else set()
         ids = [i for i, p in zip(manifest.images["image_id"], manifest.paths(), strict=True) if str(p) in bad]
         whole = manifest.without(ids) if ids else manifest
         for planned in cells:
             assert planned.task is not None
-            predictions = planned.task.run(encoder, without_test_targets(whole), planned.cell)
-            predictions = with_test_targets(predictions, whole, dropped=len(ids))
-            request.results.save(planned.cell, predictions)
+            try:
+                predictions = _predict(planned, planned.task, encoder, whole)
+            except NotApplicableError as refusal:
+                request.results.save_refusal(planned.cell, str(refusal), synthetic=manifest.synthetic)
+                yield Refused(planned, str(refusal))
+                continue
+            _keep_efficiency(request.results, encoder)
+            request.results.save(planned.cell, _with_dropped(predictions, manifest.name, len(ids)))
             yield Finished(planned, predictions)
 
 
-def without_test_targets(manifest: Manifest) -> Manifest:
-    """What a task is given: no task can see a test label, even by mistake."""
-    images = manifest.images.copy()
-    images.loc[images["split"] == "test", list(manifest.labels)] = np.nan
-    return replace(manifest, images=images)
+def _predict(planned: PlannedCell, task: Task, encoder: CachedEncoder, manifest: Manifest) -> Predictions:
+    """Run a task on what it may see, then put the truth beside what it predicted."""
+    seen = manifest if task.sees_test_truth else without_test_truth(manifest)
+    predictions = task.run(encoder, seen, planned.cell)
+    return KINDS[predictions.kind].score(predictions, manifest)
 
 
-def with_test_targets(predictions: Predictions, manifest: Manifest, *, dropped: int) -> Predictions:
-    """Put the test targets beside the finished test scores, and the number of dropped images beside the dataset."""
-    rows = predictions.rows.copy()
-    truth = manifest.images.set_index("image_id").loc[rows["image_id"], list(manifest.labels)].to_numpy(np.float64)
-    rows[[f"target:{label}" for label in manifest.labels]] = truth
-    dataset = dict(predictions.dataset)
-    notes = predictions.notes
-    if dropped:
-        dataset["dropped"] = dropped
-        notes += (f"{dropped} unreadable images of {manifest.name} were dropped (--on-bad-image skip)",)
-    return replace(predictions, rows=rows, dataset=dataset, notes=notes)
+def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predictions:
+    """Say how many images were dropped, if any."""
+    if not dropped:
+        return predictions
+    note = f"{dropped} unreadable images of {dataset} were dropped (--on-bad-image skip)"
+    facts = {**predictions.dataset, "dropped": dropped}
+    return replace(predictions, dataset=facts, notes=(*predictions.notes, note))
 
 
-def _keep_efficiency(request: RunRequest, ref: EncoderRef, features: PooledFeatures, options: ExtractOptions) -> None:
+def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
     """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen."""
-    path = request.results.efficiency_path(ref.spec.name, ref.spec.fingerprint)
-    if path.exists() and features.from_cache:
+    spec, options, features = encoder.spec, encoder.context.options, encoder.known_features
+    facts: dict[str, Any] = results.encoder_facts(spec.name, spec.fingerprint)
+    speed = None if features is None or math.isnan(features.images_per_second) else features.images_per_second
+    known = facts.get("images_per_second")
+    fresh = speed is not None and speed != known and not (known is not None and features and features.from_cache)
+    if facts and not fresh:
         return
-    counts = measure(ref.load(), ref.preprocess)
-    speed = features.images_per_second
-    facts = {
-        "parameters": ref.spec.parameters,
-        "gflops_per_image": counts.gflops_per_image,
-        "images_per_second": None if math.isnan(speed) else speed,
-        "width": features.pooled.shape[1],
-        "device": str(options.device),
-        "precision": options.precision,
-    }
-    request.results.save_efficiency(ref.spec.name, ref.spec.fingerprint, facts)
+    if not facts:
+        counts = measure(encoder.module, encoder.ref.preprocess)
+        facts = {"parameters": spec.parameters, "gflops_per_image": counts.gflops_per_image}
+        facts |= {"images_per_second": None, "width": counts.width}
+    facts.update(images_per_second=speed, device=str(options.device), precision=options.precision)
+    results.save_efficiency(spec.name, spec.fingerprint, facts)

@@ -52,7 +52,7 @@ def test_run_twice(
     assert code == 0
     rows = json.loads(out)
     assert [(r["fraction"], r["seed"]) for r in rows] == [(0.2, 0), (0.2, 1), (1.0, 0)] * 2
-    assert rows[2]["AUROC"] > 0.6
+    assert (rows[2]["metric"], rows[2]["value"] > 0.6) == ("AUROC", True)
     before, calls = cells(Path("results")), encoder_calls.read_text()
     code, out, _ = cxrbench(monkeypatch, capsys, *run_words, "--json")
     assert (code, json.loads(out)) == (0, [])

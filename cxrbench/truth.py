@@ -1,0 +1,32 @@
+"""Who may see what: a task gets a manifest in which nothing is known of the test images."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from cxrbench.data.manifest import Manifest
+
+
+def without_test_truth(manifest: Manifest) -> Manifest:
+    """The manifest without any truth of its test images, so that no task can see it, even by mistake.
+
+    Labels become NaN; boxes and masks of test images, and reports and signals of test studies, are gone.
+    """
+    images = manifest.images.copy()
+    test = images["split"] == "test"
+    images.loc[test, list(manifest.labels)] = np.nan
+    hidden, studies = set(images["image_id"][test]), set(images["study_id"][test])
+    return replace(
+        manifest,
+        images=images,
+        boxes=_lacking(manifest.boxes, "image_id", hidden),
+        masks=_lacking(manifest.masks, "image_id", hidden),
+        reports=_lacking(manifest.reports, "study_id", studies),
+        signals=_lacking(manifest.signals, "study_id", studies),
+    )
+
+
+def _lacking(table: pd.DataFrame | None, column: str, hidden: set[str]) -> pd.DataFrame | None:
+    """The rows of a table that are not about the hidden ones."""
+    return None if table is None else table.loc[~table[column].isin(list(hidden))].reset_index(drop=True)
