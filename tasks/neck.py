@@ -1,0 +1,67 @@
+"""From an encoder's native maps to one pyramid, so that every encoder meets the same decoders."""
+
+import math
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from timm.layers.norm import LayerNorm2d
+from torch import Tensor, nn
+
+STRIDES = (4, 8, 16, 32)
+
+
+def pyramid_sides(size: int) -> tuple[int, ...]:
+    """Sides of the pyramid of a square of ``size`` pixels: size / stride, rounded up, as padded convolutions do."""
+    return tuple(math.ceil(size / stride) for stride in STRIDES)
+
+
+class Neck(nn.Module):
+    """Four native maps to a pyramid at strides 4, 8, 16, 32, all of one width. Trained: it belongs to the decoder.
+
+    A CNN's stages have these strides and are only projected (1 x 1). The four maps of a plain ViT all have its patch
+    stride: each is normalised (blocks give raw residual streams), projected, and doubled by transposed convolutions or
+    halved by strided ones, for patch 16 by 4, 2, 1 and 1/2. This is the pyramid of ViTDet (Li et al. 2022, section 3)
+    fed from evenly spaced blocks, as in SETR-MLA (Zheng et al. 2021) and BEiT's UPerNet (Bao et al. 2022), except that
+    the projection comes first, which makes the rest a few times cheaper. Where patches do not divide the strides (14),
+    the nearest power of two is taken and the rest is bilinear.
+    """
+
+    def __init__(self, widths: Sequence[int], sides: Sequence[int], size: int, width: int = 128) -> None:
+        """``widths``, ``sides``: of the native maps; ``size``: of the encoder's square; ``width``: of the pyramid."""
+        super().__init__()
+        self.width, self.sides = width, pyramid_sides(size)
+        plain = len(set(sides)) == 1
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                LayerNorm2d(native_width) if plain else nn.Identity(),
+                nn.Conv2d(native_width, width, 1),
+                *_resampling(round(math.log2(wanted / side)), width),
+            )
+            for native_width, side, wanted in zip(widths, sides, self.sides, strict=True)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Native maps 4 x [B, C, side, side], float16 as cached or wider, to 4 x [B, width, side, side], finest first."""
+        dtype = next(self.parameters()).dtype
+        return tuple(
+            _fitted(level(native.to(dtype)), side)
+            for level, native, side in zip(self.levels, maps, self.sides, strict=True)
+        )
+
+
+def _resampling(doublings: int, width: int) -> list[nn.Module]:
+    """Learned doublings (or, if negative, halvings) of the side, with a norm and a nonlinearity between two."""
+    layers: list[nn.Module] = []
+    for step in range(abs(doublings)):
+        if step:
+            layers += [LayerNorm2d(width), nn.GELU()]
+        conv = nn.ConvTranspose2d(width, width, 2, 2) if doublings > 0 else nn.Conv2d(width, width, 3, 2, padding=1)
+        layers.append(conv)
+    return layers
+
+
+def _fitted(level: Tensor, side: int) -> Tensor:
+    """Exactly ``side`` cells a side."""
+    if level.shape[-1] == side:
+        return level
+    return F.interpolate(level, (side, side), mode="bilinear", align_corners=False, antialias=level.shape[-1] > side)
