@@ -41,7 +41,7 @@ class Neck(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Native maps 4 x [B, C, side, side], float16 as cached or wider, to 4 x [B, width, side, side], finest first."""
+        """Native maps 4 x [B, C, side, side], float16 or wider, to 4 x [B, width, side, side], finest first."""
         dtype = next(self.parameters()).dtype
         return tuple(
             _fitted(level(native.to(dtype)), side)
