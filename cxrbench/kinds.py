@@ -28,10 +28,13 @@ class KindOf:
 
 
 def with_targets(predictions: Predictions, manifest: Manifest) -> Predictions:
-    """Classification: the labels of the manifest beside the scores."""
+    """Classification: the labels of the manifest beside the scores, of images or (``cell["unit"]``) of studies."""
     rows = predictions.rows.copy()
     names = list(predictions.labels)
-    truth = manifest.images.set_index("image_id").loc[rows["image_id"], names].to_numpy(np.float64)
+    known = (
+        manifest.study_targets() if predictions.cell.get("unit") == "study" else manifest.images.set_index("image_id")
+    )
+    truth = known.loc[rows["image_id"], names].to_numpy(np.float64)
     rows[[f"target:{label}" for label in names]] = truth
     return replace(predictions, rows=rows)
 

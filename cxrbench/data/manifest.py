@@ -94,6 +94,10 @@ class Manifest:
         """Targets [images, labels]; NaN where unknown."""
         return self.images[list(self.labels)].to_numpy(np.float32)
 
+    def study_targets(self) -> pd.DataFrame:
+        """Targets of studies, indexed by study id: positive if one of its images is, NaN if none is known."""
+        return self.images.groupby("study_id")[list(self.labels)].max()
+
     def rows_of(self, split: str) -> NDArray[np.int64]:
         """Row numbers of a split."""
         return np.flatnonzero((self.images["split"] == split).to_numpy())

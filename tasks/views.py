@@ -1,0 +1,133 @@
+"""Studies with several views: which images take part, and how their predictions become the study's."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.errors import UserError
+from cxrbench.predictions import Predictions, encoder_facts
+from cxrbench.task import Cell, FrozenEncoder
+
+VIEWS = ("1", "2", "all")
+FRONTAL_FIRST = {"PA": 0, "AP": 1, "": 2, "L": 3}
+Fusion = Literal["logits", "scores"]
+Logits = NDArray[np.float64]
+
+
+def parse_views(text: str | None) -> str | None:
+    """``1``, ``2`` or ``all``; None: predict images. Raises UserError."""
+    if text is not None and text not in VIEWS:
+        raise UserError(f"--views {text!r}: choose 1, 2 or all views of a study")
+    return text
+
+
+def not_applicable(manifest: Manifest, views: str | None) -> str | None:
+    """Why the dataset's studies cannot be predicted from ``views`` of them, or None."""
+    if views is None:
+        return None
+    images = manifest.images
+    if (images["study_id"].astype(str) == "").any():
+        return "some images belong to no study, so their views cannot be fused"
+    if (images.groupby("study_id")["split"].nunique() > 1).any():
+        return "some studies have images in two splits, so their views cannot be fused"
+    known = images[list(manifest.labels)].notna().all(axis=1) & (images["split"] != "test")
+    if manifest.kind == "multiclass" and (images[known].groupby("study_id")[list(manifest.labels)].nunique() > 1).any(
+        axis=None
+    ):
+        return "some studies have images of different classes"
+    return None
+
+
+def rows_with_views(manifest: Manifest, views: str | None) -> Manifest:
+    """The manifest with the images that take part, the others' split being ``unused``.
+
+    ``1``: one frontal image per study, PA before AP before unknown; the lateral one where there is no other. ``2``:
+    that, and the first lateral image where there is one. ``all``, None: every image. Ties go to the smaller image id,
+    so every view count predicts the same studies and the choice depends on nothing else.
+    """
+    if views in (None, "all"):
+        return manifest
+    images = manifest.images
+    rank = images["view"].map(FRONTAL_FIRST).fillna(FRONTAL_FIRST[""]).to_numpy()
+    order = np.lexsort((np.arange(len(images)), rank))
+    studies = images["study_id"].to_numpy(str)
+    _, first = np.unique(studies[order], return_index=True)
+    chosen = np.zeros(len(images), bool)
+    chosen[order[first]] = True
+    if views == "2":
+        lateral = np.flatnonzero((images["view"] == "L").to_numpy())
+        _, first = np.unique(studies[lateral], return_index=True)
+        chosen[lateral[first]] = True
+    return replace(manifest, images=images.assign(split=images["split"].where(chosen, "unused")))
+
+
+def probabilities(logits: Logits, kind: str) -> Logits:
+    """Sigmoid of each label's logit, or softmax over the classes: [..., L]."""
+    return expit(logits) if kind == "multilabel" else softmax(logits, axis=-1)
+
+
+def fuse(logits: Logits, groups: Sequence[str], kind: str, fusion: Fusion = "logits") -> tuple[list[str], Logits]:
+    """Late fusion: the names of the groups, sorted, and each one's probabilities [groups, L].
+
+    logits: [n, L] of single images; ``groups``: [n], the study of each. ``logits``: the probability of the mean logit
+    over a study's images, as MVMAE's code does; ``scores``: the mean of the probabilities, as its paper says.
+    """
+    names, inverse = np.unique(np.asarray(groups, str), return_inverse=True)
+    values = logits if fusion == "logits" else probabilities(logits, kind)
+    counts = np.bincount(inverse, minlength=len(names))
+    sums = np.stack([np.bincount(inverse, column, minlength=len(names)) for column in values.T], axis=1)
+    means = sums / counts[:, None]
+    return names.tolist(), probabilities(means, kind) if fusion == "logits" else means
+
+
+def predictions_of(
+    logits: Logits,
+    rows: NDArray[np.int64],
+    manifest: Manifest,
+    encoder: FrozenEncoder,
+    cell: Cell,
+    *,
+    views: str | None = None,
+    fusion: Fusion = "logits",
+    train_images: int,
+    notes: tuple[str, ...] = (),
+    facts: dict[str, Any] | None = None,
+) -> Predictions:
+    """Predictions from logits [len(rows), L] of validation and test rows of a manifest: of images, or of studies.
+
+    The rows of studies carry the study's id as ``image_id``, and the cell the fact ``unit: study``. ``manifest`` has
+    the splits of ``rows_with_views``; a study's target comes from all of its images, whichever take part. ``facts`` go
+    into the cell (what was chosen on validation).
+    """
+    images = manifest.images.iloc[rows]
+    if views is None:
+        frame = images[["image_id", "patient_id", "split"]].reset_index(drop=True)
+        scores = probabilities(logits, manifest.kind)
+        targets = manifest.targets()[rows].astype(float)
+    else:
+        studies, scores = fuse(logits, images["study_id"].tolist(), manifest.kind, fusion)
+        first = images.groupby("study_id")[["patient_id", "split"]].first().loc[studies]
+        frame = first.reset_index(names="image_id")
+        targets = manifest.study_targets().loc[studies].to_numpy(np.float64)
+    columns = {f"score:{label}": scores[:, i] for i, label in enumerate(manifest.labels)}
+    columns |= {f"target:{label}": targets[:, i] for i, label in enumerate(manifest.labels)}
+    return Predictions(
+        rows=pd.concat([frame, pd.DataFrame(columns)], axis=1),
+        labels=manifest.labels,
+        kind=manifest.kind,
+        groups=manifest.groups,
+        synthetic=manifest.synthetic,
+        cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol, "fraction": cell.fraction,
+              "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts), "train_images": train_images,
+              **({} if views is None else {"unit": "study"}), **(facts or {})},
+        encoder=encoder_facts(encoder.spec),
+        dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
+                 "notes": list(manifest.notes)},
+        notes=notes,
+    )  # fmt: skip
