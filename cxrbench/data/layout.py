@@ -1,7 +1,9 @@
 """A dataset's folder as downloaded: its files and tables, and an error that helps when one is not there."""
 
 import csv
+import gzip
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,12 +94,15 @@ class Layout:
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV in UTF-8 (with or without a byte-order mark); blanks around names and cells are stripped.
+    """Read a CSV in UTF-8 (with or without a byte-order mark, gzipped if its name ends so).
+
+    Blanks around names and cells are stripped.
 
     Raises UserError for a missing file, another encoding, a repeated or nameless column, or a row of the wrong length.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
             rows = csv.reader(handle, skipinitialspace=True)
             names = [name.strip() for name in next(rows, [])]
             columns: list[list[str]] = [[] for _ in names]
@@ -110,7 +115,7 @@ def read_table(path: Path) -> Table:
                     column.append(cell.strip())
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (OSError, UnicodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a CSV in UTF-8 ({error})") from error
     repeated = [name for name in names if names.count(name) > 1]
     if repeated or not names:
