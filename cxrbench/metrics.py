@@ -90,7 +90,7 @@ def auroc(scores: Array, targets: Array) -> Prepared:
         wins = _dot(at_value, below[:-1])
         if len(tied):
             wins += _dot(at_value[tied], tied_sums(weights.sums)) / 2
-        return _ratio(wins, at_value.sum(0).double() * below[-1].double())
+        return ratio(wins, at_value.sum(0).double() * below[-1].double())
 
     return of_weights
 
@@ -109,18 +109,22 @@ def auprc(scores: Array, targets: Array) -> Prepared:
         # A threshold with no weight has no step in recall: 0 / 0 counts 0 there.
         precision = torch.nan_to_num(hits / (hits + false_alarms[:-1]))
         total, negatives = steps.sum(0), false_alarms[-1]
-        return _ratio(_dot(steps, precision), torch.where(negatives > 0, total, 0.0))
+        return ratio(_dot(steps, precision), torch.where(negatives > 0, total, 0.0))
 
     return of_weights
 
 
 def f1(decisions: Array, targets: Array) -> Prepared:
     """F1 = 2 TP / (2 TP + FP + FN) of decisions (1 or 0); NaN where no positive has weight (scikit-learn says 0)."""
-    hit, wrong, positive = (decisions == 1) & (targets == 1), (decisions != targets) & _known(targets), targets == 1
+    hit, wrong, positive = (
+        (decisions == 1) & (targets == 1),
+        (decisions != targets) & known_targets(targets),
+        targets == 1,
+    )
 
     def of_weights(weights: Weights) -> Array:
-        hits, errors, positives = _linear((hit, wrong, positive), weights)
-        return _ratio(2 * hits, torch.where(positives > 0, 2 * hits + errors, 0.0))
+        hits, errors, positives = weighted_sums((hit, wrong, positive), weights)
+        return ratio(2 * hits, torch.where(positives > 0, 2 * hits + errors, 0.0))
 
     return of_weights
 
@@ -128,13 +132,13 @@ def f1(decisions: Array, targets: Array) -> Prepared:
 def accuracy(decisions: Array, targets: Array) -> Prepared:
     """Weighted share of decisions (1 or 0) that equal the target."""
     right = (decisions == targets).astype(np.float64)
-    return lambda weights: _ratio(*_linear((right, _known(targets)), weights))
+    return lambda weights: ratio(*weighted_sums((right, known_targets(targets)), weights))
 
 
 def brier(scores: Array, targets: Array) -> Prepared:
     """Brier score: weighted mean squared error of probabilities. Brier (1950), the form for one event."""
     errors = np.nan_to_num((scores - targets) ** 2)
-    return lambda weights: _ratio(*_linear((errors, _known(targets)), weights))
+    return lambda weights: ratio(*weighted_sums((errors, known_targets(targets)), weights))
 
 
 def ece(scores: Array, targets: Array) -> Prepared:
@@ -143,14 +147,14 @@ def ece(scores: Array, targets: Array) -> Prepared:
     The sum over bins of the bin's share of the weight x |mean probability - share of positives|. Naeini et al. (2015);
     bins as Guo et al. (2017).
     """
-    known = _known(targets)
+    known = known_targets(targets)
     bins = np.clip(np.ceil(np.nan_to_num(scores) * ECE_BINS) - 1, 0, ECE_BINS - 1)
     gaps = np.where(known, scores - np.nan_to_num(targets), 0.0)
     rows = (*((bins == b) * gaps for b in range(ECE_BINS)), known)
 
     def of_weights(weights: Weights) -> Array:
-        *gap, total = _linear(rows, weights)
-        return _ratio(torch.stack(gap).abs().sum(0), total)
+        *gap, total = weighted_sums(rows, weights)
+        return ratio(torch.stack(gap).abs().sum(0), total)
 
     return of_weights
 
@@ -223,11 +227,12 @@ def _place(
     return rows, np.searchsorted(key[rows], values, "left"), np.searchsorted(key[rows], values, "right")
 
 
-def _known(targets: Array) -> NDArray[np.bool_]:
+def known_targets(targets: Array) -> NDArray[np.bool_]:
+    """Which targets are known (not NaN)."""
     return ~np.isnan(targets)
 
 
-def _linear(rows: tuple[NDArray[np.generic], ...], weights: Weights) -> Tensor:
+def weighted_sums(rows: tuple[NDArray[np.generic], ...], weights: Weights) -> Tensor:
     """Weighted sums [rows, B] of several per-image quantities [n]."""
     return torch.from_numpy(np.stack([row.astype(np.float64) for row in rows])) @ weights.double
 
@@ -237,6 +242,6 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.from_numpy(np.einsum("kb,kb->b", a.numpy(), b.numpy(), dtype=np.float64))
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Array:
+def ratio(numerator: Tensor, denominator: Tensor) -> Array:
     """Quotient as a NumPy array; NaN where the denominator is zero."""
     return torch.where(denominator > 0, numerator / denominator, torch.nan).numpy()
