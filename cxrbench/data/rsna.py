@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cxrbench.data.boxes import check_areas
 from cxrbench.data.layout import Layout, Table, image_table, some, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
@@ -85,7 +86,9 @@ def _boxes(layout: Layout, table: Table, where: str) -> pd.DataFrame:
     positive = np.array(table["Target"]) == "1"
     if not np.isfinite(np.stack(list(sides.values()))[:, positive]).all():
         raise layout.error(f"{where} has a positive row without a box")
-    return boxes.iloc[np.flatnonzero(positive)].reset_index(drop=True)
+    boxes = boxes.iloc[np.flatnonzero(positive)].reset_index(drop=True)
+    check_areas(boxes, f"{layout.root / where}")
+    return boxes
 
 
 def _patients(layout: Layout, ids: list[str]) -> tuple[list[str], str]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrbench.data.boxes import check_areas, fuse_readers
 from cxrbench.data.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
@@ -36,8 +37,10 @@ def read(root: Path) -> Manifest:
     """Read the official layout: ``train/``, ``test/`` (DICOM) and four CSVs in ``annotations/``.
 
     A training image is positive where more than half of its (three) radiologists say so; a test image has one row, the
-    consensus. Validation is a tenth of the training images. ``groups``: ``macro`` the six findings of RadJEPA
-    (arXiv 2601.15891), ``all`` every label with a positive and a negative in test.
+    consensus. So with boxes: the majority decides whether a finding is there, and the boxes of those who drew it are
+    fused by weighted box fusion (``cxrbench.data.boxes``) to say where; test boxes are the consensus. Validation is a
+    tenth of the training images. ``groups``: ``macro`` the six findings of RadJEPA (arXiv 2601.15891), ``all`` every
+    label with a positive and a negative in test.
     """
     layout = Layout(TITLE, root, SOURCE, LICENCE)
     parts, boxes, notes = [], [], []
@@ -48,7 +51,8 @@ def read(root: Path) -> Manifest:
         splits = by_patient(ids, FRACTIONS) if part == "train" else ["test"] * len(ids)
         views = ["PA"] * len(ids)
         parts.append(image_table(ids, files, patients=ids, splits=splits, views=views, labels=LABELS, targets=targets))
-        boxes.append(_boxes(layout, part, set(ids)))
+        drawn = _boxes(layout, part, set(ids))
+        boxes.append(fuse_readers(_of_majority(drawn, parts[-1])) if part == "train" else drawn)
         notes += subset_note(len(ids), official, f"images in {part}/")
         if unread := len(files) - len(ids):
             notes.append(f"{unread:,} files in {part}/ are in no table and were left out.")
@@ -67,7 +71,7 @@ def read(root: Path) -> Manifest:
         licence=LICENCE,
         notes=(
             "VinDr-CXR publishes no patient ids: each image counts as a patient.",
-            "Training labels: majority of three radiologists; training boxes: those of each radiologist (rad_id).",
+            "Training labels: majority of three radiologists; training boxes: theirs of these labels, fused.",
             *notes,
         ),
     )
@@ -93,7 +97,7 @@ def _fused(layout: Layout, part: str) -> tuple[list[str], NDArray[np.float32]]:
 
 
 def _boxes(layout: Layout, part: str, ids: set[str]) -> pd.DataFrame:
-    """Boxes in pixels of the stored image, with the radiologist who drew them ("" for the test consensus)."""
+    """Boxes in pixels of the stored image: each radiologist's in training, the consensus in test."""
     path = layout.first(f"annotations/annotations_{part}.csv")
     table = layout.table(path, ["image_id", "class_name", "x_min", "y_min", "x_max", "y_max"])
     left, top, right, bottom = (layout.numbers(table, name, path.name) for name in ("x_min", "y_min", "x_max", "y_max"))
@@ -102,10 +106,21 @@ def _boxes(layout: Layout, part: str, ids: set[str]) -> pd.DataFrame:
         raise layout.error(f"{path.name} has boxes of the unknown class {unknown[0]!r}")
     boxes = pd.DataFrame({
         "image_id": table["image_id"], "label": labels, "x": left, "y": top, "width": right - left,
-        "height": bottom - top, "rad_id": table.get("rad_id", [""] * len(labels)),
+        "height": bottom - top,
     })  # fmt: skip
     drawn = np.isfinite(left) & np.array([name in ids for name in table["image_id"]])  # "No finding" has no box
-    return boxes.iloc[np.flatnonzero(drawn)]
+    boxes = boxes.iloc[np.flatnonzero(drawn)]
+    check_areas(boxes, str(path))
+    return boxes
+
+
+def _of_majority(boxes: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The boxes of labels that are positive in their image."""
+    targets = images[list(LABELS)].to_numpy(np.float32)
+    ids = images["image_id"].tolist()
+    positive = {(ids[row], LABELS[label]) for row, label in np.argwhere(targets == 1)}
+    kept = [pair in positive for pair in zip(boxes["image_id"], boxes["label"], strict=True)]
+    return boxes.iloc[np.flatnonzero(kept)]
 
 
 DATASET = Dataset("vindr", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE)
