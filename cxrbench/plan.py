@@ -8,11 +8,11 @@ from typing import Literal, TypeVar
 from cxrbench import features
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
-from cxrbench.errors import UserError
+from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.folds import Folded
 from cxrbench.registry import list_tasks, load_dataset, load_encoder, load_task
 from cxrbench.results import Results
-from cxrbench.task import Cell, Task, TaskOptions
+from cxrbench.task import Adapts, Cell, Task, TaskOptions
 
 T = TypeVar("T")
 CACHE_LIMIT = 20 * 10**9
@@ -94,8 +94,7 @@ def make_plan(request: RunRequest) -> Plan:
     refs: dict[tuple[str, bool], EncoderRef | UserError] = {}
     cells = []
     for encoder in request.encoders:
-        for (dataset, _), task in columns.items():
-            manifest = manifests[dataset]
+        for (dataset, _), (task, manifest) in columns.items():
             if isinstance(manifest, UserError):
                 cell = Cell(encoder, dataset, task.protocol)
                 cells.append(PlannedCell(cell, "blocked", str(manifest)))
@@ -109,28 +108,41 @@ def make_plan(request: RunRequest) -> Plan:
 
 def _columns(
     request: RunRequest, manifests: dict[str, Manifest | UserError]
-) -> tuple[dict[tuple[str, str], Task], tuple[str, ...]]:
-    """The tasks by (dataset, protocol), as the options want them, and what a dataset cannot be asked."""
-    columns: dict[tuple[str, str], Task] = {}
+) -> tuple[dict[tuple[str, str], tuple[Task, Manifest | UserError]], tuple[str, ...]]:
+    """By (dataset, protocol) the tasks as the options want them and the datasets as the tasks want them, and what a
+    dataset cannot be asked.
+    """
+    columns: dict[tuple[str, str], tuple[Task, Manifest | UserError]] = {}
     remarks: list[str] = []
     for dataset, protocol in request.tasks:
-        manifest = manifests[dataset]
         refused: list[str] = []
         for name in [protocol] if protocol else [listing.name for listing in list_tasks() if not listing.problem]:
             task = load_task(name)
             if protocol is None and task.opt_in:
                 continue
             task = task.configured(request.task_options)
+            manifest, reason = _adapted(task, manifests[dataset])
             if request.folds and not task.sees_test_truth:
                 task = Folded(task, request.folds)
-            reason = task.not_applicable(manifest) if isinstance(manifest, Manifest) else None
+            if isinstance(manifest, Manifest):
+                reason = reason or task.not_applicable(manifest)
             if reason:
                 refused.append(f"{name} ({reason})")
             else:
-                columns[(dataset, name)] = task
+                columns[(dataset, name)] = (task, manifest)
         if refused:
             remarks.append(f"{dataset} is not asked: {', '.join(refused)}")
     return columns, tuple(remarks)
+
+
+def _adapted(task: Task, manifest: Manifest | UserError) -> tuple[Manifest | UserError, str | None]:
+    """The dataset as the task wants it, or why it cannot be made so."""
+    if not isinstance(manifest, Manifest) or not isinstance(task, Adapts):
+        return manifest, None
+    try:
+        return task.adapted(manifest), None
+    except NotApplicableError as refusal:
+        return manifest, str(refusal)
 
 
 def _column(

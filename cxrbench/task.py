@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,5 +149,18 @@ class Task(Protocol):
         """Train on the train split, select on the validation split only, predict validation and test.
 
         Raises NotApplicableError if this encoder cannot be asked this.
+        """
+        ...
+
+
+@runtime_checkable
+class Adapts(Protocol):
+    """A task that wants a dataset otherwise than its adapter reads it: a paper's split, a paper's labels."""
+
+    def adapted(self, manifest: Manifest) -> Manifest:
+        """The dataset as this task wants it, or itself; called before the test truth is taken out.
+
+        The image table keeps its rows (and so its cached features); images that are left out get another split name.
+        Raises NotApplicableError if the dataset cannot be made so.
         """
         ...

@@ -63,7 +63,7 @@ def _labelled(manifest: Manifest, settings: Mapping[str, Any], preset: str) -> M
         labels = tuple(label for label in labels if positives[label] >= least)
         if not labels:
             raise NotApplicableError(
-                f"preset {preset} wants labels with {least} positives outside the test split, and {manifest.name} has none"
+                f"preset {preset} wants labels with {least} positives outside the test split: {manifest.name} has none"
             )
     notes = manifest.notes
     if settings.get("unknown", "negative") != "negative":
