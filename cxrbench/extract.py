@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cxrbench.data.images import MAX_PIXELS
 from cxrbench.data.preprocess import load_image
 from cxrbench.device import Precision, autocast
-from cxrbench.encoder import Encoder, Preprocess
+from cxrbench.encoder import Encoder, Features, Preprocess
 from cxrbench.encoder_loading import blame, check_features
 from cxrbench.errors import BadImageError, UserError
 
@@ -36,11 +36,22 @@ class ExtractOptions:
 
 
 class Batch(NamedTuple):
-    """Rows ``start .. start + len(pooled)``: embeddings [b, D] float32 (NaN for a bad image) and the bad images."""
+    """Rows ``start .. start + len(values)``: what was read, [b, D] (NaN for a bad image), and the bad images."""
 
     start: int
-    pooled: NDArray[np.float32]
+    values: NDArray[Any]
     bad: list[BadImageError]
+
+
+def pooled(features: Features) -> NDArray[np.float32]:
+    """The embeddings [b, D], float32."""
+    return features.pooled.float().cpu().numpy()
+
+
+def unmoved(index: int, image: torch.Tensor) -> torch.Tensor:
+    """The film as it is."""
+    del index
+    return image
 
 
 def extract(
@@ -49,14 +60,18 @@ def extract(
     paths: Sequence[Path],
     start: int,
     options: ExtractOptions,
+    *,
+    read: Callable[[Features], NDArray[Any]] = pooled,
+    move: Callable[[int, torch.Tensor], torch.Tensor] = unmoved,
 ) -> Iterator[Batch]:
-    """Yield the pooled features of ``paths[start:]`` batch by batch, in order.
+    """Yield what ``read`` takes from the features of ``paths[start:]`` (rows of floats), batch by batch, in order.
 
-    Batches are always cut at multiples of the batch size, so an extraction that starts again at such a multiple gives
-    the same bits as one that never stopped. A bad image becomes a row of NaN; it is not in the encoder's batch.
+    ``move(i, image)`` may change the prepared image [channels, size, size] of ``paths[i]``. Batches are always cut at
+    multiples of the batch size, so an extraction that starts again at such a multiple gives the same bits as one that
+    never stopped. A bad image becomes a row of NaN; it is not in the encoder's batch.
     """
     module: torch.nn.Module | None = None
-    for first, images, bad in _decoded(preprocess, paths, start, options):
+    for first, images, bad in _decoded(preprocess, paths, start, options, move):
         rows = len(images)
         good = [i for i, image in enumerate(images) if image is not None]
         width = 0
@@ -66,9 +81,9 @@ def extract(
                 # convolutions run about twice as fast on channels-last weights and images, in bf16 above all
                 module = load_module().to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
             batch = torch.stack([image for image in images if image is not None])
-            values = embed(module, batch, options)  # type: ignore[arg-type]
+            values = embed(module, batch, options, read)  # type: ignore[arg-type]
             width = values.shape[1]
-        pooled = np.full((rows, width), np.nan, np.float32)
+        whole = np.full((rows, width), np.nan, np.float32 if values is None else values.dtype)
         if values is not None:
             finite = np.isfinite(values).all(1)
             if not finite.all():
@@ -76,12 +91,17 @@ def extract(
                     f"the encoder gives NaN or infinite features for {paths[first + good[int(np.argmin(finite))]]}: "
                     "its weights or its preprocessing are broken (with --precision fp32 too?)"
                 )
-            pooled[good] = values
-        yield Batch(first, pooled, bad)
+            whole[good] = values
+        yield Batch(first, whole, bad)
 
 
-def embed(module: Encoder, images: torch.Tensor, options: ExtractOptions) -> NDArray[np.float32]:
-    """Pooled features [b, D] float32 of preprocessed images [b, C, S, S].
+def embed(
+    module: Encoder,
+    images: torch.Tensor,
+    options: ExtractOptions,
+    read: Callable[[Features], NDArray[Any]] = pooled,
+) -> NDArray[Any]:
+    """What ``read`` takes from the features of preprocessed images [b, C, S, S]: the pooled ones, [b, D] float32.
 
     Raises UserError if the encoder fails, or gives something else than Features of b images.
     """
@@ -90,7 +110,7 @@ def embed(module: Encoder, images: torch.Tensor, options: ExtractOptions) -> NDA
         with torch.inference_mode(), autocast(options.device, options.precision):
             features = module(images.to(options.device, memory_format=torch.channels_last))
             check_features(name, features, len(images))
-            return features.pooled.float().cpu().numpy()
+            return read(features)
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory on {options.device} with {len(images)} images: lower --batch-size") from error
     except UserError:
@@ -102,7 +122,13 @@ def embed(module: Encoder, images: torch.Tensor, options: ExtractOptions) -> NDA
 Decoded = tuple[int, list[torch.Tensor | None], list[BadImageError]]
 
 
-def _decoded(preprocess: Preprocess, paths: Sequence[Path], start: int, options: ExtractOptions) -> Iterator[Decoded]:
+def _decoded(
+    preprocess: Preprocess,
+    paths: Sequence[Path],
+    start: int,
+    options: ExtractOptions,
+    move: Callable[[int, torch.Tensor], torch.Tensor],
+) -> Iterator[Decoded]:
     """Decoded batches in order; at most three batches are in memory, however many images there are.
 
     For an accelerator the next batch is decoded while this one is embedded. A model on the CPU has all cores already:
@@ -113,8 +139,8 @@ def _decoded(preprocess: Preprocess, paths: Sequence[Path], start: int, options:
     with ThreadPoolExecutor(max(1, options.workers)) as pool:
 
         def decode_at(first: int) -> Decoded:
-            batch = paths[first : first + options.batch_size]
-            results = list(pool.map(lambda path: _load(path, preprocess, options.max_pixels), batch))
+            rows = range(first, min(first + options.batch_size, len(paths)))
+            results = list(pool.map(lambda i: _load(paths[i], preprocess, options.max_pixels, i, move), rows))
             bad = [r for r in results if isinstance(r, BadImageError)]
             return first, [None if isinstance(r, BadImageError) else r for r in results], bad
 
@@ -147,8 +173,14 @@ def _read_ahead(paths: Sequence[Path]) -> None:
             os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
-def _load(path: Path, preprocess: Preprocess, max_pixels: int) -> torch.Tensor | BadImageError:
+def _load(
+    path: Path,
+    preprocess: Preprocess,
+    max_pixels: int,
+    index: int,
+    move: Callable[[int, torch.Tensor], torch.Tensor],
+) -> torch.Tensor | BadImageError:
     try:
-        return load_image(path, preprocess, max_pixels=max_pixels)
+        return move(index, load_image(path, preprocess, max_pixels=max_pixels))
     except BadImageError as error:
         return error

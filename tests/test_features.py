@@ -164,10 +164,10 @@ def test_nan_features_are_refused_by_name(encoder: str, dataset: Path, tmp_path:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Writing fails as it does on a full disk, from the moment that the returned function is called."""
-    import cxrbench.features as module
+    import cxrbench.journal as module
 
     def fill() -> None:
-        def full(path: Path, content: bytes) -> None:
+        def full(path: Path, content: object) -> None:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(module, "_append", full)
