@@ -1,0 +1,111 @@
+"""Ranking a gallery by cosine similarity, and the cell that comes of it."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.errors import NotApplicableError
+from cxrbench.predictions import Predictions, encoder_facts
+from cxrbench.task import Cell, FrozenEncoder
+
+CHUNK = 128  # Queries at a time: 25,000 images need 26 MB for their similarities, not 5 GB.
+RECALLS = (1, 5, 10)
+
+Floats = NDArray[np.floating]
+Array = NDArray[np.float64]
+
+
+def unit(embeddings: Floats) -> NDArray[np.float32]:
+    """Embeddings [n, D] scaled to length one; a vector of zeros stays one, at cosine 0 to everything."""
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return (embeddings / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def similarities(queries: Floats, gallery: Floats) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Cosine similarities, a chunk of queries at a time: its rows and a float64 tensor [chunk, gallery]."""
+    ours, theirs = torch.from_numpy(unit(queries)), torch.from_numpy(unit(gallery))
+    for start in range(0, len(ours), CHUNK):
+        rows = slice(start, min(start + CHUNK, len(ours)))
+        yield rows, (ours[rows] @ theirs.T).double()
+
+
+def first_ranks(queries: Floats, gallery: Floats, answers: NDArray[np.integer], groups: NDArray[np.integer]) -> Array:
+    """Rank [n], from 1, of the first right item: for query i any item j of the gallery with groups[j] == answers[i].
+
+    queries: [n, D]; gallery: [m, D]; answers: [n]; groups: [m]. Wrong items as similar as the right one stand before
+    it, so that an encoder that gives one embedding for everything ranks last, not first. NaN without a right item.
+    """
+    ranks = np.full(len(queries), np.nan)
+    group = torch.from_numpy(np.asarray(groups, np.int64))
+    for rows, similarity in similarities(queries, gallery):
+        right = torch.from_numpy(np.asarray(answers[rows], np.int64))[:, None] == group
+        best = torch.where(right, similarity, -torch.inf).amax(1, keepdim=True)
+        before = ((similarity >= best) & ~right).sum(1) + 1.0
+        ranks[rows] = torch.where(right.any(1), before, torch.nan).numpy()
+    return ranks
+
+
+def rank_columns(label: str, ranks: Array, relevant: NDArray[np.integer]) -> dict[str, Array]:
+    """The columns of a direction: ``rank``, recall@1, 5 and 10 (is the first right item among them?), ``target``.
+
+    ranks: [n], NaN where the query counts for nothing; relevant: [n] numbers of right items.
+    """
+    counted = np.isfinite(ranks)
+    columns = {f"rank:{label}": ranks, f"target:{label}": np.where(counted, relevant, 0).astype(np.float64)}
+    return columns | {
+        f"value:recall@{k}:{label}": np.where(counted, (ranks <= k).astype(np.float64), np.nan) for k in RECALLS
+    }
+
+
+def trains_on_nothing(cell: Cell) -> None:
+    """Raise NotApplicableError at a label fraction below 1, for what uses no labels."""
+    if cell.fraction < 1:
+        raise NotApplicableError("it trains on nothing, so label fractions below 1 do not concern it")
+
+
+def study_rows(manifest: Manifest) -> pd.DataFrame:
+    """One row per study, ``image_id`` that of its first image: how a query of a whole study is named.
+
+    Columns ``study_id``, ``image_id``, ``patient_id``, ``split``; sorted by ``image_id``.
+    """
+    first = manifest.images.drop_duplicates("study_id")
+    return first[["study_id", "image_id", "patient_id", "split"]].reset_index(drop=True)
+
+
+def study_means(features: Floats, manifest: Manifest, studies: pd.DataFrame) -> Array:
+    """Mean embedding [len(studies), D] of the images of each study."""
+    number = pd.Index(studies["study_id"]).get_indexer(pd.Index(manifest.images["study_id"]))
+    sums = np.zeros((len(studies), features.shape[1]))
+    np.add.at(sums, number[number >= 0], np.asarray(features, np.float64)[number >= 0])
+    return sums / np.bincount(number[number >= 0], minlength=len(studies))[:, None]
+
+
+def retrieved(
+    queries: pd.DataFrame,
+    columns: Mapping[str, object],
+    labels: tuple[str, ...],
+    encoder: FrozenEncoder,
+    manifest: Manifest,
+    cell: Cell,
+    notes: tuple[str, ...],
+    train_images: int = 0,
+) -> Predictions:
+    """A cell of kind ``retrieval``: the queries (``image_id``, ``patient_id``, ``split``) with their columns."""
+    rows = queries[["image_id", "patient_id", "split"]].reset_index(drop=True)
+    return Predictions(
+        rows=pd.concat([rows, pd.DataFrame(dict(columns))], axis=1),
+        labels=labels,
+        kind="retrieval",
+        groups={"macro": labels},
+        synthetic=manifest.synthetic,
+        cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol, "fraction": cell.fraction,
+              "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts), "train_images": train_images},
+        encoder=encoder_facts(encoder.spec),
+        dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
+                 "notes": list(manifest.notes)},
+        notes=notes,
+    )  # fmt: skip
