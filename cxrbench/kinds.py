@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from cxrbench import metrics_detection
+from cxrbench import metrics_detection, metrics_segmentation
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 from cxrbench.measure import Measure
@@ -84,4 +84,5 @@ KINDS: Mapping[Kind, KindOf] = {
     "multiclass": KindOf({name: _of_labels(metric, "multiclass") for name, metric in METRICS.items()}, with_targets),
     "detection": KindOf(metrics_detection.MEASURES, metrics_detection.score),
     "retrieval": KindOf(RETRIEVAL, complete),
+    "segmentation": KindOf(metrics_segmentation.MEASURES, metrics_segmentation.score),
 }

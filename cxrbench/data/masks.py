@@ -142,7 +142,7 @@ def no_masks(manifest: Manifest) -> str | None:
         return None
     if manifest.boxes is None or not len(manifest.boxes):
         return "it has no masks"
-    if manifest.boxes["label"].nunique() > 1:
+    if len(set(manifest.boxes["label"])) > 1:
         return f"its boxes are of several findings: use {manifest.name}:detection"
     return None
 
@@ -188,10 +188,14 @@ def _part(row: Mapping[Any, Any], root: Path) -> Part:
     """A row of the manifest's mask or box table."""
     if "x" in row:
         return Box(float(row["x"]), float(row["y"]), float(row["width"]), float(row["height"]))
-    if row.get("counts") is not None and not pd.isna(row["counts"]):
+    if isinstance(row.get("counts"), str):
         return Counts(int(row["height"]), int(row["width"]), str(row["counts"]))
-    value, ignore = (None if pd.isna(row.get(name, np.nan)) else int(row[name]) for name in ("value", "ignore"))
+    value, ignore = (_whole(row.get(name)) for name in ("value", "ignore"))
     return MaskFile(root / str(row["path"]), value, ignore)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None or np.isnan(number) else int(number)
 
 
 def _exclusive(parts: Mapping[str, Mapping[int, Sequence[Part]]], labels: int) -> bool:

@@ -182,5 +182,5 @@ def test_a_mask_of_another_size_is_found_before_anything_is_computed(tmp_path: P
 def test_image_size_reads_the_header_only(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((H, W), np.uint8)).save(tmp_path / "a.png")
     assert image_size(tmp_path / "a.png") == (H, W)
-    with pytest.raises(UserError, match="(?i)no such file"):
+    with pytest.raises(UserError, match=r"(?i)no such file"):
         image_size(tmp_path / "b.png")

@@ -1,0 +1,260 @@
+"""Segmentation: a decoder on the maps of a frozen encoder (or of one that is trained with it) outlines the findings."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+from torch import Tensor, nn
+
+from cxrbench.augmentation import SEED
+from cxrbench.data.images import image_size
+from cxrbench.data.manifest import Manifest
+from cxrbench.data.masks import TrueMasks, no_masks
+from cxrbench.dense import Geometry
+from cxrbench.device import autocast
+from cxrbench.encoder import Preprocess
+from cxrbench.errors import UserError
+from cxrbench.predictions import Predictions, encoder_facts
+from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
+from cxrbench.tasks.decoders import DECODERS, DecoderName, build_decoder, logit_side
+from cxrbench.tasks.dense_training import Examples, Recipe, fit, seeded
+from cxrbench.tasks.fractions import label_fraction
+from cxrbench.tasks.losses import PixelLoss, cross_entropy, dice_bce
+from cxrbench.tasks.mask_targets import MaskTargets
+from cxrbench.tasks.whole_films import EncoderAndDecoder, WholeFilms
+
+THRESHOLD = 0.5
+FROZEN = Recipe(epochs=12, min_steps=240, batch=16, rate=2e-3)
+FINETUNED = Recipe(epochs=12, min_steps=240, batch=16, rate=1e-3)
+ENCODER_RATE = 0.1
+"""A fine-tuned encoder learns at this share of the decoder's rate."""
+EVALUATION_BATCH = 32
+
+Inputs = Callable[[NDArray[np.int64], int], tuple[Tensor, ...]]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The ``segmentation`` protocol.
+
+    Labels are independent (a sigmoid each, Dice + binary cross-entropy) unless the dataset's masks are maps of class
+    indices (softmax with background, cross-entropy). An epoch is every film that shows something and as many empty
+    ones, drawn anew. The encoder meets every film once, frozen; with ``copies`` epoch e trains on copy e mod
+    (copies + 1). With ``finetune`` it is trained, too, on films augmented anew in every epoch. The validation loss
+    chooses the weights; predicted is what has a probability of at least one half at the film's own size.
+    """
+
+    decoder: DecoderName = "unet"
+    finetune: bool = False
+    copies: int = 0
+    epochs: int | None = None
+    version: str = "1"
+    opt_in: bool = False
+    sees_test_truth: bool = False
+
+    @property
+    def protocol(self) -> str:
+        """``segmentation``, and what is not its default."""
+        parts = ["segmentation"]
+        parts += [self.decoder] * (self.decoder != "unet") + ["finetune"] * self.finetune
+        parts += [f"augment{self.copies}"] * (self.copies > 0) + [f"epochs{self.epochs}"] * (self.epochs is not None)
+        return "+".join(parts)
+
+    @property
+    def summary(self) -> str:
+        """What it is."""
+        return "decoder (U-Net, UPerNet or linear) on frozen maps, or fine-tuned: Dice, IoU"
+
+    def configured(self, options: TaskOptions) -> "Segmentation":
+        """With the decoder, fine-tuning, augmented copies and epochs of the command line."""
+        if options.decoder is not None and options.decoder not in DECODERS:
+            raise UserError(f"--decoder {options.decoder!r}: choose from {', '.join(get_args(DecoderName))}")
+        return replace(
+            self,
+            decoder=options.decoder or self.decoder,  # type: ignore[arg-type]
+            finetune=options.finetune,
+            copies=0 if options.finetune else options.augment,
+            epochs=options.epochs,
+        )
+
+    def not_applicable(self, manifest: Manifest) -> str | None:
+        """A dataset without masks (or boxes of one finding), or without one of the splits, cannot be segmented."""
+        if reason := no_masks(manifest):
+            return reason
+        empty = [split for split in ("train", "val", "test") if not len(manifest.rows_of(split))]
+        return f"its {' and '.join(empty)} split is empty" if empty else None
+
+    def seeds_matter(self, fraction: float) -> bool:
+        """Always: the decoder starts from random weights."""
+        del fraction
+        return True
+
+    def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
+        """Train on the train split, stop by the validation split, predict validation and test."""
+        truth, context = TrueMasks.of(manifest), encoder.context
+        ids = [str(name) for name in manifest.images["image_id"]]
+        train, val = (_known(manifest.rows_of(split), ids, truth) for split in ("train", "val"))
+        if not len(train) or not len(val):
+            raise UserError(f"{manifest.name} has no mask in its {'validation' if len(train) else 'training'} split")
+        present = np.stack([truth.present(ids[row]) for row in train])
+        kept = label_fraction(manifest.images["patient_id"].to_numpy(str)[train], present, cell.fraction, cell.seed)
+        train, shown = train[kept], (present[kept] == 1).any(1)
+        with seeded(cell.seed, context.options.device):
+            model, inputs, preprocess, groups = self._model(
+                encoder, manifest, len(truth.labels) + truth.exclusive, cell
+            )
+            sizes = _sizes(manifest, context)
+            targets = MaskTargets(truth, ids, sizes, preprocess, logit_side(preprocess.size),
+                                  seed=cell.seed if self.finetune else SEED, keep=not self.finetune)  # fmt: skip
+            trainer = _Trainer(model, inputs, targets, cross_entropy() if truth.exclusive else dice_bce(), context)
+            recipe = FINETUNED if self.finetune else FROZEN
+            recipe = recipe if self.epochs is None else replace(recipe, epochs=self.epochs, min_steps=0)
+            fitted = fit(
+                model,
+                lambda epoch: _epoch(train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell),
+                trainer.loss,
+                lambda: trainer.loss_of(val),
+                recipe,
+                context,
+                what=f"{cell.encoder} on {cell.task}",
+                groups=groups,
+            )
+            held_out = np.concatenate([manifest.rows_of("val"), manifest.rows_of("test")])
+            rles = _predict(trainer, held_out, sizes, preprocess, exclusive=truth.exclusive)
+        rows = manifest.images.iloc[held_out][["image_id", "patient_id", "split"]].reset_index(drop=True)
+        columns = {"height": [sizes[row][0] for row in held_out], "width": [sizes[row][1] for row in held_out]}
+        masks = {f"rle:{label}": [of_image[i] for of_image in rles] for i, label in enumerate(truth.labels)}
+        named = {name: labels for name, labels in manifest.groups.items() if set(labels) <= set(truth.labels)}
+        return Predictions(
+            rows=pd.concat([rows, pd.DataFrame({**columns, **masks})], axis=1),
+            labels=truth.labels,
+            kind="segmentation",
+            groups={**named, "macro": truth.labels},
+            synthetic=manifest.synthetic,
+            cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol,
+                  "fraction": cell.fraction, "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts),
+                  "train_images": len(train), "steps": fitted.steps, "validation_losses": list(fitted.losses)},
+            encoder=encoder_facts(encoder.spec),
+            dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
+                     "notes": list(manifest.notes)},
+        )  # fmt: skip
+
+    def _model(
+        self, encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell
+    ) -> tuple[nn.Module, Inputs, Preprocess, list[dict[str, Any]] | None]:
+        """What is trained, where its inputs come from, how films come to its square, and its learning rates."""
+        device = encoder.context.options.device
+        if self.finetune:
+            films = WholeFilms(manifest, encoder.module.preprocess, encoder.context.options, seed=cell.seed)
+            whole = EncoderAndDecoder.of(
+                encoder.module, films.preprocess,
+                lambda widths, sides: build_decoder(self.decoder, widths, sides, classes, films.preprocess.size),
+            )  # fmt: skip
+            groups: list[dict[str, Any]] = [
+                {"params": list(whole.decoder.parameters()), "lr": 1.0},
+                {"params": list(whole.encoder.parameters()), "lr": ENCODER_RATE},
+            ]
+            return whole.to(device), films.batch, films.preprocess, groups
+        maps = encoder.maps(manifest, self.copies)
+        decoder = build_decoder(self.decoder, maps.widths, maps.sides, classes, maps.preprocess.size)
+        return decoder.to(device, memory_format=torch.channels_last), maps.batch, maps.preprocess, None
+
+
+TASK = Segmentation()
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """The model with its inputs, targets and loss, on batches of manifest rows."""
+
+    model: nn.Module
+    inputs: Inputs
+    targets: MaskTargets
+    pixel_loss: PixelLoss
+    context: RunContext
+
+    def logits(self, rows: NDArray[np.int64], copy: int = 0) -> Tensor:
+        """Logits [len(rows), C, h, w]."""
+        device = self.context.options.device
+        on_device = [
+            x.to(device, torch.float32, memory_format=torch.channels_last, non_blocking=True)
+            for x in self.inputs(rows, copy)
+        ]
+        return self.model(on_device)
+
+    def sums(self, rows: NDArray[np.int64], copy: int = 0) -> Tensor:
+        """The loss's sums over the pixels of some rows."""
+        return self.pixel_loss.sums(self.logits(rows, copy), self.targets(rows, copy).to(self.context.options.device))
+
+    def loss(self, examples: Examples) -> Tensor:
+        """Loss of a batch of (row, copy), which all have the same copy number."""
+        return self.pixel_loss.of(self.sums(examples[:, 0], int(examples[0, 1])))
+
+    def loss_of(self, rows: NDArray[np.int64]) -> float:
+        """Loss of a whole split."""
+        batches = [rows[i : i + EVALUATION_BATCH] for i in range(0, len(rows), EVALUATION_BATCH)]
+        return self.pixel_loss.of(torch.stack([self.sums(batch).double() for batch in batches]).sum(0)).item()
+
+
+def _known(rows: NDArray[np.int64], ids: Sequence[str], truth: TrueMasks) -> NDArray[np.int64]:
+    """The rows of images of which at least one mask is known."""
+    return rows[[bool(truth.known(ids[int(row)]).any()) for row in rows]]
+
+
+def _epoch(train: NDArray[np.int64], shown: NDArray[np.bool_], epoch: int, copy: int, cell: Cell) -> Examples:
+    """(row, copy) of an epoch: every film that shows something, as many that do not, in random order."""
+    rng = np.random.default_rng([cell.seed, epoch])
+    some, none = train[shown], train[~shown]
+    if len(some):
+        none = rng.choice(none, min(len(none), len(some)), replace=False)
+    rows = rng.permutation(np.concatenate([some, none]))
+    return np.stack([rows, np.full_like(rows, copy)], 1)
+
+
+def _sizes(manifest: Manifest, context: RunContext) -> list[Size]:
+    """Height and width of every image, from the files' headers."""
+    with ThreadPoolExecutor(max(1, context.options.workers)) as pool:
+        return list(pool.map(image_size, manifest.paths()))
+
+
+def _predict(
+    trainer: _Trainer, rows: NDArray[np.int64], sizes: Sequence[Size], preprocess: Preprocess, *, exclusive: bool
+) -> list[list[str]]:
+    """COCO's compressed RLE of each label's mask, for each row, at the image's own size."""
+    options = trainer.context.options
+    found: list[list[str]] = []
+    for first in range(0, len(rows), EVALUATION_BATCH):
+        batch = rows[first : first + EVALUATION_BATCH]
+        with torch.inference_mode(), autocast(options.device, options.precision):
+            logits = trainer.logits(batch).float().cpu()
+        scores = logits.softmax(1) if exclusive else logits.sigmoid()
+        for row, score in zip(batch, scores, strict=True):
+            geometry = Geometry.of(preprocess, *sizes[row])
+            found.append(_outlines(score, geometry, exclusive=exclusive))
+    return found
+
+
+def _outlines(scores: Tensor, geometry: Geometry, *, exclusive: bool) -> list[str]:
+    """RLE of each label from scores [C, h, w]: the most probable class of a pixel, or probability >= 1/2."""
+    if exclusive:
+        winner = geometry.scores_to_native(scores).argmax(0)
+        return [_rle((winner == label).numpy()) for label in range(1, len(scores))]
+    # interpolation does not go above what it interpolates, so a label below the threshold everywhere stays so
+    masks = np.zeros((len(scores), geometry.height, geometry.width), bool)
+    hopeful = np.flatnonzero((scores.amax((1, 2)) >= THRESHOLD).numpy())
+    if len(hopeful):
+        masks[hopeful] = (geometry.scores_to_native(scores[hopeful]) >= THRESHOLD).numpy()
+    return [_rle(mask) for mask in masks]
+
+
+def _rle(mask: NDArray[np.bool_]) -> str:
+    """COCO's compressed RLE of a mask [H, W]."""
+    encoded: Any = coco.encode(np.asfortranarray(mask, np.uint8))
+    return encoded["counts"].decode()
