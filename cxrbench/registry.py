@@ -49,7 +49,9 @@ def load_encoder(text: str, *, synthetic: bool) -> LoadedEncoder:
 
 
 def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> Manifest:
-    """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or the path of a CSV.
+    """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
+
+    The path of a COCO JSON will do, too.
 
     ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. Raises
     UserError that says where it looked, where the data comes from and under which terms.
@@ -57,9 +59,9 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> M
     from cxrbench.data.user_csv import read_csv
 
     path = Path(name).expanduser()
-    if name.endswith(".csv") or path.is_file():
+    if name.endswith((".csv", ".json")) or path.is_file():
         if not path.is_file():
-            raise UserError(f"no CSV file {path} (looked from {Path.cwd()})")
+            raise UserError(f"no {path.suffix[1:].upper()} file {path} (looked from {Path.cwd()})")
         return stamped(read_csv(path), path.parent)
     adapters = found(DATASETS)
     if data is not None and not data.is_dir():
@@ -99,7 +101,7 @@ def parse_tasks(text: str) -> list[tuple[str, str | None]]:
     tasks: list[tuple[str, str | None]] = []
     for part in (p.strip() for p in text.split(",")):
         dataset, colon, protocol = part.rpartition(":")
-        whole = not colon or "/" in protocol or protocol.endswith(".csv") or Path(part).exists()
+        whole = not colon or "/" in protocol or protocol.endswith((".csv", ".json")) or Path(part).exists()
         task = (part, None) if whole else (dataset, protocol)
         if not task[0] or task[1] == "":
             raise UserError(f"tasks {text!r} have an empty part: the grammar is DATASET[:PROTOCOL],...")

@@ -69,7 +69,7 @@ def _from_names(path: Path, column: str, cells: Sequence[str], kind: str | None)
         )
     found = [{part.strip() for part in cell.split(SEPARATOR)} - {""} for cell in cells]
     names = tuple(sorted(set().union(*found)))
-    if len(names) < 2 and not several:
+    if not names or (len(names) < 2 and not several and kind != "multilabel"):
         raise UserError(f"{path}: column {column} has only {len(names)} class(es); a task needs two")
     if len(names) > max(50, len(cells) // 4):
         raise UserError(f"{path}: column {column} has {len(names):,} different values, too many for classes")

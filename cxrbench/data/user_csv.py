@@ -1,7 +1,8 @@
-"""A user's own dataset: one CSV with a row per image, no code."""
+"""A user's own dataset: one CSV with a row per image or per box, or a COCO JSON; no code."""
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from cxrbench.data.layout import File, Table, image_table, read_table, some
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.masks import check_sizes
 from cxrbench.data.splits import by_patient, shared_patients
+from cxrbench.data.user_boxes import Boxed, check_on_images, read_coco, take_boxes
 from cxrbench.errors import UserError
 
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -30,11 +32,14 @@ def read_csv(path: Path) -> Manifest:
     Columns are known by name (``cxrbench.data.csv_columns.ALIASES``) or from a file ``NAME.toml`` beside the CSV. Image
     paths are relative to the CSV's folder, or absolute. Without a patient column each image is a patient; without
     a split column patients are split 70/10/20; without validation rows an eighth of the training rows become
-    validation. What was decided stands in the manifest's notes. Raises UserError for a patient in two splits, missing
+    validation. A CSV with box columns has a row per box (``cxrbench.data.user_boxes``), and a ``.json`` is COCO's. What
+    was decided stands in the manifest's notes. Raises UserError for a patient in two splits, missing
     files, and anything that is not clear.
     """
     path = path.expanduser().absolute()
-    table, sidecar = read_table(path), read_sidecar(path.with_suffix(".toml"))
+    table, boxes, box_notes = _read(path, sidecar := read_sidecar(path.with_suffix(".toml")))
+    if boxes is not None:
+        sidecar = replace(sidecar, kind="multilabel")
     columns = find_columns(path, table, sidecar)
     ids = [cell.replace("\\", "/") for cell in table[columns["image"]]]
     _check_ids(path, columns["image"], ids)
@@ -46,6 +51,8 @@ def read_csv(path: Path) -> Manifest:
         ids, _files(path, ids), patients=patients, splits=splits, views=views, labels=labels.names,
         targets=labels.targets,
     )  # fmt: skip
+    if boxes is not None:
+        check_on_images(path, boxes)
     if "study" in columns:
         images["study_id"] = [cell or name for cell, name in zip(table[columns["study"]], ids, strict=True)]
     for name, members in sidecar.groups.items():
@@ -58,13 +65,22 @@ def read_csv(path: Path) -> Manifest:
         labels=labels.names,
         kind=labels.kind,
         groups=sidecar.groups,
+        boxes=boxes,
         masks=_masks(path, table, columns, ids, sidecar),
         masks_complete=sidecar.masks_complete,
         lineage=sidecar.lineage,
         source=sidecar.source or str(path),
         licence=sidecar.licence,
-        notes=(*patient_notes, *split_notes, *labels.notes),
+        notes=(*patient_notes, *split_notes, *labels.notes, *box_notes),
     )
+
+
+def _read(path: Path, sidecar: Sidecar) -> Boxed:
+    """The table, one row per image, and the boxes, if there are any."""
+    if path.suffix.lower() == ".json":
+        return read_coco(path)
+    table = read_table(path)
+    return take_boxes(path, table, find_columns(path, table, sidecar))
 
 
 def _check_ids(path: Path, column: str, ids: Sequence[str]) -> None:
