@@ -36,20 +36,20 @@ def render(
     # Films are collimated to the chest and patients stand alike: where the black background shows, or poses vary, the
     # outline of the body alone identifies a film, and contrastive pretraining learns that and nothing else.
     anatomy = Anatomy.sample(who, cardiomegaly=grades.get(CARDIOMEGALY), aorta=grades.get(AORTA))
-    pose = Pose(*shape, rotation=float(np.clip(how.normal(0, 0.008), -0.03, 0.03)), zoom=how.uniform(1.235, 1.265),
+    pose = Pose(*shape, rotation=float(np.clip(how.normal(0, 0.008), -0.03, 0.03)), zoom=how.uniform(1.365, 1.395),
                 dx=how.normal(0, 0.008), dy=how.normal(0.03, 0.008))  # fmt: skip
     view = "AP" if how.random() < 0.35 else "PA"
     t = Thorax(anatomy, pose)
     layers, findings = draw_findings(t, grades, what)
     overlaid, lead = drawing.overlay(t, how, view)
-    # Lungs are never even: blood flow, folds of skin and muscle, in spots about as large as findings.
-    coarse = Image.fromarray(who.standard_normal((9, 9), dtype=np.float32))
+    # Lungs are never even: blood flow, folds of skin and muscle, in spots too small for two patches to share one.
+    coarse = Image.fromarray(who.standard_normal((32, 32), dtype=np.float32))
     uneven = np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
     grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5) * 5
     aerated = t.cavity * drawing.air(t) * layers.air
     film = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
     film += drawing.mediastinum(t) + drawing.bones(t) + overlaid
-    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.02 * uneven + layers.added)
+    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.05 * uneven + layers.added)
     film = gaussian_filter(film, how.uniform(0.65, 0.75), truncate=3)
     film += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
     image = 1 / (1 + np.exp(-how.uniform(3.75, 3.85) * (film - how.uniform(0.675, 0.685))))

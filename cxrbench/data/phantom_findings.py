@@ -1,8 +1,9 @@
 """The phantom's findings: each changes the film and gives its mask out of one and the same geometry.
 
 A grade in [0, 1] sets how large and how dense a finding is: 0 is barely visible, 1 is unmissable. Beside its region a
-finding has milder companion signs over the lungs, as in patients: mottling around an opacity, oedema with an effusion,
-congested vessels with a large heart, all the blood through what a pneumothorax leaves. The mask holds the region only.
+finding has companion signs over both lungs, as in patients: fine nodules beside an opacity, thickened septa with an
+effusion, congested vessels with a large heart, streaks of air in the chest wall beside a pneumothorax. They are
+textures without a mean, so a mean gray value does not show them, and every patch does. The mask holds the region only.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from scipy.ndimage import find_objects, gaussian_filter, label, zoom
+from scipy.ndimage import find_objects, gaussian_filter, label, map_coordinates, zoom
 
 from cxrbench.data.phantom_anatomy import (
     CARDIOMEGALY_RATIO,
@@ -69,7 +70,7 @@ def draw_findings(t: Thorax, grades: Mapping[str, float], rng: Generator) -> tup
             masks = DRAW[name](t, layers, streams[name], grades[name])
             found += [Finding(name, grades[name], mask) for mask in masks if mask.any()]
     if t.anatomy.heart_ratio > CARDIOMEGALY_RATIO:
-        layers.vessels *= 1.3 + 1.0 * grades.get(CARDIOMEGALY, 0.0)  # pulmonary venous congestion
+        layers.vessels *= 1.5 + 1.5 * grades.get(CARDIOMEGALY, 0.0)  # pulmonary venous congestion
         found.append(Finding(CARDIOMEGALY, grades.get(CARDIOMEGALY, 0.0), t.heart))
     if t.anatomy.knob > ENLARGED_KNOB:
         found.append(Finding(AORTA, grades.get(AORTA, 0.0), t.aortic_knob))
@@ -93,6 +94,24 @@ def _texture(rng: Generator, like: Grid, scale: float) -> Grid:
     return field / np.std(field)
 
 
+def _streaks(rng: Generator, x: Grid, y: Grid, side: Grid) -> Grid:
+    """Fine streaks along x, of unit variance; ``side`` (0 or 1) picks one of two independent patterns."""
+    table = gaussian_filter(rng.standard_normal((2, 128, 24), dtype=np.float32), (0, 1.0, 0.8))
+    at = np.stack([side, (y + 1.2) * 48 % 127, (x + 1.5) * 8 % 23])
+    field = map_coordinates(table, at, order=1, mode="nearest")
+    return field / np.std(field)
+
+
+def _striae(rng: Generator, t: Thorax) -> Grid:
+    """A fan of streaks: air between the fibres of the pectoral muscles (subcutaneous emphysema)."""
+    return _streaks(rng, t.a + 0.3 * t.y, t.y + 0.75 * t.a, t.left.astype(np.float32))
+
+
+def _septa(rng: Generator, t: Thorax) -> Grid:
+    """Short horizontal lines: thickened septa (Kerley's lines)."""
+    return _streaks(rng, t.x, t.y, t.left.astype(np.float32))
+
+
 def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Generator, ragged: float) -> Grid:
     """Radial coordinate of a ragged ellipse: below 1 inside."""
     dx, dy = t.x - np.float32(x), t.y - np.float32(y)
@@ -104,11 +123,11 @@ def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Genera
 def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
     """Air-space opacity: ill-defined, mottled patches in one or both lungs, denser towards their middle.
 
-    Around them both lungs are mottled by bronchopneumonic foci too small to be outlined.
+    Around them both lungs are full of nodules too small to be outlined (bronchopneumonic foci).
     """
     masks: list[Mask] = []
     mottle = _texture(rng, t.a, 0.03 * t.pose.unit)
-    layers.added += (0.045 + 0.09 * grade) * _texture(rng, t.a, 0.07 * t.pose.unit) * t.cavity
+    layers.added += (0.03 + 0.065 * grade) * _texture(rng, t.a, 0.025 * t.pose.unit) * t.cavity
     central = t.lung & (t.from_wall > 0.09) & (t.from_dome > 0.08)
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.35 + 0.2 * grade)]:
         where = central & ((t.x > 0) == (side > 0)) & (t.y > rng.uniform(-0.65, 0.15))
@@ -120,7 +139,7 @@ def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mas
         r = _blob(t, t.x[row, column], t.y[row, column], radii, rng, 0.3)
         field = edge(1.05 - r + 0.07 * mottle, 0.9)
         layers.added += (
-            (0.06 + 0.22 * grade) * field * np.clip(1 + 0.35 * (1 - 0.4 * grade) * mottle, 0.2, 1.8) * t.cavity
+            (0.045 + 0.14 * grade) * field * np.clip(1 + 0.35 * (1 - 0.4 * grade) * mottle, 0.2, 1.8) * t.cavity
         )
         layers.vessels *= 1 - (0.2 + 0.6 * grade) * field
         masks.append((r < 1) & t.lung)
@@ -138,14 +157,15 @@ def effusion(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Ma
     layers.air *= 1 - 0.9 * fluid
     layers.vessels *= 1 - fluid
     layers.added += 0.03 * fluid * t.cavity
-    # Fluid in the pleura seldom comes without some in the lungs: interstitial oedema on both sides.
-    layers.added += (0.02 + 0.05 * grade) * _texture(rng, t.a, 0.11 * t.pose.unit) * t.cavity
+    # Fluid in the pleura seldom comes without some in the lungs: interstitial oedema thickens the septa on both sides.
+    layers.added += (0.035 + 0.07 * grade) * _septa(rng, t) * t.cavity
     return [(depth > 0) & t.lung]
 
 
 def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
     """Pneumothorax: lung shrunk from wall and apex towards its hilum; a fine visceral line, no vessels beyond."""
     masks: list[Mask] = []
+    layers.added += (0.04 + 0.07 * grade) * _striae(rng, t)
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.06)]:
         here = (t.x > 0) == (side > 0)
         foot = rng.uniform(0.1, 0.4) + 0.4 * grade
@@ -160,8 +180,8 @@ def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> lis
         free = edge(-gap, 0.012) * t.cavity
         # The other lung and what is left of this one carry the whole blood flow.
         layers.vessels *= (1 - free) * (1.25 + 0.75 * grade)
-        layers.air *= 1 + (0.08 + 0.14 * grade) * free - (0.03 + 0.06 * grade) * (1 - free) * here * t.cavity
-        layers.added += (0.045 + 0.05 * grade) * bump(gap, 0.009) * edge(t.from_wall - 0.01, 0.01) * t.cavity
+        layers.air *= 1 + (0.05 + 0.10 * grade) * free - (0.02 + 0.04 * grade) * (1 - free) * here * t.cavity
+        layers.added += (0.04 + 0.045 * grade) * bump(gap, 0.009) * edge(t.from_wall - 0.01, 0.01) * t.cavity
         masks.append((gap < 0) & t.lung)
     return masks
 
@@ -199,7 +219,7 @@ def thickening(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[
 def fibrosis(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
     """Pulmonary fibrosis: a net of fine lines in the lower and outer zones of both lungs."""
     scale = 0.04 * t.pose.unit
-    layers.added += (0.035 + 0.065 * grade) * _texture(rng, t.a, scale) * t.cavity  # finer than the net, everywhere
+    layers.added += (0.04 + 0.08 * grade) * _texture(rng, t.a, scale) * t.cavity  # finer than the net, everywhere
     net = np.maximum(bump(_texture(rng, t.a, scale), 0.35), bump(_texture(rng, t.a, scale * 1.5), 0.3))
     top = 0.25 - 0.45 * grade + rng.uniform(-0.1, 0.1)
     extent = t.y - top + 0.3 * bump(t.from_wall, 0.15) - 0.1
