@@ -22,7 +22,8 @@ def leaderboard(
     form: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
     output: OutOption = None,
     metrics: Annotated[
-        str, typer.Option(help="Metrics, separated by commas; the first is the headline [default: all].")
+        str,
+        typer.Option(help="Metrics, separated by commas; the first that a task has is its headline [default: all]."),
     ] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
@@ -37,9 +38,9 @@ def leaderboard(
     """
     if form not in ("md", "csv", "json"):
         raise UserError(f"--format is md, csv or json, not {form!r}")
-    from cxrbench.leaderboard.render import to_csv, to_json, to_markdown
+    from cxrbench.leaderboard.markdown import to_markdown
+    from cxrbench.leaderboard.render import to_csv, to_json
     from cxrbench.leaderboard.tables import build
-    from cxrbench.metrics import METRICS
     from cxrbench.results import Results
 
     store = Results(results)
@@ -49,8 +50,9 @@ def leaderboard(
         baseline=baseline,
         replicates=replicates,
         seed=seed,
-        metrics=names(metrics) or tuple(METRICS),
+        metrics=names(metrics) or None,
         efficiency=store.load_efficiency(predictions),
+        refusals=store.load_refusals(),
     )
     write({"md": to_markdown, "csv": to_csv, "json": to_json}[form](board), output)
 
@@ -60,7 +62,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="The encoder that it is compared with.")],
     tasks: Annotated[str, typer.Option(help="DATASET[:PROTOCOL], separated by commas [default: all].")] = "",
     results: ResultsOption = Path("results"),
-    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas.")] = "auroc",
+    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas [default: each task's headline].")] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
     output: OutOption = None,
@@ -79,7 +81,7 @@ def compare(
         a,
         b,
         tasks=names(tasks) or None,
-        metrics=names(metrics),
+        metrics=names(metrics) or None,
         replicates=replicates,
         seed=seed,
     )

@@ -4,14 +4,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
-from cxrbench.predictions import Predictions
+from cxrbench.predictions import Kind, Predictions
 
 Array = NDArray[np.float64]
 
@@ -34,21 +34,26 @@ class Task(NamedTuple):
 class TestSet:
     """What all encoders of one task are measured on.
 
-    ``scores``: for each encoder [seeds, n, labels]; ``targets``: [n, labels], NaN where unknown; ``patients``: [n],
-    image ids where the dataset knows no patients. ``key`` identifies the images: the resamples derive from it.
+    ``rows``: for each encoder and training seed its test rows [n], all in one order; ``targets``: [n, labels], NaN
+    where unknown; ``patients``: [n], image ids where the dataset knows no patients. ``key`` identifies the images:
+    the resamples derive from it.
     """
 
     __test__ = False  # Not a test, whatever pytest thinks of the name.
 
     task: Task
     labels: tuple[str, ...]
-    kind: Literal["multilabel", "multiclass"]
+    kind: Kind
     groups: Mapping[str, tuple[str, ...]]
     key: str
     patients: NDArray[np.str_]
     targets: Array
-    scores: Mapping[str, Array]
+    rows: Mapping[str, tuple[pd.DataFrame, ...]]
     notes: tuple[str, ...]
+
+    def scores(self, encoder: str, label: str) -> Array:
+        """Classification: an encoder's scores [seeds, n] of a label."""
+        return np.stack([rows[f"score:{label}"].to_numpy(np.float64) for rows in self.rows[encoder]])
 
 
 def by_task(predictions: Sequence[Predictions]) -> dict[Task, list[Predictions]]:
@@ -74,7 +79,7 @@ def align(task: Task, predictions: Sequence[Predictions]) -> TestSet:
     if len(shared) == 0:
         raise UserError(f"{task.title}: no test image is common to all encoders; run them again on the same images")
     targets = first.targets(frames[0].loc[shared])
-    scores: dict[str, list[Array]] = defaultdict(list)
+    aligned: dict[str, list[pd.DataFrame]] = defaultdict(list)
     seen: set[tuple[str, int]] = set()
     for one, frame in zip(predictions, frames, strict=True):
         encoder, seed = _encoder_and_seed(one)
@@ -87,7 +92,7 @@ def align(task: Task, predictions: Sequence[Predictions]) -> TestSet:
         if (encoder, seed) in seen:
             raise UserError(f"{task.title}: two results of {encoder} with seed {seed}; delete the stale one")
         seen.add((encoder, seed))
-        scores[encoder].append(one.scores(rows))
+        aligned[encoder].append(rows.reset_index())
     patients = _patients(frames[0].loc[shared])
     return TestSet(
         task=task,
@@ -97,7 +102,7 @@ def align(task: Task, predictions: Sequence[Predictions]) -> TestSet:
         key=hashlib.sha256("\n".join((task.dataset, *shared)).encode()).hexdigest(),
         patients=patients,
         targets=targets,
-        scores={encoder: np.stack(each) for encoder, each in scores.items()},
+        rows={encoder: tuple(each) for encoder, each in aligned.items()},
         notes=_notes(predictions, frames, shared, patients),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cxrbench.leaderboard.alignment import Task
+from cxrbench.predictions import Kind
 
 HEADLINE = "macro"
 NAN = float("nan")
@@ -15,9 +16,10 @@ class Record:
     """One row of the CSV: a metric of an encoder on a task's label, or on a group of labels (``macro``: the headline).
 
     ``p``: one-tailed against the baseline; ``p_holm``: corrected over the table it stands in (headline: all encoders
-    and tasks of the metric; else: all encoders, labels and groups of the metric and task). ``gain``: improvement over
-    the baseline, positive is better, with its interval. ``tie_group``: letters, headline only. ``undefined``:
-    replicates that were NaN. ``se_patients``, ``se_seeds``: standard errors from patients and from training seeds.
+    and datasets of the metric and protocol; else: all encoders, labels and groups of the metric and task). ``gain``:
+    improvement over the baseline, positive is better, with its interval. ``tie_group``: letters, headline only.
+    ``undefined``: replicates that were NaN. ``se_patients``, ``se_seeds``: standard errors from patients and from
+    training seeds. ``n``: test images (or queries) with a known target; ``positives``: those where it is above 0.
     """
 
     encoder: str
@@ -50,23 +52,34 @@ class Record:
 
 @dataclass(frozen=True)
 class Column:
-    """What a reader must know of one task: its test set, what it can detect (by metric), and its notes."""
+    """What a reader must know of one task.
+
+    Its test set (``rows``: images, or queries), how many ``labels`` a mean is over, the ``metrics`` it has (headline
+    first), what it can detect (by metric), its notes, and the encoders that could not be asked (with the reason).
+    """
 
     task: Task
-    images: int
+    kind: Kind
+    labels: int
+    rows: int
     patients: int
+    metrics: tuple[str, ...]
     detectable: Mapping[str, float]
     notes: tuple[str, ...]
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Board:
-    """Everything that the leaderboard prints. ``efficiency``: by encoder, then by quantity."""
+    """Everything that the leaderboard prints.
+
+    ``efficiency``: by encoder, then by quantity. ``unanswered``: the tasks that no encoder could be asked, and why.
+    """
 
     records: tuple[Record, ...]
     columns: tuple[Column, ...]
-    metrics: tuple[str, ...]
     baseline: str | None
     replicates: int
     seed: int
     efficiency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unanswered: Mapping[Task, Mapping[str, str]] = field(default_factory=dict)

@@ -11,10 +11,11 @@ from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.bootstrap import REPLICATES
 from cxrbench.leaderboard.evaluate import evaluate
+from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, dump_json, markdown_table, task_title
 from cxrbench.leaderboard.significance import delong, holm, smallest_detectable_difference
 from cxrbench.leaderboard.tables import contamination, counts, difference
-from cxrbench.metrics import METRICS
+from cxrbench.measure import Measure
 from cxrbench.predictions import Predictions
 
 
@@ -46,6 +47,7 @@ class Row:
     n: int
     positives: int | None
     patients: int
+    title: str
 
     @property
     def task(self) -> Task:
@@ -71,13 +73,14 @@ def compare(
     b: str,
     *,
     tasks: Sequence[str] | None = None,
-    metrics: Sequence[str] = ("auroc",),
+    metrics: Sequence[str] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Comparison:
     """Test whether encoder ``a`` is better than ``b`` on the tasks (``DATASET[:PROTOCOL]``) that both have results for.
 
-    Raises UserError for an unknown encoder, task or metric, or where no task has both.
+    ``metrics``: those that a task has of them; by default each task's headline. Raises UserError for an unknown
+    encoder, task or metric, or where no task has both.
     """
     encoders = sorted({str(one.cell["encoder"]) for one in predictions})
     for name in (a, b):
@@ -85,12 +88,11 @@ def compare(
             raise UserError(f"unknown encoder {name!r}: the results have {', '.join(encoders) or 'none'}")
     if a == b:
         raise UserError(f"cannot compare {a} with itself: name two encoders")
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise UserError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
     wanted = _chosen(predictions, tasks)
+    check_metrics(metrics, [one.kind for one in wanted])
     rows: list[Row] = []
     notes: list[str] = []
+    paired = False
     for task, of_task in by_task([one for one in wanted if one.cell["encoder"] in (a, b)]).items():
         missing = {a, b} - {one.cell["encoder"] for one in of_task}
         if missing:
@@ -100,10 +102,16 @@ def compare(
         notes += [f"{task_title(task)}: {note}" for note in tests.notes]
         flattered = {f"† {one.cell['encoder']}: {why}" for one in of_task if (why := contamination(one))}
         notes += [f"{task_title(task)}: {why}" for why in sorted(flattered)]
-        for name in metrics:
-            rows += _rows(tests, name, a, b, replicates, seed)
-    if not rows:
+        for measure in wanted_measures(metrics, tests.kind):
+            found = _rows(tests, measure, a, b, replicates, seed)
+            rows += found
+            paired = True
+            if found and metrics is None:
+                break  # the first that a task has is its headline
+    if not paired:
         raise UserError(f"no task has results of both {a} and {b}: run the missing ones first")
+    if not rows:
+        raise UserError(f"no task that both {a} and {b} have results for has the metric {', '.join(metrics or ())}")
     return Comparison(a, b, _corrected(rows), tuple(dict.fromkeys(notes)), replicates, seed)
 
 
@@ -119,7 +127,7 @@ def comparison_to_markdown(comparison: Comparison) -> str:
     for synthetic in (False, True):
         for metric in dict.fromkeys(row.metric for row in comparison.rows if row.synthetic == synthetic):
             rows = [r for r in comparison.rows if (r.metric, r.synthetic) == (metric, synthetic)]
-            parts.append(f"## {METRICS[metric].title}{' on synthetic data' if synthetic else ''}")
+            parts.append(f"## {rows[0].title}{' on synthetic data' if synthetic else ''}")
             parts += [SYNTHETIC] if synthetic else []
             with_delong = any(not math.isnan(r.p_delong) for r in rows)
             headers = ["Task", "Label", f"`{a}`", f"`{b}`", "Difference [95% interval]", "p", "p (Holm)"]
@@ -147,20 +155,22 @@ def _chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> 
     return [one for one, each in zip(predictions, names, strict=True) if each & set(tasks)]
 
 
-def _rows(tests: TestSet, metric: str, a: str, b: str, replicates: int, seed: int) -> list[Row]:
-    estimates = evaluate(tests, METRICS[metric], replicates, seed).estimates
+def _rows(tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int) -> list[Row]:
+    """A row for each label and group; none if the metric does not belong to this task."""
+    estimates = evaluate(tests, measure, replicates, seed).estimates
+    with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION
     rows = []
-    for label, one in estimates[a].items():
-        test = difference(one, estimates[b][label], METRICS[metric])
+    for label, one in estimates.get(a, {}).items():
+        test = difference(one, estimates[b][label], measure)
         n, positives = counts(tests, label)
         row = Row(
             dataset=tests.task.dataset, protocol=tests.task.protocol, fraction=tests.task.fraction,
-            synthetic=tests.task.synthetic, metric=metric, label=label, value_a=one.value,
+            synthetic=tests.task.synthetic, metric=measure.name, label=label, value_a=one.value,
             value_b=estimates[b][label].value, difference=test.value, lower=test.interval.lower,
             upper=test.interval.upper, p=test.p, p_two_sided=test.p_two_sided, p_holm=NAN,
-            p_delong=_delong(tests, label, a, b) if metric == "auroc" else NAN,
+            p_delong=_delong(tests, label, a, b) if with_delong else NAN,
             detectable=smallest_detectable_difference(test.standard_error), n=n, positives=positives,
-            patients=len(np.unique(tests.patients)),
+            patients=len(np.unique(tests.patients)), title=measure.title,
         )  # fmt: skip
         rows.append(row)
     return rows
@@ -170,9 +180,8 @@ def _delong(tests: TestSet, label: str, a: str, b: str) -> float:
     """One-tailed DeLong p of a label's AUROC, the mean over seeds of A against that of B; NaN for a group."""
     if label not in tests.labels:
         return NAN
-    column = tests.labels.index(label)
-    of_a, of_b = tests.scores[a][:, :, column], tests.scores[b][:, :, column]
-    scores, targets = np.concatenate([of_a, of_b]), tests.targets[:, column]
+    of_a, of_b = tests.scores(a, label), tests.scores(b, label)
+    scores, targets = np.concatenate([of_a, of_b]), tests.targets[:, tests.labels.index(label)]
     if np.isnan(scores[:, ~np.isnan(targets)]).any():
         return NAN
     contrast = np.concatenate([np.full(len(of_a), 1 / len(of_a)), np.full(len(of_b), -1 / len(of_b))])

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import TestSet, align, by_task
+from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN, Board, Column, Record
 from cxrbench.leaderboard.bootstrap import REPLICATES, interval
 from cxrbench.leaderboard.evaluate import Estimate, Evaluation, evaluate
+from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.significance import (
     ALPHA,
     Difference,
@@ -20,8 +21,9 @@ from cxrbench.leaderboard.significance import (
     smallest_detectable_difference,
     tie_groups,
 )
-from cxrbench.metrics import METRICS, Metric
+from cxrbench.measure import Measure
 from cxrbench.predictions import Predictions
+from cxrbench.results import Refusal
 
 DEFAULT_BASELINE = "random"
 
@@ -32,13 +34,15 @@ def build(
     baseline: str | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] | None = None,
     efficiency: Mapping[str, Mapping[str, Any]] | None = None,
+    refusals: Sequence[Refusal] = (),
 ) -> Board:
     """Evaluate saved predictions: values, intervals, tests against the baseline, tie groups, detectable differences.
 
-    ``baseline``: an encoder's name; by default ``random`` where it is present, else no encoder is tested. Raises
-    UserError if there is nothing to show, or the baseline or a metric is unknown.
+    ``baseline``: an encoder's name; by default ``random`` where it is present, else no encoder is tested. ``metrics``:
+    those that a task has of them, the first its headline; by default all of its kind. ``refusals``: cells whose encoder
+    could not be asked. Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
     """
     if not predictions:
         raise UserError("there are no results yet: run `cxrbench run --encoder ... --tasks ...` first")
@@ -47,52 +51,92 @@ def build(
         baseline = DEFAULT_BASELINE
     if baseline is not None and baseline not in encoders:
         raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise UserError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
+    check_metrics(metrics, [one.kind for one in predictions])
+    refused = _refused(refusals)
     records: list[Record] = []
     columns: list[Column] = []
     for task, of_task in by_task(predictions).items():
-        tests = align(task, of_task)
-        marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
-        detectable: dict[str, float] = {}
-        left_out: dict[str, list[str]] = {}
-        gaps: dict[tuple[str, str], list[str]] = {}
-        notes = [*tests.notes, *(f"† {name}: {why}" for name, why in marks.items() if why)]
-        for name in metrics:
-            metric = METRICS[name]
-            evaluation = evaluate(tests, metric, replicates, seed)
-            against = evaluation.estimates.get(baseline or "", {})
-            rows = [
-                _record(tests, metric, encoder, label, one, against.get(label), baseline)
-                for encoder, by_label in evaluation.estimates.items()
-                for label, one in by_label.items()
-            ]
-            groups, detectable[name] = _ties(evaluation, metric)
-            rows = [replace(r, contaminated=bool(marks[r.encoder])) for r in rows]
-            headline = [replace(r, tie_group=groups[r.encoder]) for r in rows if r.label == HEADLINE]
-            records += headline + _corrected([r for r in rows if r.label != HEADLINE])
-            for why in _left_out(tests, evaluation):
-                left_out.setdefault(why, []).append(metric.title)
-            for r in headline:
-                if r.note:
-                    gaps.setdefault((r.encoder, r.note), []).append(metric.title)
-        notes += [f"{', '.join(titles)}: {why}" for why, titles in left_out.items()]
-        notes += [f"{', '.join(titles)}: {what}" for what, titles in _merged(gaps).items()]
-        if tests.kind == "multiclass" and "accuracy" in metrics:
-            notes.append("exclusive classes: Accuracy is the share of images put in the right class, not a mean")
-        columns.append(
-            Column(task, len(tests.targets), len(np.unique(tests.patients)), detectable, tuple(dict.fromkeys(notes)))
-        )
+        there = {str(one.cell["encoder"]) for one in of_task}
+        why = {encoder: reason for encoder, reason in refused.pop(task, {}).items() if encoder not in there}
+        column, rows = _column(align(task, of_task), of_task, why, metrics, baseline, replicates, seed)
+        if column.metrics:
+            columns.append(column)
+            records += rows
     return Board(
         records=_correct_headlines(records),
         columns=tuple(columns),
-        metrics=tuple(metrics),
         baseline=baseline,
         replicates=replicates,
         seed=seed,
         efficiency=dict(efficiency or {}),
+        unanswered=refused,
     )
+
+
+def _column(
+    tests: TestSet,
+    of_task: Sequence[Predictions],
+    refusals: Mapping[str, str],
+    metrics: Sequence[str] | None,
+    baseline: str | None,
+    replicates: int,
+    seed: int,
+) -> tuple[Column, list[Record]]:
+    """One task: what must be known of it, and the records of every metric that it has."""
+    marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
+    records: list[Record] = []
+    detectable: dict[str, float] = {}
+    left_out: dict[str, list[str]] = {}
+    gaps: dict[tuple[str, str], list[str]] = {}
+    for measure in wanted_measures(metrics, tests.kind):
+        evaluation = evaluate(tests, measure, replicates, seed)
+        if not evaluation.estimates:
+            continue
+        against = evaluation.estimates.get(baseline or "", {})
+        rows = [
+            replace(
+                _record(tests, measure, encoder, label, one, against.get(label), baseline),
+                contaminated=bool(marks[encoder]),
+            )
+            for encoder, by_label in evaluation.estimates.items()
+            for label, one in by_label.items()
+        ]
+        groups, detectable[measure.name] = _ties(evaluation, measure)
+        headline = [replace(r, tie_group=groups[r.encoder]) for r in rows if r.label == HEADLINE]
+        records += headline + _corrected([r for r in rows if r.label != HEADLINE])
+        for why in _left_out(tests, evaluation):
+            left_out.setdefault(why, []).append(measure.title)
+        for r in headline:
+            if r.note:
+                gaps.setdefault((r.encoder, r.note), []).append(measure.title)
+    notes = [*tests.notes, *(f"† {name}: {why}" for name, why in marks.items() if why)]
+    notes += [f"{', '.join(titles)}: {why}" for why, titles in left_out.items()]
+    notes += [f"{', '.join(titles)}: {what}" for what, titles in _merged(gaps).items()]
+    if tests.kind == "multiclass" and "accuracy" in detectable:
+        notes.append("exclusive classes: Accuracy is the share of images put in the right class, not a mean")
+    column = Column(
+        task=tests.task,
+        kind=tests.kind,
+        labels=len(tests.groups[HEADLINE]),
+        rows=len(tests.targets),
+        patients=len(np.unique(tests.patients)),
+        metrics=tuple(detectable),
+        detectable=detectable,
+        notes=tuple(dict.fromkeys(notes)),
+        refusals=refusals,
+    )
+    return column, records
+
+
+def _refused(refusals: Sequence[Refusal]) -> dict[Task, dict[str, str]]:
+    """Why encoders could not be asked, by task and encoder, in a fixed order."""
+    found: dict[Task, dict[str, str]] = {}
+    for one in sorted(
+        refusals, key=lambda r: (str(r.cell["dataset"]), str(r.cell["protocol"]), str(r.cell["encoder"]))
+    ):
+        task = Task(one.synthetic, one.cell["dataset"], one.cell["protocol"], float(one.cell["fraction"]))
+        found.setdefault(task, {})[str(one.cell["encoder"])] = one.reason
+    return found
 
 
 def _merged(gaps: Mapping[tuple[str, str], list[str]]) -> dict[str, list[str]]:
@@ -108,6 +152,8 @@ def contamination(one: Predictions) -> str:
     dataset = str(one.dataset.get("name", one.cell["dataset"]))
     seen = [str(name) for name in one.encoder.get("pretrained_on", ())]
     lineage = [str(name) for name in one.dataset.get("lineage", ())]
+    if dataset in seen and "+folds" in str(one.cell["protocol"]):
+        return f"pretrained on images of {dataset}; cross-validation tests on every image, so on those, too"
     if dataset in seen:
         return (
             f"pretrained on images of {dataset}, the source of the test images; "
@@ -119,25 +165,28 @@ def contamination(one: Predictions) -> str:
     return ""
 
 
-def difference(candidate: Estimate, baseline: Estimate, metric: Metric) -> Difference:
+def difference(candidate: Estimate, baseline: Estimate, measure: Measure) -> Difference:
     """The paired test of two estimates that share their resamples."""
     return paired_difference(
-        candidate.value - baseline.value, candidate.replicates - baseline.replicates, metric.higher_is_better
+        candidate.value - baseline.value, candidate.replicates - baseline.replicates, measure.higher_is_better
     )
 
 
 def counts(tests: TestSet, label: str) -> tuple[int, int | None]:
-    """Test images with a known target, and positives; for a group, images with any known target and None."""
+    """Test rows with a known target, and those where it is positive (a finding, pixels, boxes, relevant items).
+
+    For a group: rows with any known target, and None.
+    """
     if label in tests.groups:
         members = [tests.labels.index(name) for name in tests.groups[label]]
         return int((~np.isnan(tests.targets[:, members])).any(1).sum()), None
     targets = tests.targets[:, tests.labels.index(label)]
-    return int((~np.isnan(targets)).sum()), int((targets == 1).sum())
+    return int((~np.isnan(targets)).sum()), int((targets > 0).sum())
 
 
 def _record(
     tests: TestSet,
-    metric: Metric,
+    measure: Measure,
     encoder: str,
     label: str,
     one: Estimate,
@@ -151,14 +200,14 @@ def _record(
         note += f" ({_fewest_positives(tests, label)})"
     record = Record(
         encoder=encoder, dataset=tests.task.dataset, protocol=tests.task.protocol, fraction=tests.task.fraction,
-        metric=metric.name, label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=n,
-        patients=len(np.unique(tests.patients)), positives=positives, seeds=len(tests.scores[encoder]),
+        metric=measure.name, label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=n,
+        patients=len(np.unique(tests.patients)), positives=positives, seeds=len(tests.rows[encoder]),
         se_patients=one.patient_error, se_seeds=one.seed_error, undefined=limits.undefined,
         synthetic=tests.task.synthetic, note=note,
     )  # fmt: skip
     if base is None or encoder == baseline:
         return record
-    gain = difference(one, base, metric)
+    gain = difference(one, base, measure)
     return replace(
         record,
         p=gain.p,
@@ -169,18 +218,18 @@ def _record(
     )
 
 
-def _ties(evaluation: Evaluation, metric: Metric) -> tuple[dict[str, str], float]:
+def _ties(evaluation: Evaluation, measure: Measure) -> tuple[dict[str, str], float]:
     """Tie-group letters of each encoder's headline, and the smallest detectable difference (median over all pairs)."""
     headline = {encoder: by_label[HEADLINE] for encoder, by_label in evaluation.estimates.items()}
     names = list(headline)
     if len(names) < 2 or all(np.isnan(one.value) for one in headline.values()):
         return dict.fromkeys(names, ""), NAN
     pairs = list(combinations(range(len(names)), 2))
-    tests = [difference(headline[names[i]], headline[names[j]], metric) for i, j in pairs]
+    tests = [difference(headline[names[i]], headline[names[j]], measure) for i, j in pairs]
     separated = np.zeros((len(names), len(names)), dtype=bool)
     for (i, j), p in zip(pairs, holm([test.p_two_sided for test in tests]), strict=True):
         separated[i, j] = separated[j, i] = p < ALPHA
-    sign = 1 if metric.higher_is_better else -1
+    sign = 1 if measure.higher_is_better else -1
     letters = tie_groups([sign * headline[name].value for name in names], separated)
     errors = [test.standard_error for test in tests if np.isfinite(test.standard_error)]
     detectable = smallest_detectable_difference(float(np.median(errors))) if errors else NAN
@@ -189,13 +238,16 @@ def _ties(evaluation: Evaluation, metric: Metric) -> tuple[dict[str, str], float
 
 def _left_out(tests: TestSet, evaluation: Evaluation) -> list[str]:
     """Which labels are left out of the means, and why."""
-    one_class, untrained = [], []
+    family = FAMILIES[tests.kind]
+    reasons = {True: f"nothing to find in any test {family.rows}", False: "some encoder has no scores"}
+    if family is CLASSIFICATION:
+        reasons[True] = f"one class only among the test {family.rows}"
+    found: dict[bool, list[str]] = {True: [], False: []}
     for label in evaluation.undefined:
         known, positives = counts(tests, label)
-        which = one_class if positives in (0, known) else untrained
-        which.append(f"{label} ({positives} of {known:,} positive)")
-    reasons = (("one class only among the test images", one_class), ("some encoder has no scores", untrained))
-    return [f"{why}, so left out of every mean: {', '.join(labels)}" for why, labels in reasons if labels]
+        one_class = positives == 0 or (family is CLASSIFICATION and positives == known)
+        found[one_class].append(f"{label} ({positives} of {known:,} positive)")
+    return [f"{reasons[k]}, so left out of every mean: {', '.join(labels)}" for k, labels in found.items() if labels]
 
 
 def _corrected(records: Sequence[Record]) -> list[Record]:
@@ -204,10 +256,11 @@ def _corrected(records: Sequence[Record]) -> list[Record]:
 
 
 def _correct_headlines(records: Sequence[Record]) -> tuple[Record, ...]:
-    """Holm over each table of headlines: all encoders and tasks of a metric, synthetic and real apart."""
+    """Holm over each table of headlines: a metric of all encoders and tasks of a protocol, synthetic and real apart."""
     result = list(records)
-    for family in dict.fromkeys((r.metric, r.synthetic) for r in records):
-        where = [i for i, r in enumerate(records) if r.label == HEADLINE and (r.metric, r.synthetic) == family]
+    families = [(r.metric, r.protocol, r.synthetic) for r in records]
+    for family in dict.fromkeys(families):
+        where = [i for i, r in enumerate(records) if r.label == HEADLINE and families[i] == family]
         for i, record in zip(where, _corrected([records[i] for i in where]), strict=True):
             result[i] = record
     return tuple(result)
@@ -217,4 +270,5 @@ def _fewest_positives(tests: TestSet, label: str) -> str:
     """How few positives a label has, or the rarest label of a group."""
     found = {name: counts(tests, name)[1] or 0 for name in tests.groups.get(label, (label,))}
     rarest = min(found, key=lambda name: found[name])
-    return f"{rarest}: {found[rarest]} positives among {counts(tests, rarest)[0]:,} images"
+    among = FAMILIES[tests.kind].rows
+    return f"{rarest}: {found[rarest]} positives among {counts(tests, rarest)[0]:,} {among}"

@@ -1,0 +1,236 @@
+"""The board as Markdown: a headline table for each family and protocol, the other metrics, the notes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cxrbench.kinds import KINDS
+from cxrbench.leaderboard.alignment import Task
+from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
+from cxrbench.leaderboard.families import FAMILIES
+from cxrbench.leaderboard.render import ABSENT, NOT_APPLICABLE, SYNTHETIC, markdown_table, percent, task_title
+from cxrbench.leaderboard.significance import ALPHA
+from cxrbench.measure import Measure
+from cxrbench.predictions import Kind
+
+Cells = dict[tuple[Task, str, str], Record]  # by task, metric and encoder
+
+
+def to_markdown(board: Board) -> str:
+    """The leaderboard: real results first, synthetic ones in a section of their own under a line that says so."""
+    parts = ["# Chest X-ray encoder leaderboard"]
+    for synthetic in (False, True):
+        columns = [c for c in board.columns if c.task.synthetic == synthetic]
+        if columns:
+            parts += _section(board, columns, synthetic)
+    if board.efficiency:
+        parts += ["## Efficiency", _efficiency(board.efficiency)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(board: Board, columns: Sequence[Column], synthetic: bool) -> list[str]:
+    """Headline tables, their legend, the other metrics, the notes: of the real or of the synthetic tasks."""
+    cells: Cells = {
+        (Task(r.synthetic, r.dataset, r.protocol, r.fraction), r.metric, r.encoder): r
+        for r in board.records
+        if r.label == HEADLINE and r.synthetic == synthetic
+    }
+    columns = sorted(columns, key=lambda c: (c.task.dataset, c.task.protocol, -c.task.fraction))
+    tables = _tables(columns)
+    fractions = sorted({c.task.fraction for c in columns}, reverse=True)
+    parts = ["## Results on synthetic data", SYNTHETIC] if synthetic else ["## Results"]
+    for title, of_table in tables.items():
+        for fraction in sorted({c.task.fraction for c in of_table}, reverse=True):
+            shown = [c for c in of_table if c.task.fraction == fraction]
+            labels = "" if fractions == [1.0] else f", {percent(fraction)} of the training labels"
+            parts += [f"### {title}{labels}", _headline(shown, cells)]
+    parts.append(_legend(board, [_tests(of_table, cells) for of_table in tables.values()]))
+    for title, of_table in tables.items():
+        others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
+        if others:
+            parts += [f"### {title.partition(': ')[0]}: other metrics{_mean_over(of_table)}"]
+            parts.append(_other_metrics(others, of_table, cells))
+    if any(len(c.metrics) > 1 for c in columns):
+        parts.append("Marks as above, for each metric in its own right; intervals and p are in the CSV and JSON.")
+    parts += ["### Notes", _notes(columns, cells, [w for w in board.unanswered.items() if w[0].synthetic == synthetic])]
+    return parts
+
+
+def _tables(columns: Sequence[Column]) -> dict[str, list[Column]]:
+    """The columns that share a headline table, by its title: one metric of one protocol.
+
+    A mean over protocols would say nothing, and would leave out every encoder that cannot serve one of them.
+    """
+    found: dict[tuple[int, bool, str, str], list[Column]] = {}
+    for c in columns:
+        family = FAMILIES[c.kind]
+        own_name = c.task.protocol == family.title.lower()
+        found.setdefault((family.place, not own_name, c.task.protocol, c.metrics[0]), []).append(c)
+    tables: dict[str, list[Column]] = {}
+    for (_, other_name, protocol, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
+        kind = of_table[0].kind
+        named = FAMILIES[kind].title + (f" ({protocol})" if other_name else "")
+        tables[f"{named}: {_measure(kind, metric).title}{_mean_over(of_table)}"] = of_table
+    return tables
+
+
+def _mean_over(columns: Sequence[Column]) -> str:
+    family = FAMILIES[columns[0].kind]
+    return f", mean over {family.labels}" if any(c.labels > 1 for c in columns) else ""
+
+
+def _tests(columns: Sequence[Column], cells: Cells) -> int:
+    """How many tests against the baseline a headline table holds, over all label fractions."""
+    tasks, metric = {c.task for c in columns}, columns[0].metrics[0]
+    return sum(not math.isnan(r.p) for (task, m, _), r in cells.items() if task in tasks and m == metric)
+
+
+def _measure(kind: Kind, metric: str) -> Measure:
+    return KINDS[kind].measures[metric]
+
+
+def _headline(columns: Sequence[Column], cells: Cells) -> str:
+    """Encoders x tasks; the mean only for encoders with every cell; below, each test set's size and sensitivity."""
+    kind, metric = columns[0].kind, columns[0].metrics[0]
+    measure, family = _measure(kind, metric), FAMILIES[kind]
+    sign = -1 if measure.higher_is_better else 1
+    tasks = {c.task for c in columns}
+    asked = {e for task, m, e in cells if task in tasks and m == metric} | {e for c in columns for e in c.refusals}
+    rows = {e: [cells.get((c.task, metric, e)) for c in columns] for e in sorted(asked)}
+    means = {e: _mean(row) for e, row in rows.items()}
+    order = sorted(rows, key=lambda e: (math.isnan(means[e]), sign * means[e] if not math.isnan(means[e]) else 0.0, e))
+    ranks = [_ranks({e: r.value for e, row in rows.items() if (r := row[i])}, measure) for i in range(len(columns))]
+    mean_ranks = _ranks(means, measure)
+    show_mean = len(columns) > 1
+    body = []
+    for e in order:
+        line = [
+            _cell(r, rank.get(e)) if r else NOT_APPLICABLE if e in c.refusals else ABSENT
+            for r, rank, c in zip(rows[e], ranks, columns, strict=True)
+        ]
+        mean = [_ranked(_number(means[e]), mean_ranks.get(e))] if show_mean else []
+        body.append([f"`{e}`", *line, *mean])
+    blank = [""] if show_mean else []
+    detectable = [_number(c.detectable[metric]) for c in columns]
+    body.append(["*smallest detectable difference*", *(f"*{d}*" if d != ABSENT else d for d in detectable), *blank])
+    body.append([f"*test {family.rows} (patients)*", *(f"*{c.rows:,} ({c.patients:,})*" for c in columns), *blank])
+    return markdown_table(body, ["Encoder", *(c.task.title for c in columns), *(["Mean"] if show_mean else [])])
+
+
+def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
+    """Tasks and encoders x metrics, values only."""
+    measures = {m: _measure(columns[0].kind, m) for m in metrics}
+    body = []
+    for column in columns:
+        here = sorted({e for task, _, e in cells if task == column.task})
+        found = {m: {e: cells[column.task, m, e] for e in here} if m in column.metrics else {} for m in metrics}
+        ranks = {m: _ranks({e: r.value for e, r in found[m].items()}, measures[m]) for m in metrics}
+        for e in here:
+            of = [found[m].get(e) for m in metrics]
+            line = [
+                _ranked(_number(r.value), ranks[m].get(e)) + _significant(r) if r else ABSENT
+                for m, r in zip(metrics, of, strict=True)
+            ]
+            body.append([task_title(column.task), f"`{e}`{_dagger(next(r for r in of if r))}", *line])
+    arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
+    return markdown_table(body, ["Task", "Encoder", *arrows])
+
+
+def _legend(board: Board, tests: Sequence[int]) -> str:
+    """What the marks mean, and what they cannot say. ``tests``: how many tests each headline table holds."""
+    lines = [
+        f"Cells: value [95% interval]; percentile bootstrap over patients, {board.replicates:,} replicates shared by "
+        "all encoders. **Best**, <u>second</u>.",
+        "Letters: encoders of a column that share a letter are not separated by any paired test (two-sided, Holm over "
+        "all pairs, 5%).",
+        "Smallest detectable difference: (z₀.₉₅ + z₀.₈₀) × standard error of the paired difference, median over "
+        "pairs of encoders: what a one-tailed 5% test finds with 80% power.",
+        f"{ABSENT}: no result or undefined; {NOT_APPLICABLE}: the encoder cannot be asked this (see the notes); an "
+        "encoder with such a cell gets no mean.",
+    ]
+    if board.baseline is None:
+        lines.insert(1, "No baseline was declared, so no encoder is tested against one (`--baseline NAME`).")
+    else:
+        family = f"{tests[0]} tests of this metric" if len(tests) == 1 else "tests of a metric and protocol"
+        count = "" if len(tests) == 1 else f": {', '.join(map(str, tests))} in the tables above, from the top"
+        lines.insert(
+            1,
+            f"`*`: better than the baseline `{board.baseline}` at p < {ALPHA:g} (one-tailed paired bootstrap, "
+            f"Holm over the {family}{count}).",
+        )
+        most = max(tests)
+        if most / (board.replicates + 1) >= ALPHA:
+            lines.insert(2, f"With {board.replicates:,} replicates and {most} tests no p can fall below 5%: use more.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _notes(columns: Sequence[Column], cells: Cells, unanswered: Sequence[tuple[Task, Mapping[str, str]]]) -> str:
+    """What must be told of each task, and for its headline where the uncertainty comes from."""
+    told = [(c.task, note) for c in columns for note in (*c.notes, *_not_applicable(c.refusals))]
+    told += [(task, note) for task, refusals in unanswered for note in _not_applicable(refusals)]
+    lines = [f"- {task_title(task)}: {note.rstrip('.')}." for task, note in told]
+    for c in columns:
+        title = _measure(c.kind, c.metrics[0]).title
+        for (task, metric, encoder), r in sorted(cells.items()):
+            if (task, metric) == (c.task, c.metrics[0]) and r.seeds > 1:
+                lines.append(
+                    f"- {task_title(task)}, {title}, `{encoder}`: standard error from patients {r.se_patients:.4f}, "
+                    f"from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
+                )
+    return "\n".join(lines) or "None."
+
+
+def _not_applicable(refusals: Mapping[str, str]) -> list[str]:
+    """Which encoders could not be asked, and why: encoders with one reason together."""
+    return [
+        f"{NOT_APPLICABLE} for {', '.join(e for e, other in refusals.items() if other == why)}: {why}"
+        for why in dict.fromkeys(refusals.values())
+    ]
+
+
+def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for facts in efficiency.values() for name in facts))
+    body = [[f"`{e}`", *(_quantity(efficiency[e].get(name)) for name in names)] for e in sorted(efficiency)]
+    return markdown_table(body, ["Encoder", *(name.replace("_", " ").replace("gflops", "GFLOPs") for name in names)])
+
+
+def _cell(r: Record, rank: int | None) -> str:
+    if math.isnan(r.value):
+        return ABSENT
+    limits = "" if math.isnan(r.lower) else f" [{r.lower:.3f}, {r.upper:.3f}]"
+    group = f" {r.tie_group}" if r.tie_group else ""
+    return f"{_ranked(_number(r.value), rank)}{_dagger(r)}{limits}{_significant(r)}{group}"
+
+
+def _significant(r: Record) -> str:
+    return " \\*" if r.p_holm < ALPHA else ""
+
+
+def _dagger(r: Record) -> str:
+    return "†" if r.contaminated else ""
+
+
+def _mean(row: Sequence[Record | None]) -> float:
+    values = [r.value if r else math.nan for r in row]
+    return sum(values) / len(values)
+
+
+def _ranks(values: Mapping[str, float], measure: Measure) -> dict[str, int]:
+    """Ranks by the printed value, so that encoders that read the same are marked the same. None with one encoder."""
+    printed = {e: round(v, 3) for e, v in values.items() if not math.isnan(v)}
+    order = sorted(set(printed.values()), reverse=measure.higher_is_better)
+    return {e: order.index(v) + 1 for e, v in printed.items()} if len(printed) > 1 else {}
+
+
+def _ranked(text: str, rank: int | None) -> str:
+    return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank or 0, text)
+
+
+def _number(value: float) -> str:
+    return ABSENT if math.isnan(value) else f"{value:.3f}"
+
+
+def _quantity(value: Any) -> str:
+    if value is None:
+        return ABSENT
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else str(value)
