@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -37,9 +37,6 @@ from cxrbench.cli_options import (
 from cxrbench.cli_pretrain import pretrain
 from cxrbench.console import RunBars, bar, warn
 from cxrbench.errors import UserError
-
-if TYPE_CHECKING:
-    from cxrbench.predictions import Predictions
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer keeps its click
 
@@ -124,6 +121,7 @@ def run(
     """
     from cxrbench.device import resolve_device, resolve_precision
     from cxrbench.extract import ExtractOptions
+    from cxrbench.kinds import headline
     from cxrbench.plan import RunRequest, make_plan
     from cxrbench.registry import parse_tasks
     from cxrbench.results import Results
@@ -139,7 +137,7 @@ def run(
         encoders=tuple(dict.fromkeys(name.strip() for name in encoder.split(",") if name.strip())),
         tasks=tuple(parse_tasks(tasks)),
         data=data,
-        phantom=lambda: phantom_folder(cache),
+        phantom=lambda: phantom_folder(cache, [name for name, _ in parse_tasks(tasks)]),
         results=Results(results),
         precision=options.precision,
         fractions=parse_fractions(fractions),
@@ -175,7 +173,9 @@ def run(
             if isinstance(finished, Refused):
                 bars.note(refusal(finished.planned.cell, finished.reason))
             else:
-                done.append({**cell_facts(finished.planned.cell), **headline(finished.predictions)})
+                metric, value = headline(finished.predictions)
+                shown = None if math.isnan(value) else round(value, 4)
+                done.append({**cell_facts(finished.planned.cell), "metric": metric, "value": shown})
     if as_json:
         print(json.dumps(done, indent=1))
         return
@@ -199,25 +199,6 @@ def parse_fractions(text: str) -> tuple[float, ...]:
     if not all(0 < value <= 1 for value in values):
         raise UserError(f"--fractions {text!r}: a label fraction lies above 0 and is at most 1")
     return tuple(values)
-
-
-def headline(predictions: "Predictions") -> dict[str, Any]:
-    """The first metric of its kind, over the labels that have one, on the test rows.
-
-    A glance: the leaderboard has intervals, and says what is undefined.
-    """
-    import numpy as np
-
-    from cxrbench.kinds import KINDS
-    from cxrbench.metrics import Weights
-
-    rows = predictions.test_rows()
-    once = Weights.of(np.ones((len(rows), 1), np.uint16))
-    measure = next(iter(KINDS[predictions.kind].measures.values()))
-    prepared = measure.prepare(rows, predictions.labels)
-    of = ["macro"] if "macro" in prepared else predictions.groups["macro"]
-    known = [value for name in of if not math.isnan(value := float(prepared[name](once)[0]))]
-    return {"metric": measure.title, "value": round(sum(known) / len(known), 4) if known else None}
 
 
 def cell_facts(cell: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def data_check(
     from cxrbench.data.check import check, format_report
     from cxrbench.registry import load_dataset
 
-    manifest = load_dataset(name, data, lambda: phantom_folder(cache))
+    manifest = load_dataset(name, data, lambda: phantom_folder(cache, [name]))
     with bar() as bars:
         task = bars.add_task(f"checking {manifest.name}", total=len(manifest))
         report = check(
@@ -78,11 +78,11 @@ def data_check(
 
 @data_app.command("phantom")
 def data_phantom(
-    out: Annotated[Path, typer.Option(help="Folder to write vindr/, rsna/ and siim/ into.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the datasets into.")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    images: Annotated[str, typer.Option(help="E.g. vindr_train=2000,vindr_test=500,rsna=1000,siim=1000.")] = "",
+    images: Annotated[str, typer.Option(help="E.g. vindr_train=2000,vindr_test=500,rsna=1000; the others are left out.")] = "",
 ) -> None:
-    """Write procedural chest X-rays in the official VinDr-CXR, RSNA and SIIM-ACR layouts.
+    """Write procedural chest X-rays in the official layouts: vindr, rsna, siim, mimic, symile, and lungs with masks.
 
     Example: cxrbench data phantom --out ./phantom --seed 1 --images rsna=500,siim=500
     """

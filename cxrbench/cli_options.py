@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,10 +111,10 @@ def cache_folder(cache: Path | None) -> Path:
     return Path(named).expanduser() if named else user_cache_path("cxrbench")
 
 
-def phantom_folder(cache: Path | None) -> Path:
-    """The phantom's data folder, written now if it is not there."""
+def phantom_folder(cache: Path | None, datasets: Collection[str]) -> Path:
+    """The phantom's data folder; those of the datasets that it lacks are written now."""
     from cxrbench.console import counting
     from cxrbench.data.phantom import ensure
 
     with counting("phantom images") as progress:
-        return ensure(cache_folder(cache), progress=progress)
+        return ensure(cache_folder(cache), datasets, progress=progress)

@@ -98,8 +98,8 @@ def read(name: str, data_dir: Path | None, cache: Path | None) -> "Manifest":
 
     folder = Path(name).expanduser()
     if "/" in name and folder.is_dir():
-        return load_dataset(folder.resolve().name, folder.resolve().parent, lambda: phantom_folder(cache))
-    return load_dataset(name, data_dir, lambda: phantom_folder(cache))
+        return load_dataset(folder.resolve().name, folder.resolve().parent, lambda: phantom_folder(cache, [name]))
+    return load_dataset(name, data_dir, lambda: phantom_folder(cache, [name]))
 
 
 def parse_options(items: list[str]) -> dict[str, str]:

@@ -3,10 +3,13 @@
 import uuid
 from dataclasses import dataclass
 from typing import Literal
+from unittest.mock import patch
 
 import numpy as np
 from numpy.random import Generator
 
+from cxrbench.data import phantom_film
+from cxrbench.data.phantom_anatomy import Anatomy, Pose, Thorax
 from cxrbench.data.phantom_film import Film, render
 from cxrbench.data.phantom_findings import (
     AORTA,
@@ -20,8 +23,9 @@ from cxrbench.data.phantom_findings import (
     THICKENING,
 )
 
-Part = Literal["vindr_train", "vindr_test", "rsna", "siim"]
-PARTS: tuple[Part, ...] = ("vindr_train", "vindr_test", "rsna", "siim")
+Part = Literal["vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs"]
+# The place in this tuple seeds a part: new ones go last.
+PARTS: tuple[Part, ...] = ("vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs")
 
 # Share of images with each finding, normal films included.
 VINDR = {OPACITY: 0.18, EFFUSION: 0.14, CARDIOMEGALY: 0.2, PNEUMOTHORAX: 0.09, NODULE: 0.14, THICKENING: 0.15,
@@ -61,6 +65,18 @@ class Case:
     def film(self) -> Film:
         """The film with the findings on it."""
         return render((self.seed, PARTS.index(self.part), self.number, 1), self.grades, shape=self.shape)
+
+    def film_and_thorax(self) -> tuple[Film, Thorax]:
+        """The film, and the patient's surfaces where he stood for it; ``Film`` itself keeps neither pose nor surfaces."""
+        drawn: list[Thorax] = []
+
+        def witness(anatomy: Anatomy, pose: Pose) -> Thorax:
+            drawn.append(Thorax(anatomy, pose))
+            return drawn[-1]
+
+        with patch.object(phantom_film, "Thorax", witness):
+            film = self.film()
+        return film, drawn[0]
 
     def uid(self, kind: str) -> str:
         """A DICOM UID derived from the case (the UUID form of PS3.5 B.2)."""

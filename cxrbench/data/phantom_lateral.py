@@ -12,7 +12,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from cxrbench.data.phantom_anatomy import Anatomy, Grid, Pose, bump, curve, edge, look_up
+from cxrbench.data.phantom_anatomy import Anatomy, Grid, Pose, Thorax, bump, curve, edge, look_up
 from cxrbench.data.phantom_drawing import tube
 from cxrbench.data.phantom_findings import (
     AORTA,
@@ -27,7 +27,7 @@ from cxrbench.data.phantom_findings import (
 )
 
 SHAPE = 256, 212
-FRONTAL = Pose(256, 256, 0.0, 1.25, 0.0, 0.03)  # the frontal film's mean pose: turns its rows into heights
+ZOOM = 1.25  # a lateral film takes in more than a frontal one collimated to the lungs
 
 
 @dataclass
@@ -58,12 +58,9 @@ class Chest:
 
 def chest(anatomy: Anatomy, rng: Generator, shape: tuple[int, int] = SHAPE) -> Chest:
     """Put a patient sideways on the detector: small differences of shift and rotation from film to film."""
-    pose = Pose(*shape, float(np.clip(rng.normal(0, 0.012), -0.04, 0.04)), 1.0, rng.normal(0.0, 0.01), 0.0)
-    unit = shape[0] / 1.95 * 1.25
-    v = (np.arange(shape[0], dtype=np.float32) + 0.5 - shape[0] / 2)[:, None] / unit - rng.normal(0.03, 0.01)
-    u = (np.arange(shape[1], dtype=np.float32) + 0.5 - shape[1] / 2)[None] / unit - pose.dx
-    c, s = np.float32(np.cos(pose.rotation)), np.float32(np.sin(pose.rotation))
-    z, y = (c * u + s * v).astype(np.float32), (c * v - s * u).astype(np.float32)
+    pose = Pose(*shape, rotation=float(np.clip(rng.normal(0, 0.012), -0.04, 0.04)), zoom=ZOOM * shape[0] / min(shape),
+                dx=rng.normal(0, 0.01), dy=rng.normal(0.03, 0.01))  # fmt: skip
+    z, y = pose.grid()
     k, b = anatomy.width, anatomy.base
     front = [(-0.95, -0.05), (-0.75, -0.14), (-0.6, -0.25), (-0.3, -0.4), (0.0, -0.47), (0.3, -0.5), (0.6, -0.5)]
     back = [(-0.95, 0.1), (-0.78, 0.2), (-0.6, 0.36), (-0.3, 0.49), (0.0, 0.53), (0.3, 0.51), (0.7, 0.43)]
@@ -73,19 +70,19 @@ def chest(anatomy: Anatomy, rng: Generator, shape: tuple[int, int] = SHAPE) -> C
     return Chest(
         anatomy, z, y, look_up(curve([(h, v * k) for h, v in front], 0.04), y),
         look_up(curve([(h, v * k) for h, v in back], 0.04), y), look_up(curve(column, 0.05), y),
-        right, right + np.float32(anatomy.dome_step + 0.02), unit,
+        right, right + np.float32(anatomy.dome_step + 0.02), pose.unit,
     )  # fmt: skip
 
 
 def lateral(
-    anatomy: Anatomy, findings: Sequence[Finding], who: Generator, how: Generator, shape: tuple[int, int] = SHAPE
+    thorax: Thorax, findings: Sequence[Finding], who: Generator, how: Generator, shape: tuple[int, int] = SHAPE
 ) -> Grid:
     """Draw a lateral chest X-ray [H, W], float32 in [0, 1], bone white.
 
-    ``findings`` are the frontal film's: a lesion keeps its height and size; how deep it lies is drawn from ``who``, the
+    ``thorax`` and ``findings`` are the frontal film's: a lesion keeps its height and size; how deep it lies is drawn from ``who``, the
     patient's own stream, so that a second lateral film shows it in the same place. ``how``: pose, exposure, noise, marker.
     """
-    c = chest(anatomy, how, shape)
+    c = chest(thorax.anatomy, how, shape)
     right, left = c.lung(c.right_dome), c.lung(c.left_dome)
     cavity = np.maximum(right, left)
     depth = np.minimum(c.z - c.front, c.back - c.z)
@@ -94,7 +91,7 @@ def lateral(
     layers = Layers(np.ones_like(c.z), np.ones_like(c.z), np.zeros_like(c.z))
     sides = {"left": left, "right": right}
     for finding in findings:
-        draw_finding(c, layers, finding, sides, who)
+        draw_finding(c, layers, thorax, finding, sides, who)
     vessels = _vessels(c, who)
     grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5) * 5
     film = _soft_tissue(c) - (right + left) * air * layers.air + _heart(c) + _bones(c, who)
@@ -116,13 +113,14 @@ class Layers:
     added: Grid
 
 
-def draw_finding(c: Chest, layers: Layers, finding: Finding, sides: dict[str, Grid], rng: Generator) -> None:
+def draw_finding(
+    c: Chest, layers: Layers, thorax: Thorax, finding: Finding, sides: dict[str, Grid], rng: Generator
+) -> None:
     """Add one region of one finding where a lateral film shows it; heart and aorta count by their size alone."""
-    (x, y, w, h), (height, width) = finding.box, finding.mask.shape
-    scale = 256 / height
-    size = h * scale / FRONTAL.unit
-    middle = ((y + h / 2) * scale - FRONTAL.height / 2) / FRONTAL.unit - FRONTAL.dy
-    side = "left" if x + w / 2 > width / 2 else "right"
+    x, y, w, h = finding.box
+    row, column = y + h // 2, x + w // 2
+    size, middle = h / thorax.pose.unit, float(thorax.y[row, column])
+    side = "left" if thorax.left[row, column] else "right"
     lung, g = sides[side], finding.grade
     if finding.name == EFFUSION:  # the posterior costophrenic angle fills first, and the surface climbs the back wall
         dome = c.left_dome if side == "left" else c.right_dome
