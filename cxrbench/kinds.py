@@ -45,12 +45,30 @@ def complete(predictions: Predictions, manifest: Manifest) -> Predictions:
     return predictions
 
 
-def measure_of(kind: str, name: str) -> Measure:
+def measure_of(kind: Kind, name: str) -> Measure:
     """The metric ``name`` of a kind. Raises UserError if the kind has none of that name."""
     measures = KINDS[kind].measures
     if name not in measures:
         raise UserError(f"{kind} results have no metric {name!r}: choose from {', '.join(measures)}")
     return measures[name]
+
+
+def headline(predictions: Predictions) -> tuple[str, float]:
+    """Title and value of the first metric of its kind that a cell has, on its test rows: the mean over the labels.
+
+    A glance, over the labels that have a value; NaN if none has. The leaderboard has intervals and says what is
+    undefined.
+    """
+    rows = predictions.test_rows()
+    once = Weights.of(np.ones((len(rows), 1), np.uint16))
+    for measure in KINDS[predictions.kind].measures.values():
+        prepared = measure.prepare(rows, predictions.labels)
+        of = ["macro"] if "macro" in prepared else [x for x in predictions.groups["macro"] if x in prepared]
+        if of:
+            values = np.array([prepared[name](once)[0] for name in of])
+            known = values[~np.isnan(values)]
+            return measure.title, float(known.mean()) if len(known) else float("nan")
+    return "no metric", float("nan")
 
 
 def _of_labels(metric: Metric, kind: Kind) -> Measure:
