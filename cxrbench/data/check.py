@@ -41,6 +41,8 @@ class CheckReport:
     splits: dict[str, SplitCount]
     boxes: int
     masks: int
+    reports: int
+    signals: int
     shared_patients: tuple[str, ...]
     decoded: int
     unreadable: dict[str, str]
@@ -87,6 +89,8 @@ def check(
         splits={split: _count(manifest, split) for split in SPLITS},
         boxes=0 if manifest.boxes is None else len(manifest.boxes),
         masks=0 if manifest.masks is None else len(manifest.masks),
+        reports=0 if manifest.reports is None else len(manifest.reports),
+        signals=0 if manifest.signals is None else len(manifest.signals),
         shared_patients=tuple(shared_patients(images["patient_id"].tolist(), images["split"].tolist())),
         decoded=len(manifest) if decode_all else 0,
         unreadable=dict(sorted(bad.items())),
@@ -107,7 +111,7 @@ def format_report(report: CheckReport) -> str:
     lines = [
         f"{report.dataset}{' (synthetic)' if report.synthetic else ''}: {report.images:,} images of "
         f"{report.patients:,} patients, {report.megabytes:,.0f} MB, {report.kind}, {report.boxes:,} boxes, "
-        f"{report.masks:,} masks",
+        f"{report.masks:,} masks, {report.reports:,} reports, {report.signals:,} ECGs with labs",
         f"folder: {report.root}",
         f"source: {report.source or 'unknown'}; terms: {report.licence or 'unknown'}",
         "",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cxrbench.data.phantom_findings import AORTA, CARDIOMEGALY, EFFUSION, FIBROSIS, NODULE, OPACITY, PNEUMOTHORAX
 from cxrbench.data.symile import LABS
 
-# How far a finding at grade 1 moves a test, in standard deviations of the healthy.
+# How far a finding at grade 1 moves a test, in standard deviations of the healthy, before STRENGTH.
 EFFECTS: Mapping[str, Mapping[str, float]] = {
     OPACITY: {"White Blood Cells": 1.7, "Neutrophils": 1.4, "Absolute Neutrophil Count": 1.7, "Lymphocytes": -1.3,
               "Immature Granulocytes": 1.3, "Lactate": 0.9, "pO2": -1.0, "Albumin": -0.5, "Eosinophils": -0.5,
@@ -26,6 +26,13 @@ EFFECTS: Mapping[str, Mapping[str, float]] = {
              "Red Blood Cells": -0.7, "Albumin": -0.5},
     AORTA: {"Creatinine": 0.4, "Glucose": 0.3},
 }  # fmt: skip
+STRENGTH = 1.5
+# What any acute illness does, whatever its name, per unit of grade; lung, pleura and heart count.
+ILLNESS = {"Albumin": -0.7, "Hemoglobin": -0.5, "Hematocrit": -0.5, "Red Blood Cells": -0.5, "RDW": 0.6, "RDW-SD": 0.6,
+           "Glucose": 0.6, "INR(PT)": 0.5, "PT": 0.5, "PTT": 0.4, "Lymphocytes": -0.6, "Neutrophils": 0.5,
+           "Anion Gap": 0.4, "Base Excess": -0.6, "Bicarbonate": -0.4, "Calcium, Total": -0.6, "Magnesium": 0.3,
+           "Eosinophils": -0.5, "Absolute Eosinophil Count": -0.5, "Alkaline Phosphatase": 0.4,
+           "Asparate Aminotransferase (AST)": 0.5}  # fmt: skip
 # Tests that move together for reasons that no film shows; values are loadings.
 PANELS: tuple[Mapping[str, float], ...] = (
     {"Creatinine": 0.7, "Urea Nitrogen": 0.7, "Phosphate": 0.5, "Potassium": 0.4, "Bicarbonate": -0.4, "Magnesium": 0.3},
@@ -70,9 +77,11 @@ def labs(grades: Mapping[str, float], rng: Generator) -> NDArray[np.float64]:
     values += np.sqrt(np.clip(1 - shared, 0.1, 1)) * rng.standard_normal(len(NAMES))
     for finding, grade in grades.items():
         for name, effect in EFFECTS.get(finding, {}).items():
-            values[column[name]] += effect * (0.3 + 0.7 * grade)
-    values[column["Anion Gap"]] += 0.5 * max(0.0, values[column["Lactate"]])
+            values[column[name]] += STRENGTH * effect * (0.3 + 0.7 * grade)
     ill = sum(grades.get(name, 0.0) for name in (OPACITY, EFFUSION, PNEUMOTHORAX, CARDIOMEGALY))
+    for name, effect in ILLNESS.items():
+        values[column[name]] += STRENGTH * effect * ill
+    values[column["Anion Gap"]] += 0.5 * max(0.0, values[column["Lactate"]])
     coverage = {name: COVERAGE.get(name, 0.97) for name in NAMES}
     for names, share in ((LIVER, 0.6), (GASES, 0.25 + 0.4 * min(ill, 1.0)), (DIFFERENTIAL, 0.65)):
         made = rng.random() < share

@@ -27,9 +27,9 @@ def sections(text: str) -> Sections:
     is joined. A report without either heading, or with both empty, gives its last paragraph as findings.
     """
     marks = list(HEADING.finditer(text))
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    ends = [*(mark.start() for mark in marks[1:]), len(text)]
     found: dict[str, list[str]] = {"findings": [], "impression": []}
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, end in zip(marks, ends, strict=False):  # without headings there is one end too many
         name, body = " ".join(mark["name"].upper().split()), _line(text[mark.end() : end])
         if body and name in FINDINGS:
             found["findings"].append(body)
