@@ -1,0 +1,52 @@
+"""An encoder's own text tower, where it has one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxrbench.errors import UserError
+from cxrbench.task import FrozenEncoder
+from cxrbench.tasks.ranking import unit
+
+BATCH = 64
+
+TextTower = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+def text_tower(encoder: FrozenEncoder) -> TextTower | None:
+    """A function from n texts to their embeddings [n, D], at length one, in the space of ``pooled``; None without one.
+
+    The function raises UserError if ``encode_text`` gives anything but one finite vector per text.
+    """
+    module: Any = encoder.module
+    if not callable(getattr(module, "encode_text", None)):
+        return None
+    module.to(encoder.context.options.device)
+
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            batches = [
+                module.encode_text(list(texts[start : start + BATCH])).float().cpu().numpy()
+                for start in range(0, len(texts), BATCH)
+            ]
+        rows = np.concatenate(batches)
+        if rows.ndim != 2 or len(rows) != len(texts) or not np.isfinite(rows).all():
+            raise UserError(
+                f"encoder {encoder.spec.name}: encode_text gives {list(rows.shape)} for {len(texts)} texts, or NaN; it "
+                "must give one vector per text"
+            )
+        return unit(rows)
+
+    return embed
+
+
+def same_space(encoder: FrozenEncoder, images: NDArray[np.floating], texts: NDArray[np.floating]) -> None:
+    """Raise UserError if image and text embeddings have different widths, so that no cosine can be taken."""
+    if images.shape[1] != texts.shape[1]:
+        raise UserError(
+            f"encoder {encoder.spec.name}: pooled is {images.shape[1]} wide but encode_text {texts.shape[1]}; give the "
+            "projected image embedding as pooled"
+        )
