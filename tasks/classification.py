@@ -1,18 +1,21 @@
 """Classification by linear probe: logistic regression on frozen, standardised image embeddings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
-from cxrbench.predictions import Predictions, encoder_facts
-from cxrbench.task import Cell, FrozenEncoder, TaskOptions
+from cxrbench.predictions import Predictions
+from cxrbench.task import Cell, FrozenEncoder, Task, TaskOptions
+from cxrbench.tasks import finetune, linear_sgd, views
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.logistic import fit_sigmoid, fit_softmax
+from cxrbench.tasks.presets import preset_for
+from cxrbench.tasks.trained import TrainedClassifier
+from cxrbench.tasks.views import parse_views, predictions_of, rows_with_views
 
 STRENGTHS = tuple(float(c) for c in np.logspace(-6, 2, 9))  # scikit-learn's C
 
@@ -29,23 +32,34 @@ class LinearProbe:
     only picks the label fraction's patients.
     """
 
-    protocol: str = "classification"
-    version: str = "1"
+    views: str | None = None
+    version: str = "2"
     summary: str = "linear probe on frozen embeddings: AUROC, AUPRC, F1, accuracy, Brier score, ECE"
     opt_in: bool = False
     sees_test_truth: bool = False
 
-    def configured(self, options: TaskOptions) -> "LinearProbe":
-        """It has no options."""
-        del options
-        return self
+    @property
+    def protocol(self) -> str:
+        """``classification``, ``classification+views2``."""
+        return "classification" + (f"+views{self.views}" if self.views else "")
+
+    def configured(self, options: TaskOptions) -> Task:
+        """With views; with a preset, the paper's own way to classify, be it a linear head or fine-tuning.
+
+        Raises UserError for unknown views or presets.
+        """
+        if options.preset is None:
+            return replace(self, views=parse_views(options.views))
+        recipes: dict[str, TrainedClassifier] = {"linear": linear_sgd.TASK, "finetune": finetune.TASK}
+        task = recipes[preset_for(options.preset, "classification")["uses"]]
+        return replace(task, name="classification", opt_in=False).configured(options)
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without labels, or without one of the splits, cannot be probed."""
         if not manifest.labels:
             return "it has no labels"
         empty = [split for split in ("train", "val", "test") if not len(manifest.rows_of(split))]
-        return f"its {' and '.join(empty)} split is empty" if empty else None
+        return f"its {' and '.join(empty)} split is empty" if empty else views.not_applicable(manifest, self.views)
 
     def seeds_matter(self, fraction: float) -> bool:
         """At fraction 1 every seed gives the same bits."""
@@ -53,6 +67,7 @@ class LinearProbe:
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Fit, select, predict. The test rows' targets are copied into the result and used for nothing else."""
+        manifest = rows_with_views(manifest, self.views)
         features = np.asarray(encoder.pooled(manifest), np.float32)
         targets = manifest.targets()
         train, val, test = (manifest.rows_of(split) for split in ("train", "val", "test"))
@@ -60,26 +75,12 @@ class LinearProbe:
         train = train[label_fraction(patients[train], targets[train], cell.fraction, cell.seed)]
         held_out = np.concatenate([val, test])
         probe = _multilabel if manifest.kind == "multilabel" else _multiclass
-        scores, notes = probe(
+        margins, notes = probe(
             *_standardise(features[train], features[held_out]), targets[train], targets[val], manifest.labels
         )
-        rows = manifest.images.iloc[held_out][["image_id", "patient_id", "split"]].reset_index(drop=True)
-        columns = {f"score:{label}": scores[:, i] for i, label in enumerate(manifest.labels)}
-        columns |= {f"target:{label}": targets[held_out, i].astype(float) for i, label in enumerate(manifest.labels)}
-        return Predictions(
-            rows=pd.concat([rows, pd.DataFrame(columns)], axis=1),
-            labels=manifest.labels,
-            kind=manifest.kind,
-            groups=manifest.groups,
-            synthetic=manifest.synthetic,
-            cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol,
-                  "fraction": cell.fraction, "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts),
-                  "train_images": len(train)},
-            encoder=encoder_facts(encoder.spec),
-            dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
-                     "notes": list(manifest.notes)},
-            notes=notes,
-        )  # fmt: skip
+        return predictions_of(
+            margins, held_out, manifest, encoder, cell, views=self.views, train_images=len(train), notes=notes
+        )
 
 
 TASK = LinearProbe()
@@ -98,15 +99,15 @@ def _standardise(train: Floats, held_out: Floats) -> tuple[torch.Tensor, torch.T
 def _multilabel(
     train: torch.Tensor, held_out: torch.Tensor, y_train: Floats, y_val: Floats, labels: tuple[str, ...]
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Probabilities [val + test, L] and notes. A label with one class only in training gets NaN and a note."""
-    scores = np.full((len(held_out), len(labels)), np.nan)
+    """Logits [val + test, L] and notes. A label with one class only in training gets NaN and a note."""
+    logits = np.full((len(held_out), len(labels)), np.nan)
     usable = np.flatnonzero([(y == 0).any() and (y == 1).any() for y in y_train.T])
     idle = [label for i, label in enumerate(labels) if i not in usable]
     notes: tuple[str, ...] = (
         (f"one class only among the training images, so not trained: {', '.join(idle)}",) if idle else ()
     )
     if not len(usable):
-        return scores, notes
+        return logits, notes
     strengths = torch.tensor(STRENGTHS)
     model = fit_sigmoid(train, torch.from_numpy(y_train[:, usable]), strengths)
     margins = model.margins(held_out).reshape(len(held_out), len(strengths), len(usable)).double()
@@ -125,18 +126,18 @@ def _multilabel(
         notes += (f"one class only among the validation images, so regularised as the others: {', '.join(unjudged)}",)
     chosen = model.converged.reshape(len(strengths), len(usable))[best, torch.arange(len(usable))]
     notes += tuple(f"{labels[usable[i]]}: the probe did not converge" for i in np.flatnonzero(~chosen.numpy()))
-    scores[:, usable] = margins.sigmoid()[:, best, torch.arange(len(usable))].numpy()
-    return scores, notes
+    logits[:, usable] = margins[:, best, torch.arange(len(usable))].numpy()
+    return logits, notes
 
 
 def _multiclass(
     train: torch.Tensor, held_out: torch.Tensor, y_train: Floats, y_val: Floats, labels: tuple[str, ...]
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Probabilities [val + test, K] that sum to one, and notes."""
+    """Logits [val + test, K] of classes that exclude each other, and notes."""
     if np.isnan(y_train).any() or np.isnan(y_val).any():
         raise UserError(f"classes {', '.join(labels)}: some images have no class; give each one or drop them")
     model = fit_softmax(train, torch.from_numpy(y_train), torch.tensor(STRENGTHS))
     margins = model.margins(held_out).double()  # [n, S, K]
     truth = torch.from_numpy(y_val.argmax(1))
     loss = [torch.nn.functional.cross_entropy(margins[: len(y_val), s], truth).item() for s in range(len(STRENGTHS))]
-    return margins[:, int(np.argmin(loss))].softmax(1).numpy(), ()
+    return margins[:, int(np.argmin(loss))].numpy(), ()

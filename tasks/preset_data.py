@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.splits import by_patient, shared_patients
@@ -78,11 +77,11 @@ def _labelled(manifest: Manifest, settings: Mapping[str, Any], preset: str) -> M
 
 
 def _balanced(manifest: Manifest, seed: int) -> Manifest:
-    images = manifest.images.copy()
-    train = images.index[images["split"] == "train"].to_numpy()
-    positive = (images.loc[train, list(manifest.labels)].to_numpy() == 1).any(1)
+    train = manifest.rows_of("train")
+    positive = (manifest.targets()[train] == 1).any(1)
     negatives = np.random.default_rng(seed).permutation(train[~positive])
-    surplus: pd.Index[Any] = pd.Index(negatives[max(1, int(positive.sum())) :])
-    images.loc[surplus, "split"] = UNUSED
+    surplus = negatives[max(1, int(positive.sum())) :]
+    splits = manifest.images["split"].to_numpy(object).copy()
+    splits[surplus] = UNUSED
     note = f"Training has {positive.sum():,} images with a finding and as many without; {len(surplus):,} are not used."
-    return replace(manifest, images=images, notes=(*manifest.notes, note))
+    return replace(manifest, images=manifest.images.assign(split=splits), notes=(*manifest.notes, note))

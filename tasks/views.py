@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.data.splits import shared_patients
 from cxrbench.errors import UserError
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder
@@ -32,14 +33,12 @@ def not_applicable(manifest: Manifest, views: str | None) -> str | None:
     if views is None:
         return None
     images = manifest.images
-    if (images["study_id"].astype(str) == "").any():
+    studies, splits = images["study_id"].fillna("").to_numpy(str), images["split"].to_numpy(str)
+    if "" in studies:
         return "some images belong to no study, so their views cannot be fused"
-    if (images.groupby("study_id")["split"].nunique() > 1).any():
+    if shared_patients(studies.tolist(), splits.tolist()):
         return "some studies have images in two splits, so their views cannot be fused"
-    known = images[list(manifest.labels)].notna().all(axis=1) & (images["split"] != "test")
-    if manifest.kind == "multiclass" and (images[known].groupby("study_id")[list(manifest.labels)].nunique() > 1).any(
-        axis=None
-    ):
+    if manifest.kind == "multiclass" and (manifest.study_targets().sum(axis=1) > 1).to_numpy().any():
         return "some studies have images of different classes"
     return None
 
@@ -54,7 +53,7 @@ def rows_with_views(manifest: Manifest, views: str | None) -> Manifest:
     if views in (None, "all"):
         return manifest
     images = manifest.images
-    rank = images["view"].map(FRONTAL_FIRST).fillna(FRONTAL_FIRST[""]).to_numpy()
+    rank = np.array([FRONTAL_FIRST.get(view, FRONTAL_FIRST[""]) for view in images["view"]])
     order = np.lexsort((np.arange(len(images)), rank))
     studies = images["study_id"].to_numpy(str)
     _, first = np.unique(studies[order], return_index=True)
