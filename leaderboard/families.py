@@ -36,7 +36,7 @@ _ORDER = tuple(dict.fromkeys(family.title for family in FAMILIES.values()))
 
 def check_metrics(metrics: Sequence[str] | None, kinds: Sequence[Kind]) -> None:
     """Raise UserError for a metric that none of these kinds of results has."""
-    known = list(dict.fromkeys(name for kind in KINDS if kind in kinds for name in KINDS[kind].measures))
+    known = list(dict.fromkeys(name for kind in FAMILIES if kind in kinds for name in KINDS[kind].measures))
     for name in metrics or ():
         if name not in known:
             raise UserError(f"unknown metric {name!r}: choose from {', '.join(known)}")

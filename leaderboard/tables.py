@@ -239,7 +239,7 @@ def _ties(evaluation: Evaluation, measure: Measure) -> tuple[dict[str, str], flo
 def _left_out(tests: TestSet, evaluation: Evaluation) -> list[str]:
     """Which labels are left out of the means, and why."""
     family = FAMILIES[tests.kind]
-    reasons = {True: f"nothing to find in any test {family.rows}", False: "some encoder has no scores"}
+    reasons = {True: f"nothing to find in any of the test {family.rows}", False: "some encoder has no scores"}
     if family is CLASSIFICATION:
         reasons[True] = f"one class only among the test {family.rows}"
     found: dict[bool, list[str]] = {True: [], False: []}
