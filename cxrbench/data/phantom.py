@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,23 @@ from filelock import FileLock
 
 from cxrbench.atomic import atomic_path, disk_error
 from cxrbench.data import phantom_layouts as layouts
+from cxrbench.data import phantom_lungs as lungs
+from cxrbench.data import phantom_studies as studies
 from cxrbench.data.phantom_cases import PARTS, Part, case
 from cxrbench.errors import UserError
 
-VERSION = 4  # raise when any byte of the output changes
+VERSION = 5  # raise when any byte of the output changes
 MARKER = "PHANTOM.json"
-IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400}
+IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400,
+                             "mimic": 360, "symile": 360, "lungs": 200}  # fmt: skip
 CHUNK = 8
 WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "vindr": (layouts.vindr_image, layouts.vindr_tables),
     "rsna": (layouts.rsna_image, layouts.rsna_tables),
     "siim": (layouts.siim_image, layouts.siim_tables),
+    "mimic": (studies.mimic_image, studies.mimic_tables),
+    "symile": (studies.symile_image, studies.symile_tables),
+    "lungs": (lungs.lungs_image, lungs.lungs_tables),
 }
 Progress = Callable[[int, int], None]
 
@@ -45,10 +51,10 @@ def write(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write ``out/vindr``, ``out/rsna`` and ``out/siim`` in the official layouts.
+    """Write the datasets of WRITERS below ``out``, each in its official layout.
 
-    ``images``: how many of ``vindr_train``, ``vindr_test``, ``rsna``, ``siim`` (default IMAGES); a dataset with none is
-    left out. ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
+    ``images``: how many of each of PARTS (default IMAGES; ``mimic`` counts studies); a dataset with none is left out.
+    ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
     A dataset is built in a hidden folder, its marker PHANTOM.json written last, and renamed when whole; what is already
     there with the same version, seed and counts is kept. A folder without the marker is never touched: UserError.
     """
@@ -63,13 +69,15 @@ def write(
         raise disk_error(error, out) from error
 
 
-def ensure(cache: Path, *, progress: Progress | None = None) -> Path:
-    """The data folder of the default phantom under the cache folder, written first if it is not there whole.
+def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Progress | None = None) -> Path:
+    """The data folder of the default phantom under the cache folder; what is not there whole is written first.
 
-    Two processes at once: one writes, one waits.
+    ``datasets``: the names that are needed (default: all); names without a phantom are passed over. Two processes at
+    once: one writes, one waits.
     """
     folder = cache / f"phantom-v{VERSION}"
-    write(folder, progress=progress)
+    wanted = set(WRITERS if datasets is None else datasets)
+    write(folder, images={p: n for p, n in IMAGES.items() if p.partition("_")[0] in wanted}, progress=progress)
     return folder
 
 
