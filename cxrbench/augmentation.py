@@ -62,6 +62,8 @@ class Augmentation:
 
     def apply_image(self, image: Tensor, preprocess: Preprocess | None = None) -> Tensor:
         """Move a film [C, S, S], bilinear; gray values in [0, 1], or normalised as ``preprocess`` says."""
+        if self == Augmentation():
+            return image
         mean, std = (0.0,), (1.0,)
         if preprocess is not None:
             mean, std = preprocess.mean, preprocess.std

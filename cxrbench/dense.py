@@ -1,5 +1,6 @@
 """Dense features as decoders see them: native maps of whole films, each image encoded once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -35,10 +36,11 @@ class DenseMaps(Protocol):
         """Whether they lie on disk; if not, every call of ``batch`` runs the encoder."""
         ...
 
-    def batch(self, rows: NDArray[np.int64], copy: int = 0) -> tuple[Tensor, ...]:
-        """Maps 4 x [len(rows), C, side, side], float16 or float32, of rows of the manifest.
+    def batch(self, rows: NDArray[np.int64], copy: int = 0, levels: Sequence[int] = (0, 1, 2, 3)) -> tuple[Tensor, ...]:
+        """Maps [len(rows), C, side, side], float16 or float32, of rows of the manifest.
 
-        ``copy``: 0 is the film itself, k > 0 its k-th augmented copy, moved by ``augmentation(seed, image_id, k)``.
+        ``copy``: 0 is the film itself, k > 0 its k-th augmented copy, moved by ``augmentation(SEED, image_id, k)``.
+        ``levels``: which of the four are wanted; the others are not read.
         """
         ...
 

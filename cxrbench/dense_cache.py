@@ -113,16 +113,18 @@ class ManifestMaps:
         """Whether all lie on disk."""
         return all(isinstance(rows, StoredRows) for _, rows in self.copies)
 
-    def batch(self, rows: Positions, copy: int = 0) -> tuple[Tensor, ...]:
-        """Maps 4 x [len(rows), C, side, side], channels-last. Raises ValueError for a film without such a copy."""
+    def batch(self, rows: Positions, copy: int = 0, levels: Sequence[int] = (0, 1, 2, 3)) -> tuple[Tensor, ...]:
+        """Maps [len(rows), C, side, side], channels-last. Raises ValueError for a film without such a copy."""
         if not 0 <= copy < len(self.copies):
             raise ValueError(f"copy {copy} of {len(self.copies) - 1} was asked for")
         present, source = self.copies[copy]
         positions = np.searchsorted(present, rows)
         if len(rows) and not np.array_equal(present.take(positions, mode="clip"), rows):
             raise ValueError("only training films have augmented copies")
-        exponents, *maps = source.take(positions, (slice(0, LEVELS), *self.layout.cuts))
-        return self.layout.unpack(exponents, maps)
+        exponents, *maps = source.take(positions, (slice(0, LEVELS), *(self.layout.cuts[level] for level in levels)))
+        return tuple(
+            self.layout.unpack(level, exponents[:, level], values) for level, values in zip(levels, maps, strict=True)
+        )
 
 
 def dense_key(spec: EncoderSpec, manifest: Manifest, preprocess: Preprocess, precision: str, copy: int) -> str:

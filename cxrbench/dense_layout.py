@@ -1,6 +1,5 @@
 """How the dense maps of one film lie in one row of float16 numbers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,17 +62,14 @@ class Layout:
             rows[:, cut] = values.half().cpu().numpy()
         return rows
 
-    def unpack(self, exponents: Halves, maps: Sequence[Halves]) -> tuple[Tensor, ...]:
-        """From exponents [b, 4] and maps 4 x [b, side * side * width] to channels-last 4 x [b, width, side, side].
+    def unpack(self, level: int, exponents: Halves, values: Halves) -> Tensor:
+        """From exponents [b] and a map's numbers [b, side * side * width] to a channels-last [b, width, side, side].
 
-        float16; float32 for a map of which any film has an exponent.
+        float16; float32 if any of the films has an exponent.
         """
-        tensors = []
-        for level, values in enumerate(maps):
-            side, width = self.sides[level], self.widths[level]
-            tensor = torch.from_numpy(values).unflatten(1, (side, side, width))
-            if exponents[:, level].any():
-                exponent = torch.from_numpy(exponents[:, level].astype(np.float32))
-                tensor = torch.ldexp(tensor.float(), exponent[:, None, None, None])
-            tensors.append(tensor.permute(0, 3, 1, 2))
-        return tuple(tensors)
+        side, width = self.sides[level], self.widths[level]
+        tensor = torch.from_numpy(values).unflatten(1, (side, side, width))
+        if exponents.any():
+            exponent = torch.from_numpy(exponents.astype(np.float32))
+            tensor = torch.ldexp(tensor.float(), exponent[:, None, None, None])
+        return tensor.permute(0, 3, 1, 2)

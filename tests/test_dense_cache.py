@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 import cxrbench.journal
 from cxrbench.augmentation import SEED, augmentation
-from cxrbench.cache_limit import room
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.preprocess import load_image
 from cxrbench.dense import DenseMaps, dense_preprocess
@@ -104,6 +103,9 @@ def test_maps_are_the_encoder_s_own_of_the_whole_film(manifest: Manifest, tmp_pa
         assert found.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(found.float(), expected, rtol=2**-11, atol=1e-6)
     assert [m.shape[0] for m in maps.batch(rows[:0])] == [0] * 4
+    first, last = maps.batch(rows, levels=(0, 3))
+    assert torch.equal(first, maps.batch(rows)[0])
+    assert torch.equal(last, maps.batch(rows)[3])
 
 
 def test_every_film_is_encoded_once_and_a_full_cache_needs_no_encoder(manifest: Manifest, tmp_path: Path) -> None:
@@ -194,22 +196,6 @@ def test_entries_used_longest_ago_make_room(manifest: Manifest, tmp_path: Path) 
     maps_of(modules["b"], manifest, tmp_path, limit=120 * ROW + 4096)  # a smaller limit counts for what is there
     assert held(tmp_path) <= 120 * ROW + 4096
     assert modules["b"].seen == 240
-
-
-def test_room_counts_what_others_are_making(tmp_path: Path) -> None:
-    one, two = tmp_path / "aa" / "aa1", tmp_path / "bb" / "bb1"
-    with room(tmp_path, one, 60, 100, ()) as fits, cxrbench.journal.locked(one, "", Progress()):
-        assert fits
-        with room(tmp_path, two, 60, 100, ()) as second:
-            assert not second
-        with room(tmp_path, two, 40, 100, ()) as second:
-            assert second
-    assert not list(tmp_path.rglob("*.reserved"))
-    one.with_suffix(".partial").mkdir(parents=True)
-    (one.with_suffix(".partial") / "maps.f16").write_bytes(bytes(60))
-    with room(tmp_path, two, 60, 100, ()) as fits:  # left behind by a killed process: it goes
-        assert fits
-    assert not one.with_suffix(".partial").exists()
 
 
 def test_interrupted_extraction_goes_on_with_the_same_bits(manifest: Manifest, tmp_path: Path) -> None:
