@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -22,7 +23,7 @@ from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
-from cxrbench.tasks.decoders import DECODERS, DecoderName, build_decoder, logit_side
+from cxrbench.tasks.decoders import DECODERS, DecoderName, build_decoder, levels_read, logit_side
 from cxrbench.tasks.dense_training import Examples, Recipe, fit, seeded
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.losses import PixelLoss, cross_entropy, dice_bce
@@ -30,8 +31,8 @@ from cxrbench.tasks.mask_targets import MaskTargets
 from cxrbench.tasks.whole_films import EncoderAndDecoder, WholeFilms
 
 THRESHOLD = 0.5
-FROZEN = Recipe(epochs=12, min_steps=240, batch=16, rate=2e-3)
-FINETUNED = Recipe(epochs=12, min_steps=240, batch=16, rate=1e-3)
+FROZEN = Recipe(epochs=8, min_steps=200, batch=16, rate=2e-3, patience=3)
+FINETUNED = Recipe(epochs=8, min_steps=200, batch=16, rate=1e-3, patience=3)
 ENCODER_RATE = 0.1
 """A fine-tuned encoder learns at this share of the decoder's rate."""
 EVALUATION_BATCH = 32
@@ -164,7 +165,8 @@ class Segmentation:
             return whole.to(device), films.batch, films.preprocess, groups
         maps = encoder.maps(manifest, self.copies)
         decoder = build_decoder(self.decoder, maps.widths, maps.sides, classes, maps.preprocess.size)
-        return decoder.to(device, memory_format=torch.channels_last), maps.batch, maps.preprocess, None
+        batch = partial(maps.batch, levels=levels_read(self.decoder))
+        return decoder.to(device, memory_format=torch.channels_last), batch, maps.preprocess, None
 
 
 TASK = Segmentation()
