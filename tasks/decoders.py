@@ -32,6 +32,11 @@ def build_decoder(
     return builders[name](tuple(widths), tuple(sides), classes, size)
 
 
+def levels_read(name: DecoderName) -> tuple[int, ...]:
+    """Which of the four native maps a decoder of that name reads; it takes these alone as well as all four."""
+    return (3,) if name == "linear" else (0, 1, 2, 3)
+
+
 def logit_side(size: int) -> int:
     """Side of the logits for a square of ``size`` pixels."""
     return math.ceil(size / STRIDE)
