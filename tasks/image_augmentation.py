@@ -56,7 +56,7 @@ def crop_box(
     centred box whose aspect lies in ``ratio``.
     """
     for _ in range(10):
-        target = height * width * rng.uniform(*area)
+        target = height * width * rng.uniform(area[0], area[1])
         aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
         w, h = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
         if 0 < w <= width and 0 < h <= height:
@@ -87,7 +87,7 @@ def augment(
     ``cxrbench.augmentation``, without flips.
     """
     for step in steps:
-        if "random_resized_crop" in step or rng.random() >= step.get("p", 1.0):
+        if "random_resized_crop" in step or ("p" in step and rng.random() >= step["p"]):
             continue
         if "flip" in step:
             image = TF.horizontal_flip(image) if rng.random() < step["flip"] else image

@@ -136,7 +136,7 @@ def posed(
 
     Raises UserError if classes exclude each other and an image has none.
     """
-    images, targets = manifest.images, manifest.targets()
+    images, targets = manifest.images, manifest.targets().copy()
     train, val, test = (manifest.rows_of(split) for split in ("train", "val", "test"))
     train = training_rows(recipe, train, images["patient_id"].to_numpy(str), targets, cell.fraction, cell.seed)
     notes: tuple[str, ...] = ()
