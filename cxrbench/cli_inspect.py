@@ -80,7 +80,9 @@ def data_check(
 def data_phantom(
     out: Annotated[Path, typer.Option(help="Folder to write the datasets into.")],
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    images: Annotated[str, typer.Option(help="E.g. vindr_train=2000,vindr_test=500,rsna=1000; the others are left out.")] = "",
+    images: Annotated[
+        str, typer.Option(help="E.g. vindr_train=2000,vindr_test=500,rsna=1000; the others are left out.")
+    ] = "",
 ) -> None:
     """Write procedural chest X-rays in the official layouts: vindr, rsna, siim, mimic, symile, and lungs with masks.
 

@@ -1,7 +1,7 @@
 """One row of a NumPy array on disk as if it were a file: ``cxr_train.npy#17``.
 
-Symile-MIMIC keeps its images and ECGs as single arrays of some gigabytes. A row is read through a memory map, so nothing
-is copied out of the dataset's folder and a row costs its own bytes.
+Symile-MIMIC keeps its images and ECGs as single arrays of some gigabytes. A row is read through a memory map, so
+nothing is copied out of the dataset's folder and a row costs its own bytes.
 """
 
 import re
@@ -49,7 +49,7 @@ def read_row(row: Row) -> NDArray[np.generic]:
 def decode_row(row: Row, *, max_pixels: int) -> NDArray[np.float32]:
     """A row [3, H, W] that was normalised for ImageNet, as gray [H, W] in [0, 1], float32.
 
-    The three channels of a gray film differ in nothing but their normalisation; the first is read. Raises BadImageError.
+    The channels of a gray film differ in nothing but their normalisation; the first is read. Raises BadImageError.
     """
     values = read_row(row)
     named = Path(f"{row.path}#{row.number}")

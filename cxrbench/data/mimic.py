@@ -115,7 +115,10 @@ def _reports(root: Path, metadata: Table) -> tuple[pd.DataFrame | None, str]:
                 rows.append((study, *sections(path.read_text("utf-8", errors="replace"))))
                 break
     if not rows:
-        return None, "No reports: put MIMIC-CXR's files/ (the .txt of each study) into the same tree, or below reports/."
+        return (
+            None,
+            "No reports: put MIMIC-CXR's files/ (the .txt of each study) into the same tree, or below reports/.",
+        )
     table = pd.DataFrame(rows, columns=["study_id", "findings", "impression"])
     return table, f"{len(rows):,} of {len(patients):,} studies have a report."
 

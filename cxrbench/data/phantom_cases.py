@@ -67,7 +67,7 @@ class Case:
         return render((self.seed, PARTS.index(self.part), self.number, 1), self.grades, shape=self.shape)
 
     def film_and_thorax(self) -> tuple[Film, Thorax]:
-        """The film, and the patient's surfaces where he stood for it; ``Film`` itself keeps neither pose nor surfaces."""
+        """The film, and the patient's surfaces where he stood for it, which ``Film`` does not keep."""
         drawn: list[Thorax] = []
 
         def witness(anatomy: Anatomy, pose: Pose) -> Thorax:

@@ -1,9 +1,9 @@
 """Phantom 12-lead ECGs whose rate, axis, voltages and shape follow the findings on the film.
 
-Each wave of a beat is a Gaussian in the beat's phase (ECGSYN: McSharry et al., IEEE TBME 50:289, 2003, whose equation 1
-integrates to such a sum), and has a direction in space, so that all leads are views of one moving dipole (Sameni et al.,
-EURASIP JASP 2007:043407). Leads come from Dower's matrix (Dower et al., J. Electrocardiol. 13:169, 1980); the limb leads
-obey Einthoven and Goldberger exactly before noise.
+Each wave of a beat is a Gaussian in the beat's phase (ECGSYN: McSharry et al., IEEE TBME 50:289, 2003, whose equation
+1 integrates to such a sum), and has a direction in space, so that all leads are views of one moving dipole (Sameni et
+al., EURASIP JASP 2007:043407). Leads come from Dower's matrix (Dower et al., J. Electrocardiol. 13:169, 1980); the limb
+leads obey Einthoven and Goldberger exactly.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,10 @@ from cxrbench.data.phantom_findings import AORTA, CARDIOMEGALY, EFFUSION, FIBROS
 RATE = 500  # samples per second
 SAMPLES = 5000
 # Rows: I, II, V1..V6; columns: x (to the left), y (down), z (to the back), in mV per unit of dipole.
-DOWER = np.array([[0.632, -0.235, 0.059], [0.235, 1.066, -0.132], [-0.515, 0.157, -0.917], [0.044, 0.164, -1.387],
-                  [0.882, 0.098, -1.277], [1.213, 0.127, -0.601], [1.125, 0.127, -0.086], [0.831, 0.076, 0.230]])  # fmt: skip
+DOWER = np.array([
+    [0.632, -0.235, 0.059], [0.235, 1.066, -0.132], [-0.515, 0.157, -0.917], [0.044, 0.164, -1.387],
+    [0.882, 0.098, -1.277], [1.213, 0.127, -0.601], [1.125, 0.127, -0.086], [0.831, 0.076, 0.230],
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Heart:
 
     ``rate``: beats per minute; ``jitter``: relative spread of the intervals; ``axis``: rotation of the QRS and T in the
     frontal plane from normal, degrees (negative: leftwards); ``voltage``: factor on all waves; ``left``: factor on the
-    left ventricle's forces; ``width``: factor on the QRS; ``strain``: 0 a normal T wave, 1 an inverted one over the left
-    ventricle; ``atrium``: factor on P; ``turn``: rotation in the horizontal plane, degrees (chest position).
+    left ventricle's forces; ``width``: factor on the QRS; ``strain``: 0 a normal T wave, 1 an inverted one over the
+    left ventricle; ``atrium``: factor on P; ``turn``: rotation in the horizontal plane, degrees (chest position).
     """
 
     rate: float
@@ -45,7 +47,7 @@ class Heart:
 
 
 def heart(grades: Mapping[str, float], left_sided: bool, rng: Generator) -> Heart:
-    """The electrical picture of a patient: habitus and chance, then what each finding adds, the more the higher its grade.
+    """The electrical picture of a patient: habitus and chance, and what each finding adds according to its grade.
 
     Fluid and air insulate the heart; an enlarged one has more muscle, a later and wider QRS and strain; pain, hypoxia
     and fever speed it up; a left pneumothorax and fibrosis turn the axis to the right. ``left_sided``: side of the
@@ -76,7 +78,7 @@ def beats(h: Heart, rng: Generator) -> NDArray[np.float64]:
 
 
 def ecg(h: Heart, rng: Generator) -> NDArray[np.float32]:
-    """Leads [5000, 12] in mV: I, II, III, aVR, aVF, aVL, V1 ... V6 (MIMIC-IV-ECG's order), with the usual disturbances."""
+    """Leads [5000, 12] in mV, disturbed as usual: I, II, III, aVR, aVF, aVL, V1 ... V6 (MIMIC-IV-ECG's order)."""
     clean = _leads(_dipole(h, beats(h, rng)))
     time = np.arange(SAMPLES) / RATE
     breathing = np.sin(2 * np.pi * rng.uniform(0.18, 0.32) * time + rng.uniform(0, 6.28))
@@ -128,7 +130,7 @@ def _gaussians(centres: NDArray[np.float64], widths: NDArray[np.float64]) -> NDA
     at = np.rint(centres * RATE).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)
     values = np.exp(-0.5 * np.square((at / RATE - centres[:, None]) / widths[:, None]))
     inside = (at >= 0) & (at < SAMPLES)
-    return np.bincount(at[inside], values[inside], SAMPLES)
+    return np.bincount(at[inside], values[inside], SAMPLES).astype(np.float64)
 
 
 def _leads(dipole: NDArray[np.float64]) -> NDArray[np.float64]:

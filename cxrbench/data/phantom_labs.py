@@ -35,7 +35,7 @@ ILLNESS = {"Albumin": -0.7, "Hemoglobin": -0.5, "Hematocrit": -0.5, "Red Blood C
            "Asparate Aminotransferase (AST)": 0.5}  # fmt: skip
 # Tests that move together for reasons that no film shows; values are loadings.
 PANELS: tuple[Mapping[str, float], ...] = (
-    {"Creatinine": 0.7, "Urea Nitrogen": 0.7, "Phosphate": 0.5, "Potassium": 0.4, "Bicarbonate": -0.4, "Magnesium": 0.3},
+    {"Creatinine": 0.7, "Urea Nitrogen": 0.7, "Phosphate": 0.5, "Potassium": 0.4, "Bicarbonate": -0.4},
     {"Hematocrit": 0.9, "Hemoglobin": 0.9, "Red Blood Cells": 0.85, "RDW": -0.4},
     {"MCV": 0.9, "MCH": 0.85, "MCHC": 0.2, "RDW-SD": 0.4},
     {"RDW": 0.7, "RDW-SD": 0.7},
@@ -57,7 +57,9 @@ COVERAGE = {"Albumin": 0.5, "Creatine Kinase (CK)": 0.35, "Immature Granulocytes
 LIVER = "Alanine Aminotransferase (ALT)", "Asparate Aminotransferase (AST)", "Alkaline Phosphatase", "Bilirubin, Total"
 GASES = "Base Excess", "Calculated Total CO2", "pCO2", "pH", "pO2"
 DIFFERENTIAL = tuple(
-    name for name in LABS.values() if name.startswith("Absolute") or name.endswith(("phils", "cytes")) and " " not in name
+    name
+    for name in LABS.values()
+    if name.startswith("Absolute") or (name.endswith(("phils", "cytes")) and " " not in name)
 )
 NAMES = tuple(LABS.values())
 
@@ -85,7 +87,7 @@ def labs(grades: Mapping[str, float], rng: Generator) -> NDArray[np.float64]:
     coverage = {name: COVERAGE.get(name, 0.97) for name in NAMES}
     for names, share in ((LIVER, 0.6), (GASES, 0.25 + 0.4 * min(ill, 1.0)), (DIFFERENTIAL, 0.65)):
         made = rng.random() < share
-        coverage.update({name: 0.98 * made for name in names})
+        coverage.update(dict.fromkeys(names, 0.98 * made))
     coverage["Lactate"] = 0.3 + 0.4 * min(ill, 1.0)
     made = rng.random(len(NAMES)) < np.array([coverage[name] for name in NAMES])
     return np.where(made, values, np.nan)

@@ -79,8 +79,9 @@ def lateral(
 ) -> Grid:
     """Draw a lateral chest X-ray [H, W], float32 in [0, 1], bone white.
 
-    ``thorax`` and ``findings`` are the frontal film's: a lesion keeps its height and size; how deep it lies is drawn from ``who``, the
-    patient's own stream, so that a second lateral film shows it in the same place. ``how``: pose, exposure, noise, marker.
+    ``thorax`` and ``findings`` are the frontal film's: a lesion keeps its height and size; how deep it lies is drawn
+    from ``who``, the patient's own stream, so that a second lateral film shows it in the same place. ``how``: pose,
+    exposure, noise, marker.
     """
     c = chest(thorax.anatomy, how, shape)
     right, left = c.lung(c.right_dome), c.lung(c.left_dome)
@@ -133,7 +134,9 @@ def draw_finding(
         reach = 0.3 if finding.name == OPACITY else 0.34
         z0 = rng.uniform(-reach, reach) + 0.02
         # Lungs are deep behind the heart and shallow in front: a lesion cannot lie outside them.
-        z0 = float(np.clip(z0, np.interp(middle, [-0.7, 0.0], [-0.1, -0.32]), np.interp(middle, [-0.7, 0], [0.18, 0.4])))
+        z0 = float(
+            np.clip(z0, np.interp(middle, [-0.7, 0.0], [-0.1, -0.32]), np.interp(middle, [-0.7, 0], [0.18, 0.4]))
+        )
         if finding.name == OPACITY:
             radii = 0.5 * size * rng.uniform(0.7, 1.1), 0.5 * size
             r = _blob(c, z0, middle, radii, rng, 0.3)
@@ -264,7 +267,7 @@ def _stomach(c: Chest) -> Grid:
 
 def _marker(shape: tuple[int, int], rng: Generator) -> Grid:
     """A lead letter in a corner."""
-    label = Image.new("L", shape[::-1])
+    label = Image.new("L", (shape[1], shape[0]))
     size = int(rng.uniform(0.04, 0.06) * shape[0])
     at = (rng.uniform(0.03, 0.1) * shape[1], rng.uniform(0.03, 0.12) * shape[0])
     ImageDraw.Draw(label).text(at, "L" if rng.random() < 0.8 else "LAT", fill=247, font=ImageFont.load_default(size))

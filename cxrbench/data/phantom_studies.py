@@ -1,4 +1,4 @@
-"""Phantom studies written as the MIMIC-CXR-JPG and Symile-MIMIC downloads: films of several views, reports, ECGs, labs."""
+"""Phantom studies as the MIMIC-CXR-JPG and Symile-MIMIC downloads: films of several views, reports, ECGs, labs."""
 
 import csv
 import json
@@ -172,7 +172,7 @@ def symile_tables(folder: Path, part: str, records: Sequence[NDArray[np.float64]
             with np.load(folder / "rows" / f"{row}.npz") as stored:
                 films[at] = (stored["cxr"].astype(np.float32)[None] / 255 - mean) / std
                 ecgs[at, 0], ids[at] = stored["ecg"], stored["ids"]
-        films.flush(), ecgs.flush()
+        del films, ecgs  # written out now, and not kept in memory
         made = ~np.isnan(ranks[rows])
         np.save(place / f"labs_percentiles_{split}.npy", np.where(made, ranks[rows], means).astype(np.float32))
         np.save(place / f"labs_missingness_{split}.npy", made.astype(np.int64))

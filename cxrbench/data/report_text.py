@@ -5,10 +5,20 @@ from typing import NamedTuple
 
 FINDINGS = ("FINDINGS", "FINDING", "REPORT", "CHEST", "FRONTAL AND LATERAL CHEST", "FINDINGS AND IMPRESSION",
             "FINDINGS/IMPRESSION")  # fmt: skip
-IMPRESSION = ("IMPRESSION", "IMPRESSIONS", "IMPRESSON", "CONCLUSION", "CONCLUSIONS", "SUMMARY", "OPINION", "INTERPRETATION")
+IMPRESSION = (
+    "IMPRESSION",
+    "IMPRESSIONS",
+    "IMPRESSON",
+    "CONCLUSION",
+    "CONCLUSIONS",
+    "SUMMARY",
+    "OPINION",
+    "INTERPRETATION",
+)
 # A heading opens a line and ends with a colon: all capitals, or in any case one of the names that matter.
 HEADING = re.compile(
-    r"^[ \t]*(?P<name>[A-Z][A-Z /,()&-]{2,48}|(?i:findings?(?:[ /]+(?:and )?impressions?)?|impressions?|conclusions?))[ \t]*:",
+    r"^[ \t]*(?P<name>[A-Z][A-Z /,()&-]{2,48}"
+    r"|(?i:findings?(?:[ /]+(?:and )?impressions?)?|impressions?|conclusions?))[ \t]*:",
     re.MULTILINE,
 )
 

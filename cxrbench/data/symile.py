@@ -89,7 +89,9 @@ def _split(layout: Layout, split: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
         if not fits or len(array) != len(admissions):
             raise layout.error(
-                f"{name}_{split}.npy has shape {list(array.shape)}, not {[len(admissions), *shape]}".replace("None", "*")
+                f"{name}_{split}.npy has shape {list(array.shape)}, not {[len(admissions), *shape]}".replace(
+                    "None", "*"
+                )
             )
     if not np.issubdtype(admissions.dtype, np.number) or admissions.ndim != 1:
         raise layout.error(f"hadm_id_{split}.npy is not a list of numbers")

@@ -50,19 +50,18 @@ def test_mimic_views_splits_labels_and_reports(tmp_path: Path) -> None:
     manifest = mimic.read(write_mimic(tmp_path))
     rows = manifest.images.set_index("image_id")
     assert len(rows) == 15
-    assert rows["study_id"].nunique() == 10
-    assert rows.loc["000aaaa-bbbbbbbb", ["patient_id", "study_id", "view", "split"]].tolist() == [
-        "10000032", "50414267", "PA", "train",
-    ]  # fmt: skip
-    assert [rows.loc[f"0{n}0aaaa-bbbbbbbb", "view"] for n in range(5)] == ["PA", "L", "AP", "L", ""]
-    assert rows.loc["001aaaa-bbbbbbbb", "view"] == "L"
+    assert len(set(rows["study_id"])) == 10
+    facts: dict[str, dict[str, str]] = rows.filter(["patient_id", "study_id", "view", "split"]).T.to_dict()
+    assert list(facts["000aaaa-bbbbbbbb"].values()) == ["10000032", "50414267", "PA", "train"]
+    assert [facts[f"0{n}0aaaa-bbbbbbbb"]["view"] for n in range(5)] == ["PA", "L", "AP", "L", ""]
+    assert facts["001aaaa-bbbbbbbb"]["view"] == "L"
     assert set(rows["split"]) == {"train", "val", "test"}
     first = rows.loc["000aaaa-bbbbbbbb", list(manifest.labels)].to_numpy(float)
     np.testing.assert_array_equal(first[:4], [1, 0, np.nan, 0])  # positive, negative, uncertain, not mentioned
-    assert rows.loc["090aaaa-bbbbbbbb", list(manifest.labels)].isna().all(), "a study without labels"
+    assert np.isnan(rows.loc["090aaaa-bbbbbbbb", list(manifest.labels)].to_numpy(float)).all(), "no labels"
     assert manifest.reports is not None
-    report = manifest.reports.set_index("study_id").loc["50414270"]
-    assert (report["findings"], report["impression"]) == ("Film 3 is fine.", "Nothing.")
+    reports = manifest.reports.set_index("study_id").to_dict("index")
+    assert reports["50414270"] == {"findings": "Film 3 is fine.", "impression": "Nothing."}
     assert len(manifest.reports) == 9
     notes = " ".join(manifest.notes)
     for said in ("-1 (uncertain) is unknown", "1 studies are not in the CheXpert", "9 of 10 studies", "377,110"):
@@ -130,12 +129,12 @@ def test_mimic_image_without_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("report", "findings", "impression"),
     [
-        (" FINDINGS:  Clear\n lungs.\n \n IMPRESSION: \n \n 1. Normal.\n 2. Stable.", "Clear lungs.", "1. Normal. 2. Stable."),
+        (" FINDINGS:  All\n clear.\n \n IMPRESSION: \n \n 1. Normal.\n 2. Old.", "All clear.", "1. Normal. 2. Old."),
         ("FINAL REPORT\n EXAMINATION: CHEST (PA)\n\nImpression: Fine.", "", "Fine."),
         ("INDICATION: Cough.\n\nFINDINGS AND IMPRESSION: Clear.", "Clear.", ""),
         ("Findings/Impression: Clear.\n", "Clear.", ""),
         ("HISTORY: Cough.\n\nTwo views.\n\nThe heart is normal:\nno change.", "The heart is normal: no change.", ""),
-        ("FINDINGS: Clear.\nIMPRESSION: Normal.\nADDENDUM: x\nIMPRESSION: Tube moved.", "Clear.", "Normal. Tube moved."),
+        ("FINDINGS: Clear.\nIMPRESSION: Normal.\nADDENDUM: x\nIMPRESSION: Tube out.", "Clear.", "Normal. Tube out."),
         ("WET READ: ok\n\nFINDINGS:\n\nIMPRESSION:\n", "", ""),
         ("CONCLUSION: Normal.\nNOTIFICATION: Called at 3:40.", "", "Normal."),
         ("", "", ""),
@@ -154,7 +153,7 @@ def write_symile(root: Path, *, tables: bool = True) -> tuple[Path, np.ndarray]:
         rows = list(range(first, first + count))
         label = [1] * count
         if split == "test":
-            rows, label = rows + [*rows[1:], rows[0]], label + [0] * count
+            rows, label = [*rows, *rows[1:], rows[0]], label + [0] * count
         n, place = len(rows), root / "data_npy" / split
         place.mkdir(parents=True)
         mean, std = (np.array(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
@@ -179,16 +178,16 @@ def test_symile_rows_are_images_and_signals(tmp_path: Path) -> None:
     root, films = write_symile(tmp_path)
     manifest = symile.read(root)
     assert {s: len(manifest.rows_of(s)) for s in ("train", "val", "test")} == {"train": 12, "val": 4, "test": 6}
-    assert manifest.images["patient_id"].nunique() == 11
+    assert len(set(manifest.images["patient_id"])) == 11
     for row in (0, 13, 21):
-        assert manifest.images["image_id"].iloc[row] == str(20_000_000 + row)
+        assert manifest.images["image_id"].tolist()[row] == str(20_000_000 + row)
         np.testing.assert_allclose(decode(manifest.paths()[row]), films[row], atol=2e-7)
     assert manifest.signals is not None
     signals = manifest.signals.set_index("study_id")
     assert list(signals.columns[1:]) == [f"lab:{name}" for name in symile.LABS.values()]
     assert list(symile.LABS) == sorted(symile.LABS), "the original sorts the item numbers"
-    assert signals.loc["20000012"].isna().sum() == 1
-    assert np.isnan(signals.loc["20000012", "lab:pCO2"])
+    missing = signals.filter(like="lab:").isna()
+    assert [name for name in missing.columns if missing.loc["20000012", name]] == ["lab:pCO2"]
     ecg = read_ecg(root / str(signals.loc["20000013", "ecg"]))
     np.testing.assert_allclose(ecg, np.repeat(13 + np.arange(12)[:, None] / 100, 50, 1), atol=1e-5)
     reason = CLASSIFICATION.not_applicable(manifest)
@@ -201,7 +200,7 @@ def test_symile_test_rows_without_labels_and_patients_without_tables(tmp_path: P
     manifest = symile.read(root)
     assert manifest.images["image_id"].is_unique
     assert len(manifest.rows_of("test")) == 6
-    assert (manifest.images["patient_id"] == manifest.images["image_id"]).all()
+    assert manifest.images["patient_id"].tolist() == manifest.images["image_id"].tolist()
     assert any("each admission counts as a patient" in note for note in manifest.notes)
 
 
