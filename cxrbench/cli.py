@@ -32,6 +32,7 @@ from cxrbench.cli_options import (
     parse_bytes,
     parse_folds,
     phantom_folder,
+    runs_of,
     task_options,
 )
 from cxrbench.cli_pretrain import pretrain
@@ -84,10 +85,13 @@ def run(
     ],
     data: DataOption = None,
     results: ResultsOption = Path("results"),
-    fractions: Annotated[str, typer.Option(help="Label fractions of the training split, e.g. 0.01,0.1,1")] = "1",
+    fractions: Annotated[
+        str | None, typer.Option(help="Label fractions of the training split, e.g. 0.01,0.1,1 [default: 1].")
+    ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Repetitions of all that has chance in it: training patients, trained networks.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="Repetitions of all that has chance in it: training patients, networks [default: 1]."),
+    ] = None,
     folds: FoldsOption = None,
     decoder: DecoderOption = None,
     finetune: FinetuneOption = False,
@@ -133,6 +137,7 @@ def run(
     options = ExtractOptions(
         where, resolve_precision(precision, where), batch_size, workers or min(os.cpu_count() or 1, 16), max_pixels
     )
+    shown_fractions, shown_seeds = runs_of(preset, fractions, seeds)
     request = RunRequest(
         encoders=tuple(dict.fromkeys(name.strip() for name in encoder.split(",") if name.strip())),
         tasks=tuple(parse_tasks(tasks)),
@@ -140,8 +145,8 @@ def run(
         phantom=lambda: phantom_folder(cache, [name for name, _ in parse_tasks(tasks)]),
         results=Results(results),
         precision=options.precision,
-        fractions=parse_fractions(fractions),
-        seeds=seeds,
+        fractions=shown_fractions,
+        seeds=shown_seeds,
         skip_bad=on_bad_image == "skip",
         task_options=task_options(
             decoder=decoder, finetune=finetune, augment=augment, epochs=epochs, views=views, preset=preset,
@@ -188,17 +193,6 @@ def run(
 def refusal(cell: Any, reason: str) -> str:
     """One line for a cell that its encoder cannot serve."""
     return f"{cell.task} is not applicable to {cell.encoder}: {reason}"
-
-
-def parse_fractions(text: str) -> tuple[float, ...]:
-    """``0.01,0.1,1`` as numbers in (0, 1], each once, in ascending order."""
-    try:
-        values = sorted({float(part) for part in text.split(",")})
-    except ValueError as error:
-        raise UserError(f"--fractions {text!r}: give numbers separated by commas, e.g. 0.01,0.1,1") from error
-    if not all(0 < value <= 1 for value in values):
-        raise UserError(f"--fractions {text!r}: a label fraction lies above 0 and is at most 1")
-    return tuple(values)
 
 
 def cell_facts(cell: Any) -> dict[str, Any]:

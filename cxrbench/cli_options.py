@@ -42,7 +42,11 @@ ViewsOption = Annotated[
     str | None, typer.Option(help="Classify studies: scores of 1, 2 or all of a study's views averaged.")
 ]
 PresetOption = Annotated[
-    str | None, typer.Option(help="A paper's evaluation recipe: spcl, mvmae, pacx, radjepa or fane.")
+    str | None,
+    typer.Option(
+        help="A paper's evaluation recipe: spcl, mvmae, pacx, radjepa or fane, or a variant, e.g. spcl:paper. It "
+        "also sets --fractions and --seeds, unless they are given."
+    ),
 ]
 TextEncoderOption = Annotated[
     Path | None,
@@ -52,7 +56,6 @@ CacheLimitOption = Annotated[
     str, typer.Option(help="Room on disk for dense maps, e.g. 500MB or 1.5TB; what does not fit is not cached.")
 ]
 DECODERS, VIEWS = ("linear", "unet", "upernet"), ("1", "2", "all")
-PRESETS = ("spcl", "mvmae", "pacx", "radjepa", "fane")
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
          "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 
@@ -70,15 +73,34 @@ def task_options(
     """What the command line says of the tasks. Raises UserError for a value that no task knows."""
     from cxrbench.task import TaskOptions
 
-    for flag, value, known in (
-        ("--decoder", decoder, DECODERS),
-        ("--views", views, VIEWS),
-        ("--preset", preset, PRESETS),
-    ):
-        _one_of(flag, value, known)
+    _one_of("--decoder", decoder, DECODERS)
+    _one_of("--views", views, VIEWS)
+    if preset is not None:
+        from cxrbench.tasks.presets import parse
+
+        parse(preset)
     if text_encoder is not None and not text_encoder.is_dir():
         raise UserError(f"--text-encoder {text_encoder}: no such folder; give one with a transformers sentence encoder")
     return TaskOptions(decoder, finetune, augment, epochs, views, preset, text_encoder)
+
+
+def runs_of(preset: str | None, fractions: str | None, seeds: int | None) -> tuple[tuple[float, ...], int]:
+    """Label fractions and seeds: as typed, else as the preset's paper shows them, else 1 and 1. Raises UserError."""
+    from cxrbench.tasks.presets import run_settings
+
+    shown = run_settings(preset) if preset is not None else (None, None)
+    return (parse_fractions(fractions) if fractions is not None else shown[0] or (1.0,)), seeds or shown[1] or 1
+
+
+def parse_fractions(text: str) -> tuple[float, ...]:
+    """``0.01,0.1,1`` as numbers in (0, 1], each once, in ascending order."""
+    try:
+        values = sorted({float(part) for part in text.split(",")})
+    except ValueError as error:
+        raise UserError(f"--fractions {text!r}: give numbers separated by commas, e.g. 0.01,0.1,1") from error
+    if not all(0 < value <= 1 for value in values):
+        raise UserError(f"--fractions {text!r}: a label fraction lies above 0 and is at most 1")
+    return tuple(values)
 
 
 def parse_folds(folds: int | None) -> int | None:

@@ -93,7 +93,7 @@ def _on_features(
                 continue
             flips = [
                 sum(rng.random() < chance for chance in chances) % 2 == 1
-                for rng in (generator(problem.seed, epoch, ids[row]) for row in rows)
+                for rng in (generator(problem.seed, epoch, str(ids[row])) for row in rows)
             ]
             yield rows, torch.where(torch.tensor(flips, device=device)[:, None], mirrored[at], here[at])
 
