@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cxrbench import __version__
+from cxrbench.cli_calibration import calibration
 from cxrbench.cli_inspect import data_app, encoders_app, tasks_app
 from cxrbench.cli_leaderboard import compare, leaderboard
 from cxrbench.cli_options import (
@@ -36,6 +37,7 @@ from cxrbench.cli_options import (
     task_options,
 )
 from cxrbench.cli_pretrain import pretrain
+from cxrbench.cli_show import show
 from cxrbench.console import RunBars, bar, warn
 from cxrbench.errors import UserError
 
@@ -55,6 +57,8 @@ app.add_typer(tasks_app, name="tasks")
 app.command()(pretrain)
 app.command()(leaderboard)
 app.command()(compare)
+app.command()(show)
+app.command()(calibration)
 
 
 def version(value: bool) -> None:

@@ -79,7 +79,8 @@ class FakeEncoder:
             ]  # fmt: skip
         return SimpleNamespace(
             widths=tuple(m.shape[1] for m in made[0]), sides=tuple(m.shape[-1] for m in made[0]), preprocess=preprocess,
-            cached=True, batch=lambda rows, copy=0: tuple(m[rows].half() for m in made[copy]),
+            cached=True,
+            batch=lambda rows, copy=0, levels=range(4): tuple(made[copy][i][rows].half() for i in levels),
         )  # fmt: skip
 
 
