@@ -6,20 +6,22 @@ weights change. Scores of rare findings crowd near zero, where bins of equal wid
 that moved with every resample would make the interval partly one of the choice of bins, and would cost a sort per
 replicate. So a repeated image is not the same as a weight of two: it may move an edge when the metric is prepared.
 
-**Bias.** Reliability, resolution and ECE of a finite sample are too large on average, because every bin's share of
-positives is noisy (Broecker 2012; Kumar et al. 2019), and resamples add as much noise again: their percentile intervals
-lie high, too. Brier score, skill and log loss have no bins and no such bias.
+**Bias.** Reliability, resolution, ECE and MCE of a finite sample are too large on average, because every bin's share of
+positives is noisy (Broecker 2012; Kumar et al. 2019), and resamples add as much noise again: percentile intervals of
+them lie high, too (``leaderboard/calibration.py`` uses others). Brier score, skill and log loss have no bins and no
+such bias.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrbench.metrics import METRICS, Array, Metric, Prepared, Weights, brier, known_targets, ratio, weighted_sums
+from cxrbench.metrics import Array, Metric, Prepared, Weights, known_targets, ratio, weighted_sums
 
 MASS_BINS = 15
 EPSILON = float(np.finfo(np.float64).eps)  # scikit-learn's log_loss keeps probabilities this far from 0 and 1
@@ -39,117 +41,119 @@ def mass_bins(scores: Array, targets: Array) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class _BinSums:
-    """Weighted sums [bins, B]: ``total`` of ones, ``forecast`` of scores, ``positive`` of targets."""
+class Sums:
+    """Weighted sums over the images with a known target: all that the metrics below need.
 
-    total: Tensor
+    By bin [bins, B]: ``weight``, ``forecast`` (of the scores), ``positive`` (of the targets). Over all [B]: ``error``
+    (of squared errors), ``loss`` (of minus the log of the probability of what came true).
+    """
+
+    weight: Tensor
     forecast: Tensor
     positive: Tensor
-
-    @staticmethod
-    def prepare(scores: Array, targets: Array) -> Callable[[Weights], "_BinSums"]:
-        """From weights to sums, over the images with a known target."""
-        known = known_targets(targets)
-        inside = (mass_bins(scores, targets) == np.arange(MASS_BINS)[:, None]) & known
-        rows = np.concatenate([inside, inside * np.nan_to_num(scores), inside * np.nan_to_num(targets)])
-
-        def of_weights(weights: Weights) -> "_BinSums":
-            return _BinSums(*weighted_sums(rows, weights).split(MASS_BINS))
-
-        return of_weights
+    error: Tensor
+    loss: Tensor
 
     @property
-    def overall(self) -> Tensor:
+    def total(self) -> Tensor:
         """Total weight [B]."""
-        return self.total.sum(0)
+        return self.weight.sum(0)
 
-    def squares(self, sums: Tensor) -> Tensor:
-        """Sums [bins, B] squared over the bin's weight; 0 where a bin has none."""
-        return torch.where(self.total > 0, sums**2 / self.total, 0.0)
+    def over_weight(self, products: Tensor) -> Tensor:
+        """Products [bins, B] over the bin's weight, 0 where it has none, added up to [B]."""
+        return torch.where(self.weight > 0, products / self.weight, 0.0).sum(0)
 
 
-def reliability(scores: Array, targets: Array) -> Prepared:
+def prepare_sums(scores: Array, targets: Array) -> Callable[[Weights], Sums]:
+    """From scores [n] and targets [n] to a function of weights [n, B]. It remembers the sums of the last weights.
+
+    So nine metrics of the same scores cost one matrix product.
+    """
+    known = known_targets(targets)
+    f, o = np.where(known, scores, 0.5), np.nan_to_num(targets)
+    inside = (mass_bins(scores, targets) == np.arange(MASS_BINS)[:, None]) & known
+    p = np.clip(f, EPSILON, 1 - EPSILON)
+    loss = known * np.where(o == 1, -np.log(p), -np.log1p(-p))
+    rows = torch.from_numpy(np.concatenate([inside, inside * f, inside * o, [known * (f - o) ** 2, loss]]))
+    last: tuple[Weights, Sums] | None = None
+
+    def of_weights(weights: Weights) -> Sums:
+        nonlocal last
+        if last is None or last[0] is not weights:
+            *binned, overall = (rows @ weights.double).split([MASS_BINS, MASS_BINS, MASS_BINS, 2])
+            last = (weights, Sums(*binned, *overall))
+        return last[1]
+
+    return of_weights
+
+
+def brier(s: Sums) -> Array:
+    """Brier score (1950), as in ``cxrbench.metrics``."""
+    return ratio(s.error, s.total)
+
+
+def reliability(s: Sums) -> Array:
     """Reliability: the sum over bins of the bin's share x (mean forecast - share of positives)^2; lower is better.
 
     Murphy (1973), with the bin's mean forecast in place of one forecast value (Stephenson et al. 2008).
     """
-    prepared = _BinSums.prepare(scores, targets)
-
-    def of_weights(weights: Weights) -> Array:
-        sums = prepared(weights)
-        return ratio(sums.squares(sums.forecast - sums.positive).sum(0), sums.overall)
-
-    return of_weights
+    return ratio(s.over_weight((s.forecast - s.positive) ** 2), s.total)
 
 
-def resolution(scores: Array, targets: Array) -> Prepared:
+def resolution(s: Sums) -> Array:
     """Resolution: the sum over bins of the bin's share x (its share of positives - prevalence)^2. Murphy (1973)."""
-    prepared = _BinSums.prepare(scores, targets)
-
-    def of_weights(weights: Weights) -> Array:
-        sums = prepared(weights)
-        overall = sums.overall
-        prevalence = torch.where(overall > 0, sums.positive.sum(0) / overall, 0.0)
-        return ratio(sums.squares(sums.positive - sums.total * prevalence).sum(0), overall)
-
-    return of_weights
+    prevalence = torch.where(s.total > 0, s.positive.sum(0) / s.total, 0.0)
+    return ratio(s.over_weight((s.positive - s.weight * prevalence) ** 2), s.total)
 
 
-def uncertainty(scores: Array, targets: Array) -> Prepared:
+def uncertainty(s: Sums) -> Array:
     """Uncertainty: p (1 - p) of the prevalence p, the Brier score of always saying p. Murphy (1973)."""
-    del scores
-    rows = (np.nan_to_num(targets), known_targets(targets))
-
-    def of_weights(weights: Weights) -> Array:
-        positive, total = weighted_sums(rows, weights)
-        return ratio(positive * (total - positive), total**2)
-
-    return of_weights
+    positive = s.positive.sum(0)
+    return ratio(positive * (s.total - positive), s.total**2)
 
 
-def within_bins(scores: Array, targets: Array) -> Prepared:
+def within_bins(s: Sums) -> Array:
     """What bins hide: within-bin variance of the scores minus twice their covariance with the targets.
 
-    Stephenson, Coelho and Jolliffe (2008), two terms in one: with them the sum is exact for scores that
-    are not all equal inside a bin: Brier score = reliability - resolution + uncertainty + this. Negative where scores
-    still tell positives from negatives inside bins.
+    Stephenson, Coelho and Jolliffe (2008), two terms in one: with them the sum is exact for scores that are not all
+    equal inside a bin: Brier score = reliability - resolution + uncertainty + this. Negative where scores still tell
+    positives from negatives inside bins.
     """
-    binned = _BinSums.prepare(scores, targets)
-    f, o = np.where(known_targets(targets), scores, 0.0), np.nan_to_num(targets)
-    whole = (f * f - 2 * f * o,)
-
-    def of_weights(weights: Weights) -> Array:
-        sums = binned(weights)
-        between = torch.where(sums.total > 0, sums.forecast * (sums.forecast - 2 * sums.positive) / sums.total, 0.0)
-        return ratio(weighted_sums(whole, weights)[0] - between.sum(0), sums.overall)
-
-    return of_weights
+    # Targets are 0 or 1, so the sum of f^2 - 2 f o over images is that of (f - o)^2 minus the positives.
+    whole = s.error - s.positive.sum(0)
+    return ratio(whole - s.over_weight(s.forecast * (s.forecast - 2 * s.positive)), s.total)
 
 
-def brier_skill(scores: Array, targets: Array) -> Prepared:
+def brier_skill(s: Sums) -> Array:
     """Brier skill score, 1 - BS / BS_ref; 1 is perfect, 0 is no better than always saying the prevalence.
 
     The reference says the *test* prevalence under the same weights, which no forecaster knows beforehand, so the score
     is slightly strict. Its Brier score is the uncertainty; NaN where that is 0 (one class only).
     """
-    score, reference = brier(scores, targets), uncertainty(scores, targets)
-
-    def of_weights(weights: Weights) -> Array:
-        bs, bs_ref = (torch.from_numpy(each(weights)) for each in (score, reference))
-        return ratio(bs_ref - bs, bs_ref)
-
-    return of_weights
+    bs, bs_ref = torch.from_numpy(brier(s)), torch.from_numpy(uncertainty(s))
+    return ratio(bs_ref - bs, bs_ref)
 
 
-def nll(scores: Array, targets: Array) -> Prepared:
+def ece_mass(s: Sums) -> Array:
+    """Expected calibration error over bins of equal mass: the bin's share x |mean forecast - share of positives|.
+
+    Naeini et al. (2015); equal mass: Nguyen and O'Connor (2015), "adaptive" in Nixon et al. (2019).
+    """
+    return ratio((s.forecast - s.positive).abs().sum(0), s.total)
+
+
+def mce(s: Sums) -> Array:
+    """Maximum calibration error: the largest |mean forecast - share of positives| of a bin. Naeini et al. (2015)."""
+    gaps = torch.where(s.weight > 0, (s.forecast - s.positive).abs() / s.weight, 0.0)
+    return torch.where(s.total > 0, gaps.amax(0), torch.nan).numpy()
+
+
+def nll(s: Sums) -> Array:
     """Negative log-likelihood (log loss) in nats per image; probabilities are kept 2^-52 from 0 and 1.
 
     scikit-learn's ``log_loss``: a certain and wrong forecast costs 36 nats, not infinity.
     """
-    known = known_targets(targets)
-    p = np.clip(np.where(known, scores, 0.5), EPSILON, 1 - EPSILON)
-    losses = np.where(known, np.where(targets == 1, -np.log(p), -np.log1p(-p)), 0.0)
-    return lambda weights: ratio(*weighted_sums((losses, known), weights))
+    return ratio(s.loss, s.total)
 
 
 def nll_of_classes(scores: Array, targets: Array) -> Prepared:
@@ -163,47 +167,36 @@ def nll_of_classes(scores: Array, targets: Array) -> Prepared:
     return lambda weights: ratio(*weighted_sums((np.where(known, losses, 0.0), known), weights))
 
 
-def ece_mass(scores: Array, targets: Array) -> Prepared:
-    """Expected calibration error over bins of equal mass: the bin's share x |mean forecast - share of positives|.
-
-    Naeini et al. (2015); equal mass: Nguyen and O'Connor (2015), "adaptive" in Nixon et al. (2019).
-    """
-    prepared = _BinSums.prepare(scores, targets)
-
-    def of_weights(weights: Weights) -> Array:
-        sums = prepared(weights)
-        return ratio((sums.forecast - sums.positive).abs().sum(0), sums.overall)
-
-    return of_weights
+Formula = Callable[[Sums], Array]
 
 
-def mce(scores: Array, targets: Array) -> Prepared:
-    """Maximum calibration error: the largest |mean forecast - share of positives| of a bin that has weight.
+def prepare(scores: Array, targets: Array, formula: Formula) -> Prepared:
+    """One metric of scores [n] against targets [n]."""
+    sums = prepare_sums(scores, targets)
+    return lambda weights: formula(sums(weights))
 
-    Naeini et al. (2015).
-    """
-    prepared = _BinSums.prepare(scores, targets)
 
-    def of_weights(weights: Weights) -> Array:
-        sums = prepared(weights)
-        gaps = torch.where(sums.total > 0, (sums.forecast - sums.positive).abs() / sums.total, 0.0)
-        return torch.where(sums.overall > 0, gaps.amax(0), torch.nan).numpy()
+def _metric(title: str, formula: Formula, higher_is_better: bool = False) -> Metric:
+    return Metric(formula.__name__, title, partial(prepare, formula=formula), higher_is_better)
 
-    return of_weights
 
+FORMULAS: dict[str, Formula] = {
+    formula.__name__: formula
+    for formula in (brier, reliability, resolution, uncertainty, within_bins, brier_skill, ece_mass, mce, nll)
+}
 
 CALIBRATION: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        METRICS["brier"],
-        Metric("reliability", "Reliability", reliability, higher_is_better=False),
-        Metric("resolution", "Resolution", resolution),
-        Metric("uncertainty", "Uncertainty", uncertainty, higher_is_better=False),
-        Metric("within_bins", "Within bins", within_bins, higher_is_better=False),
-        Metric("brier_skill", "Brier skill", brier_skill),
-        Metric("ece_mass", "ECE (equal mass)", ece_mass, higher_is_better=False),
-        Metric("mce", "MCE", mce, higher_is_better=False),
-        Metric("nll", "NLL", nll, higher_is_better=False),
+        _metric("Brier score", brier),
+        _metric("Reliability", reliability),
+        _metric("Resolution", resolution, higher_is_better=True),
+        _metric("Uncertainty", uncertainty),
+        _metric("Within bins", within_bins),
+        _metric("Brier skill", brier_skill, higher_is_better=True),
+        _metric("ECE (equal mass)", ece_mass),
+        _metric("MCE", mce),
+        _metric("NLL", nll),
     )
 }
 """Not among ``METRICS``: the board compares encoders by the probabilities as they are, where the Brier score and the

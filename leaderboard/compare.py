@@ -88,7 +88,7 @@ def compare(
             raise UserError(f"unknown encoder {name!r}: the results have {', '.join(encoders) or 'none'}")
     if a == b:
         raise UserError(f"cannot compare {a} with itself: name two encoders")
-    wanted = _chosen(predictions, tasks)
+    wanted = chosen(predictions, tasks)
     check_metrics(metrics, [one.kind for one in wanted])
     rows: list[Row] = []
     notes: list[str] = []
@@ -143,7 +143,7 @@ def comparison_to_markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> list[Predictions]:
+def chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> list[Predictions]:
     """Predictions of the named tasks; all of them without names."""
     if tasks is None:
         return list(predictions)

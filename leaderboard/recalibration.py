@@ -26,7 +26,7 @@ COLDEST, HOTTEST = 0.1, 10.0
 
 
 def recalibrate(predictions: Predictions, method: Method) -> Predictions:
-    """The same predictions with recalibrated scores; a note names the labels that could not be.
+    """The same predictions with recalibrated scores; notes name the labels that could not be, or hardly.
 
     ``predictions``: of kind multilabel or multiclass. Their ``cell`` gains ``temperatures`` (by label; empty for
     isotonic). A label that has no scores keeps having none.
@@ -52,14 +52,22 @@ def recalibrate(predictions: Predictions, method: Method) -> Predictions:
                 after[:, i] = isotonic(s, t)(scores[:, i])
         if predictions.kind == "multiclass" and both.all():
             after /= after.sum(1, keepdims=True)
-    trained = np.isfinite(scores).any(0)
+    trained = np.isfinite(scores).any(axis=0).tolist()
     left = [label for label, fitted, some in zip(labels, both, trained, strict=True) if some and not fitted]
-    note = f"{method}: scores left as they are, validation images do not show both classes: {', '.join(left)}"
+    at_bound = [label for label, fitted in temperatures.items() if fitted in (COLDEST, HOTTEST)]
+    notes = [
+        f"{method}: {what}: {', '.join(which)}"
+        for what, which in (
+            ("scores left as they are, validation images do not show both classes", left),
+            ("its bound was reached, validation images are too few or scores mean nothing", at_bound),
+        )
+        if which
+    ]
     return replace(
         predictions,
         rows=rows.assign(**{f"score:{label}": after[:, i] for i, label in enumerate(labels)}),
         cell={**predictions.cell, "temperatures": temperatures},
-        notes=(*predictions.notes, *([note] if left else [])),
+        notes=(*predictions.notes, *notes),
     )
 
 

@@ -22,12 +22,7 @@ SYNTHETIC = (
 
 def to_csv(board: Board) -> str:
     """One row per encoder, dataset, protocol, fraction, metric and label; empty where undefined or not tested."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    names = [f.name for f in fields(Record)]
-    writer.writerow(names)
-    writer.writerows([_plain(getattr(record, name)) for name in names] for record in board.records)
-    return out.getvalue()
+    return dump_csv(Record, board.records)
 
 
 def to_json(board: Board) -> str:
@@ -44,6 +39,16 @@ def to_json(board: Board) -> str:
         "unanswered": [{**task._asdict(), "not_applicable": why} for task, why in board.unanswered.items()],
     }  # fmt: skip
     return dump_json(whole)
+
+
+def dump_csv(kind: type, records: Sequence[Any]) -> str:
+    """Dataclass instances of one kind as CSV, a column per field; floats to six decimals, NaN and None empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [f.name for f in fields(kind)]
+    writer.writerow(names)
+    writer.writerows([_plain(getattr(record, name)) for name in names] for record in records)
+    return out.getvalue()
 
 
 def dump_json(value: object) -> str:

@@ -37,9 +37,13 @@ def made(kind: Any = "multilabel", n=600, sharpness=4.0, seed=0) -> Predictions:
     return Predictions(rows, LABELS, kind, {"macro": LABELS}, synthetic=False)
 
 
+def of_split(one: Predictions, split: str) -> pd.DataFrame:
+    return one.rows.loc[one.rows["split"] == split]
+
+
 def test_temperature_is_logistic_regression_on_the_logit_without_intercept():
     one = made()
-    val = one.rows[one.rows["split"] == "val"]
+    val = of_split(one, "val")
     scores, targets = one.scores(val)[:, 0], one.targets(val)[:, 0]
     model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(logit(scores)[:, None], targets)
     assert 1 / temperature(scores, targets) == pytest.approx(model.coef_[0, 0], rel=1e-6)
@@ -48,7 +52,7 @@ def test_temperature_is_logistic_regression_on_the_logit_without_intercept():
 
 def test_temperature_of_classes_is_where_torch_lbfgs_ends():
     one = made("multiclass")
-    val = one.rows[one.rows["split"] == "val"]
+    val = of_split(one, "val")
     margins, truth = torch.from_numpy(np.log(one.scores(val))), torch.from_numpy(one.targets(val).argmax(1))
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([log_t], max_iter=100, tolerance_grad=1e-12, tolerance_change=1e-14)
@@ -78,8 +82,8 @@ def test_overconfident_scores_become_better_on_images_that_it_was_not_fitted_to(
     after = recalibrate(before, method)
     assert after.notes == ()
     test = before.rows["split"] == "test"
-    truth = before.targets(before.rows[test])
-    old, new = before.scores(before.rows[test]), after.scores(after.rows[test])
+    truth = before.targets(before.rows.loc[test])
+    old, new = before.scores(before.rows.loc[test]), after.scores(after.rows.loc[test])
     if kind == "multiclass":
         np.testing.assert_allclose(new.sum(1), 1)
         assert log_loss(truth.argmax(1), new) < 0.7 * log_loss(truth.argmax(1), old)
@@ -109,7 +113,7 @@ def test_isotonic_is_scikit_learns_clipped_so_that_the_log_loss_is_finite():
     s, t = before.scores(before.rows)[:, 1], before.targets(before.rows)[:, 1]
     free = IsotonicRegression().fit(s[val], t[val]).predict(s[val])
     assert free.min() == 0
-    np.testing.assert_allclose(after.scores(after.rows[val])[:, 1], np.clip(free, 1 / 42, 41 / 42), atol=1e-12)
+    np.testing.assert_allclose(after.scores(after.rows.loc[val])[:, 1], np.clip(free, 1 / 42, 41 / 42), atol=1e-12)
     assert after.scores(after.rows).min() > 0
 
 
@@ -131,7 +135,7 @@ def test_a_label_without_both_classes_in_validation_is_left_as_it_is_and_named(m
 
 def test_exclusive_classes_one_of_which_validation_lacks():
     before = made("multiclass")
-    rows = before.rows[~((before.rows["split"] == "val") & (before.rows["target:Rare"] == 1))]
+    rows = before.rows.loc[~((before.rows["split"] == "val") & (before.rows["target:Rare"] == 1))]
     before = replace(before, rows=rows)
     assert recalibrate(before, "temperature").notes == ()
     after = recalibrate(before, "isotonic")
@@ -141,7 +145,7 @@ def test_exclusive_classes_one_of_which_validation_lacks():
 
 def test_without_validation_images_nothing_changes():
     before = made()
-    rows = before.rows[before.rows["split"] == "test"]
+    rows = of_split(before, "test")
     for kind in ("multilabel", "multiclass"):
         for method in ("temperature", "isotonic"):
             after = recalibrate(replace(before, rows=rows, kind=kind), method)

@@ -1,0 +1,240 @@
+"""Are the probabilities right, and does recalibration on validation images make them better? From saved predictions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from cxrbench.errors import UserError
+from cxrbench.kinds import never_defined
+from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
+from cxrbench.leaderboard.board import HEADLINE, NAN
+from cxrbench.leaderboard.bootstrap import REPLICATES, Interval, interval
+from cxrbench.leaderboard.compare import chosen
+from cxrbench.leaderboard.evaluate import Estimate, evaluate
+from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
+from cxrbench.leaderboard.significance import holm, paired_difference
+from cxrbench.leaderboard.tables import contamination, counts
+from cxrbench.measure import Measure
+from cxrbench.metrics import Array, Metric, Prepared, Weights
+from cxrbench.metrics_calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
+from cxrbench.predictions import Predictions
+
+AS_GIVEN = "as given"
+TESTED = ("brier", "nll")
+"""Metrics that "after against before" is tested in: proper scores without bins. ECE is neither: it rewards an isotonic
+map for its ties alone, which leave fewer bins and so less noise."""
+BINNED = ("reliability", "resolution", "ece_mass", "mce")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One number: a calibration metric of an encoder's scores, as given or recalibrated, on a label or ``macro``.
+
+    ``method``: ``as given``, ``temperature`` or ``isotonic``. ``gain``: what recalibration improved, positive is
+    better, with its 95% interval; ``p``: one-tailed paired bootstrap, H0: recalibrated scores are no better;
+    ``p_holm`` over all means of that metric, or over all its labels. ``temperature``: the fitted one (mean over
+    training seeds), for a label.
+    """
+
+    encoder: str
+    dataset: str
+    protocol: str
+    fraction: float
+    synthetic: bool
+    method: str
+    metric: str
+    label: str
+    value: float
+    lower: float
+    upper: float
+    n: int
+    patients: int
+    positives: int | None
+    gain: float = NAN
+    gain_lower: float = NAN
+    gain_upper: float = NAN
+    p: float = NAN
+    p_holm: float = NAN
+    temperature: float = NAN
+    note: str = ""
+
+    @property
+    def task(self) -> Task:
+        """The task that it is about."""
+        return Task(self.synthetic, self.dataset, self.protocol, self.fraction)
+
+
+@dataclass(frozen=True)
+class Variants:
+    """One task's test set, on which each encoder stands once as it is and once per method of recalibration.
+
+    ``named``: (encoder, method) of each name in ``tests.rows``. ``temperatures``: by (encoder, label). ``notes``: what
+    a reader must be told.
+    """
+
+    tests: TestSet
+    named: Mapping[str, tuple[str, str]]
+    temperatures: Mapping[tuple[str, str], float]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All records, the notes of each task, and how the intervals were made."""
+
+    records: tuple[Record, ...]
+    notes: Mapping[Task, tuple[str, ...]]
+    replicates: int
+    seed: int
+
+
+def variants(
+    predictions: Sequence[Predictions],
+    *,
+    tasks: Sequence[str] | None = None,
+    encoders: Sequence[str] | None = None,
+    methods: Sequence[Method] = METHODS,
+) -> list[Variants]:
+    """The chosen classification results of each task, as they are and recalibrated.
+
+    ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``: names as the leaderboard prints them; None is all. Raises UserError
+    for one that has no results, or where none of the results are of classification.
+    """
+    known = sorted({str(one.cell["encoder"]) for one in predictions})
+    for name in encoders or ():
+        if name not in known:
+            raise UserError(f"unknown encoder {name!r}: the results have {', '.join(known) or 'none'}")
+    wanted = [
+        one
+        for one in chosen(predictions, tasks)
+        if one.kind in ("multilabel", "multiclass") and (encoders is None or one.cell["encoder"] in encoders)
+    ]
+    if not wanted:
+        raise UserError("none of these results are probabilities of labels: only classification can be calibrated")
+    return [_variants(task, of_task, methods) for task, of_task in by_task(wanted).items()]
+
+
+def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, seed: int = 0) -> Report:
+    """Every calibration metric of every variant with its interval, and the tests of recalibrated against given."""
+    records = [record for each in of_tasks for record in _records(each, replicates, seed)]
+    return Report(_corrected(records), {each.tests.task: each.notes for each in of_tasks}, replicates, seed)
+
+
+def _variants(task: Task, of_task: Sequence[Predictions], methods: Sequence[Method]) -> Variants:
+    named: dict[str, tuple[str, str]] = {}
+    fitted: dict[tuple[str, str], list[float]] = {}
+    everything: list[Predictions] = []
+    notes = list(align(task, of_task).notes)
+    for one in of_task:
+        encoder = str(one.cell["encoder"])
+        named[encoder] = (encoder, AS_GIVEN)
+        everything.append(one)
+        for method in methods:
+            after = recalibrate(one, method)
+            name = f"{encoder} ({method})"
+            named[name] = (encoder, method)
+            everything.append(replace(after, cell={**after.cell, "encoder": name}, notes=one.notes))
+            notes += [f"{encoder}: {note}" for note in after.notes[len(one.notes) :]]
+            for label, t in after.cell["temperatures"].items():
+                fitted.setdefault((encoder, label), []).append(t)
+        if why := contamination(one):
+            notes.append(f"† {encoder}: {why}")
+    return Variants(
+        tests=align(task, everything),
+        named=named,
+        temperatures={key: float(np.mean(ts)) for key, ts in fitted.items()},
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _records(each: Variants, replicates: int, seed: int) -> list[Record]:
+    """A record for each metric, variant, group and label."""
+    tests = each.tests
+    estimates = evaluate(*_everything(tests), replicates, seed).estimates
+    records = []
+    for metric in CALIBRATION.values():
+        for name, (encoder, method) in each.named.items():
+            for label in (*tests.groups, *tests.labels):
+                one = estimates[name][f"{metric.name}:{label}"]
+                limits = _interval(metric, one)
+                n, positives = counts(tests, label)
+                record = Record(
+                    encoder=encoder, dataset=tests.task.dataset, protocol=tests.task.protocol,
+                    fraction=tests.task.fraction, synthetic=tests.task.synthetic, method=method, metric=metric.name,
+                    label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=n,
+                    patients=len(np.unique(tests.patients)), positives=positives,
+                    temperature=each.temperatures.get((encoder, label), NAN) if method == "temperature" else NAN,
+                    note=limits.note if np.isfinite(one.value) else "undefined on this test set",
+                )  # fmt: skip
+                if method != AS_GIVEN and metric.name in TESTED:
+                    before = estimates[encoder][f"{metric.name}:{label}"]
+                    gain = paired_difference(one.value - before.value, one.replicates - before.replicates, False)
+                    limits = gain.interval
+                    record = replace(
+                        record, gain=gain.value, gain_lower=limits.lower, gain_upper=limits.upper, p=gain.p
+                    )
+                records.append(record)
+    return records
+
+
+def _everything(tests: TestSet) -> tuple[TestSet, Measure]:
+    """All metrics as one measure, whose labels are ``METRIC:LABEL``: one set of resamples, and bins summed once.
+
+    A group is the mean over its labels, also for exclusive classes (each against the rest); but their mean log loss is
+    that of the softmax, minus the log of the true class's probability.
+    """
+
+    def prepare(rows: pd.DataFrame, _: Sequence[str]) -> dict[str, Prepared]:
+        prepared: dict[str, Prepared] = {}
+        scores, targets = (
+            rows[[f"{column}:{label}" for label in tests.labels]].to_numpy(np.float64) for column in ("score", "target")
+        )
+        trained = [bool(np.isfinite(s[~np.isnan(t)]).all()) for s, t in zip(scores.T, targets.T, strict=True)]
+        for i, label in enumerate(tests.labels):
+            sums = prepare_sums(scores[:, i], targets[:, i])
+            for name, formula in FORMULAS.items():
+                prepared[f"{name}:{label}"] = partial(_apply, formula, sums) if trained[i] else never_defined
+        if tests.kind == "multiclass":
+            prepared[f"nll:{HEADLINE}"] = nll_of_classes(scores, targets) if all(trained) else never_defined
+        return prepared
+
+    groups = {
+        f"{name}:{group}": tuple(f"{name}:{x}" for x in of) for name in FORMULAS for group, of in tests.groups.items()
+    }
+    labels = [f"{name}:{label}" for name in FORMULAS for label in tests.labels]
+    if tests.kind == "multiclass":
+        del groups[f"nll:{HEADLINE}"]
+        labels.append(f"nll:{HEADLINE}")
+    return replace(tests, labels=tuple(labels), groups=groups), Measure("calibration", "Calibration", prepare)
+
+
+def _apply(formula: Formula, sums: Callable[[Weights], Sums], weights: Weights) -> Array:
+    return formula(sums(weights))
+
+
+def _interval(metric: Metric, one: Estimate) -> Interval:
+    """The percentile interval; for metrics of bins the basic one, not below 0 (Davison and Hinkley 1997, section 5.2).
+
+    Resampling adds to the noise that already makes them too large, so their percentiles lie high, often wholly above
+    the true value. The basic interval, 2 x value - percentiles, turns that round. It is about what endless images in
+    the same bins would show, and may lie below the value itself. ``benchmarks/calibration_intervals.py`` has coverages.
+    """
+    limits = interval(one.replicates)
+    if metric.name not in BINNED:
+        return limits
+    ends = [max(0.0, 2 * one.value - end) if np.isfinite(end) else NAN for end in (limits.upper, limits.lower)]
+    return replace(limits, lower=ends[0], upper=ends[1])
+
+
+def _corrected(records: Sequence[Record]) -> tuple[Record, ...]:
+    """Holm over the means of each metric, and apart from them over its labels; synthetic and real apart."""
+    families = [(r.metric, r.synthetic, r.label == HEADLINE) for r in records]
+    result = list(records)
+    for family in dict.fromkeys(families):
+        where = [i for i, one in enumerate(families) if one == family]
+        for i, p in zip(where, holm([records[i].p for i in where]), strict=True):
+            result[i] = replace(records[i], p_holm=p)
+    return tuple(result)

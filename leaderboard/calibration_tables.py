@@ -1,0 +1,126 @@
+"""The calibration report as Markdown, CSV and JSON. The same report gives the same bytes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from cxrbench.leaderboard.alignment import Task
+from cxrbench.leaderboard.board import HEADLINE
+from cxrbench.leaderboard.calibration import Record, Report
+from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, dump_csv, dump_json, markdown_table, task_title
+from cxrbench.leaderboard.significance import ALPHA
+from cxrbench.metrics_calibration import CALIBRATION, MASS_BINS
+
+SCORES = ("brier", "brier_skill", "nll", "ece_mass")
+PARTS = ("brier", "reliability", "resolution", "uncertainty", "within_bins")
+SIGNS = {"reliability": "= ", "resolution": "− ", "uncertainty": "+ ", "within_bins": "+ "}
+Rows = dict[tuple[Task, str, str], dict[str, Record]]  # by task, encoder and method: the means, by metric
+
+
+def to_markdown(report: Report) -> str:
+    """Real results first, synthetic ones in a section of their own under a line that says so."""
+    parts = ["# Calibration"]
+    for synthetic in (False, True):
+        records = [r for r in report.records if r.synthetic == synthetic]
+        if records:
+            parts += _section(report, records, synthetic)
+    return "\n\n".join(parts) + "\n"
+
+
+def to_csv(report: Report) -> str:
+    """One row per encoder, task, method, metric and label; floats to six decimals, empty where undefined."""
+    return dump_csv(Record, report.records)
+
+
+def to_json(report: Report) -> str:
+    """The report whole. NaN is null."""
+    return dump_json(
+        {
+            "replicates": report.replicates,
+            "seed": report.seed,
+            "tasks": [{**task._asdict(), "notes": list(notes)} for task, notes in report.notes.items()],
+            "records": [asdict(record) for record in report.records],
+        }
+    )
+
+
+def _section(report: Report, records: Sequence[Record], synthetic: bool) -> list[str]:
+    rows: Rows = {}
+    temperatures: dict[tuple[Task, str, str], list[float]] = {}
+    for r in records:
+        key = (r.task, r.encoder, r.method)
+        if r.label == HEADLINE:
+            rows.setdefault(key, {})[r.metric] = r
+        elif not math.isnan(r.temperature):
+            temperatures.setdefault(key, []).append(r.temperature)
+    scores = [
+        [*_who(key), *(_cell(of[name]) for name in SCORES), _range(temperatures.get(key, []))]
+        for key, of in rows.items()
+    ]
+    parts = [[*_who(key), *(_cell(of[name]) for name in PARTS)] for key, of in rows.items()]
+    arrows = [f"{CALIBRATION[m].title} {'↑' if CALIBRATION[m].higher_is_better else '↓'}" for m in SCORES]
+    who = ["Task", "Encoder", "Scores"]
+    notes = [
+        f"- {task_title(task)}: {note.rstrip('.')}."
+        for task, of_task in report.notes.items()
+        if task.synthetic == synthetic
+        for note in of_task
+    ]
+    tested = sum(not math.isnan(r.p) for of in rows.values() for r in of.values() if r.metric == "brier")
+    return [
+        *(["## Results on synthetic data", SYNTHETIC] if synthetic else ["## Results"]),
+        "### Before and after recalibration, mean over labels",
+        markdown_table(scores, [*who, *arrows, "Temperature"]),
+        _legend(report, tested),
+        "### Where the Brier score comes from, mean over labels",
+        markdown_table(parts, [*who, *(SIGNS.get(m, "") + CALIBRATION[m].title for m in PARTS)]),
+        "Reliability: how far the shares of positives lie from what was said, squared (less is better). Resolution: "
+        "how far they lie from the prevalence (more is better). Uncertainty: p (1 − p) of the prevalence; no forecast "
+        "changes it. Within bins: what scores still tell apart inside a bin; with it the sum is exact (Stephenson et "
+        "al. 2008).",
+        "### Notes",
+        "\n".join(notes) or "None.",
+    ]
+
+
+def _legend(report: Report, tests: int) -> str:
+    lines = [
+        f"Cells: value [95% interval]; bootstrap over patients, {report.replicates:,} replicates shared by all.",
+        "Recalibration is fitted on the validation images of the saved predictions and judged on the test images. "
+        "Temperature: one number per label (exclusive classes: one for all); above 1 the scores were too sure of "
+        "themselves. Isotonic: a rising step function per label.",
+        f"`*`: Brier score or NLL better than as given at p < {ALPHA:g} (one-tailed paired bootstrap, Holm over the "
+        f"{tests} tests of the metric). ECE is not tested: it rewards ties.",
+        "Brier skill: 1 − Brier score / uncertainty; 0 is no better than always saying the test prevalence.",
+        f"ECE, reliability and resolution: {MASS_BINS} bins of equal mass, edges fixed on the test set. Their values "
+        "are too large on average, because shares of positives are noisy. Their intervals (basic bootstrap; the others "
+        "are percentiles) allow for that and so may lie below the value; the ECE's lies above 0 more often than not "
+        "even for perfectly calibrated scores.",
+    ]
+    if tests / (report.replicates + 1) >= ALPHA:
+        lines.append(f"With {report.replicates:,} replicates and {tests} tests no p can fall below 5%: use more.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _who(key: tuple[Task, str, str]) -> list[str]:
+    task, encoder, method = key
+    return [task_title(task), f"`{encoder}`", method]
+
+
+def _cell(r: Record) -> str:
+    if math.isnan(r.value):
+        return ABSENT
+    limits = "" if math.isnan(r.lower) else f" [{_number(r.lower)}, {_number(r.upper)}]"
+    return _number(r.value) + limits + (" \\*" if r.p_holm < ALPHA else "")
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 3) + 0.0:.3f}"  # Adding 0 turns -0 into 0.
+
+
+def _range(temperatures: Sequence[float]) -> str:
+    """The temperatures of the labels: one number, or from the least to the greatest."""
+    if not temperatures:
+        return ""
+    ends = dict.fromkeys(f"{t:.2f}" for t in (min(temperatures), max(temperatures)))
+    return "–".join(ends)
