@@ -25,6 +25,11 @@ def unit(embeddings: Floats) -> NDArray[np.float32]:
     return (embeddings / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
+def cosine(a: Floats, b: Floats) -> Array:
+    """Cosines [n] of the rows of two matrices [n, D]; 0 where one of them is zero."""
+    return (unit(a).astype(np.float64) * unit(b)).sum(1)
+
+
 def similarities(queries: Floats, gallery: Floats) -> Iterator[tuple[slice, torch.Tensor]]:
     """Cosine similarities, a chunk of queries at a time: its rows and a float64 tensor [chunk, gallery]."""
     ours, theirs = torch.from_numpy(unit(queries)), torch.from_numpy(unit(gallery))
@@ -72,8 +77,8 @@ def study_rows(manifest: Manifest) -> pd.DataFrame:
 
     Columns ``study_id``, ``image_id``, ``patient_id``, ``split``; sorted by ``image_id``.
     """
-    first = manifest.images.drop_duplicates("study_id")
-    return first[["study_id", "image_id", "patient_id", "split"]].reset_index(drop=True)
+    first = manifest.images.drop_duplicates("study_id").reset_index(drop=True)
+    return first.filter(["study_id", "image_id", "patient_id", "split"])
 
 
 def study_means(features: Floats, manifest: Manifest, studies: pd.DataFrame) -> Array:

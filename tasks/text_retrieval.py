@@ -14,6 +14,7 @@ from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.ranking import (
+    cosine,
     first_ranks,
     rank_columns,
     retrieved,
@@ -152,11 +153,6 @@ def study_texts(manifest: Manifest) -> pd.DataFrame:
 def wording_of(text: str) -> str:
     """A text without case, punctuation and white space of its own: what says the same thing is equal."""
     return " ".join(re.findall(r"\w+", text.lower()))
-
-
-def cosine(a: Array, b: Array) -> Array:
-    """Cosines [n] of the rows of two matrices [n, D]; 0 where one of them is zero."""
-    return (unit(a).astype(np.float64) * unit(b)).sum(1)
 
 
 def embedded(sentences: SentenceEncoder, texts: list[str], context: RunContext) -> Array:
