@@ -149,13 +149,17 @@ def encoders_info(
 
 @tasks_app.command("list")
 def tasks_list(as_json: JsonOption = False) -> None:
-    """The protocols: what can be asked of an encoder.
+    """The protocols: what can be asked of an encoder, and which are run only when they are named (siim:finetune).
 
     Example: cxrbench tasks list
     """
     from cxrbench.registry import list_tasks
 
-    show([{"protocol": t.name, "what it is": t.problem or t.summary} for t in list_tasks()], as_json)
+    rows = [
+        {"protocol": t.name, "run": "when named" if t.opt_in else "by default", "what it is": t.problem or t.summary}
+        for t in list_tasks()
+    ]
+    show(rows, as_json)
 
 
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:

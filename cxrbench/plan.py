@@ -131,7 +131,7 @@ def _columns(
             else:
                 columns[(dataset, name)] = (task, manifest)
         if refused:
-            remarks.append(f"{dataset} is not asked: {', '.join(refused)}")
+            remarks.append(f"{dataset} cannot serve: {', '.join(refused)}")
     return columns, tuple(remarks)
 
 

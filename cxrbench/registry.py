@@ -21,12 +21,16 @@ PHANTOM_MARK = "PHANTOM.json"
 
 @dataclass(frozen=True)
 class Listing:
-    """One line of ``cxrbench encoders|data|tasks list``. ``problem``: why the plugin cannot be imported, or empty."""
+    """One line of ``cxrbench encoders|data|tasks list``.
+
+    ``problem``: why the plugin cannot be imported, or empty. ``opt_in``: a protocol that is run only when it is named.
+    """
 
     name: str
     summary: str
     usage: str = ""
     problem: str = ""
+    opt_in: bool = False
 
 
 def load_encoder(text: str, *, synthetic: bool) -> LoadedEncoder:
@@ -138,7 +142,7 @@ def listing(group: str, name: str, what: str) -> Listing:
     except UserError as error:
         return Listing(name, "", problem=str(error))
     summary = getattr(plugin, "summary", None) or getattr(plugin, "title", None) or first_doc_line(plugin)
-    return Listing(name, summary, usage=getattr(plugin, "usage", ""))
+    return Listing(name, summary, usage=getattr(plugin, "usage", ""), opt_in=getattr(plugin, "opt_in", False))
 
 
 def found(group: str) -> dict[str, list[EntryPoint]]:
