@@ -39,7 +39,8 @@ class Predictions:
       true boxes.
     * ``retrieval``: one row per query, a label per direction (``image``; ``image_to_text``, ``text_to_image``; ...):
       ``rank:LABEL`` (of the first relevant item, from 1) and ``value:METRIC:LABEL``, of which the metric is the
-      weighted mean; the target is the number of relevant items, and a query with none counts for nothing.
+      weighted mean; the target is the number of relevant items, and a query with none counts for nothing. Where an
+      embedding is predicted, for R²: ``squared_error:LABEL`` and ``truth:LABEL``, a list with the true embedding.
 
     ``groups`` names sets of
     labels to average over; ``groups["macro"]`` is the headline set. ``notes`` are facts that a reader of any table
