@@ -206,7 +206,7 @@ def test_options_reach_the_task_and_its_name(run: Run, dataset: Path, tmp_path: 
     [
         (["--decoder", "unetplus"], "choose from linear, unet, upernet"),
         (["--views", "3"], "choose from 1, 2, all"),
-        (["--preset", "gloria"], "choose from spcl"),
+        (["--preset", "gloria"], "choose one of fane"),
         (["--text-encoder", "nowhere"], "no such folder"),
         (["--cache-limit", "plenty"], "20GB"),
         (["--cache-limit", "20XB"], "20GB"),
