@@ -74,9 +74,12 @@ def _effusion(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
         f"Blunting of the {e.side} costophrenic angle reflects a {size} pleural effusion.",
         f"{_capital(size)} {e.side} pleural fluid layers posteriorly.",
     ))  # fmt: skip
-    if e.level == "large" and rng.random() < 0.6:
-        text += f" {pick(rng, ('Associated', 'Adjacent'))} compressive atelectasis is likely."
-        marks = {**marks, "Atelectasis": -1}
+    if e.level == "large" and rng.random() < 0.7:
+        sure = rng.random() < 0.6
+        text += (
+            f" {pick(rng, ('Associated', 'Adjacent'))} compressive atelectasis is {'present' if sure else 'likely'}."
+        )
+        marks = {**marks, "Atelectasis": 1 if sure else -1}
     elif e.level != "small" and rng.random() < 0.5:
         text += " There is mild interstitial pulmonary edema."
         marks = {**marks, "Edema": 1}
@@ -99,6 +102,9 @@ def _opacity(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
     elif e.level == "moderate":
         short = f"{_capital(kind)} {where}, {pick(rng, ('concerning for', 'which may represent'))} pneumonia."
         sure = {"Lung Opacity": 1, "Pneumonia": -1}
+    elif e.zone == "lower" and rng.random() < 0.7:
+        short = f"{_capital(extent)} {kind} {where}, consistent with atelectasis."
+        sure = {"Lung Opacity": 1, "Atelectasis": 1}
     else:
         doubt = pick(rng, ("atelectasis", "early pneumonia"))
         short = f"{_capital(extent)} {kind} {where} could reflect {doubt}."

@@ -185,6 +185,7 @@ def test_words_and_negations_agree_with_the_labels() -> None:
         assert counts[name, 1] > 40
         assert counts[name, 0] > 100
     assert counts["Pneumonia", -1] > 10
+    assert counts["Atelectasis", 1] > 5
     assert counts["Pneumothorax", -1] > 1
 
 
