@@ -26,10 +26,15 @@ class Neck(nn.Module):
     the nearest power of two is taken and the rest is bilinear.
     """
 
-    def __init__(self, widths: Sequence[int], sides: Sequence[int], size: int, width: int = 128) -> None:
-        """``widths``, ``sides``: of the native maps; ``size``: of the encoder's square; ``width``: of the pyramid."""
+    def __init__(
+        self, widths: Sequence[int], sides: Sequence[int], size: int, width: int = 128, finest: int = 0
+    ) -> None:
+        """``widths``, ``sides``: of the native maps; ``size``: of the encoder's square; ``width``: of the pyramid.
+
+        ``finest``: the first level that is wanted; 1 leaves out stride 4.
+        """
         super().__init__()
-        self.width, self.sides = width, pyramid_sides(size)
+        self.width, self.sides, self.finest = width, pyramid_sides(size)[finest:], finest
         plain = len(set(sides)) == 1
         self.levels = nn.ModuleList(
             nn.Sequential(
@@ -37,15 +42,15 @@ class Neck(nn.Module):
                 nn.Conv2d(native_width, width, 1),
                 *_resampling(round(math.log2(wanted / side)), width),
             )
-            for native_width, side, wanted in zip(widths, sides, self.sides, strict=True)
+            for native_width, side, wanted in zip(widths[finest:], sides[finest:], self.sides, strict=True)
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Native maps 4 x [B, C, side, side], float16 or wider, to 4 x [B, width, side, side], finest first."""
+        """Native maps 4 x [B, C, side, side], float16 or wider, to levels [B, width, side, side], finest first."""
         dtype = next(self.parameters()).dtype
         return tuple(
             _fitted(level(native.to(dtype)), side)
-            for level, native, side in zip(self.levels, maps, self.sides, strict=True)
+            for level, native, side in zip(self.levels, maps[self.finest :], self.sides, strict=True)
         )
 
 

@@ -1,0 +1,210 @@
+"""Detection: YOLOv3's head on the maps of a frozen encoder (or of one that is trained with it) finds the boxes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cxrbench.augmentation import SEED
+from cxrbench.data.manifest import Manifest
+from cxrbench.dense import Geometry
+from cxrbench.device import autocast
+from cxrbench.encoder import Preprocess
+from cxrbench.predictions import Predictions, encoder_facts
+from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
+from cxrbench.tasks.anchors import anchors
+from cxrbench.tasks.box_targets import BoxTargets, BoxTruth, Rows, boxed_labels, geometry_of
+from cxrbench.tasks.dense_training import Examples, Recipe, fit, seeded
+from cxrbench.tasks.fractions import label_fraction
+from cxrbench.tasks.whole_films import EncoderAndDecoder, WholeFilms
+from cxrbench.tasks.yolo import Grid, YoloHead, detections
+from cxrbench.tasks.yolo_loss import loss_of, loss_sums
+
+FROZEN = Recipe(epochs=12, min_steps=240, batch=16, rate=2e-3)
+FINETUNED = Recipe(epochs=12, min_steps=240, batch=16, rate=1e-3)
+ENCODER_RATE = 0.1
+EVALUATION_BATCH = 32
+
+Inputs = Callable[[Rows, int], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The ``detection`` protocol.
+
+    YOLOv3's head on three levels of the pyramid, its nine anchors learnt from the training boxes. An epoch is every
+    film with a box and as many without, drawn anew. The encoder meets every film once, frozen; with ``copies`` epoch e
+    trains on copy e mod (copies + 1). With ``finetune`` it is trained, too, on films augmented anew in every epoch. The
+    validation loss chooses the weights. Labels are those of which a training film has a box.
+    """
+
+    finetune: bool = False
+    copies: int = 0
+    epochs: int | None = None
+    version: str = "1"
+    opt_in: bool = False
+    sees_test_truth: bool = False
+    summary: str = "YOLOv3 head on frozen maps, or fine-tuned: mAP .40-.75, mAP .50-.95, AP50"
+
+    @property
+    def protocol(self) -> str:
+        """``detection``, and what is not its default."""
+        parts = ["detection"] + ["finetune"] * self.finetune
+        parts += [f"augment{self.copies}"] * (self.copies > 0) + [f"epochs{self.epochs}"] * (self.epochs is not None)
+        return "+".join(parts)
+
+    def configured(self, options: TaskOptions) -> "Detection":
+        """With the fine-tuning, augmented copies and epochs of the command line."""
+        copies = 0 if options.finetune else options.augment
+        return replace(self, finetune=options.finetune, copies=copies, epochs=options.epochs)
+
+    def not_applicable(self, manifest: Manifest) -> str | None:
+        """A dataset without boxes, or without one of the splits, has nothing to detect."""
+        if manifest.boxes is None or not len(manifest.boxes):
+            return "it has no boxes"
+        empty = [split for split in ("train", "val", "test") if not len(manifest.rows_of(split))]
+        return f"its {' and '.join(empty)} split is empty" if empty else None
+
+    def seeds_matter(self, fraction: float) -> bool:
+        """Always: the head starts from random weights."""
+        del fraction
+        return True
+
+    def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
+        """Train on the train split, stop by the validation split, predict validation and test."""
+        context = encoder.context
+        train, val, test = (manifest.rows_of(split) for split in ("train", "val", "test"))
+        labels = boxed_labels(manifest, train)
+        truth = BoxTruth.of(manifest, labels)
+        present = truth.present[train]
+        kept = label_fraction(manifest.images["patient_id"].to_numpy(str)[train], present, cell.fraction, cell.seed)
+        train, shown = train[kept], np.asarray(present[kept].any(axis=1))
+        held_out = np.concatenate([val, test])
+        with seeded(cell.seed, context.options.device):
+            model, inputs, preprocess, groups = self._model(encoder, manifest, len(labels), cell)
+            geometry = geometry_of(manifest, truth, preprocess, np.union1d(train[shown], held_out), context)
+            squares = {row: geometry[row].boxes_to_square(truth.boxes[row]) for row in truth.boxes if row in geometry}
+            shapes = np.concatenate([squares[row][:, 2:] for row in train[shown]])
+            grid = Grid(preprocess.size, anchors(shapes, np.random.default_rng(cell.seed)))
+            targets = BoxTargets(squares, truth.classes, manifest.images["image_id"].to_numpy(str), grid, len(labels),
+                                 cell.seed if self.finetune else SEED)  # fmt: skip
+            trainer = _Trainer(model, inputs, targets, context)
+            recipe = FINETUNED if self.finetune else FROZEN
+            recipe = recipe if self.epochs is None else replace(recipe, epochs=self.epochs, min_steps=0)
+            fitted = fit(
+                model,
+                lambda epoch: _epoch(train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell),
+                trainer.loss,
+                lambda: trainer.loss_of(val),
+                recipe,
+                context,
+                what=f"{cell.encoder} on {cell.task}",
+                groups=groups,
+            )
+            found = trainer.predict(held_out, geometry)
+        rows = manifest.images.iloc[held_out][["image_id", "patient_id", "split"]].reset_index(drop=True)
+        return Predictions(
+            rows=pd.concat([rows, found], axis=1),
+            labels=labels,
+            kind="detection",
+            groups=_groups(manifest, labels),
+            synthetic=manifest.synthetic,
+            cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol,
+                  "fraction": cell.fraction, "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts),
+                  "train_images": len(train), "steps": fitted.steps, "validation_losses": list(fitted.losses),
+                  "anchors": grid.anchors.tolist()},
+            encoder=encoder_facts(encoder.spec),
+            dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
+                     "notes": list(manifest.notes)},
+        )  # fmt: skip
+
+    def _model(
+        self, encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell
+    ) -> tuple[nn.Module, Inputs, Preprocess, list[dict[str, Any]] | None]:
+        """What is trained, where its inputs come from, how films come to its square, and its learning rates."""
+        device = encoder.context.options.device
+        if self.finetune:
+            films = WholeFilms(manifest, encoder.module.preprocess, encoder.context.options, seed=cell.seed)
+            whole = EncoderAndDecoder.of(
+                encoder.module, films.preprocess,
+                lambda widths, sides: YoloHead(widths, sides, films.preprocess.size, classes),
+            )  # fmt: skip
+            groups: list[dict[str, Any]] = [
+                {"params": list(whole.decoder.parameters()), "lr": 1.0},
+                {"params": list(whole.encoder.parameters()), "lr": ENCODER_RATE},
+            ]
+            return whole.to(device), films.batch, films.preprocess, groups
+        maps = encoder.maps(manifest, self.copies)
+        head = YoloHead(maps.widths, maps.sides, maps.preprocess.size, classes)
+        return head.to(device, memory_format=torch.channels_last), maps.batch, maps.preprocess, None
+
+
+TASK = Detection()
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """The model with its inputs and targets, on batches of manifest rows."""
+
+    model: nn.Module
+    inputs: Inputs
+    targets: BoxTargets
+    context: RunContext
+
+    def raw(self, rows: Rows, copy: int = 0) -> Tensor:
+        """The head's numbers [len(rows), N, 5 + K]."""
+        device = self.context.options.device
+        # float16 maps are widened level by level in the neck; a level that it leaves out is not widened at all
+        return self.model(
+            [x.to(device, memory_format=torch.channels_last, non_blocking=True) for x in self.inputs(rows, copy)]
+        )
+
+    def sums(self, rows: Rows, copy: int = 0) -> Tensor:
+        """The loss's sums over the boxes of some rows."""
+        return loss_sums(self.raw(rows, copy), self.targets(rows, copy), self.targets.grid)
+
+    def loss(self, examples: Examples) -> Tensor:
+        """Loss of a batch of (row, copy), which all have the same copy number."""
+        return loss_of(self.sums(examples[:, 0], int(examples[0, 1])))
+
+    def loss_of(self, rows: Rows) -> float:
+        """Loss of a whole split."""
+        return loss_of(torch.stack([self.sums(batch).double() for batch in _batches(rows)]).sum(0)).item()
+
+    def predict(self, rows: Rows, geometry: dict[int, Geometry]) -> pd.DataFrame:
+        """``boxes``, ``scores``, ``classes`` of rows, in native pixels."""
+        options, found = self.context.options, []
+        for batch in _batches(rows):
+            with torch.inference_mode(), autocast(options.device, options.precision):
+                raw = self.raw(batch)
+            for row, of_film in zip(batch, raw.float(), strict=True):
+                corners, scores, classes = (x.cpu().numpy() for x in detections(of_film, self.targets.grid))
+                boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).astype(np.float64)
+                native = geometry[int(row)].boxes_to_native(boxes)
+                solid = (native[:, 2:] > 0).all(1)  # not those that lie in the padding
+                found.append((native[solid].astype(np.float32).ravel(), scores[solid], classes[solid].astype(np.int32)))
+        return pd.DataFrame(dict(zip(("boxes", "scores", "classes"), map(list, zip(*found, strict=True)), strict=True)))
+
+
+def _groups(manifest: Manifest, labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The manifest's groups without the labels that nobody boxes; ``all`` of them where the headline set is smaller."""
+    groups = {name: tuple(n for n in members if n in labels) for name, members in manifest.groups.items()}
+    groups = {name: members for name, members in groups.items() if members}
+    return {"macro": tuple(labels), **groups} | ({"all": tuple(labels)} if "all" in groups else {})
+
+
+def _epoch(train: Rows, shown: NDArray[np.bool_], epoch: int, copy: int, cell: Cell) -> Examples:
+    """(row, copy) of an epoch: every film with a box and as many without, in random order."""
+    rng = np.random.default_rng([cell.seed, epoch])
+    some, none = train[shown], train[~shown]
+    rows = rng.permutation(np.concatenate([some, rng.choice(none, min(len(none), len(some)), replace=False)]))
+    return np.stack([rows, np.full_like(rows, copy)], 1)
+
+
+def _batches(rows: Rows) -> list[Rows]:
+    return [rows[i : i + EVALUATION_BATCH] for i in range(0, len(rows), EVALUATION_BATCH)]
