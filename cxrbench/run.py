@@ -121,9 +121,10 @@ def execute(
             assert planned.task is not None
             try:
                 predictions = _predict(planned, planned.task, encoder, whole)
-            except NotApplicableError as refusal:
-                request.results.save_refusal(planned.cell, str(refusal), synthetic=manifest.synthetic)
-                yield Refused(planned, str(refusal))
+            except NotApplicableError as error:
+                reason = _about_it(str(error), planned.cell.encoder)
+                request.results.save_refusal(planned.cell, reason, synthetic=manifest.synthetic)
+                yield Refused(planned, reason)
                 continue
             _keep_efficiency(request.results, encoder)
             request.results.save(planned.cell, _with_dropped(predictions, manifest.name, len(ids)))
@@ -135,6 +136,11 @@ def _predict(planned: PlannedCell, task: Task, encoder: CachedEncoder, manifest:
     seen = manifest if task.sees_test_truth else without_test_truth(manifest)
     predictions = task.run(encoder, seen, planned.cell)
     return KINDS[predictions.kind].score(predictions, manifest)
+
+
+def _about_it(reason: str, encoder: str) -> str:
+    """The reason without the encoder's name at its head, so that encoders with one reason can be told together."""
+    return f"it{reason.removeprefix(encoder)}" if reason.startswith(f"{encoder} ") else reason
 
 
 def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predictions:

@@ -61,15 +61,16 @@ def _tables(columns: Sequence[Column]) -> dict[str, list[Column]]:
 
     A mean over protocols would say nothing, and would leave out every encoder that cannot serve one of them.
     """
-    found: dict[tuple[int, bool, str, str], list[Column]] = {}
+    found: dict[tuple[int, str, str], list[Column]] = {}
     for c in columns:
         family = FAMILIES[c.kind]
-        own_name = c.task.protocol == family.title.lower()
-        found.setdefault((family.place, not own_name, c.task.protocol, c.metrics[0]), []).append(c)
+        own = family.title.lower()
+        variant = "" if c.task.protocol == own else c.task.protocol.removeprefix(f"{own}+")
+        found.setdefault((family.place, variant, c.metrics[0]), []).append(c)
     tables: dict[str, list[Column]] = {}
-    for (_, other_name, protocol, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
+    for (_, variant, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
         kind = of_table[0].kind
-        named = FAMILIES[kind].title + (f" ({protocol})" if other_name else "")
+        named = FAMILIES[kind].title + (f" ({variant})" if variant else "")
         tables[f"{named}: {_measure(kind, metric).title}{_mean_over(of_table)}"] = of_table
     return tables
 
@@ -168,7 +169,7 @@ def _notes(columns: Sequence[Column], cells: Cells, unanswered: Sequence[tuple[T
     """What must be told of each task, and for its headline where the uncertainty comes from."""
     told = [(c.task, note) for c in columns for note in (*c.notes, *_not_applicable(c.refusals))]
     told += [(task, note) for task, refusals in unanswered for note in _not_applicable(refusals)]
-    lines = [f"- {task_title(task)}: {note.rstrip('.')}." for task, note in told]
+    lines = [f"- {who}: {note.rstrip('.')}." for who, note in _together(told, [c.task for c in columns])]
     for c in columns:
         title = _measure(c.kind, c.metrics[0]).title
         for (task, metric, encoder), r in sorted(cells.items()):
@@ -178,6 +179,21 @@ def _notes(columns: Sequence[Column], cells: Cells, unanswered: Sequence[tuple[T
                     f"from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
                 )
     return "\n".join(lines) or "None."
+
+
+def _together(told: Sequence[tuple[Task, str]], tasks: Sequence[Task]) -> list[tuple[str, str]]:
+    """Notes, each once per dataset, and whom they concern: tasks, or the dataset where that is all of its tasks."""
+    concerned: dict[tuple[str, str], list[Task]] = {}
+    for task, note in told:
+        concerned.setdefault((task.dataset, note), []).append(task)
+    everything = {task.dataset: {t for t in tasks if t.dataset == task.dataset} for task in tasks}
+    return [
+        (
+            dataset if len(those) > 1 and set(those) == everything.get(dataset) else ", ".join(map(task_title, those)),
+            note,
+        )
+        for (dataset, note), those in concerned.items()
+    ]
 
 
 def _not_applicable(refusals: Mapping[str, str]) -> list[str]:

@@ -56,7 +56,7 @@ class Peek:
         with open("attempts.txt", "a") as log:
             log.write(f"{cell.encoder}\n")
         if cell.encoder == "pixels":
-            raise NotApplicableError("it has no eyes")
+            raise NotApplicableError(f"{cell.encoder} has no eyes")
         known = manifest.images["bright"].notna()
         test = manifest.images["split"] == "test"
         assert not (known & test).any() if not self.sees_test_truth else known.all()

@@ -269,3 +269,22 @@ def test_under_cross_validation_the_mark_does_not_promise_held_out_patients(made
     one = replace_protocol(made_up("spcl", pretrained_on=("vindr",)), "classification+folds5")
     text = to_markdown(build([one], **FAST))
     assert "† spcl: pretrained on images of vindr; cross-validation tests on every image" in text
+
+
+def test_a_note_is_told_once_for_all_tasks_of_a_dataset(made_up):
+    def noted(one, *notes):
+        return replace(one, notes=notes)
+
+    cells = [noted(made_up("spcl", "siim"), "old films"), noted(segmentation(made_up, "spcl"), "old films", "short")]
+    cells += [noted(detection(made_up, "spcl"), "old films", "short"), noted(made_up("spcl", "rsna"), "old films")]
+    notes = to_markdown(build(cells, **FAST)).split("### Notes\n")[1]
+    assert "- siim: old films." in notes
+    assert "- rsna:classification: old films." in notes
+    assert "- siim:detection, siim:segmentation: short." in notes
+    assert notes.count("old films") == 2
+
+
+def test_variants_of_a_protocol_have_tables_of_their_own(made_up):
+    cells = [segmentation(made_up, "spcl"), replace_protocol(segmentation(made_up, "spcl"), "segmentation+unet+folds3")]
+    text = to_markdown(build(cells, **FAST))
+    assert text.index("### Segmentation: Dice\n") < text.index("### Segmentation (unet+folds3): Dice\n")
