@@ -161,12 +161,12 @@ def _thickening(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
     place = "apical" if e.zone == "upper" else "lateral"
     extent, marks = pick(rng, EXTENTS[e.level]), {"Pleural Other": 1}
     text = pick(rng, (f"There is {extent} {e.side} {place} pleural thickening.",
-                       f"{_capital(extent)} pleural thickening is noted on the {_both(e.side)}."))  # fmt: skip
+                       f"{_capital(extent)} pleural thickening is noted on {_both(e.side)}."))  # fmt: skip
     return Sentence(text, marks), Sentence(f"{_capital(e.side)} pleural thickening.", marks)
 
 
 def _both(side: str) -> str:
-    return "both sides" if side == "bilateral" else f"{side} side"
+    return "both sides" if side == "bilateral" else f"the {side} side"
 
 
 def _aorta(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
@@ -209,7 +209,7 @@ def denials(names: set[str], rng: Generator) -> list[Sentence]:
             out.append(Sentence("There is no pleural effusion.", {"Pleural Effusion": 0}))
         if no_air and rng.random() < 0.75:
             out.append(Sentence(pick(rng, ("There is no pneumothorax.", "No pneumothorax.")), {"Pneumothorax": 0}))
-    lungs = names & {OPACITY, NODULE, FIBROSIS}
+    lungs = names & {OPACITY, NODULE, FIBROSIS, EFFUSION}
     if not lungs and rng.random() < 0.85:
         text = pick(rng, (
             "The lungs are clear.", "The lungs are well expanded and clear.", "No focal consolidation is seen.",
