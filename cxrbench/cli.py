@@ -190,7 +190,7 @@ def run(
         return
     if done:
         print(table(done))
-    kept = f", {skipped} were finished before" if skipped else ""
+    kept = f", {skipped} finished before" if skipped else ""
     print(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}")
 
 

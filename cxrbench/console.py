@@ -36,8 +36,8 @@ class SpeedColumn(ProgressColumn):
     """Items per second."""
 
     def render(self, task: Task) -> Text:
-        """E.g. ``312/s``."""
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+        """E.g. ``312/s``; nothing for what takes longer than a second each."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed and task.speed >= 1 else "")
 
 
 def bar() -> Bars:
@@ -81,6 +81,7 @@ class RunBars(Progress):
         """Training of ``what`` has done ``step`` of at most ``steps``."""
         if self.progress.tasks[self.training].description != what:
             self.progress.reset(self.training, description=what, total=steps)
+            self.progress.update(self.features, visible=False)
         self.progress.update(self.training, completed=step, total=steps, visible=step < steps)
 
     def done(self) -> None:
