@@ -18,12 +18,14 @@ def pyramid_sides(size: int) -> tuple[int, ...]:
 class Neck(nn.Module):
     """Four native maps to a pyramid at strides 4, 8, 16, 32, all of one width. Trained: it belongs to the decoder.
 
-    A CNN's stages have these strides and are only projected (1 x 1). The four maps of a plain ViT all have its patch
-    stride: each is normalised (blocks give raw residual streams), projected, and doubled by transposed convolutions or
-    halved by strided ones, for patch 16 by 4, 2, 1 and 1/2. This is the pyramid of ViTDet (Li et al. 2022, section 3)
-    fed from evenly spaced blocks, as in SETR-MLA (Zheng et al. 2021) and BEiT's UPerNet (Bao et al. 2022), except that
-    the projection comes first, which makes the rest a few times cheaper. Where patches do not divide the strides (14),
-    the nearest power of two is taken and the rest is bilinear.
+    Native maps are standardised per channel (batch statistics in training, running ones after), because encoders differ
+    in scale by orders of magnitude; nothing is learned there, so no gradient is worked out for frozen maps. A CNN's
+    stages have the wanted strides and are then only projected (1 x 1). The four maps of a plain ViT all have its patch
+    stride and are raw residual streams: each token is normalised first, and the projection is doubled by transposed
+    convolutions or halved by strided ones, for patch 16 by 4, 2, 1 and 1/2. This is the pyramid of ViTDet (Li et al.
+    2022, section 3) fed from evenly spaced blocks, as in SETR-MLA (Zheng et al. 2021) and BEiT's UPerNet (Bao et al.
+    2022), except that the projection comes first, which makes the rest a few times cheaper. Where patches do not divide
+    the strides (14), the nearest power of two is taken and the rest is bilinear.
     """
 
     def __init__(
@@ -34,11 +36,12 @@ class Neck(nn.Module):
         ``finest``: the first level that is wanted; 1 leaves out stride 4.
         """
         super().__init__()
-        self.width, self.sides, self.finest = width, pyramid_sides(size)[finest:], finest
+        self.width, self.sides = width, pyramid_sides(size)[finest:]
         plain = len(set(sides)) == 1
         self.levels = nn.ModuleList(
             nn.Sequential(
-                LayerNorm2d(native_width) if plain else nn.Identity(),
+                LayerNorm2d(native_width, affine=False) if plain else nn.Identity(),
+                nn.BatchNorm2d(native_width, affine=False),
                 nn.Conv2d(native_width, width, 1),
                 *_resampling(round(math.log2(wanted / side)), width),
             )
@@ -46,11 +49,14 @@ class Neck(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Native maps 4 x [B, C, side, side], float16 or wider, to levels [B, width, side, side], finest first."""
+        """Native maps [B, C, side, side] of the wanted levels, float16 or wider, to [B, width, side, side] each.
+
+        Finest first; finer ones than wanted may be there and are passed over.
+        """
         dtype = next(self.parameters()).dtype
         return tuple(
             _fitted(level(native.to(dtype)), side)
-            for level, native, side in zip(self.levels, maps[self.finest :], self.sides, strict=True)
+            for level, native, side in zip(self.levels, maps[-len(self.levels) :], self.sides, strict=True)
         )
 
 

@@ -29,10 +29,10 @@ def test_a_cnn_is_only_projected(size: int) -> None:
         maps = trunk(torch.rand(1, 3, size, size))
     sides = tuple(m.shape[-1] for m in maps)
     assert sides == pyramid_sides(size)
-    neck = Neck([m.shape[1] for m in maps], sides, size, width=8)
+    neck = Neck([m.shape[1] for m in maps], sides, size, width=8).eval()
     assert sum(p.numel() for p in neck.parameters()) == sum(8 * m.shape[1] + 8 for m in maps)
     for level, native, part in zip(neck(maps), maps, neck.levels, strict=True):
-        weight, bias = part[1].weight[:, :, 0, 0], part[1].bias
+        weight, bias = part[2].weight[:, :, 0, 0], part[2].bias
         expected = torch.einsum("oc,bchw->bohw", weight, native) + bias[:, None, None]
         torch.testing.assert_close(level, expected, atol=1e-5, rtol=1e-4)
 
@@ -58,15 +58,32 @@ def test_what_is_in_one_place_stays_there(size: int, patch: int) -> None:
             assert abs(centre[1] - (column + 0.5) * patch) < tolerance
 
 
-def test_raw_blocks_of_any_scale_are_normalised() -> None:
-    neck = Neck((12,) * 4, (8,) * 4, 128, width=8)
-    maps = tuple(torch.randn(1, 12, 8, 8) for _ in range(4))
+@pytest.mark.parametrize("sides", [(8, 8, 8, 8), (32, 16, 8, 4)])
+def test_maps_of_any_scale_and_offset_do(sides: tuple[int, ...]) -> None:
+    neck = Neck((12,) * 4, sides, 128, width=8)
+    maps = [torch.randn(4, 12, side, side) for side in sides]
     for level, scaled in zip(neck(maps), neck([1000 * m for m in maps]), strict=True):
         torch.testing.assert_close(level, scaled, atol=1e-3, rtol=1e-3)
+    offset = torch.arange(12.0)[:, None, None] if len(set(sides)) > 1 else 5.0  # of a token's mean, of each channel's
+    for level, moved in zip(neck(maps), neck([m + offset for m in maps]), strict=True):
+        torch.testing.assert_close(level, moved, atol=1e-3, rtol=1e-3)
+
+
+def test_no_gradient_goes_into_the_frozen_maps() -> None:
+    neck = Neck((12,) * 4, (8,) * 4, 128, width=8)
+    first = [level[:2](torch.randn(2, 12, 8, 8)) for level in neck.levels]
+    assert not any(standard.requires_grad for standard in first)
+
+
+@pytest.mark.parametrize("given", [4, 3])
+def test_the_finest_level_can_be_left_out(given: int) -> None:
+    neck = Neck((5, 6, 7, 8), (32, 16, 8, 4), 128, width=8, finest=1)
+    maps = [torch.randn(2, width, side, side) for width, side in ((5, 32), (6, 16), (7, 8), (8, 4))]
+    assert [level.shape[-1] for level in neck(maps[-given:])] == [16, 8, 4]
 
 
 def test_cached_maps_need_no_conversion() -> None:
     neck = Neck((12,) * 4, (8,) * 4, 128, width=8)
-    maps = [torch.randn(1, 12, 8, 8).half() for _ in range(4)]
+    maps = [torch.randn(2, 12, 8, 8).half() for _ in range(4)]
     for level, wide in zip(neck(maps), neck([m.float() for m in maps]), strict=True):
         torch.testing.assert_close(level, wide)
