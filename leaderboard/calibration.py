@@ -128,6 +128,7 @@ def _variants(task: Task, of_task: Sequence[Predictions], methods: Sequence[Meth
     fitted: dict[tuple[str, str], list[float]] = {}
     everything: list[Predictions] = []
     notes = list(align(task, of_task).notes)
+    told: dict[str, list[str]] = {}
     for one in of_task:
         encoder = str(one.cell["encoder"])
         named[encoder] = (encoder, AS_GIVEN)
@@ -137,11 +138,13 @@ def _variants(task: Task, of_task: Sequence[Predictions], methods: Sequence[Meth
             name = f"{encoder} ({method})"
             named[name] = (encoder, method)
             everything.append(replace(after, cell={**after.cell, "encoder": name}, notes=one.notes))
-            notes += [f"{encoder}: {note}" for note in after.notes[len(one.notes) :]]
+            for note in after.notes[len(one.notes) :]:
+                told.setdefault(note, []).append(encoder)
             for label, t in after.cell["temperatures"].items():
                 fitted.setdefault((encoder, label), []).append(t)
         if why := contamination(one):
             notes.append(f"† {encoder}: {why}")
+    notes += [f"{note} ({', '.join(dict.fromkeys(who))})" for note, who in told.items()]
     return Variants(
         tests=align(task, everything),
         named=named,

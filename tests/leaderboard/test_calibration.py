@@ -176,7 +176,7 @@ def test_labels_that_validation_cannot_recalibrate_are_named_in_the_notes():
     rows = one.rows.copy()
     rows.loc[rows["split"] == "val", "target:Mass"] = 0.0
     text = to_markdown(report(replace(one, rows=rows)))
-    assert "spcl: temperature: scores left as they are, validation images do not show both classes: Mass." in text
+    assert "temperature: scores left as they are, validation images do not show both classes: Mass (spcl)." in text
 
 
 def test_wrong_names_and_other_kinds_are_one_line():
@@ -195,7 +195,11 @@ def test_command_writes_tables_and_diagrams(tmp_path, capsys):
         facts = {k: one.cell[k] for k in ("encoder", "dataset", "protocol", "fraction", "seed")}
         store.save(Cell(**facts), one)
     arguments = ["calibration", "--results", str(store.root), "--replicates", "100", "--encoders", "spcl"]
-    app([*arguments, "--method", "temperature", "-o", str(tmp_path / "a.md")], standalone_mode=False)
+    plots = ["--plots", str(tmp_path / "plots")]
+    app([*arguments, *plots, "--method", "temperature", "-o", str(tmp_path / "a.md")], standalone_mode=False)
+    names = ["vindr-classification", *(f"vindr-classification-{label}" for label in LABELS)]
+    assert sorted(path.stem for path in (tmp_path / "plots").iterdir()) == sorted(names)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "plots").iterdir())
     text = (tmp_path / "a.md").read_text()
     assert "temperature" in text
     assert "isotonic |" not in text

@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from cxrbench.leaderboard.recalibration import COLDEST, HOTTEST, recalibrate, temperature, temperature_of_classes
+from cxrbench.leaderboard.recalibration import recalibrate, temperature, temperature_of_classes
 from cxrbench.predictions import Predictions
 
 LABELS = ("Nodule", "Effusion", "Rare")
@@ -46,8 +46,9 @@ def test_temperature_is_logistic_regression_on_the_logit_without_intercept():
     val = of_split(one, "val")
     scores, targets = one.scores(val)[:, 0], one.targets(val)[:, 0]
     model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(logit(scores)[:, None], targets)
-    assert 1 / temperature(scores, targets) == pytest.approx(model.coef_[0, 0], rel=1e-6)
-    assert temperature(scores, targets) == pytest.approx(4, rel=0.25)  # How much too sharp they were made.
+    fitted = temperature(scores, targets)
+    assert fitted == pytest.approx(1 / model.coef_[0, 0], rel=1e-6)
+    assert fitted == pytest.approx(4, rel=0.25)  # How much too sharp they were made.
 
 
 def test_temperature_of_classes_is_where_torch_lbfgs_ends():
@@ -153,8 +154,16 @@ def test_without_validation_images_nothing_changes():
             assert len(after.notes) == 1
 
 
-def test_separable_and_meaningless_scores_have_a_temperature_at_the_bounds():
+def test_separable_and_meaningless_scores_have_no_temperature_and_stay():
     targets = np.array([0.0, 0, 1, 1])
-    assert temperature(np.array([0.4, 0.3, 0.6, 0.7]), targets) == COLDEST
-    assert temperature(np.array([0.6, 0.7, 0.4, 0.3]), targets) == HOTTEST
-    assert temperature(np.array([0.0, 0.0, 1.0, 1.0]), targets) >= COLDEST
+    assert temperature(np.array([0.4, 0.3, 0.6, 0.7]), targets) is None
+    assert temperature(np.array([0.6, 0.7, 0.4, 0.3]), targets) is None
+    assert temperature(np.array([0.0, 0.0, 1.0, 1.0]), targets) is None
+    before = made()
+    rows = before.rows.copy()
+    rows["score:Rare"] = np.where(rows["target:Rare"] == 1, 0.6, 0.4)
+    after = recalibrate(replace(before, rows=rows), "temperature")
+    assert after.rows["score:Rare"].equals(rows["score:Rare"])
+    assert after.notes[0].endswith("no temperature from 0.1 to 10 fits the validation images best: Rare")
+    turned = softmax(-np.log(before.scores(rows)), axis=1)
+    assert temperature_of_classes(turned, before.targets(rows)) is None
