@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -36,8 +36,14 @@ class Recipe:
     rate: float
     decay: float = 1e-4
     warmup: float = 0.05
-    patience: int = 4
+    patience: int = 3
     clip: float = 1.0
+
+    def of_epochs(self, epochs: int | None) -> "Recipe":
+        """The same with exactly so many epochs at most, and a patience of a third of them; None: unchanged."""
+        if epochs is None:
+            return self
+        return replace(self, epochs=epochs, min_steps=0, patience=max(self.patience, epochs // 3))
 
 
 @dataclass(frozen=True)

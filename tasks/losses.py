@@ -80,19 +80,43 @@ def cross_entropy() -> PixelLoss:
     """
 
     def sums(logits: Tensor, targets: Tensor) -> Tensor:
-        y, counts = _split(targets)
-        y = torch.cat([(1 - y.sum(1, keepdim=True)).clamp_min(0), y], 1)
-        known = counts.amin(1)
-        entropy = -(y * logits.float().log_softmax(1)).sum(1)
-        return torch.stack([(entropy * known).sum(), known.sum()])[:, None]
+        y, known = _with_background(targets)
+        entropy = -(y * logits.float().log_softmax(1)).sum(1, keepdim=True)
+        return torch.stack([_total(entropy * known), _total(known)])
 
     return PixelLoss(sums, lambda sums: (sums[0] / sums[1].clamp_min(1)).mean())
+
+
+def dice_cross_entropy() -> PixelLoss:
+    """Cross-entropy + (1 - soft Dice), Dice being the mean over classes without the background, as in nnU-Net.
+
+    Isensee et al. (2021). Cross-entropy alone is slow to find small classes.
+    """
+
+    def sums(logits: Tensor, targets: Tensor) -> Tensor:
+        y, known = _with_background(targets)
+        p = logits.float().softmax(1)
+        overlap = _overlap(p[:, 1:], y[:, 1:], known)
+        entropy = cross_entropy().sums(logits, targets).expand(-1, targets.shape[1])
+        return torch.cat([entropy, torch.stack(overlap)])
+
+    def of(sums: Tensor) -> Tensor:
+        entropy, counts, *overlap = sums
+        return (entropy / counts.clamp_min(1) + 1 - _dice(*overlap)).mean()
+
+    return PixelLoss(sums, of)
 
 
 def _split(targets: Tensor) -> tuple[Tensor, Tensor]:
     """Coverages in [0, 1] and whether each counts (1 or 0), float32."""
     counts = targets != IGNORE
     return targets.where(counts, torch.zeros_like(targets)).float() / INSIDE, counts.float()
+
+
+def _with_background(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Coverages [B, C + 1, h, w] with the background first, and which pixels count [B, 1, h, w]."""
+    y, counts = _split(targets)
+    return torch.cat([(1 - y.sum(1, keepdim=True)).clamp_min(0), y], 1), counts.amin(1, keepdim=True)
 
 
 def _total(values: Tensor) -> Tensor:

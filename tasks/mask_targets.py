@@ -16,7 +16,10 @@ from cxrbench.tasks.losses import INSIDE
 
 
 class MaskTargets:
-    """Targets of manifest rows, made when they are first asked for and, with ``keep``, kept (a byte per value)."""
+    """Targets of manifest rows, made when they are first asked for and kept, a byte per value.
+
+    Without ``keep`` only those of the films themselves are kept, not of augmented copies that come but once.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class MaskTargets:
         else:
             blank = torch.from_numpy(np.where(self.truth.known(name), 0, IGNORE).astype(np.uint8))
             target = blank[:, None, None].expand(-1, self.side, self.side)
-        if self.keep:
+        if self.keep or copy == 0:
             self._kept[row, copy] = target
         return target
 

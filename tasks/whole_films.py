@@ -1,5 +1,6 @@
 """Fine-tuning on whole films: decoded images as inputs, and the encoder and the decoder as one model."""
 
+import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +27,7 @@ class WholeFilms:
         self.paths, self.ids = manifest.paths(), manifest.images["image_id"].to_numpy(str)
 
     def batch(self, rows: NDArray[np.int64], copy: int = 0) -> tuple[Tensor, ...]:
-        """One tensor [len(rows), channels, size, size]; copy 0 is the film itself. Raises BadImageError."""
+        """One tensor [len(rows), channels, size, size]; ``copy`` 0 is the film itself. Raises BadImageError."""
 
         def one(row: np.int64) -> Tensor:
             film = load_image(self.paths[row], self.preprocess, max_pixels=self.options.max_pixels)
@@ -51,11 +52,11 @@ class EncoderAndDecoder(nn.Module):
 
         Raises NotApplicableError if the encoder gives no maps.
         """
-        import copy
-
         trained = copy.deepcopy(encoder)
         assert isinstance(trained, nn.Module)
-        parameter = next(trained.parameters())
+        parameter = next(trained.parameters(), None)
+        if parameter is None:
+            raise NotApplicableError("the encoder has no parameters to train")
         with torch.no_grad():
             blank = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size, device=parameter.device)
             maps = trained(blank).maps

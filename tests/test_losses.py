@@ -9,7 +9,16 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from cxrbench.tasks import losses
-from cxrbench.tasks.losses import FOCAL_WEIGHT, IGNORE, INSIDE, SMOOTH, cross_entropy, dice_bce, focal_dice
+from cxrbench.tasks.losses import (
+    FOCAL_WEIGHT,
+    IGNORE,
+    INSIDE,
+    SMOOTH,
+    cross_entropy,
+    dice_bce,
+    dice_cross_entropy,
+    focal_dice,
+)
 
 
 def batch(labels: int = 1, ignore: bool = False, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -55,7 +64,10 @@ def test_cross_entropy_of_exclusive_classes(ignore: bool) -> None:
     if ignore:
         index[:, 2:4] = -100
         targets[:, :, 2:4] = IGNORE
-    torch.testing.assert_close(cross_entropy()(logits, targets), F.cross_entropy(logits, index))
+    entropy = F.cross_entropy(logits, index)
+    torch.testing.assert_close(cross_entropy()(logits, targets), entropy)
+    dice = DiceLoss("multiclass", classes=[1, 2, 3], smooth=SMOOTH / 2, eps=0.0, ignore_index=-100)(logits, index)
+    torch.testing.assert_close(dice_cross_entropy()(logits, targets), entropy + dice)
 
 
 def test_partly_covered_pixels_are_soft_targets() -> None:
@@ -72,11 +84,11 @@ def test_partly_covered_pixels_are_soft_targets() -> None:
     torch.testing.assert_close(focal_dice().sums(logits[:1, :1, :1, :1], half)[0, 0], (sum(ends) / 2).sum())
 
 
-@pytest.mark.parametrize("name", ["dice_bce", "focal_dice", "cross_entropy"])
+@pytest.mark.parametrize("name", ["dice_bce", "focal_dice", "cross_entropy", "dice_cross_entropy"])
 def test_the_loss_of_a_split_does_not_depend_on_the_batches(name: str) -> None:
     loss = getattr(losses, name)()
     logits, targets = batch(labels=2, ignore=True)
-    if name == "cross_entropy":
+    if "cross_entropy" in name:
         logits = torch.cat([logits, logits[:, :1]], 1)
     parts = sum(loss.sums(logits[i : i + 1], targets[i : i + 1]) for i in range(3))
     torch.testing.assert_close(loss.of(parts), loss(logits, targets))

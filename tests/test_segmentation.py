@@ -87,14 +87,14 @@ class FakeEncoder:
 def dataset(
     root: Path, n: int = 60, *, table: Callable[[list[str], np.ndarray], dict[str, Any]] | None = None
 ) -> Manifest:
-    """Films with a bright rectangle in two of three; the rectangle is the mask."""
+    """Films with a rectangle, gray or white, in two of three; the rectangle is the mask."""
     rng = np.random.default_rng(0)
     ids, masks = [f"{i:02d}" for i in range(n)], np.zeros((n, H, W), bool)
     for i, name in enumerate(ids):
         if i % 3:
             y, x = rng.integers(0, 20), rng.integers(0, 12)
             masks[i, y : y + 18, x : x + 14] = True
-        film = np.clip(rng.normal(60, 8, (H, W)) + 120 * masks[i], 0, 255).astype(np.uint8)
+        film = np.clip(rng.normal(40, 8, (H, W)) + 80 * (i % 3) * masks[i], 0, 255).astype(np.uint8)
         Image.fromarray(film).save(root / f"{name}.png")
     counts = [(name, "Finding", H, W, encode_counts(m)) for name, m in zip(ids, masks, strict=True) if m.any()]
     tables: dict[str, Any] = table(ids, masks) if table else {
@@ -115,12 +115,12 @@ def run(manifest: Manifest, task: Segmentation = TASK, seed: int = 0, fraction: 
     return task.run(FakeEncoder(module), without_test_truth(manifest), cell)  # type: ignore[arg-type]
 
 
-def dice(predictions: Predictions, label: str = "Finding") -> float:
+def dice(predictions: Predictions, label: str = "Finding", name: str = "dice_positives") -> float:
     rows = predictions.test_rows()
-    return float(MEASURES["dice"].prepare(rows, [label])[label](Weights.of(np.ones((len(rows), 1), int)))[0])
+    return float(MEASURES[name].prepare(rows, [label])[label](Weights.of(np.ones((len(rows), 1), int)))[0])
 
 
-SHORT = replace(TASK, epochs=12)
+SHORT = replace(TASK, epochs=30)
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +150,19 @@ def test_every_decoder_takes_every_encoders_maps(
     assert not [name for name in idle if not name.startswith("decoder.psp")]  # batch norm over one cell gives nothing
 
 
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_scale_of_the_maps_does_not_matter(name: Any) -> None:
+    with seeded(0, CPU):
+        decoder = build_decoder(name, (4, 6, 8, 10), (16, 8, 4, 2), 1, 64)
+        maps = [torch.randn(4, width, side, side) for width, side in zip((4, 6, 8, 10), (16, 8, 4, 2), strict=True)]
+    scaled = [m * 300 + 50 for m in maps]
+    torch.testing.assert_close(decoder(scaled), decoder(maps), rtol=1e-2, atol=2e-3)
+
+
 def test_the_unet_finds_the_bright_rectangles(toy: Manifest, unet: Predictions) -> None:
     scored = score(unet, toy)
     assert dice(scored) > 0.8
+    assert dice(scored, name="dice") > 0.6
     assert (scored.kind, scored.labels, scored.groups["macro"]) == ("segmentation", ("Finding",), ("Finding",))
     assert set(scored.rows["split"]) == {"val", "test"}
     assert (scored.rows["height"] == H).all()
@@ -164,13 +174,12 @@ def test_the_unet_finds_the_bright_rectangles(toy: Manifest, unet: Predictions) 
         assert counts.tolist() == [(mask & true).sum(), mask.sum(), true.sum()]
 
 
-def test_same_seed_same_masks_and_another_seed_others(toy: Manifest, unet: Predictions) -> None:
-    state = torch.random.get_rng_state()
-    again = run(toy, SHORT)
-    pd.testing.assert_frame_equal(again.rows, unet.rows)
-    assert again.cell["validation_losses"] == unet.cell["validation_losses"]
+def test_same_seed_same_masks_and_another_seed_others(toy: Manifest) -> None:
+    state, task = torch.random.get_rng_state(), replace(TASK, epochs=4)
+    one, again, other = run(toy, task), run(toy, task), run(toy, task, seed=1)
+    pd.testing.assert_frame_equal(again.rows, one.rows)
+    assert again.cell["validation_losses"] == one.cell["validation_losses"] != other.cell["validation_losses"]
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert run(toy, SHORT, seed=1).cell["validation_losses"] != unet.cell["validation_losses"]
 
 
 def test_the_best_round_is_kept_and_training_stops_early() -> None:
@@ -224,16 +233,15 @@ def test_test_masks_change_nothing(toy: Manifest, unet: Predictions) -> None:
 @pytest.mark.parametrize(
     "task",
     [
-        replace(SHORT, decoder="linear", epochs=150),
-        replace(SHORT, decoder="upernet", epochs=4),
-        replace(SHORT, copies=1),
-        replace(SHORT, finetune=True, epochs=8),
+        replace(SHORT, decoder="linear", epochs=60),
+        replace(SHORT, decoder="upernet", epochs=20),
+        replace(SHORT, copies=1, epochs=20),
+        replace(SHORT, finetune=True, epochs=20),
     ],
     ids=lambda task: task.protocol,
 )
 def test_the_other_protocols_learn_too(toy: Manifest, task: Segmentation) -> None:
-    empty = 1 / 3 + 0.02  # what predicting nothing would give
-    assert dice(score(run(toy, task), toy)) > empty
+    assert dice(score(run(toy, task), toy)) > 0.25
 
 
 def test_fine_tuning_trains_a_copy_of_the_encoder(toy: Manifest) -> None:
@@ -257,20 +265,20 @@ def test_fine_tuning_needs_maps(toy: Manifest) -> None:
 def test_exclusive_classes_with_ignored_pixels(tmp_path: Path) -> None:
     def index_maps(ids: list[str], masks: np.ndarray) -> dict[str, Any]:
         rows = []
-        for name, mask in zip(ids, masks, strict=True):
-            values = mask.astype(np.uint8)
-            values[:, 15:][mask[:, 15:]] = 2
+        for i, (name, mask) in enumerate(zip(ids, masks, strict=True)):
+            values = mask.astype(np.uint8) * (i % 3)
             values[:3] = 255
             Image.fromarray(values).save(tmp_path / f"m{name}.png")
-            rows += [(name, label, f"m{name}.png", value, 255.0) for label, value in (("Left", 1.0), ("Right", 2.0))]
+            rows += [(name, label, f"m{name}.png", value, 255.0) for label, value in (("Gray", 1.0), ("White", 2.0))]
         return {"masks": pd.DataFrame(rows, columns=["image_id", "label", "path", "value", "ignore"])}
 
     manifest = dataset(tmp_path, 40, table=index_maps)
-    scored = score(run(manifest, replace(SHORT, epochs=25)), manifest)
-    assert scored.labels == ("Left", "Right")
-    assert dice(scored, "Left") > 0.5
-    for left, right in zip(scored.rows["rle:Left"], scored.rows["rle:Right"], strict=True):
-        both = coco.merge([{"size": [H, W], "counts": left}, {"size": [H, W], "counts": right}], intersect=True)
+    scored = score(run(manifest, replace(SHORT, epochs=60)), manifest)
+    assert scored.labels == ("Gray", "White")
+    assert dice(scored, "Gray") > 0.5
+    assert dice(scored, "White") > 0.5
+    for gray, white in zip(scored.rows["rle:Gray"], scored.rows["rle:White"], strict=True):
+        both = coco.merge([{"size": [H, W], "counts": gray}, {"size": [H, W], "counts": white}], intersect=True)
         assert coco.area(both) == 0
 
 

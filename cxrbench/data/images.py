@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from cxrbench.data.arrays import array_row, decode_row
+from cxrbench.data.arrays import array_row, decode_row, read_row
 from cxrbench.data.dicom import decode_dicom, is_dicom, read_header
 from cxrbench.errors import BadImageError
 
@@ -47,6 +47,9 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width of an image file, from its header alone. Raises BadImageError."""
     try:
+        if row := array_row(path):
+            height, width = read_row(row).shape[-2:]
+            return height, width
         if is_dicom(path):
             header = read_header(path)
             return int(header.Rows), int(header.Columns)
