@@ -3,13 +3,10 @@
 import uuid
 from dataclasses import dataclass
 from typing import Literal
-from unittest.mock import patch
 
 import numpy as np
 from numpy.random import Generator
 
-from cxrbench.data import phantom_film
-from cxrbench.data.phantom_anatomy import Anatomy, Pose, Thorax
 from cxrbench.data.phantom_film import Film, render
 from cxrbench.data.phantom_findings import (
     AORTA,
@@ -65,18 +62,6 @@ class Case:
     def film(self) -> Film:
         """The film with the findings on it."""
         return render((self.seed, PARTS.index(self.part), self.number, 1), self.grades, shape=self.shape)
-
-    def film_and_thorax(self) -> tuple[Film, Thorax]:
-        """The film, and the patient's surfaces where he stood for it, which ``Film`` does not keep."""
-        drawn: list[Thorax] = []
-
-        def witness(anatomy: Anatomy, pose: Pose) -> Thorax:
-            drawn.append(Thorax(anatomy, pose))
-            return drawn[-1]
-
-        with patch.object(phantom_film, "Thorax", witness):
-            film = self.film()
-        return film, drawn[0]
 
     def uid(self, kind: str) -> str:
         """A DICOM UID derived from the case (the UUID form of PS3.5 B.2)."""

@@ -14,12 +14,16 @@ from cxrbench.data.phantom_findings import AORTA, CARDIOMEGALY, Finding, draw_fi
 
 @dataclass(frozen=True)
 class Film:
-    """``image`` [H, W] float32 in [0, 1], bone white; ``findings`` with their masks; ``view`` PA or AP; the patient."""
+    """``image`` [H, W] float32 in [0, 1], bone white; ``findings`` with their masks; ``view`` PA or AP; the patient.
+
+    ``thorax``: the patient's surfaces where he stood for the film.
+    """
 
     image: Grid
     findings: tuple[Finding, ...]
     view: str
     anatomy: Anatomy
+    thorax: Thorax
 
 
 def render(
@@ -56,4 +60,4 @@ def render(
     low, high = np.float32(0.07), np.float32(0.93)
     image = np.clip((image - low) / (high - low), 0, 1)
     image = np.where(lead < 0, 0.0, np.maximum(image, 0.97 * lead))
-    return Film(image.astype(np.float32), tuple(findings), view, anatomy)
+    return Film(image.astype(np.float32), tuple(findings), view, anatomy, t)

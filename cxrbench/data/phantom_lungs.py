@@ -25,7 +25,8 @@ SPLITS = ("train",) * 12 + ("val",) * 3 + ("test",) * 5
 
 def lungs_image(folder: Path, case: Case) -> list[object]:
     """Write one film and its mask; returns its row of ``labels.csv``."""
-    film, thorax = case.film_and_thorax()
+    film = case.film()
+    thorax = film.thorax
     name = case.key.hex[:12]
     for kind, pixels in (("images", np.rint(film.image * 255).astype(np.uint8)), ("masks", mask(thorax, film))):
         (folder / kind).mkdir(exist_ok=True)

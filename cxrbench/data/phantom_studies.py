@@ -47,7 +47,8 @@ def number(case: Case, first: int) -> int:
 
 def mimic_image(folder: Path, case: Case) -> tuple[Rows, list[object]]:
     """Write one study's films and report; returns its rows of the metadata table and its row of the CheXpert table."""
-    (film, thorax), device = case.film_and_thorax(), bool(case.rng(6).random() < DEVICES)
+    film, device = case.film(), bool(case.rng(6).random() < DEVICES)
+    thorax = film.thorax
     patient, study = number(case, 10_000_000), number(case, 50_000_000)
     shots = _shots(case, film, thorax, device)
     place = folder / "files" / f"p{str(patient)[:2]}" / f"p{patient}"

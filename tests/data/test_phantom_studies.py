@@ -118,7 +118,8 @@ def test_lungs_masks_lie_on_the_anatomy(written: Path) -> None:
     assert set(manifest.masks["label"]) == set(phantom_lungs.CLASSES)
     for number in range(6):
         c = case("lungs", SEED, number)
-        film, thorax = c.film_and_thorax()
+        film = c.film()
+        thorax = film.thorax
         values = np.asarray(Image.open(written / "lungs" / "masks" / f"{c.key.hex[:12]}.png"))
         assert set(np.unique(values)) <= {0, phantom_lungs.IGNORE, *phantom_lungs.CLASSES.values()}
         assert ((values == 1) | (values >= 3) & (values < 255))[thorax.lung].all()
@@ -192,7 +193,8 @@ def test_words_and_negations_agree_with_the_labels() -> None:
 def test_a_lateral_film_shows_the_findings_where_they_would_be() -> None:
     def pair(name: str, number: int) -> tuple[np.ndarray, np.ndarray]:
         c = replace(case("mimic", SEED, number), grades={name: 0.8})
-        film, thorax = c.film_and_thorax()
+        film = c.film()
+        thorax = film.thorax
         with_it, without = (
             lateral(thorax, findings, np.random.default_rng(1), np.random.default_rng(2))
             for findings in (film.findings, ())
@@ -216,11 +218,13 @@ def test_a_lateral_film_shows_the_findings_where_they_would_be() -> None:
 
 def test_two_laterals_of_a_study_show_one_patient() -> None:
     c = case("mimic", SEED, 1)
-    film, thorax = c.film_and_thorax()
+    film = c.film()
+    thorax = film.thorax
     first, second = (
         lateral(thorax, film.findings, np.random.default_rng(1), np.random.default_rng(how)) for how in (2, 3)
     )
-    other_film, other = case("mimic", SEED, 2).film_and_thorax()
+    other_film = case("mimic", SEED, 2).film()
+    other = other_film.thorax
     stranger = lateral(other, other_film.findings, np.random.default_rng(4), np.random.default_rng(3))
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > np.corrcoef(first.ravel(), stranger.ravel())[0, 1]
     assert not np.array_equal(first, second)
