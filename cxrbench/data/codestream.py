@@ -6,6 +6,7 @@ J2K_START = b"\xff\x4f\xff\x51"
 NO_LENGTH = {0x01, *range(0xD0, 0xDA)}
 NOT_FRAMES = {0xC4, 0xC8, 0xCC}
 JPEG_LS_FRAME = 0xF7
+START_OF_SCAN = 0xDA
 
 
 class Frame(NamedTuple):
@@ -33,6 +34,26 @@ def read_frame(stream: bytes) -> Frame | None:
         else:
             at += 2 + _number(stream, at + 2, 2)
     return None
+
+
+def unbroken(stream: bytes) -> bool:
+    """Whether the segments of a JPEG stream follow one another up to the first scan (ITU-T T.81 B.1.1).
+
+    A gap between them sends GDCM's decoder to the end of the data, where an assertion ends the whole process. Damage
+    inside the scan only makes it give up.
+    """
+    at = 2
+    while at + 4 <= len(stream) and stream[at] == 0xFF:
+        marker, length = stream[at + 1], _number(stream, at + 2, 2)
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker in NO_LENGTH or length < 2:
+            return False
+        elif marker == START_OF_SCAN:
+            return at + 2 + length <= len(stream)
+        else:
+            at += 2 + length
+    return False
 
 
 def _jpeg_2000(siz: bytes) -> Frame | None:

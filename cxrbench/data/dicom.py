@@ -21,7 +21,8 @@ from pydicom.uid import (
     JPEGTransferSyntaxes,
 )
 
-from cxrbench.data.codestream import read_frame
+from cxrbench.data.codestream import read_frame, unbroken
+from cxrbench.data.jpeg12 import decode_12_bit
 from cxrbench.errors import BadImageError
 
 # pydicom warns of oddities that do not matter here (PatientAge without its unit, ...). Once and for all, because
@@ -73,18 +74,23 @@ def decode_dicom(path: Path, *, max_pixels: int) -> NDArray[np.float32]:
         if "TransferSyntaxUID" not in data.file_meta:  # a file without the meta header: old, but valid
             implicit = data.original_encoding[0]
             data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        if data.file_meta.TransferSyntaxUID == JPEGExtended12Bit and data.BitsStored > 8:
-            raise BadImageError(path, "12-bit JPEG Extended cannot be decoded; rewrite it, for example with dcmdjpeg")
         _check_codestream(path, data)
-        # Pillow decodes 8-bit JPEG at twice GDCM's speed, to the same values
-        baseline = data.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
-        pixels = pixel_array(data, decoding_plugin="pillow" if baseline else "")
+        pixels = _stored_values(data)
         return _gray(pixels, data) if pixels.ndim == 2 and not _palette(data) else _luma(pixels, data)
     except BadImageError:
         raise
     # the decoders raise AttributeError, ValueError, RuntimeError, NotImplementedError and others
     except Exception as error:
         raise BadImageError(path, f"damaged or unsupported DICOM ({_one_line(error)})") from error
+
+
+def _stored_values(data: Dataset) -> Pixels:
+    """Decoded pixels as stored, [H, W] or [H, W, samples], by the library that does it right, then fast."""
+    syntax = data.file_meta.TransferSyntaxUID
+    if syntax == JPEGExtended12Bit and data.BitsStored > 8:
+        return decode_12_bit(get_frame(data.PixelData, 0, number_of_frames=1), data)
+    # Pillow decodes 8-bit JPEG at twice GDCM's speed, to the same values
+    return pixel_array(data, decoding_plugin="pillow" if syntax == JPEGBaseline8Bit else "")
 
 
 def _check_header(path: Path, header: Dataset, max_pixels: int) -> None:
@@ -103,9 +109,12 @@ def _check_codestream(path: Path, data: Dataset) -> None:
     """
     if data.file_meta.TransferSyntaxUID not in JPEG_FAMILY:
         return
-    frame = read_frame(get_frame(data.PixelData, 0, number_of_frames=1))
+    stream = get_frame(data.PixelData, 0, number_of_frames=1)
+    frame = read_frame(stream)
     if frame is None:
         raise BadImageError(path, "its compressed image has no frame header")
+    if data.file_meta.TransferSyntaxUID in JPEGTransferSyntaxes and not unbroken(stream):
+        raise BadImageError(path, "its compressed image is damaged before its first scan")
     expected = (data.Rows, data.Columns, data.SamplesPerPixel)
     if frame[:3] != expected or frame.bits > data.BitsAllocated:
         raise BadImageError(

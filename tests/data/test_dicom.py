@@ -10,10 +10,12 @@ from dicom_files import GDCM_SYNTAXES, UNCOMPRESSED, transcode, write_dicom
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
 from cxrbench.data.images import decode
+from cxrbench.data.jpeg12 import decode_12_bit
 from cxrbench.errors import BadImageError
 
 HEIGHT, WIDTH = 48, 41
@@ -54,10 +56,45 @@ def test_lossy_compression_is_close(tmp_path: Path, name: str, bits: int) -> Non
     np.testing.assert_allclose(decode(packed), pixels / (2**bits - 1), atol=0.03)
 
 
-def test_12_bit_jpeg_extended_is_refused_not_guessed() -> None:
-    path = get_testdata_file("JPGExtended.dcm")  # GDCM, asked directly, aborts the process on this file
-    with pytest.raises(BadImageError, match="12-bit JPEG Extended cannot be decoded"):
-        decode(Path(str(path)))
+def test_12_bit_jpeg_extended_gives_pydicoms_reference_values() -> None:
+    path = Path(str(get_testdata_file("JPGExtended.dcm")))
+    data = pydicom.dcmread(path)
+    values = decode_12_bit(get_frame(data.PixelData, 0, number_of_frames=1), data)
+    # The two pixels by which pydicom checks its other decoders of this file.
+    assert (values[420, 140], values[230, 120]) == (244, 95)
+    assert values.shape == (data.Rows, data.Columns)
+    image = decode(path)
+    np.testing.assert_allclose(image, (values - values.min()) / np.ptp(values), atol=1e-6)
+
+
+def test_a_wrong_end_of_spectral_selection_changes_no_value() -> None:
+    """JPEG-lossy.dcm says 0 there, JPGExtended.dcm is the same image with that byte put right."""
+    wrong, right = (decode(Path(str(get_testdata_file(name)))) for name in ("JPEG-lossy.dcm", "JPGExtended.dcm"))
+    np.testing.assert_array_equal(wrong, right)
+
+
+def test_16_bits_which_gdcm_writes_as_jpeg_extended_are_refused(tmp_path: Path) -> None:
+    plain = write_dicom(tmp_path / "plain.dcm", smooth(4095), bits_stored=12)
+    packed = transcode(plain, tmp_path / "packed.dcm", GDCM_SYNTAXES["jpeg_extended"])
+    with pytest.raises(BadImageError, match="is supported where it is gray, unsigned and of 12 bits"):
+        decode(packed)
+
+
+@pytest.mark.parametrize("name", ["JPGExtended.dcm", "jpeg_lossless", "jpeg_baseline"])
+def test_damage_between_the_segments_of_a_jpeg_is_refused(tmp_path: Path, name: str) -> None:
+    """GDCM aborts the whole process on these: if they got through, pytest would not live to say so."""
+    if name in GDCM_SYNTAXES:
+        plain = write_dicom(tmp_path / "plain.dcm", smooth(255, "u1"), bits_stored=8)
+        path = transcode(plain, tmp_path / "packed.dcm", GDCM_SYNTAXES[name])
+    else:
+        path = Path(str(get_testdata_file(name)))
+    whole = path.read_bytes()
+    start = whole.index(b"\xff\xd8\xff")
+    scan = whole.index(b"\xff\xda", start)
+    for at in (whole.index(b"\xff\xc4", start), whole.index(b"\xff\xc4", start) + 1, scan):
+        (tmp_path / "broken.dcm").write_bytes(whole[:at] + b"\xd2" + whole[at + 1 :])
+        with pytest.raises(BadImageError, match=r"damaged before its first scan"):
+            decode(tmp_path / "broken.dcm")
 
 
 @pytest.mark.parametrize("syntax", [*UNCOMPRESSED, RLELossless], ids=lambda syntax: syntax.keyword)
