@@ -74,7 +74,7 @@ def _on_features(
     A flipped film has features of its own, made once: in each epoch every film is one of the two.
     """
     device = encoder.context.options.device
-    here = torch.from_numpy(np.ascontiguousarray(features)).to(device)
+    here = torch.tensor(features, device=device)
     ids: NDArray[np.str_] | None = None
     mirrored = here
     if flipping is not None:

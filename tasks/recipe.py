@@ -13,6 +13,7 @@ from torch import nn
 
 from cxrbench.errors import UserError
 from cxrbench.tasks.fractions import label_fraction
+from cxrbench.tasks.presets import honour
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("adamw", "adam", "sgd"),
@@ -79,8 +80,7 @@ def recipe_of(settings: Mapping[str, Any], who: str) -> Recipe:
     given["learning_rates"] = (float(given.pop("learning_rate")),)
     if "augmentation" in given:
         given["augmentation"] = tuple(given["augmentation"])
-    if strange := sorted(set(given) - known):
-        raise UserError(f"{who} cannot honour {', '.join(strange)} of this preset: run it without --preset")
+    honour(given, known, who)
     return Recipe(**given)
 
 
