@@ -9,77 +9,36 @@ kept in memory, and the encoder runs on every batch; a few epochs are measured a
 test: a ViT-Tiny, 24 films, 3 epochs, and no file is written.
 """
 
-import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
-from numpy.typing import NDArray
+from decoder_training import BATCH, Inputs, Outcome, Rows, Setting, reader, setting_of, train
 from report import write_report
 from tabulate import tabulate
 from torch import Tensor, nn
-from torch.profiler import profile, record_function
+from torch.profiler import profile
 
-from cxrbench.augmentation import SEED
-from cxrbench.data.images import image_size
-from cxrbench.data.manifest import Manifest
-from cxrbench.data.masks import TrueMasks
 from cxrbench.data.preprocess import load_image
-from cxrbench.dense import DenseMaps, dense_preprocess
+from cxrbench.dense import DenseMaps
 from cxrbench.dense_cache import dense_maps
 from cxrbench.device import autocast, has_bf16, resolve_device
 from cxrbench.encoder import Features
-from cxrbench.encoder_loading import LoadedEncoder
-from cxrbench.extract import ExtractOptions
 from cxrbench.progress import Progress
-from cxrbench.registry import load_dataset, load_encoder
-from cxrbench.task import RunContext
-from cxrbench.tasks.decoders import DecoderName, build_decoder, levels_read, logit_side
-from cxrbench.tasks.dense_training import Recipe, fit, seeded
-from cxrbench.tasks.losses import dice_bce
-from cxrbench.tasks.mask_targets import MaskTargets
+from cxrbench.tasks.decoders import DecoderName, levels_read
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 SMALL = "--small" in sys.argv
 MODEL, FILMS, EPOCHS, SLOW_EPOCHS = (
     ("vit_tiny_patch16_224", 24, 3, 1) if SMALL else ("vit_base_patch16_224", 200, 50, 2)
 )
-BATCH = 16
 DECODERS: tuple[DecoderName, ...] = ("linear", "upernet")
-CHEAPER = ("contiguous, fp32", "channels-last, fp32", "channels-last, bf16")
-
-Rows = NDArray[np.int64]
-Inputs = Callable[[Rows], Sequence[Tensor]]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What both ways of training share."""
-
-    loaded: LoadedEncoder
-    manifest: Manifest
-    targets: MaskTargets
-    context: RunContext
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """``losses``: of every step; ``seconds``: of the training loop."""
-
-    losses: list[float]
-    seconds: float
-
-
-class EnoughError(Exception):
-    """Ends a training loop whose schedule is longer than what is measured."""
+FP32 = "channels-last, fp32"
+CHEAPER = ("contiguous, fp32", FP32, *(("channels-last, bf16",) if has_bf16(resolve_device("auto")) else ()))
 
 
 class Counting(nn.Module):
@@ -94,61 +53,6 @@ class Counting(nn.Module):
         return self.module(images)
 
 
-def train(
-    setting: Setting,
-    name: DecoderName,
-    shapes: DenseMaps,
-    inputs: Inputs,
-    epochs: int,
-    *,
-    precision: str | None = None,
-    layout: torch.memory_format = torch.channels_last,
-) -> Outcome:
-    """Train a decoder on all films, as the segmentation task does; the schedule is always that of EPOCHS epochs."""
-    context = setting.context
-    if precision is not None:
-        context = replace(context, options=replace(context.options, precision=precision))  # type: ignore[arg-type]
-    device = context.options.device
-    rows = np.arange(len(setting.manifest))
-    pixel_loss, losses = dice_bce(), []
-    with seeded(0, device):
-        decoder = build_decoder(name, shapes.widths, shapes.sides, len(setting.targets.truth.labels),
-                                shapes.preprocess.size).to(device, memory_format=layout)  # fmt: skip
-        neck = getattr(decoder, "neck", None)
-        if neck is not None:
-            neck.forward = record_function("forward, neck")(neck.forward)
-
-        def loss(examples: Rows) -> Tensor:
-            with record_function("read the maps"):
-                native = inputs(examples)
-            with record_function("to float32"):
-                native = [x.to(device, torch.float32, memory_format=layout) for x in native]
-            with record_function("forward"):
-                logits = decoder(native)
-            with record_function("targets"):
-                target = setting.targets(examples).to(device)
-            with record_function("loss"):
-                value = pixel_loss(logits, target)
-            losses.append(value.item())
-            return value
-
-        def draw(epoch: int) -> Rows:
-            if epoch == epochs:
-                raise EnoughError
-            return np.random.default_rng(epoch).permutation(rows)
-
-        recipe = Recipe(epochs=EPOCHS, min_steps=0, batch=BATCH, rate=2e-3, patience=EPOCHS)
-        start = time.perf_counter()
-        with contextlib.suppress(EnoughError):
-            fit(decoder, draw, loss, lambda: 0.0, recipe, context, what=name)
-        return Outcome(losses, time.perf_counter() - start)
-
-
-def reader(maps: DenseMaps, name: DecoderName) -> Inputs:
-    """The maps that a decoder reads."""
-    return partial(maps.batch, levels=levels_read(name))
-
-
 def cached(setting: Setting, name: DecoderName) -> tuple[Outcome, float, int, DenseMaps, Path]:
     """From the files on, with an empty cache: outcome, seconds until the maps are there, films encoded."""
     encoder = Counting(setting.loaded.module)
@@ -159,11 +63,12 @@ def cached(setting: Setting, name: DecoderName) -> tuple[Outcome, float, int, De
         copies=0, limit_bytes=10**11, skip_bad=False, progress=Progress(),
     )  # fmt: skip
     seconds = time.perf_counter() - start
-    return train(setting, name, maps, reader(maps, name), EPOCHS), seconds, encoder.films, maps, cache
+    outcome = train(setting, name, maps, reader(maps, name), EPOCHS, schedule=EPOCHS)
+    return outcome, seconds, encoder.films, maps, cache
 
 
-def every_epoch(setting: Setting, name: DecoderName, shapes: DenseMaps) -> tuple[Outcome, float, int]:
-    """The encoder on every batch, its maps not rounded: outcome of SLOW_EPOCHS, seconds of decoding, films encoded."""
+def running(setting: Setting, name: DecoderName, shapes: DenseMaps) -> tuple[Inputs, float, Counting]:
+    """Unrounded maps, from the encoder whenever asked for, of films decoded now; seconds of decoding; the encoder."""
     options = setting.context.options
     encoder = Counting(setting.loaded.module)
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -177,13 +82,20 @@ def every_epoch(setting: Setting, name: DecoderName, shapes: DenseMaps) -> tuple
             maps = encoder(images).maps
             return [maps[level] for level in levels_read(name)]
 
-    return train(setting, name, shapes, inputs, SLOW_EPOCHS), decoding, encoder.films
+    return inputs, decoding, encoder
+
+
+def in_memory(inputs: Inputs, films: int) -> Inputs:
+    """The same maps, computed once and kept as they are."""
+    batches = [inputs(rows) for rows in np.array_split(np.arange(films), -(-films // BATCH))]
+    levels = [torch.cat(level) for level in zip(*batches, strict=True)]
+    return lambda rows: [level[torch.from_numpy(rows)] for level in levels]
 
 
 def where_time_goes(setting: Setting, name: DecoderName, maps: DenseMaps) -> tuple[dict[str, float], str]:
     """Milliseconds of an epoch by part, and the operations with most time of their own, from torch's profiler."""
     with profile() as profiler:
-        train(setting, name, maps, reader(maps, name), 1)
+        train(setting, name, maps, reader(maps, name), 1, schedule=EPOCHS)
     events = profiler.key_averages()
     total = {event.key: event.cpu_time_total / 1000 for event in events}
     backward = sum(t for key, t in total.items() if key.startswith("autograd::engine::evaluate_function"))
@@ -204,32 +116,6 @@ def where_time_goes(setting: Setting, name: DecoderName, maps: DenseMaps) -> tup
     return parts, ", ".join(shares)
 
 
-def setting_of(scratch: Path) -> Setting:
-    """Encoder, films and targets."""
-    torch.manual_seed(0)
-    weights = scratch / "vit.pt"
-    torch.save(timm.create_model(MODEL, num_classes=0).state_dict(), weights)
-    loaded = load_encoder(f"timm:{MODEL}@{weights}", synthetic=False)
-    data = SHARED
-    if not (SHARED / "rsna").is_dir():
-        from cxrbench.data.phantom import write
-
-        data = scratch / "phantom"
-        write(data, images={"rsna": FILMS + 100})
-    manifest = load_dataset("rsna", data, Path)
-    manifest = replace(manifest, images=manifest.images.iloc[:FILMS])
-    assert len(manifest) == FILMS
-    preprocess = dense_preprocess(loaded.module.preprocess)
-    ids = [str(name) for name in manifest.images["image_id"]]
-    sizes = [image_size(path) for path in manifest.paths()]
-    targets = MaskTargets(TrueMasks.of(manifest), ids, sizes, preprocess, logit_side(preprocess.size),
-                          seed=SEED, keep=True)  # fmt: skip
-    targets(np.arange(len(manifest)))
-    device = resolve_device("auto")
-    options = ExtractOptions(device, "bf16" if has_bf16(device) else "fp32", BATCH, torch.get_num_threads())
-    return Setting(loaded, manifest, targets, RunContext(options, scratch, Progress()))
-
-
 def warm_up(setting: Setting) -> None:
     """One batch, so that neither way pays for the first call."""
     options = setting.context.options
@@ -238,33 +124,38 @@ def warm_up(setting: Setting) -> None:
         setting.loaded.module(torch.rand(BATCH, 3, size, size, device=options.device))
 
 
-def cheaper(setting: Setting, name: DecoderName, maps: DenseMaps) -> list[list[str]]:
-    """Milliseconds of a step and the loss after 3 epochs, for each way of CHEAPER."""
-    found = []
-    for way in CHEAPER:
-        layout = torch.channels_last if "channels-last" in way else torch.contiguous_format
-        precision = way.split(", ")[1]
-        if precision == "bf16" and not has_bf16(setting.context.options.device):
-            continue
-        outcome = train(setting, name, maps, reader(maps, name), 3, precision=precision, layout=layout)
-        milliseconds = 1000 * outcome.seconds / len(outcome.losses)
-        found.append([name, way, f"{milliseconds:.1f}", f"{outcome.losses[-1]:.4f}"])
-    return found
+def steps_in(setting: Setting, name: DecoderName, inputs: Inputs, shapes: DenseMaps, way: str) -> Outcome:
+    """Three epochs in one of the ways of CHEAPER."""
+    layout = torch.channels_last if "channels-last" in way else torch.contiguous_format
+    return train(setting, name, shapes, inputs, 3, schedule=3, precision=way.split(", ")[1], layout=layout)
+
+
+def compared(name: str, against: str, ours: Outcome, theirs: Outcome) -> list[str]:
+    """How far two loss curves are apart: a row of the table."""
+    steps = min(len(ours.losses), len(theirs.losses))
+    difference = np.abs(np.array(ours.losses[:steps]) - theirs.losses[:steps])
+    first, middle, largest = difference[0], np.median(difference), difference.max()
+    return [name, against, f"{steps}", f"{first:.0e}", f"{middle:.0e}", f"{largest:.0e}",
+            f"{ours.losses[steps - 1]:.4f}", f"{theirs.losses[steps - 1]:.4f}"]  # fmt: skip
 
 
 def main() -> None:
     rows: list[list[str]] = []
-    curves: list[str] = []
+    curves: list[list[str]] = []
     parts: dict[str, dict[str, float]] = {}
     operations: list[str] = []
     steps: list[list[str]] = []
     size = 0
     with tempfile.TemporaryDirectory() as folder:
-        setting = setting_of(Path(folder))
+        setting = setting_of(Path(folder), MODEL, FILMS)
         for name in DECODERS:
             warm_up(setting)
             fast, encoding, once, maps, cache = cached(setting, name)
-            slow, decoding, often = every_epoch(setting, name, maps)
+            inputs, decoding, encoder = running(setting, name, maps)
+            slow = train(setting, name, maps, inputs, SLOW_EPOCHS, schedule=EPOCHS)
+            often = encoder.films
+            kept = in_memory(inputs, FILMS)
+            exact = train(setting, name, maps, kept, EPOCHS, schedule=EPOCHS)
             ours, theirs = encoding + fast.seconds, decoding + slow.seconds * EPOCHS / SLOW_EPOCHS
             rows += [
                 [name, "cached", f"{ours:.1f}", f"{encoding:.1f}", f"{fast.seconds / EPOCHS:.2f}", f"{once}",
@@ -272,22 +163,28 @@ def main() -> None:
                 [name, f"every epoch, from {SLOW_EPOCHS} of {EPOCHS}", f"{theirs:.1f}", f"{decoding:.1f}",
                  f"{slow.seconds / SLOW_EPOCHS:.2f}", f"{often * EPOCHS // SLOW_EPOCHS}", ""],
             ]  # fmt: skip
-            difference = np.abs(np.array(fast.losses[: len(slow.losses)]) - slow.losses)
-            curves.append(
-                f"{name}: the losses of {len(slow.losses)} steps go from {slow.losses[0]:.4f} to {slow.losses[-1]:.4f}, "
-                f"differ by {difference[0]:.1e} in the first step and by {difference.max():.1e} at most; the "
-                f"last of {EPOCHS} epochs ends at {fast.losses[-1]:.4f}"
-            )
+            ways = {way: steps_in(setting, name, reader(maps, name), maps, way) for way in CHEAPER}
+            steps += [
+                [name, way, f"{1000 * float(np.median(np.diff(found.times))):.1f}", f"{found.losses[-1]:.4f}"]
+                for way, found in ways.items()
+            ]
+            wide = steps_in(setting, name, kept, maps, FP32)
+            curves += [
+                compared(name, "encoder in every epoch", fast, slow),
+                compared(name, "unrounded maps in memory", fast, exact),
+                compared(name, "unrounded maps in memory, all in fp32", ways[FP32], wide),
+            ]
             parts[name], most = where_time_goes(setting, name, maps)
             operations.append(f"{name}: {most}")
-            steps += cheaper(setting, name, maps)
             size = sum(file.stat().st_size for file in cache.rglob("maps.f16"))
     table = [[part, *(f"{parts[name][part]:.0f}" for name in DECODERS)] for part in parts["linear"]]
     note = "\n\n".join([
         f"{len(setting.manifest)} films of {setting.manifest.name}, {MODEL}, encoder and decoder in "
         f"{setting.context.options.precision}, batches of {BATCH}, {size / 1e6:.0f} MB of maps.",
-        "The cached maps are float16, the others are not rounded; weights, batches and schedule are the same:",
-        "\n".join(f"- {curve}" for curve in curves),
+        "Same result? Training losses on cached float16 maps against those on maps that are not rounded, with the same "
+        "weights, batches and schedule:",
+        tabulate(curves, ["decoder", "against", "steps", "first", "median", "largest difference", "last loss, cached",
+                          "last loss, other"], tablefmt="github", disable_numparse=True),
         "An epoch on cached maps in milliseconds, by torch's profiler, which takes time itself:",
         tabulate(table, ["", *DECODERS], tablefmt="github", disable_numparse=True),
         f"Operations with most time of their own: {'; '.join(operations)}.",

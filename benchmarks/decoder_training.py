@@ -1,0 +1,143 @@
+"""What benchmarks/decoders.py trains: films, encoder, targets and the segmentation task's training loop."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.profiler import record_function
+
+from cxrbench.augmentation import SEED
+from cxrbench.data.images import image_size
+from cxrbench.data.manifest import Manifest
+from cxrbench.data.masks import TrueMasks
+from cxrbench.dense import DenseMaps, dense_preprocess
+from cxrbench.device import has_bf16, resolve_device
+from cxrbench.encoder_loading import LoadedEncoder
+from cxrbench.extract import ExtractOptions
+from cxrbench.progress import Progress
+from cxrbench.registry import load_dataset, load_encoder
+from cxrbench.task import RunContext
+from cxrbench.tasks.decoders import DecoderName, build_decoder, levels_read, logit_side
+from cxrbench.tasks.dense_training import Recipe, fit, seeded
+from cxrbench.tasks.losses import dice_bce
+from cxrbench.tasks.mask_targets import MaskTargets
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+BATCH = 16
+
+Rows = NDArray[np.int64]
+Inputs = Callable[[Rows], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both ways of training share."""
+
+    loaded: LoadedEncoder
+    manifest: Manifest
+    targets: MaskTargets
+    context: RunContext
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``losses``: of every step; ``times``: in seconds, when they were known; ``seconds``: of the training loop."""
+
+    losses: list[float]
+    times: list[float]
+    seconds: float
+
+
+def setting_of(scratch: Path, model: str, films: int) -> Setting:
+    """Encoder, films and targets."""
+    torch.manual_seed(0)
+    weights = scratch / "vit.pt"
+    torch.save(timm.create_model(model, num_classes=0).state_dict(), weights)
+    loaded = load_encoder(f"timm:{model}@{weights}", synthetic=False)
+    data = SHARED
+    if not (SHARED / "rsna").is_dir():
+        from cxrbench.data.phantom import write
+
+        data = scratch / "phantom"
+        write(data, images={"rsna": films + 100})
+    manifest = load_dataset("rsna", data, Path)
+    manifest = replace(manifest, images=manifest.images.iloc[:films])
+    assert len(manifest) == films
+    preprocess = dense_preprocess(loaded.module.preprocess)
+    ids = [str(name) for name in manifest.images["image_id"]]
+    sizes = [image_size(path) for path in manifest.paths()]
+    targets = MaskTargets(TrueMasks.of(manifest), ids, sizes, preprocess, logit_side(preprocess.size),
+                          seed=SEED, keep=True)  # fmt: skip
+    targets(np.arange(len(manifest)))
+    device = resolve_device("auto")
+    options = ExtractOptions(device, "bf16" if has_bf16(device) else "fp32", BATCH, torch.get_num_threads())
+    return Setting(loaded, manifest, targets, RunContext(options, scratch, Progress()))
+
+
+def reader(maps: DenseMaps, name: DecoderName) -> Inputs:
+    """The maps that a decoder reads."""
+    return partial(maps.batch, levels=levels_read(name))
+
+
+class EnoughError(Exception):
+    """Ends a training loop whose schedule is longer than what is measured."""
+
+
+def train(
+    setting: Setting,
+    name: DecoderName,
+    shapes: DenseMaps,
+    inputs: Inputs,
+    epochs: int,
+    *,
+    schedule: int,
+    precision: str | None = None,
+    layout: torch.memory_format = torch.channels_last,
+) -> Outcome:
+    """Train a decoder on all films, as the segmentation task does, at the learning rates of ``schedule`` epochs."""
+    context = setting.context
+    if precision is not None:
+        context = replace(context, options=replace(context.options, precision=precision))  # type: ignore[arg-type]
+    device = context.options.device
+    rows = np.arange(len(setting.manifest))
+    pixel_loss, losses, times = dice_bce(), [], []
+    with seeded(0, device):
+        decoder = build_decoder(name, shapes.widths, shapes.sides, len(setting.targets.truth.labels),
+                                shapes.preprocess.size).to(device, memory_format=layout)  # fmt: skip
+        neck = getattr(decoder, "neck", None)
+        if neck is not None:
+            neck.forward = record_function("forward, neck")(neck.forward)
+
+        def loss(examples: Rows) -> Tensor:
+            with record_function("read the maps"):
+                native = inputs(examples)
+            with record_function("to float32"):
+                native = [x.to(device, torch.float32, memory_format=layout) for x in native]
+            with record_function("forward"):
+                logits = decoder(native)
+            with record_function("targets"):
+                target = setting.targets(examples).to(device)
+            with record_function("loss"):
+                value = pixel_loss(logits, target)
+            losses.append(value.item())
+            times.append(time.perf_counter())
+            return value
+
+        def draw(epoch: int) -> Rows:
+            if epoch == epochs:
+                raise EnoughError
+            return np.random.default_rng(epoch).permutation(rows)
+
+        recipe = Recipe(epochs=schedule, min_steps=0, batch=BATCH, rate=2e-3, patience=schedule)
+        start = time.perf_counter()
+        with contextlib.suppress(EnoughError):
+            fit(decoder, draw, loss, lambda: 0.0, recipe, context, what=name)
+        return Outcome(losses, times, time.perf_counter() - start)
