@@ -113,15 +113,13 @@ class Segmentation:
         present = np.stack([truth.present(ids[row]) for row in train])
         kept = label_fraction(manifest.images["patient_id"].to_numpy(str)[train], present, cell.fraction, cell.seed)
         train, shown = train[kept], (present[kept] == 1).any(1)
+        model, inputs, preprocess, groups = self._model(encoder, manifest, len(truth.labels) + truth.exclusive, cell)
+        sizes = _sizes(manifest, context)
+        targets = MaskTargets(truth, ids, sizes, preprocess, logit_side(preprocess.size),
+                              seed=cell.seed if self.finetune else SEED, keep=not self.finetune)  # fmt: skip
+        trainer = _Trainer(model, inputs, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
+        recipe = FINETUNED if self.finetune else FROZEN[self.decoder]
         with seeded(cell.seed, context.options.device):
-            model, inputs, preprocess, groups = self._model(
-                encoder, manifest, len(truth.labels) + truth.exclusive, cell
-            )
-            sizes = _sizes(manifest, context)
-            targets = MaskTargets(truth, ids, sizes, preprocess, logit_side(preprocess.size),
-                                  seed=cell.seed if self.finetune else SEED, keep=not self.finetune)  # fmt: skip
-            trainer = _Trainer(model, inputs, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
-            recipe = FINETUNED if self.finetune else FROZEN[self.decoder]
             fitted = fit(
                 model,
                 lambda epoch: _epoch(train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell),
@@ -161,7 +159,7 @@ class Segmentation:
             films = WholeFilms(manifest, encoder.module.preprocess, encoder.context.options, seed=cell.seed)
             whole = EncoderAndDecoder.of(
                 encoder.module, films.preprocess,
-                lambda widths, sides: build_decoder(self.decoder, widths, sides, classes, films.preprocess.size),
+                lambda widths, sides: self._decoder(widths, sides, classes, films.preprocess.size, cell.seed, device),
             )  # fmt: skip
             groups: list[dict[str, Any]] = [
                 {"params": list(whole.decoder.parameters()), "lr": 1.0},
@@ -169,9 +167,16 @@ class Segmentation:
             ]
             return whole.to(device), films.batch, films.preprocess, groups
         maps = encoder.maps(manifest, self.copies)
-        decoder = build_decoder(self.decoder, maps.widths, maps.sides, classes, maps.preprocess.size)
+        decoder = self._decoder(maps.widths, maps.sides, classes, maps.preprocess.size, cell.seed, device)
         batch = partial(maps.batch, levels=levels_read(self.decoder))
-        return decoder.to(device, memory_format=torch.channels_last), batch, maps.preprocess, None
+        return decoder.to(memory_format=torch.channels_last), batch, maps.preprocess, None
+
+    def _decoder(
+        self, widths: Sequence[int], sides: Sequence[int], classes: int, size: int, seed: int, device: torch.device
+    ) -> nn.Module:
+        """The decoder with weights that depend on the seed alone, whether or not the encoder had to run before."""
+        with seeded(seed, device):
+            return build_decoder(self.decoder, widths, sides, classes, size).to(device)
 
 
 TASK = Segmentation()
