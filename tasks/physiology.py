@@ -117,7 +117,7 @@ class Physiology:
         return cached_array(encoder.context.scratch / "ecg" / f"{key}.npy", lambda: self.embed_ecg(paths))
 
     def _notes(self, labels: Sequence[str]) -> tuple[str, ...]:
-        return (f"physiology: ECG embedding {self.embedder}, not a trained network's",) if ECG in labels else ()
+        return (f"ECG embedding {self.embedder}, not a trained network's",) if ECG in labels else ()
 
 
 TASK = Physiology()

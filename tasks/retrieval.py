@@ -141,9 +141,10 @@ def _notes(classes: NDArray[np.bool_], share: NDArray[np.float64]) -> tuple[str,
     """What a reader needs to judge a precision: how many films are normal, and what a random order would give."""
     if not len(share):
         return ("no test film has its like among other patients' films",)
-    notes = (
-        f"retrieval: {classes[:, -1].mean():.0%} of the test films have none of the findings and count as each other's "
-        f"like; a random order would have P@k {share.mean():.2f}",
-    )
-    left_out = int((~classes.any(1)).sum())
-    return (*notes, f"retrieval: {left_out} films with unknown findings left out") if left_out else notes
+    normal, left_out = float(classes[:, -1].mean()), int((~classes.any(1)).sum())
+    facts = {
+        f"a random order would have P@k {share.mean():.2f}": True,
+        f"{normal:.0%} of the test films have none of the labels and count as each other's like": normal > 0,
+        f"{left_out} test films with unknown findings left out": left_out > 0,
+    }
+    return tuple(fact for fact, holds in facts.items() if holds)

@@ -89,7 +89,7 @@ class TextRetrieval:
             images = study_means(unit(encoder.pooled(manifest)), manifest, studies)[test]
             texts = tower(studies["text"].iloc[test].to_list())
             same_space(encoder, images, texts)
-            note = "text retrieval: with the encoder's own text tower, zero-shot"
+            note = "with the encoder's own text tower, zero-shot"
             matched = Matched(images, texts.astype(np.float64), 0, note)
         wording, first, group = np.unique(
             [wording_of(text) for text in studies["text"].iloc[test]], return_index=True, return_inverse=True
@@ -101,7 +101,7 @@ class TextRetrieval:
                            np.ones(len(test), np.int64)),
             **rank_columns(LABELS[1], first_ranks(matched.texts, matched.images, group, group), as_often),
         }  # fmt: skip
-        notes = (matched.note, f"text retrieval: {len(test)} test studies with {len(wording)} different reports")
+        notes = (matched.note, f"{len(test)} test studies with {len(wording)} different reports")
         return retrieved(studies.iloc[test], columns, LABELS, encoder, manifest, cell, notes, matched.train_images)
 
     def _mapped(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell, studies: pd.DataFrame) -> "Matched":
@@ -118,7 +118,7 @@ class TextRetrieval:
         maps = fit_ridge(standardise(images[train]), texts[train] - middle, STRENGTHS)
         cosines = [cosine(each(standardise(images[val])), texts[val] - middle).mean() for each in maps]
         best = int(np.argmax(cosines))
-        note = f"text retrieval: without a text tower, a ridge map to the sentences of {self.sentences.name}"
+        note = f"without a text tower, a ridge map to the sentences of {self.sentences.name}"
         used = int(np.isin(manifest.images["study_id"].to_numpy(str), studies["study_id"].to_numpy(str)[train]).sum())
         return Matched(maps[best](standardise(images[test])), texts[test] - middle, used, note)
 

@@ -72,7 +72,7 @@ class ZeroShot:
             encoder=encoder_facts(encoder.spec),
             dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
                      "notes": list(manifest.notes)},
-            notes=("zero-shot: scores are no calibrated probabilities; Brier score and ECE say little here",),
+            notes=("scores are no calibrated probabilities; Brier score and ECE say little here",),
         )  # fmt: skip
 
 
