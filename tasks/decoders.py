@@ -42,21 +42,6 @@ def logit_side(size: int) -> int:
     return math.ceil(size / STRIDE)
 
 
-class _StandardNeck(nn.Module):
-    """The neck on maps of zero mean and unit variance per channel: encoders differ in scale by orders of magnitude.
-
-    Batch statistics while it trains, running ones after; nothing is learnt here, so no gradient goes into the maps.
-    """
-
-    def __init__(self, widths: tuple[int, ...], sides: tuple[int, ...], size: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for width in widths)
-        self.neck = Neck(widths, sides, size, PYRAMID)
-
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return self.neck([norm(native) for norm, native in zip(self.norms, maps, strict=True)])
-
-
 class _Linear(nn.Module):
     """A linear classifier of each cell of the last map, batch-normalised; bilinear from there."""
 
@@ -78,7 +63,7 @@ class _UNet(nn.Module):
     def __init__(self, widths: tuple[int, ...], sides: tuple[int, ...], classes: int, size: int) -> None:
         super().__init__()
         self.side = logit_side(size)
-        self.neck = _StandardNeck(widths, sides, size)
+        self.neck = Neck(widths, sides, size, PYRAMID)
         self.decoder = UnetDecoder([0, *[PYRAMID] * 4], list(UNET), n_blocks=len(UNET))
         self.head = nn.Conv2d(UNET[-1], classes, 1)
 
@@ -94,7 +79,7 @@ class _UPerNet(nn.Module):
     def __init__(self, widths: tuple[int, ...], sides: tuple[int, ...], classes: int, size: int) -> None:
         super().__init__()
         self.side = logit_side(size)
-        self.neck = _StandardNeck(widths, sides, size)
+        self.neck = Neck(widths, sides, size, PYRAMID)
         self.decoder = UPerNetDecoder([0, 0, *[PYRAMID] * 4], encoder_depth=5, decoder_channels=UPERNET)
         self.head = nn.Conv2d(UPERNET, classes, 1)
 
