@@ -160,7 +160,7 @@ def _records(each: Variants, replicates: int, seed: int) -> list[Record]:
     records = []
     for metric in CALIBRATION.values():
         for name, (encoder, method) in each.named.items():
-            for label in (*tests.groups, *tests.labels):
+            for label in dict.fromkeys((*tests.groups, *tests.labels)):
                 one = estimates[name][f"{metric.name}:{label}"]
                 limits = _interval(metric, one)
                 n, positives = counts(tests, label)
