@@ -30,16 +30,23 @@ def load_pixels(request: EncoderRequest) -> Pixels:
 
 
 def load_random(request: EncoderRequest) -> SPCLEncoder:
-    """``random[:ARCH][@SEED]``: S-PCL's trunk as it is before training, its weights drawn from SEED (default 0)."""
+    """``random[:ARCH][:mean|cls][@SEED]``: S-PCL's trunk before training, its weights drawn from SEED (default 0)."""
     seed = request.weights or "0"
     if not seed.isdecimal():
         raise UserError(f"random@{seed}: what follows the @ is the seed, a whole number, e.g. random@1")
-    return untrained(request.variant or PHANTOM_ARCH, int(seed))
+    arch, _, pooling = (request.variant or PHANTOM_ARCH).partition(":")
+    if arch in ("mean", "cls"):
+        arch, pooling = PHANTOM_ARCH, arch
+    if pooling not in ("", "mean", "cls"):
+        raise UserError(
+            f"random:{request.variant}: what follows the architecture is the pooling: mean (default) or cls"
+        )
+    return untrained(arch, int(seed), "cls" if pooling == "cls" else "mean")
 
 
 PIXELS = EncoderPlugin(load_pixels, "16 x 16 mean intensities: a warning, not an encoder", "pixels")
 RANDOM = EncoderPlugin(
     load_random,
     f"S-PCL's trunk without training; ARCH: {', '.join(ARCHITECTURES)} (default {PHANTOM_ARCH})",
-    "random[:ARCH][@SEED]",
+    "random[:ARCH][:mean|cls][@SEED]",
 )

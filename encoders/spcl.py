@@ -169,12 +169,18 @@ def default_preprocess(arch: ViTConfig) -> Preprocess:
     return Preprocess(arch.size, "squash", (0.5,), (0.25,), channels=1)
 
 
-class SPCLEncoder(nn.Module):
-    """An S-PCL trunk as an encoder. ``pooling``: the CLS token or the mean of the patch tokens, both normalised."""
+Pooling = Literal["mean", "cls"]
 
-    def __init__(
-        self, trunk: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Literal["cls", "mean"] = "cls"
-    ) -> None:
+
+class SPCLEncoder(nn.Module):
+    """An S-PCL trunk as an encoder. ``pooling``: the mean of the patch tokens or the CLS token, both normalised.
+
+    The paper trains the CLS token and does not say what its probes read; Medical-MAE, whose evaluation it follows,
+    reads the mean. The mean is the default: the CLS token keeps what tells films apart, the patches keep the findings,
+    too (docs/spcl-on-the-phantom.md).
+    """
+
+    def __init__(self, trunk: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
         super().__init__()
         self.trunk, self.preprocess, self.card, self.pooling = trunk, preprocess, card, pooling
 
@@ -185,28 +191,28 @@ class SPCLEncoder(nn.Module):
         return Features(pooled, maps)
 
 
-def untrained(arch: str = PHANTOM_ARCH, seed: int = 0) -> SPCLEncoder:
+def untrained(arch: str = PHANTOM_ARCH, seed: int = 0, pooling: Pooling = "mean") -> SPCLEncoder:
     """The same trunk with random weights, from ``seed`` alone: what ``random`` on the leaderboard is."""
     config = parse_arch(arch, channels=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         trunk = ViT(config)
-    return SPCLEncoder(trunk, default_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0"))
+    return SPCLEncoder(trunk, default_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0"), pooling)
 
 
 def load(request: EncoderRequest) -> SPCLEncoder:
-    """``spcl[:cls|mean]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish."""
+    """``spcl[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish."""
     if request.weights is None:
         raise UserError(f"spcl has no weights for real images: {WITHOUT_WEIGHTS}")
     if request.variant not in (None, "cls", "mean"):
-        raise UserError(f"spcl:{request.variant}: the part after the colon is the pooling: cls (default) or mean")
+        raise UserError(f"spcl:{request.variant}: the part after the colon is the pooling: mean (default) or cls")
     trained: TrainedTrunk = read_trunk(Path(request.weights), method="spcl")
     if not trained.config.class_token:
         raise UserError(f"{request.weights} holds a ViT without cls_token, which S-PCL always has: pass S-PCL weights")
     trunk = ViT(trained.config)
     load_strict(trunk, trained.state, Path(request.weights))
     preprocess = trained.preprocess or default_preprocess(trained.config)
-    return SPCLEncoder(trunk, preprocess, trained.card, "mean" if request.variant == "mean" else "cls")
+    return SPCLEncoder(trunk, preprocess, trained.card, "cls" if request.variant == "cls" else "mean")
 
 
 WITHOUT_WEIGHTS = (
@@ -216,7 +222,7 @@ WITHOUT_WEIGHTS = (
 PLUGIN = EncoderPlugin(
     load=load,
     summary="S-PCL: contrast of two disjoint patch sets of one film (arXiv 2603.07113)",
-    usage="spcl[:cls|mean][@WEIGHTS]",
+    usage="spcl[:mean|cls][@WEIGHTS]",
     phantom_weights=str(PHANTOM_WEIGHTS) if PHANTOM_WEIGHTS.exists() else None,
     without_weights=WITHOUT_WEIGHTS,
 )

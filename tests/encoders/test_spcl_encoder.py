@@ -27,10 +27,10 @@ def test_features_are_the_class_token_or_the_mean_and_four_maps() -> None:
     tokens, _ = encoder.trunk(images)
     features = encoder(images)
     assert isinstance(encoder, Encoder)
-    torch.testing.assert_close(features.pooled, tokens[:, 0])
+    torch.testing.assert_close(features.pooled, tokens[:, 1:].mean(1))
     assert [m.shape for m in features.maps] == [(2, 192, 8, 8)] * 4
-    mean = SPCLEncoder(encoder.trunk, encoder.preprocess, encoder.card, "mean")
-    torch.testing.assert_close(mean(images).pooled, tokens[:, 1:].mean(1))
+    cls = SPCLEncoder(encoder.trunk, encoder.preprocess, encoder.card, "cls")
+    torch.testing.assert_close(cls(images).pooled, tokens[:, 0])
 
 
 def test_untrained_follows_its_seed_and_leaves_the_global_one_alone() -> None:
@@ -50,9 +50,11 @@ def test_what_is_written_is_read_back(tmp_path: Path, half: bool) -> None:
     write_trunk(tmp_path / "e.safetensors", trunk, trunk_facts("spcl", ARCH, PREPROCESS, CARD), half=half)
     encoder = load(spec(tmp_path / "e.safetensors"))
     assert (encoder.preprocess, encoder.card) == (PREPROCESS, CARD)
-    torch.testing.assert_close(encoder(images).pooled, trunk(images)[0][:, 0], atol=0.02 if half else 0, rtol=0)
-    mean = load(spec(tmp_path / "e.safetensors", "mean"))
-    torch.testing.assert_close(mean(images).pooled, encoder.trunk(images)[0][:, 1:].mean(1))
+    torch.testing.assert_close(
+        encoder(images).pooled, trunk(images)[0][:, 1:].mean(1), atol=0.02 if half else 0, rtol=0
+    )
+    cls = load(spec(tmp_path / "e.safetensors", "cls"))
+    torch.testing.assert_close(cls(images).pooled, encoder.trunk(images)[0][:, 0])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -63,7 +65,7 @@ def test_published_layout_loads_by_timms_names(tmp_path: Path, channels: int) ->
     torch.save({"model": trunk.state_dict(), "epoch": 3}, tmp_path / "checkpoint.pth")
     encoder = load(spec(tmp_path / "checkpoint.pth"))
     images = torch.randn(2, channels, 32, 32)
-    torch.testing.assert_close(encoder(images).pooled, trunk(images)[0][:, 0])
+    torch.testing.assert_close(encoder(images).pooled, trunk(images)[0][:, 1:].mean(1))
     assert (encoder.preprocess.channels, encoder.preprocess.size) == (channels, 32)
     assert encoder.card.pretrained_on == ()
 
@@ -91,7 +93,7 @@ def test_wrong_specs(tmp_path: Path) -> None:
     write_trunk(tmp_path / "e.safetensors", ViT(ARCH), trunk_facts("mvmae", ARCH, PREPROCESS, CARD), half=False)
     with pytest.raises(UserError, match="was trained by mvmae: name it mvmae@"):
         load(spec(tmp_path / "e.safetensors"))
-    with pytest.raises(UserError, match="pooling: cls"):
+    with pytest.raises(UserError, match="pooling: mean"):
         load(spec(tmp_path / "e.safetensors", "max"))
     with pytest.raises(UserError, match="no weights file"):
         read_trunk(tmp_path / "absent.safetensors", "spcl")
