@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ from cxrbench.tasks.box_targets import BoxTargets, BoxTruth, Rows, boxed_labels,
 from cxrbench.tasks.dense_training import Examples, Recipe, fit, seeded
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.whole_films import EncoderAndDecoder, WholeFilms
-from cxrbench.tasks.yolo import Grid, YoloHead, detections
+from cxrbench.tasks.yolo import LEVELS, Grid, YoloHead, detections
 from cxrbench.tasks.yolo_loss import loss_of, loss_sums
 
-FROZEN = Recipe(epochs=12, min_steps=240, batch=16, rate=2e-3)
+FROZEN = Recipe(epochs=12, min_steps=240, batch=16, rate=3e-3)
 FINETUNED = Recipe(epochs=12, min_steps=240, batch=16, rate=1e-3)
 ENCODER_RATE = 0.1
 EVALUATION_BATCH = 32
@@ -95,13 +96,12 @@ class Detection:
                                  cell.seed if self.finetune else SEED)  # fmt: skip
             trainer = _Trainer(model, inputs, targets, context)
             recipe = FINETUNED if self.finetune else FROZEN
-            recipe = recipe if self.epochs is None else replace(recipe, epochs=self.epochs, min_steps=0)
             fitted = fit(
                 model,
                 lambda epoch: _epoch(train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell),
                 trainer.loss,
                 lambda: trainer.loss_of(val),
-                recipe,
+                recipe.of_epochs(self.epochs),
                 context,
                 what=f"{cell.encoder} on {cell.task}",
                 groups=groups,
@@ -141,7 +141,12 @@ class Detection:
             return whole.to(device), films.batch, films.preprocess, groups
         maps = encoder.maps(manifest, self.copies)
         head = YoloHead(maps.widths, maps.sides, maps.preprocess.size, classes)
-        return head.to(device, memory_format=torch.channels_last), maps.batch, maps.preprocess, None
+        return (
+            head.to(device, memory_format=torch.channels_last),
+            partial(maps.batch, levels=LEVELS),
+            maps.preprocess,
+            None,
+        )
 
 
 TASK = Detection()
@@ -159,10 +164,8 @@ class _Trainer:
     def raw(self, rows: Rows, copy: int = 0) -> Tensor:
         """The head's numbers [len(rows), N, 5 + K]."""
         device = self.context.options.device
-        # float16 maps are widened level by level in the neck; a level that it leaves out is not widened at all
-        return self.model(
-            [x.to(device, memory_format=torch.channels_last, non_blocking=True) for x in self.inputs(rows, copy)]
-        )
+        maps = self.inputs(rows, copy)
+        return self.model([x.to(device, torch.float32, memory_format=torch.channels_last) for x in maps])
 
     def sums(self, rows: Rows, copy: int = 0) -> Tensor:
         """The loss's sums over the boxes of some rows."""

@@ -77,10 +77,11 @@ class Grid:
 class YoloHead(nn.Module):
     """Neck, top-down path and three predictions: native maps to [B, N, 5 + K] numbers at the places of a Grid.
 
-    As in YOLOv3 a level meets the coarser one, doubled, before 3 x 3 and 1 x 1 convolutions with batch norm and leaky
-    ReLU. YOLOv3 concatenates them and mixes with a 1 x 1 convolution; the sum of two 1 x 1 convolutions, the level's
-    being the neck's, is the same map at a quarter of the cost. One block a level instead of three, and narrower ones:
-    the maps are frozen and the films are few.
+    Native maps are first standardised per channel (batch statistics in training): encoders differ in scale by orders of
+    magnitude. As in YOLOv3 a level meets the coarser one, doubled, before 3 x 3 and 1 x 1 convolutions with batch norm
+    and leaky ReLU. YOLOv3 concatenates them and mixes with a 1 x 1 convolution; the sum of two 1 x 1 convolutions, the
+    level's being the neck's, is the same map at a quarter of the cost. One block a level instead of three, and narrower
+    ones: the maps are frozen and the films are few.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class YoloHead(nn.Module):
     ) -> None:
         """``widths``, ``sides``: of the native maps; ``size``: of the encoder's square; ``classes``: K."""
         super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(widths[level], affine=False) for level in LEVELS)
         self.neck = Neck(widths, sides, size, width, finest=LEVELS[0])
         self.coarser = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for _ in LEVELS[1:])
         self.blocks = nn.ModuleList(
@@ -101,10 +103,11 @@ class YoloHead(nn.Module):
                 prediction.bias.view(PER_CELL, -1)[:, BOX - 1] = math.log(OBJECT_PRIOR / (1 - OBJECT_PRIOR))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Native maps 4 x [B, C, side, side] to float32 [B, N, 5 + K]."""
+        """Native maps [B, C, side, side], all four or those of LEVELS, to float32 [B, N, 5 + K]."""
+        standard = [norm(native) for norm, native in zip(self.norms, maps[-len(LEVELS) :], strict=True)]
         found: list[Tensor] = []
         above: Tensor | None = None
-        for i, level in reversed(list(enumerate(self.neck(maps)))):
+        for i, level in reversed(list(enumerate(self.neck(standard)))):
             if above is not None:
                 level = level + F.interpolate(self.coarser[i](above), level.shape[-2:], mode="nearest")
             above = self.blocks[i](level)
