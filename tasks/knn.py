@@ -40,7 +40,7 @@ class NearestNeighbours:
     views: str | None = None
     version: str = "1"
     summary: str = "k nearest neighbours on the cosine of frozen embeddings, k chosen on validation"
-    opt_in: bool = True
+    opt_in: bool = False
     sees_test_truth: bool = False
 
     @property
