@@ -141,12 +141,8 @@ class Detection:
             return whole.to(device), films.batch, films.preprocess, groups
         maps = encoder.maps(manifest, self.copies)
         head = YoloHead(maps.widths, maps.sides, maps.preprocess.size, classes)
-        return (
-            head.to(device, memory_format=torch.channels_last),
-            partial(maps.batch, levels=LEVELS),
-            maps.preprocess,
-            None,
-        )
+        head = head.to(device).to(memory_format=torch.channels_last)
+        return head, partial(maps.batch, levels=LEVELS), maps.preprocess, None
 
 
 TASK = Detection()

@@ -96,7 +96,7 @@ class Manifest:
 
     def study_targets(self) -> pd.DataFrame:
         """Targets of studies, indexed by study id: positive if one of its images is, NaN if none is known."""
-        return self.images.groupby("study_id")[list(self.labels)].max()
+        return pd.DataFrame(self.images.groupby("study_id")[list(self.labels)].max())
 
     def rows_of(self, split: str) -> NDArray[np.int64]:
         """Row numbers of a split."""
