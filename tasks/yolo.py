@@ -19,6 +19,7 @@ LEVELS = (1, 2, 3)  # of the pyramid: strides 8, 16, 32
 PER_CELL = 3
 BOX = 5  # x, y, width, height, objectness
 WIDTH = 64
+DROPOUT = 0.2  # of whole channels of the native maps: training sets of some hundred boxes are soon learnt by heart
 OBJECT_PRIOR = 0.01  # of an untrained head, as Lin et al. (2017), RetinaNet, section 4.1
 LARGEST = 4.0  # exp(4) = 55 times an anchor's side
 SMALL_SCORE = 0.005
@@ -89,7 +90,9 @@ class YoloHead(nn.Module):
     ) -> None:
         """``widths``, ``sides``: of the native maps; ``size``: of the encoder's square; ``classes``: K."""
         super().__init__()
-        self.norms = nn.ModuleList(nn.BatchNorm2d(widths[level], affine=False) for level in LEVELS)
+        self.norms = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(widths[level], affine=False), nn.Dropout2d(DROPOUT)) for level in LEVELS
+        )
         self.neck = Neck(widths, sides, size, width, finest=LEVELS[0])
         self.coarser = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for _ in LEVELS[1:])
         self.blocks = nn.ModuleList(
