@@ -73,7 +73,7 @@ class BoxTargets:
         boxes = self.boxes.get(row, np.empty((0, 4)))
         if len(boxes) and copy:
             boxes = augmentation(self.seed, str(self.image_ids[row]), copy).apply_boxes(boxes, self.grid.size)
-        left = (boxes[:, 2:] >= min(LEAST_SIDE, np.inf if copy else 0)).all(1)
+        left = (boxes[:, 2:] >= (LEAST_SIDE if copy else 0)).all(1)
         return Targets.of(boxes[left], self.classes.get(row, np.empty(0, np.int64))[left], self.grid, self.labels)
 
 

@@ -16,6 +16,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.dense import Geometry
 from cxrbench.device import autocast
 from cxrbench.encoder import Preprocess
+from cxrbench.errors import UserError
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
 from cxrbench.tasks.anchors import anchors
@@ -82,6 +83,8 @@ class Detection:
         train, val, test = (manifest.rows_of(split) for split in ("train", "val", "test"))
         labels = boxed_labels(manifest, train)
         truth = BoxTruth.of(manifest, labels)
+        if not truth.present[val].any():
+            raise UserError(f"{manifest.name} has no box in its validation split, which chooses the weights")
         present = truth.present[train]
         kept = label_fraction(manifest.images["patient_id"].to_numpy(str)[train], present, cell.fraction, cell.seed)
         train, shown = train[kept], np.asarray(present[kept].any(axis=1))

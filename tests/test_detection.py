@@ -216,3 +216,11 @@ def test_boxes_in_other_pixels_than_the_images(toy: Manifest) -> None:
     sides = ["x", "y", "width", "height"]
     with pytest.raises(UserError, match="ends outside of the image, which has 90 x 120 pixels"):
         run(replace(toy, boxes=toy.boxes.assign(**{side: toy.boxes[side] * 2 for side in sides})))
+
+
+@pytest.mark.parametrize(("split", "message"), [("train", "training"), ("val", "validation")])
+def test_a_split_without_boxes(split: str, message: str, toy: Manifest) -> None:
+    assert toy.boxes is not None
+    bare = toy.images.loc[toy.images["split"] == split, "image_id"]
+    with pytest.raises(UserError, match=f"has no box in its {message} split"):
+        run(replace(toy, boxes=toy.boxes[~toy.boxes["image_id"].isin(bare)]))
