@@ -48,6 +48,7 @@ class Detection:
     finetune: bool = False
     copies: int = 0
     epochs: int | None = None
+    preset: str | None = None
     version: str = "1"
     opt_in: bool = False
     sees_test_truth: bool = False
@@ -63,10 +64,12 @@ class Detection:
     def configured(self, options: TaskOptions) -> "Detection":
         """With the fine-tuning, augmented copies and epochs of the command line."""
         copies = 0 if options.finetune else options.augment
-        return replace(self, finetune=options.finetune, copies=copies, epochs=options.epochs)
+        return replace(self, finetune=options.finetune, copies=copies, epochs=options.epochs, preset=options.preset)
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without boxes, or without one of the splits, has nothing to detect."""
+        if self.preset is not None:
+            return f"preset {self.preset} sets a recipe that detection does not follow yet: run it without --preset"
         if manifest.boxes is None or not len(manifest.boxes):
             return "it has no boxes"
         empty = [split for split in ("train", "val", "test") if not len(manifest.rows_of(split))]

@@ -62,6 +62,7 @@ class Segmentation:
     finetune: bool = False
     copies: int = 0
     epochs: int | None = None
+    preset: str | None = None
     version: str = "1"
     opt_in: bool = False
     sees_test_truth: bool = False
@@ -89,10 +90,13 @@ class Segmentation:
             finetune=options.finetune,
             copies=0 if options.finetune else options.augment,
             epochs=options.epochs,
+            preset=options.preset,
         )
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without masks (or boxes of one finding), or without one of the splits, cannot be segmented."""
+        if self.preset is not None:
+            return f"preset {self.preset} sets a recipe that segmentation does not follow yet: run it without --preset"
         if reason := no_masks(manifest):
             return reason
         empty = [split for split in ("train", "val", "test") if not len(manifest.rows_of(split))]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.registry import load_task
 from cxrbench.task import TaskOptions
 from cxrbench.tasks import classification, finetune, knn, linear_sgd
 from cxrbench.tasks.preset_data import adapted
@@ -213,3 +215,10 @@ def test_labels_are_those_of_the_paper() -> None:
 def test_a_presets_file_is_part_of_the_version() -> None:
     versions = {linear_sgd.TASK.configured(TaskOptions(preset=p)).version for p in (None, "fane", "pacx")}
     assert len(versions) == 3
+
+
+@pytest.mark.parametrize("protocol", ["segmentation", "detection"])
+def test_a_recipe_that_is_not_followed_is_refused_and_not_dropped(protocol: str) -> None:
+    task = load_task(protocol).configured(TaskOptions(preset="spcl"))
+    manifest = cast(Manifest, None)  # refused before the data are looked at
+    assert "preset spcl" in (task.not_applicable(manifest) or "")
