@@ -15,11 +15,11 @@ from cxrbench.progress import Progress
 
 @dataclass(frozen=True)
 class Held:
-    """What one entry takes: finished, partial, or only reserved. ``used``: when it was last used, in seconds."""
+    """What one entry takes: finished, partial, or only reserved. ``used``: when it was last used, in nanoseconds."""
 
     folder: Path
     bytes: int
-    used: float
+    used: int
 
 
 @contextmanager
@@ -58,14 +58,14 @@ def _entries(root: Path) -> list[Held]:
 
 def _held(folder: Path) -> Held:
     files = [*folder.glob("*"), *folder.with_suffix(".partial").glob("*")]
-    size, used = 0, 0.0
+    size, used = 0, 0
     for file in files:
         with suppress(OSError):  # another process may be deleting it
             facts = file.stat()
-            size, used = size + facts.st_size, max(used, facts.st_mtime)
+            size, used = size + facts.st_size, max(used, facts.st_mtime_ns)
     with suppress(OSError, ValueError):
         reserved = folder.with_suffix(".reserved")
-        size, used = max(size, int(reserved.read_text())), max(used, reserved.stat().st_mtime)
+        size, used = max(size, int(reserved.read_text())), max(used, reserved.stat().st_mtime_ns)
     return Held(folder, size, used)
 
 

@@ -162,9 +162,9 @@ def run(
     if not request.encoders:
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
     plan = make_plan(request)
-    for remark in plan.remarks:
-        warn(remark)
     if dry_run:
+        for remark in plan.remarks:
+            warn(remark)
         rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in plan.cells]
         print(json.dumps(rows, indent=1) if as_json else table(rows))
         return
@@ -185,6 +185,8 @@ def run(
                 metric, value = headline(finished.predictions)
                 shown = None if math.isnan(value) else round(value, 4)
                 done.append({**cell_facts(finished.planned.cell), "metric": metric, "value": shown})
+    for remark in plan.remarks:  # at the end, where they do not hide an error
+        warn(remark)
     if as_json:
         print(json.dumps(done, indent=1))
         return

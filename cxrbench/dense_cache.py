@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,7 +179,8 @@ def dense_maps(
             found = cached_rows(place, _producer(live, skip_bad), options.batch_size, facts, waiting, progress)
         if found.bad and not skip_bad:
             raise BadImageError(*found.bad[0])
-        os.utime(folder / "meta.json")
+        now = time.time_ns()  # the system stamps files by a clock of some milliseconds: too coarse for an order
+        os.utime(folder / "meta.json", ns=(now, now))
         stored[folder] = size
         result.append((rows, StoredRows(found.values)))
     if len(stored) < len(films):

@@ -37,8 +37,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run_words(encoder: str, dataset: Path) -> list[str]:
-    return ["run", "--encoder", f"{encoder},pixels", "--tasks", str(dataset), "--fractions", "0.2,1", "--seeds", "2",
-            "--precision", "fp32", "--batch-size", "8"]  # fmt: skip
+    return ["run", "--encoder", f"{encoder},pixels", "--tasks", f"{dataset}:classification", "--fractions", "0.2,1",
+            "--seeds", "2", "--precision", "fp32", "--batch-size", "8"]  # fmt: skip
 
 
 def cells(results: Path) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.stats import chi2_contingency
 
 from cxrbench.data.phantom_anatomy import CARDIOMEGALY_RATIO, ENLARGED_KNOB, Pose, Thorax
@@ -43,14 +44,17 @@ def test_a_film_without_grades_has_no_finding() -> None:
 
 @pytest.mark.parametrize("name", [n for n in FINDINGS if n not in (CARDIOMEGALY, AORTA)])
 def test_a_finding_changes_the_film_where_its_mask_is(name: str) -> None:
-    """Same seed, with and without: the change is several times larger inside the mask than far away from it."""
+    """Same seed, with and without: the change is more than twice as large inside the mask as outside, companion signs included.
+
+    These are textures without a mean, so the change is looked at over spots of some pixels.
+    """
     ratios = []
     for seed in range(6):
         film, plain = render(seed, {name: 0.8}), render(seed)
-        change = np.abs(film.image - plain.image)
+        change = np.abs(gaussian_filter(film.image - plain.image, 4))
         mask = np.any([f.mask for f in film.findings], axis=0)
         ratios.append(change[mask].mean() / (change[~mask].mean() + 1e-6))
-    assert np.median(ratios) > 3
+    assert np.median(ratios) > 2
 
 
 def test_a_higher_grade_shows_more() -> None:
