@@ -44,7 +44,7 @@ def test_a_film_without_grades_has_no_finding() -> None:
 
 @pytest.mark.parametrize("name", [n for n in FINDINGS if n not in (CARDIOMEGALY, AORTA)])
 def test_a_finding_changes_the_film_where_its_mask_is(name: str) -> None:
-    """Same seed, with and without: the change is more than twice as large inside the mask as outside, companion signs included.
+    """With and without: the change is more than twice as large inside the mask as outside, companion signs included.
 
     These are textures without a mean, so the change is looked at over spots of some pixels.
     """
