@@ -98,7 +98,8 @@ class EncoderSpec:
     """A resolved encoder: who it is, down to the bit.
 
     ``weights_sha256`` covers every parameter and buffer; ``source_sha256`` the source of its class;
-    ``preprocess`` is the repr of its Preprocess. ``name`` is what the user typed and what the leaderboard shows.
+    ``preprocess`` is the repr of its Preprocess; ``variant`` what follows the colon of its spec, which may say what
+    is read of the same weights (``spcl:cls``). ``name`` is what the user typed and what the leaderboard shows.
     """
 
     name: str
@@ -107,9 +108,10 @@ class EncoderSpec:
     source_sha256: str
     preprocess: str
     parameters: int
+    variant: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Hex sha256 of weights, source and preprocessing."""
-        text = "|".join((self.weights_sha256, self.source_sha256, self.preprocess))
+        """Hex sha256 of weights, source, preprocessing and variant."""
+        text = "|".join((self.weights_sha256, self.source_sha256, self.preprocess, self.variant))
         return hashlib.sha256(text.encode()).hexdigest()

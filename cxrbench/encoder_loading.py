@@ -56,6 +56,7 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         source_sha256=source_sha256(module, factory),
         preprocess=repr(module.preprocess),
         parameters=count_parameters(module),
+        variant=request.variant or "",
     )
     return LoadedEncoder(spec, module)
 

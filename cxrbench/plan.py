@@ -51,7 +51,7 @@ class EncoderRef:
     def load(self) -> Encoder:
         """Build the module again. Raises UserError if it is no longer the same one."""
         loaded = load_encoder(self.spec.name, synthetic=self.synthetic)
-        fields = ("weights_sha256", "source_sha256", "preprocess")
+        fields = ("weights_sha256", "source_sha256", "preprocess", "variant")
         changed = [name for name in fields if getattr(loaded.spec, name) != getattr(self.spec, name)]
         if changed:
             raise UserError(
@@ -154,6 +154,7 @@ def _column(
     parts = {
         "encoder weights": ref.spec.weights_sha256,
         "encoder source": ref.spec.source_sha256,
+        "encoder variant": ref.spec.variant,
         "preprocessing": ref.spec.preprocess,
         "precision": request.precision,
         "feature format": features.FORMAT,

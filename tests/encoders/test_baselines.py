@@ -50,3 +50,11 @@ def test_random_does_not_touch_the_global_generator() -> None:
 def test_bad_specs(spec: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_encoder(spec, synthetic=True)
+
+
+def test_what_is_read_of_the_same_weights_is_part_of_an_encoders_identity() -> None:
+    mean, cls = (load_encoder(name, synthetic=True) for name in ("random:nano", "random:nano:cls"))
+    assert mean.spec.weights_sha256 == cls.spec.weights_sha256
+    assert mean.spec.fingerprint != cls.spec.fingerprint
+    images = torch.randn(2, 1, 128, 128)
+    assert not torch.allclose(mean.module(images).pooled, cls.module(images).pooled)
