@@ -111,6 +111,16 @@ def fit(
     return Fitted(tuple(losses), best[0], step)
 
 
+def balanced_epoch(train: NDArray[np.int64], shown: NDArray[np.bool_], epoch: int, copy: int, seed: int) -> Examples:
+    """(row, copy) of an epoch: every film that shows something, as many that do not, in random order."""
+    rng = np.random.default_rng([seed, epoch])
+    some, none = train[shown], train[~shown]
+    if len(some):
+        none = rng.choice(none, min(len(none), len(some)), replace=False)
+    rows = rng.permutation(np.concatenate([some, none]))
+    return np.stack([rows, np.full_like(rows, copy)], 1)
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Make weight initialisation, dropout and kernels reproducible inside; leave torch's generators as they were."""

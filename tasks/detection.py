@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cxrbench.augmentation import SEED
@@ -21,7 +20,7 @@ from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
 from cxrbench.tasks.anchors import anchors
 from cxrbench.tasks.box_targets import BoxTargets, BoxTruth, Rows, boxed_labels, geometry_of
-from cxrbench.tasks.dense_training import Examples, Recipe, fit, seeded
+from cxrbench.tasks.dense_training import Examples, Recipe, balanced_epoch, fit, seeded
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.whole_films import EncoderAndDecoder, WholeFilms
 from cxrbench.tasks.yolo import LEVELS, Grid, YoloHead, detections
@@ -104,7 +103,9 @@ class Detection:
             recipe = FINETUNED if self.finetune else FROZEN
             fitted = fit(
                 model,
-                lambda epoch: _epoch(train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell),
+                lambda epoch: balanced_epoch(
+                    train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell.seed
+                ),
                 trainer.loss,
                 lambda: trainer.loss_of(val),
                 recipe.of_epochs(self.epochs),
@@ -201,14 +202,6 @@ def _groups(manifest: Manifest, labels: Sequence[str]) -> dict[str, tuple[str, .
     groups = {name: tuple(n for n in members if n in labels) for name, members in manifest.groups.items()}
     groups = {name: members for name, members in groups.items() if members}
     return {"macro": tuple(labels), **groups} | ({"all": tuple(labels)} if "all" in groups else {})
-
-
-def _epoch(train: Rows, shown: NDArray[np.bool_], epoch: int, copy: int, cell: Cell) -> Examples:
-    """(row, copy) of an epoch: every film with a box and as many without, in random order."""
-    rng = np.random.default_rng([cell.seed, epoch])
-    some, none = train[shown], train[~shown]
-    rows = rng.permutation(np.concatenate([some, rng.choice(none, min(len(none), len(some)), replace=False)]))
-    return np.stack([rows, np.full_like(rows, copy)], 1)
 
 
 def _batches(rows: Rows) -> list[Rows]:

@@ -24,7 +24,7 @@ from cxrbench.errors import UserError
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
 from cxrbench.tasks.decoders import DECODERS, DecoderName, build_decoder, levels_read, logit_side
-from cxrbench.tasks.dense_training import Examples, Recipe, fit, seeded
+from cxrbench.tasks.dense_training import Examples, Recipe, balanced_epoch, fit, seeded
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.losses import PixelLoss, dice_bce, dice_cross_entropy
 from cxrbench.tasks.mask_targets import MaskTargets
@@ -126,7 +126,9 @@ class Segmentation:
         with seeded(cell.seed, context.options.device):
             fitted = fit(
                 model,
-                lambda epoch: _epoch(train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell),
+                lambda epoch: balanced_epoch(
+                    train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell.seed
+                ),
                 trainer.loss,
                 lambda: trainer.loss_of(val),
                 recipe.of_epochs(self.epochs),
@@ -222,16 +224,6 @@ class _Trainer:
 def _known(rows: NDArray[np.int64], ids: Sequence[str], truth: TrueMasks) -> NDArray[np.int64]:
     """The rows of images of which at least one mask is known."""
     return rows[[bool(truth.known(ids[int(row)]).any()) for row in rows]]
-
-
-def _epoch(train: NDArray[np.int64], shown: NDArray[np.bool_], epoch: int, copy: int, cell: Cell) -> Examples:
-    """(row, copy) of an epoch: every film that shows something, as many that do not, in random order."""
-    rng = np.random.default_rng([cell.seed, epoch])
-    some, none = train[shown], train[~shown]
-    if len(some):
-        none = rng.choice(none, min(len(none), len(some)), replace=False)
-    rows = rng.permutation(np.concatenate([some, none]))
-    return np.stack([rows, np.full_like(rows, copy)], 1)
 
 
 def _sizes(manifest: Manifest, context: RunContext) -> list[Size]:
