@@ -22,15 +22,19 @@ def pretrain(
     arch: Annotated[
         str, typer.Option(help="nano, micro, tiny, small, base, base-512, or e.g. 192x6p16s128.")
     ] = "small",
-    epochs: Annotated[int, typer.Option(min=1)] = 200,
+    epochs: Annotated[int | None, typer.Option(min=1, help="[default: the method's own]")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints and logs [default: runs/METHOD].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.ckpt.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images compared with each other, over all devices.")] = 256,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
-    weight_decay: Annotated[float, typer.Option()] = 0.05,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Films or studies per batch, over all devices [default: the method's own]."),
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: the method's own].")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="[default: the method's own]")] = None,
     warmup: Annotated[
-        float, typer.Option(help="Share of the steps with rising learning rate; cosine after it.")
-    ] = 0.05,
+        float | None,
+        typer.Option(help="Share of the steps with rising learning rate; cosine after it [default: the method's own]."),
+    ] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
     precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "auto",
     seed: Annotated[int, typer.Option()] = 0,
@@ -39,7 +43,15 @@ def pretrain(
     ] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch (DDP).")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare images.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 0,
+    decode: Annotated[
+        str, typer.Option(help="once: into one file before training; always: whenever an image is needed.")
+    ] = "once",
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ] = False,
+    keep_every: Annotated[int, typer.Option(min=0, help="Keep a checkpoint every so many epochs; 0: none.")] = 0,
+    picture_every: Annotated[int, typer.Option(min=0, help="Draw a picture every so many epochs; 0: none.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many images, to try things.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Write the encoder as float16.")] = False,
     on_bad_image: Annotated[str, typer.Option(help="error, or skip: leave unreadable images out.")] = "error",
@@ -51,7 +63,8 @@ def pretrain(
 ) -> None:
     """Pretrain an encoder on the training images of one or more datasets. Test and validation patients stay out.
 
-    OUT gets encoder.safetensors, last.ckpt and log.csv; the encoder is then METHOD@OUT/encoder.safetensors.
+    OUT gets encoder.safetensors, its model card encoder.md, last.ckpt, log.csv and tensorboard/; the encoder is then
+    METHOD@OUT/encoder.safetensors.
 
     Examples:
 
@@ -64,6 +77,8 @@ def pretrain(
 
     if precision not in ("auto", "32", "bf16"):
         raise UserError(f"--precision is auto, 32 or bf16, not {precision!r}")
+    if decode not in ("once", "always"):
+        raise UserError(f"--decode is once or always, not {decode!r}")
     if on_bad_image not in ("error", "skip"):
         raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
     config = PretrainConfig(
@@ -81,6 +96,10 @@ def pretrain(
         accelerator=accelerator,
         devices=devices,
         workers=workers,
+        decode=decode,  # type: ignore[arg-type]
+        gradient_checkpointing=gradient_checkpointing,
+        keep_every=keep_every,
+        picture_every=picture_every,
         limit=limit,
         half=half,
         on_bad_image=on_bad_image,  # type: ignore[arg-type]

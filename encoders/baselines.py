@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
-from cxrbench.encoders.spcl import PHANTOM_ARCH, SPCLEncoder, untrained
+from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.vit import ARCHITECTURES
+from cxrbench.encoders.vit_encoder import PHANTOM_ARCH, ViTEncoder
 from cxrbench.errors import UserError
+from cxrbench.registry import found, load_plugin
 
 GRID = 16
 
@@ -29,24 +30,27 @@ def load_pixels(request: EncoderRequest) -> Pixels:
     return Pixels()
 
 
-def load_random(request: EncoderRequest) -> SPCLEncoder:
-    """``random[:ARCH][:mean|cls][@SEED]``: S-PCL's trunk before training, its weights drawn from SEED (default 0)."""
-    seed = request.weights or "0"
+def load_random(request: EncoderRequest) -> Encoder:
+    """``random[:METHOD][:ARCH][:mean|cls][@SEED]``: what METHOD trains (default spcl), its weights drawn from SEED."""
+    seed, words = request.weights or "0", (request.variant or "").split(":")
     if not seed.isdecimal():
         raise UserError(f"random@{seed}: what follows the @ is the seed, a whole number, e.g. random@1")
-    arch, _, pooling = (request.variant or PHANTOM_ARCH).partition(":")
-    if arch in ("mean", "cls"):
-        arch, pooling = PHANTOM_ARCH, arch
-    if pooling not in ("", "mean", "cls"):
-        raise UserError(
-            f"random:{request.variant}: what follows the architecture is the pooling: mean (default) or cls"
-        )
-    return untrained(arch, int(seed), "cls" if pooling == "cls" else "mean")
+    method = words.pop(0) if words[0] in found(METHODS) else "spcl"
+    pooling = words.pop() if words and words[-1] in ("mean", "cls") else None
+    if len(words) > 1:
+        raise UserError(f"random:{request.variant}: the grammar is random[:METHOD][:ARCH][:mean|cls][@SEED]")
+    encoder = load_plugin(METHODS, method, "method").untrained(words[0] if words else "", int(seed))
+    if pooling is not None:
+        if not isinstance(encoder, ViTEncoder):
+            raise UserError(f"random:{request.variant}: {method}'s encoder has one way of reading; leave out {pooling}")
+        encoder.pooling = "cls" if pooling == "cls" else "mean"
+    return encoder
 
 
+METHODS = "cxrbench.methods"
 PIXELS = EncoderPlugin(load_pixels, "16 x 16 mean intensities: a warning, not an encoder", "pixels")
 RANDOM = EncoderPlugin(
     load_random,
-    f"S-PCL's trunk without training; ARCH: {', '.join(ARCHITECTURES)} (default {PHANTOM_ARCH})",
-    "random[:ARCH][:mean|cls][@SEED]",
+    f"a method's encoder without training; ARCH: {', '.join(ARCHITECTURES)} (default {PHANTOM_ARCH})",
+    "random[:METHOD][:ARCH][:mean|cls][@SEED]",
 )

@@ -1,8 +1,8 @@
-"""Trained trunks on disk: what pretraining writes and what an encoder reads."""
+"""Trained encoders on disk: what pretraining writes and what an encoder reads."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,27 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cxrbench.atomic import atomic_path
-from cxrbench.checkpoints import read_metadata, read_state_dict
+from cxrbench.checkpoints import read_checkpoint, read_metadata, read_state_dict
 from cxrbench.encoder import EncoderCard, Preprocess
-from cxrbench.encoders.vit import ViT, ViTConfig, infer_config
+from cxrbench.encoders.vit import ViTConfig, infer_config
 from cxrbench.errors import UserError
 
 KEY = "cxrbench"  # of our JSON, in a safetensors header and in a Lightning checkpoint
-TRUNK = "objective.trunk."  # prefix of the trunk's parameters in a Lightning checkpoint of ours
+KEPT = "kept"  # of the encoder's weights in a Lightning checkpoint of ours
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """An encoder's weights, and what their file says of them.
+
+    ``architecture`` and ``preprocess`` are None where the file does not say: weights that others published.
+    """
+
+    state: Mapping[str, Tensor]
+    architecture: Mapping[str, Any] | None
+    preprocess: Preprocess | None
+    card: EncoderCard
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -30,33 +44,50 @@ class TrainedTrunk:
     card: EncoderCard
 
 
-def write_trunk(path: Path, trunk: ViT, facts: Mapping[str, Any], *, half: bool) -> None:
-    """Write the trunk as safetensors (float16 if ``half``), ``facts`` as JSON in its header; whole or not at all."""
-    dtype = torch.float16 if half else torch.float32
-    state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in trunk.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={KEY: json.dumps(facts, sort_keys=True)})
+def write_encoder(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, Any], *, half: bool) -> None:
+    """Write weights as safetensors (floats as float16 if ``half``), ``facts`` as JSON in its header.
 
-
-def trunk_facts(method: str, config: ViTConfig, preprocess: Preprocess, card: EncoderCard) -> dict[str, Any]:
-    """The facts without which a file of ours could not be loaded or marked."""
-    return {"method": method, "arch": asdict(config), "preprocess": asdict(preprocess), "card": asdict(card)}
-
-
-def read_trunk(path: Path, method: str) -> TrainedTrunk:
-    """Read a file of ours, or a ViT with timm's names (bare, or under ``model`` as OCL and MAE publish).
-
-    Raises UserError where the file is unreadable, holds code, is no ViT, or was trained by another method.
+    The file is there whole or not at all.
     """
-    state = read_state_dict(path)
-    if any(key.startswith(TRUNK) for key in state):
-        state = {key.removeprefix(TRUNK): tensor for key, tensor in state.items() if key.startswith(TRUNK)}
+    dtype = torch.float16 if half else torch.float32
+    stored = {
+        name: (tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor.detach().cpu()).contiguous()
+        for name, tensor in state.items()
+    }
+    with atomic_path(path) as temporary:
+        save_file(stored, temporary, metadata={KEY: json.dumps(facts, sort_keys=True)})
+
+
+def encoder_facts(
+    method: str, architecture: Mapping[str, Any], preprocess: Preprocess, card: EncoderCard
+) -> dict[str, Any]:
+    """The facts without which a file of ours could not be loaded or marked."""
+    return {"method": method, "arch": dict(architecture), "preprocess": asdict(preprocess), "card": asdict(card)}
+
+
+def read_encoder(path: Path, method: str) -> TrainedEncoder:
+    """Read ``encoder.safetensors`` or a Lightning checkpoint of ours, or the state dict in a file of others.
+
+    Raises UserError where the file is unreadable, holds code, or was trained by another method.
+    """
     text = read_metadata(path).get(KEY)
     if text is None:
-        return TrainedTrunk(state, infer_config(state, path), None, EncoderCard(method))
+        return TrainedEncoder(read_state_dict(path), None, None, EncoderCard(method))
     facts = json.loads(text)
     if facts["method"] != method:
         raise UserError(f"{path} was trained by {facts['method']}: name it {facts['method']}@{path}")
+    content = read_checkpoint(path)
+    state = content.get(KEPT, content)
     card = EncoderCard(**facts["card"] | {"pretrained_on": tuple(facts["card"]["pretrained_on"])})
     numbers = {name: tuple(facts["preprocess"][name]) for name in ("mean", "std")}
-    return TrainedTrunk(state, ViTConfig(**facts["arch"]), Preprocess(**facts["preprocess"] | numbers), card)
+    return TrainedEncoder(state, facts["arch"], Preprocess(**facts["preprocess"] | numbers), card, facts)
+
+
+def read_trunk(path: Path, method: str) -> TrainedTrunk:
+    """Read a plain ViT of ours, or one with timm's names (bare, or under ``model`` as OCL and MAE publish).
+
+    Raises UserError as ``read_encoder``, and where the file holds no ViT.
+    """
+    found = read_encoder(path, method)
+    config = infer_config(found.state, path) if found.architecture is None else ViTConfig(**found.architecture)
+    return TrainedTrunk(found.state, config, found.preprocess, found.card)

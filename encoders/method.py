@@ -1,15 +1,23 @@
-"""What a pretraining method is to the engine, and the two things that every method needs from it."""
+"""What a pretraining method is to the engine: the contracts, and what every objective needs from the engine.
 
+A method reads its options into a ``Blueprint``; the blueprint says which images it wants, makes a corpus of them (what
+one batch is), and an objective (the loss of a batch). The engine knows nothing else.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from cxrbench.encoder import Preprocess
-from cxrbench.encoders.vit import ViT, ViTConfig
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Encoder, Preprocess
+from cxrbench.encoders.corpus import Corpus, FilmCorpus, Films
 
 
 @dataclass(frozen=True)
@@ -17,12 +25,13 @@ class Draw:
     """The randomness of one step: a generator that all processes seed alike, and which share of the batch is ours.
 
     Every process draws for the whole batch and takes its own rows, so two processes of 128 images see what one process
-    of 256 sees.
+    of 256 sees. ``progress``: share of the run that lies behind, in [0, 1), for weights that are annealed.
     """
 
     generator: torch.Generator
     rank: int = 0
     world: int = 1
+    progress: float = 0.0
 
     def rand(self, batch: int, *shape: int) -> Tensor:
         """Uniform numbers [batch, *shape] in [0, 1) for this process's ``batch`` images, on the generator's device."""
@@ -30,36 +39,103 @@ class Draw:
         return whole[self.rank * batch : (self.rank + 1) * batch]
 
 
+class Batch(NamedTuple):
+    """``images``: normalised, [B, channels, size, size], or [B, views, channels, size, size] of studies.
+
+    ``more``: what else the method's corpus puts into a batch, by name.
+    """
+
+    images: Tensor
+    more: Mapping[str, Tensor] = {}
+
+
 class Loss(NamedTuple):
     """``value``: the scalar to minimise; ``logged``: further scalars for the log."""
 
     value: Tensor
-    logged: Mapping[str, Tensor]
+    logged: Mapping[str, Tensor] = {}
 
 
-class Objective(Protocol):
-    """An ``nn.Module`` that holds a trunk and the loss that trains it. Only the trunk is kept in the end."""
+class Objective(nn.Module, ABC):
+    """The loss of a batch, with everything that is trained for it. In the end only ``kept`` is kept."""
 
-    trunk: ViT
     preprocess: Preprocess
 
-    def __call__(self, images: Tensor, draw: Draw) -> Loss:
-        """The loss of a normalised batch [B, channels, size, size]; all randomness comes from ``draw``."""
-        ...
+    @abstractmethod
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
+        """The loss; all randomness but dropout's comes from ``draw``."""
+
+    @abstractmethod
+    def kept(self) -> nn.Module:
+        """The network whose state dict becomes the encoder's file."""
+
+    @abstractmethod
+    def architecture(self) -> dict[str, Any]:
+        """What, beside the weights, it takes to build ``kept`` again; plain JSON values."""
+
+    def after_step(self, progress: float) -> None:
+        """Called after every optimiser step, with the share of the run that is done: the place of moving averages."""
+
+    def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
+        """What a person wants to see of training (reconstructions, attention): [H, W] or [3, H, W] in [0, 1]."""
+        return None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained where the user does not say otherwise.
+
+    ``lr``: peak; ``start_lr``, ``final_lr``: shares of it before warm-up and at the end. ``warmup``: share of the
+    steps. ``final_weight_decay``: where a cosine takes ``weight_decay`` (None: it stays). ``clip``: of gradient norms.
+    """
+
+    epochs: int = 200
+    batch_size: int = 256
+    lr: float = 5e-4
+    start_lr: float = 0.0
+    final_lr: float = 0.0
+    weight_decay: float = 0.05
+    final_weight_decay: float | None = None
+    warmup: float = 0.05
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.95)
+
+
+def every_image(manifest: Manifest) -> NDArray[np.bool_]:
+    """All rows."""
+    return np.ones(len(manifest), bool)
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A method whose architecture and options are read.
+
+    ``eligible`` says which images of a manifest it can use (bool [images]); ``corpus`` makes units of training out of
+    the prepared films; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
+    """
+
+    preprocess: Preprocess
+    options: Any
+    objective: Callable[[Any], Objective]
+    recipe: Recipe = field(default_factory=Recipe)
+    corpus: Callable[[Films], Corpus] = FilmCorpus
+    eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
 
 
 @dataclass(frozen=True)
 class Method:
     """What an entry point in group ``cxrbench.methods`` names.
 
-    ``build`` makes the objective from the trunk's architecture and the method's own options, given as text or numbers
-    by name; an unknown option is a UserError that lists the known ones. ``channels`` of its images.
+    ``configure`` takes the architecture's name and the method's own options, as text or numbers by name, and raises
+    UserError for what it does not know. ``options``: name to one line of help. ``untrained`` makes the same encoder
+    without training from an architecture's name ("": the one of the phantom weights) and a seed: the method's own
+    ``random``.
     """
 
     name: str
-    channels: int
-    build: Callable[[ViTConfig, Mapping[str, Any]], Objective]
-    options: Mapping[str, str]  # name -> one line of help
+    configure: Callable[[str, Mapping[str, Any]], Blueprint]
+    options: Mapping[str, str]
+    untrained: Callable[[str, int], Encoder]
 
 
 class _GatherBatch(torch.autograd.Function):

@@ -1,13 +1,14 @@
-"""Training images, decoded and resized once, then read from one memory-mapped file."""
+"""Training images at the size that a method wants: decoded once into one memory-mapped file, or whenever asked for."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -21,98 +22,155 @@ from cxrbench.data.preprocess import load_image
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import BadImageError, UserError
 
+Rows = NDArray[np.int64]
+Eligible = Callable[[Manifest], NDArray[np.bool_]]
+
+
+class Prepared(Protocol):
+    """Training images, uint8 [n, 1, size, size], by row number. ``dropped``: unreadable files that were left out."""
+
+    size: int
+    dropped: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def images(self, rows: Rows) -> NDArray[np.uint8]:
+        """Images [len(rows), 1, size, size] in the order of ``rows``."""
+        ...
+
 
 @dataclass(frozen=True)
-class Prepared:
-    """uint8 images [n, 1, size, size] in ``path``. ``counts``: images per dataset; ``dropped``: unreadable files."""
+class OnDisk:
+    """Decoded and resized once, in the file ``path``."""
 
     path: Path
     size: int
-    counts: dict[str, int]
-    dropped: tuple[str, ...]
+    count: int
+    dropped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return sum(self.counts.values())
+        return self.count
 
-    def open(self) -> NDArray[np.uint8]:
-        """The images, memory-mapped: only what is read comes into memory."""
-        return np.memmap(self.path, np.uint8, "r", shape=(len(self), 1, self.size, self.size))
+    def images(self, rows: Rows) -> NDArray[np.uint8]:
+        """Read them; the file is mapped anew, which costs microseconds, so that nothing open is sent to a process."""
+        whole = np.memmap(self.path, np.uint8, "r", shape=(self.count, 1, self.size, self.size))
+        return np.asarray(whole[rows])
 
 
-def training_files(manifests: Sequence[Manifest], limit: int | None) -> list[tuple[str, Path, int]]:
-    """Dataset, path and bytes of every training image; of ``limit`` of them, drawn evenly, if given.
+@dataclass(frozen=True)
+class Decoding:
+    """Decoded whenever they are asked for: no file of prepared images, and every epoch pays for it."""
 
-    A patient who also has a validation or test image is left out, whatever the split column says.
+    files: tuple[Path, ...]
+    gray: Preprocess
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Pixels along a side."""
+        return self.gray.size
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def images(self, rows: Rows) -> NDArray[np.uint8]:
+        """Decode and resize them. Raises BadImageError."""
+        return np.stack([eight_bits(load_image(self.files[row], self.gray)).numpy() for row in rows])
+
+
+def training_rows(
+    manifests: Sequence[Manifest],
+    *,
+    excluded: Mapping[str, frozenset[str]] | None = None,
+    eligible: Eligible | None = None,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """``dataset, image_id, patient_id, study_id, view, path, bytes`` of every image to train on; ``path`` is absolute.
+
+    A patient who also has a validation or test image is left out, whatever the split column says, and so are those
+    of ``excluded`` (by dataset) and images that are not ``eligible``. Of what is left, ``limit`` are drawn evenly.
     """
-    files = []
+    tables = []
     for manifest in manifests:
-        held_out = manifest.images.loc[manifest.images["split"] != "train", "patient_id"]
-        rows = manifest.images[(manifest.images["split"] == "train") & ~manifest.images["patient_id"].isin(held_out)]
-        files += [(manifest.name, manifest.root / p, int(b)) for p, b in zip(rows["path"], rows["bytes"], strict=True)]
-    if not files:
-        raise UserError(f"no training images in {', '.join(m.name for m in manifests)}: check the split column")
-    if limit is None or limit >= len(files):
-        return files
-    kept = np.random.default_rng(0).permutation(len(files))[:limit]
-    return [files[i] for i in sorted(kept)]
+        images = manifest.images
+        held_out = set(images.loc[images["split"] != "train", "patient_id"])
+        held_out |= (excluded or {}).get(manifest.name, frozenset())
+        wanted = (images["split"] == "train").to_numpy() & ~images["patient_id"].isin(held_out).to_numpy()
+        wanted &= eligible(manifest) if eligible is not None else True
+        table = images.loc[wanted, ["image_id", "patient_id", "study_id", "view", "path", "bytes"]]
+        table = table.assign(path=[str(manifest.root / path) for path in table["path"]])
+        table.insert(0, "dataset", manifest.name)
+        tables.append(table)
+    rows = pd.concat(tables, ignore_index=True)
+    if rows.empty:
+        names = ", ".join(m.name for m in manifests)
+        raise UserError(f"no training images in {names} that this method can use: check the split column and the data")
+    if limit is not None and limit < len(rows):
+        kept = np.random.default_rng(0).permutation(len(rows))[:limit]
+        rows = rows.iloc[np.sort(kept)].reset_index(drop=True)
+    return rows
 
 
 def prepare_images(
-    manifests: Sequence[Manifest],
+    rows: pd.DataFrame,
     preprocess: Preprocess,
     cache: Path,
     *,
     workers: int = 0,
-    limit: int | None = None,
     on_bad_image: Literal["error", "skip"] = "error",
-) -> Prepared:
-    """Decode and resize every training image into one file under ``cache``, or find it there.
+) -> OnDisk:
+    """Decode and resize the images of ``training_rows`` into one file under ``cache``, or find it there.
 
     Eight bits are kept (what JPEG and PNG films have) and normalisation is left to training. An unreadable image is a
     BadImageError, or with ``skip`` is dropped and named in the result.
     """
-    files = training_files(manifests, limit)
-    gray = replace(preprocess, mean=(0.0,), std=(1.0,), channels=1)
-    what = json.dumps([[(name, str(path), size) for name, path, size in files], repr(gray), on_bad_image])
+    gray = as_gray(preprocess)
+    listed = rows[["dataset", "path", "bytes"]].to_numpy().tolist()
+    what = json.dumps([listed, repr(gray), on_bad_image])
     path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.u8"
     record = path.with_suffix(".json")
     if not (path.is_file() and record.is_file()):
-        counts, dropped = _write(path, files, gray, workers, on_bad_image)
+        dropped = _write(path, [Path(p) for p in rows["path"]], gray, workers, on_bad_image)
         with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps({"counts": counts, "dropped": dropped}))
-    found = json.loads(record.read_text())
-    prepared = Prepared(path, preprocess.size, found["counts"], tuple(found["dropped"]))
+            temporary.write_text(json.dumps({"dropped": dropped}))
+    dropped = tuple(json.loads(record.read_text())["dropped"])
+    prepared = OnDisk(path, preprocess.size, len(rows) - len(dropped), dropped)
     if path.stat().st_size != len(prepared) * preprocess.size**2:
         raise UserError(f"{path} does not have the size that {record.name} implies: delete both and run again")
     return prepared
 
 
-def _write(
-    path: Path, files: list[tuple[str, Path, int]], gray: Preprocess, workers: int, on_bad_image: str
-) -> tuple[dict[str, int], list[str]]:
+def as_gray(preprocess: Preprocess) -> Preprocess:
+    """The same geometry, one channel in [0, 1]."""
+    return replace(preprocess, mean=(0.0,), std=(1.0,), channels=1)
+
+
+def eight_bits(image: Tensor) -> Tensor:
+    """[0, 1] to uint8, to the nearest."""
+    return (image * 255).round().to(torch.uint8)
+
+
+def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad_image: str) -> list[str]:
     """Write the images in order; plain writes, because a full disk under a memory map kills the process."""
-    counts = {name: 0 for name, _, _ in files}
     dropped: list[str] = []
     # Errors travel as values: an exception raised in a worker process loses its type on the way.
     loader: DataLoader[Tensor | tuple[str, str]] = DataLoader(_Files(files, gray), batch_size=None, num_workers=workers)
     console = Console(stderr=True)
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        shown = track(loader, "preparing images", len(files), console=console, disable=not console.is_terminal)
-        for (name, _, _), image in zip(files, shown, strict=True):
+        for image in track(loader, "preparing images", len(files), console=console, disable=not console.is_terminal):
             if isinstance(image, Tensor):
                 handle.write(image.numpy().tobytes())
-                counts[name] += 1
             elif on_bad_image == "error":
                 raise BadImageError(*image)
             else:
                 dropped.append(image[0])
-    return counts, dropped
+    return dropped
 
 
 class _Files(Dataset[Tensor | tuple[str, str]]):
     """Item i: the image, uint8 [1, size, size], or (path, reason) if it cannot be read."""
 
-    def __init__(self, files: list[tuple[str, Path, int]], gray: Preprocess) -> None:
+    def __init__(self, files: list[Path], gray: Preprocess) -> None:
         self.files, self.gray = files, gray
 
     def __len__(self) -> int:
@@ -120,6 +178,6 @@ class _Files(Dataset[Tensor | tuple[str, str]]):
 
     def __getitem__(self, i: int) -> Tensor | tuple[str, str]:
         try:
-            return (load_image(self.files[i][1], self.gray) * 255).round().to(torch.uint8)
+            return eight_bits(load_image(self.files[i], self.gray))
         except BadImageError as error:
             return error.path, error.reason

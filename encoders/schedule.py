@@ -4,12 +4,22 @@ import math
 
 from torch import nn
 
+DECAYED = 0  # index of the parameter group with weight decay
 
-def learning_rate_factor(step: int, total: int, warmup: int) -> float:
-    """Share of the peak learning rate at optimiser step ``step`` (from 0): linear warm-up, then half a cosine to 0."""
+
+def learning_rate_factor(step: int, total: int, warmup: int, start: float = 0.0, final: float = 0.0) -> float:
+    """Share of the peak learning rate at optimiser step ``step`` (from 0).
+
+    Linear from ``start`` (itself left out) to 1 in ``warmup`` steps, then half a cosine to ``final``.
+    """
     if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+        return start + (1 - start) * (step + 1) / warmup
+    return half_cosine(1.0, final, (step - warmup) / max(1, total - warmup))
+
+
+def half_cosine(first: float, last: float, done: float) -> float:
+    """From ``first`` to ``last`` along half a cosine; ``done`` in [0, 1] (more counts as 1)."""
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -8,24 +8,28 @@ it descends from (OCL) and reason disagree, ``VARIANTS`` says what is done; the 
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrbench.checkpoints import load_strict
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import EncoderPlugin, EncoderRequest
 from cxrbench.encoders.augment import random_resized_crop_and_flip
-from cxrbench.encoders.checkpoint import TrainedTrunk, read_trunk
-from cxrbench.encoders.method import Draw, Loss, Method, gather_batch
+from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, gather_batch
+from cxrbench.encoders.options import read_options
 from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.vit_encoder import (
+    PHANTOM_ARCH,
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    load_vit,
+    phantom_weights,
+    untrained_vit,
+)
 from cxrbench.errors import UserError
-
-PHANTOM_ARCH = "nano"
-PHANTOM_WEIGHTS = Path(__file__).parent / "weights" / "spcl_phantom.safetensors"
 
 
 @dataclass(frozen=True)
@@ -69,22 +73,9 @@ OPTION_HELP = {
 
 def parse_options(given: Mapping[str, Any]) -> SPCLOptions:
     """Options by name, numbers or text as typed by a user; those of the variant where not given. Raises UserError."""
-    unknown = sorted(set(given) - set(OPTION_HELP))
-    variant = str(given.get("variant", "fixed"))
-    if unknown:
-        raise UserError(f"S-PCL has no option {', '.join(unknown)}: choose from {', '.join(OPTION_HELP)}")
-    if variant not in VARIANTS:
-        raise UserError(f"S-PCL has no variant {variant!r}: choose one of {', '.join(VARIANTS)}")
-    values: dict[str, Any] = {"variant": variant, **VARIANTS[variant]}
-    try:
-        values |= {name: float(given[name]) for name in ("ratio", "kappa") if name in given}
-    except ValueError as error:
-        raise UserError(f"S-PCL's ratio and kappa are numbers: {error}") from error
-    values |= {"loss": str(given["loss"])} if "loss" in given else {}
-    values |= {"augment": str(given["augment"]).lower() in ("true", "1", "yes")} if "augment" in given else {}
-    options = SPCLOptions(**values)
-    if not (0 <= options.ratio < 1 and options.kappa > 0 and options.loss in ("ntxent", "clip")):
-        raise UserError("S-PCL needs 0 <= ratio < 1, kappa > 0 and loss ntxent or clip: correct the option")
+    options = read_options(SPCLOptions, given, method="S-PCL", help_lines=OPTION_HELP, variants=VARIANTS)
+    if not (0 <= options.ratio < 1 and options.kappa > 0):
+        raise UserError("S-PCL needs 0 <= ratio < 1 and kappa > 0: correct the option")
     return options
 
 
@@ -129,21 +120,22 @@ def clip_loss(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Te
     return (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
 
 
-class SPCL(nn.Module):
-    """The objective: ``forward`` gives the loss of a batch."""
+class SPCL(Objective):
+    """The objective: the two views of every film find each other."""
 
     def __init__(self, arch: ViTConfig, options: SPCLOptions) -> None:
         super().__init__()
         self.trunk = ViT(arch)
         self.options = options
-        self.preprocess = default_preprocess(arch)
+        self.preprocess = gray_preprocess(arch)
         self.visible = visible_tokens(arch.tokens, options.ratio, options.floor_slack)
         if self.visible < 2:
             raise UserError(f"ratio {options.ratio} leaves no patch of {arch.tokens} for two views: lower it")
         self.log_scale = nn.Parameter(torch.tensor(math.log(options.initial_scale)), requires_grad=options.learn_scale)
 
-    def forward(self, images: Tensor, draw: Draw) -> Loss:
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, 1, size, size]; one encoder call on 2B sequences of visible / 2 patches and CLS."""
+        images = batch.images
         if self.options.augment:
             images = random_resized_crop_and_flip(images, draw)
         tokens = self.trunk.embed(images)
@@ -156,79 +148,45 @@ class SPCL(nn.Module):
         contrast = ntxent if self.options.loss == "ntxent" else clip_loss
         return Loss(contrast(z1, z2, scale, self.options.kappa), {"logit_scale": scale.detach()})
 
+    def kept(self) -> ViT:
+        """The trunk."""
+        return self.trunk
+
+    def architecture(self) -> dict[str, Any]:
+        """Of the trunk."""
+        return asdict(self.trunk.config)
+
 
 def take(tokens: Tensor, index: Tensor) -> Tensor:
     """Tokens [B, N, D] at index [B, n]: [B, n, D]. Their positions were added before, so they travel along."""
     return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[2]))
 
 
-def default_preprocess(arch: ViTConfig) -> Preprocess:
-    """What a trunk without a record is fed: grayscale whole films; ImageNet's numbers for three channels (OCL)."""
-    if arch.channels == 3:
-        return Preprocess(arch.size, "crop", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 3, "bicubic")
-    return Preprocess(arch.size, "squash", (0.5,), (0.25,), channels=1)
+def configure(arch: ViTConfig, options: SPCLOptions) -> Blueprint:
+    """S-PCL on single films."""
+    return Blueprint(gray_preprocess(arch), options, lambda corpus: SPCL(arch, options))
 
 
-Pooling = Literal["mean", "cls"]
-
-
-class SPCLEncoder(nn.Module):
-    """An S-PCL trunk as an encoder. ``pooling``: the mean of the patch tokens or the CLS token, both normalised.
+def load(request: EncoderRequest) -> ViTEncoder:
+    """``spcl[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish.
 
     The paper trains the CLS token and does not say what its probes read; Medical-MAE, whose evaluation it follows,
     reads the mean. The mean is the default: the CLS token keeps what tells films apart, the patches keep the findings,
     too (docs/spcl-on-the-phantom.md).
     """
-
-    def __init__(self, trunk: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
-        super().__init__()
-        self.trunk, self.preprocess, self.card, self.pooling = trunk, preprocess, card, pooling
-
-    def forward(self, images: Tensor) -> Features:
-        """Images [B, channels, size, size] to pooled [B, D] and the maps of four evenly spaced blocks."""
-        tokens, maps = self.trunk(images)
-        pooled = tokens[:, 0] if self.pooling == "cls" else tokens[:, 1:].mean(dim=1)
-        return Features(pooled, maps)
+    return load_vit(request, method="spcl", default="mean", without_weights=how_to_pretrain("spcl"))
 
 
-def untrained(arch: str = PHANTOM_ARCH, seed: int = 0, pooling: Pooling = "mean") -> SPCLEncoder:
-    """The same trunk with random weights, from ``seed`` alone: what ``random`` on the leaderboard is."""
-    config = parse_arch(arch, channels=1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        trunk = ViT(config)
-    return SPCLEncoder(trunk, default_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0"), pooling)
-
-
-def load(request: EncoderRequest) -> SPCLEncoder:
-    """``spcl[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish."""
-    if request.weights is None:
-        raise UserError(f"spcl has no weights for real images: {WITHOUT_WEIGHTS}")
-    if request.variant not in (None, "cls", "mean"):
-        raise UserError(f"spcl:{request.variant}: the part after the colon is the pooling: mean (default) or cls")
-    trained: TrainedTrunk = read_trunk(Path(request.weights), method="spcl")
-    if not trained.config.class_token:
-        raise UserError(f"{request.weights} holds a ViT without cls_token, which S-PCL always has: pass S-PCL weights")
-    trunk = ViT(trained.config)
-    load_strict(trunk, trained.state, Path(request.weights))
-    preprocess = trained.preprocess or default_preprocess(trained.config)
-    return SPCLEncoder(trunk, preprocess, trained.card, "cls" if request.variant == "cls" else "mean")
-
-
-WITHOUT_WEIGHTS = (
-    "pretrain with `cxrbench pretrain spcl --data DIR --arch small --epochs 200 "
-    "--out runs/spcl` and name the result, spcl@runs/spcl/encoder.safetensors"
+METHOD = Method(
+    name="spcl",
+    configure=lambda arch, given: configure(parse_arch(arch, channels=1), parse_options(given)),
+    options=OPTION_HELP,
+    untrained=lambda arch, seed: untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1), seed),
 )
 PLUGIN = EncoderPlugin(
     load=load,
     summary="S-PCL: contrast of two disjoint patch sets of one film (arXiv 2603.07113)",
     usage="spcl[:mean|cls][@WEIGHTS]",
-    phantom_weights=str(PHANTOM_WEIGHTS) if PHANTOM_WEIGHTS.exists() else None,
-    without_weights=WITHOUT_WEIGHTS,
-)
-METHOD = Method(
-    name="spcl",
-    channels=1,
-    build=lambda arch, options: SPCL(arch, parse_options(options)),
-    options=OPTION_HELP,
+    phantom_weights=phantom_weights("spcl"),
+    without_weights=how_to_pretrain("spcl"),
 )

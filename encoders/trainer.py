@@ -20,39 +20,51 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cxrbench.atomic import atomic_path
-from cxrbench.encoders.checkpoint import KEY
-from cxrbench.encoders.method import Draw, Objective
-from cxrbench.encoders.prepared import Prepared
-from cxrbench.encoders.schedule import learning_rate_factor, parameter_groups
+from cxrbench.encoder import Preprocess
+from cxrbench.encoders.checkpoint import KEPT, KEY
+from cxrbench.encoders.corpus import Corpus
+from cxrbench.encoders.method import Batch, Draw, Objective, Recipe
+from cxrbench.encoders.schedule import DECAYED, half_cosine, learning_rate_factor, parameter_groups
 from cxrbench.errors import UserError
 
-ORDER, MASKS = 0, 1  # purposes of random numbers
+ORDER, MASKS, EXAMPLES, DROPOUT = range(4)  # purposes of random numbers
+
+Item = tuple[dict[str, Tensor] | UserError, int]
+
+
+def seed_of(*numbers: int) -> np.random.SeedSequence:
+    """What depends on its arguments alone, so that a resumed run needs no random state."""
+    return np.random.SeedSequence(numbers)
 
 
 def generator(seed: int, purpose: int, number: int) -> torch.Generator:
-    """A CPU generator that depends on its arguments alone, so that a resumed run needs no random state."""
-    state = np.random.SeedSequence([seed, purpose, number]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state))
+    """A CPU generator of batch or epoch ``number``."""
+    return torch.Generator().manual_seed(int(seed_of(seed, purpose, number).generate_state(1, np.uint64)[0]))
 
 
-class Stream(Dataset[tuple[Tensor, int]]):
-    """Item i: the images of batch i of the whole run, uint8 [B / world, 1, size, size], and i itself.
+class Stream(Dataset[Item]):
+    """Item i: this process's share of batch i of the whole run, and i itself; or the UserError that reading it raised.
 
-    Every epoch is a fresh permutation cut into whole batches; what is left over is dropped.
+    Every epoch is a fresh permutation of the corpus cut into whole batches; what is left over is dropped.
     """
 
-    def __init__(self, prepared: Prepared, batch: int, seed: int, rank: int, world: int) -> None:
-        self.images, self.batch, self.seed = prepared.open(), batch, seed
+    def __init__(self, corpus: Corpus, batch: int, seed: int, rank: int, world: int) -> None:
+        self.corpus, self.size, self.seed = corpus, batch, seed
         self.share = slice(rank * (batch // world), (rank + 1) * (batch // world))
         self.epoch, self.order = -1, np.empty(0, np.int64)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        epoch, position = divmod(i, len(self.images) // self.batch)
+    def __getitem__(self, i: int) -> Item:
+        epoch, position = divmod(i, len(self.corpus) // self.size)
         if epoch != self.epoch:
-            order = torch.randperm(len(self.images), generator=generator(self.seed, ORDER, epoch))
+            order = torch.randperm(len(self.corpus), generator=generator(self.seed, ORDER, epoch))
             self.epoch, self.order = epoch, order.numpy()
-        rows = self.order[position * self.batch : (position + 1) * self.batch][self.share]
-        return torch.from_numpy(self.images[rows]), i
+        units = self.order[position * self.size : (position + 1) * self.size][self.share]
+        places = range(self.size)[self.share]
+        rngs = [np.random.default_rng(seed_of(self.seed, EXAMPLES, i, place)) for place in places]
+        try:
+            return self.corpus.batch(units, rngs), i
+        except UserError as error:  # from a worker process it would come out as another type
+            return UserError(str(error)), i
 
 
 class From(Sampler[int]):
@@ -68,46 +80,76 @@ class From(Sampler[int]):
         return self.total
 
 
+def as_batch(read: Mapping[str, Tensor], preprocess: Preprocess) -> Batch:
+    """What a corpus gives, with its uint8 images [..., 1, S, S] as the encoder will see them: [..., channels, S, S]."""
+    images = read["images"]
+    mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (preprocess.mean, preprocess.std))
+    shape = (*images.shape[:-3], preprocess.channels, *images.shape[-2:])
+    normalised = ((images.float() / 255 - mean) / std).expand(shape)
+    return Batch(normalised, {name: tensor for name, tensor in read.items() if name != "images"})
+
+
 class Pretraining(lightning.LightningModule):
-    """Any objective, AdamW(0.9, 0.95), warm-up and cosine. ``start``: the batch to go on from."""
+    """Any objective, AdamW, warm-up and cosine, as ``recipe`` says. ``start``: the batch to go on from."""
 
     def __init__(
-        self, objective: Objective, prepared: Prepared, plan: Mapping[str, Any], facts: Mapping[str, Any], start: int
+        self,
+        objective: Objective,
+        corpus: Corpus,
+        recipe: Recipe,
+        plan: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        start: int,
     ) -> None:
         super().__init__()
-        if not isinstance(objective, nn.Module):
-            raise TypeError("an objective is an nn.Module")
-        self.objective, self.prepared, self.plan, self.facts, self.start = objective, prepared, plan, facts, start
+        self.objective, self.corpus, self.recipe = objective, corpus, recipe
+        self.plan, self.facts, self.start = plan, facts, start
         self.logged: dict[str, float] = {}
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, int]]:
+    def train_dataloader(self) -> DataLoader[Item]:
         """Batches from ``start`` on; this process's share of each."""
         trainer, plan = self.trainer, self.plan
-        stream = Stream(self.prepared, plan["batch_size"], plan["seed"], trainer.global_rank, trainer.world_size)
-        return DataLoader(stream, batch_size=None, sampler=From(self.start, plan["steps"] * plan["accumulate"]))
+        stream = Stream(self.corpus, self.recipe.batch_size, plan["seed"], trainer.global_rank, trainer.world_size)
+        return DataLoader(
+            stream,
+            batch_size=None,
+            sampler=From(self.start, plan["steps"] * plan["accumulate"]),
+            num_workers=plan["loaders"],
+            multiprocessing_context="spawn" if plan["loaders"] else None,
+        )
 
-    def training_step(self, batch: tuple[Tensor, int]) -> Tensor:
-        """The loss of one batch; stops on a loss that is no number."""
-        images, number = batch
-        draw = Draw(generator(self.plan["seed"], MASKS, number), self.trainer.global_rank, self.trainer.world_size)
-        loss = self.objective(self.normalised(images), draw)
+    def draw(self, number: int) -> Draw:
+        """The randomness of batch ``number``."""
+        progress = number / (self.plan["steps"] * self.plan["accumulate"])
+        masks = generator(self.plan["seed"], MASKS, number)
+        return Draw(masks, self.trainer.global_rank, self.trainer.world_size, progress)
+
+    def training_step(self, item: Item) -> Tensor:
+        """The loss of one batch; stops on a batch that cannot be read and on a loss that is no number."""
+        read, number = item
+        if isinstance(read, UserError):
+            raise read
+        with torch.random.fork_rng():
+            # Dropout knows the global state alone: it follows from the batch too, or a resumed run would differ.
+            dropout = seed_of(self.plan["seed"], DROPOUT, number, self.trainer.global_rank)
+            torch.manual_seed(int(dropout.generate_state(1, np.uint64)[0] >> 1))
+            loss = self.objective(as_batch(read, self.objective.preprocess), self.draw(number))
         value = loss.value.item()
         if not math.isfinite(value):
             raise UserError(self.diverged("loss", value))
         self.logged |= {"loss": value} | {name: float(scalar) for name, scalar in loss.logged.items()}
         return loss.value
 
-    def normalised(self, images: Tensor) -> Tensor:
-        """uint8 [B, 1, size, size] to the float batch that the encoder will see: [B, channels, size, size]."""
-        pre = self.objective.preprocess
-        mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (pre.mean, pre.std))
-        return ((images.float() / 255 - mean) / std).expand(-1, pre.channels, -1, -1)
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """One step; then whatever the objective does after it (moving averages)."""
+        super().optimizer_step(*arguments, **named)
+        self.objective.after_step((self.trainer.global_step + 1) / self.plan["steps"])  # it counts this step later
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip the gradient's norm; stops before the optimiser steps on a gradient that is no number."""
-        norm = nn.utils.clip_grad_norm_(self.parameters(), self.plan["clip"]).item()
+        norm = nn.utils.clip_grad_norm_(self.parameters(), self.recipe.clip).item()
         if not math.isfinite(norm):
             raise UserError(self.diverged("gradient", norm))
         self.logged["gradient_norm"] = norm
@@ -125,17 +167,28 @@ class Pretraining(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
-        """AdamW and its schedule, stepped once per optimiser step."""
-        plan = self.plan
-        optimizer = AdamW(parameter_groups(self.objective, plan["weight_decay"]), lr=plan["lr"], betas=(0.9, 0.95))  # type: ignore[arg-type]
-        warmup = round(plan["warmup"] * plan["steps"])
-        schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, plan["steps"], warmup))
+        """AdamW and its schedules, stepped once per optimiser step."""
+        recipe, steps = self.recipe, self.plan["steps"]
+        groups: Any = parameter_groups(self.objective, recipe.weight_decay)
+        optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas)
+        warmup = round(recipe.warmup * steps)
+        schedule = LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, steps, warmup, recipe.start_lr, recipe.final_lr)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set this step's weight decay, where it moves."""
+        if self.recipe.final_weight_decay is not None:
+            done = self.trainer.global_step / self.plan["steps"]
+            decay = half_cosine(self.recipe.weight_decay, self.recipe.final_weight_decay, done)
+            optimizer.param_groups[DECAYED]["weight_decay"] = decay
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put our facts into the checkpoint; refuse to save weights that are no numbers."""
+        """Put the encoder as it would be kept now, and our facts; refuse to save weights that are no numbers."""
         if not all(bool(p.isfinite().all()) for p in self.parameters()):
             raise UserError(self.diverged("weight", math.nan))
+        checkpoint[KEPT] = {name: tensor.detach() for name, tensor in self.objective.kept().state_dict().items()}
         checkpoint[KEY] = json.dumps(self.facts)
 
 
@@ -174,7 +227,14 @@ def fit(
 ) -> None:
     """Train to the plan's last step, from ``last.ckpt`` if ``module.start`` is not 0."""
     plan = module.plan
-    strategy = "auto" if devices == 1 else DDPStrategy(start_method="spawn" if not launched() else "popen")
+    strategy = (
+        "auto"
+        if devices == 1
+        else DDPStrategy(
+            start_method="spawn" if not launched() else "popen",
+            find_unused_parameters=True,  # a batch without any report leaves a text decoder without gradients
+        )
+    )
     trainer = lightning.Trainer(
         accelerator=accelerator,
         devices=devices,

@@ -5,11 +5,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from cxrbench.errors import UserError
 
@@ -19,7 +21,11 @@ HEAD_WIDTH = 64  # of every published ViT that is loaded here; a state dict does
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """The shape of a ViT: channels of a token, blocks, attention heads, patch and image side in pixels."""
+    """The shape of a ViT: channels of a token, blocks, attention heads, patch and image side in pixels.
+
+    ``qk_norm``: layer norms on queries and keys; ``learned_positions``: trained instead of sin-cos, from N(0, .02²);
+    ``norm_eps``: of the final layer norm.
+    """
 
     width: int
     depth: int
@@ -28,6 +34,9 @@ class ViTConfig:
     size: int = 224
     channels: int = 3
     class_token: bool = True
+    qk_norm: bool = False
+    learned_positions: bool = False
+    norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
         if self.size % self.patch:
@@ -54,16 +63,30 @@ ARCHITECTURES = {
 }
 
 
-def parse_arch(text: str, *, channels: int) -> ViTConfig:
-    """``NAME[-SIZE]``: ``base`` is ViT-B/16 at 224 px, ``base-512`` the same at 512 px. UserError if unknown."""
+def parse_arch(text: str, *, channels: int, patch: int | None = None, class_token: bool = True) -> ViTConfig:
+    """``NAME[-SIZE]``, e.g. ``base-512``, or ``WIDTHxDEPTHpPATCHsSIZE``, e.g. ``192x4p16s128``; heads are 64 wide.
+
+    ``patch``: the method's own patch side, for named architectures; the image is then cut to a multiple of it. Raises
+    UserError for an unknown name.
+    """
+    facts: dict[str, Any] = {"channels": channels, "class_token": class_token}
+    if match := re.fullmatch(r"(\d+)x(\d+)p(\d+)s(\d+)", text):
+        width, depth, own_patch, size = map(int, match.groups())
+        if not width or width % HEAD_WIDTH or depth < 4 or not own_patch:
+            raise UserError(f"architecture {text!r}: the width is a multiple of {HEAD_WIDTH}, the depth at least 4")
+        return ViTConfig(width, depth, width // HEAD_WIDTH, own_patch, size, **facts)
     match = re.fullmatch(r"([a-z]+)(?:-(\d+))?", text)
     if match is None or match[1] not in ARCHITECTURES:
         known = ", ".join(f"{name} ({c.width} wide, {c.depth} deep, {c.size} px)" for name, c in ARCHITECTURES.items())
         raise UserError(
-            f"unknown architecture {text!r}: choose one of {known}; add -SIZE for other images, e.g. base-512"
+            f"unknown architecture {text!r}: choose one of {known}; add -SIZE for other images, e.g. base-512, or give "
+            "WIDTHxDEPTHpPATCHsSIZE, e.g. 192x6p16s128"
         )
-    config = replace(ARCHITECTURES[match[1]], channels=channels)
-    return replace(config, size=int(match[2])) if match[2] else config
+    named = ARCHITECTURES[match[1]]
+    size = int(match[2]) if match[2] else named.size
+    if patch is not None and not match[2]:
+        size -= size % patch
+    return replace(named, patch=patch or named.patch, size=size, **facts)
 
 
 def sincos_positions(side: int, width: int) -> Tensor:
@@ -78,6 +101,20 @@ def sincos_positions(side: int, width: int) -> Tensor:
     return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1).float()
 
 
+def block(width: int, heads: int, qk_norm: bool = False) -> Block:
+    """timm's transformer block: pre-norm, layer norms with eps 1e-6, MLP of four times the width, qkv biases."""
+    return Block(width, heads, qkv_bias=True, qk_norm=qk_norm, norm_layer=layer_norm)  # type: ignore[arg-type]
+
+
+def initialise_linear(module: nn.Module) -> None:
+    """MAE's initialisation: Xavier-uniform matrices, zero biases, in the module and all its parts."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.xavier_uniform_(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
 class ViT(nn.Module):
     """The trunk: timm's blocks and timm's parameter names, with fixed sin-cos positions (the CLS token's are zero)."""
 
@@ -89,26 +126,25 @@ class ViT(nn.Module):
         positions = sincos_positions(config.side, config.width)
         if config.class_token:
             positions = torch.cat([torch.zeros(1, config.width), positions])
-        self.pos_embed: Tensor  # a buffer: saved under timm's name, never trained
-        self.register_buffer("pos_embed", positions[None])
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, qkv_bias=True, norm_layer=layer_norm)  # type: ignore[arg-type]
-            for _ in range(config.depth)
-        )
-        self.norm = layer_norm(config.width)
+        self.pos_embed: Tensor  # sin-cos ones are a buffer: saved under timm's name, never trained
+        if config.learned_positions:
+            self.pos_embed = nn.Parameter(torch.empty_like(positions[None]))
+        else:
+            self.register_buffer("pos_embed", positions[None])
+        self.blocks = nn.ModuleList(block(config.width, config.heads, config.qk_norm) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.gradient_checkpointing = False
         self.map_blocks = tuple(math.ceil(config.depth * k / 4) for k in (1, 2, 3, 4))  # 1-based
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """MAE's initialisation: Xavier-uniform matrices (the patch projection too), zero biases, CLS N(0, .02²)."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        initialise_linear(self)
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(self.config.width, -1))
         nn.init.zeros_(self.patch_embed.proj.bias)  # type: ignore[arg-type]
-        if self.cls_token is not None:
-            nn.init.normal_(self.cls_token, std=0.02)
+        for token in (self.cls_token, self.pos_embed):
+            if isinstance(token, nn.Parameter):
+                nn.init.normal_(token, std=0.02)
 
     def embed(self, images: Tensor) -> Tensor:
         """Images [B, channels, size, size] to patch tokens [B, N, D], raster order, with their positions added."""
@@ -123,24 +159,30 @@ class ViT(nn.Module):
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Any patch tokens of ``embed`` [B, n, D] to normalised tokens [B, 1 + n, D], CLS first, if there is one."""
-        tokens = self.with_class_token(tokens)
-        for block in self.blocks:
-            tokens = block(tokens)
-        return self.norm(tokens)
+        return self.norm(self.blocks_outputs(self.with_class_token(tokens))[-1])
+
+    def blocks_outputs(self, tokens: Tensor) -> list[Tensor]:
+        """The tokens after each block. With ``gradient_checkpointing`` blocks are run again in the backward pass."""
+        outputs = []
+        for each in self.blocks:
+            again = self.gradient_checkpointing and torch.is_grad_enabled()
+            tokens = checkpoint(each, tokens, use_reentrant=False) if again else each(tokens)  # type: ignore[assignment]
+            outputs.append(tokens)
+        return outputs
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Whole images to normalised tokens [B, 1 + N, D] and the outputs of four evenly spaced blocks.
 
         The maps are 4 x [B, D, side, side], of 12 blocks those of 3, 6, 9 and 12 (1-based), before the final norm.
         """
-        tokens = self.with_class_token(self.embed(images))
-        outputs = []
-        for block in self.blocks:
-            tokens = block(tokens)
-            outputs.append(tokens)
+        return self.read(self.embed(images))
+
+    def read(self, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """As ``forward``, from the patch tokens [B, N, D] of ``embed``, in raster order."""
+        outputs = self.blocks_outputs(self.with_class_token(tokens))
         side = self.config.side
         patches = [outputs[k - 1][:, -self.config.tokens :].transpose(1, 2) for k in self.map_blocks]
-        return self.norm(tokens), tuple(p.reshape(len(images), -1, side, side) for p in patches)
+        return self.norm(outputs[-1]), tuple(p.reshape(len(tokens), -1, side, side) for p in patches)
 
 
 def infer_config(state: Mapping[str, Tensor], path: object) -> ViTConfig:
@@ -155,4 +197,5 @@ def infer_config(state: Mapping[str, Tensor], path: object) -> ViTConfig:
     depth = 1 + max((int(key.split(".")[1]) for key in state if re.match(r"blocks\.\d+\.", key)), default=0)
     class_token = "cls_token" in state
     side = math.isqrt(state["pos_embed"].shape[1] - class_token)
-    return ViTConfig(width, depth, max(1, width // HEAD_WIDTH), patch, side * patch, channels, class_token)
+    qk_norm = "blocks.0.attn.q_norm.weight" in state
+    return ViTConfig(width, depth, max(1, width // HEAD_WIDTH), patch, side * patch, channels, class_token, qk_norm)

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from cxrbench.encoder_loading import probe
-from cxrbench.encoders.spcl import PHANTOM_ARCH, SPCLEncoder
 from cxrbench.encoders.vit import ARCHITECTURES
+from cxrbench.encoders.vit_encoder import PHANTOM_ARCH, ViTEncoder
 from cxrbench.errors import UserError
 from cxrbench.registry import load_encoder
 
@@ -23,7 +23,7 @@ def test_random_is_the_untrained_trunk_of_its_seed() -> None:
     first, again, other = (load_encoder(t, synthetic=True) for t in ("random", "random@0", "random@1"))
     assert first.spec.weights_sha256 == again.spec.weights_sha256 != other.spec.weights_sha256
     module: object = first.module
-    assert isinstance(module, SPCLEncoder)
+    assert isinstance(module, ViTEncoder)
     assert module.trunk.config.depth == ARCHITECTURES[PHANTOM_ARCH].depth
     features = probe(first)
     assert features.pooled.std() > 0

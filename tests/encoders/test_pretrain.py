@@ -21,9 +21,10 @@ from cxrbench.checkpoints import read_checkpoint
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.preprocess import load_image
 from cxrbench.encoder import EncoderRequest, Preprocess
+from cxrbench.encoders.corpus import FilmCorpus, Films
 from cxrbench.encoders.flops import step_cost
-from cxrbench.encoders.method import Draw, Loss
-from cxrbench.encoders.prepared import prepare_images
+from cxrbench.encoders.method import Batch, Draw, Loss
+from cxrbench.encoders.prepared import prepare_images, training_rows
 from cxrbench.encoders.pretrain import PretrainConfig, pretrain
 from cxrbench.encoders.schedule import learning_rate_factor, parameter_groups
 from cxrbench.encoders.spcl import SPCL, load, parse_options
@@ -82,49 +83,62 @@ def assert_same(a: Path, b: Path) -> None:
     assert (a / "encoder.safetensors").read_bytes() != b""
 
 
+def film_corpus(manifest: Manifest, cache: Path) -> FilmCorpus:
+    rows = training_rows([manifest])
+    return FilmCorpus(Films(prepare_images(rows, GRAY, cache), rows, {manifest.name: manifest}))
+
+
+def images(stream: Stream, i: int) -> torch.Tensor:
+    read = stream[i][0]
+    assert isinstance(read, dict)
+    return read["images"]
+
+
 # Images
 
 
 def test_only_training_images_of_training_patients(manifest: Manifest, tmp_path: Path) -> None:
     crossing = manifest.images.copy()
     crossing.loc[0, "patient_id"] = "p17"  # a patient of the test split
-    prepared = prepare_images([replace(manifest, images=crossing)], GRAY, tmp_path)
-    assert prepared.counts == {"toy": 13}
+    prepared = prepare_images(training_rows([replace(manifest, images=crossing)]), GRAY, tmp_path)
+    assert len(prepared) == 13
     files = [manifest.root / f"{k:02}.png" for k in range(1, 14)]
     expected = torch.stack([load_image(path, replace(GRAY, mean=(0.0,), std=(1.0,))) for path in files])
-    assert np.abs(prepared.open() / 255 - expected.numpy()).max() <= 0.5 / 255 + 1e-6
+    assert np.abs(prepared.images(np.arange(13)) / 255 - expected.numpy()).max() <= 0.5 / 255 + 1e-6
 
 
 def test_images_are_prepared_once(manifest: Manifest, tmp_path: Path) -> None:
-    first = prepare_images([manifest], GRAY, tmp_path, workers=1)
+    first = prepare_images(training_rows([manifest]), GRAY, tmp_path, workers=1)
     stamp = first.path.stat().st_mtime_ns
-    assert prepare_images([manifest], replace(GRAY, mean=(0.1,)), tmp_path).path.stat().st_mtime_ns == stamp
-    assert prepare_images([manifest], replace(GRAY, size=16), tmp_path).path != first.path
-    assert len(prepare_images([manifest], GRAY, tmp_path, limit=5)) == 5
+    assert (
+        prepare_images(training_rows([manifest]), replace(GRAY, mean=(0.1,)), tmp_path).path.stat().st_mtime_ns == stamp
+    )
+    assert prepare_images(training_rows([manifest]), replace(GRAY, size=16), tmp_path).path != first.path
+    assert len(prepare_images(training_rows([manifest], limit=5), GRAY, tmp_path)) == 5
     first.path.write_bytes(b"cut")
     with pytest.raises(UserError, match="does not have the size"):
-        prepare_images([manifest], GRAY, tmp_path)
+        prepare_images(training_rows([manifest]), GRAY, tmp_path)
 
 
 def test_bad_image_is_an_error_or_dropped(tmp_path: Path) -> None:
     manifest = make_manifest(tmp_path)
     (tmp_path / "03.png").write_bytes(b"\x89PNG not really")
     with pytest.raises(BadImageError, match=r"03\.png"):
-        prepare_images([manifest], GRAY, tmp_path / "cache", workers=1)
+        prepare_images(training_rows([manifest]), GRAY, tmp_path / "cache", workers=1)
     assert list((tmp_path / "cache").glob("*.u8*")) == []
-    prepared = prepare_images([manifest], GRAY, tmp_path / "cache", on_bad_image="skip")
-    assert (prepared.counts, prepared.dropped) == ({"toy": 13}, (str(tmp_path / "03.png"),))
+    prepared = prepare_images(training_rows([manifest]), GRAY, tmp_path / "cache", on_bad_image="skip")
+    assert (len(prepared), prepared.dropped) == (13, (str(tmp_path / "03.png"),))
 
 
 def test_an_epoch_is_a_permutation_and_processes_share_it(manifest: Manifest, tmp_path: Path) -> None:
-    prepared = prepare_images([manifest], GRAY, tmp_path)
-    stream = Stream(prepared, 4, seed=0, rank=0, world=1)
-    epochs = [torch.cat([stream[i][0] for i in range(3 * e, 3 * e + 3)]) for e in (0, 1)]
+    corpus = film_corpus(manifest, tmp_path)
+    stream = Stream(corpus, 4, seed=0, rank=0, world=1)
+    epochs = [torch.cat([images(stream, i) for i in range(3 * e, 3 * e + 3)]) for e in (0, 1)]
     for epoch in epochs:
         assert len(epoch.flatten(1).unique(dim=0)) == 12  # 12 different images of the 14
     assert not torch.equal(*epochs)
-    shares = [Stream(prepared, 4, 0, rank, 2)[5][0] for rank in (0, 1)]
-    assert torch.equal(torch.cat(shares), stream[5][0])
+    shares = [images(Stream(corpus, 4, 0, rank, 2), 5) for rank in (0, 1)]
+    assert torch.equal(torch.cat(shares), images(stream, 5))
     assert (list(From(2, 5)), len(From(2, 5))) == ([2, 3, 4], 5)
 
 
@@ -170,9 +184,9 @@ def test_stops_on_nan_and_resumes_to_the_bit_in_mid_epoch(
 ) -> None:
     config, good = replace(CONFIG, checkpoint_every=1), SPCL.forward
 
-    def breaks(self: SPCL, images: torch.Tensor, draw: Draw) -> Loss:
+    def breaks(self: SPCL, batch: Batch, draw: Draw) -> Loss:
         breaks.calls += 1  # type: ignore[attr-defined]
-        loss = good(self, images, draw)
+        loss = good(self, batch, draw)
         return loss if breaks.calls <= 9 else Loss(loss.value * math.nan, loss.logged)  # type: ignore[attr-defined]
 
     breaks.calls = -1  # type: ignore[attr-defined]  # counting GFLOPs is a call too
@@ -189,7 +203,7 @@ def test_stops_on_nan_and_resumes_to_the_bit_in_mid_epoch(
 def test_stops_before_a_step_on_a_gradient_that_is_no_number(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def poisoned(self: SPCL, images: torch.Tensor, draw: Draw) -> Loss:
+    def poisoned(self: SPCL, batch: Batch, draw: Draw) -> Loss:
         return Loss(self.log_scale.sub(self.log_scale.detach()).sqrt(), {})  # 0, with an infinite slope
 
     monkeypatch.setattr(SPCL, "forward", poisoned)
@@ -238,7 +252,7 @@ def test_two_processes_learn_what_one_learns(manifest: Manifest, tmp_path: Path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 64}, "14 training images are fewer than one batch of 64"),
+        ({"batch_size": 64}, "14 training units are fewer than one batch of 64"),
         ({"arch": "giant"}, "unknown architecture 'giant'"),
         ({"method": "spc"}, "unknown method 'spc': did you mean 'spcl'"),
         ({"options": {"masks": 1}}, "no option masks"),
@@ -288,7 +302,7 @@ def test_only_matrices_are_decayed() -> None:
 
 def test_flops_in_closed_form() -> None:
     arch = ViTConfig(64, 4, 1, 4, 24, 1)
-    cost = step_cost(SPCL(arch, parse_options({"ratio": 0.0})), batch=2)
+    cost = step_cost(SPCL(arch, parse_options({"ratio": 0.0})), Batch(torch.zeros(2, 1, 24, 24)))
     n, d = 19, 64  # two views of 18 patches and CLS
     multiply_adds = 36 * 16 * d + 2 * 4 * (n * 12 * d * d + 2 * n * n * d)
     assert cost.forward == pytest.approx(2 * multiply_adds / 1e9, rel=0.001)  # the loss itself: 4 x 4 cosines
@@ -298,5 +312,6 @@ def test_flops_in_closed_form() -> None:
 def test_gflops_of_the_papers_setting() -> None:
     """ViT-B/16 at 224 px, r 0.3: 12.0 GMAC for the two views."""
     with torch.device("meta"):
-        cost = step_cost(SPCL(parse_arch("base", channels=3), parse_options({})))
+        objective = SPCL(parse_arch("base", channels=3), parse_options({}))
+        cost = step_cost(objective, Batch(torch.zeros(8, 3, 224, 224)))
     assert cost.forward / 2 == pytest.approx(12.0, abs=0.05)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrbench.encoders.method import Draw
+from cxrbench.encoders.method import Batch, Draw
 from cxrbench.encoders.spcl import (
     SPCL,
     clip_loss,
@@ -169,7 +169,7 @@ def test_permuting_tokens_inside_a_view_changes_nothing() -> None:
 
 def test_gradient_reaches_the_trunk_and_the_scale_but_not_the_positions() -> None:
     model = objective()
-    model(torch.randn(4, 1, 24, 24), draw()).value.backward()
+    model(Batch(torch.randn(4, 1, 24, 24)), draw()).value.backward()
     assert not model.trunk.pos_embed.requires_grad
     assert model.trunk.pos_embed.grad is None
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -183,7 +183,7 @@ def test_one_encoder_call_on_two_short_sequences_per_image(monkeypatch: pytest.M
     model, shapes = objective(), []
     block = model.trunk.blocks[0]
     block.register_forward_pre_hook(lambda module, arguments: shapes.append(tuple(arguments[0].shape)))
-    model(torch.randn(5, 1, 24, 24), draw())
+    model(Batch(torch.randn(5, 1, 24, 24)), draw())
     n = visible_tokens(36, 0.3)
     assert shapes == [(10, n // 2 + 1, 64)]
 
@@ -201,7 +201,7 @@ def test_variants_switch_what_they_say() -> None:
         for model in (fixed, paper):
             model.log_scale.fill_(math.log(500.0))
     images = torch.randn(2, 1, 24, 24)
-    scales = [float(m(images, draw()).logged["logit_scale"]) for m in (fixed, paper, official)]
+    scales = [float(m(Batch(images), draw()).logged["logit_scale"]) for m in (fixed, paper, official)]
     assert scales == pytest.approx([100, 500, 1 / 0.07], rel=1e-5)
 
 
@@ -217,7 +217,7 @@ def test_options_override_the_variant_and_may_be_text() -> None:
 
 def test_augmentation_follows_the_draw_alone() -> None:
     model, images = objective(variant="official", ratio=0.5), torch.randn(4, 1, 24, 24)
-    losses = [float(model(images, draw(seed)).value) for seed in (3, 3, 4)]
+    losses = [float(model(Batch(images), draw(seed)).value) for seed in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
 
 
@@ -238,7 +238,7 @@ def test_it_learns_to_match_views() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses: list[float] = []
     for step in range(40):
-        loss = model(images, draw(step)).value
+        loss = model(Batch(images), draw(step)).value
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +7,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cxrbench.encoder import Encoder, EncoderCard, EncoderRequest, Preprocess
-from cxrbench.encoders.checkpoint import read_trunk, trunk_facts, write_trunk
-from cxrbench.encoders.spcl import SPCLEncoder, load, untrained
-from cxrbench.encoders.vit import ViT, ViTConfig
+from cxrbench.encoders.checkpoint import encoder_facts, read_trunk, write_encoder
+from cxrbench.encoders.spcl import load
+from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.vit_encoder import ViTEncoder, untrained_vit
 from cxrbench.errors import UserError
 
 ARCH = ViTConfig(width=128, depth=4, heads=2, patch=8, size=32, channels=1)
@@ -22,14 +23,14 @@ def spec(path: Path, variant: str | None = None) -> EncoderRequest:
 
 
 def test_features_are_the_class_token_or_the_mean_and_four_maps() -> None:
-    encoder = untrained("nano")
+    encoder = untrained_vit(parse_arch("nano", channels=1), 0)
     images = torch.randn(2, 1, 128, 128)
     tokens, _ = encoder.trunk(images)
     features = encoder(images)
     assert isinstance(encoder, Encoder)
     torch.testing.assert_close(features.pooled, tokens[:, 1:].mean(1))
     assert [m.shape for m in features.maps] == [(2, 192, 8, 8)] * 4
-    cls = SPCLEncoder(encoder.trunk, encoder.preprocess, encoder.card, "cls")
+    cls = ViTEncoder(encoder.trunk, encoder.preprocess, encoder.card, "cls")
     torch.testing.assert_close(cls(images).pooled, tokens[:, 0])
 
 
@@ -37,7 +38,7 @@ def test_untrained_follows_its_seed_and_leaves_the_global_one_alone() -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    first, again, other = untrained("nano-32", 0), untrained("nano-32", 0), untrained("nano-32", 1)
+    first, again, other = (untrained_vit(parse_arch("nano-32", channels=1), seed) for seed in (0, 0, 1))
     assert torch.equal(torch.rand(1), expected)
     weights = [e.trunk.patch_embed.proj.weight for e in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
@@ -47,7 +48,8 @@ def test_untrained_follows_its_seed_and_leaves_the_global_one_alone() -> None:
 @pytest.mark.parametrize("half", [False, True])
 def test_what_is_written_is_read_back(tmp_path: Path, half: bool) -> None:
     trunk, images = ViT(ARCH).eval(), torch.randn(2, 1, 32, 32)
-    write_trunk(tmp_path / "e.safetensors", trunk, trunk_facts("spcl", ARCH, PREPROCESS, CARD), half=half)
+    facts = encoder_facts("spcl", asdict(ARCH), PREPROCESS, CARD)
+    write_encoder(tmp_path / "e.safetensors", trunk.state_dict(), facts, half=half)
     encoder = load(spec(tmp_path / "e.safetensors"))
     assert (encoder.preprocess, encoder.card) == (PREPROCESS, CARD)
     torch.testing.assert_close(
@@ -90,7 +92,8 @@ def test_wrong_weights_are_one_line_that_names_the_keys(tmp_path: Path) -> None:
 def test_wrong_specs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cxrbench pretrain spcl"):
         load(EncoderRequest("spcl", None, None))
-    write_trunk(tmp_path / "e.safetensors", ViT(ARCH), trunk_facts("mvmae", ARCH, PREPROCESS, CARD), half=False)
+    facts = encoder_facts("mvmae", asdict(ARCH), PREPROCESS, CARD)
+    write_encoder(tmp_path / "e.safetensors", ViT(ARCH).state_dict(), facts, half=False)
     with pytest.raises(UserError, match="was trained by mvmae: name it mvmae@"):
         load(spec(tmp_path / "e.safetensors"))
     with pytest.raises(UserError, match="pooling: mean"):
