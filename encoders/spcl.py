@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderPlugin, EncoderRequest
 from cxrbench.encoders.augment import random_resized_crop_and_flip
+from cxrbench.encoders.masking import kept_tokens, take
 from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, gather_batch
 from cxrbench.encoders.options import read_options
 from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
@@ -81,7 +82,7 @@ def parse_options(given: Mapping[str, Any]) -> SPCLOptions:
 
 def visible_tokens(tokens: int, ratio: float, slack: float = 1e-9) -> int:
     """n = floor((1 - r) N), rounded down to an even number so that it can be halved."""
-    return math.floor(tokens * (1 - ratio) + slack) // 2 * 2
+    return kept_tokens(tokens, ratio, slack) // 2 * 2
 
 
 def partition(noise: Tensor, visible: int) -> tuple[Tensor, Tensor]:
@@ -155,11 +156,6 @@ class SPCL(Objective):
     def architecture(self) -> dict[str, Any]:
         """Of the trunk."""
         return asdict(self.trunk.config)
-
-
-def take(tokens: Tensor, index: Tensor) -> Tensor:
-    """Tokens [B, N, D] at index [B, n]: [B, n, D]. Their positions were added before, so they travel along."""
-    return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[2]))
 
 
 def configure(arch: ViTConfig, options: SPCLOptions) -> Blueprint:
