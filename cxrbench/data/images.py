@@ -18,7 +18,8 @@ FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP")
 def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
     """Decode one image file to gray [H, W], float32 in [0, 1], 0 black.
 
-    8-bit values are divided by 255, 16-bit ones by 65535. Colour becomes luma (ITU-R 601; 16-bit colour is read at 8
+    8-bit values are divided by 255, 16-bit ones by 65535, or by 4095 or 16383 where no pixel needs more bits than
+    such a detector has (``_deep``). Colour becomes luma (ITU-R 601; 16-bit colour is read at 8
     bits), transparent pixels black. DICOM is known by its magic bytes or its extension and goes through its whole
     gray-scale pipeline (``cxrbench.data.dicom``). ``FILE.npy#17`` is row 17 of an array of ImageNet-normalised images
     (``cxrbench.data.arrays``). The size is read from the header and refused before decoding when
@@ -72,13 +73,25 @@ def _decode_plain(path: Path, max_pixels: int) -> NDArray[np.float32]:
             )
         image.draft("L", None)
         if image.mode.startswith("I;16") or image.mode == "I":
-            return np.clip(np.asarray(image, np.float32) / np.float32(65535), 0, 1)
+            return _deep(np.asarray(image))
         if image.mode == "F":
             raise BadImageError(path, "its pixels are floats of unknown range; save it with 8 or 16 bits")
         if "A" in image.mode or "transparency" in image.info:
             gray, alpha = image.convert("RGBA").convert("LA").split()
             return _scaled(np.asarray(gray)) * _scaled(np.asarray(alpha))
         return _scaled(np.asarray(image if image.mode == "L" else image.convert("L")))
+
+
+def _deep(values: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Scale 16-bit values to [0, 1].
+
+    Films of 10, 12 or 14 bits are often put into 16-bit files as they are (PadChest, exports of DICOM); over 65535 they
+    would be all but black. White is therefore the largest value of the even number of bits, at least 8, that the
+    brightest pixel needs. A file that uses its 16 bits has a pixel above a quarter of them, and is divided by 65535.
+    """
+    bits = max(8, int(values.max(initial=0)).bit_length())
+    white = 2 ** min(16, bits + bits % 2) - 1
+    return np.clip(values.astype(np.float32) / np.float32(white), 0, 1)
 
 
 def _scaled(gray: NDArray[np.uint8]) -> NDArray[np.float32]:

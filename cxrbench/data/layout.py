@@ -63,14 +63,18 @@ class Layout:
             raise self.error(f"{path.name} has no rows")
         return table
 
-    def files(self, folders: Iterable[str], extensions: Sequence[str]) -> dict[str, File]:
-        """All files with these extensions in or below the folders, by file name without extension."""
+    def files(self, folders: Iterable[str], extensions: Sequence[str], *, parts: int = 1) -> dict[str, File]:
+        """All files with these extensions in or below the folders ("": the root), by name without extension.
+
+        ``parts``: how much of the path is the name: 1 is the file's own, 3 is ``patient00001/study1/view1_frontal``.
+        """
         found: dict[str, File] = {}
         for folder in folders:
             for path, entry in _walk(self.root / folder, folder):
-                stem, extension = os.path.splitext(entry.name)
+                whole, extension = os.path.splitext(path)
                 if extension.lower() not in extensions:
                     continue
+                stem = "/".join(whole.split("/")[-parts:])
                 if stem in found:
                     raise self.error(f"image {stem} is there twice, {found[stem].path} and {path}; remove one")
                 found[stem] = File(path, entry.stat().st_size)
@@ -132,12 +136,16 @@ def image_table(
     views: Sequence[str],
     labels: Sequence[str],
     targets: NDArray[np.float32],
+    studies: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """The manifest's image table from aligned columns and ``targets`` [images, labels]; each image is its own study."""
+    """The manifest's image table from aligned columns and ``targets`` [images, labels].
+
+    Without ``studies`` each image is its own study.
+    """
     return pd.DataFrame({
         "image_id": list(ids),
         "patient_id": list(patients),
-        "study_id": list(ids),
+        "study_id": list(ids if studies is None else studies),
         "view": list(views),
         "split": [str(split) for split in splits],
         "path": [files[name].path for name in ids],
@@ -164,7 +172,8 @@ def _walk(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
+            path = f"{name}/{entry.name}" if name else entry.name
             if entry.is_dir():
-                yield from _walk(Path(entry.path), f"{name}/{entry.name}")
+                yield from _walk(Path(entry.path), path)
             else:
-                yield f"{name}/{entry.name}", entry
+                yield path, entry

@@ -21,6 +21,7 @@ COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes
 SPLITS = ("train", "val", "test")
 TABLES = ("boxes", "masks", "reports", "signals")
 METADATA_KEY = b"cxrbench.manifest"
+MAX_METADATA = 2**31 - 1  # bytes: the reports of a large dataset are more than Arrow's default limit of 100 MB
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Manifest:
     def load(path: Path) -> "Manifest":
         """Read what ``save`` wrote; the fingerprint must still fit."""
         try:
-            table = pq.read_table(path)
+            table = pq.read_table(path, thrift_string_size_limit=MAX_METADATA, thrift_container_size_limit=MAX_METADATA)
             facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise UserError(f"{path} is not a cxrbench manifest ({error})") from error
@@ -152,7 +153,9 @@ class Dataset:
     """What an entry point in group ``cxrbench.datasets`` names: the adapter of one official layout.
 
     ``read`` takes the dataset's folder and returns its Manifest or raises UserError. ``source`` says where to get it,
-    ``licence`` under which terms; ``lineage`` names the datasets its images come from.
+    ``licence`` under which terms; ``lineage`` names the datasets its images come from. ``patients`` names whose
+    patient identifiers the manifest has: two datasets with the same name mean the same patients by the same
+    identifiers ("": nobody else's).
     """
 
     name: str
@@ -161,3 +164,4 @@ class Dataset:
     licence: str
     read: Callable[[Path], Manifest]
     lineage: tuple[str, ...] = ()
+    patients: str = ""

@@ -128,4 +128,4 @@ def _views(views: Sequence[str]) -> str:
     return "Views: " + ", ".join(f"{counts[v]:,} {v or 'other'}" for v in ("PA", "AP", "L", "") if counts[v]) + "."
 
 
-DATASET = Dataset("mimic", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE)
+DATASET = Dataset("mimic", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE, patients="mimic")

@@ -16,8 +16,12 @@ from typing import Any
 from filelock import FileLock
 
 from cxrbench.atomic import atomic_path, disk_error
+from cxrbench.data import phantom_brax as brax
+from cxrbench.data import phantom_chexpert as chexpert
+from cxrbench.data import phantom_chexpert_plus as chexpert_plus
 from cxrbench.data import phantom_layouts as layouts
 from cxrbench.data import phantom_lungs as lungs
+from cxrbench.data import phantom_padchest as padchest
 from cxrbench.data import phantom_studies as studies
 from cxrbench.data.phantom_cases import PARTS, Part, case
 from cxrbench.errors import UserError
@@ -25,7 +29,8 @@ from cxrbench.errors import UserError
 VERSION = 5  # raise when any byte of the output changes
 MARKER = "PHANTOM.json"
 IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400,
-                             "mimic": 360, "symile": 360, "lungs": 200}  # fmt: skip
+                             "mimic": 360, "symile": 360, "lungs": 200, "chexpert": 200, "chexpert-plus": 200,
+                             "padchest": 200, "brax": 160}  # fmt: skip
 CHUNK = 8
 WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "vindr": (layouts.vindr_image, layouts.vindr_tables),
@@ -34,6 +39,10 @@ WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "mimic": (studies.mimic_image, studies.mimic_tables),
     "symile": (studies.symile_image, studies.symile_tables),
     "lungs": (lungs.lungs_image, lungs.lungs_tables),
+    "chexpert": (chexpert.chexpert_image, chexpert.chexpert_tables),
+    "chexpert-plus": (chexpert_plus.chexpert_plus_image, chexpert_plus.chexpert_plus_tables),
+    "padchest": (padchest.padchest_image, padchest.padchest_tables),
+    "brax": (brax.brax_image, brax.brax_tables),
 }
 Progress = Callable[[int, int], None]
 
@@ -53,7 +62,8 @@ def write(
 ) -> None:
     """Write the datasets of WRITERS below ``out``, each in its official layout.
 
-    ``images``: how many of each of PARTS (default IMAGES; ``mimic`` counts studies); a dataset with none is left out.
+    ``images``: how many of each of PARTS (default IMAGES; where a study has several films, studies are counted); a
+    dataset with none is left out.
     ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
     A dataset is built in a hidden folder, its marker PHANTOM.json written last, and renamed when whole; what is already
     there with the same version, seed and counts is kept. A folder without the marker is never touched: UserError.
@@ -77,15 +87,20 @@ def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Pr
     """
     folder = cache / f"phantom-v{VERSION}"
     wanted = set(WRITERS if datasets is None else datasets)
-    write(folder, images={p: n for p, n in IMAGES.items() if p.partition("_")[0] in wanted}, progress=progress)
+    write(folder, images={p: n for p, n in IMAGES.items() if _dataset(p) in wanted}, progress=progress)
     return folder
+
+
+def _dataset(part: str) -> str:
+    """The dataset that a part belongs to: ``vindr_train`` to ``vindr``."""
+    return part.partition("_")[0]
 
 
 def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress: Progress) -> None:
     """Write what is missing, under the lock."""
     todo: dict[str, list[tuple[Part, int]]] = {}
     for name in WRITERS:
-        parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if p.startswith(name) and wanted.get(p, 0) > 0]
+        parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
         if parts and not _whole(out / name, _marker(seed, parts)):
             todo[name] = parts
     total, done = sum(n for parts in todo.values() for _, n in parts), 0

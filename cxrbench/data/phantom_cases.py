@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.random import Generator
@@ -20,9 +20,12 @@ from cxrbench.data.phantom_findings import (
     THICKENING,
 )
 
-Part = Literal["vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs"]
+Part = Literal[
+    "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
+    "brax",
+]  # fmt: skip
 # The place in this tuple seeds a part: new ones go last.
-PARTS: tuple[Part, ...] = ("vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs")
+PARTS: tuple[Part, ...] = get_args(Part)
 
 # Share of images with each finding, normal films included.
 VINDR = {OPACITY: 0.18, EFFUSION: 0.14, CARDIOMEGALY: 0.2, PNEUMOTHORAX: 0.09, NODULE: 0.14, THICKENING: 0.15,

@@ -19,11 +19,11 @@ from cxrbench.data.phantom_anatomy import Grid, Thorax
 from cxrbench.data.phantom_cases import Case
 from cxrbench.data.phantom_ecg import SAMPLES, ecg, heart, scaled
 from cxrbench.data.phantom_film import Film
-from cxrbench.data.phantom_findings import PNEUMOTHORAX
+from cxrbench.data.phantom_findings import PNEUMOTHORAX, Finding
 from cxrbench.data.phantom_labs import labs, percentiles
 from cxrbench.data.phantom_lateral import lateral
 from cxrbench.data.phantom_layouts import Rows, write_csv
-from cxrbench.data.phantom_reports import report_file, seen, write_report
+from cxrbench.data.phantom_reports import Report, report_file, seen, write_report
 
 DEVICES = 0.12  # share of patients with a pacemaker
 SIDE = 320  # of Symile's images
@@ -45,24 +45,43 @@ def number(case: Case, first: int) -> int:
     return first + (case.number * 7_919 + case.seed * 104_729 + 31) % 9_999_991
 
 
+class Study(NamedTuple):
+    """What a patient's visit leaves: films, a report with CheXpert's labels of it, and its whole text."""
+
+    shots: list[Shot]
+    findings: tuple[Finding, ...]
+    device: bool
+    report: Report
+    text: str
+
+
+def study_of(case: Case) -> Study:
+    """The study of a case: its films in the order that they were taken, and what was written about them."""
+    film, device = case.film(), bool(case.rng(6).random() < DEVICES)
+    shots = _shots(case, film, film.thorax, device)
+    report = write_report(seen(film.findings), rng := case.rng(4), device=device)
+    text = report_file(report, rng, sex=case.sex, views=[shot.view for shot in shots])
+    return Study(shots, film.findings, device, report, text)
+
+
+def marks_of(report: Report, labels: Sequence[str]) -> list[str]:
+    """CheXpert's labels of a report as its tables have them: 1.0, 0.0, -1.0, or nothing where not mentioned."""
+    return [f"{report.labels[name]:.1f}" if name in report.labels else "" for name in labels]
+
+
 def mimic_image(folder: Path, case: Case) -> tuple[Rows, list[object]]:
     """Write one study's films and report; returns its rows of the metadata table and its row of the CheXpert table."""
-    film, device = case.film(), bool(case.rng(6).random() < DEVICES)
-    thorax = film.thorax
+    visit = study_of(case)
     patient, study = number(case, 10_000_000), number(case, 50_000_000)
-    shots = _shots(case, film, thorax, device)
     place = folder / "files" / f"p{str(patient)[:2]}" / f"p{patient}"
     (place / f"s{study}").mkdir(parents=True, exist_ok=True)
     rng, rows = case.rng(5), []
-    for shot in shots:
+    for shot in visit.shots:
         name = "-".join(rng.bytes(4).hex() for _ in range(5))
-        _gray(shot.image).save(place / f"s{study}" / f"{name}.jpg", "JPEG", quality=92)
+        gray(shot.image).save(place / f"s{study}" / f"{name}.jpg", "JPEG", quality=92)
         rows.append([name, patient, study, shot.position, *shot.image.shape, MIMIC_SPLITS[case.number % 20]])
-    report = write_report(seen(film.findings), rng := case.rng(4), device=device)
-    text = report_file(report, rng, sex=case.sex, views=[shot.view for shot in shots])
-    (place / f"s{study}.txt").write_text(text, encoding="utf-8")
-    marks = [f"{report.labels[name]:.1f}" if name in report.labels else "" for name in mimic.LABELS]
-    return rows, [patient, study, *marks]
+    (place / f"s{study}.txt").write_text(visit.text, encoding="utf-8")
+    return rows, [patient, study, *marks_of(visit.report, mimic.LABELS)]
 
 
 def mimic_tables(folder: Path, part: str, records: Sequence[tuple[Rows, list[object]]]) -> None:
@@ -139,11 +158,11 @@ def _paced(image: Grid, drawing: tuple[tuple[float, ...], tuple[tuple[float, flo
 def symile_image(folder: Path, case: Case) -> NDArray[np.float64]:
     """Write one admission's film and ECG to a file of its own; returns its 50 laboratory values."""
     film, rng = case.film(), case.rng(4)
-    gray = _gray(film.image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    small = gray(film.image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     left = any(e.side != "right" for e in seen(film.findings) if e.name == PNEUMOTHORAX)
     signal = scaled(ecg(heart(case.grades, left, rng), rng))
     (folder / "rows").mkdir(exist_ok=True)
-    np.savez(folder / "rows" / f"{case.number}.npz", cxr=np.asarray(gray), ecg=signal, ids=_ids(case))
+    np.savez(folder / "rows" / f"{case.number}.npz", cxr=np.asarray(small), ecg=signal, ids=_ids(case))
     return labs(case.grades, rng)
 
 
@@ -191,5 +210,6 @@ def _ids(case: Case) -> NDArray[np.int64]:
     return np.array([number(case, 20_000_000), number(case, 10_000_000)])
 
 
-def _gray(image: Grid) -> Image.Image:
+def gray(image: Grid) -> Image.Image:
+    """A film as an 8-bit image."""
     return Image.fromarray(np.rint(image * 255).astype(np.uint8))

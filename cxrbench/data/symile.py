@@ -148,4 +148,4 @@ def _number(cell: str) -> str:
     return cell.removesuffix(".0")
 
 
-DATASET = Dataset("symile", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE)
+DATASET = Dataset("symile", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE, patients="mimic")

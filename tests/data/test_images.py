@@ -103,3 +103,19 @@ def test_missing_empty_unknown_and_folder(tmp_path: Path) -> None:
     }.items():  # fmt: skip
         with pytest.raises(BadImageError, match=f"{reason}"):
             decode(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("white", "divisor"),
+    [(65535, 65535), (40000, 65535), (16383, 16383), (9000, 16383), (4095, 4095), (2100, 4095), (1023, 1023),
+     (255, 255), (100, 255), (0, 255)],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_files_that_hold_fewer_bits_are_not_black(
+    tmp_path: Path, white: int, divisor: int, suffix: str
+) -> None:  # fmt: skip
+    pixels = (GRAY16 * (white / 65535)).astype(np.uint16)
+    pixels[0, 0] = white
+    image = decode(saved(tmp_path / f"deep.{suffix}", pixels))
+    np.testing.assert_allclose(image, pixels / divisor, atol=1e-7)
+    assert not ((image == 1) & (pixels < divisor)).any(), "nothing is clipped"
