@@ -31,19 +31,19 @@ def run_facts(
     cost: StepCost,
 ) -> dict[str, Any]:
     """Everything that the result must say of itself. Phantom images are not the datasets whose layouts they imitate."""
-    used = [m for m in manifests if (films.rows["dataset"] == m.name).any()]
+    counts = {name: len(rows) for name, rows in films.rows.groupby("dataset")}
+    used = [m for m in manifests if m.name in counts]
     names = {f"phantom:{m.name}" if m.synthetic else name for m in used for name in (m.name, *m.lineage)}
     synthetic = any(m.synthetic for m in used)
     licence = "Apache-2.0" if all(m.synthetic for m in used) else "unknown"
     card = EncoderCard(method, licence, tuple(sorted(names)), synthetic)
+    patients = {name: len(set(rows["patient_id"])) for name, rows in films.rows.groupby("dataset")}
     ids = films.rows[["dataset", "image_id"]].to_csv(index=False)
     return encoder_facts(method, objective.architecture(), objective.preprocess, card) | {
         "config": dict(settings),
         "options": asdict(options) if is_dataclass(options) and not isinstance(options, type) else {},
-        "images": {m.name: int((films.rows["dataset"] == m.name).sum()) for m in used},
-        "patients": {
-            m.name: int(films.rows.loc[films.rows["dataset"] == m.name, "patient_id"].nunique()) for m in used
-        },
+        "images": {m.name: counts[m.name] for m in used},
+        "patients": {m.name: patients[m.name] for m in used},
         "corpus": dict(corpus),
         "unreadable": len(films.prepared.dropped),
         "image_set": hashlib.sha256(ids.encode()).hexdigest(),

@@ -27,12 +27,21 @@ Eligible = Callable[[Manifest], NDArray[np.bool_]]
 
 
 class Prepared(Protocol):
-    """Training images, uint8 [n, 1, size, size], by row number. ``dropped``: unreadable files that were left out."""
+    """Training images, uint8 [n, 1, size, size], by row number."""
 
-    size: int
-    dropped: tuple[str, ...]
+    @property
+    def size(self) -> int:
+        """Pixels along a side."""
+        ...
 
-    def __len__(self) -> int: ...
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Unreadable files that were left out."""
+        ...
+
+    def __len__(self) -> int:
+        """Images."""
+        ...
 
     def images(self, rows: Rows) -> NDArray[np.uint8]:
         """Images [len(rows), 1, size, size] in the order of ``rows``."""
@@ -95,8 +104,9 @@ def training_rows(
         images = manifest.images
         held_out = set(images.loc[images["split"] != "train", "patient_id"])
         held_out |= (excluded or {}).get(manifest.name, frozenset())
-        wanted = (images["split"] == "train").to_numpy() & ~images["patient_id"].isin(held_out).to_numpy()
-        wanted &= eligible(manifest) if eligible is not None else True
+        wanted = (images["split"] == "train").to_numpy() & ~images["patient_id"].isin(list(held_out)).to_numpy()
+        if eligible is not None:
+            wanted &= eligible(manifest)
         table = images.loc[wanted, ["image_id", "patient_id", "study_id", "view", "path", "bytes"]]
         table = table.assign(path=[str(manifest.root / path) for path in table["path"]])
         table.insert(0, "dataset", manifest.name)

@@ -147,7 +147,7 @@ def make_corpus(
         prepared = prepare_images(
             rows, blueprint.preprocess, cache, workers=config.workers, on_bad_image=config.on_bad_image
         )
-        rows = rows[~rows["path"].isin(prepared.dropped)].reset_index(drop=True)
+        rows = rows.loc[~rows["path"].isin(list(prepared.dropped))].reset_index(drop=True)
     else:
         prepared = Decoding(tuple(Path(path) for path in rows["path"]), as_gray(blueprint.preprocess))
     films = Films(prepared, rows.drop(columns=["path", "bytes"]), {m.name: m for m in manifests})
