@@ -16,7 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from cxrbench.errors import UserError
 
 layer_norm = partial(nn.LayerNorm, eps=1e-6)
-HEAD_WIDTH = 64  # of every published ViT that is loaded here; a state dict does not say how many heads it has
+HEAD_WIDTH = 64  # of published ViTs; a state dict does not say how many heads it has
+HEADS_OF_HUGE = 16  # of ViT-H, 1280 wide: the exception
 
 
 @dataclass(frozen=True)
@@ -198,4 +199,5 @@ def infer_config(state: Mapping[str, Tensor], path: object) -> ViTConfig:
     class_token = "cls_token" in state
     side = math.isqrt(state["pos_embed"].shape[1] - class_token)
     qk_norm = "blocks.0.attn.q_norm.weight" in state
-    return ViTConfig(width, depth, max(1, width // HEAD_WIDTH), patch, side * patch, channels, class_token, qk_norm)
+    heads = HEADS_OF_HUGE if width == 1280 else max(1, width // HEAD_WIDTH)
+    return ViTConfig(width, depth, heads, patch, side * patch, channels, class_token, qk_norm)
