@@ -64,10 +64,16 @@ def unpatchify(patches: Tensor, patch: int) -> Tensor:
     return grid.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, side * patch, side * patch)
 
 
+def patch_moments(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (unbiased, a little more than 0) of the pixels of each patch: 2 x [..., 1]."""
+    variance, mean = torch.var_mean(patches.float(), dim=-1, keepdim=True)
+    return mean, (variance + 1e-6).sqrt()
+
+
 def normalise_patches(patches: Tensor) -> Tensor:
-    """MAE's ``norm_pix_loss``: each patch [..., pixels] less its mean, over its standard deviation (unbiased)."""
-    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
-    return (patches - mean) / (variance + 1e-6).sqrt()
+    """MAE's ``norm_pix_loss``: each patch [..., pixels] less its mean, over its standard deviation. float32."""
+    mean, deviation = patch_moments(patches)
+    return (patches - mean) / deviation
 
 
 def masked_error(predicted: Tensor, target: Tensor, hidden: Tensor) -> Tensor:

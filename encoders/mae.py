@@ -1,0 +1,167 @@
+"""MAE: a masked autoencoder on single films (He et al., 2022), with what PaCX-MAE's stage 1 sets in it.
+
+Most patches are hidden; the trunk sees the rest and the CLS token; a decoder, thrown away in the end, must paint the
+hidden pixels. Where PaCX-MAE's paper and code (arXiv 2606.01537) disagree, ``VARIANTS`` says what is done.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoders.augment import random_resized_crop_and_flip
+from cxrbench.encoders.mae_decoder import MAEDecoder, decoder_of
+from cxrbench.encoders.masking import (
+    Masking,
+    kept_tokens,
+    masked_error,
+    normalise_patches,
+    patch_moments,
+    patchify,
+    random_masking,
+    take,
+    unpatchify,
+)
+from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe
+from cxrbench.encoders.options import read_options
+from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.vit_encoder import (
+    PHANTOM_ARCH,
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    phantom_weights,
+    untrained_vit,
+)
+from cxrbench.encoders.vit_layouts import load_plain_vit
+from cxrbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class MAEOptions:
+    """What can be set in MAE.
+
+    ``ratio``: share of the patches that are hidden. ``norm_pix``: predict patches normalised by themselves. ``error``:
+    the ``mean`` over a patch's pixels, or their ``sum`` (PaCX-MAE's eq. 1; AdamW does not feel the factor, clipping
+    does). ``floor_slack``: see ``masking.kept_tokens``. ``augment``: RandomResizedCrop (area 0.5 to 1) and flip.
+    """
+
+    variant: str = "fixed"
+    ratio: float = 0.9
+    norm_pix: bool = False
+    error: Literal["mean", "sum"] = "mean"
+    floor_slack: float = 1e-9
+    augment: bool = False
+
+
+# paper: eq. 1 as printed. official: PaCX-MAE's code, which stores 0.9 and never reads it: MAE's default 0.75 is used.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "fixed": {},
+    "paper": {"error": "sum"},
+    "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True},
+}
+OPTION_HELP = {
+    "variant": f"where PaCX-MAE's paper and code differ: {', '.join(VARIANTS)}",
+    "ratio": "share of the patches that are hidden, in (0, 1)",
+    "norm_pix": "true: predict each patch less its mean, over its standard deviation",
+    "augment": "true: RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)",
+}
+# PaCX-MAE's stage 1, which trains on 512 films at a time at this absolute rate; MAE's own rule gives the same for 256.
+RECIPE = Recipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
+
+
+def parse_options(given: Mapping[str, Any]) -> MAEOptions:
+    """Options by name, numbers or text as typed by a user; those of the variant where not given. Raises UserError."""
+    options = read_options(MAEOptions, given, method="MAE", help_lines=OPTION_HELP, variants=VARIANTS)
+    if not 0 < options.ratio < 1:
+        raise UserError(f"MAE's ratio is {options.ratio}: it must be more than 0 and less than 1")
+    return options
+
+
+class MAE(Objective):
+    """The objective: the hidden patches of every film are painted from the visible ones."""
+
+    def __init__(self, arch: ViTConfig, options: MAEOptions) -> None:
+        super().__init__()
+        self.trunk = ViT(arch)
+        self.decoder = MAEDecoder(arch, decoder_of(arch))
+        self.options = options
+        self.preprocess = gray_preprocess(arch)
+        self.visible = kept_tokens(arch.tokens, options.ratio, options.floor_slack)
+        if not 0 < self.visible < arch.tokens:
+            raise UserError(
+                f"ratio {options.ratio} leaves {self.visible} of {arch.tokens} patches visible: all or none"
+            )
+
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
+        """Images [B, channels, size, size]: the mean squared error over the pixels of their hidden patches."""
+        images = batch.images
+        if self.options.augment:
+            images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
+        masking, predicted = self.reconstruct(images, draw)
+        target = patchify(images, self.trunk.config.patch)
+        if self.options.norm_pix:
+            target = normalise_patches(target)
+        error = masked_error(predicted, target, masking.hidden).mean()
+        return Loss(error * target.shape[2] if self.options.error == "sum" else error, {"pixel_error": error.detach()})
+
+    def reconstruct(self, images: Tensor, draw: Draw) -> tuple[Masking, Tensor]:
+        """Draw masks, encode what is visible, and paint every patch: the masks and pixels [B, N, patch² · C]."""
+        tokens = self.trunk.embed(images)
+        noise = draw.rand(len(images), tokens.shape[1]).to(tokens.device)
+        masking = random_masking(noise, self.visible)
+        return masking, self.decoder(self.trunk.encode(take(tokens, masking.kept)), masking.restore)
+
+    def kept(self) -> ViT:
+        """The trunk."""
+        return self.trunk
+
+    def architecture(self) -> dict[str, Any]:
+        """Of the trunk."""
+        return asdict(self.trunk.config)
+
+    def picture(self, batch: Batch, draw: Draw) -> Tensor:
+        """Three rows, a column per film: original, what the trunk sees, reconstruction beside the visible patches."""
+        masking, predicted = self.reconstruct(batch.images, draw)
+        patches = patchify(batch.images, self.trunk.config.patch)
+        if self.options.norm_pix:
+            mean, deviation = patch_moments(patches)
+            predicted = predicted * deviation + mean
+        hidden = masking.hidden[:, :, None]
+        rows = (patches, patches.masked_fill(hidden, 0.0), torch.where(hidden, predicted, patches))
+        normalisation = (self.preprocess.mean, self.preprocess.std)
+        mean, std = (torch.tensor(v, device=hidden.device)[:, None, None] for v in normalisation)
+        films = [unpatchify(row, self.trunk.config.patch) * std + mean for row in rows]
+        return torch.cat([torch.cat(list(row.mean(dim=1)), dim=1) for row in films])
+
+
+def configure(arch: ViTConfig, options: MAEOptions) -> Blueprint:
+    """MAE on single films."""
+    return Blueprint(gray_preprocess(arch), options, lambda corpus: MAE(arch, options), RECIPE)
+
+
+def load(request: EncoderRequest) -> ViTEncoder:
+    """``mae[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or what MAE, Medical-MAE, MRM or PaCX published.
+
+    The CLS token is the default: MAE's own linear probe reads it (``main_linprobe.py``), and PaCX-MAE's does. MAE's
+    loss trains no token for reading; He et al. (appendix A.1) report that the mean works as well.
+    """
+    return load_plain_vit(request, method="mae", default="cls", without_weights=how_to_pretrain("mae"))
+
+
+METHOD = Method(
+    name="mae",
+    configure=lambda arch, given: configure(parse_arch(arch, channels=1), parse_options(given)),
+    options=OPTION_HELP,
+    untrained=lambda arch, seed: untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1), seed, "cls"),
+)
+PLUGIN = EncoderPlugin(
+    load=load,
+    summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
+    usage="mae[:mean|cls][@WEIGHTS]",
+    phantom_weights=phantom_weights("mae"),
+    without_weights=how_to_pretrain("mae"),
+)
