@@ -4,9 +4,12 @@ from cxrbench.encoder import EncoderCard
 
 # Sources: the model cards on the Hugging Face hub. RAD-DINO: its training sets from memory, to be checked (2025);
 # its licence was changed from MSRLA to MIT. BiomedCLIP: figures of PubMed Central papers (PMC-15M), which may hold any
-# published X-ray. The others saw natural images only.
+# published X-ray.
+# RadJEPA: its paper's table 1; its repository states no licence. The others saw natural images only.
 RAD_DINO_DATA = ("mimic", "chexpert", "nih", "padchest", "brax")
+RADJEPA_DATA = ("brax", "chexpert", "mimic", "nih", "padchest")
 PUBLISHED = {
+    "radjepa:AIDElab-IITBombay/RadJEPA": EncoderCard("RadJEPA", "unknown", RADJEPA_DATA),
     "hf:microsoft/rad-dino": EncoderCard("RAD-DINO", "MIT", RAD_DINO_DATA),
     "hf:facebook/ijepa_vith14_1k": EncoderCard("I-JEPA", "CC-BY-NC-4.0"),
     "hf:facebook/ijepa_vith14_22k": EncoderCard("I-JEPA", "CC-BY-NC-4.0"),
