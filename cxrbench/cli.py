@@ -78,7 +78,7 @@ def root(
 @app.command()
 def run(
     encoder: Annotated[
-        str, typer.Option(help="Encoders, separated by commas: spcl,imagenet,timm:NAME@file,./mine.py:Mine")
+        str, typer.Option(help="Encoders, separated by commas: spcl,imagenet,timm:NAME@file,./mine.py:Mine; or all.")
     ],
     tasks: Annotated[
         str,

@@ -83,7 +83,8 @@ class EncoderPlugin:
 
     ``load`` builds the encoder, or raises ``UserError``. ``usage`` is the spec's grammar. ``phantom_weights`` is what
     the bare name means on phantom data; with it set, the bare name on real data is an error that says
-    ``without_weights``.
+    ``without_weights``. ``complete``: specs that need nothing more, for ``--encoder all``, which on phantom data
+    adds the bare names with phantom weights.
     """
 
     load: Callable[[EncoderRequest], Encoder]
@@ -91,6 +92,7 @@ class EncoderPlugin:
     usage: str
     phantom_weights: str | None = None
     without_weights: str = ""
+    complete: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.folds import Folded
-from cxrbench.registry import list_tasks, load_dataset, load_encoder, load_task
+from cxrbench.registry import every_encoder, list_tasks, load_dataset, load_encoder, load_task
 from cxrbench.results import Results
 from cxrbench.task import Adapts, Cell, Task, TaskOptions
 
 T = TypeVar("T")
 CACHE_LIMIT = 20 * 10**9
+ALL = "all"  # in place of encoders: every one that needs nothing more than its name
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,11 @@ def make_plan(request: RunRequest) -> Plan:
             manifests[dataset] = _caught(lambda name=dataset: load_dataset(name, request.data, request.phantom))
     _refuse_same_names(manifests)
     columns, remarks = _columns(request, manifests)
+    synthetic = all(m.synthetic for m in manifests.values() if isinstance(m, Manifest))
+    encoders = [e for name in request.encoders for e in (every_encoder(synthetic=synthetic) if name == ALL else [name])]
     refs: dict[tuple[str, bool], EncoderRef | UserError] = {}
     cells = []
-    for encoder in request.encoders:
+    for encoder in dict.fromkeys(encoders):
         for (dataset, _), (task, manifest) in columns.items():
             if isinstance(manifest, UserError):
                 cell = Cell(encoder, dataset, task.protocol)

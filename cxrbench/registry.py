@@ -52,6 +52,23 @@ def load_encoder(text: str, *, synthetic: bool) -> LoadedEncoder:
     return build_encoder(text, request, plugin)
 
 
+def every_encoder(*, synthetic: bool) -> list[str]:
+    """The specs that ``all`` stands for: those that can be run without anything more being said.
+
+    Plugins that cannot be imported are passed over; naming one says why.
+    """
+    pretrained, complete = [], []
+    for name in sorted(found(ENCODERS)):
+        try:
+            plugin = load_plugin(ENCODERS, name, "encoder")
+        except UserError:
+            continue
+        if isinstance(plugin, EncoderPlugin):
+            pretrained += [name] if synthetic and plugin.phantom_weights else []
+            complete += plugin.complete
+    return pretrained + complete
+
+
 def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> Manifest:
     """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
 

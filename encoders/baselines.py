@@ -43,14 +43,19 @@ def load_random(request: EncoderRequest) -> Encoder:
     if pooling is not None:
         if not isinstance(encoder, ViTEncoder):
             raise UserError(f"random:{request.variant}: {method}'s encoder has one way of reading; leave out {pooling}")
+        if pooling == "cls" and not encoder.trunk.config.class_token:
+            raise UserError(f"random:{request.variant}: {method}'s encoder has no CLS token; leave out cls")
         encoder.pooling = "cls" if pooling == "cls" else "mean"
     return encoder
 
 
 METHODS = "cxrbench.methods"
-PIXELS = EncoderPlugin(load_pixels, "16 x 16 mean intensities: a warning, not an encoder", "pixels")
+PIXELS = EncoderPlugin(
+    load_pixels, "16 x 16 mean intensities: a warning, not an encoder", "pixels", complete=("pixels",)
+)
 RANDOM = EncoderPlugin(
     load_random,
     f"a method's encoder without training; ARCH: {', '.join(ARCHITECTURES)} (default {PHANTOM_ARCH})",
     "random[:METHOD][:ARCH][:mean|cls][@SEED]",
+    complete=("random", "random:mvmae", "random:radjepa", "random:fane"),
 )

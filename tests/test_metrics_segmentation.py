@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pycocotools import mask as coco
+from sklearn.metrics import f1_score, jaccard_score
 from torchmetrics.functional.classification import binary_jaccard_index, binary_stat_scores
 from torchmetrics.functional.segmentation import dice_score
 
@@ -56,6 +57,19 @@ def test_dice_and_iou_equal_torchmetrics_where_there_is_something_to_find() -> N
     assert value("dice_positives", rows)[0] == pytest.approx(np.mean(dices), abs=1e-7)
     ious = [binary_jaccard_index(a, b).item() for a, b in pairs]
     assert value("iou_positives", rows)[0] == pytest.approx(np.mean(ious), abs=1e-7)
+
+
+def test_dice_and_iou_equal_scikit_learn_to_the_last_digits() -> None:
+    """In double precision, weighted by whole numbers too: an image three times is three images."""
+    predicted, true = drawings()
+    positive = true.any((1, 2))
+    rows, weights = counted(predicted, true), np.random.default_rng(3).integers(0, 4, len(true))
+    flat = [(t.ravel(), p.ravel()) for t, p in zip(true[positive], predicted[positive], strict=True)]
+    for name, reference in (("dice_positives", f1_score), ("iou_positives", jaccard_score)):
+        each = np.array([reference(t, p) for t, p in flat])
+        assert value(name, rows)[0] == pytest.approx(each.mean(), abs=1e-9)
+        repeated = np.repeat(each, weights[positive]).mean()
+        assert value(name, rows, weights[:, None])[0] == pytest.approx(repeated, abs=1e-9)
 
 
 def test_an_image_without_true_pixels_counts_one_if_none_is_predicted_else_zero() -> None:

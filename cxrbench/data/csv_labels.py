@@ -26,7 +26,7 @@ class Labels(NamedTuple):
 
 
 def find_labels(path: Path, table: Table, columns: dict[str, str], sidecar: Sidecar) -> Labels:
-    """Labels of a CSV; ``columns`` says which column has which role. Raises UserError where there are none.
+    """Labels of a CSV; ``columns`` says which column has which role. UserError where there are none, and no masks.
 
     A ``label`` column that holds more than 0 and 1 gives the labels: one class per image (multiclass) or several
     joined by ``|`` (multilabel). Otherwise every other column that holds only 0, 1, -1 (uncertain) and empty cells is
@@ -41,6 +41,9 @@ def find_labels(path: Path, table: Table, columns: dict[str, str], sidecar: Side
     names = _named(path, table, sidecar.labels) or [
         name for name in table if name not in roles and _is_binary(table[name]) and not _is_constant(table[name])
     ]
+    if not names and "mask" in columns:  # masks are truth enough
+        ignored = [name for name in table if name not in roles]
+        return Labels((), np.zeros((len(table[columns["mask"]]), 0), np.float32), "multilabel", _ignored(ignored))
     if not names:
         raise UserError(
             f"{path} has no labels: give a column 'label' with class names, or columns of 0 and 1 (empty: unknown), or "
