@@ -1,4 +1,4 @@
-"""Which patches a JEPA shows to its context encoder and which blocks it must predict (I-JEPA, Assran et al. 2023, §3)."""
+"""What a JEPA shows to its context encoder and which blocks it must predict (I-JEPA, Assran et al. 2023, §3)."""
 
 import math
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from torch import Tensor
 from cxrbench.errors import UserError
 
 TRIES = 20  # places of the context block that are tried before a target is let into it
+COLOURS = ((0.9, 0.2, 0.2), (0.2, 0.8, 0.2), (0.25, 0.45, 1.0), (0.95, 0.8, 0.1))  # of targets in pictures
+DIM = 0.12  # brightness of what a picture shows as hidden
 PUBLISHED_GRID = 256  # patches of the grid that ``min_keep`` is published for
 
 Size = tuple[int, int]
@@ -137,3 +139,22 @@ def shortened(seen: Tensor, rule: str, generator: torch.Generator) -> Tensor:
         order = torch.arange(seen.shape[1], dtype=order.dtype, device=seen.device).expand_as(seen)
     fewest = int(seen.sum(dim=1).min())
     return order.masked_fill(~seen, math.inf).argsort(dim=1)[:, :fewest].sort(dim=1).values
+
+
+def masks_on_films(films: Tensor, masks: BlockMasks, side: int) -> Tensor:
+    """Films [B, S, S] in [0, 1] to three rows of them: [3, 3 · S, B · S].
+
+    The film; the patches of its context, the rest nearly black; its targets, each block tinted in a colour of its own,
+    mixed where they overlap.
+    """
+    patch = films.shape[-1] // side
+    seen, wanted = (
+        grid.float().unflatten(-1, (side, side)).repeat_interleave(patch, -2).repeat_interleave(patch, -1)
+        for grid in (as_grids(masks.context, side), as_grids(masks.targets, side))
+    )
+    colours = torch.tensor([COLOURS[k % len(COLOURS)] for k in range(wanted.shape[1])], device=films.device)
+    tint = torch.einsum("bkyx,kc->bcyx", wanted, colours) / wanted.sum(dim=1, keepdim=True).clamp(min=1)
+    gray = films[:, None].expand(-1, 3, -1, -1)
+    covered = wanted.amax(dim=1, keepdim=True)
+    rows = (gray, gray * (DIM + (1 - DIM) * seen[:, None]), gray * DIM * (1 - covered) + (gray + tint) / 2 * covered)
+    return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
