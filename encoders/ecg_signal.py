@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from cxrbench.errors import BadImageError
 
 RATE = 500  # samples per second
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-NOTCH = iirnotch(50, 30, RATE)  # mains of 50 Hz, quality 30
-PASS = butter(4, (0.67, 40), "bandpass", fs=RATE)
+NOTCH: Any = iirnotch(50, 30, RATE)  # mains of 50 Hz, quality 30
+PASS: Any = butter(4, (0.67, 40), "bandpass", fs=RATE)
 BASELINE = 201  # samples of the median: 0.4 s and one, so that their number is odd
 
 

