@@ -15,6 +15,7 @@ DIM = 0.12  # brightness of what a picture shows as hidden
 PUBLISHED_GRID = 256  # patches of the grid that ``min_keep`` is published for
 
 Size = tuple[int, int]
+Rule = Literal["fixed", "official"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class MultiBlock:
     """
 
     side: int
-    rule: Literal["fixed", "official"] = "fixed"
+    rule: Rule = "fixed"
     targets: int = 4
     target_scale: tuple[float, float] = (0.15, 0.2)
     target_aspect: tuple[float, float] = (0.75, 1.5)
@@ -132,7 +133,7 @@ def as_grids(patches: Tensor, side: int) -> Tensor:
     return grid.scatter_(-1, patches, True)
 
 
-def shortened(seen: Tensor, rule: str, generator: torch.Generator) -> Tensor:
+def shortened(seen: Tensor, rule: Rule, generator: torch.Generator) -> Tensor:
     """Of each row of bool [B, N] as many patches as the row with the fewest has: int64 [B, n], ascending."""
     order = torch.rand(seen.shape, generator=generator, device=seen.device)
     if rule == "official":

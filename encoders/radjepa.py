@@ -21,7 +21,7 @@ from cxrbench.encoders.ema import MovingAverage, linear_momentum
 from cxrbench.encoders.jepa_predictor import JepaPredictor
 from cxrbench.encoders.masking import take
 from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
-from cxrbench.encoders.multiblock import BlockMasks, MultiBlock, masks_on_films, sample
+from cxrbench.encoders.multiblock import BlockMasks, MultiBlock, Rule, masks_on_films, sample
 from cxrbench.encoders.options import read_options
 from cxrbench.encoders.radjepa_weights import REPOSITORY, locate, read_jepa
 from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
@@ -52,7 +52,7 @@ class RadJEPAOptions:
     """
 
     variant: str = "fixed"
-    masks: Literal["fixed", "official"] = "fixed"
+    masks: Rule = "fixed"
     loss: Literal["smooth_l1", "mse"] = "smooth_l1"
     normalise_targets: bool = True
     augment: bool = False
@@ -81,7 +81,7 @@ OPTION_HELP = {
     "keep": "target (the moving average) or context (the encoder that is trained)",
     "channels": "1, or 3 as published",
 }
-# I-JEPA's, for ViT-H; the authors of RadJEPA state none. Neither clips gradients; the engine's bound of 1 is for spikes.
+# I-JEPA's, for ViT-H; the authors of RadJEPA state none. Neither clips gradients: 1 is the engine's.
 RECIPE = Recipe(
     epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
     warmup=40 / 300, betas=(0.9, 0.999),
@@ -193,7 +193,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
     if request.weights is None:
         raise UserError(f"radjepa has no weights for real images: {WITHOUT_WEIGHTS}")
     path = locate(request.weights)
-    return encoder_of(read_jepa(path), path)
+    return encoder_of(read_jepa(path), path, "mean")
 
 
 WITHOUT_WEIGHTS = f"{how_to_pretrain('radjepa')}; or take the published ones, radjepa@{REPOSITORY}"
