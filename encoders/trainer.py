@@ -254,7 +254,7 @@ def fit(
     )
     with warnings.catch_warnings():
         # Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes.
-        warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec).*")
+        warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers).*")
         trainer.fit(module, ckpt_path=Path(plan["out"], "last.ckpt") if module.start else None, weights_only=True)
 
 

@@ -1,0 +1,255 @@
+"""What the engine offers every method: hooks, schedules, logs, pictures, cards, ways to decode, and how it fails."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+
+from cxrbench.checkpoints import read_checkpoint
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Preprocess
+from cxrbench.encoders import pretrain as engine
+from cxrbench.encoders.baselines import Pixels
+from cxrbench.encoders.checkpoint import KEPT, read_encoder
+from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe
+from cxrbench.encoders.pretrain import PretrainConfig, pretrain
+from cxrbench.encoders.schedule import half_cosine
+from cxrbench.encoders.spcl import load
+from cxrbench.encoders.vit import ViT, ViTConfig
+from cxrbench.errors import UserError
+
+CONFIG = PretrainConfig(arch="nano-32", epochs=2, batch_size=4, precision="32", accelerator="cpu", checkpoint_every=1)
+
+
+@dataclass(frozen=True)
+class ToyOptions:
+    variant: str = "fixed"
+
+
+class Toy(Objective):
+    """A linear map with dropout, and a record of what the engine did with it."""
+
+    preprocess = Preprocess(8, "squash", (0.0,), (1.0,), channels=1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.dropout = nn.Linear(64, 4), nn.Dropout(0.5)
+        self.average: Tensor
+        self.register_buffer("average", torch.zeros(4, 64))
+        self.done: Tensor
+        self.register_buffer("done", torch.zeros(0))
+
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
+        value = self.dropout(self.linear(batch.images.flatten(1))).square().mean()
+        return Loss(value, {"progress": torch.tensor(draw.progress)})
+
+    def after_step(self, progress: float) -> None:
+        self.average.mul_(0.5).add_(self.linear.weight.detach(), alpha=0.5)
+
+    def kept(self) -> nn.Module:
+        return self.linear
+
+    def architecture(self) -> dict[str, Any]:
+        return {"width": 4}
+
+    def picture(self, batch: Batch, draw: Draw) -> Tensor:
+        return batch.images[0, 0]
+
+
+def toy_method(recipe: Recipe) -> Method:
+    def configure(arch: str, options: Mapping[str, Any]) -> Blueprint:
+        return Blueprint(Toy.preprocess, ToyOptions(), lambda corpus: Toy(), recipe)
+
+    return Method("toy", configure, {}, lambda arch, seed: Pixels())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return make_manifest(tmp_path / "data")
+
+
+def make_manifest(root: Path) -> Manifest:
+    root.mkdir(exist_ok=True)
+    rng, rows = np.random.default_rng(0), []
+    for k in range(16):
+        Image.fromarray(rng.integers(0, 256, (40, 50), np.uint8)).save(root / f"{k:02}.png")
+        size = (root / f"{k:02}.png").stat().st_size
+        rows.append((f"i{k:02}", f"p{k:02}", f"s{k:02}", "PA", "train" if k < 12 else "test", f"{k:02}.png", size, 0.0))
+    columns = ["image_id", "patient_id", "study_id", "view", "split", "path", "bytes", "Nodule"]
+    return Manifest("toy", root, pd.DataFrame(rows, columns=columns), ("Nodule",))
+
+
+def weights(out: Path) -> dict[str, Tensor]:
+    return read_checkpoint(out / "last.ckpt")["state_dict"]
+
+
+def log(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "log.csv")
+
+
+def test_hooks_and_schedules(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(lr=0.1, start_lr=0.5, final_lr=0.1, warmup=1 / 3, weight_decay=0.04, final_weight_decay=0.4)
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(recipe))
+    seen: list[tuple[float, float, float]] = []
+    after = Toy.after_step
+
+    def watched(self: Toy, progress: float) -> None:
+        group = module.optimizers().param_groups[0]
+        seen.append((progress, group["lr"], group["weight_decay"]))
+        after(self, progress)
+
+    train = engine.train
+
+    def caught(trained: Any, config: PretrainConfig) -> None:
+        nonlocal module
+        module = trained
+        train(trained, config)
+
+    module: Any = None
+    monkeypatch.setattr(Toy, "after_step", watched)
+    monkeypatch.setattr(engine, "train", caught)
+    pretrain(replace(CONFIG, method="toy"), [manifest], tmp_path / "run")
+    progress, rates, decays = zip(*seen, strict=True)
+    assert progress == pytest.approx([k / 6 for k in range(1, 7)])
+    falling = [half_cosine(0.1, 0.01, k / 4) for k in range(4)]
+    assert rates == pytest.approx([0.05 + 0.025, 0.1, *falling])
+    assert decays == pytest.approx([half_cosine(0.04, 0.4, k / 6) for k in range(6)])
+    assert log(tmp_path / "run")["progress"].tolist() == pytest.approx([k / 6 for k in range(6)], abs=1e-5)
+    kept = read_checkpoint(tmp_path / "run" / "last.ckpt")[KEPT]
+    assert torch.equal(kept["weight"], weights(tmp_path / "run")["objective.linear.weight"])
+    assert read_encoder(tmp_path / "run" / "encoder.safetensors", "toy").architecture == {"width": 4}
+
+
+def test_dropout_and_moving_averages_resume_to_the_bit(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(Recipe()))
+    config = replace(CONFIG, method="toy", epochs=2, lr=1e-2)
+    pretrain(config, [manifest], tmp_path / "whole")
+    good, calls = Toy.forward, 0
+
+    def breaks(self: Toy, batch: Batch, draw: Draw) -> Loss:
+        nonlocal calls
+        calls += 1
+        return good(self, batch, draw) if calls <= 5 else Loss(self.linear.weight.sum() * torch.nan)
+
+    monkeypatch.setattr(Toy, "forward", breaks)  # the first call counts GFLOPs: the fifth step is the one that fails
+    with pytest.raises(UserError, match="loss is nan at step 5"):
+        pretrain(config, [manifest], tmp_path / "cut")
+    monkeypatch.setattr(Toy, "forward", good)
+    pretrain(config, [manifest], tmp_path / "cut", resume=True)
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(tensor, weights(tmp_path / "cut")[name]), name
+    assert not torch.equal(weights(tmp_path / "cut")["objective.average"], torch.zeros(4, 64))
+
+
+def test_decoding_while_training_is_the_same_training(manifest: Manifest, tmp_path: Path) -> None:
+    pretrain(CONFIG, [manifest], tmp_path / "once")
+    pretrain(replace(CONFIG, decode="always", workers=1), [manifest], tmp_path / "always")
+    for name, tensor in weights(tmp_path / "once").items():
+        assert torch.equal(tensor, weights(tmp_path / "always")[name]), name
+    assert not list((tmp_path / "always").rglob("*.u8"))
+    (manifest.root / "03.png").write_bytes(b"\x89PNG cut off")
+    for workers in (0, 1):
+        with pytest.raises(UserError, match=r"cannot read image .*03\.png") as caught:
+            pretrain(replace(CONFIG, decode="always", workers=workers), [manifest], tmp_path / f"bad{workers}")
+        assert "\n" not in str(caught.value)
+
+
+def test_gradient_checkpointing_changes_no_figure(manifest: Manifest, tmp_path: Path) -> None:
+    pretrain(CONFIG, [manifest], tmp_path / "plain")
+    pretrain(replace(CONFIG, gradient_checkpointing=True), [manifest], tmp_path / "again")
+    np.testing.assert_allclose(log(tmp_path / "again")["loss"], log(tmp_path / "plain")["loss"], rtol=1e-5)
+    trunk = ViT(ViTConfig(64, 4, 1, 8, 32, 1))
+    images, calls = torch.randn(2, 1, 32, 32), 0
+
+    def count(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    trunk.blocks[0].register_forward_pre_hook(count)
+    gradients = []
+    for trunk.gradient_checkpointing in (False, True):
+        trunk.zero_grad()
+        trunk(images)[0].square().sum().backward()
+        gradients.append(trunk.patch_embed.proj.weight.grad.clone())  # type: ignore[union-attr]
+    assert calls == 3  # once, and then once more in the backward pass
+    torch.testing.assert_close(*gradients)
+
+
+def test_excluded_patients_are_not_trained_on(manifest: Manifest, tmp_path: Path) -> None:
+    excluded = {"toy": frozenset({"p00", "p05", "p15"})}
+    path = pretrain(replace(CONFIG, epochs=1), [manifest], tmp_path / "run", excluded=excluded)
+    facts = read_encoder(path, "spcl").facts
+    assert (facts["images"], facts["patients"]) == ({"toy": 10}, {"toy": 10})
+    with pytest.raises(UserError, match="another run"):
+        pretrain(replace(CONFIG, epochs=1), [manifest], tmp_path / "run", resume=True)
+
+
+def test_logs_pictures_and_card(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(Recipe()))
+    out = tmp_path / "run"
+    pretrain(replace(CONFIG, method="toy", picture_every=1), [manifest], out, command="cxrbench pretrain toy")
+    table = log(out)
+    assert table["waiting"].between(0, 1).all()
+    curves = EventAccumulator(str(out / "tensorboard")).Reload()
+    np.testing.assert_allclose([event.value for event in curves.Scalars("loss")], table["loss"], rtol=1e-4)
+    assert [event.step for event in curves.Scalars("loss")] == table["step"].tolist()
+    assert sorted(path.name for path in (out / "pictures").iterdir()) == ["epoch-0001.png", "epoch-0002.png"]
+    first = np.asarray(Image.open(out / "pictures" / "epoch-0001.png"))
+    assert first.shape == (8, 8)
+    card = (out / "encoder.md").read_text()
+    for part in ("# toy", "toy: 12 images of 12 patients", "cxrbench pretrain toy", "GFLOPs per unit", '"epochs": 2'):
+        assert part in card
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_one(tmp_path: Path) -> None:
+    """The process dies inside torch.save of the second checkpoint, half of it on disk."""
+    code = f"""
+import os, signal, sys, torch
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_pretrain_engine as t
+torch.set_num_threads(1)
+saved, save = 0, torch.save
+def dies(content, path, *arguments, **named):
+    global saved
+    save(content, path, *arguments, **named)
+    saved += 1
+    if saved == 2:
+        os.truncate(path, os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+torch.save = dies
+t.pretrain(t.CONFIG, [t.make_manifest(Path({str(tmp_path / "data")!r}))], Path({str(tmp_path / "run")!r}))
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ}, timeout=120)
+    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert read_checkpoint(tmp_path / "run" / "last.ckpt")["global_step"] == 1
+    manifest = make_manifest(tmp_path / "data")
+    pretrain(CONFIG, [manifest], tmp_path / "run", resume=True)
+    pretrain(CONFIG, [manifest], tmp_path / "whole")
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(tensor, weights(tmp_path / "run")[name]), name
+    from cxrbench.encoder import EncoderRequest
+
+    assert load(EncoderRequest("spcl", None, str(tmp_path / "run" / "encoder.safetensors"))).card.method == "spcl"
