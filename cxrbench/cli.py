@@ -36,6 +36,7 @@ from cxrbench.cli_options import (
     runs_of,
     task_options,
 )
+from cxrbench.cli_prepare import data_prepare
 from cxrbench.cli_pretrain import pretrain
 from cxrbench.cli_show import show
 from cxrbench.console import RunBars, bar, warn
@@ -51,6 +52,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+data_app.command("prepare")(data_prepare)
 app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")

@@ -33,9 +33,11 @@ def data_list(data: DataOption = None, as_json: JsonOption = False) -> None:
         for d in list_datasets()
     ]
     known = {row["name"] for row in rows}
-    for labels in sorted(data.glob("*/labels.csv")) if data else []:
-        if labels.parent.name not in known:
-            rows.append({"name": labels.parent.name, "dataset": "your own CSV", "in the data folder": True})
+    own = {"labels.csv": "your own CSV", "manifest.parquet": "a prepared copy"}
+    for table, what in own.items():
+        for path in sorted(data.glob(f"*/{table}")) if data else []:
+            if path.parent.name not in known:
+                rows.append({"name": path.parent.name, "dataset": what, "in the data folder": True})
     show(rows, as_json)
 
 
@@ -84,7 +86,9 @@ def data_phantom(
         str, typer.Option(help="E.g. vindr_train=2000,vindr_test=500,rsna=1000; the others are left out.")
     ] = "",
 ) -> None:
-    """Write procedural chest X-rays in the official layouts: vindr, rsna, siim, mimic, symile, and lungs with masks.
+    """Write procedural chest X-rays in the official layouts, and the dataset lungs with masks.
+
+    The layouts: vindr, rsna, siim, mimic, symile, chexpert, chexpert-plus, padchest, brax.
 
     Example: cxrbench data phantom --out ./phantom --seed 1 --images rsna=500,siim=500
     """

@@ -1,12 +1,14 @@
 """Names to encoders, datasets and tasks. Built-in ones are plugins like anybody else's."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from cxrbench.data import prepared_copy
+from cxrbench.data.holdout import Exclusions, exclusions, present
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.encoder import EncoderPlugin
 from cxrbench.encoder_loading import LoadedEncoder, build_encoder, first_doc_line, import_file
@@ -72,7 +74,7 @@ def every_encoder(*, synthetic: bool) -> list[str]:
 def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> Manifest:
     """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
 
-    The path of a COCO JSON will do, too.
+    The path of a COCO JSON will do, too. A folder ``data/NAME`` may hold a prepared copy instead of the original.
 
     ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. Raises
     UserError that says where it looked, where the data comes from and under which terms.
@@ -87,11 +89,14 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> M
     adapters = found(DATASETS)
     if data is not None and not data.is_dir():
         raise UserError(f"no data folder {data}: give the folder that holds one folder per dataset")
-    if name not in adapters and not (data and (data / name / "labels.csv").is_file()):
-        others = [p.parent.name for p in data.glob("*/labels.csv")] if data else []
+    own = ("labels.csv", prepared_copy.MANIFEST)
+    if name not in adapters and not (data and any((data / name / table).is_file() for table in own)):
+        others = [p.parent.name for table in own for p in data.glob(f"*/{table}")] if data else []
         raise UserError(unknown("dataset", name, [*adapters, *others]) + "; or give the path of your own CSV")
     root = data if data is not None else phantom()
     folder = root / name
+    if (folder / prepared_copy.MANIFEST).is_file():
+        return stamped(prepared_copy.read_prepared(folder), folder)
     if name not in adapters:
         return stamped(replace(read_csv(folder / "labels.csv"), name=name), folder)
     adapter = load_plugin(DATASETS, name, "dataset")
@@ -101,6 +106,34 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> M
         where = f"no folder {folder}" if data is not None else "there is no phantom of it and no data folder is given"
         raise UserError(f"dataset {name}: {where}; get it from {adapter.source} (terms: {adapter.licence})")
     return stamped(adapter.read(folder), folder)
+
+
+def known_datasets() -> dict[str, Dataset]:
+    """The registered datasets by name; one that cannot be imported is left to whoever asks for it."""
+    known: dict[str, Dataset] = {}
+    for name in found(DATASETS):
+        try:
+            adapter = load_plugin(DATASETS, name, "dataset")
+        except UserError:
+            continue
+        if isinstance(adapter, Dataset):
+            known[name] = adapter
+    return known
+
+
+def pretraining_exclusions(
+    manifests: Sequence[Manifest], data: Path | None, phantom: Callable[[str], Path]
+) -> Exclusions:
+    """Patients whom pretraining must not see because another dataset of the data folder holds them out.
+
+    ``data``: the folder that holds one folder per dataset. Without it the phantom's datasets count, all of them, so
+    that the answer does not depend on which were written before; ``phantom(name)`` gives the folder with one of them.
+    """
+    from cxrbench.data.phantom import WRITERS
+
+    known = known_datasets()
+    names = WRITERS if data is None else present(data, known)
+    return exclusions(manifests, names, known, lambda name: load_dataset(name, data, lambda: phantom(name)))
 
 
 def stamped(manifest: Manifest, folder: Path) -> Manifest:
