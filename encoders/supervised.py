@@ -1,0 +1,139 @@
+"""The supervised baseline: the same trunk, trained to tell the labels of the manifests, and nothing before it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoders.augment import random_resized_crop_and_flip
+from cxrbench.encoders.labelled import LabelledFilms, has_a_label, labelled_films
+from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
+from cxrbench.encoders.options import read_options
+from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.vit_encoder import (
+    PHANTOM_ARCH,
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    phantom_weights,
+    untrained_vit,
+)
+from cxrbench.encoders.vit_layouts import load_plain_vit
+
+
+@dataclass(frozen=True)
+class SupervisedOptions:
+    """What can be set.
+
+    ``pooling``: where the linear head reads, and the encoder later. ``pos_weight``: weigh the positives of each label
+    by its negatives per positive. ``augment``: RandomResizedCrop (area 0.5 to 1) and flip. There is one variant.
+    """
+
+    variant: str = "fixed"
+    pooling: Literal["mean", "cls"] = "mean"
+    pos_weight: bool = False
+    augment: bool = False
+
+
+OPTION_HELP = {
+    "pooling": "mean (of the patch tokens) or cls: where the head reads",
+    "pos_weight": "true: weigh each label's positives by its negatives per positive",
+    "augment": "true: RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)",
+}
+# MVMAE's classifiers, the supervised baseline among them (its release: AdamW's own betas, 1e-4 for 256 studies).
+RECIPE = Recipe(epochs=100, batch_size=256, lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999))
+
+
+def parse_options(given: Mapping[str, Any]) -> SupervisedOptions:
+    """Options by name, numbers or text as typed by a user. Raises UserError."""
+    return read_options(SupervisedOptions, given, method="supervised", help_lines=OPTION_HELP, variants={"fixed": {}})
+
+
+def known_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy, averaged over the targets [B, labels] of the whole batch that are known (not NaN): scalar.
+
+    Of W processes each divides its own sum by a W-th of all known targets: what DDP then averages is the loss of the
+    joined batch, though one process may know more than another. No known target at all: 0.
+    """
+    known = ~targets.isnan()
+    each = F.binary_cross_entropy_with_logits(
+        logits.float(), targets.nan_to_num(), pos_weight=pos_weight, reduction="none"
+    )
+    counts = gather_batch(known.sum()[None].float())
+    return each.masked_fill(~known, 0.0).sum() * len(counts) / counts.sum().clamp(min=1)
+
+
+class Supervised(Objective):
+    """The objective: a linear layer on the pooled tokens tells every label."""
+
+    def __init__(self, arch: ViTConfig, options: SupervisedOptions, corpus: LabelledFilms) -> None:
+        super().__init__()
+        self.trunk = ViT(arch)
+        self.head = nn.Linear(arch.width, len(corpus.labels))
+        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.options = options
+        self.preprocess = gray_preprocess(arch)
+        self.pos_weight: Tensor | None
+        ratios = torch.from_numpy(corpus.negatives / corpus.positives).float() if options.pos_weight else None
+        self.register_buffer("pos_weight", ratios)
+
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
+        """Images [B, channels, size, size] and ``targets`` [B, labels]."""
+        images = batch.images
+        if self.options.augment:
+            images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
+        return Loss(known_cross_entropy(self.logits(images), batch.more["targets"], self.pos_weight))
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Images [B, channels, size, size] to logits [B, labels]."""
+        tokens = self.trunk.encode(self.trunk.embed(images))
+        return self.head(tokens[:, 0] if self.options.pooling == "cls" else tokens[:, 1:].mean(dim=1))
+
+    def kept(self) -> ViT:
+        """The trunk; the head stays in the checkpoint."""
+        return self.trunk
+
+    def architecture(self) -> dict[str, Any]:
+        """Of the trunk."""
+        return asdict(self.trunk.config)
+
+
+def configure(arch: ViTConfig, options: SupervisedOptions) -> Blueprint:
+    """The labels of single films."""
+    return Blueprint(
+        gray_preprocess(arch),
+        options,
+        lambda corpus: Supervised(arch, options, corpus),
+        RECIPE,
+        corpus=labelled_films,
+        eligible=has_a_label,
+    )
+
+
+def load(request: EncoderRequest) -> ViTEncoder:
+    """``supervised[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a ViT that others trained on labels.
+
+    Ours is read where its head did. Of others' files the head is left out (timm's names, DeiT's and those that MAE's
+    fine-tuning writes).
+    """
+    return load_plain_vit(request, method="supervised", default="cls", without_weights=how_to_pretrain("supervised"))
+
+
+METHOD = Method(
+    name="supervised",
+    configure=lambda arch, given: configure(parse_arch(arch, channels=1), parse_options(given)),
+    options=OPTION_HELP,
+    untrained=lambda arch, seed: untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1), seed),
+)
+PLUGIN = EncoderPlugin(
+    load=load,
+    summary="supervised: the same trunk trained on the labels, the baseline of every pretraining paper",
+    usage="supervised[:mean|cls][@WEIGHTS]",
+    phantom_weights=phantom_weights("supervised"),
+    without_weights=how_to_pretrain("supervised"),
+)
