@@ -50,7 +50,7 @@ def has_a_label(manifest: Manifest) -> NDArray[np.bool_]:
     """Whether at least one label of each image is known: bool [images]. UserError if the data set has no labels."""
     if not manifest.labels:
         raise UserError(f"{manifest.name} has no labels to learn: leave it out of --data, or add label columns to it")
-    return ~np.isnan(manifest.targets()).all(axis=1)
+    return np.asarray(~np.isnan(manifest.targets()).all(axis=1))
 
 
 def label_key(label: str) -> str:
