@@ -54,6 +54,9 @@ def pretrain(
     picture_every: Annotated[int, typer.Option(min=0, help="Draw a picture every so many epochs; 0: none.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many images, to try things.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Write the encoder as float16.")] = False,
+    keep_held_out: Annotated[
+        bool, typer.Option("--keep-held-out", help="Train on patients whom related datasets hold out for evaluation.")
+    ] = False,
     on_bad_image: Annotated[str, typer.Option(help="error, or skip: leave unreadable images out.")] = "error",
     data_dir: Annotated[
         Path | None,
@@ -61,7 +64,10 @@ def pretrain(
     ] = None,
     cache: CacheOption = None,
 ) -> None:
-    """Pretrain an encoder on the training images of one or more datasets. Test and validation patients stay out.
+    """Pretrain an encoder on the training images of one or more datasets.
+
+    Test and validation patients stay out, and so do those whom another dataset of the same source, in the same data
+    folder, holds out.
 
     OUT gets encoder.safetensors, its model card encoder.md, last.ckpt, log.csv and tensorboard/; the encoder is then
     METHOD@OUT/encoder.safetensors.
@@ -105,9 +111,13 @@ def pretrain(
         on_bad_image=on_bad_image,  # type: ignore[arg-type]
     )
     manifests = [read(name.strip(), data_dir, cache) for name in data.split(",") if name.strip()]
+    if not manifests:
+        raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
+    excluded = {} if keep_held_out else held_out(manifests, data_dir, cache)
     command = shlex.join(["cxrbench", *sys.argv[1:]])
     folder = cache_folder(cache) / "pretraining"
-    written = start(config, manifests, out or Path("runs") / method, cache=folder, resume=resume, command=command)
+    target = out or Path("runs") / method
+    written = start(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded)
     print(written)
 
 
@@ -119,6 +129,22 @@ def read(name: str, data_dir: Path | None, cache: Path | None) -> "Manifest":
     if "/" in name and folder.is_dir():
         return load_dataset(folder.resolve().name, folder.resolve().parent, lambda: phantom_folder(cache, [name]))
     return load_dataset(name, data_dir, lambda: phantom_folder(cache, [name]))
+
+
+def held_out(manifests: "list[Manifest]", data_dir: Path | None, cache: Path | None) -> dict[str, frozenset[str]]:
+    """Patients of each dataset whom a related dataset beside it holds out; says so, a line each."""
+    from cxrbench.console import warn
+    from cxrbench.data.holdout import exclusions, present
+    from cxrbench.registry import dataset_adapters
+
+    known = dataset_adapters()
+    folders = {data_dir} if data_dir is not None else {m.root.parent for m in manifests if m.name in known}
+    names = {name for folder in folders if folder for name in present(folder, known)}
+    where = {name: folder for folder in folders if folder for name in present(folder, known)}
+    found = exclusions(manifests, names, known, lambda name: read(name, where[name], cache))
+    for note in found.notes:
+        warn(note)
+    return found.patients
 
 
 def parse_options(items: list[str]) -> dict[str, str]:

@@ -141,6 +141,19 @@ def stamped(manifest: Manifest, folder: Path) -> Manifest:
     return replace(manifest, synthetic=True) if (folder / PHANTOM_MARK).is_file() else manifest
 
 
+def dataset_adapters() -> dict[str, Dataset]:
+    """Every installed dataset adapter by name; what cannot be imported is passed over."""
+    adapters = {}
+    for name in sorted(found(DATASETS)):
+        try:
+            adapter = load_plugin(DATASETS, name, "dataset")
+        except UserError:
+            continue
+        if isinstance(adapter, Dataset):
+            adapters[name] = adapter
+    return adapters
+
+
 def load_task(protocol: str) -> Task:
     """The task of a protocol's name, e.g. ``classification``. Raises UserError with the nearest names."""
     return load_plugin(TASKS, protocol, "protocol")

@@ -71,9 +71,9 @@ def card_text(facts: Mapping[str, Any]) -> str:
         f"{name}: {count:,} images of {facts['patients'][name]:,} patients" for name, count in facts["images"].items()
     ]
     data += [f"{name}: {value}" for name, value in facts["corpus"].items()]
-    excluded = {name: count for name, count in facts.get("excluded_patients", {}).items() if count}
+    excluded = ", ".join(f"{count:,} of {name}" for name, count in facts.get("excluded_patients", {}).items() if count)
     left = "Patients with a validation or test image were left out"
-    left += f", and {excluded} more who are held out elsewhere." if excluded else "."
+    left += f", and so were patients whom a related dataset holds out: {excluded}." if excluded else "."
     warning = "Pretrained on **synthetic** images: fit for phantom data, and for nothing else.\n\n"
     return (
         f"# {facts['method']}\n\n{warning if card['synthetic'] else ''}"
