@@ -176,7 +176,10 @@ def configure(options: MVMAEOptions, arch: ViTConfig) -> Blueprint:
     """MVMAE on studies; MVMAE-V2T, if the options are its."""
 
     def objective(corpus: StudyCorpus) -> MVMAE:
-        return MVMAE(arch, options, corpus.reports.vocabulary if corpus.reports else None)
+        if not isinstance(options, V2TOptions):
+            return MVMAE(arch, options)
+        assert corpus.reports is not None
+        return MVMAE(arch, options, corpus.reports.vocabulary)
 
     corpus = partial(study_corpus, options=options)
     return Blueprint(preprocess_of(arch, options), options, objective, RECIPE, corpus=corpus)

@@ -56,7 +56,7 @@ def load(request: EncoderRequest) -> MultiviewEncoder:
     if is_published(state):
         state = from_published(leave_out(state, PUBLISHED_UNUSED, path))
     if found.architecture is None:
-        config = replace(infer_config(state, path), learned_positions=True, norm_eps=1e-5)
+        config = replace(infer_config(state, path), class_token=True, learned_positions=True, norm_eps=1e-5)
         preprocess = preprocess_of(config, parse_options({"variant": "official"}))
     else:
         config = ViTConfig(**found.architecture)
@@ -65,9 +65,8 @@ def load(request: EncoderRequest) -> MultiviewEncoder:
     assert preprocess is not None
     counts: Mapping[str, int] = found.facts.get("corpus", {}).get("views", {})
     if view and not counts.get(view, 1):
-        raise UserError(
-            f"{request.name}:{view}: {path} has seen no film of that view: choose another of {list(counts)}"
-        )
+        met = " or ".join(name for name, count in counts.items() if count)
+        raise UserError(f"{request.name}:{view}: {path} has seen no film of that view: choose {met}")
     view = view or max(VIEWS, key=lambda name: counts.get(name, 0))  # the first of equals: F
     return MultiviewEncoder(trunk, preprocess, found.card, pooling, VIEWS.index(view))
 
