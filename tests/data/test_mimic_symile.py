@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from layouts import text
+from layouts import text, write_symile
 from PIL import Image
 
 from cxrbench.data import mimic, symile
-from cxrbench.data.arrays import IMAGENET_MEAN, IMAGENET_STD, read_ecg
+from cxrbench.data.arrays import read_ecg
 from cxrbench.data.images import decode
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.report_text import sections
@@ -142,36 +142,6 @@ def test_mimic_image_without_a_file(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_sections_of_reports(report: str, findings: str, impression: str) -> None:
     assert sections(report) == (findings, impression)
-
-
-def write_symile(root: Path, *, tables: bool = True) -> tuple[Path, np.ndarray]:
-    """12, 4 and 6 admissions (in the test file each query has one further candidate); returns the gray images too."""
-    rng = np.random.default_rng(0)
-    films = rng.integers(0, 256, (22, 9, 7)).astype(np.float32) / 255
-    first = 0
-    for split, count in (("train", 12), ("val", 4), ("test", 6)):
-        rows = list(range(first, first + count))
-        label = [1] * count
-        if split == "test":
-            rows, label = [*rows, *rows[1:], rows[0]], label + [0] * count
-        n, place = len(rows), root / "data_npy" / split
-        place.mkdir(parents=True)
-        mean, std = (np.array(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-        np.save(place / f"cxr_{split}.npy", ((films[rows][:, None] - mean) / std).astype(np.float32))
-        ecg = np.array(rows)[:, None, None, None] + np.arange(12) / 100 + np.zeros((1, 1, 50, 1))
-        np.save(place / f"ecg_{split}.npy", ecg.astype(np.float32))
-        np.save(place / f"labs_percentiles_{split}.npy", np.linspace(0, 1, n * 50).reshape(n, 50).astype(np.float32))
-        made = np.ones((n, 50), np.int64)
-        made[0, 3] = 0
-        np.save(place / f"labs_missingness_{split}.npy", made)
-        np.save(place / f"hadm_id_{split}.npy", 20_000_000 + np.array(rows))
-        if split == "test":
-            np.save(place / "label_test.npy", np.array(label))
-        if tables:
-            lines = [f"{20_000_000 + row},{10_000_000 + row // 2}" for row in rows]
-            text(root / f"{split}.csv", "hadm_id,subject_id", *lines)
-        first += count
-    return root, films
 
 
 def test_symile_rows_are_images_and_signals(tmp_path: Path) -> None:
