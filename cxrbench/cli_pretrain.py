@@ -41,6 +41,7 @@ def pretrain(
     option: Annotated[
         list[str] | None, typer.Option(help="A setting of the method's own, NAME=VALUE; repeat for several.")
     ] = None,
+    list_options: Annotated[bool, typer.Option("--list-options", help="Print the method's settings and stop.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch (DDP).")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 0,
@@ -78,9 +79,15 @@ def pretrain(
 
       cxrbench pretrain spcl --data ./my/labels.csv --arch micro --epochs 60 --option ratio=0.3 --option loss=ntxent
     """
-    from cxrbench.encoders.pretrain import PretrainConfig
+    from cxrbench.encoders.pretrain import PretrainConfig, read_method
     from cxrbench.encoders.pretrain import pretrain as start
 
+    if list_options:
+        from cxrbench.cli_inspect import show
+
+        known = read_method(PretrainConfig(method=method)).options
+        show([{"--option": name, "what it is": line} for name, line in known.items()], False)
+        return
     if precision not in ("auto", "32", "bf16"):
         raise UserError(f"--precision is auto, 32 or bf16, not {precision!r}")
     if decode not in ("once", "always"):
