@@ -11,7 +11,7 @@ from cxrbench.data.phantom_layouts import Rows, write_csv
 from cxrbench.data.phantom_studies import gray, marks_of, study_of
 
 FOLDER = "CheXpert-v1.0-small"
-LONG = 240  # pixels of a film's shorter side; the original's small version has 320
+SHORT = 192  # pixels of a film's shorter side; the original's small version has 320
 # What each of 20 consecutive cases is; the official validation set is far smaller than a phantom could use.
 PARTS = ("train",) * 15 + ("valid",) * 5
 HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS]
@@ -37,7 +37,7 @@ def chexpert_image(folder: Path, case: Case) -> Rows:
         side = "lateral" if shot.view == "L" else "frontal"
         name = f"{place}/view{count}_{side}.jpg"
         film = gray(shot.image)
-        scale = LONG / min(film.size)
+        scale = SHORT / min(film.size)
         small = film.resize((round(film.width * scale), round(film.height * scale)), Image.Resampling.LANCZOS)
         small.save(folder / name, "JPEG", quality=92)
         projection = "" if shot.view == "L" else shot.view

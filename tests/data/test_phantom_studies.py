@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sleepecg.heartbeats import detect_heartbeats
 
-from cxrbench.data import mimic, phantom, phantom_lungs, symile
+from cxrbench.data import mimic, phantom, phantom_lungs, phantom_studies, symile
 from cxrbench.data.arrays import read_ecg
 from cxrbench.data.check import check, format_report
 from cxrbench.data.images import decode
@@ -35,6 +35,7 @@ from cxrbench.data.phantom_reports import report_file, write_report
 from cxrbench.data.phantom_sentences import Seen
 from cxrbench.data.report_text import sections
 from cxrbench.errors import UserError
+from cxrbench.registry import load_dataset
 
 SMALL = {"mimic": 24, "symile": 20, "lungs": 20}
 SEED = 5
@@ -289,3 +290,75 @@ def test_true_findings_predict_ecg_and_labs_but_not_perfectly() -> None:
     gases = known[:, NAMES.index("pO2")]
     ill = X[:, FINDINGS.index(OPACITY)] + X[:, FINDINGS.index(EFFUSION)] > 0.5
     assert gases[ill].mean() > gases[~ill].mean() + 0.1, "blood gases are taken from the ill"
+
+
+NEW = {"chexpert": 17, "chexpert-plus": 17, "padchest": 14, "brax": 12}
+
+
+@pytest.fixture(scope="module")
+def pretraining(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pretraining")
+    phantom.write(out, seed=SEED, images=NEW, workers=1)
+    return out
+
+
+@pytest.mark.parametrize("name", list(NEW))
+def test_pretraining_datasets_read_as_the_real_ones(pretraining: Path, name: str) -> None:
+    manifest = load_dataset(name, pretraining, lambda: pretraining)
+    images = manifest.images
+    assert manifest.synthetic
+    assert len(set(images["study_id"])) == NEW[name]
+    assert set(images["split"]) == {"train", "val", "test"}
+    assert {"PA", "AP", "L"} <= set(images["view"])
+    assert {1, 2, 3} >= set(images.groupby("study_id").size()) > {1}
+    assert (images.groupby("study_id")[list(manifest.labels)].nunique(dropna=False) == 1).all(axis=None)
+    report = check(manifest)
+    assert report.ok
+    assert not report.shared_patients
+    for path in manifest.paths():
+        assert 0.15 < decode(path).mean() < 0.75, "a film of 12 bits in 16 is as bright as any"
+    if name in ("chexpert-plus", "padchest"):
+        assert manifest.reports is not None
+        assert set(manifest.reports["study_id"]) == set(images["study_id"])
+        said = manifest.reports["findings"] + " " + manifest.reports["impression"]
+        assert said.str.len().min() > 20
+
+
+def test_labels_are_those_of_the_findings(pretraining: Path) -> None:
+    """The truth is the case, not the writer: what is on the film against what the adapters read."""
+    words = {CARDIOMEGALY: "Cardiomegaly", PNEUMOTHORAX: "Pneumothorax", EFFUSION: "Pleural Effusion"}
+    for name, part in (("chexpert", "chexpert"), ("chexpert-plus", "chexpert"), ("padchest", "padchest")):
+        manifest = load_dataset(name, pretraining, lambda: pretraining)
+        studies = manifest.study_targets()
+        cases = {}
+        for number in range(NEW[name]):
+            c = case(part, SEED, number)  # type: ignore[arg-type]
+            key = f"patient{number + 1:05d}_study1" if part == "chexpert" else str(phantom_studies.number(c, 10**11))
+            cases[key] = c
+        assert set(cases) == set(studies.index)
+        known = [key for key in cases if not studies.loc[key].isna().all()]
+        for finding, label in words.items():
+            for key in known:
+                value = studies.loc[key, label]
+                assert np.isnan(value) or value == (finding in cases[key].grades), (name, key, label)
+
+
+def test_padchest_films_have_12_14_and_16_bits_of_the_same_film(pretraining: Path) -> None:
+    manifest = load_dataset("padchest", pretraining, lambda: pretraining)
+    tops = Counter()
+    for path in manifest.paths():
+        with Image.open(path) as image:
+            assert image.mode == "I;16"
+            tops[int(np.asarray(image).max()).bit_length()] += 1
+    assert set(tops) == {12, 14, 16}
+
+
+def test_chexpert_plus_is_chexpert_whole(pretraining: Path) -> None:
+    plain, plus = (load_dataset(name, pretraining, lambda: pretraining) for name in ("chexpert", "chexpert-plus"))
+    assert plain.images["image_id"].tolist() == plus.images["image_id"].tolist()
+    for row in (0, 7, 20):
+        small, whole = decode(plain.paths()[row]), decode(plus.paths()[row])
+        assert min(whole.shape) > min(small.shape)
+        size = small.shape[::-1]
+        shrunk = np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.LANCZOS))
+        assert np.corrcoef(shrunk.ravel(), small.ravel())[0, 1] > 0.99
