@@ -55,6 +55,8 @@ class EncoderCard:
 class Encoder(Protocol):
     """An ``nn.Module`` with these two. Optional: ``card: EncoderCard``, ``encode_text(list[str]) -> Tensor``.
 
+    Texts are compared with ``pooled``, or with ``project(pooled) -> Tensor``, if it has that as well.
+
     ``forward`` takes a float batch [B, channels, size, size], normalised as ``preprocess`` says.
     """
 

@@ -25,7 +25,7 @@ from cxrbench.tasks.ranking import (
 )  # fmt: skip
 from cxrbench.tasks.ridge import Standardiser, fit_ridge
 from cxrbench.tasks.sentence_encoder import SentenceEncoder
-from cxrbench.tasks.text_tower import same_space, text_tower
+from cxrbench.tasks.text_tower import beside_texts, same_space, text_tower
 
 LABELS = ("image_to_text", "text_to_image")
 STRENGTHS = tuple(float(a) for a in np.logspace(-1, 7, 17))
@@ -41,10 +41,10 @@ class TextRetrieval:
     the same thing (equal but for case, white space and punctuation) are one answer: the gallery of ``image_to_text``
     holds each once, and ``text_to_image`` is right with any study of that text.
 
-    An encoder with a text tower is asked as it is (zero-shot; ``encode_text`` against ``pooled``, both at length one
-    before the mean). For any other one, a ridge map takes standardised image embeddings to a frozen sentence
-    encoder's; it is fitted on training studies, its strength has the highest mean cosine on validation studies, and
-    cosines are taken about the mean training sentence, which all reports share.
+    An encoder with a text tower is asked as it is (zero-shot; ``encode_text`` against ``pooled``, or against what its
+    ``project`` makes of it, both at length one before the mean). For any other one, a ridge map takes standardised
+    image embeddings to a frozen sentence encoder's; it is fitted on training studies, its strength has the highest mean
+    cosine on validation studies, and cosines are taken about the mean training sentence, which all reports share.
     """
 
     sentences: SentenceEncoder = field(default_factory=SentenceEncoder)
@@ -86,7 +86,8 @@ class TextRetrieval:
             matched = self._mapped(encoder, manifest, cell, studies)
         else:
             trains_on_nothing(cell)
-            images = study_means(unit(encoder.pooled(manifest)), manifest, studies)[test]
+            images = unit(beside_texts(encoder, encoder.pooled(manifest)))
+            images = study_means(images, manifest, studies)[test]
             texts = tower(studies["text"].iloc[test].to_list())
             same_space(encoder, images, texts)
             note = "with the encoder's own text tower, zero-shot"

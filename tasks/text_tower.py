@@ -11,13 +11,13 @@ from cxrbench.errors import UserError
 from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.ranking import unit
 
-BATCH = 64
+BATCH, ROWS = 64, 4096
 
 TextTower = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def text_tower(encoder: FrozenEncoder) -> TextTower | None:
-    """A function from n texts to their embeddings [n, D], at length one, in the space of ``pooled``; None without one.
+    """A function from n texts to their embeddings [n, D], at length one, for ``beside_texts``; None without one.
 
     The function raises UserError if ``encode_text`` gives anything but one finite vector per text.
     """
@@ -43,10 +43,35 @@ def text_tower(encoder: FrozenEncoder) -> TextTower | None:
     return embed
 
 
+def beside_texts(encoder: FrozenEncoder, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Image embeddings [n, D] of ``pooled`` where ``encode_text`` puts texts: its ``project``, if it has one, of them.
+
+    An encoder whose ``pooled`` lies in that space already has no ``project``. Raises UserError if it gives anything but
+    one finite vector per image.
+    """
+    module: Any = encoder.module
+    if not callable(getattr(module, "project", None)):
+        return pooled
+    device = encoder.context.options.device
+    module.to(device)
+    with torch.inference_mode():
+        batches = [
+            module.project(torch.from_numpy(pooled[start : start + ROWS]).to(device)).float().cpu().numpy()
+            for start in range(0, len(pooled), ROWS)
+        ]
+    rows = np.concatenate(batches) if batches else pooled
+    if rows.ndim != 2 or len(rows) != len(pooled) or not np.isfinite(rows).all():
+        raise UserError(
+            f"encoder {encoder.spec.name}: project gives {list(rows.shape)} for {len(pooled)} images, or NaN; it must "
+            "give one vector per image"
+        )
+    return rows
+
+
 def same_space(encoder: FrozenEncoder, images: NDArray[np.floating], texts: NDArray[np.floating]) -> None:
     """Raise UserError if image and text embeddings have different widths, so that no cosine can be taken."""
     if images.shape[1] != texts.shape[1]:
         raise UserError(
             f"encoder {encoder.spec.name}: pooled is {images.shape[1]} wide but encode_text {texts.shape[1]}; give the "
-            "projected image embedding as pooled"
+            "projected image embedding as pooled, or from a method project(pooled)"
         )

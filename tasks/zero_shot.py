@@ -13,7 +13,7 @@ from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, TaskOptions
 from cxrbench.tasks.prompts import of_class, pair
 from cxrbench.tasks.ranking import trains_on_nothing, unit
-from cxrbench.tasks.text_tower import TextTower, same_space, text_tower
+from cxrbench.tasks.text_tower import TextTower, beside_texts, same_space, text_tower
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ZeroShot:
         if tower is None:
             raise NotApplicableError(f"{encoder.spec.name} has no text tower")
         held_out = np.concatenate([manifest.rows_of("val"), manifest.rows_of("test")])
-        features = np.asarray(encoder.pooled(manifest)[held_out], np.float32)
+        features = beside_texts(encoder, np.asarray(encoder.pooled(manifest)[held_out], np.float32))
         scores = _scores(encoder, tower, features, manifest)
         targets = manifest.targets()[held_out].astype(np.float64)
         rows = manifest.images.iloc[held_out][["image_id", "patient_id", "split"]].reset_index(drop=True)

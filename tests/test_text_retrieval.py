@@ -179,6 +179,17 @@ def test_ranks_of_a_text_tower_are_the_plain_ones(tmp_path: Path) -> None:
         assert to_image[n] == 1 + sum(cosine[m, n] > best for m, other in enumerate(said) if other != one)
 
 
+def test_pooled_is_projected_to_the_space_of_texts(tmp_path: Path) -> None:
+    class Projecting(WithTower):
+        def project(self, pooled: torch.Tensor) -> torch.Tensor:
+            return pooled[:, :60] / 2
+
+    x, manifest, _ = make(3)
+    wide = np.concatenate([x, np.full((len(x), 4), 9, np.float32)], axis=1)
+    plain = run(TASK, fake(x, tmp_path, WithTower()), manifest).rows
+    pd.testing.assert_frame_equal(run(TASK, fake(wide, tmp_path, Projecting()), manifest).rows, plain)
+
+
 def test_a_map_is_learnt_without_a_text_tower(folder: Path, tmp_path: Path) -> None:
     x, manifest, _ = make(studies=600)
     task = TASK.configured(TaskOptions(text_encoder=folder))

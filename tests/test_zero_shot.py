@@ -105,3 +105,20 @@ def test_what_cannot_be_asked_is_said() -> None:
     assert TASK.not_applicable(manifest) is None
     assert TASK.not_applicable(replace(manifest, labels=(), groups={})) == "it has no labels"
     assert not TASK.seeds_matter(0.1)
+
+
+class Projecting(Tower):
+    """Its texts lie where ``project`` takes the first six of its eight numbers, mirrored."""
+
+    def project(self, pooled: torch.Tensor) -> torch.Tensor:
+        return -pooled[:, :6]
+
+
+def test_pooled_is_projected_to_the_space_of_texts() -> None:
+    x, manifest = make()
+    wide = np.concatenate([-x, np.full((12, 2), 100, np.float32)], axis=1)
+    label = f"score:{manifest.labels[0]}"
+    np.testing.assert_array_equal(run(wide, manifest, Projecting()).rows[label], run(x, manifest, Tower()).rows[label])
+    wide[5, 0] = np.nan
+    with pytest.raises(UserError, match="project gives"):
+        run(wide, manifest, Projecting())
