@@ -59,16 +59,9 @@ def every_encoder(*, synthetic: bool) -> list[str]:
 
     Plugins that cannot be imported are passed over; naming one says why.
     """
-    pretrained, complete = [], []
-    for name in sorted(found(ENCODERS)):
-        try:
-            plugin = load_plugin(ENCODERS, name, "encoder")
-        except UserError:
-            continue
-        if isinstance(plugin, EncoderPlugin):
-            pretrained += [name] if synthetic and plugin.phantom_weights else []
-            complete += plugin.complete
-    return pretrained + complete
+    plugins = {name: p for name, p in loadable(ENCODERS, "encoder").items() if isinstance(p, EncoderPlugin)}
+    pretrained = [name for name, plugin in plugins.items() if synthetic and plugin.phantom_weights]
+    return pretrained + [spec for plugin in plugins.values() for spec in plugin.complete]
 
 
 def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> Manifest:
@@ -143,15 +136,8 @@ def stamped(manifest: Manifest, folder: Path) -> Manifest:
 
 def dataset_adapters() -> dict[str, Dataset]:
     """Every installed dataset adapter by name; what cannot be imported is passed over."""
-    adapters = {}
-    for name in sorted(found(DATASETS)):
-        try:
-            adapter = load_plugin(DATASETS, name, "dataset")
-        except UserError:
-            continue
-        if isinstance(adapter, Dataset):
-            adapters[name] = adapter
-    return adapters
+    adapters = loadable(DATASETS, "dataset")
+    return {name: adapter for name, adapter in adapters.items() if isinstance(adapter, Dataset)}
 
 
 def load_task(protocol: str) -> Task:
@@ -214,6 +200,15 @@ def found(group: str) -> dict[str, list[EntryPoint]]:
     for point in entry_points(group=group):
         by_name.setdefault(point.name, {})[point.value] = point
     return {name: list(points.values()) for name, points in by_name.items()}
+
+
+def loadable(group: str, what: str) -> dict[str, Any]:
+    """Every plugin of a group that can be imported, by name, sorted."""
+    plugins = {}
+    for name in sorted(found(group)):
+        with suppress(UserError):
+            plugins[name] = load_plugin(group, name, what)
+    return plugins
 
 
 def load_plugin(group: str, name: str, what: str) -> Any:
