@@ -1,14 +1,13 @@
 """Names to encoders, datasets and tasks. Built-in ones are plugins like anybody else's."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from cxrbench.data import prepared_copy
-from cxrbench.data.holdout import Exclusions, exclusions, present
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.encoder import EncoderPlugin
 from cxrbench.encoder_loading import LoadedEncoder, build_encoder, first_doc_line, import_file
@@ -99,34 +98,6 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> M
         where = f"no folder {folder}" if data is not None else "there is no phantom of it and no data folder is given"
         raise UserError(f"dataset {name}: {where}; get it from {adapter.source} (terms: {adapter.licence})")
     return stamped(adapter.read(folder), folder)
-
-
-def known_datasets() -> dict[str, Dataset]:
-    """The registered datasets by name; one that cannot be imported is left to whoever asks for it."""
-    known: dict[str, Dataset] = {}
-    for name in found(DATASETS):
-        try:
-            adapter = load_plugin(DATASETS, name, "dataset")
-        except UserError:
-            continue
-        if isinstance(adapter, Dataset):
-            known[name] = adapter
-    return known
-
-
-def pretraining_exclusions(
-    manifests: Sequence[Manifest], data: Path | None, phantom: Callable[[str], Path]
-) -> Exclusions:
-    """Patients whom pretraining must not see because another dataset of the data folder holds them out.
-
-    ``data``: the folder that holds one folder per dataset. Without it the phantom's datasets count, all of them, so
-    that the answer does not depend on which were written before; ``phantom(name)`` gives the folder with one of them.
-    """
-    from cxrbench.data.phantom import WRITERS
-
-    known = known_datasets()
-    names = WRITERS if data is None else present(data, known)
-    return exclusions(manifests, names, known, lambda name: load_dataset(name, data, lambda: phantom(name)))
 
 
 def stamped(manifest: Manifest, folder: Path) -> Manifest:

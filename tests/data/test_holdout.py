@@ -1,11 +1,10 @@
 """Who is kept out of pretraining because another dataset of the same source holds him out."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from test_pretraining_layouts import write_chexpert, write_chexpert_plus
 
 from cxrbench.data import chexpert, chexpert_plus, mimic, nih, rsna, siim, symile, vindr
@@ -13,7 +12,7 @@ from cxrbench.data.holdout import Exclusions, exclusions, held_out_patients, pre
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.prepared_copy import prepare
 from cxrbench.errors import UserError
-from cxrbench.registry import known_datasets, load_dataset, pretraining_exclusions
+from cxrbench.registry import dataset_adapters, load_dataset
 
 KNOWN = {m.DATASET.name: m.DATASET for m in (chexpert, chexpert_plus, mimic, nih, rsna, siim, symile, vindr)}
 
@@ -81,7 +80,7 @@ def test_renamed_patients_and_unreadable_datasets_are_said() -> None:
 
 
 def test_registered_datasets_say_whose_identifiers_they_have() -> None:
-    known = known_datasets()
+    known = dataset_adapters()
     whose = {name: known[name].patients for name in ("mimic", "symile", "chexpert", "chexpert-plus", "nih", "rsna")}
     assert whose["mimic"] == whose["symile"] != ""
     assert whose["chexpert"] == whose["chexpert-plus"] != ""
@@ -94,13 +93,14 @@ def test_by_folders_on_disk(tmp_path: Path) -> None:
     write_chexpert(tmp_path / "chexpert")
     write_chexpert_plus(tmp_path / "chexpert-plus")
     (tmp_path / "mine").mkdir()
-    assert present(tmp_path, known_datasets()) == ("chexpert", "chexpert-plus")
+    assert present(tmp_path, dataset_adapters()) == ("chexpert", "chexpert-plus")
 
-    def nothing(name: str) -> Path:
-        raise AssertionError("a data folder is given")
+    def found_in(data: Path) -> Exclusions:
+        known = dataset_adapters()
+        return exclusions([plain], present(data, known), known, lambda name: load_dataset(name, data, lambda: data))
 
     plain, plus = (load_dataset(name, tmp_path, lambda: tmp_path) for name in ("chexpert", "chexpert-plus"))
-    found = pretraining_exclusions([plain], tmp_path, nothing)
+    found = found_in(tmp_path)
     held_out = set(plus.images.loc[plus.images["split"] != "train", "patient_id"])
     train = set(plain.images.loc[plain.images["split"] == "train", "patient_id"])
     assert held_out >= {"patient00009", "patient00010"}
@@ -108,18 +108,4 @@ def test_by_folders_on_disk(tmp_path: Path) -> None:
     assert len(found.patients["chexpert"]) >= 1
     prepare(plus, tmp_path / "fast", 16)
     shutil.copytree(tmp_path / "chexpert", tmp_path / "fast/chexpert")
-    assert pretraining_exclusions([plain], tmp_path / "fast", nothing) == found, "a prepared copy counts as well"
-
-
-def test_the_phantom_counts_all_of_its_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[str] = []
-
-    def load(name: str, data: Path | None, phantom: Callable[[], Path]) -> Manifest:
-        assert data is None
-        phantom()
-        return {"mimic": MIMIC, "symile": SYMILE}[name]
-
-    monkeypatch.setattr("cxrbench.registry.load_dataset", load)
-    found = pretraining_exclusions([MIMIC], None, lambda name: written.append(name) or Path(name))
-    assert written == ["symile"], "whether it was there before or not"
-    assert found.patients == {"mimic": frozenset("ab")}
+    assert found_in(tmp_path / "fast") == found, "a prepared copy counts as well"
