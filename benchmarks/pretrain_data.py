@@ -1,7 +1,7 @@
 """How long a pretraining step waits for its data: from originals, from a prepared copy, and from images decoded once.
 
-Originals are the phantom's VinDr DICOMs (12 or 14 bit) and, where ``../shared/data`` is, real RSNA ones (JPEG); the copy
-is `cxrbench data prepare --size 512`. ``waiting`` is the median share of a step's time in log.csv; decoding beside
+Originals are the phantom's VinDr DICOMs (12 or 14 bit) and, where ``../shared/data`` is, real RSNA ones (JPEG); the
+copy is `cxrbench data prepare --size 512`. ``waiting`` is the median share of a step's time in log.csv; decoding beside
 training takes the cores that training wants, so films per second stand beside it. ``--quick`` tries the script.
 """
 
