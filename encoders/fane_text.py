@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from cxrbench.encoders.fane_attention import AttentionPool
 
 LONGEST = 112  # tokens of a report, [CLS] and [SEP] among them
-NUMBER = re.compile(r"(?:(?<=\s)|^)\d{1,2}[.)]\s+")  # of a list's entry
-END = re.compile(r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bvs)(?<=[.!?])\s+|\s*\n\s*")
+BLANKS = re.compile(r"[ \t]+")
+NUMBER = re.compile(r"(?:^|(?<=[.!?:] )|(?<=\n))\s*\d{1,2}[.)]\s+")  # of a list's entry
+END = re.compile(r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bvs\.)(?<=[.!?])\s+|\s*\n\s*")
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 SentencePool = Literal["attention", "mean"]
@@ -21,7 +22,7 @@ SentencePool = Literal["attention", "mean"]
 
 def split_sentences(text: str) -> list[str]:
     """The sentences of a report, in order: list numbers are dropped, and so is what has no word in it."""
-    parts = (part.strip() for part in END.split(NUMBER.sub("\n", text)))
+    parts = (part.strip() for part in END.split(NUMBER.sub("\n", BLANKS.sub(" ", text))))
     return [part for part in parts if WORD.search(part)]
 
 
