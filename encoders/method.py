@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Encoder, Preprocess
+from cxrbench.encoder import Encoder, EncoderCard, Preprocess
 from cxrbench.encoders.corpus import Corpus, FilmCorpus, Films
 
 
@@ -57,9 +57,13 @@ class Loss(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """The loss of a batch, with everything that is trained for it. In the end only ``kept`` is kept."""
+    """The loss of a batch, with everything that is trained for it. In the end only ``kept`` is kept.
+
+    ``inherited``: of the weights that training began from, if any: what they have seen, the result has seen.
+    """
 
     preprocess: Preprocess
+    inherited: EncoderCard | None = None
 
     @abstractmethod
     def forward(self, batch: Batch, draw: Draw) -> Loss:

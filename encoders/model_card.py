@@ -35,7 +35,11 @@ def run_facts(
     used = [m for m in manifests if m.name in counts]
     names = {f"phantom:{m.name}" if m.synthetic else name for m in used for name in (m.name, *m.lineage)}
     synthetic = any(m.synthetic for m in used)
-    licence = "Apache-2.0" if all(m.synthetic for m in used) else "unknown"
+    free = all(m.synthetic for m in used)
+    if (before := objective.inherited) is not None:
+        names |= set(before.pretrained_on)
+        synthetic, free = synthetic or before.synthetic, free and before.licence == "Apache-2.0"
+    licence = "Apache-2.0" if free else "unknown"
     card = EncoderCard(method, licence, tuple(sorted(names)), synthetic)
     patients = {name: len(set(rows["patient_id"])) for name, rows in films.rows.groupby("dataset")}
     ids = films.rows[["dataset", "image_id"]].to_csv(index=False)
