@@ -1,4 +1,4 @@
-"""The one augmentation that some pretraining methods ask for, on whole batches and from an explicit draw."""
+"""The augmentations that pretraining methods ask for, on whole batches and from explicit numbers."""
 
 import math
 
@@ -42,3 +42,38 @@ def crop_resize(images: Tensor, left: Tensor, top: Tensor, width: Tensor, height
     y = torch.stack([zero, height, 2 * top + height - 1], dim=1)
     grid = F.affine_grid(torch.stack([x, y], dim=1), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid.to(images.dtype), mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Rotate about the centre (clockwise), scale, and shift images [B, C, S, S]; bilinear, zeros where nothing is.
+
+    degrees, scale: [B]; shift: [B, 2], to the right and down, as shares of the side.
+    """
+    angle = torch.deg2rad(degrees)
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    x, y = (2 * shift).unbind(1)  # of a side that is 2 long
+    rows = [
+        torch.stack([cosine, sine, -(cosine * x + sine * y)], 1),
+        torch.stack([-sine, cosine, sine * x - cosine * y], 1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def blur(images: Tensor, sigma: Tensor, kernel: int = 5) -> Tensor:
+    """Gaussian blur of images [B, C, S, S], each by its own ``sigma`` [B] in pixels; mirrored beyond the border."""
+    batch, channels = images.shape[:2]
+    away = torch.arange(kernel, device=images.device) - kernel // 2
+    line = torch.softmax(-(away**2) / (2 * sigma[:, None] ** 2), dim=1).repeat_interleave(channels, 0)
+    weights = (line[:, :, None] * line[:, None, :])[:, None].to(images.dtype)
+    wide = F.pad(images, [kernel // 2] * 4, mode="reflect").flatten(0, 1)[None]
+    return F.conv2d(wide, weights, groups=batch * channels).view_as(images)
+
+
+def erase(images: Tensor, left: Tensor, top: Tensor, width: Tensor, height: Tensor) -> Tensor:
+    """Images [B, C, S, S] with one box each set to 0, sides [B] as shares of the image's; no width, no box."""
+    side = images.shape[-1]
+    centre = (torch.arange(side, device=images.device) + 0.5) / side
+    across = (centre >= left[:, None]) & (centre < (left + width)[:, None])
+    down = (centre >= top[:, None]) & (centre < (top + height)[:, None])
+    return images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.0)

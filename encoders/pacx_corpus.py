@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,8 +38,8 @@ class Teachers:
     labs: Path | None = None
     corruption: Corruption = "both"
     imputed: Imputed = "zero"
-    ecg_recipe: TeacherRecipe = TeacherRecipe()
-    labs_recipe: DAERecipe = DAERecipe()
+    ecg_recipe: TeacherRecipe = field(default_factory=TeacherRecipe)
+    labs_recipe: DAERecipe = field(default_factory=DAERecipe)
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,20 @@ def with_signals(manifest: Manifest, modalities: Modalities) -> NDArray[np.bool_
     """Which images [n] belong to a study with an ECG or a laboratory value, as far as they are wanted."""
     if manifest.signals is None:
         return np.zeros(len(manifest), bool)
-    has = pd.concat([present(manifest.signals, name) for name in wanted(modalities)], axis=1).any(axis=1)
-    return manifest.images["study_id"].isin(manifest.signals.loc[has, "study_id"]).to_numpy()
+    has = np.any([present(manifest.signals, name) for name in wanted(modalities)], axis=0)
+    return manifest.images["study_id"].isin(list(manifest.signals["study_id"][has])).to_numpy()
 
 
-def present(signals: pd.DataFrame, name: str) -> "pd.Series[bool]":
-    """Which rows of ``Manifest.signals`` have an ECG, or any laboratory value."""
-    if name == ECG:
-        column = signals["ecg"] if "ecg" in signals else pd.Series("", index=signals.index)
-        return column.fillna("").astype(str) != ""
-    return signals.filter(regex=f"^{LAB}").notna().any(axis=1)
+def present(signals: pd.DataFrame, name: str) -> NDArray[np.bool_]:
+    """Which rows [n] of ``Manifest.signals`` have an ECG, or any laboratory value."""
+    if name == LABS:
+        return np.asarray(np.isfinite(percentiles(signals)).any(axis=1))
+    return signals[ECG].fillna("").to_numpy(str) != "" if ECG in signals else np.zeros(len(signals), bool)
+
+
+def percentiles(signals: pd.DataFrame) -> NDArray[np.float32]:
+    """The columns ``lab:NAME`` [n, K]; NaN where a test was not made."""
+    return signals[[name for name in signals if str(name).startswith(LAB)]].to_numpy(np.float32)
 
 
 def build(films: Films, modalities: Modalities, teachers: Teachers, cache: Path | None = None) -> PaCXCorpus:
@@ -101,7 +105,7 @@ def build(films: Films, modalities: Modalities, teachers: Teachers, cache: Path 
 
     ``cache``: by default the folder of the prepared images, or the user's cache folder where there are none.
     """
-    keys = pd.MultiIndex.from_frame(films.rows[["dataset", "study_id"]])
+    keys = pd.MultiIndex.from_arrays([films.rows["dataset"], films.rows["study_id"]])
     codes, studies = keys.factorize()
     order = np.argsort(codes, kind="stable")
     films_of = tuple(np.split(order, np.cumsum(np.bincount(codes))[:-1]))
@@ -118,7 +122,7 @@ def build(films: Films, modalities: Modalities, teachers: Teachers, cache: Path 
     ask = {ECG: ask_ecg, LABS: ask_labs}
     taught, has, said = {}, {}, {}
     for name in wanted(modalities):
-        has[name] = present(signals, name).to_numpy()
+        has[name] = present(signals, name)
         if has[name].sum() < 2:
             raise UserError(
                 f"fewer than two training studies have {name}: pass --option modalities="
@@ -145,7 +149,7 @@ def ask_ecg(signals: pd.DataFrame, teachers: Teachers, cache: Path) -> tuple[NDA
 
 def ask_labs(signals: pd.DataFrame, teachers: Teachers, cache: Path) -> tuple[NDArray[np.float32], str]:
     """Embeddings [n, 256] of the laboratory values, and who made them."""
-    values = signals.filter(regex=f"^{LAB}").to_numpy(np.float32)
+    values = percentiles(signals)
     x, made = torch.from_numpy(np.nan_to_num(values)), torch.from_numpy(np.isfinite(values).astype(np.float32))
     said, path = "given", teachers.labs
     if path is None:
