@@ -43,7 +43,7 @@ CHUNK = 64  # recordings that are read and embedded at a time
 class TeacherRecipe:
     """How the small one is trained. ``crop``: samples that it sees of a recording."""
 
-    steps: int = 300
+    steps: int = 400
     batch: int = 16
     crop: int = 2000
     lr: float = 2e-3
