@@ -53,8 +53,10 @@ def hard_negatives(cosines: Tensor, same: Tensor, temperature: float, form: Hard
     cosines: [B, B] of images with images, or texts with texts; ``same``: bool [B, B], positives, the diagonal among
     them. With s = cosine / temperature and N_i the negatives of row i:
 
-    ``fixed``: log(1 + Σ_{j in N_i} exp(|N_i| w_ij s_ij)), w = softmax of s_i over N_i, without gradient. Never
-    negative; positives get no gradient; 0 without negatives.
+    ``fixed``: log(1 + Σ_{j in N_i} |N_i| w_ij exp(s_ij)), w = softmax of s_i over N_i, without gradient: the weights
+    of Robinson et al. (2021), outside the exponent. Inside it, as eq. 16 has them, a row whose weights gather on one
+    negative has an exponent of |N_i| / temperature (losses of 300 and gradients of 500 in a batch of 64), and nothing else
+    is learnt. Never negative; positives get no gradient; 0 without negatives.
 
     ``paper``, as printed: log Σ_j exp(y_ij α_ij s_ij), y = 1 for negatives and 0 for positives, which add 1 each, so
     that it is at least the logarithm of their number. α_ij = s_ij / Σ_{k in N_i} s_ik is no softmax: it is clamped to
@@ -71,7 +73,7 @@ def hard_negatives(cosines: Tensor, same: Tensor, temperature: float, form: Hard
     if form == "official":
         return (negative_weights(s / temperature, negative) * s).sum(dim=1).mean()
     weights = negative_weights(s.detach(), negative)
-    exponents = negative.sum(dim=1, keepdim=True) * weights * s
+    exponents = s + (negative.sum(dim=1, keepdim=True) * weights).clamp(min=torch.finfo(s.dtype).tiny).log()
     exponents = torch.where(negative, exponents, torch.finfo(s.dtype).min)
     return torch.cat([torch.zeros_like(s[:, :1]), exponents], dim=1).logsumexp(dim=1).mean()
 

@@ -214,7 +214,7 @@ def test_hard_negatives_against_their_formulas() -> None:
     for i in range(batch):
         s = {j: float(cosines[i, j]) / tau for j in range(batch) if not same[i, j]}
         soft = {j: math.exp(s[j]) / sum(map(math.exp, s.values())) for j in s}
-        expected["fixed"] += math.log(1 + sum(math.exp(len(s) * soft[j] * s[j]) for j in s)) / batch
+        expected["fixed"] += math.log(1 + sum(len(s) * soft[j] * math.exp(s[j]) for j in s)) / batch
         linear = {j: min(1.0, max(0.0, s[j] / sum(s.values()))) for j in s}
         expected["paper"] += math.log(batch - len(s) + sum(math.exp(linear[j] * s[j]) for j in s)) / batch
         twice = {j: math.exp(s[j] / tau) / sum(math.exp(v / tau) for v in s.values()) for j in s}
