@@ -55,7 +55,7 @@ def hard_negatives(cosines: Tensor, same: Tensor, temperature: float, form: Hard
 
     ``fixed``: log(1 + Σ_{j in N_i} |N_i| w_ij exp(s_ij)), w = softmax of s_i over N_i, without gradient: the weights
     of Robinson et al. (2021), outside the exponent. Inside it, as eq. 16 has them, a row whose weights gather on one
-    negative has an exponent of |N_i| / temperature (losses of 300 and gradients of 500 in a batch of 64), and nothing else
+    negative has an exponent of |N_i| / temperature (losses of 300, gradients of 500 in a batch of 64), and nothing else
     is learnt. Never negative; positives get no gradient; 0 without negatives.
 
     ``paper``, as printed: log Σ_j exp(y_ij α_ij s_ij), y = 1 for negatives and 0 for positives, which add 1 each, so
