@@ -102,7 +102,8 @@ def test_missing_data_says_where_it_looked_and_where_to_get_it(tmp_path: Path) -
         load_dataset(str(tmp_path / "none.csv"), None, never)
     write_csv(tmp_path / "kermany")
     with pytest.raises(
-        UserError, match=r"unknown dataset 'kermani': did you mean 'kermany'\? known: brax, .*kermany, lungs, mimic, nih, "
+        UserError,
+        match=r"unknown dataset 'kermani': did you mean 'kermany'\? known: brax, .*kermany, lungs, mimic, nih, ",
     ):
         load_dataset("kermani", tmp_path, never)
 
