@@ -57,7 +57,7 @@ def test_values_of_tests_that_were_not_made_count_for_nothing(kind) -> None:
     other = torch.where(made > 0, x, torch.rand(x.shape))
     noise = torch.rand(x.shape)
     losses = [reconstruction_loss(model(*corrupted(v, made, noise, kind)), v, made) for v in (x, other)]
-    assert float(losses[0]) == float(losses[1]) > 0
+    assert losses[0].item() == losses[1].item() > 0
     torch.testing.assert_close(labs_embeddings(model, x, made), labs_embeddings(model, other, made))
 
 
