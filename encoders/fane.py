@@ -72,7 +72,7 @@ class FaNe(Objective):
         self.preprocess = image_preprocess(image, options.odd_mean)
         bert, bert_config = None, None
         if options.train_text:
-            bert = load_bert(options.text).model.requires_grad_(True)
+            bert = load_bert(options.text).model.requires_grad_(True).train()
             bert.pooler = None
             bert_config = json.loads(bert.config.to_json_string())
         config = FaNeConfig(image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config)

@@ -72,13 +72,18 @@ OPTION_HELP = {
     "sentence_pool": "attention (the paper) or mean (its code): a sentence out of its tokens",
     "pool_width": "channels of the attention over tokens and sentences, a multiple of 8 (0: the BERT's)",
     "kappa": "κ: similarity above which reports say the same, 1: none but itself",
+    "alpha": "share of a batch in the running average similarity, in (0, 1]",
+    "ema": "recursive, or printed: eq. 3 as the paper prints it",
+    "bias": "sign of the sigmoid loss's bias: corrected, or printed",
     "mask_mode": "post (a masked patch has no weight) or pre (the paper: it has ½)",
     "hard_negatives": "fixed, paper or official",
     "mp": "weight of the multi-positive sigmoid loss",
     "tc": "λ₁, weight of the contrast within a report",
     "hn": "λ₂, weight of the hard negatives",
     "spa": "λ₃, weight of the masks' sparsity",
+    "average": "of the contrast within a report: sentences (the paper) or reports (its code)",
     "gather": "false: negatives of the same process only",
+    "odd_mean": "true: three channels and the paper's mean .4755, .4755, .406",
     "augment": "true: rotation by up to 5 degrees and horizontal flip (breaks laterality)",
     "min_sentences": "studies with fewer are left out",
     "init": "file to start the image trunk from: torchvision's ResNet-50, DeiT-B",
@@ -99,6 +104,8 @@ def parse_options(given: Mapping[str, Any]) -> FaNeOptions:
     weights = (options.mp, options.tc, options.hn, options.spa)
     if min(weights) < 0 or not any(weights[:3]) or options.dim < 1 or options.min_sentences < 1:
         raise UserError("FaNe needs weights >= 0, mp, tc or hn > 0, dim and min_sentences >= 1: correct the option")
+    if not 0 < options.alpha <= 1:
+        raise UserError(f"FaNe: alpha is {options.alpha}: it must be in (0, 1]")
     if options.pool_width < 0 or options.pool_width % HEADS:
         raise UserError(f"FaNe: pool_width is {options.pool_width}: it must be a multiple of {HEADS}, or 0")
     return options
