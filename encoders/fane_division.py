@@ -28,7 +28,8 @@ class SemanticDivision(nn.Module):
 
     What is usual follows the batches: o_t = α ô_t + (1 - α) o_{t-1}, o_0 = ô_0. ``printed``: eq. 3 as the paper prints
     it, with ô_{t-1} on the right, which forgets everything but the last batch. The memory is a buffer, so it is in
-    checkpoints; in the paper's code it is lost with the process. It moves in training mode only.
+    checkpoints; in the paper's code it is lost with the process. It moves in training mode only. It is the same in all
+    processes: that of the joined batch where reports are gathered, else the first process's, which DDP hands to all.
     """
 
     memory: Tensor

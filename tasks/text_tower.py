@@ -56,7 +56,7 @@ def beside_texts(encoder: FrozenEncoder, pooled: NDArray[np.float32]) -> NDArray
     module.to(device)
     with torch.inference_mode():
         batches = [
-            module.project(torch.from_numpy(pooled[start : start + ROWS]).to(device)).float().cpu().numpy()
+            module.project(torch.tensor(pooled[start : start + ROWS], device=device)).float().cpu().numpy()
             for start in range(0, len(pooled), ROWS)
         ]
     rows = np.concatenate(batches) if batches else pooled

@@ -68,7 +68,7 @@ def corpora(folder: Path, manifest: Manifest, bert: str) -> dict[bool, ReportCor
 def objective(corpora: dict[bool, ReportCorpus], bert: str, **options: Any) -> FaNe:
     torch.manual_seed(0)
     given = DATA | {"text": bert, "train_text": False} | options
-    built = METHOD.configure(ARCH, given).objective(corpora[given["train_text"]])
+    built = METHOD.configure(ARCH, given).objective(corpora[bool(given["train_text"])])
     assert isinstance(built, FaNe)
     return built
 
