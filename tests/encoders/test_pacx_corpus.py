@@ -15,7 +15,7 @@ from cxrbench.encoders.corpus import Films
 from cxrbench.encoders.ecg_net1d import Net1D, Net1DConfig
 from cxrbench.encoders.ecg_teacher import TeacherRecipe
 from cxrbench.encoders.labs_dae import DAERecipe, LabsDAE, labs_embeddings
-from cxrbench.encoders.pacx_corpus import PaCXCorpus, Teachers, build, with_signals
+from cxrbench.encoders.pacx_corpus import Modalities, PaCXCorpus, Teachers, build, with_signals
 from cxrbench.encoders.prepared import Decoding, prepare_images, training_rows
 from cxrbench.errors import UserError
 
@@ -44,7 +44,8 @@ def manifest(tmp_path: Path) -> Manifest:
     ecg = [f"ecg.npy#{n}" if n not in (NO_ECG, NEITHER) else "" for n in range(STUDIES)]
     signals = pd.DataFrame({"study_id": [f"s{n}" for n in range(STUDIES)], "ecg": ecg})
     signals[[f"lab:{n}" for n in range(LABS)]] = labs
-    return Manifest("toy", root, pd.DataFrame(rows, columns=columns), (), signals=signals.sample(frac=1, random_state=1))
+    shuffled = signals.sample(frac=1, random_state=1)
+    return Manifest("toy", root, pd.DataFrame(rows, columns=columns), (), signals=shuffled)
 
 
 @pytest.fixture
@@ -56,12 +57,12 @@ def weights(tmp_path: Path) -> Teachers:
     return Teachers(tmp_path / "ecg.pth", tmp_path / "labs.pth")
 
 
-def films(manifest: Manifest, cache: Path, modalities="both") -> Films:
+def films(manifest: Manifest, cache: Path, modalities: Modalities = "both") -> Films:
     rows = training_rows([manifest], eligible=lambda m: with_signals(m, modalities))
     return Films(prepare_images(rows, GRAY, cache), rows, {manifest.name: manifest})
 
 
-def corpus(manifest: Manifest, cache: Path, teachers: Teachers, modalities="both") -> PaCXCorpus:
+def corpus(manifest: Manifest, cache: Path, teachers: Teachers, modalities: Modalities = "both") -> PaCXCorpus:
     return build(films(manifest, cache, modalities), modalities, teachers)
 
 
@@ -146,7 +147,8 @@ def test_labs_imputed_as_the_official_code_does(manifest: Manifest, tmp_path: Pa
         for how in ("zero", "mean")
     )
     assert manifest.signals is not None
-    whole = manifest.signals.set_index("study_id").sort_index().filter(like="lab:").dropna(how="all").notna().all(axis=1)
+    labs = manifest.signals.set_index("study_id").sort_index().filter(like="lab:")
+    whole = labs.dropna(how="all").notna().all(axis=1)
     same = np.isclose(zero, mean, atol=1e-6).all(1)
     assert same.tolist() == whole.tolist()
     assert 0 < whole.sum() < 6

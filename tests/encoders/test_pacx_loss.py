@@ -120,9 +120,9 @@ def test_a_modality_that_no_film_has_is_as_good_as_left_out() -> None:
 def test_films_without_a_modality_do_not_count_in_it() -> None:
     present = torch.tensor([True, False, True, True, False, True])
     p = pair(0, present)
-    rest = Pair(*(rows[present] for rows in p))
+    rest = Pair._make(rows[present] for rows in p)
     noise = [torch.where(present[:, None], rows, 1e3 * torch.randn(rows.shape)) for rows in p[:4]]
-    for other in (rest, Pair(*noise, present)):
+    for other in (rest, Pair._make([*noise, present])):
         torch.testing.assert_close(contrastive_loss([other], 10.0, SMOOTHING), contrastive_loss([p], 10.0, SMOOTHING))
         torch.testing.assert_close(regression_loss([other]), regression_loss([p]))
 
