@@ -51,7 +51,7 @@ def test_augmentation_follows_the_draw_and_keeps_shape_and_range() -> None:
     assert torch.equal(one, again)
     assert one.shape == images.shape
     assert (one != other).flatten(1).any(1).all()
-    assert -2 - 1e-5 <= float(one.min())
+    assert float(one.min()) >= -2 - 1e-5
     assert float(one.max()) <= 2 + 1e-5  # black and white of (0.5, 0.25)
 
 
