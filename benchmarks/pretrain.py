@@ -28,7 +28,7 @@ from cxrbench.encoders.vit_encoder import untrained_vit
 from cxrbench.registry import load_dataset
 
 QUICK = "--quick" in sys.argv
-ARCH, BATCH, STEPS = ("tiny", 4, 3) if QUICK else ("base", 16, 4)
+ARCH, BATCH, STEPS = ("tiny", 4, 3) if QUICK else ("base", 8, 3)
 # What each method is trained on, films per unit that it computes (a study's empty slots are computed too), and options.
 METHODS: dict[str, tuple[str, int, dict[str, str]]] = {
     "spcl": ("rsna", 1, {}),
