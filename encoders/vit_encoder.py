@@ -66,12 +66,10 @@ def load_vit(
     default: Pooling,
     without_weights: str,
     class_token: bool = True,
-    left_out: Sequence[str] = (),
 ) -> ViTEncoder:
     """``METHOD[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a plain ViT with timm's names.
 
-    ``class_token``: whether the method's trunks have one. ``left_out``: prefixes of weights in others' files that an
-    encoder does not use (decoders). Raises UserError.
+    ``class_token``: whether the method's trunks have one. Raises UserError.
     """
     if request.weights is None:
         raise UserError(f"{method} has no weights for real images: {without_weights}")
@@ -82,13 +80,16 @@ def load_vit(
         raise UserError(
             f"{path} holds a ViT {kinds[0]} cls_token, and {method}'s is one {kinds[1]}: pass {method} weights"
         )
-    return encoder_of(found, path, pooling, left_out)
+    return encoder_of(found, path, pooling)
 
 
 def encoder_of(found: TrainedTrunk, path: Path, pooling: Pooling, left_out: Sequence[str] = ()) -> ViTEncoder:
-    """The trunk with these weights, all of which must fit. Raises UserError."""
+    """The trunk with these weights, all of which must fit. Raises UserError.
+
+    ``left_out``: prefixes of weights in others' files that an encoder does not use (decoders).
+    """
     trunk = ViT(found.config)
-    load_strict(trunk, leave_out(found.state, left_out, path) if left_out else found.state, path)
+    load_strict(trunk, leave_out(found.state, left_out, path), path)
     return ViTEncoder(trunk, found.preprocess or gray_preprocess(found.config), found.card, pooling)
 
 
