@@ -75,10 +75,9 @@ class Results:
     def save_refusal(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
         """Remember that a cell's encoder cannot serve it, in place of an older result."""
         self.path(cell).unlink(missing_ok=True)
-        facts = {name: getattr(cell, name) for name in ("encoder", "dataset", "protocol", "fraction", "seed")}
-        facts |= {"identity": cell.identity, "parts": dict(cell.parts)}
         with atomic_path(self.path(cell).with_suffix(".json")) as temporary:
-            temporary.write_text(json.dumps({"cell": facts, "reason": reason, "synthetic": synthetic}, indent=1) + "\n")
+            refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
+            temporary.write_text(json.dumps(refusal, indent=1) + "\n")
 
     def load_refusals(self) -> list[Refusal]:
         """Every cell that is not applicable, in a fixed order."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,11 @@ class Cell:
         """Hex sha256 of the parts, the label fraction and the seed. The encoder's display name is not part of it."""
         text = json.dumps([dict(self.parts), self.task, self.fraction, self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """What predictions say of the cell that they are of, as plain JSON values."""
+        names = ("encoder", "dataset", "protocol", "fraction", "seed", "identity")
+        return {name: getattr(self, name) for name in names} | {"parts": dict(self.parts)}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """Detection: YOLOv3's head on the maps of a frozen encoder (or of one that is trained with it) finds the boxes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,24 +12,20 @@ from cxrbench.augmentation import SEED
 from cxrbench.data.manifest import Manifest
 from cxrbench.dense import Geometry
 from cxrbench.device import autocast
-from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
 from cxrbench.tasks.anchors import anchors
 from cxrbench.tasks.box_targets import BoxTargets, BoxTruth, Rows, boxed_labels, geometry_of
+from cxrbench.tasks.dense_model import DenseModel, finetuned, on_frozen_maps
 from cxrbench.tasks.dense_training import Examples, Recipe, balanced_epoch, fit, seeded
 from cxrbench.tasks.fractions import label_fraction
-from cxrbench.tasks.whole_films import EncoderAndDecoder, WholeFilms
 from cxrbench.tasks.yolo import LEVELS, Grid, YoloHead, detections
 from cxrbench.tasks.yolo_loss import loss_of, loss_sums
 
 FROZEN = Recipe(epochs=12, min_steps=240, batch=16, rate=3e-3)
 FINETUNED = Recipe(epochs=12, min_steps=240, batch=16, rate=1e-3)
-ENCODER_RATE = 0.1
 EVALUATION_BATCH = 32
-
-Inputs = Callable[[Rows, int], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -92,17 +86,18 @@ class Detection:
         train, shown = train[kept], np.asarray(present[kept].any(axis=1))
         held_out = np.concatenate([val, test])
         with seeded(cell.seed, context.options.device):
-            model, inputs, preprocess, groups = self._model(encoder, manifest, len(labels), cell)
+            model = self._model(encoder, manifest, len(labels), cell)
+            preprocess = model.preprocess
             geometry = geometry_of(manifest, truth, preprocess, np.union1d(train[shown], held_out), context)
             squares = {row: geometry[row].boxes_to_square(truth.boxes[row]) for row in truth.boxes if row in geometry}
             shapes = np.concatenate([squares[row][:, 2:] for row in train[shown]])
             grid = Grid(preprocess.size, anchors(shapes, np.random.default_rng(cell.seed)))
             targets = BoxTargets(squares, truth.classes, manifest.images["image_id"].to_numpy(str), grid, len(labels),
                                  cell.seed if self.finetune else SEED)  # fmt: skip
-            trainer = _Trainer(model, inputs, targets, context)
+            trainer = _Trainer(model, targets, context)
             recipe = FINETUNED if self.finetune else FROZEN
             fitted = fit(
-                model,
+                model.module,
                 lambda epoch: balanced_epoch(
                     train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell.seed
                 ),
@@ -111,7 +106,7 @@ class Detection:
                 recipe.of_epochs(self.epochs),
                 context,
                 what=f"{cell.encoder} on {cell.task}",
-                groups=groups,
+                groups=model.groups,
             )
             found = trainer.predict(held_out, geometry)
         rows = manifest.images.iloc[held_out][["image_id", "patient_id", "split"]].reset_index(drop=True)
@@ -121,35 +116,21 @@ class Detection:
             kind="detection",
             groups=_groups(manifest, labels),
             synthetic=manifest.synthetic,
-            cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol,
-                  "fraction": cell.fraction, "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts),
-                  "train_images": len(train), "steps": fitted.steps, "validation_losses": list(fitted.losses),
-                  "anchors": grid.anchors.tolist()},
+            cell=cell.facts() | {"train_images": len(train), "steps": fitted.steps,
+                                 "validation_losses": list(fitted.losses), "anchors": grid.anchors.tolist()},
             encoder=encoder_facts(encoder.spec),
-            dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
-                     "notes": list(manifest.notes)},
+            dataset=manifest.facts(),
         )  # fmt: skip
 
-    def _model(
-        self, encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell
-    ) -> tuple[nn.Module, Inputs, Preprocess, list[dict[str, Any]] | None]:
-        """What is trained, where its inputs come from, how films come to its square, and its learning rates."""
-        device = encoder.context.options.device
+    def _model(self, encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell) -> DenseModel:
+        """The head, on frozen maps or with the encoder."""
+
+        def head(widths: Sequence[int], sides: Sequence[int], size: int) -> nn.Module:
+            return YoloHead(widths, sides, size, classes)
+
         if self.finetune:
-            films = WholeFilms(manifest, encoder.module.preprocess, encoder.context.options, seed=cell.seed)
-            whole = EncoderAndDecoder.of(
-                encoder.module, films.preprocess,
-                lambda widths, sides: YoloHead(widths, sides, films.preprocess.size, classes),
-            )  # fmt: skip
-            groups: list[dict[str, Any]] = [
-                {"params": list(whole.decoder.parameters()), "lr": 1.0},
-                {"params": list(whole.encoder.parameters()), "lr": ENCODER_RATE},
-            ]
-            return whole.to(device), films.batch, films.preprocess, groups
-        maps = encoder.maps(manifest, self.copies)
-        head = YoloHead(maps.widths, maps.sides, maps.preprocess.size, classes)
-        head = head.to(device).to(memory_format=torch.channels_last)
-        return head, partial(maps.batch, levels=LEVELS), maps.preprocess, None
+            return finetuned(encoder, manifest, cell, head)
+        return on_frozen_maps(encoder, manifest, self.copies, head, LEVELS)
 
 
 TASK = Detection()
@@ -159,16 +140,13 @@ TASK = Detection()
 class _Trainer:
     """The model with its inputs and targets, on batches of manifest rows."""
 
-    model: nn.Module
-    inputs: Inputs
+    model: DenseModel
     targets: BoxTargets
     context: RunContext
 
     def raw(self, rows: Rows, copy: int = 0) -> Tensor:
         """The head's numbers [len(rows), N, 5 + K]."""
-        device = self.context.options.device
-        maps = self.inputs(rows, copy)
-        return self.model([x.to(device, torch.float32, memory_format=torch.channels_last) for x in maps])
+        return self.model(rows, copy, self.context.options.device)
 
     def sums(self, rows: Rows, copy: int = 0) -> Tensor:
         """The loss's sums over the boxes of some rows."""

@@ -107,10 +107,8 @@ def retrieved(
         kind="retrieval",
         groups={"macro": labels},
         synthetic=manifest.synthetic,
-        cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol, "fraction": cell.fraction,
-              "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts), "train_images": train_images},
+        cell=cell.facts() | {"train_images": train_images},
         encoder=encoder_facts(encoder.spec),
-        dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
-                 "notes": list(manifest.notes)},
+        dataset=manifest.facts(),
         notes=notes,
     )  # fmt: skip

@@ -1,9 +1,8 @@
 """Segmentation: a decoder on the maps of a frozen encoder (or of one that is trained with it) outlines the findings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -24,11 +23,11 @@ from cxrbench.errors import UserError
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
 from cxrbench.tasks.decoders import DECODERS, DecoderName, build_decoder, levels_read, logit_side
+from cxrbench.tasks.dense_model import DenseModel, finetuned, on_frozen_maps
 from cxrbench.tasks.dense_training import Examples, Recipe, balanced_epoch, fit, seeded
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.losses import PixelLoss, dice_bce, dice_cross_entropy
 from cxrbench.tasks.mask_targets import MaskTargets
-from cxrbench.tasks.whole_films import EncoderAndDecoder, WholeFilms
 
 THRESHOLD = 0.5
 FINETUNED = Recipe(epochs=8, min_steps=200, batch=16, rate=1e-3)
@@ -39,11 +38,8 @@ FROZEN: Mapping[DecoderName, Recipe] = {
 }
 """Few epochs: on cached maps of a frozen encoder a U-Net is as good after 8 as after 12, and a cell should take half a
 minute on two cores. Small training sets get 200 steps all the same."""
-ENCODER_RATE = 0.1
-"""A fine-tuned encoder learns at this share of the decoder's rate."""
 EVALUATION_BATCH = 32
 
-Inputs = Callable[[NDArray[np.int64], int], tuple[Tensor, ...]]
 Size = tuple[int, int]
 
 
@@ -117,15 +113,16 @@ class Segmentation:
         present = np.stack([truth.present(ids[row]) for row in train])
         kept = label_fraction(manifest.images["patient_id"].to_numpy(str)[train], present, cell.fraction, cell.seed)
         train, shown = train[kept], (present[kept] == 1).any(1)
-        model, inputs, preprocess, groups = self._model(encoder, manifest, len(truth.labels) + truth.exclusive, cell)
+        model = self._model(encoder, manifest, len(truth.labels) + truth.exclusive, cell)
+        preprocess = model.preprocess
         sizes = _sizes(manifest, context)
         targets = MaskTargets(truth, ids, sizes, preprocess, logit_side(preprocess.size),
                               seed=cell.seed if self.finetune else SEED, keep=not self.finetune)  # fmt: skip
-        trainer = _Trainer(model, inputs, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
+        trainer = _Trainer(model, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
         recipe = FINETUNED if self.finetune else FROZEN[self.decoder]
         with seeded(cell.seed, context.options.device):
             fitted = fit(
-                model,
+                model.module,
                 lambda epoch: balanced_epoch(
                     train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell.seed
                 ),
@@ -134,7 +131,7 @@ class Segmentation:
                 recipe.of_epochs(self.epochs),
                 context,
                 what=f"{cell.encoder} on {cell.task}",
-                groups=groups,
+                groups=model.groups,
             )
             held_out = np.concatenate([manifest.rows_of("val"), manifest.rows_of("test")])
             rles = _predict(trainer, held_out, sizes, preprocess, exclusive=truth.exclusive)
@@ -148,41 +145,22 @@ class Segmentation:
             kind="segmentation",
             groups={**named, "macro": truth.labels},
             synthetic=manifest.synthetic,
-            cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol,
-                  "fraction": cell.fraction, "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts),
-                  "train_images": len(train), "steps": fitted.steps, "validation_losses": list(fitted.losses)},
+            cell=cell.facts() | {"train_images": len(train), "steps": fitted.steps,
+                                 "validation_losses": list(fitted.losses)},
             encoder=encoder_facts(encoder.spec),
-            dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
-                     "notes": list(manifest.notes)},
+            dataset=manifest.facts(),
         )  # fmt: skip
 
-    def _model(
-        self, encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell
-    ) -> tuple[nn.Module, Inputs, Preprocess, list[dict[str, Any]] | None]:
-        """What is trained, where its inputs come from, how films come to its square, and its learning rates."""
-        device = encoder.context.options.device
-        if self.finetune:
-            films = WholeFilms(manifest, encoder.module.preprocess, encoder.context.options, seed=cell.seed)
-            whole = EncoderAndDecoder.of(
-                encoder.module, films.preprocess,
-                lambda widths, sides: self._decoder(widths, sides, classes, films.preprocess.size, cell.seed, device),
-            )  # fmt: skip
-            groups: list[dict[str, Any]] = [
-                {"params": list(whole.decoder.parameters()), "lr": 1.0},
-                {"params": list(whole.encoder.parameters()), "lr": ENCODER_RATE},
-            ]
-            return whole.to(device), films.batch, films.preprocess, groups
-        maps = encoder.maps(manifest, self.copies)
-        decoder = self._decoder(maps.widths, maps.sides, classes, maps.preprocess.size, cell.seed, device)
-        batch = partial(maps.batch, levels=levels_read(self.decoder))
-        return decoder.to(memory_format=torch.channels_last), batch, maps.preprocess, None
+    def _model(self, encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell) -> DenseModel:
+        """The decoder, on frozen maps or with the encoder; its weights depend on the seed alone."""
 
-    def _decoder(
-        self, widths: Sequence[int], sides: Sequence[int], classes: int, size: int, seed: int, device: torch.device
-    ) -> nn.Module:
-        """The decoder with weights that depend on the seed alone, whether or not the encoder had to run before."""
-        with seeded(seed, device):
-            return build_decoder(self.decoder, widths, sides, classes, size).to(device)
+        def decoder(widths: Sequence[int], sides: Sequence[int], size: int) -> nn.Module:
+            with seeded(cell.seed, encoder.context.options.device):  # whether or not the encoder had to run before
+                return build_decoder(self.decoder, widths, sides, classes, size)
+
+        if self.finetune:
+            return finetuned(encoder, manifest, cell, decoder)
+        return on_frozen_maps(encoder, manifest, self.copies, decoder, levels_read(self.decoder))
 
 
 TASK = Segmentation()
@@ -192,20 +170,14 @@ TASK = Segmentation()
 class _Trainer:
     """The model with its inputs, targets and loss, on batches of manifest rows."""
 
-    model: nn.Module
-    inputs: Inputs
+    model: DenseModel
     targets: MaskTargets
     pixel_loss: PixelLoss
     context: RunContext
 
     def logits(self, rows: NDArray[np.int64], copy: int = 0) -> Tensor:
         """Logits [len(rows), C, h, w]."""
-        device = self.context.options.device
-        on_device = [
-            x.to(device, torch.float32, memory_format=torch.channels_last, non_blocking=True)
-            for x in self.inputs(rows, copy)
-        ]
-        return self.model(on_device)
+        return self.model(rows, copy, self.context.options.device)
 
     def sums(self, rows: NDArray[np.int64], copy: int = 0) -> Tensor:
         """The loss's sums over the pixels of some rows."""

@@ -122,11 +122,9 @@ def predictions_of(
         kind=manifest.kind,
         groups=manifest.groups,
         synthetic=manifest.synthetic,
-        cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol, "fraction": cell.fraction,
-              "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts), "train_images": train_images,
+        cell=cell.facts() | {"train_images": train_images,
               **({} if views is None else {"unit": "study"}), **(facts or {})},
         encoder=encoder_facts(encoder.spec),
-        dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
-                 "notes": list(manifest.notes)},
+        dataset=manifest.facts(),
         notes=notes,
     )  # fmt: skip

@@ -66,12 +66,9 @@ class ZeroShot:
             kind=manifest.kind,
             groups=manifest.groups,
             synthetic=manifest.synthetic,
-            cell={"encoder": cell.encoder, "dataset": cell.dataset, "protocol": cell.protocol,
-                  "fraction": cell.fraction, "seed": cell.seed, "identity": cell.identity, "parts": dict(cell.parts),
-                  "train_images": 0},
+            cell=cell.facts() | {"train_images": 0},
             encoder=encoder_facts(encoder.spec),
-            dataset={"name": manifest.name, "lineage": list(manifest.lineage), "licence": manifest.licence,
-                     "notes": list(manifest.notes)},
+            dataset=manifest.facts(),
             notes=("scores are no calibrated probabilities; Brier score and ECE say little here",),
         )  # fmt: skip
 

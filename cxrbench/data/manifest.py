@@ -103,6 +103,10 @@ class Manifest:
         """Row numbers of a split."""
         return np.flatnonzero((self.images["split"] == split).to_numpy())
 
+    def facts(self) -> dict[str, Any]:
+        """What predictions say of the dataset that they are of, as plain JSON values."""
+        return {"name": self.name, "lineage": list(self.lineage), "licence": self.licence, "notes": list(self.notes)}
+
     def without(self, image_ids: Collection[str]) -> "Manifest":
         """The same dataset with some images dropped."""
         return replace(self, images=self.images[~self.images["image_id"].isin(list(image_ids))])
