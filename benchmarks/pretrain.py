@@ -95,7 +95,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        write(scratch / "phantom", images={"rsna": 80, "mimic": 120, "symile": 80})
+        write(scratch / "phantom", images={"rsna": 56, "mimic": 60, "symile": 56})
         for method in METHODS:
             command = [sys.executable, __file__, "--one", method, folder, *(["--quick"] if QUICK else [])]
             subprocess.run(command, check=True)

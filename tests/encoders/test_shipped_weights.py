@@ -1,6 +1,7 @@
 """The small phantom checkpoints that ship: there for every method, small, loadable, and made as their cards say."""
 
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def typed(card: str) -> tuple[str, dict[str, str], dict[str, str]]:
     lines = card.replace("\\\n", " ").splitlines()
     (line,) = [line for line in lines if line.startswith("cxrbench pretrain ")]
     words = shlex.split(line)[2:]
-    named = list(zip(words[1:], words[2:], strict=False))
+    named = list(pairwise(words))
     options = dict(value.split("=", 1) for flag, value in named if flag == "--option")
     return words[0], {flag: value for flag, value in named if flag.startswith("--")}, options
 
@@ -41,7 +42,8 @@ def test_small_half_precision_and_pretrained_on_the_phantom_alone(method: str) -
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float16}
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
     card = load_encoder(method, synthetic=True).spec.card
-    assert card.synthetic and all(name.startswith("phantom:") for name in card.pretrained_on)
+    assert card.synthetic
+    assert all(name.startswith("phantom:") for name in card.pretrained_on)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -49,7 +51,8 @@ def test_the_card_gives_the_command_that_the_file_remembers(method: str) -> None
     command, settings, options = typed(shipped(method).with_suffix(".md").read_text())
     config = read_encoder(shipped(method), method).facts["config"]
     assert command == config["method"] == method
-    assert settings["--arch"] == config["arch"] and int(settings["--epochs"]) == config["epochs"]
+    assert settings["--arch"] == config["arch"]
+    assert int(settings["--epochs"]) == config["epochs"]
     assert int(settings.get("--batch-size", config["batch_size"])) == config["batch_size"]
     assert float(settings.get("--lr", config["lr"])) == config["lr"]
     remembered = {name: value for name, value in config["options"].items() if name != "init"}  # init is a local path
@@ -64,6 +67,7 @@ def test_tells_films_apart_and_is_not_its_untrained_trunk(method: str) -> None:
     films = torch.randn(3, preprocess.channels, preprocess.size, preprocess.size, generator=torch.manual_seed(0))
     with torch.inference_mode():
         seen, raw = encoder(films).pooled, untrained(films).pooled
-    assert seen.shape == raw.shape and torch.isfinite(seen).all()
-    assert seen.std(dim=0).min() >= 0 and float(seen.std(dim=0).mean()) > 1e-3
+    assert seen.shape == raw.shape
+    assert torch.isfinite(seen).all()
+    assert float(seen.std(dim=0).mean()) > 1e-3
     assert not torch.allclose(seen, raw, atol=1e-3)
