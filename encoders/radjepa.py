@@ -75,7 +75,7 @@ OPTION_HELP = {
     "loss": "smooth_l1 or mse",
     "normalise_targets": "true: layer norm over the features of each target token",
     "augment": "true: RandomResizedCrop of 0.3 to 1 of the area",
-    "momentum": "of the moving average at the start, in [0, 1]; the lower, the sooner it collapses (read spread in log.csv)",
+    "momentum": "of the moving average at the start, in [0, 1]; too low and it collapses (see spread in log.csv)",
     "final_momentum": "of the moving average at the end, in [0, 1]",
     "predictor_depth": "blocks of the predictor; 0: half the encoder's",
     "keep": "target (the moving average) or context (the encoder that is trained)",
