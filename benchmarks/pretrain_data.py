@@ -21,7 +21,7 @@ from cxrbench.registry import load_dataset
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 QUICK = "--quick" in sys.argv
-ARCH, BATCH, EPOCHS, FILMS = ("nano", 16, 2, 40) if QUICK else ("tiny", 32, 3, 160)
+ARCH, BATCH, EPOCHS, FILMS = ("nano", 16, 2, 40) if QUICK else ("tiny", 32, 3, 96)
 WORKERS = (0, 1, 2)
 
 
