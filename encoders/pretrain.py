@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from cxrbench.atomic import atomic_path, disk_error
@@ -241,7 +242,10 @@ def resume_point(last: Path, facts: Mapping[str, Any], resume: bool) -> int:
 
 
 def train(module: Pretraining, config: PretrainConfig) -> None:
-    """Run the loop; whatever a user can mend comes out as UserError, from other processes too."""
+    """Run the loop; whatever a user can mend comes out as UserError, from other processes too.
+
+    Lightning ends Ctrl-C with exit code 1 and SIGTERM with 0; here they are 130 and 143, and say how to go on.
+    """
     out = Path(module.plan["out"])
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
@@ -254,6 +258,16 @@ def train(module: Pretraining, config: PretrainConfig) -> None:
             accelerator=config.accelerator,
             devices=config.devices,
         )
+    except SystemExit as stopped:
+        say(f"stopped; {module.saved()}: run the same command with --resume to go on")
+        raise SystemExit(143 if isinstance(stopped, SIGTERMException) else 130) from stopped
+    except RuntimeError as error:
+        if not re.match(r"DataLoader worker .*(killed|exited)", str(error)):
+            raise
+        raise UserError(
+            f"a process that decodes images died ({str(error).strip()}); {module.saved()}: go on with "
+            "--resume, with fewer --workers if memory ran out"
+        ) from error
     except ProcessRaisedException as error:
         told = re.search(r"UserError: (.*)", str(error))
         if told is None:

@@ -156,15 +156,15 @@ class Pretraining(lightning.LightningModule):
 
     def diverged(self, what: str, value: float) -> str:
         """What to tell the user when training has blown up."""
-        out = self.plan["out"]
-        kept = (
-            f"the last good checkpoint is {out}/last.ckpt"
-            if Path(out, "last.ckpt").exists()
-            else "nothing was saved yet"
-        )
         return (
-            f"the {what} is {value} at step {self.global_step + 1}; {kept}; lower the learning rate or use precision 32"
+            f"the {what} is {value} at step {self.global_step + 1}; {self.saved()}; "
+            "lower the learning rate or use precision 32"
         )
+
+    def saved(self) -> str:
+        """What a user can go on from."""
+        last = Path(self.plan["out"], "last.ckpt")
+        return f"the last good checkpoint is {last}" if last.exists() else "nothing was saved yet"
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedules, stepped once per optimiser step."""
@@ -193,7 +193,11 @@ class Pretraining(lightning.LightningModule):
 
 
 class Checkpoints(lightning.Callback):
-    """``last.ckpt`` every ``every`` optimiser steps and at the end; ``epoch-N.ckpt`` every ``keep`` epochs, if any."""
+    """``last.ckpt`` every ``every`` optimiser steps and at the end; ``epoch-N.ckpt`` every ``keep`` epochs, if any.
+
+    Slurm announces the end of a job with SIGTERM: the step that it meets is the last, and is saved. Not under DDP: its
+    processes hear of it at different steps and would wait for each other.
+    """
 
     def __init__(self, out: Path, every: int, keep: int) -> None:
         self.out, self.every, self.keep = out, every, keep
@@ -206,7 +210,8 @@ class Checkpoints(lightning.Callback):
         plan, step, number = pl_module.plan, trainer.global_step, int(batch[1]) + 1
         if number % plan["accumulate"]:
             return
-        if step % self.every == 0 or step == plan["steps"]:
+        stopping = trainer.received_sigterm and trainer.world_size == 1
+        if step % self.every == 0 or step == plan["steps"] or stopping:
             trainer.save_checkpoint(self.out / "last.ckpt")
         epoch, rest = divmod(number, plan["batches_per_epoch"])
         if self.keep and rest == 0 and epoch % self.keep == 0:

@@ -25,17 +25,11 @@ from cxrbench.encoders.pretrain import PretrainConfig, make_corpus, pretrain
 from cxrbench.encoders.trainer import as_batch
 from cxrbench.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCH = "64x4p8s24"
 DATA = {"min_sentences": 3, "dim": 16, "pool_width": 8}
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -24,17 +24,11 @@ from cxrbench.encoders.vit import ViT, ViTConfig
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.registry import load_encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCH = "64x4p8s24"
 SMALL = ResNetConfig((1, 1, 1, 1), bottleneck=False, size=48)
 TEXTS = ["There is no heart. There is rib.", "Nodule", "There is mass. " * 60]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -22,15 +22,9 @@ from cxrbench.encoders.method import Batch, Draw
 from cxrbench.encoders.vit import ARCHITECTURES, ViT, ViTConfig, infer_config
 from cxrbench.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCH = ViTConfig(width=64, depth=4, heads=1, patch=4, size=24, channels=1)  # 36 patches
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def draw(seed: int = 0) -> Draw:

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,15 +20,9 @@ from cxrbench.encoders.vit import ViT, parse_arch
 from cxrbench.encoders.vit_encoder import gray_preprocess
 from cxrbench.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCH = parse_arch("64x4p8s32", channels=1)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

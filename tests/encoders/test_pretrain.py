@@ -32,17 +32,11 @@ from cxrbench.encoders.trainer import From, Stream
 from cxrbench.encoders.vit import ViTConfig, parse_arch
 from cxrbench.errors import BadImageError, UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GRAY = Preprocess(32, "squash", (0.5,), (0.25,), channels=1)
 # 14 training images in batches of 4: 3 batches per epoch, 9 in all, no step at an epoch's end but the last.
 CONFIG = PretrainConfig(arch="nano-32", epochs=6, batch_size=4, accumulate=2, precision="32", accelerator="cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")  # as wide as whole_run, which must run under it too
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

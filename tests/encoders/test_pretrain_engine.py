@@ -1,5 +1,6 @@
 """What the engine offers every method: hooks, schedules, logs, pictures, cards, ways to decode, and how it fails."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -26,9 +27,11 @@ from cxrbench.encoders.checkpoint import KEPT, read_encoder
 from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe
 from cxrbench.encoders.pretrain import PretrainConfig, pretrain
 from cxrbench.encoders.schedule import half_cosine
-from cxrbench.encoders.spcl import load
+from cxrbench.encoders.spcl import SPCL, load
 from cxrbench.encoders.vit import ViT, ViTConfig
 from cxrbench.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CONFIG = PretrainConfig(arch="nano-32", epochs=2, batch_size=4, precision="32", accelerator="cpu", checkpoint_every=1)
 
@@ -73,14 +76,6 @@ def toy_method(recipe: Recipe) -> Method:
         return Blueprint(Toy.preprocess, ToyOptions(), lambda corpus: Toy(), recipe)
 
     return Method("toy", configure, {}, lambda arch, seed: Pixels())
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -221,6 +216,61 @@ def test_logs_pictures_and_card(manifest: Manifest, tmp_path: Path, monkeypatch:
     card = (out / "encoder.md").read_text()
     for part in ("# toy", "toy: 12 images of 12 patients", "cxrbench pretrain toy", "GFLOPs per unit", '"epochs": 2'):
         assert part in card
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "kept"), [(signal.SIGTERM, 143, "last good checkpoint"), (signal.SIGINT, 130, "nothing was saved")]
+)
+def test_being_stopped_says_how_to_go_on(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    sent: signal.Signals, code: int, kept: str,
+) -> None:  # fmt: skip
+    """Slurm's SIGTERM saves the step that it meets; Ctrl-C leaves what was saved before, here nothing."""
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(Recipe()))
+    config = replace(CONFIG, method="toy", lr=1e-2, checkpoint_every=100)
+    pretrain(config, [manifest], tmp_path / "whole")
+    good, calls = Toy.forward, 0
+
+    def stopped(self: Toy, batch: Batch, draw: Draw) -> Loss:
+        nonlocal calls
+        calls += 1
+        if calls == 4:  # the first call counts GFLOPs: this is the third step
+            os.kill(os.getpid(), sent)
+        return good(self, batch, draw)
+
+    monkeypatch.setattr(Toy, "forward", stopped)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            pretrain(config, [manifest], tmp_path / "cut")
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from the first Ctrl-C on
+    assert caught.value.code == code
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert kept in last
+    assert "--resume" in last
+    monkeypatch.setattr(Toy, "forward", good)
+    if sent == signal.SIGTERM:
+        assert read_checkpoint(tmp_path / "cut" / "last.ckpt")["global_step"] == 3
+    pretrain(config, [manifest], tmp_path / "cut", resume=True)
+    for name, tensor in weights(tmp_path / "whole").items():
+        assert torch.equal(tensor, weights(tmp_path / "cut")[name]), name
+
+
+def test_a_killed_decoding_process_is_one_line(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = SPCL.forward
+
+    def kills(self: SPCL, batch: Batch, draw: Draw) -> Loss:
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+        return good(self, batch, draw)
+
+    monkeypatch.setattr(SPCL, "forward", kills)
+    with pytest.raises(UserError, match=r"a process that decodes images died .*--resume"):
+        pretrain(replace(CONFIG, decode="always", workers=1, epochs=20), [manifest], tmp_path / "run")
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_one(tmp_path: Path) -> None:

@@ -26,16 +26,10 @@ from cxrbench.encoders.supervised import Supervised, known_cross_entropy, load, 
 from cxrbench.encoders.vit import ViT, ViTConfig
 from cxrbench.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCH = ViTConfig(width=64, depth=4, heads=1, patch=4, size=24, channels=1)
 NAN = float("nan")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def manifest(name: str, labels: dict[str, list[float]], **facts: Any) -> Manifest:
