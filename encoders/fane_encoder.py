@@ -112,7 +112,7 @@ class FaNeEncoder(FaNeImageEncoder):
         Raises NotApplicableError where the text encoder is not on this machine.
         """
         bert, device = self.bert(), self.global_image_projection.weight.device
-        sentences = [split_sentences(text) or [text or "."] for text in texts]
+        sentences = [split_sentences(text) or [text.strip() or "."] for text in texts]
         rows = token_numbers(bert.tokeniser, list(chain.from_iterable(sentences)))
         ends = [0, *torch.tensor([len(s) for s in sentences]).cumsum(0).tolist()]
         if self.text_tower.bert is None:

@@ -1,5 +1,6 @@
 """FaNe's image side: a ResNet with CLIP's attention pool, or a ViT; one vector of the film, many of its places."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from cxrbench.checkpoints import leave_out, load_strict, read_state_dict
-from cxrbench.encoder import Preprocess
+from cxrbench.checkpoints import leave_out, load_strict, read_metadata, read_state_dict
+from cxrbench.encoder import EncoderCard, Preprocess
+from cxrbench.encoders.checkpoint import KEY, read_encoder
 from cxrbench.encoders.fane_attention import AttentionPool
 from cxrbench.encoders.method import Draw
 from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
@@ -143,31 +145,36 @@ def build_image_tower(config: ImageConfig) -> ImageTower:
     return ViTImage(config) if isinstance(config, ViTConfig) else ResNetImage(config)
 
 
-def initialise_from(tower: ImageTower, path: Path) -> None:
+def initialise_from(tower: ImageTower, path: Path) -> EncoderCard | None:
     """Start the trunk from a file: torchvision's ResNet-50 or DeiT-B, as the paper does. Raises UserError.
 
-    A ViT of one channel takes the sum over the three channels of the patch projection: what gray films, written into
-    three channels, would give.
+    Returns what the file says of itself, if it is one of ours: what its weights have seen. A ViT of one channel takes
+    the sum over the three channels of the patch projection: what gray films, written into three channels, would give.
     """
+    text = read_metadata(path).get(KEY)
+    card = read_encoder(path, json.loads(text)["method"]).card if text else None
     state = leave_out(read_state_dict(path), ("fc.", "head.", "head_dist."), path)
     own = tower.model.state_dict()
     kernel = "patch_embed.proj.weight"
     if kernel in state and kernel in own and own[kernel].shape[1] == 1 and state[kernel].shape[1] == 3:
         state[kernel] = state[kernel].sum(dim=1, keepdim=True)
     load_strict(tower.model, state, path)
+    return card
 
 
 def infer_image_config(state: Mapping[str, Tensor], path: object) -> ResNetConfig:
     """The ResNet whose ``model.*`` and ``pool.*`` these are. Raises UserError if they are of none.
 
-    Only its side is told from the pool's positions (10 x 10 and one of 299 pixels); a size that is not 224 is rounded.
+    Only its side is told from the pool's positions (10 x 10 and one of 299 pixels); a size that is not 224 is
+    one that has it.
     """
     counts = [len({n.split(".")[2] for n in state if n.startswith(f"model.layer{k}.")}) for k in (1, 2, 3, 4)]
     if not all(counts) or "pool.positional_embedding" not in state:
         raise UserError(f"{path} holds no ResNet with its attention pool (model.layer1., pool.positional_embedding)")
     side = round((len(state["pool.positional_embedding"]) - 1) ** 0.5)
     config = ResNetConfig(tuple(counts), "model.layer1.0.conv3.weight" in state)
-    return config if side == config.side else replace(config, size=round(32 * side * 224 / 299))
+    sizes = (config.size, round(32 * side * 224 / 299), *range(32, 4096))
+    return next(sized for size in sizes if (sized := replace(config, size=size)).side == side)
 
 
 def rotate_and_flip(images: Tensor, draw: Draw, black: Tensor) -> Tensor:

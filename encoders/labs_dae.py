@@ -83,6 +83,7 @@ def train_dae(
 ) -> LabsDAE:
     """The autoencoder of percentiles x [n, K] (anything where missing) and their mask, from ``seed`` alone."""
     recipe, draw = recipe or DAERecipe(), torch.Generator().manual_seed(seed)
+    x = torch.where(made > 0, x, 0.0)  # NaN times no mask would be NaN
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LabsDAE(x.shape[1])

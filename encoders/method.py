@@ -78,7 +78,7 @@ class Objective(nn.Module, ABC):
         """What, beside the weights, it takes to build ``kept`` again; plain JSON values."""
 
     def after_step(self, progress: float) -> None:
-        """Called after every optimiser step, with the share of the run that is done: the place of moving averages."""
+        """After every optimiser step, with the share of the run that lay behind before it: for moving averages."""
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
         """What a person wants to see of training (reconstructions, attention): [H, W] or [3, H, W] in [0, 1]."""

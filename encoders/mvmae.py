@@ -25,7 +25,7 @@ from cxrbench.encoders.masking import (
     unpatchify,
 )
 from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
-from cxrbench.encoders.mvmae_augment import NUMBERS, augment
+from cxrbench.encoders.mvmae_augment import NUMBERS, PLACE, augment
 from cxrbench.encoders.mvmae_decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae_encoder import load, untrained
 from cxrbench.encoders.mvmae_loss import alignment, beta_at, per_study, spread
@@ -110,7 +110,10 @@ class MVMAE(Objective):
         noise = draw.rand(studies, 1 if one_mask else slots, self.trunk.config.tokens).expand(-1, slots, -1)
         images, views = batch.images[present], batch.more["views"][present]
         if self.training and options.augment:
-            u = draw.rand(studies, slots, NUMBERS).to(images.device)[present]
+            u = draw.rand(studies, slots, NUMBERS)
+            if one_mask:  # of the same places: crop and flip are the study's, colours each film's
+                u[:, :, :PLACE] = u[:, :1, :PLACE].clone()
+            u = u.to(images.device)[present]
             images = self.normalised(augment(self.plain(images), u, flip=options.flip))
         masking = random_masking(noise.to(images.device)[present], self.visible)
         tokens = self.trunk.encode(take(self.trunk.embed(images, views), masking.kept))

@@ -6,6 +6,7 @@ from torch import Tensor
 from cxrbench.encoders.augment import crop_resize
 
 NUMBERS = 8  # uniform numbers that one film takes
+PLACE = 4  # the first of them: where it is cut, and whether it is turned
 SCALE = (0.5, 1.0)  # of the crop's area
 STRENGTH, PROBABILITY = 0.4, 0.8  # of the colour jitter
 

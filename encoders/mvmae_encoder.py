@@ -43,14 +43,14 @@ def load(request: EncoderRequest) -> MultiviewEncoder:
     """``mvmae[:VIEW][-POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or the authors' Lightning checkpoint.
 
     VIEW says from which side all films are taken to be (F, L, U); the default is the one that most training films had,
-    frontal in every public collection, and F for others' files. The row of a view that training never met is still as
-    it was drawn: asking for it is an error, and it is why U is no default, true as it is of a film without a view.
+    frontal in every public collection, and F for others' files. The row of a view that training never met is
+    noise: asking for it is an error, and it is why U is no default, true as it is of a film without a view.
     POOLING is cls (default) or mean. Raises UserError.
     """
     if request.weights is None:
         raise UserError(f"{request.name} has no weights for real images: {how_to_pretrain(request.name, 'mimic')}")
     view, pooling = parse_variant(request)
-    path = Path(request.weights)
+    path = Path(request.weights).expanduser()
     found = read_encoder(path, request.name)
     state, preprocess = found.state, found.preprocess
     if is_published(state):

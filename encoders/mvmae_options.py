@@ -73,7 +73,8 @@ class V2TOptions(MVMAEOptions):
 
 
 # paper: pixels in [0, 1] of the centre, eq. 1 as printed, 1/α; it names no augmentation. official: config_base.yaml and
-# config_v2t.yaml, dataclass defaults where they are silent.
+# config_v2t.yaml, dataclass defaults where they are silent; it has the paper's centre too, and crops are cut out of it.
+# fixed squashes whole films: the centre of a portrait film lacks the costophrenic angles.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "paper": {

@@ -64,7 +64,7 @@ class TextDecoder(nn.Module):
         counted = targets != IGNORED
         losses = F.cross_entropy(self.predict(hidden[counted]).float(), targets[counted], reduction="none")
         whole = losses.new_zeros(targets.shape).index_put((counted,), losses)
-        return whole.sum(dim=1) / counted.sum(dim=1)
+        return whole.sum(dim=1) / counted.sum(dim=1).clamp(min=1)
 
     def read_memory(self, encoded: Tensor, kept: Tensor, modality: Tensor) -> Tensor:
         """What words may look at, [R, 1 + n, width]: tokens with view and position."""

@@ -1,5 +1,6 @@
 """A method's own options, from what a user types to a frozen dataclass."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -44,8 +45,12 @@ def _value(method: str, name: str, wanted: Any, given: Any) -> Any:
             raise UserError(f"{method}: {name} is true or false, not {text!r}")
         return BOOLEANS[text.lower()]
     if wanted in (int, float):
+        kind = "a whole number" if wanted is int else "a number"
         try:
-            return wanted(text)
+            number = wanted(text)
         except ValueError as error:
-            raise UserError(f"{method}: {name} is a number, not {text!r}") from error
+            raise UserError(f"{method}: {name} is {kind}, not {text!r}") from error
+        if not math.isfinite(number):
+            raise UserError(f"{method}: {name} is {kind}, not {text!r}")
+        return number
     return text

@@ -42,6 +42,7 @@ from cxrbench.errors import UserError
 RECIPE = Recipe(
     epochs=50, batch_size=128, lr=1e-4, final_lr=0.01, weight_decay=0.05, warmup=0.1, clip=1.0, betas=(0.9, 0.999)
 )
+PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's films in stage 2
 WITHOUT_INIT = (
     "PaCX-MAE begins from an MAE: pretrain one with `cxrbench pretrain mae --data DIR --arch {arch} --out runs/mae` "
     "and pass --option init=runs/mae/encoder.safetensors"
@@ -86,7 +87,9 @@ class PaCX(Objective):
         """Images [B, channels, size, size]; of each modality ``NAME`` [B, E] and ``has_NAME`` [B], as in the corpus."""
         images = augment(batch.images, self.preprocess, draw) if self.options.augment else batch.images
         tokens = self.trunk(images)[0]
-        pairs = [self.pair(name, tokens[:, 0], batch) for name in self.regress]
+        films = tokens[:, 0]
+        image = gather_batch(self.project["image"](films).float())  # once: all modalities meet the same dropout
+        pairs = [self.pair(name, films, image, batch) for name in self.regress]
         scale = self.log_scale.exp().clamp(1.0, self.options.max_scale)
         contrast = contrastive_loss(pairs, scale, self.options.smoothing)
         regression = regression_loss(pairs)
@@ -94,11 +97,11 @@ class PaCX(Objective):
         logged = {"contrastive": contrast, "regression": regression, "logit_scale": scale}
         return Loss(value, {name: scalar.detach() for name, scalar in logged.items()})
 
-    def pair(self, name: str, films: Tensor, batch: Batch) -> Pair:
-        """One modality of the whole batch of all processes, from our films' CLS tokens [B, D]."""
+    def pair(self, name: str, films: Tensor, image: Tensor, batch: Batch) -> Pair:
+        """One modality of the whole batch of all processes: our films' CLS tokens [B, D], all films' projections."""
         target, present = batch.more[name], batch.more[f"has_{name}"]
-        ours = (self.project["image"](films), self.project[name](target), self.regress[name](films), target, present)
-        image, other, predicted, target, present = (gather_batch(rows.float()) for rows in ours)
+        ours = (self.project[name](target), self.regress[name](films), target, present)
+        other, predicted, target, present = (gather_batch(rows.float()) for rows in ours)
         return Pair(image, other, predicted, target, present > 0.5)
 
     def kept(self) -> ViT:
@@ -176,12 +179,13 @@ def load(request: EncoderRequest) -> ViTEncoder:
 
     The CLS token is the default: it is what the losses train and what the paper's probes read.
     """
-    if request.weights is not None and KEY not in read_metadata(Path(request.weights)):
-        path = Path(request.weights)
+    path = Path(request.weights).expanduser() if request.weights else None
+    if path is not None and KEY not in read_metadata(path):
         state = read_encoder(path, "pacx").state
         if is_published(state):
             trunk = read_published(state, path)
-            return ViTEncoder(trunk, gray_preprocess(trunk.config), EncoderCard("pacx"), parse_pooling(request, "cls"))
+            card = EncoderCard("PaCX-MAE", "unknown", PUBLISHED_ON)
+            return ViTEncoder(trunk, gray_preprocess(trunk.config), card, parse_pooling(request, "cls"))
     encoder = load_vit(request, method="pacx", default="cls", without_weights=HOW_TO)
     set_norm_eps(encoder.trunk, encoder.trunk.config.norm_eps)
     return encoder

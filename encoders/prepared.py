@@ -97,7 +97,8 @@ def training_rows(
     """``dataset, image_id, patient_id, study_id, view, path, bytes`` of every image to train on; ``path`` is absolute.
 
     A patient who also has a validation or test image is left out, whatever the split column says, and so are those
-    of ``excluded`` (by dataset) and images that are not ``eligible``. Of what is left, ``limit`` are drawn evenly.
+    of ``excluded`` (by dataset) and images that are not ``eligible``. Of what is left, whole studies are drawn evenly
+    until ``limit`` images would be exceeded, one at least.
     """
     tables = []
     for manifest in manifests:
@@ -116,8 +117,11 @@ def training_rows(
         names = ", ".join(m.name for m in manifests)
         raise UserError(f"no training images in {names} that this method can use: check the split column and the data")
     if limit is not None and limit < len(rows):
-        kept = np.random.default_rng(0).permutation(len(rows))[:limit]
-        rows = rows.iloc[np.sort(kept)].reset_index(drop=True)
+        study = rows.groupby(["dataset", "patient_id", "study_id"], sort=False, dropna=False).ngroup().to_numpy()
+        films = np.bincount(study)
+        order = np.random.default_rng(0).permutation(len(films))
+        whole = max(1, int(np.searchsorted(films[order].cumsum(), limit, side="right")))
+        rows = rows[np.isin(study, order[:whole])].reset_index(drop=True)
     return rows
 
 

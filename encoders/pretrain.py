@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.multiprocessing.spawn import ProcessRaisedException
+from transformers import PreTrainedModel
 
 from cxrbench.atomic import atomic_path, disk_error
 from cxrbench.checkpoints import read_checkpoint
@@ -33,6 +34,10 @@ METHODS = "cxrbench.methods"
 FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "accelerator",
         "gradient_checkpointing")  # fmt: skip
 """Settings that may change when a run is resumed: they do not change what is learnt."""
+
+
+COUNTED = 8
+"""Units of which the cost is the mean."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ def pretrain(
     recipe = chosen_recipe(config, blueprint.recipe)
     plan = make_plan(config, recipe, len(corpus), out)
     objective = build_objective(config, blueprint, corpus)
-    first = as_batch(corpus.batch(np.arange(2), [np.random.default_rng(n) for n in range(2)]), objective.preprocess)
-    cost = step_cost(objective, first)
+    units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in films
+    some = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
+    cost = step_cost(objective, as_batch(some, objective.preprocess))
     settings = asdict(config) | asdict(recipe) | {"precision": plan["precision"], "options": dict(config.options)}
     facts = run_facts(config.method, objective, blueprint.options, settings, manifests, films, corpus.facts, cost)
     facts |= {"command": command, "excluded_patients": {name: len(ids) for name, ids in (excluded or {}).items()}}
@@ -161,10 +167,17 @@ def build_objective(config: PretrainConfig, blueprint: Blueprint, corpus: Corpus
         torch.manual_seed(config.seed)
         objective = blueprint.objective(corpus)
     if config.gradient_checkpointing:
-        trunks: list[Any] = [part for part in objective.modules() if hasattr(part, "gradient_checkpointing")]
+        berts = [part for part in objective.modules() if isinstance(part, PreTrainedModel)]
+        theirs = {part for bert in berts for part in bert.modules()}
+        for bert in berts:  # has parts of its own with that attribute, and transformers 5 a new name for it
+            enable = getattr(bert, "activation_checkpointing_enable", bert.gradient_checkpointing_enable)
+            enable({"use_reentrant": False})
+        trunks: list[Any] = [
+            part for part in objective.modules() if hasattr(part, "gradient_checkpointing") and part not in theirs
+        ]
         for trunk in trunks:
             trunk.gradient_checkpointing = True
-        if not trunks:
+        if not trunks and not berts:
             raise UserError(f"{config.method} {config.arch} has nothing that gradient checkpointing could spare")
     return objective
 

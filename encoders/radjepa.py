@@ -45,10 +45,10 @@ class RadJEPAOptions:
     """What can be set in RadJEPA.
 
     ``masks``: see ``MultiBlock``. ``normalise_targets``: layer norm without affine over a target token's features.
-    ``augment``: I-JEPA's RandomResizedCrop. ``momentum``, ``final_momentum``: τ of the moving average at the first and
-    the last step (0 and 0: targets of the encoder itself, as in the paper's introduction). ``predictor_depth``: 0 is
-    half the encoder's depth, 6 for ViT-B. ``keep``: which encoder training is for. ``channels``: a film has 1; 3 is the
-    published layout, the same film thrice, with ImageNet's mean and deviation.
+    ``augment``: I-JEPA's RandomResizedCrop. ``momentum``, ``final_momentum``: τ of the moving average at the first step
+    and behind the last (0 and 0: targets of the encoder itself, as in the paper's introduction). ``predictor_depth``: 0
+    is half the encoder's depth, 6 for ViT-B. ``keep``: which encoder training is for. ``channels``: a film has 1; 3 is
+    the published layout, the same film thrice, with ImageNet's mean and deviation.
     """
 
     variant: str = "fixed"

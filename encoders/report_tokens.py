@@ -1,7 +1,7 @@
 """Reports as token numbers, by the WordPiece vocabulary of any BERT folder."""
 
-import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers.utils import logging as hf_logging
 
 from cxrbench.encoders.corpus import Rows
+from cxrbench.encoders.hub import hub
 from cxrbench.errors import UserError
 from cxrbench.tasks.sentence_encoder import default_folder
 
@@ -62,6 +63,7 @@ def tokenise(texts: Sequence[str], tokeniser: Any, longest: int, *, seen_only: b
     """
     own = [tokeniser.cls_token_id, tokeniser.sep_token_id, tokeniser.pad_token_id]
     words = tokeniser(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if len(texts) else []
+    words = [[word for word in row if word not in own] for row in words]  # a text that says "[SEP]" does not end there
     rows = [[own[0], *row, own[1]][:longest] if row else [] for row in words]
     ids = np.array([token for row in rows for token in row], np.int64)
     size = len(tokeniser)
@@ -77,14 +79,14 @@ def load_tokeniser(folder: str = "") -> Any:
 
     No code from the folder is run. Raises UserError where there is none, or where it has no [CLS], [SEP] and [PAD].
     """
-    given = Path(folder) if folder else default_folder()
-    if folder and not Path(folder).is_dir():
+    given = Path(folder).expanduser() if folder else default_folder()
+    if folder and not Path(folder).expanduser().is_dir():
         raise UserError(f"tokenizer={folder}: no such folder; give one with a BERT tokeniser (vocab.txt)")
     verbosity = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
     try:
-        options = {"local_files_only": given is not None or bool(os.environ.get("HF_HUB_OFFLINE"))}
-        tokeniser = transformers.AutoTokenizer.from_pretrained(given or HUB_NAME, trust_remote_code=False, **options)
+        with nullcontext() if given else hub():
+            tokeniser = transformers.AutoTokenizer.from_pretrained(given or HUB_NAME, trust_remote_code=False)
     except Exception as error:  # transformers and the hub's client raise a dozen kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         where = f"{given} holds no tokeniser" if given else f"there is no tokeniser, and {HUB_NAME} cannot be fetched"

@@ -143,7 +143,7 @@ class Pretraining(lightning.LightningModule):
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         """One step; then whatever the objective does after it (moving averages)."""
         super().optimizer_step(*arguments, **named)
-        self.objective.after_step((self.trainer.global_step + 1) / self.plan["steps"])  # it counts this step later
+        self.objective.after_step(self.trainer.global_step / self.plan["steps"])  # it counts this step later
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None

@@ -73,7 +73,7 @@ def load_vit(
     """
     if request.weights is None:
         raise UserError(f"{method} has no weights for real images: {without_weights}")
-    pooling, path = parse_pooling(request, default), Path(request.weights)
+    pooling, path = parse_pooling(request, default), Path(request.weights).expanduser()
     found = read_trunk(path, method)
     if found.config.class_token != class_token:
         kinds = ("without", "with") if class_token else ("with", "without")

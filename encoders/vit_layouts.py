@@ -38,7 +38,7 @@ def load_plain_vit(request: EncoderRequest, *, method: str, default: Pooling, wi
     """
     if request.weights is None:
         raise UserError(f"{method} has no weights for real images: {without_weights}")
-    path = Path(request.weights)
+    path = Path(request.weights).expanduser()
     found = read_encoder(path, method)
     if found.architecture is not None:
         pooling = parse_pooling(request, found.facts.get("options", {}).get("pooling", default))

@@ -21,7 +21,7 @@ from cxrbench.encoders.fane_image import ResNetConfig, build_image_tower, rotate
 from cxrbench.encoders.fane_options import RECIPES, VARIANTS, parse_options
 from cxrbench.encoders.flops import step_cost
 from cxrbench.encoders.method import Batch, Draw
-from cxrbench.encoders.pretrain import PretrainConfig, make_corpus, pretrain
+from cxrbench.encoders.pretrain import PretrainConfig, build_objective, make_corpus, pretrain
 from cxrbench.encoders.trainer import as_batch
 from cxrbench.errors import UserError
 
@@ -111,6 +111,9 @@ def test_official_schedule_ends_in_the_middle_of_its_cosine() -> None:
         ({"pool_width": "12"}, "multiple of 8"),
         ({"mask_mode": "none"}, "mask_mode is pre, post, not 'none'"),
         ({"alpha": "0"}, "alpha is 0"),
+        ({"kappa": "nan"}, "kappa is a number, not 'nan'"),
+        ({"mp": "inf"}, "mp is a number, not 'inf'"),
+        ({"min_sentences": "3.0"}, "min_sentences is a whole number, not '3.0'"),
         ({"kapa": "1"}, "no option kapa"),
         ({"variant": "ours"}, "no variant 'ours'"),
     ],
@@ -201,6 +204,24 @@ def test_bf16_copies_and_two_units(corpora: Any, bert: str) -> None:
         low = built(small, draw())
     assert low.value.dtype == torch.float32
     assert float(low.value.detach()) == pytest.approx(float(full.value.detach()), rel=0.05)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_gradient_checkpointing_changes_nothing_of_films_and_texts(corpora: Any, bert: str, trained: bool) -> None:
+    options = {"text": bert, "train_text": trained}
+    plain = objective(corpora, bert, train_text=trained)
+    config = PretrainConfig("fane", ARCH, gradient_checkpointing=True, options=options)
+    spared = build_objective(config, METHOD.configure(ARCH, DATA | options), corpora[trained])
+    spared.load_state_dict(plain.state_dict())
+    gradients = []
+    for built in (plain, spared):
+        torch.manual_seed(0)  # of dropout
+        built(batch(plain, corpora), draw()).value.backward()
+        gradients.append({name: p.grad for name, p in built.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    assert len(gradients[0]) > 20
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient)
 
 
 def test_picture_and_augmentation(corpora: Any, bert: str) -> None:

@@ -1,6 +1,7 @@
 """FaNe as an encoder: our files, those of its code, texts, and a text encoder that is not there."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from safetensors.torch import load_file
 from torchvision.models import resnet18
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import EncoderRequest
+from cxrbench.encoder import EncoderCard, EncoderRequest
 from cxrbench.encoder_spec import count_parameters, weights_sha256
+from cxrbench.encoders.checkpoint import encoder_facts, write_encoder
 from cxrbench.encoders.fane import METHOD, FaNe, load
 from cxrbench.encoders.fane_encoder import FaNeConfig, FaNeEncoder, FaNeImageEncoder, FaNeNetwork
-from cxrbench.encoders.fane_image import ResNetConfig, build_image_tower, image_preprocess
+from cxrbench.encoders.fane_image import ResNetConfig, build_image_tower, image_preprocess, infer_image_config
 from cxrbench.encoders.pretrain import PretrainConfig, make_corpus, pretrain
 from cxrbench.encoders.trainer import as_batch
 from cxrbench.encoders.vit import ViT, ViTConfig
+from cxrbench.encoders.vit_encoder import gray_preprocess
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.registry import load_encoder
 
@@ -118,9 +121,10 @@ def test_texts_are_read_as_in_training(run: Path, folder: Path, manifest: Manife
 def test_texts_of_any_length_and_the_identity_stays(run: Path) -> None:
     encoder: Any = load(EncoderRequest("fane", None, str(run / "encoder.safetensors"))).eval().requires_grad_(False)
     before = weights_sha256(encoder)
-    texts = encoder.encode_text([*TEXTS, ""])
-    assert texts.shape == (4, 16)
-    torch.testing.assert_close(texts.norm(dim=1), torch.ones(4))
+    texts = encoder.encode_text([*TEXTS, "", " \n"])
+    assert texts.shape == (5, 16)
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(encoder.encode_text([" "]), texts[3:4], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(encoder.encode_text(TEXTS[1:2]), texts[1:2], atol=1e-5, rtol=1e-4)
     assert weights_sha256(encoder) == before
 
@@ -162,6 +166,7 @@ def extras() -> dict[str, torch.Tensor]:
     """What else is in its state dict."""
     names = ("global_image_projection.weight", "global_text_projection.weight", "local_image_projection.weight",
              "local_text_projection.weight", "local_cross_attention.mlp.0.weight", "tau", "beta",
+             "global_text_attention.attention.weight", "image_encoder.global_embed.head.0.weight",
              "text_encoder.encoder.embeddings.word_embeddings.weight", "tool_bert.pooler.dense.weight")  # fmt: skip
     return {name: torch.zeros(2) for name in names}
 
@@ -228,6 +233,27 @@ def test_a_trunk_starts_from_a_file(tmp_path: Path, folder: Path, manifest: Mani
     bad = METHOD.configure("64x5p8s24", given)
     with pytest.raises(UserError, match="missing"):
         bad.objective(corpus)
+
+
+def test_what_the_starting_weights_have_seen_the_result_has_seen(
+    tmp_path: Path, folder: Path, manifest: Manifest
+) -> None:
+    torch.manual_seed(1)
+    config = ViTConfig(64, 4, 1, 8, 24, 1)
+    card = EncoderCard("mae", "unknown", ("nih", "rsna"))
+    facts = encoder_facts("mae", asdict(config), gray_preprocess(config), card)
+    write_encoder(tmp_path / "mae.safetensors", ViT(config).state_dict(), facts, half=False)
+    blueprint = METHOD.configure(ARCH, options(folder, False) | {"init": str(tmp_path / "mae.safetensors")})
+    corpus = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
+    assert blueprint.objective(corpus).inherited == card
+
+
+@pytest.mark.parametrize("size", [64, 224, 337, 480])
+def test_the_size_of_a_published_resnet_has_its_pools_places(size: int) -> None:
+    config = ResNetConfig((2, 2, 2, 2), False, size)
+    with torch.device("meta"):
+        state = build_image_tower(config).state_dict()
+    assert infer_image_config(state, "x").side == config.side
 
 
 def test_untrained_follows_from_its_seed() -> None:

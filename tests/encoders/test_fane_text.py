@@ -116,6 +116,14 @@ def test_a_bert_is_known_by_its_weights(tmp_path: Path) -> None:
     assert a == b != c  # the pooler is not what reports are read by
 
 
+def test_a_folder_is_remembered_wherever_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bert(tmp_path / "bert")
+    monkeypatch.chdir(tmp_path)
+    name = load_bert("bert").source.name
+    monkeypatch.chdir("/")
+    assert load_bert(name).source.name == str(tmp_path / "bert")
+
+
 def test_errors_of_a_text_encoder_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"text=.* cannot be loaded .*give a folder with config\.json"):
         load_bert(str(tmp_path))

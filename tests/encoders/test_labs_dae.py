@@ -1,5 +1,6 @@
 """The autoencoder of laboratory values: METHODS invariant 4, its variants, and what it learns."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_output_is_between_0_and_1_and_an_empty_row_is_finite() -> None:
     loss.backward()
     assert loss.item() == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_training_does_not_mind_what_stands_where_nothing_was_measured() -> None:
+    x, made = patients(64)
+    recipe = DAERecipe(epochs=1, steps=3, batch=64)
+    models = [train_dae(torch.where(made > 0, x, gap), made, recipe=recipe) for gap in (0.0, math.nan)]
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("kind", ["values", "both"])

@@ -181,6 +181,18 @@ def test_identical_views_agree_under_one_mask_and_one_modality(align: str) -> No
     assert terms(objective(align=align, mask=0.75), other)["alignment"] > 1e-6
 
 
+@pytest.mark.parametrize("align", ["pooled", "token_shared_mask"])
+def test_views_that_share_a_mask_are_cut_and_turned_alike(align: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[torch.Tensor] = []
+    monkeypatch.setattr("cxrbench.encoders.mvmae.augment", lambda images, u, *, flip: given.append(u) or images)
+    objective(align=align, mask=0.75).train()(batch(), draw())
+    u = given[0]
+    first, second = u[:2]  # two films of one study
+    assert torch.equal(first[:4], second[:4]) == (align == "token_shared_mask")
+    assert not torch.equal(u[0, :4], u[3, :4])  # of another
+    assert (first[4:] != second[4:]).all()
+
+
 # 5. Slots without a film
 
 

@@ -152,6 +152,14 @@ def test_missing_modalities() -> None:
     )
 
 
+def test_a_film_has_one_projection_for_all_modalities() -> None:
+    model, calls = objective().train(), []
+    model.project["image"].register_forward_hook(lambda *_: calls.append(1))
+    loss(model, batch())
+    assert len(model.regress) == 2
+    assert len(calls) == 1  # each call would draw a dropout mask of its own
+
+
 def test_ablations_switch_the_losses() -> None:
     data = batch()
     parts = loss(objective(), data).logged
@@ -322,6 +330,7 @@ def test_the_published_stage_2_loads_strictly_and_merged(tmp_path: Path) -> None
         if isinstance(part, nn.LayerNorm):
             part.eps = 1e-5  # as the official stage 2 has it
     encoder = load(EncoderRequest("pacx", None, str(tmp_path / "pacx.ckpt")))
+    assert encoder.card.pretrained_on == ("chexpert", "mimic", "symile")
     x = torch.randn(2, 3, 32, 32)
     assert encoder.trunk.state_dict().keys() == trunk(arch).state_dict().keys()
     torch.testing.assert_close(encoder(x).pooled, network(x)[0][:, 0], atol=1e-5, rtol=0)

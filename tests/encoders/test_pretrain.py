@@ -101,6 +101,17 @@ def test_only_training_images_of_training_patients(manifest: Manifest, tmp_path:
     assert np.abs(prepared.images(np.arange(13)) / 255 - expected.numpy()).max() <= 0.5 / 255 + 1e-6
 
 
+def test_a_limit_keeps_studies_whole(manifest: Manifest) -> None:
+    assert len(training_rows([manifest], limit=5)) == 5
+    pairs = manifest.images.assign(study_id=[f"s{k // 2}" for k in range(len(manifest.images))])
+    pairs["patient_id"] = pairs["study_id"]
+    pairs["split"] = "train"
+    for limit, kept in ((6, 6), (5, 4), (1, 2)):  # one study at least
+        rows = training_rows([replace(manifest, images=pairs)], limit=limit)
+        assert len(rows) == kept
+        assert set(rows.groupby("study_id").size()) == {2}
+
+
 def test_images_are_prepared_once(manifest: Manifest, tmp_path: Path) -> None:
     first = prepare_images(training_rows([manifest]), GRAY, tmp_path, workers=1)
     stamp = first.path.stat().st_mtime_ns

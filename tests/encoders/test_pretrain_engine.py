@@ -125,7 +125,7 @@ def test_hooks_and_schedules(manifest: Manifest, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(engine, "train", caught)
     pretrain(replace(CONFIG, method="toy"), [manifest], tmp_path / "run")
     progress, rates, decays = zip(*seen, strict=True)
-    assert progress == pytest.approx([k / 6 for k in range(1, 7)])
+    assert progress == pytest.approx([k / 6 for k in range(6)])
     falling = [half_cosine(0.1, 0.01, k / 4) for k in range(4)]
     assert rates == pytest.approx([0.05 + 0.025, 0.1, *falling])
     assert decays == pytest.approx([half_cosine(0.04, 0.4, k / 6) for k in range(6)])

