@@ -42,6 +42,7 @@ from cxrbench.cli_show import show
 from cxrbench.console import RunBars, bar, warn
 from cxrbench.errors import UserError
 
+INTERRUPTED = 130  # exit code of Ctrl-C
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer keeps its click
 
 app = typer.Typer(
@@ -222,16 +223,21 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # typer returns exit codes here, that of Ctrl-C, too
     except UserError as error:
         fail(" ".join(str(error).split()), 2)
     except USAGE_ERROR as error:
         command = error.ctx.command_path if error.ctx else "cxrbench"
         fail(f"{error.format_message()} (see {command} --help)", 2)
     except (typer.Abort, KeyboardInterrupt):
-        fail("interrupted; what was finished is kept: run the same command again to go on", 130)
+        code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    if code == INTERRUPTED:
+        fail("interrupted; what was finished is kept: run the same command again to go on", INTERRUPTED)
+    if code:
+        sys.exit(code)
 
 
 def fail(message: str, code: int) -> None:

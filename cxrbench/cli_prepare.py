@@ -50,5 +50,5 @@ def data_prepare(
     print(
         f"{copy.images:,} images in {copy.folder}, {copy.made:,} of them made now"
         + (f", {copy.unreadable:,} unreadable ones left out" if copy.unreadable else "")
-        + f": use it with --data {out}"
+        + f": use it with --data {out} (cxrbench pretrain: --data-dir {out})"
     )

@@ -1,5 +1,6 @@
 """``cxrbench pretrain METHOD``: training images in, an encoder out."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def pretrain(
     ] = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
     precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "auto",
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     option: Annotated[
         list[str] | None, typer.Option(help="A setting of the method's own, NAME=VALUE; repeat for several.")
     ] = None,
@@ -117,24 +118,35 @@ def pretrain(
         half=half,
         on_bad_image=on_bad_image,  # type: ignore[arg-type]
     )
-    manifests = [read(name.strip(), data_dir, cache) for name in data.split(",") if name.strip()]
+    manifests = [read(name, data_dir, cache) for name in named(data)]
     if not manifests:
         raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
-    excluded = {} if keep_held_out else held_out(manifests, data_dir, cache)
-    command = shlex.join(["cxrbench", *sys.argv[1:]])
+    excluded = None if keep_held_out else held_out(manifests, data_dir, cache)
+    command = shlex.join(["cxrbench", *(word for word in sys.argv[1:] if word != "--resume")])
     folder = cache_folder(cache) / "pretraining"
     target = out or Path("runs") / method
     written = start(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded)
     print(written)
 
 
+def named(data: str) -> list[str]:
+    """What --data names, separated by commas; the path of one dataset may have commas in it."""
+    if "/" in data and Path(data).expanduser().exists():
+        return [data]
+    return [name.strip() for name in data.split(",") if name.strip()]
+
+
 def read(name: str, data_dir: Path | None, cache: Path | None) -> "Manifest":
     """A dataset by name, by the path of its folder, or by the path of a CSV."""
-    from cxrbench.registry import load_dataset
+    from cxrbench.registry import dataset_adapters, load_dataset
 
-    folder = Path(name).expanduser()
+    folder = Path(os.path.abspath(Path(name).expanduser()))  # not resolved: a link may have another name
+    if "/" in name and not folder.exists():
+        raise UserError(f"--data {name}: there is no such folder or file")
     if "/" in name and folder.is_dir():
-        return load_dataset(folder.resolve().name, folder.resolve().parent, lambda: phantom_folder(cache, [name]))
+        if folder.name not in (known := dataset_adapters()) and any((folder / other).is_dir() for other in known):
+            raise UserError(f"--data {name} is a folder of datasets: name them, e.g. --data mimic --data-dir {name}")
+        return load_dataset(folder.name, folder.parent, lambda: phantom_folder(cache, [name]))
     return load_dataset(name, data_dir, lambda: phantom_folder(cache, [name]))
 
 
@@ -145,9 +157,10 @@ def held_out(manifests: "list[Manifest]", data_dir: Path | None, cache: Path | N
     from cxrbench.registry import dataset_adapters
 
     known = dataset_adapters()
-    folders = {data_dir} if data_dir is not None else {m.root.parent for m in manifests if m.name in known}
-    names = {name for folder in folders if folder for name in present(folder, known)}
-    where = {name: folder for folder in folders if folder for name in present(folder, known)}
+    ours = [m for m in manifests if m.name in known]
+    folders = [*([data_dir] if data_dir is not None else []), *dict.fromkeys(m.root.parent for m in ours)]
+    where = {name: folder for folder in reversed(folders) for name in present(folder, known)}  # data_dir comes first
+    names = {*where, *(m.name for m in ours)}
     found = exclusions(manifests, names, known, lambda name: read(name, where[name], cache))
     for note in found.notes:
         warn(note)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from cxrbench.atomic import atomic_path
@@ -55,7 +55,8 @@ def write_encoder(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, A
         for name, tensor in state.items()
     }
     with atomic_path(path) as temporary:
-        save_file(stored, temporary, metadata={KEY: json.dumps(facts, sort_keys=True)})
+        # Not save_file, whose files nobody but their owner may read.
+        temporary.write_bytes(save(stored, metadata={KEY: json.dumps(facts, sort_keys=True)}))
 
 
 def encoder_facts(

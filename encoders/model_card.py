@@ -75,9 +75,13 @@ def card_text(facts: Mapping[str, Any]) -> str:
         f"{name}: {count:,} images of {facts['patients'][name]:,} patients" for name, count in facts["images"].items()
     ]
     data += [f"{name}: {value}" for name, value in facts["corpus"].items()]
-    excluded = ", ".join(f"{count:,} of {name}" for name, count in facts.get("excluded_patients", {}).items() if count)
+    looked_for = facts.get("excluded_patients")
+    excluded = ", ".join(f"{count:,} of {name}" for name, count in (looked_for or {}).items() if count)
     left = "Patients with a validation or test image were left out"
     left += f", and so were patients whom a related dataset holds out: {excluded}." if excluded else "."
+    if looked_for is None:
+        left += " Patients whom related datasets hold out were **not** looked for (--keep-held-out)."
+    left += f" {facts['unreadable']:,} unreadable images were left out." if facts["unreadable"] else ""
     warning = "Pretrained on **synthetic** images: fit for phantom data, and for nothing else.\n\n"
     return (
         f"# {facts['method']}\n\n{warning if card['synthetic'] else ''}"

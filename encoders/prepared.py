@@ -2,7 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -10,13 +13,14 @@ from typing import Literal, Protocol
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cxrbench.atomic import atomic_path
+from cxrbench.atomic import atomic_path, disk_error
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.preprocess import load_image
 from cxrbench.encoder import Preprocess
@@ -24,6 +28,9 @@ from cxrbench.errors import BadImageError, UserError
 
 Rows = NDArray[np.int64]
 Eligible = Callable[[Manifest], NDArray[np.bool_]]
+
+FORMAT = 1  # raise when the same file gives other pixels
+SAVED_EVERY = 500  # images: more than these are not decoded twice
 
 
 class Prepared(Protocol):
@@ -136,20 +143,30 @@ def prepare_images(
     """Decode and resize the images of ``training_rows`` into one file under ``cache``, or find it there.
 
     Eight bits are kept (what JPEG and PNG films have) and normalisation is left to training. An unreadable image is a
-    BadImageError, or with ``skip`` is dropped and named in the result.
+    BadImageError, or with ``skip`` is dropped and named in the result. What was interrupted is gone on with; of two
+    processes that want the same images, one waits for the other.
     """
     gray = as_gray(preprocess)
     listed = rows[["dataset", "path", "bytes"]].to_numpy().tolist()
-    what = json.dumps([listed, repr(gray), on_bad_image])
+    what = json.dumps([FORMAT, listed, repr(gray)])
     path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.u8"
     record = path.with_suffix(".json")
-    if not (path.is_file() and record.is_file()):
-        dropped = _write(path, [Path(p) for p in rows["path"]], gray, workers, on_bad_image)
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps({"dropped": dropped}))
+    if record.is_file() and on_bad_image == "error":
+        for name in (bad := json.loads(record.read_text())["dropped"]):
+            load_image(Path(name), gray)
+        if bad:  # mended since
+            record.unlink()
+    if not record.is_file():
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                if not record.is_file():
+                    _write(path, [Path(p) for p in rows["path"]], gray, workers, on_bad_image)
+        except OSError as error:
+            raise disk_error(error, cache) from error
     dropped = tuple(json.loads(record.read_text())["dropped"])
     prepared = OnDisk(path, preprocess.size, len(rows) - len(dropped), dropped)
-    if path.stat().st_size != len(prepared) * preprocess.size**2:
+    if not path.is_file() or path.stat().st_size != len(prepared) * preprocess.size**2:
         raise UserError(f"{path} does not have the size that {record.name} implies: delete both and run again")
     return prepared
 
@@ -164,21 +181,58 @@ def eight_bits(image: Tensor) -> Tensor:
     return (image * 255).round().to(torch.uint8)
 
 
-def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad_image: str) -> list[str]:
-    """Write the images in order; plain writes, because a full disk under a memory map kills the process."""
-    dropped: list[str] = []
+def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad_image: str) -> None:
+    """Write the images in order, and last the record of what was dropped.
+
+    ``.part.json`` says how many files an interrupted call has dealt with; what ``.part`` holds beyond those is made
+    again. Plain writes, because a full disk under a memory map kills the process.
+    """
+    part, progress = path.with_suffix(".part"), path.with_suffix(".part.json")
+    done, dropped = 0, list[str]()
+    if part.is_file() and progress.is_file():
+        found = json.loads(progress.read_text())
+        if on_bad_image == "skip" or not found["dropped"]:
+            done, dropped = int(found["done"]), list(found["dropped"])
     # Errors travel as values: an exception raised in a worker process loses its type on the way.
-    loader: DataLoader[Tensor | tuple[str, str]] = DataLoader(_Files(files, gray), batch_size=None, num_workers=workers)
+    loader: DataLoader[Tensor | tuple[str, str]] = DataLoader(
+        _Files(files[done:], gray), batch_size=None, num_workers=workers
+    )
     console = Console(stderr=True)
-    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        for image in track(loader, "preparing images", len(files), console=console, disable=not console.is_terminal):
+    mode, advice = "r+b" if done else "wb", "what was decoded is kept: run the same command again"
+    with open(part, mode) as handle, decoding_processes(lambda: advice):
+        handle.seek(handle.truncate((done - len(dropped)) * gray.size**2))
+        hidden = not console.is_terminal
+        for image in track(loader, "preparing images", len(files), completed=done, console=console, disable=hidden):
+            done += 1
             if isinstance(image, Tensor):
                 handle.write(image.numpy().tobytes())
             elif on_bad_image == "error":
                 raise BadImageError(*image)
             else:
                 dropped.append(image[0])
-    return dropped
+            if done % SAVED_EVERY == 0 or done == len(files):
+                handle.flush()
+                os.fsync(handle.fileno())
+                with atomic_path(progress) as temporary:
+                    temporary.write_text(json.dumps({"done": done, "dropped": dropped}))
+    os.replace(part, path)
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps({"dropped": dropped}))
+    progress.unlink()
+
+
+@contextmanager
+def decoding_processes(advice: Callable[[], str]) -> Iterator[None]:
+    """A process that decodes images and is killed is a UserError with this ``advice``."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.match(r"DataLoader worker .*(killed|exited)", str(error)):
+            raise
+        raise UserError(
+            f"a process that decodes images died ({str(error).strip()}); {advice()}, with fewer --workers if memory "
+            "ran out"
+        ) from error
 
 
 class _Files(Dataset[Tensor | tuple[str, str]]):

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from torch.utils.tensorboard import SummaryWriter
 
+from cxrbench.atomic import atomic_path
 from cxrbench.encoders.trainer import Pretraining
 
 
@@ -108,6 +109,10 @@ class Progress(lightning.Callback):
     def keep_rows_to(self, step: int) -> None:
         """Drop the rows after ``step``, and a last row that was cut off."""
         if self.csv.exists():
-            head, *rows = self.csv.read_text().splitlines(keepends=True)
-            whole = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
-            self.csv.write_text("".join([head, *whole]))
+            lines = self.csv.read_text().splitlines(keepends=True)
+            whole = [row for row in lines[1:] if row.endswith("\n") and int(row.split(",")[0]) <= step]
+            if not whole:
+                self.csv.unlink()
+                return
+            with atomic_path(self.csv) as temporary:
+                temporary.write_text("".join([lines[0], *whole]))

@@ -2,18 +2,24 @@
 
 import json
 import math
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -28,6 +34,7 @@ from cxrbench.encoders.schedule import DECAYED, half_cosine, learning_rate_facto
 from cxrbench.errors import UserError
 
 ORDER, MASKS, EXAMPLES, DROPOUT = range(4)  # purposes of random numbers
+STOPPED = 143  # exit code of a process that SIGTERM has ended
 
 Item = tuple[dict[str, Tensor] | UserError, int]
 
@@ -195,12 +202,22 @@ class Pretraining(lightning.LightningModule):
 class Checkpoints(lightning.Callback):
     """``last.ckpt`` every ``every`` optimiser steps and at the end; ``epoch-N.ckpt`` every ``keep`` epochs, if any.
 
-    Slurm announces the end of a job with SIGTERM: the step that it meets is the last, and is saved. Not under DDP: its
-    processes hear of it at different steps and would wait for each other.
+    Slurm announces the end of a job with SIGTERM: the optimiser step that it meets is the last, and is saved. All
+    processes stop at the step at which the first of them has heard of it.
     """
 
     def __init__(self, out: Path, every: int, keep: int) -> None:
         self.out, self.every, self.keep = out, every, keep
+        self.stopping = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen to SIGTERM in place of Lightning, which would stop between optimiser steps, and not save."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopping = True
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)  # Lightning restores what was there before
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -210,12 +227,14 @@ class Checkpoints(lightning.Callback):
         plan, step, number = pl_module.plan, trainer.global_step, int(batch[1]) + 1
         if number % plan["accumulate"]:
             return
-        stopping = trainer.received_sigterm and trainer.world_size == 1
+        stopping = trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
         if step % self.every == 0 or step == plan["steps"] or stopping:
             trainer.save_checkpoint(self.out / "last.ckpt")
-        epoch, rest = divmod(number, plan["batches_per_epoch"])
-        if self.keep and rest == 0 and epoch % self.keep == 0:
+        epoch, before = (n // plan["batches_per_epoch"] for n in (number, number - plan["accumulate"]))
+        if self.keep and epoch // self.keep > before // self.keep:  # an epoch may end within a step
             trainer.save_checkpoint(self.out / f"epoch-{epoch:04d}.ckpt")
+        if stopping:
+            raise SIGTERMException(STOPPED)
 
 
 class AtomicIO(TorchCheckpointIO):
@@ -236,7 +255,7 @@ def fit(
         "auto"
         if devices == 1
         else DDPStrategy(
-            start_method="spawn" if not launched() else "popen",
+            start_method="popen" if launched(devices) else "spawn",
             find_unused_parameters=True,  # a batch without any report leaves a text decoder without gradients
         )
     )
@@ -249,7 +268,8 @@ def fit(
         max_steps=plan["steps"],
         accumulate_grad_batches=plan["accumulate"],
         callbacks=callbacks,
-        plugins=[AtomicIO()],
+        # Not started by torchrun or srun: Lightning would take any batch job of Slurm's for one that is.
+        plugins=[AtomicIO()] if launched(devices) else [AtomicIO(), LightningEnvironment()],
         use_distributed_sampler=False,
         logger=False,
         enable_checkpointing=False,
@@ -257,12 +277,16 @@ def fit(
         enable_model_summary=False,
         default_root_dir=plan["out"],
     )
+    if trainer.world_size != devices:
+        raise UserError(f"{trainer.world_size} processes were started for --devices {devices}: make them as many")
     with warnings.catch_warnings():
         # Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes.
         warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers).*")
         trainer.fit(module, ckpt_path=Path(plan["out"], "last.ckpt") if module.start else None, weights_only=True)
 
 
-def launched() -> bool:
+def launched(devices: int) -> bool:
     """Whether torchrun or Slurm has started one process per device already."""
-    return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+    if TorchElasticEnvironment.detect():
+        return True
+    return SLURMEnvironment.detect() and devices > 1 and os.environ["SLURM_NTASKS"] == str(devices)

@@ -47,21 +47,18 @@ def exclusions(
 
     Two datasets are related if they share a source (``lineage``). If their identifiers mean the same patients
     (``Dataset.patients``), the other one's validation and test patients are excluded; if not (RSNA and SIIM-ACR renamed
-    the patients of ChestX-ray14), nobody can say who is who, and a note says so. ``load`` reads a dataset; one that
-    cannot be read gives a note. ``known``: the registered datasets; of a user's own dataset only the lineage is known.
+    the patients of ChestX-ray14; Symile-MIMIC without its tables has none), nobody can say who is who, and a note says
+    so. ``load`` reads a dataset; one that cannot be read gives a note. ``known``: the registered datasets; of a user's
+    own dataset only the lineage is known.
     """
     read: dict[str, Manifest | UserError] = {manifest.name: manifest for manifest in manifests}
     patients: dict[str, frozenset[str]] = {}
     notes: list[str] = []
     wanted = sorted(set(names) & set(known))
     for manifest in manifests:
-        whose = known[manifest.name].patients if manifest.name in known else ""
+        whose = known[manifest.name].patients if manifest.name in known and not manifest.own_patients else ""
         related = [n for n in wanted if n != manifest.name and set(known[n].lineage) & set(manifest.lineage)]
-        if unclear := [n for n in related if not whose or known[n].patients != whose]:
-            notes.append(
-                f"{manifest.name} shares its source with {', '.join(unclear)}, but not the identifiers of patients: "
-                "held-out patients of one may be among the training patients of the other."
-            )
+        unclear = [n for n in related if not whose or known[n].patients != whose]
         excluded: set[str] = set()
         for name in related:
             if name in unclear:
@@ -72,9 +69,17 @@ def exclusions(
             if isinstance(other, UserError):
                 notes.append(f"{name} cannot be read, so its held-out patients stay in {manifest.name}: {other}")
                 continue
+            if other.own_patients:
+                unclear.append(name)
+                continue
             found = held_out_patients(manifest, [other])
             notes.append(f"{len(found):,} training patients of {manifest.name} are held out in {name}: excluded.")
             excluded |= found
+        if unclear:
+            notes.append(
+                f"{manifest.name} shares its source with {', '.join(unclear)}, but not the identifiers of patients: "
+                "held-out patients of one may be among the training patients of the other."
+            )
         patients[manifest.name] = frozenset(excluded)
     return Exclusions(patients, tuple(notes))
 

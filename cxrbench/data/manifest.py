@@ -39,7 +39,8 @@ class Manifest:
     An image without a row has an empty mask if ``masks_complete``, else an unknown one. ``reports``: ``study_id``,
     ``findings``, ``impression`` (str). ``signals``: ``study_id``, ``ecg`` (path of an array [12, samples] or
     [samples, 12], or "") and a column ``lab:NAME`` for each laboratory percentile in [0, 1], NaN where missing.
-    ``lineage``: datasets whose images these are, by registry name, its own included.
+    ``lineage``: datasets whose images these are, by registry name, its own included. ``own_patients``: the identifiers
+    of patients are made up here, whatever ``Dataset.patients`` says.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Manifest:
     signals: pd.DataFrame | None = None
     synthetic: bool = False
     lineage: tuple[str, ...] = ()
+    own_patients: bool = False
     source: str = ""
     licence: str = ""
     notes: tuple[str, ...] = ()
@@ -115,8 +117,8 @@ class Manifest:
         """Write the image table as Parquet with the fingerprint and the dataset's facts in its metadata."""
         facts: dict[str, Any] = {
             "name": self.name, "root": str(self.root), "labels": self.labels, "kind": self.kind, "groups": self.groups,
-            "synthetic": self.synthetic, "lineage": self.lineage, "source": self.source, "licence": self.licence,
-            "notes": self.notes, "fingerprint": self.fingerprint,
+            "synthetic": self.synthetic, "lineage": self.lineage, "own_patients": self.own_patients,
+            "source": self.source, "licence": self.licence, "notes": self.notes, "fingerprint": self.fingerprint,
             "masks_complete": self.masks_complete,
             **{name: _columns(getattr(self, name)) for name in TABLES},
         }  # fmt: skip

@@ -54,7 +54,8 @@ def read(root: Path) -> Manifest:
     if not ids.is_unique:
         raise layout.error(f"admission(s) {some(ids[ids.duplicated()].tolist())} are in two splits")
     note = "No subject_id tables (train.csv, val.csv, test.csv): each admission counts as a patient."
-    if subjects := _subjects(layout):
+    subjects = _subjects(layout)
+    if subjects:
         if absent := [name for name in ids if name not in subjects]:
             raise layout.error(f"train.csv, val.csv and test.csv lack {len(absent):,} admission(s): {some(absent)}")
         table["patient_id"] = [subjects[name] for name in ids]
@@ -68,6 +69,7 @@ def read(root: Path) -> Manifest:
         labels=(),
         signals=pd.concat(signals, ignore_index=True),
         lineage=LINEAGE,
+        own_patients=not subjects,
         source=SOURCE,
         licence=LICENCE,
         notes=(

@@ -1,10 +1,5 @@
 """What the engine offers every method: hooks, schedules, logs, pictures, cards, ways to decode, and how it fails."""
 
-import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +22,6 @@ from cxrbench.encoders.checkpoint import KEPT, read_encoder
 from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe
 from cxrbench.encoders.pretrain import PretrainConfig, pretrain
 from cxrbench.encoders.schedule import half_cosine
-from cxrbench.encoders.spcl import SPCL, load
 from cxrbench.encoders.vit import ViT, ViTConfig
 from cxrbench.errors import UserError
 
@@ -216,90 +210,3 @@ def test_logs_pictures_and_card(manifest: Manifest, tmp_path: Path, monkeypatch:
     card = (out / "encoder.md").read_text()
     for part in ("# toy", "toy: 12 images of 12 patients", "cxrbench pretrain toy", "GFLOPs per unit", '"epochs": 2'):
         assert part in card
-
-
-@pytest.mark.parametrize(
-    ("sent", "code", "kept"), [(signal.SIGTERM, 143, "last good checkpoint"), (signal.SIGINT, 130, "nothing was saved")]
-)
-def test_being_stopped_says_how_to_go_on(
-    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    sent: signal.Signals, code: int, kept: str,
-) -> None:  # fmt: skip
-    """Slurm's SIGTERM saves the step that it meets; Ctrl-C leaves what was saved before, here nothing."""
-    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(Recipe()))
-    config = replace(CONFIG, method="toy", lr=1e-2, checkpoint_every=100)
-    pretrain(config, [manifest], tmp_path / "whole")
-    good, calls = Toy.forward, 0
-
-    def stopped(self: Toy, batch: Batch, draw: Draw) -> Loss:
-        nonlocal calls
-        calls += 1
-        if calls == 4:  # the first call counts GFLOPs: this is the third step
-            os.kill(os.getpid(), sent)
-        return good(self, batch, draw)
-
-    monkeypatch.setattr(Toy, "forward", stopped)
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        with pytest.raises(SystemExit) as caught:
-            pretrain(config, [manifest], tmp_path / "cut")
-    finally:
-        signal.signal(signal.SIGINT, handler)  # Lightning ignores it from the first Ctrl-C on
-    assert caught.value.code == code
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert kept in last
-    assert "--resume" in last
-    monkeypatch.setattr(Toy, "forward", good)
-    if sent == signal.SIGTERM:
-        assert read_checkpoint(tmp_path / "cut" / "last.ckpt")["global_step"] == 3
-    pretrain(config, [manifest], tmp_path / "cut", resume=True)
-    for name, tensor in weights(tmp_path / "whole").items():
-        assert torch.equal(tensor, weights(tmp_path / "cut")[name]), name
-
-
-def test_a_killed_decoding_process_is_one_line(
-    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good = SPCL.forward
-
-    def kills(self: SPCL, batch: Batch, draw: Draw) -> Loss:
-        for child in multiprocessing.active_children():
-            child.kill()
-            child.join()
-        return good(self, batch, draw)
-
-    monkeypatch.setattr(SPCL, "forward", kills)
-    with pytest.raises(UserError, match=r"a process that decodes images died .*--resume"):
-        pretrain(replace(CONFIG, decode="always", workers=1, epochs=20), [manifest], tmp_path / "run")
-
-
-def test_a_kill_while_a_checkpoint_is_written_leaves_the_last_one(tmp_path: Path) -> None:
-    """The process dies inside torch.save of the second checkpoint, half of it on disk."""
-    code = f"""
-import os, signal, sys, torch
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_pretrain_engine as t
-torch.set_num_threads(1)
-saved, save = 0, torch.save
-def dies(content, path, *arguments, **named):
-    global saved
-    save(content, path, *arguments, **named)
-    saved += 1
-    if saved == 2:
-        os.truncate(path, os.path.getsize(path) // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-torch.save = dies
-t.pretrain(t.CONFIG, [t.make_manifest(Path({str(tmp_path / "data")!r}))], Path({str(tmp_path / "run")!r}))
-"""
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ}, timeout=120)
-    assert process.returncode == -signal.SIGKILL, process.stderr.decode()
-    assert read_checkpoint(tmp_path / "run" / "last.ckpt")["global_step"] == 1
-    manifest = make_manifest(tmp_path / "data")
-    pretrain(CONFIG, [manifest], tmp_path / "run", resume=True)
-    pretrain(CONFIG, [manifest], tmp_path / "whole")
-    for name, tensor in weights(tmp_path / "whole").items():
-        assert torch.equal(tensor, weights(tmp_path / "run")[name]), name
-    from cxrbench.encoder import EncoderRequest
-
-    assert load(EncoderRequest("spcl", None, str(tmp_path / "run" / "encoder.safetensors"))).card.method == "spcl"
