@@ -53,7 +53,8 @@ def prepare(
 
     Images are decoded by ``workers`` threads (the decoders work outside Python's lock), each once, however often the
     work is interrupted; until all are there the folder is ``out/.NAME.partial``. Boxes are scaled, masks resized by
-    nearest pixels, ECGs copied. A finished copy is checked (sizes of files) and what is missing made again.
+    nearest pixels, ECGs copied. A finished copy is checked (sizes of images; masks and ECGs are there) and what is
+    missing made again.
     ``progress(done, total)`` counts images. Raises BadImageError for an unreadable image, or leaves it out and says so
     in the manifest's notes (``skip_bad``); UserError where ``out/NAME`` is something else, or the disk is full.
     """
@@ -79,14 +80,14 @@ def prepare(
 
 
 def read_prepared(folder: Path) -> Manifest:
-    """The manifest of a copy, wherever its folder lies now. Raises UserError where images are missing or changed.
+    """The manifest of a copy, wherever its folder lies now. Raises UserError where files are missing or changed.
 
     Sizes of files are compared here; what is inside a PNG is covered by its CRCs, which decoding checks.
     """
     manifest = replace(Manifest.load(folder / MANIFEST), root=folder)
     if changed := _changed(manifest):
         raise UserError(
-            f"{folder}: {len(changed):,} image(s) are missing or not as they were written ({some(changed)}): run the "
+            f"{folder}: {len(changed):,} file(s) are missing or not as they were written ({some(changed)}): run the "
             "same `cxrbench data prepare` again, which makes them anew"
         )
     return manifest
@@ -142,11 +143,22 @@ def _write_plan(folder: Path, size: int, source: str) -> None:
 
 
 def _changed(manifest: Manifest) -> list[str]:
-    """Images that are not there with the size that the manifest says."""
+    """Images that are not there with the size that the manifest says; masks and ECGs that are not there or empty."""
     layout = Layout(manifest.name, manifest.root, manifest.source, manifest.licence)
     there = {file.path: file.bytes for file in layout.files(["images"], (".png",), parts=3).values()}
     images = manifest.images
-    return [path for path, size in zip(images["path"], images["bytes"], strict=True) if there.get(path) != size]
+    changed = [path for path, size in zip(images["path"], images["bytes"], strict=True) if there.get(path) != size]
+
+    def lost(path: object) -> bool:
+        file = manifest.root / str(path)
+        return isinstance(path, str) and path != "" and (not file.is_file() or not file.stat().st_size)
+
+    if manifest.signals is not None:
+        changed += [path for path in manifest.signals["ecg"] if lost(path)]
+    if manifest.masks is not None and "path" in manifest.masks:
+        of = manifest.masks.loc[[lost(path) for path in manifest.masks["path"]], "image_id"]
+        changed += images.loc[images["image_id"].isin(list(of)), "path"].tolist()  # a mask is made with its image
+    return changed
 
 
 def _images(

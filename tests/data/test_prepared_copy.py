@@ -23,7 +23,7 @@ from cxrbench.data.arrays import read_ecg
 from cxrbench.data.images import decode
 from cxrbench.data.manifest import MAX_METADATA, Manifest
 from cxrbench.data.masks import TrueMasks
-from cxrbench.data.prepared_copy import MANIFEST, prepare
+from cxrbench.data.prepared_copy import MANIFEST, prepare, read_prepared
 from cxrbench.data.rescaling import fitted, nearest, scaled_boxes
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.registry import load_dataset
@@ -154,6 +154,29 @@ def test_symile_keeps_its_ecgs_and_labs(tmp_path: Path) -> None:
     assert prepared.lineage == ("symile", "mimic")
 
 
+def test_lost_ecgs_and_masks_are_made_again(tmp_path: Path) -> None:
+    write_symile(tmp_path / "symile")
+    original = loaded(tmp_path, "symile")
+    prepare(original, tmp_path / "fast", 16)
+    prepared = loaded(tmp_path / "fast", "symile")
+    assert prepared.signals is not None
+    lost, emptied = (prepared.root / path for path in prepared.signals["ecg"][:2])
+    before = lost.read_bytes(), emptied.read_bytes()
+    lost.unlink()
+    emptied.write_bytes(b"")
+    with pytest.raises(UserError, match=r"2 file\(s\) are missing"):
+        read_prepared(prepared.root)
+    prepare(original, tmp_path / "fast", 16)
+    assert (lost.read_bytes(), emptied.read_bytes()) == before
+    csv = write_csv(tmp_path / "csv", masks=True) / "labels.csv"
+    drawn = load_dataset(str(csv), None, no_phantom)
+    prepare(drawn, tmp_path / "fast", 16)
+    mask = next((tmp_path / "fast" / drawn.name).glob("masks/*/*.png"))
+    mask.unlink()
+    assert prepare(drawn, tmp_path / "fast", 16).made == 1
+    assert mask.is_file()
+
+
 def test_reports_lineage_and_the_phantoms_stamp_come_along(tmp_path: Path) -> None:
     from cxrbench.data import phantom
 
@@ -256,7 +279,7 @@ def test_changed_and_missing_images_are_noticed_and_made_again(tmp_path: Path) -
     kept = first.read_bytes(), second.read_bytes()
     first.write_bytes(kept[0][:-20])
     second.unlink()
-    with pytest.raises(UserError, match=r"2 image\(s\) are missing or not as they were written .*0000000\.png"):
+    with pytest.raises(UserError, match=r"2 file\(s\) are missing or not as they were written .*0000000\.png"):
         loaded(tmp_path / "fast")
     assert prepare(loaded(tmp_path), tmp_path / "fast", 32).made == 2
     assert (first.read_bytes(), second.read_bytes()) == kept
