@@ -61,6 +61,8 @@ def pretrain(
     check_settings(config, recipe, manifests)
     if (out / "last.ckpt").exists() and not resume:
         raise UserError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
+    if resume and not (out / "last.ckpt").exists():
+        say(f"{out} holds nothing to go on from: this begins anew")
     corpus, films = make_corpus(config, blueprint, manifests, cache or out / "images", excluded)
     plan = make_plan(config, recipe, len(corpus), out)
     objective = build_objective(config, blueprint, corpus)

@@ -109,8 +109,9 @@ def test_phantom_data_are_named_on_the_terminal(
 ) -> None:
     phantom.write(tmp_path / "phantom", seed=5, images={"rsna": 20}, workers=1)
     words = ["pretrain", "spcl", "--data", "rsna", "--data-dir", "phantom", *QUICK, "--keep-held-out"]
-    code, _, err = cxrbench(monkeypatch, capsys, *words)
+    code, _, err = cxrbench(monkeypatch, capsys, *words, "--resume")
     assert code == 0, err
+    assert "runs/spcl holds nothing to go on from" in err
     assert "SYNTHETIC DATA" in err
     assert "were **not** looked for (--keep-held-out)" in Path("runs/spcl/encoder.md").read_text()
     assert cxrbench(monkeypatch, capsys, *words, "--resume")[0] == 0
