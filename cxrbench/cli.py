@@ -222,6 +222,7 @@ def main() -> None:
     # training and extraction on a busy machine ran several times slower. Read when torch is imported, so set here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    code: int | None = None
     try:
         code = app(standalone_mode=False)  # typer returns exit codes here, that of Ctrl-C, too
     except UserError as error:

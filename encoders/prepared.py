@@ -128,7 +128,7 @@ def training_rows(
         films = np.bincount(study)
         order = np.random.default_rng(0).permutation(len(films))
         whole = max(1, int(np.searchsorted(films[order].cumsum(), limit, side="right")))
-        rows = rows[np.isin(study, order[:whole])].reset_index(drop=True)
+        rows = rows.loc[np.isin(study, order[:whole])].reset_index(drop=True)
     return rows
 
 
