@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from test_pretrain import GRAY, make_manifest
 
 from cxrbench.data.manifest import Manifest
@@ -73,9 +72,3 @@ def test_a_cache_that_cannot_be_written_is_one_line(manifest: Manifest, tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to"):
         prepare_images(training_rows([manifest]), GRAY, tmp_path / "file" / "cache")
-
-
-def test_a_folder_with_many_films_of_one_size_is_read_in_order(manifest: Manifest, tmp_path: Path) -> None:
-    images = prepare_images(training_rows([manifest]), GRAY, tmp_path, workers=1)
-    first = np.asarray(Image.open(tmp_path / "data" / "00.png").resize((GRAY.size, GRAY.size)), float)
-    assert np.corrcoef(images.images(np.array([0])).ravel(), first.ravel())[0, 1] > 0.5

@@ -197,6 +197,12 @@ def test_a_disk_that_fills_up_is_one_line(manifest: Manifest, tmp_path: Path, mo
         pretrain(CONFIG, [manifest], tmp_path / "run")
 
 
+def in_a_batch_job(monkeypatch: pytest.MonkeyPatch, tasks: str) -> None:
+    """What Slurm sets in a batch job of so many tasks."""
+    for name, value in {"NTASKS": tasks, "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+
 @pytest.mark.parametrize(
     ("tasks", "devices", "already"), [("1", 2, False), ("2", 2, True), ("4", 1, False), ("1", 1, False)]
 )
@@ -204,16 +210,14 @@ def test_a_batch_job_of_slurm_has_started_the_processes_if_it_has_as_many_tasks(
     monkeypatch: pytest.MonkeyPatch, tasks: str, devices: int, already: bool
 ) -> None:
     """Lightning takes every batch job for one that srun started with a task per device."""
-    for name, value in {"NTASKS": tasks, "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
+    in_a_batch_job(monkeypatch, tasks)
     assert launched(devices) == already
 
 
 def test_a_batch_job_with_several_tasks_trains_on_one_device(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"NTASKS": "4", "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
+    in_a_batch_job(monkeypatch, "4")
     assert pretrain(replace(CONFIG, epochs=1), [manifest], tmp_path / "run").is_file()
 
 
