@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from report import write_report
 from scipy.special import expit
 
-from cxrbench.metrics import Weights
-from cxrbench.metrics_calibration import FORMULAS, MASS_BINS, mass_bins, prepare_sums
+from cxrbench.metrics.calibration import FORMULAS, MASS_BINS, mass_bins, prepare_sums
+from cxrbench.metrics.classification import Weights
 
 Array = NDArray[np.float64]
 BINNED = ("ece_mass", "reliability", "resolution", "mce")

@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.profiler import record_function
 
-from cxrbench.augmentation import SEED
-from cxrbench.data.images import image_size
+from cxrbench.data.annotations.masks import TrueMasks
+from cxrbench.data.decode.images import image_size
 from cxrbench.data.manifest import Manifest
-from cxrbench.data.masks import TrueMasks
-from cxrbench.dense import DenseMaps, dense_preprocess
-from cxrbench.device import has_bf16, resolve_device
-from cxrbench.encoder_loading import LoadedEncoder
-from cxrbench.extract import ExtractOptions
+from cxrbench.engine.registry import load_dataset, load_encoder
+from cxrbench.features.augmentation import SEED
+from cxrbench.features.device import has_bf16, resolve_device
+from cxrbench.features.extract import ExtractOptions
+from cxrbench.features.maps import DenseMaps, dense_preprocess
+from cxrbench.plugins.loading import LoadedEncoder
 from cxrbench.progress import Progress
-from cxrbench.registry import load_dataset, load_encoder
 from cxrbench.task import RunContext
-from cxrbench.tasks.decoders import DecoderName, build_decoder, levels_read, logit_side
-from cxrbench.tasks.dense_training import Recipe, fit, seeded
-from cxrbench.tasks.losses import dice_bce
-from cxrbench.tasks.mask_targets import MaskTargets
+from cxrbench.tasks.dense.decoders import DecoderName, build_decoder, levels_read, logit_side
+from cxrbench.tasks.dense.losses import dice_bce
+from cxrbench.tasks.dense.mask_targets import MaskTargets
+from cxrbench.tasks.dense.training import Recipe, fit, seeded
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 BATCH = 16
@@ -64,7 +64,7 @@ def setting_of(scratch: Path, model: str, films: int) -> Setting:
     loaded = load_encoder(f"timm:{model}@{weights}", synthetic=False)
     data = SHARED
     if not (SHARED / "rsna").is_dir():
-        from cxrbench.data.phantom import write
+        from cxrbench.phantom.write import write
 
         data = scratch / "phantom"
         write(data, images={"rsna": films + 100})

@@ -24,13 +24,13 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch.profiler import profile
 
-from cxrbench.data.preprocess import load_image
-from cxrbench.dense import DenseMaps
-from cxrbench.dense_cache import dense_maps
-from cxrbench.device import autocast, has_bf16, resolve_device
+from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoder import Features
+from cxrbench.features.device import autocast, has_bf16, resolve_device
+from cxrbench.features.maps import DenseMaps
+from cxrbench.features.maps_cache import dense_maps
 from cxrbench.progress import Progress
-from cxrbench.tasks.decoders import DecoderName, levels_read
+from cxrbench.tasks.dense.decoders import DecoderName, levels_read
 
 SMALL = "--small" in sys.argv
 MODEL, FILMS, EPOCHS, SLOW_EPOCHS = (

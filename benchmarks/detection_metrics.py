@@ -19,7 +19,7 @@ from report import write_report
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.leaderboard.bootstrap import replicate, resample_counts
-from cxrbench.metrics_detection import MAX_DETECTIONS, MEASURES, THRESHOLDS, score
+from cxrbench.metrics.detection import MAX_DETECTIONS, MEASURES, THRESHOLDS, score
 from cxrbench.predictions import Predictions
 
 IMAGES, REPLICATES, TIMED, SEED, SIDE = 300, 1_000, 3, 0, 512

@@ -23,15 +23,15 @@ import torch
 from PIL import Image
 from report import write_report
 
+from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest
-from cxrbench.data.preprocess import load_image
-from cxrbench.device import Precision
-from cxrbench.extract import ExtractOptions, embed
-from cxrbench.features import pooled_features
-from cxrbench.metrics import METRICS
-from cxrbench.registry import load_dataset, load_encoder
+from cxrbench.engine.registry import load_dataset, load_encoder
+from cxrbench.features.device import Precision
+from cxrbench.features.extract import ExtractOptions, embed
+from cxrbench.features.pooled import pooled_features
+from cxrbench.metrics.classification import METRICS
 from cxrbench.task import Cell
-from cxrbench.tasks.classification import TASK
+from cxrbench.tasks.classification.linear_probe import TASK
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 BATCH, TURNS = 32, 3
@@ -124,7 +124,7 @@ def peak_memory(count: int, paths: list[Path], scratch: Path) -> float:
     folder = scratch / f"memory-{count}"
     folder_of(paths, count, folder)
     code = (
-        "import resource, sys; from cxrbench.cli import main\n"
+        "import resource, sys; from cxrbench.cli.main import main\n"
         "try: main()\nfinally: print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
     words = ["run", "--encoder", "random", "--tasks", str(folder / "labels.csv"), "--results", str(folder / "results")]

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from tabulate import tabulate
 
 from cxrbench.leaderboard.bootstrap import replicate, resample_counts
-from cxrbench.metrics import METRICS
+from cxrbench.metrics.classification import METRICS
 
 IMAGES, ENCODERS, REPLICATES, TIMED, SEED = 3_000, 3, 10_000, 100, 0
 # Shares of the 14 findings among the 112,120 images of NIH ChestX-ray14 (Wang et al. 2017), the rarest raised to 1%.

@@ -19,13 +19,13 @@ from report import write_report
 from tabulate import tabulate
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.data.phantom import write
 from cxrbench.encoder import EncoderCard
-from cxrbench.encoders.checkpoint import encoder_facts, read_encoder, write_encoder
-from cxrbench.encoders.pretrain import PretrainConfig, pretrain
-from cxrbench.encoders.vit import parse_arch
-from cxrbench.encoders.vit_encoder import untrained_vit
-from cxrbench.registry import load_dataset
+from cxrbench.encoders.backbones.checkpoint import encoder_facts, read_encoder, write_encoder
+from cxrbench.encoders.backbones.encoder import untrained_vit
+from cxrbench.encoders.backbones.vit import parse_arch
+from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
+from cxrbench.engine.registry import load_dataset
+from cxrbench.phantom.write import write
 
 QUICK = "--quick" in sys.argv
 ARCH, BATCH, STEPS = ("tiny", 4, 3) if QUICK else ("base", 8, 3)

@@ -15,9 +15,9 @@ import torch
 from report import write_report
 from tabulate import tabulate
 
-from cxrbench.data.phantom import write
-from cxrbench.encoders.pretrain import PretrainConfig, pretrain
-from cxrbench.registry import load_dataset
+from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
+from cxrbench.engine.registry import load_dataset
+from cxrbench.phantom.write import write
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 QUICK = "--quick" in sys.argv

@@ -18,8 +18,8 @@ from report import write_report
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
-from cxrbench.tasks.classification import STRENGTHS
-from cxrbench.tasks.logistic import fit_sigmoid
+from cxrbench.tasks.classification.linear_probe import STRENGTHS
+from cxrbench.tasks.classification.logistic import fit_sigmoid
 
 ROWS, VALIDATION, WIDTH, LABELS = 10_000, 2_000, 768, 14
 PEER_LABELS = (0, 13)  # the rarest and the commonest: scikit-learn's time on them is extrapolated to all 14

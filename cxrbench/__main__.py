@@ -1,5 +1,5 @@
 """``python -m cxrbench`` is the ``cxrbench`` command."""
 
-from cxrbench.cli import main
+from cxrbench.cli.main import main
 
 main()

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cxrbench.atomic import atomic_path
 from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
 
 METADATA_KEY = b"cxrbench"
 FORMAT = 2

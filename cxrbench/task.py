@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.dense import DenseMaps
 from cxrbench.encoder import Encoder, EncoderSpec
-from cxrbench.extract import ExtractOptions
+from cxrbench.features.extract import ExtractOptions
+from cxrbench.features.maps import DenseMaps
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 

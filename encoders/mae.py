@@ -12,9 +12,17 @@ import torch
 from torch import Tensor
 
 from cxrbench.encoder import EncoderPlugin, EncoderRequest
-from cxrbench.encoders.augment import random_resized_crop_and_flip
-from cxrbench.encoders.mae_decoder import MAEDecoder, decoder_of
-from cxrbench.encoders.masking import (
+from cxrbench.encoders.backbones.decoder import MAEDecoder, decoder_of
+from cxrbench.encoders.backbones.encoder import (
+    PHANTOM_ARCH,
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    phantom_weights,
+    untrained_vit,
+)
+from cxrbench.encoders.backbones.layouts import load_plain_vit
+from cxrbench.encoders.backbones.masking import (
     Masking,
     kept_tokens,
     masked_error,
@@ -25,18 +33,10 @@ from cxrbench.encoders.masking import (
     take,
     unpatchify,
 )
-from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe
-from cxrbench.encoders.options import read_options
-from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.vit_encoder import (
-    PHANTOM_ARCH,
-    ViTEncoder,
-    gray_preprocess,
-    how_to_pretrain,
-    phantom_weights,
-    untrained_vit,
-)
-from cxrbench.encoders.vit_layouts import load_plain_vit
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe
+from cxrbench.encoders.pretraining.options import read_options
 from cxrbench.errors import UserError
 
 

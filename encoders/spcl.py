@@ -16,12 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderPlugin, EncoderRequest
-from cxrbench.encoders.augment import random_resized_crop_and_flip
-from cxrbench.encoders.masking import kept_tokens, take
-from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, gather_batch
-from cxrbench.encoders.options import read_options
-from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.vit_encoder import (
+from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
     ViTEncoder,
     gray_preprocess,
@@ -30,6 +25,11 @@ from cxrbench.encoders.vit_encoder import (
     phantom_weights,
     untrained_vit,
 )
+from cxrbench.encoders.backbones.masking import kept_tokens, take
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, gather_batch
+from cxrbench.encoders.pretraining.options import read_options
 from cxrbench.errors import UserError
 
 

@@ -9,12 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderPlugin, EncoderRequest
-from cxrbench.encoders.augment import random_resized_crop_and_flip
-from cxrbench.encoders.labelled import LabelledFilms, has_a_label, labelled_films
-from cxrbench.encoders.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
-from cxrbench.encoders.options import read_options
-from cxrbench.encoders.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.vit_encoder import (
+from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
     ViTEncoder,
     gray_preprocess,
@@ -22,7 +17,12 @@ from cxrbench.encoders.vit_encoder import (
     phantom_weights,
     untrained_vit,
 )
-from cxrbench.encoders.vit_layouts import load_plain_vit
+from cxrbench.encoders.backbones.layouts import load_plain_vit
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.labelled import LabelledFilms, has_a_label, labelled_films
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
+from cxrbench.encoders.pretraining.options import read_options
 
 
 @dataclass(frozen=True)

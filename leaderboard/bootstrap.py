@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxrbench.metrics import Prepared, Weights
+from cxrbench.metrics.classification import Prepared, Weights
 
 Array = NDArray[np.float64]
 REPLICATES = 10_000

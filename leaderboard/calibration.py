@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.errors import UserError
-from cxrbench.kinds import never_defined
 from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.bootstrap import REPLICATES, Interval, interval
@@ -17,9 +16,10 @@ from cxrbench.leaderboard.evaluate import Estimate, evaluate
 from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
 from cxrbench.leaderboard.significance import holm, paired_difference
 from cxrbench.leaderboard.tables import contamination, counts
-from cxrbench.measure import Measure
-from cxrbench.metrics import Array, Metric, Prepared, Weights
-from cxrbench.metrics_calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
+from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
+from cxrbench.metrics.classification import Array, Metric, Prepared, Weights
+from cxrbench.metrics.kinds import never_defined
+from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
 AS_GIVEN = "as given"

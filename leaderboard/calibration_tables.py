@@ -9,7 +9,7 @@ from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.calibration import Record, Report
 from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, dump_csv, dump_json, markdown_table, task_title
 from cxrbench.leaderboard.significance import ALPHA
-from cxrbench.metrics_calibration import CALIBRATION, MASS_BINS
+from cxrbench.metrics.calibration import CALIBRATION, MASS_BINS
 
 SCORES = ("brier", "brier_skill", "nll", "ece_mass")
 PARTS = ("brier", "reliability", "resolution", "uncertainty", "within_bins")

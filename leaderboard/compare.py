@@ -15,7 +15,7 @@ from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metric
 from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, dump_json, markdown_table, task_title
 from cxrbench.leaderboard.significance import delong, holm, smallest_detectable_difference
 from cxrbench.leaderboard.tables import contamination, counts, difference
-from cxrbench.measure import Measure
+from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
 

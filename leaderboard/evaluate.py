@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.kinds import never_defined
 from cxrbench.leaderboard.alignment import TestSet
 from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.bootstrap import replicate, resample_seeds
-from cxrbench.measure import Measure
-from cxrbench.metrics import Weights, macro
+from cxrbench.metrics.classification import Weights, macro
+from cxrbench.metrics.kinds import never_defined
+from cxrbench.metrics.measure import Measure
 
 Array = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cxrbench.errors import UserError
-from cxrbench.kinds import KINDS
-from cxrbench.measure import Measure
+from cxrbench.metrics.kinds import KINDS
+from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Kind
 
 

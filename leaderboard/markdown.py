@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrbench.kinds import KINDS
 from cxrbench.leaderboard.alignment import Task
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
 from cxrbench.leaderboard.families import FAMILIES
 from cxrbench.leaderboard.render import ABSENT, NOT_APPLICABLE, SYNTHETIC, markdown_table, percent, task_title
 from cxrbench.leaderboard.significance import ALPHA
-from cxrbench.measure import Measure
+from cxrbench.metrics.kinds import KINDS
+from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Kind
 
 Cells = dict[tuple[Task, str, str], Record]  # by task, metric and encoder

@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit, softmax
 from sklearn.isotonic import IsotonicRegression
 
-from cxrbench.metrics_calibration import EPSILON
+from cxrbench.metrics.calibration import EPSILON
 from cxrbench.predictions import Predictions
 
 Array = NDArray[np.float64]

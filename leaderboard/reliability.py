@@ -1,6 +1,6 @@
 """Reliability diagrams: what was said against what was so, one picture per task (and per label), a column per encoder.
 
-Each panel has the 15 bins of equal mass of ``cxrbench.metrics_calibration``; below it stands how often each score was
+Each panel has the 15 bins of equal mass of ``cxrbench.metrics.calibration``; below it stands how often each score was
 given. Rows: the scores as given, then after each recalibration, with the given ones in gray behind.
 """
 
@@ -17,12 +17,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from cxrbench.atomic import atomic_path
+from cxrbench.engine.results import safe_name
+from cxrbench.files.atomic import atomic_path
 from cxrbench.leaderboard.alignment import TestSet
 from cxrbench.leaderboard.calibration import AS_GIVEN, Variants
 from cxrbench.leaderboard.render import task_title
-from cxrbench.metrics_calibration import CALIBRATION, mass_bins
-from cxrbench.results import safe_name
+from cxrbench.metrics.calibration import CALIBRATION, mass_bins
 
 Array = NDArray[np.float64]
 COLOURS = {AS_GIVEN: "#000000", "temperature": "#0072B2", "isotonic": "#D55E00"}  # Okabe and Ito (2008)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cxrbench.engine.results import Refusal
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN, Board, Column, Record
@@ -21,9 +22,8 @@ from cxrbench.leaderboard.significance import (
     smallest_detectable_difference,
     tie_groups,
 )
-from cxrbench.measure import Measure
+from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
-from cxrbench.results import Refusal
 
 DEFAULT_BASELINE = "random"
 

@@ -62,3 +62,11 @@ def dataset(tmp_path: Path) -> Path:
         lines.append(f"{i:03}.png,p{i // 2},{bright},{int(rng.random() < 0.5)}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     return folder / "labels.csv"
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder with a cache of its own and no data folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CXRBENCH_DATA", raising=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from cxrbench.data.images import MAX_PIXELS, decode
+from cxrbench.data.decode.images import MAX_PIXELS, decode
 from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.data.splits import shared_patients
 from cxrbench.errors import BadImageError

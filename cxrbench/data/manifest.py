@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cxrbench.atomic import atomic_path
 from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
 
 COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes")
 SPLITS = ("train", "val", "test")

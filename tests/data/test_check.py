@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrbench.data import rsna, vindr
 from cxrbench.data.check import check, format_report
-from cxrbench.data.user_csv import read_csv
+from cxrbench.data.custom.dataset import read_csv
+from cxrbench.data.datasets import rsna, vindr
 
 
 def test_counts_agree_with_the_files(tmp_path: Path) -> None:

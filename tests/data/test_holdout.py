@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from test_pretraining_layouts import write_chexpert, write_chexpert_plus
 
-from cxrbench.data import chexpert, chexpert_plus, mimic, nih, rsna, siim, symile, vindr
+from cxrbench.data.datasets import chexpert, chexpert_plus, mimic, nih, rsna, siim, symile, vindr
 from cxrbench.data.holdout import Exclusions, exclusions, held_out_patients, present
 from cxrbench.data.manifest import Manifest
-from cxrbench.data.prepared_copy import prepare
+from cxrbench.data.prepared.copy import prepare
+from cxrbench.engine.registry import dataset_adapters, load_dataset
 from cxrbench.errors import UserError
-from cxrbench.registry import dataset_adapters, load_dataset
+from support.chexpert_layouts import write_chexpert, write_chexpert_plus
 
 KNOWN = {m.DATASET.name: m.DATASET for m in (chexpert, chexpert_plus, mimic, nih, rsna, siim, symile, vindr)}
 

@@ -7,11 +7,11 @@ import pydicom
 import pytest
 from pydicom.pixels.processing import apply_voi_lut
 
-from cxrbench.data import nih, rsna
 from cxrbench.data.check import check
-from cxrbench.data.images import decode
+from cxrbench.data.custom.dataset import read_csv
+from cxrbench.data.datasets import nih, rsna
+from cxrbench.data.decode.images import decode
 from cxrbench.data.splits import shared_patients
-from cxrbench.data.user_csv import read_csv
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from cxrbench.encoder import EncoderCard, EncoderRequest
-from cxrbench.encoders.checkpoint import encoder_facts, write_encoder
+from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
+from cxrbench.encoders.backbones.decoder import DecoderConfig, decoder_of
+from cxrbench.encoders.backbones.masking import patchify, unpatchify
+from cxrbench.encoders.backbones.vit import ARCHITECTURES, ViT, ViTConfig, infer_config
 from cxrbench.encoders.mae import MAE, METHOD, configure, load, parse_options
-from cxrbench.encoders.mae_decoder import DecoderConfig, decoder_of
-from cxrbench.encoders.masking import patchify, unpatchify
-from cxrbench.encoders.method import Batch, Draw
-from cxrbench.encoders.vit import ARCHITECTURES, ViT, ViTConfig, infer_config
+from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cxrbench.encoders.checkpoint import read_encoder
-from cxrbench.encoders.vit_encoder import WEIGHTS
-from cxrbench.registry import every_encoder, load_encoder
+from cxrbench.encoders.backbones.checkpoint import read_encoder
+from cxrbench.encoders.backbones.encoder import WEIGHTS
+from cxrbench.engine.registry import every_encoder, load_encoder
 
 METHODS = ("spcl", "mae", "supervised", "mvmae", "mvmae-v2t", "pacx", "radjepa", "fane")
 LARGEST = 4_000_000

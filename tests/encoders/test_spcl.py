@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrbench.encoders.method import Batch, Draw
+from cxrbench.encoders.backbones.vit import ViTConfig
+from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.spcl import (
     SPCL,
     clip_loss,
@@ -19,7 +20,6 @@ from cxrbench.encoders.spcl import (
     tsp_similarity,
     visible_tokens,
 )
-from cxrbench.encoders.vit import ViTConfig
 from cxrbench.errors import UserError
 
 KAPPA = 1 / 64

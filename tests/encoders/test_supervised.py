@@ -12,19 +12,19 @@ from PIL import Image
 from sklearn.metrics import log_loss, roc_auc_score
 from timm.models.vision_transformer import VisionTransformer
 
-from cxrbench.checkpoints import read_metadata
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderCard, EncoderRequest
-from cxrbench.encoders.checkpoint import encoder_facts, write_encoder
-from cxrbench.encoders.corpus import Films
-from cxrbench.encoders.flops import step_cost
-from cxrbench.encoders.labelled import LabelledFilms, has_a_label, labelled_films
-from cxrbench.encoders.method import Batch, Draw
-from cxrbench.encoders.prepared import OnDisk, training_rows
-from cxrbench.encoders.pretrain import PretrainConfig, pretrain
+from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig
+from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.engine.flops import step_cost
+from cxrbench.encoders.pretraining.engine.prepared import OnDisk, training_rows
+from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
+from cxrbench.encoders.pretraining.labelled import LabelledFilms, has_a_label, labelled_films
+from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.supervised import Supervised, known_cross_entropy, load, parse_options
-from cxrbench.encoders.vit import ViT, ViTConfig
 from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import read_metadata
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,7 +5,7 @@ from scipy.stats import bootstrap, norm, rankdata
 
 from cxrbench.leaderboard.bootstrap import BLOCK, interval, replicate, resample_counts, resample_seeds
 from cxrbench.leaderboard.significance import delong, paired_difference
-from cxrbench.metrics import METRICS, Weights
+from cxrbench.metrics.classification import METRICS, Weights
 
 
 def counts(patients, key="images", seed=0, replicates=BLOCK + 10):

@@ -10,15 +10,15 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
-from cxrbench.cli import app
+from cxrbench.cli.main import app
+from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.bootstrap import resample_counts
 from cxrbench.leaderboard.calibration import AS_GIVEN, BINNED, calibration, variants
 from cxrbench.leaderboard.calibration_tables import to_csv, to_json, to_markdown
 from cxrbench.leaderboard.recalibration import recalibrate
-from cxrbench.metrics_calibration import CALIBRATION
+from cxrbench.metrics.calibration import CALIBRATION
 from cxrbench.predictions import Predictions
-from cxrbench.results import Results
 from cxrbench.task import Cell
 
 LABELS = ("Nodule", "Effusion", "Mass")

@@ -8,12 +8,12 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from cxrbench.errors import UserError
-from cxrbench.kinds import measure_of
 from cxrbench.leaderboard.alignment import align, by_task
 from cxrbench.leaderboard.evaluate import evaluate
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.tables import build
+from cxrbench.metrics.kinds import measure_of
 
 FAST = {"replicates": 300, "metrics": ("auroc",)}
 

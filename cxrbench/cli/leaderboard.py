@@ -1,0 +1,102 @@
+"""The commands below the second waist: leaderboard and compare. They read saved predictions and nothing else."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrbench.cli.options import JsonOption, ResultsOption
+from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
+
+ReplicatesOption = Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the bootstrap: same seed, same table.")]
+OutOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")]
+
+
+def leaderboard(
+    results: ResultsOption = Path("results"),
+    baseline: Annotated[
+        str | None, typer.Option(help="Encoder that all others are tested against [default: random, if it was run].")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
+    output: OutOption = None,
+    metrics: Annotated[
+        str,
+        typer.Option(help="Metrics, separated by commas; the first that a task has is its headline [default: all]."),
+    ] = "",
+    replicates: ReplicatesOption = 10_000,
+    seed: SeedOption = 0,
+) -> None:
+    """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
+
+    Examples:
+
+      cxrbench leaderboard --baseline imagenet -o leaderboard.md
+
+      cxrbench leaderboard --format csv | column -s, -t | less -S
+    """
+    if form not in ("md", "csv", "json"):
+        raise UserError(f"--format is md, csv or json, not {form!r}")
+    from cxrbench.engine.results import Results
+    from cxrbench.leaderboard.markdown import to_markdown
+    from cxrbench.leaderboard.render import to_csv, to_json
+    from cxrbench.leaderboard.tables import build
+
+    store = Results(results)
+    predictions = store.load_predictions()
+    board = build(
+        predictions,
+        baseline=baseline,
+        replicates=replicates,
+        seed=seed,
+        metrics=names(metrics) or None,
+        efficiency=store.load_efficiency(predictions),
+        refusals=store.load_refusals(),
+    )
+    write({"md": to_markdown, "csv": to_csv, "json": to_json}[form](board), output)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="The encoder that may be better.")],
+    b: Annotated[str, typer.Argument(help="The encoder that it is compared with.")],
+    tasks: Annotated[str, typer.Option(help="DATASET[:PROTOCOL], separated by commas [default: all].")] = "",
+    results: ResultsOption = Path("results"),
+    metrics: Annotated[str, typer.Option(help="Metrics, separated by commas [default: each task's headline].")] = "",
+    replicates: ReplicatesOption = 10_000,
+    seed: SeedOption = 0,
+    output: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is encoder A better than encoder B? Differences, 95% intervals and one-tailed p per task and label.
+
+    Example: cxrbench compare spcl random --tasks vindr,rsna
+    """
+    from cxrbench.engine.results import Results
+    from cxrbench.leaderboard.compare import compare as test
+    from cxrbench.leaderboard.compare import comparison_to_json, comparison_to_markdown
+
+    comparison = test(
+        Results(results).load_predictions(),
+        a,
+        b,
+        tasks=names(tasks) or None,
+        metrics=names(metrics) or None,
+        replicates=replicates,
+        seed=seed,
+    )
+    write(comparison_to_json(comparison) if as_json else comparison_to_markdown(comparison), output)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def write(text: str, output: Path | None) -> None:
+    """To a file, whole or not at all, or to stdout."""
+    if output is None:
+        print(text, end="" if text.endswith("\n") else "\n")
+        return
+    with atomic_path(output) as temporary:
+        temporary.write_text(text)

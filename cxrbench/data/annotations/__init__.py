@@ -1,0 +1,1 @@
+"""What is drawn on an image: boxes, masks, run lengths, at any size."""

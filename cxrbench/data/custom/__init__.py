@@ -1,0 +1,1 @@
+"""A user's own dataset: a CSV or a COCO JSON becomes a Manifest."""

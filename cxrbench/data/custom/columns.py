@@ -1,0 +1,129 @@
+"""What each column of a user's CSV is: from the sidecar file where there is one, else from its name."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from cxrbench.data.datasets.layout import Table
+from cxrbench.errors import UserError
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "image": (
+        "image", "image_path", "path", "file", "file_path", "filepath", "filename", "file_name", "image_file", "img",
+        "dicom", "image_index", "image_id",
+    ),
+    "patient": ("patient", "patient_id", "patientid", "patient_key", "subject", "subject_id", "subjectid"),
+    "split": ("split", "subset", "partition"),
+    "study": ("study", "study_id", "studyid", "accession", "accession_number"),
+    "view": ("view", "view_position", "viewposition", "projection"),
+    "mask": ("mask", "mask_path", "mask_file", "segmentation"),
+    "label": ("label", "labels", "class", "class_name", "finding", "findings", "finding_labels", "diagnosis", "target"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What ``NAME.toml`` beside ``NAME.csv`` may say; all of it is optional.
+
+    ``image`` ... ``mask`` name columns. ``label`` names one column of class names (``|`` between several), or
+    ``labels`` lists columns of 0 and 1. ``kind`` is ``multilabel`` or ``multiclass``. ``mask_label`` says what the
+    masks show; masks of several classes have ``mask_classes = { lung = 1, heart = 2 }``, the pixel value of each.
+    ``mask_ignore`` is the value of pixels that count for nothing. ``masks_complete = true``: an image without a mask
+    has nothing to outline; else its mask is unknown. ``groups`` names sets of labels.
+    """
+
+    name: str | None = None
+    image: str | None = None
+    patient: str | None = None
+    split: str | None = None
+    study: str | None = None
+    view: str | None = None
+    mask: str | None = None
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    kind: str | None = None
+    mask_label: str = "mask"
+    mask_classes: Mapping[str, int] = field(default_factory=dict)
+    mask_ignore: int | None = None
+    masks_complete: bool = False
+    source: str = ""
+    licence: str = ""
+    lineage: tuple[str, ...] = ()
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """Read the TOML file, or give an empty Sidecar where there is none. Raises UserError for unknown keys or values."""
+    if not path.is_file():
+        return Sidecar()
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as TOML ({error})") from error
+    known = [entry.name for entry in fields(Sidecar)]
+    if unknown := sorted(set(values) - set(known)):
+        raise UserError(f"{path} has the unknown key {unknown[0]!r}; it may have {', '.join(known)}")
+    for key in ("labels", "lineage"):
+        if key in values:
+            values[key] = _names(path, key, values[key])
+    masks = _mask_keys(path, values)
+    groups = values.pop("groups", {})
+    if not isinstance(groups, dict):
+        raise UserError(f"{path}: groups must be a table of lists of label names")
+    for key, value in values.items():
+        if key not in ("labels", "lineage") and not isinstance(value, str):
+            raise UserError(f"{path}: {key} must be text, not {value!r}")
+    if values.get("kind", "multilabel") not in ("multilabel", "multiclass"):
+        raise UserError(f"{path}: kind must be multilabel or multiclass, not {values['kind']!r}")
+    if "label" in values and "labels" in values:
+        raise UserError(f"{path}: give label (one column of class names) or labels (columns of 0 and 1), not both")
+    named = {name: _names(path, f"groups.{name}", items) for name, items in groups.items()}
+    return Sidecar(**values, **masks, groups=named)
+
+
+def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
+    """Column of the CSV for each role in ``ALIASES`` that has one; ``image`` always has. Raises UserError.
+
+    Case, blanks and hyphens in column names do not matter; of several candidates the first alias wins.
+    """
+    plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in table}
+    columns: dict[str, str] = {}
+    for role, aliases in ALIASES.items():
+        named = getattr(sidecar, role)
+        if named is not None and named not in table:
+            raise UserError(
+                f"{path.with_suffix('.toml')} names column {named!r} for {role}; {path.name} has no such column"
+            )
+        found = named or next((plain[alias] for alias in aliases if alias in plain), None)
+        if found is not None and found not in columns.values():
+            columns[role] = found
+    if "image" not in columns:
+        raise UserError(
+            f"{path} has no column of image files: call it 'image', or name it in {path.with_suffix('.toml').name}; "
+            f"the columns are {', '.join(table)}"
+        )
+    return columns
+
+
+def _mask_keys(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Take out of ``values`` what it says of masks that is not text, and check it."""
+    taken = {key: values.pop(key) for key in ("mask_classes", "mask_ignore", "masks_complete") if key in values}
+    classes, ignore = taken.get("mask_classes", {}), taken.get("mask_ignore", -1)
+    numbers = [*classes.values(), ignore] if isinstance(classes, dict) else [None]
+    if not all(type(number) is int for number in numbers):
+        raise UserError(f"{path}: mask_classes and mask_ignore need whole numbers, as in {{ lung = 1, heart = 2 }}")
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"{path}: two of mask_classes and mask_ignore have the same pixel value")
+    if type(taken.get("masks_complete", True)) is not bool:
+        raise UserError(f"{path}: masks_complete is true or false")
+    if classes and "mask_label" in values:
+        raise UserError(f"{path}: give mask_label (masks of one class) or mask_classes (of several), not both")
+    return taken
+
+
+def _names(path: Path, key: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise UserError(f"{path}: {key} must be a list of names, not {value!r}")
+    return tuple(value)

@@ -1,0 +1,1 @@
+"""One module per official download: its files and tables become a Manifest."""

@@ -1,0 +1,1 @@
+"""A resized 8-bit copy of a dataset."""

@@ -1,0 +1,127 @@
+"""The files of a prepared copy: one PNG per film, one per mask file, one array per ECG.
+
+A film's PNG says in a text chunk which film it is and what its original was like, so what is on the disk says what is
+done. Files are written beside their place and renamed: a name means a whole file, but for power cuts, after which the
+end of a PNG is missing.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from cxrbench.data.annotations.masks import read_mask
+from cxrbench.data.annotations.rescaling import Sizes, eight_bits, fitted, nearest
+from cxrbench.data.decode.arrays import read_ecg
+from cxrbench.data.decode.images import decode
+from cxrbench.data.manifest import Manifest
+from cxrbench.errors import UserError
+
+ORIGINAL = "original"  # the text chunk: [image id, bytes, height, width] as JSON
+IEND = bytes.fromhex("0000000049454e44ae426082")  # the last chunk of every whole PNG
+PER_FOLDER = 1000
+
+
+class Film(NamedTuple):
+    """One image to copy: its file, its place in the copy, and its mask files with theirs."""
+
+    image_id: str
+    bytes: int
+    path: Path
+    name: str
+    masks: Mapping[Path, str]
+
+
+def films(manifest: Manifest) -> list[Film]:
+    """The images of a manifest in row order; each lies in the copy by its row, ``images/0000/0000017.png``."""
+    masks = mask_names(manifest)
+    columns = (manifest.images[name].tolist() for name in ("image_id", "bytes"))
+    found = []
+    for row, (image_id, size, path) in enumerate(zip(*columns, manifest.paths(), strict=True)):
+        name = f"images/{row // PER_FOLDER:04d}/{row:07d}.png"
+        found.append(Film(image_id, int(size), path, name, masks.get(image_id, {})))
+    return found
+
+
+def mask_names(manifest: Manifest) -> dict[str, dict[Path, str]]:
+    """For each image with mask files, their places in the copy."""
+    found: dict[str, dict[Path, str]] = {}
+    if manifest.masks is None or "path" not in manifest.masks:
+        return found
+    rows = dict(zip(manifest.images["image_id"], range(len(manifest)), strict=True))
+    for image, path in zip(manifest.masks["image_id"], manifest.masks["path"], strict=True):
+        if image in rows and isinstance(path, str):
+            row, named = rows[image], found.setdefault(image, {})
+            named.setdefault(manifest.root / path, f"masks/{row // PER_FOLDER:04d}/{row:07d}-{len(named)}.png")
+    return found
+
+
+def make(film: Film, folder: Path, longest: int, max_pixels: int) -> Sizes:
+    """Decode, resize and write one film, its masks first: where the film is, all of it is done.
+
+    Raises BadImageError, UserError for a mask that does not fit, OSError where it cannot be written.
+    """
+    image = decode(film.path, max_pixels=max_pixels)
+    sizes = fitted(image.shape[0], image.shape[1], longest)
+    for path, name in film.masks.items():
+        _write_png(folder / name, _storable(nearest(read_mask(path), sizes, f"mask {path}"), path))
+    said = json.dumps([film.image_id, film.bytes, sizes.height, sizes.width])
+    _write_png(folder / film.name, eight_bits(image, sizes), said)
+    return sizes
+
+
+def made(film: Film, folder: Path) -> Sizes | None:
+    """The sizes of a film that is there whole and comes of this original; None where it has yet to be made."""
+    try:
+        with open(folder / film.name, "rb") as handle:
+            handle.seek(-len(IEND), os.SEEK_END)
+            if handle.read() != IEND:
+                return None
+            handle.seek(0)
+            with Image.open(handle, formats=["PNG"]) as image:
+                image_id, size, height, width = json.loads(image.info[ORIGINAL])
+                same = (image_id, size) == (film.image_id, film.bytes)
+                return Sizes(height, width, image.height, image.width) if same else None
+    except (OSError, SyntaxError, ValueError, KeyError):
+        return None
+
+
+def copy_signals(manifest: Manifest, folder: Path) -> pd.DataFrame | None:
+    """The table of signals with every ECG in a file of its own, [12, samples] float32; the leads keep their order."""
+    if manifest.signals is None:
+        return None
+    (folder / "signals").mkdir(exist_ok=True)
+    names = []
+    for row, path in enumerate(manifest.signals["ecg"]):
+        names.append(f"signals/{row:07d}.npy" if path else "")
+        if path and not (folder / names[-1]).is_file():
+            temporary = folder / f"{names[-1]}.tmp"
+            signal = read_ecg(manifest.root / path)
+            with open(temporary, "wb") as handle:
+                np.save(handle, signal)
+            os.replace(temporary, folder / names[-1])
+    return manifest.signals.assign(ecg=names)
+
+
+def _write_png(path: Path, pixels: NDArray[Any], said: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    info, temporary = PngInfo(), path.with_name(f".{path.name}.tmp")
+    if said:
+        info.add_text(ORIGINAL, said)
+    Image.fromarray(pixels).save(temporary, "PNG", pnginfo=info)
+    os.replace(temporary, path)
+
+
+def _storable(values: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Mask values as a PNG can store them. Raises UserError."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    if low < 0 or high > 65535:
+        raise UserError(f"mask {path} has values from {low} to {high}: a PNG holds 0 to 65535")
+    return values.astype(np.uint8 if high < 256 else np.uint16)

@@ -1,0 +1,1 @@
+"""Cells: what is to do, doing it, keeping it."""

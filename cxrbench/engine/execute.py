@@ -1,0 +1,169 @@
+"""Do what a plan says is left to do."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Encoder, EncoderSpec
+from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
+from cxrbench.engine.results import Results
+from cxrbench.engine.truth import without_test_truth
+from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.features.efficiency import measure
+from cxrbench.features.extract import ExtractOptions
+from cxrbench.features.maps import DenseMaps
+from cxrbench.features.pooled import PooledFeatures, pooled_features
+from cxrbench.metrics.kinds import KINDS
+from cxrbench.predictions import Predictions
+from cxrbench.progress import Progress
+from cxrbench.task import RunContext, Task
+
+
+class Finished(NamedTuple):
+    """A cell that has just been computed and saved."""
+
+    planned: PlannedCell
+    predictions: Predictions
+
+
+class Refused(NamedTuple):
+    """A cell whose encoder cannot be asked this (it has no maps, no text tower), and why; the store remembers it."""
+
+    planned: PlannedCell
+    reason: str
+
+
+@dataclass(frozen=True)
+class CachedEncoder:
+    """A FrozenEncoder: features of one manifest's images, from the cache, for that manifest or a part of it.
+
+    Nothing is extracted before a task asks for it.
+    """
+
+    ref: EncoderRef
+    images: Manifest
+    context: RunContext
+    skip_bad: bool
+    cache_limit: int
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """Who it is."""
+        return self.ref.spec
+
+    @property
+    def module(self) -> Encoder:
+        """The network itself, loaded when asked for."""
+        return self.ref.load()
+
+    @cached_property
+    def features(self) -> PooledFeatures:
+        """Image embeddings of all images."""
+        return pooled_features(
+            self.spec, self.ref.load, self.ref.preprocess, self.images, self.context.scratch, self.context.options,
+            skip_bad=self.skip_bad, progress=self.context.progress,
+        )  # fmt: skip
+
+    @property
+    def known_features(self) -> PooledFeatures | None:
+        """Image embeddings, if anybody has asked for them so far."""
+        return self.__dict__.get("features")
+
+    def pooled(self, manifest: Manifest) -> NDArray[np.float32]:
+        """Image embeddings [len(manifest), D]."""
+        if len(manifest) == len(self.images):
+            return self.features.pooled
+        row_of = {image: row for row, image in enumerate(self.images.images["image_id"])}
+        return self.features.pooled[[row_of[image] for image in manifest.images["image_id"]]]
+
+    def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
+        """Dense features of whole films and of augmented copies of the training films."""
+        from cxrbench.features.maps_cache import dense_maps
+
+        return dense_maps(
+            self.spec, self.ref.load, self.ref.preprocess, manifest, self.context.scratch, self.context.options,
+            copies=copies, limit_bytes=self.cache_limit, skip_bad=self.skip_bad, progress=self.context.progress,
+        )  # fmt: skip
+
+
+def execute(
+    plan: Plan, request: RunRequest, cache: Path, options: ExtractOptions, progress: Progress
+) -> Iterator[Finished | Refused]:
+    """Compute the missing and stale cells one by one, saving each before it is yielded.
+
+    Raises UserError at once, before anything is computed, if a cell is blocked.
+    """
+    for planned in plan.cells:
+        if planned.state == "blocked":
+            raise UserError(planned.reason)
+    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale")]
+    for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
+        cells = list(group)
+        ref, manifest = cells[0].encoder, cells[0].manifest
+        assert ref is not None  # only blocked cells lack them
+        assert manifest is not None
+        request.results.save_manifest(manifest)
+        context = RunContext(options, cache, progress)
+        encoder = CachedEncoder(ref, manifest, context, request.skip_bad, request.cache_limit)
+        # Only an extraction finds out which images are bad, so where they may be dropped it comes first.
+        bad = {path for path, _ in encoder.features.bad} if request.skip_bad else set()
+        ids = [i for i, p in zip(manifest.images["image_id"], manifest.paths(), strict=True) if str(p) in bad]
+        whole = manifest.without(ids) if ids else manifest
+        for planned in cells:
+            assert planned.task is not None
+            try:
+                predictions = _predict(planned, planned.task, encoder, whole)
+            except NotApplicableError as error:
+                reason = _about_it(str(error), planned.cell.encoder)
+                request.results.save_refusal(planned.cell, reason, synthetic=manifest.synthetic)
+                yield Refused(planned, reason)
+                continue
+            _keep_efficiency(request.results, encoder)
+            request.results.save(planned.cell, _with_dropped(predictions, manifest.name, len(ids)))
+            yield Finished(planned, predictions)
+
+
+def _predict(planned: PlannedCell, task: Task, encoder: CachedEncoder, manifest: Manifest) -> Predictions:
+    """Run a task on what it may see, then put the truth beside what it predicted."""
+    seen = manifest if task.sees_test_truth else without_test_truth(manifest)
+    predictions = task.run(encoder, seen, planned.cell)
+    return KINDS[predictions.kind].score(predictions, manifest)
+
+
+def _about_it(reason: str, encoder: str) -> str:
+    """The reason without the encoder's name at its head, so that encoders with one reason can be told together."""
+    return f"it{reason.removeprefix(encoder)}" if reason.startswith(f"{encoder} ") else reason
+
+
+def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predictions:
+    """Say how many images were dropped, if any."""
+    if not dropped:
+        return predictions
+    note = f"{dropped} unreadable images of {dataset} were dropped (--on-bad-image skip)"
+    facts = {**predictions.dataset, "dropped": dropped}
+    return replace(predictions, dataset=facts, notes=(*predictions.notes, note))
+
+
+def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
+    """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen."""
+    spec, options, features = encoder.spec, encoder.context.options, encoder.known_features
+    facts: dict[str, Any] = results.encoder_facts(spec.name, spec.fingerprint)
+    speed = None if features is None or math.isnan(features.images_per_second) else features.images_per_second
+    known = facts.get("images_per_second")
+    fresh = speed is not None and speed != known and not (known is not None and features and features.from_cache)
+    if facts and not fresh:
+        return
+    if not facts:
+        counts = measure(encoder.module, encoder.ref.preprocess)
+        facts = {"parameters": spec.parameters, "gflops_per_image": counts.gflops_per_image}
+        facts |= {"images_per_second": None, "width": counts.width}
+    facts.update(images_per_second=speed, device=str(options.device), precision=options.precision)
+    results.save_efficiency(spec.name, spec.fingerprint, facts)

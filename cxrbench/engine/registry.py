@@ -1,0 +1,205 @@
+"""Names to encoders, datasets and tasks. Built-in ones are plugins like anybody else's."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.prepared import copy as prepared_copy
+from cxrbench.encoder import EncoderPlugin
+from cxrbench.errors import UserError
+from cxrbench.plugins.loading import LoadedEncoder, build_encoder, first_doc_line, import_file
+from cxrbench.plugins.specs import parse_encoder
+from cxrbench.task import Task
+
+ENCODERS, DATASETS, TASKS = "cxrbench.encoders", "cxrbench.datasets", "cxrbench.tasks"
+PHANTOM_MARK = "PHANTOM.json"
+"""A dataset folder with this file in it holds phantom images: all that comes of it is stamped synthetic."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One line of ``cxrbench encoders|data|tasks list``.
+
+    ``problem``: why the plugin cannot be imported, or empty. ``opt_in``: a protocol that is run only when it is named.
+    """
+
+    name: str
+    summary: str
+    usage: str = ""
+    problem: str = ""
+    opt_in: bool = False
+
+
+def load_encoder(text: str, *, synthetic: bool) -> LoadedEncoder:
+    """Build the encoder that ``text`` names, in eval mode with frozen weights, and say who it is.
+
+    ``synthetic``: whether it is for phantom data, where a bare name may mean weights that are fit for nothing else.
+    Raises UserError for an unknown name, weights that do not fit, or a plugin that does not keep the contract.
+    """
+    request = parse_encoder(text)
+    if request.name.endswith(".py"):
+        plugin = import_file(Path(request.name), request.variant or "")
+        request = request._replace(variant=None)
+    else:
+        plugin = load_plugin(ENCODERS, request.name, "encoder")
+    if isinstance(plugin, EncoderPlugin) and plugin.phantom_weights and request.weights is None:
+        if not synthetic:
+            raise UserError(f"encoder {text!r} has no weights for real images: {plugin.without_weights}")
+        request = request._replace(weights=plugin.phantom_weights)
+    return build_encoder(text, request, plugin)
+
+
+def every_encoder(*, synthetic: bool) -> list[str]:
+    """The specs that ``all`` stands for: those that can be run without anything more being said.
+
+    Plugins that cannot be imported are passed over; naming one says why.
+    """
+    plugins = {name: p for name, p in loadable(ENCODERS, "encoder").items() if isinstance(p, EncoderPlugin)}
+    pretrained = [name for name, plugin in plugins.items() if synthetic and plugin.phantom_weights]
+    return pretrained + [spec for plugin in plugins.values() for spec in plugin.complete]
+
+
+def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> Manifest:
+    """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
+
+    The path of a COCO JSON will do, too. A folder ``data/NAME`` may hold a prepared copy instead of the original.
+
+    ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. Raises
+    UserError that says where it looked, where the data comes from and under which terms.
+    """
+    from cxrbench.data.custom.dataset import read_csv
+
+    path = Path(name).expanduser()
+    if name.endswith((".csv", ".json")) or path.is_file():
+        if not path.is_file():
+            raise UserError(f"no {path.suffix[1:].upper()} file {path} (looked from {Path.cwd()})")
+        return stamped(read_csv(path), path.parent)
+    adapters = found(DATASETS)
+    if data is not None and not data.is_dir():
+        raise UserError(f"no data folder {data}: give the folder that holds one folder per dataset")
+    own = ("labels.csv", prepared_copy.MANIFEST)
+    if name not in adapters and not (data and any((data / name / table).is_file() for table in own)):
+        others = [p.parent.name for table in own for p in data.glob(f"*/{table}")] if data else []
+        raise UserError(unknown("dataset", name, [*adapters, *others]) + "; or give the path of your own CSV")
+    root = data if data is not None else phantom()
+    folder = root / name
+    if (folder / prepared_copy.MANIFEST).is_file():
+        return stamped(prepared_copy.read_prepared(folder), folder)
+    if name not in adapters:
+        return stamped(replace(read_csv(folder / "labels.csv"), name=name), folder)
+    adapter = load_plugin(DATASETS, name, "dataset")
+    if not isinstance(adapter, Dataset):
+        raise UserError(f"dataset plugin {name} is a {type(adapter).__name__}, not a cxrbench.data.manifest.Dataset")
+    if not folder.is_dir():
+        where = f"no folder {folder}" if data is not None else "there is no phantom of it and no data folder is given"
+        raise UserError(f"dataset {name}: {where}; get it from {adapter.source} (terms: {adapter.licence})")
+    return stamped(adapter.read(folder), folder)
+
+
+def stamped(manifest: Manifest, folder: Path) -> Manifest:
+    """The manifest, marked synthetic if its folder carries the phantom's mark."""
+    return replace(manifest, synthetic=True) if (folder / PHANTOM_MARK).is_file() else manifest
+
+
+def dataset_adapters() -> dict[str, Dataset]:
+    """Every installed dataset adapter by name; what cannot be imported is passed over."""
+    adapters = loadable(DATASETS, "dataset")
+    return {name: adapter for name, adapter in adapters.items() if isinstance(adapter, Dataset)}
+
+
+def load_task(protocol: str) -> Task:
+    """The task of a protocol's name, e.g. ``classification``. Raises UserError with the nearest names."""
+    return load_plugin(TASKS, protocol, "protocol")
+
+
+def parse_tasks(text: str) -> list[tuple[str, str | None]]:
+    """Split ``vindr,rsna:classification,./labels.csv:classification`` into (dataset, protocol or None for all).
+
+    The protocol is what follows the last colon, if that is no part of a path: an existing path is taken whole.
+    It is the bare name: what differs from the protocol's default is said by options.
+    """
+    tasks: list[tuple[str, str | None]] = []
+    for part in (p.strip() for p in text.split(",")):
+        dataset, colon, protocol = part.rpartition(":")
+        whole = not colon or "/" in protocol or protocol.endswith((".csv", ".json")) or Path(part).exists()
+        task = (part, None) if whole else (dataset, protocol)
+        if not task[0] or task[1] == "":
+            raise UserError(f"tasks {text!r} have an empty part: the grammar is DATASET[:PROTOCOL],...")
+        if task[1] and "+" in task[1]:
+            bare, _, extra = task[1].partition("+")
+            raise UserError(
+                f"protocol {task[1]!r}: name it {bare!r} alone and say the rest ({extra}) by options such as "
+                "--decoder, --finetune, --views or --folds"
+            )
+        if task not in tasks:
+            tasks.append(task)
+    return tasks
+
+
+def list_encoders() -> list[Listing]:
+    """Every installed encoder by name; a broken plugin is reported, not fatal."""
+    return [listing(ENCODERS, name, "encoder") for name in sorted(found(ENCODERS))]
+
+
+def list_datasets() -> list[Listing]:
+    """Every installed dataset adapter by name; a broken plugin is reported, not fatal."""
+    return [listing(DATASETS, name, "dataset") for name in sorted(found(DATASETS))]
+
+
+def list_tasks() -> list[Listing]:
+    """Every installed protocol by name; a broken plugin is reported, not fatal."""
+    return [listing(TASKS, name, "protocol") for name in sorted(found(TASKS))]
+
+
+def listing(group: str, name: str, what: str) -> Listing:
+    """One plugin's line: its summary (or title, or the first line of its docstring), or why it cannot be imported."""
+    try:
+        plugin = load_plugin(group, name, what)
+    except UserError as error:
+        return Listing(name, "", problem=str(error))
+    summary = getattr(plugin, "summary", None) or getattr(plugin, "title", None) or first_doc_line(plugin)
+    return Listing(name, summary, usage=getattr(plugin, "usage", ""), opt_in=getattr(plugin, "opt_in", False))
+
+
+def found(group: str) -> dict[str, list[EntryPoint]]:
+    """Entry points of a group by name. A package seen twice (editable and in the current folder) counts once."""
+    by_name: dict[str, dict[str, EntryPoint]] = {}
+    for point in entry_points(group=group):
+        by_name.setdefault(point.name, {})[point.value] = point
+    return {name: list(points.values()) for name, points in by_name.items()}
+
+
+def loadable(group: str, what: str) -> dict[str, Any]:
+    """Every plugin of a group that can be imported, by name, sorted."""
+    plugins = {}
+    for name in sorted(found(group)):
+        with suppress(UserError):
+            plugins[name] = load_plugin(group, name, what)
+    return plugins
+
+
+def load_plugin(group: str, name: str, what: str) -> Any:
+    """Import the plugin ``name`` of an entry-point group. Raises UserError: unknown, ambiguous, or broken."""
+    points = found(group)
+    if name not in points:
+        raise UserError(unknown(what, name, points))
+    if len(points[name]) > 1:
+        values = ", ".join(sorted(point.value for point in points[name]))
+        raise UserError(f"several installed packages offer {what} {name!r} ({values}): uninstall all but one")
+    try:
+        return points[name][0].load()
+    except Exception as error:  # whatever a plugin's own import raises
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{what} plugin {name} ({points[name][0].value}) cannot be imported: {reason}") from error
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """``unknown encoder 'spcI': did you mean 'spcl'? Known: ...``."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return f"unknown {what} {name!r}{f': did you mean {close[0]!r}?' if close else ';'} known: {', '.join(names)}"

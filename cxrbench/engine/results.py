@@ -1,0 +1,135 @@
+"""The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
+from cxrbench.predictions import Predictions, read_header
+from cxrbench.task import Cell
+
+State = Literal["done", "missing", "stale", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A cell that its encoder cannot serve. ``cell``: as in Predictions; ``reason``: why."""
+
+    cell: Mapping[str, Any]
+    reason: str
+    synthetic: bool
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder.
+
+    ``cells/DATASET/PROTOCOL/ENCODER/fraction-F-seed-S.parquet`` (Predictions, or ``.json``: why there are none),
+    ``manifests/DATASET-FINGERPRINT.parquet`` and ``encoders/ENCODER-FINGERPRINT.json`` (efficiency), names made safe
+    for file systems.
+    """
+
+    root: Path
+
+    def path(self, cell: Cell) -> Path:
+        """Where a cell's predictions lie."""
+        folder = self.root / "cells" / safe_name(cell.dataset) / safe_name(cell.protocol) / safe_name(cell.encoder)
+        return folder / f"fraction-{cell.fraction:g}-seed-{cell.seed}.parquet"
+
+    def state(self, cell: Cell, *, allow_dropped: bool) -> tuple[State, str]:
+        """Whether a cell is done, missing, stale and why (which part of its identity has changed), or not applicable.
+
+        ``allow_dropped``: whether a result from which bad images were dropped will do.
+        """
+        path = self.path(cell)
+        refused = path.with_suffix(".json").exists()
+        if not refused and not path.exists():
+            return "missing", ""
+        try:
+            refusal = _read_refusal(path.with_suffix(".json")) if refused else None
+            meta = {"cell": refusal.cell, "dataset": {}} if refusal else read_header(path)
+        except UserError as error:
+            return "stale", str(error)
+        old = meta["cell"]
+        if old["identity"] != cell.identity:
+            was = old["parts"]
+            changed = [part for part in {**was, **cell.parts} if was.get(part) != cell.parts.get(part)]
+            return "stale", f"{', '.join(changed) or 'its identity'} changed"
+        if refusal:
+            return "not applicable", refusal.reason
+        if meta["dataset"].get("dropped") and not allow_dropped:
+            return "stale", f"made with --on-bad-image skip, {meta['dataset']['dropped']} images dropped"
+        return "done", ""
+
+    def save(self, cell: Cell, predictions: Predictions) -> None:
+        """Keep a finished cell, in place of an older one."""
+        self.path(cell).with_suffix(".json").unlink(missing_ok=True)
+        predictions.save(self.path(cell))
+
+    def save_refusal(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
+        """Remember that a cell's encoder cannot serve it, in place of an older result."""
+        self.path(cell).unlink(missing_ok=True)
+        with atomic_path(self.path(cell).with_suffix(".json")) as temporary:
+            refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
+            temporary.write_text(json.dumps(refusal, indent=1) + "\n")
+
+    def load_refusals(self) -> list[Refusal]:
+        """Every cell that is not applicable, in a fixed order."""
+        return [_read_refusal(path) for path in sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.json"))]
+
+    def save_manifest(self, manifest: Manifest) -> None:
+        """Keep the rows and splits that the cells were computed on."""
+        path = self.root / "manifests" / f"{safe_name(manifest.name)}-{manifest.fingerprint[:12]}.parquet"
+        if not path.exists():
+            manifest.save(path)
+
+    def load_predictions(self) -> list[Predictions]:
+        """Every finished cell, in a fixed order. Raises UserError if there is none."""
+        paths = sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.parquet"))
+        if not paths:
+            raise UserError(f"no finished cells in {self.root}: run `cxrbench run` first, or give --results DIR")
+        return [Predictions.load(path) for path in paths]
+
+    def efficiency_path(self, encoder: str, fingerprint: str) -> Path:
+        """Where an encoder's measured efficiency lies."""
+        return self.root / "encoders" / f"{safe_name(encoder)}-{fingerprint[:12]}.json"
+
+    def encoder_facts(self, encoder: str, fingerprint: str) -> dict[str, Any]:
+        """What ``save_efficiency`` kept, or nothing."""
+        path = self.efficiency_path(encoder, fingerprint)
+        facts = json.loads(path.read_text()) if path.exists() else {}
+        return {name: value for name, value in facts.items() if name != "encoder"}
+
+    def save_efficiency(self, encoder: str, fingerprint: str, facts: dict[str, Any]) -> None:
+        """Keep an encoder's parameters, GFLOPs per image, images per second and feature width."""
+        with atomic_path(self.efficiency_path(encoder, fingerprint)) as temporary:
+            temporary.write_text(json.dumps({"encoder": encoder, **facts}, indent=1) + "\n")
+
+    def load_efficiency(self, predictions: Iterable[Predictions]) -> dict[str, dict[str, Any]]:
+        """Efficiency by encoder name, for the encoders that the given cells come from."""
+        found: dict[str, dict[str, Any]] = {}
+        for p in predictions:
+            name = p.cell["encoder"]
+            if name not in found and (facts := self.encoder_facts(name, p.encoder["fingerprint"])):
+                found[name] = facts
+        return found
+
+
+def _read_refusal(path: Path) -> Refusal:
+    """Raises UserError if the file is damaged."""
+    try:
+        return Refusal(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
+
+
+def safe_name(name: str) -> str:
+    """A file name for any string: itself if it is harmless, else cleaned, with a few digits of its hash."""
+    clean = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("._-")
+    return name if clean == name else f"{clean[-60:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,0 +1,1 @@
+"""Every image meets every encoder once: extraction, caches, dense maps."""

@@ -1,0 +1,186 @@
+"""Run an encoder over image files: decode, embed in order, a batch at a time."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxrbench.data.decode.images import MAX_PIXELS
+from cxrbench.data.decode.preprocess import load_image
+from cxrbench.encoder import Encoder, Features, Preprocess
+from cxrbench.errors import BadImageError, UserError
+from cxrbench.features.device import Precision, autocast
+from cxrbench.plugins.loading import blame, check_features
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """How to run: results depend on ``precision`` (and in the last bit on ``batch_size``), not on the rest.
+
+    ``workers``: decoding threads; Pillow, gdcm and torch's resize let go of the interpreter lock. ``max_pixels``:
+    larger images are bad images.
+    """
+
+    device: torch.device
+    precision: Precision
+    batch_size: int = 64
+    workers: int = 2
+    max_pixels: int = MAX_PIXELS
+
+
+class Batch(NamedTuple):
+    """Rows ``start .. start + len(values)``: what was read, [b, D] (NaN for a bad image), and the bad images."""
+
+    start: int
+    values: NDArray[Any]
+    bad: list[BadImageError]
+
+
+def pooled(features: Features) -> NDArray[np.float32]:
+    """The embeddings [b, D], float32."""
+    return features.pooled.float().cpu().numpy()
+
+
+def unmoved(index: int, image: torch.Tensor) -> torch.Tensor:
+    """The film as it is."""
+    del index
+    return image
+
+
+def extract(
+    load_module: Callable[[], Encoder],
+    preprocess: Preprocess,
+    paths: Sequence[Path],
+    start: int,
+    options: ExtractOptions,
+    *,
+    read: Callable[[Features], NDArray[Any]] = pooled,
+    move: Callable[[int, torch.Tensor], torch.Tensor] = unmoved,
+) -> Iterator[Batch]:
+    """Yield what ``read`` takes from the features of ``paths[start:]`` (rows of floats), batch by batch, in order.
+
+    ``move(i, image)`` may change the prepared image [channels, size, size] of ``paths[i]``. Batches are always cut at
+    multiples of the batch size, so an extraction that starts again at such a multiple gives the same bits as one that
+    never stopped. A bad image becomes a row of NaN; it is not in the encoder's batch.
+    """
+    module: torch.nn.Module | None = None
+    for first, images, bad in _decoded(preprocess, paths, start, options, move):
+        rows = len(images)
+        good = [i for i, image in enumerate(images) if image is not None]
+        width = 0
+        values = None
+        if good:
+            if module is None:
+                # convolutions run about twice as fast on channels-last weights and images, in bf16 above all
+                module = load_module().to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
+            batch = torch.stack([image for image in images if image is not None])
+            values = embed(module, batch, options, read)  # type: ignore[arg-type]
+            width = values.shape[1]
+        whole = np.full((rows, width), np.nan, np.float32 if values is None else values.dtype)
+        if values is not None:
+            finite = np.isfinite(values).all(1)
+            if not finite.all():
+                raise UserError(
+                    f"the encoder gives NaN or infinite features for {paths[first + good[int(np.argmin(finite))]]}: "
+                    "its weights or its preprocessing are broken (with --precision fp32 too?)"
+                )
+            whole[good] = values
+        yield Batch(first, whole, bad)
+
+
+def embed(
+    module: Encoder,
+    images: torch.Tensor,
+    options: ExtractOptions,
+    read: Callable[[Features], NDArray[Any]] = pooled,
+) -> NDArray[Any]:
+    """What ``read`` takes from the features of preprocessed images [b, C, S, S]: the pooled ones, [b, D] float32.
+
+    Raises UserError if the encoder fails, or gives something else than Features of b images.
+    """
+    name = type(module).__name__
+    try:
+        with torch.inference_mode(), autocast(options.device, options.precision):
+            features = module(images.to(options.device, memory_format=torch.channels_last))
+            check_features(name, features, len(images))
+            return read(features)
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"out of memory on {options.device} with {len(images)} images: lower --batch-size") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a plugin's own code raises
+        raise UserError(f"encoder {name} fails on images {list(images.shape)}: {blame(error)}") from error
+
+
+Decoded = tuple[int, list[torch.Tensor | None], list[BadImageError]]
+
+
+def _decoded(
+    preprocess: Preprocess,
+    paths: Sequence[Path],
+    start: int,
+    options: ExtractOptions,
+    move: Callable[[int, torch.Tensor], torch.Tensor],
+) -> Iterator[Decoded]:
+    """Decoded batches in order; at most three batches are in memory, however many images there are.
+
+    For an accelerator the next batch is decoded while this one is embedded. A model on the CPU has all cores already:
+    a decoder beside it keeps its threads waiting for each other, so there the two take turns, and of the next files
+    the system is only asked to read ahead.
+    """
+    firsts = range(start, len(paths), options.batch_size)
+    with ThreadPoolExecutor(max(1, options.workers)) as pool:
+
+        def decode_at(first: int) -> Decoded:
+            rows = range(first, min(first + options.batch_size, len(paths)))
+            results = list(pool.map(lambda i: _load(paths[i], preprocess, options.max_pixels, i, move), rows))
+            bad = [r for r in results if isinstance(r, BadImageError)]
+            return first, [None if isinstance(r, BadImageError) else r for r in results], bad
+
+        if options.device.type == "cpu":
+            for first in firsts:
+                decoded = decode_at(first)
+                _read_ahead(paths[first + options.batch_size : first + 2 * options.batch_size])
+                yield decoded
+            return
+        with ThreadPoolExecutor(1) as conductor:
+            ahead: list[Future[Decoded]] = []
+            try:
+                for first in firsts:
+                    ahead.append(conductor.submit(decode_at, first))
+                    if len(ahead) > 1:
+                        yield ahead.pop(0).result()
+                while ahead:
+                    yield ahead.pop(0).result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+
+def _read_ahead(paths: Sequence[Path]) -> None:
+    """Ask the system to bring files into memory, without waiting for it. Where it cannot be asked, nothing happens."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, "rb") as handle:
+            os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
+
+
+def _load(
+    path: Path,
+    preprocess: Preprocess,
+    max_pixels: int,
+    index: int,
+    move: Callable[[int, torch.Tensor], torch.Tensor],
+) -> torch.Tensor | BadImageError:
+    try:
+        return move(index, load_image(path, preprocess, max_pixels=max_pixels))
+    except BadImageError as error:
+        return error

@@ -1,0 +1,238 @@
+"""The cache of dense maps: a frozen encoder runs once per film, not once per epoch.
+
+An entry (``journal.py``) holds ``maps.f16``, one row per film (``maps_layout.py``). Augmented
+copies of the training films are entries of their own.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
+from cxrbench.errors import BadImageError, NotApplicableError, UserError
+from cxrbench.features.augmentation import RANGES, SEED, augmentation
+from cxrbench.features.cache_limit import room
+from cxrbench.features.extract import Batch, ExtractOptions, embed, extract, unmoved
+from cxrbench.features.journal import Bad, Place, cached_rows
+from cxrbench.features.maps import DenseMaps, dense_preprocess
+from cxrbench.features.maps_layout import HALF, LEVELS, Halves, Layout
+from cxrbench.features.pooled import FORMAT
+from cxrbench.progress import Progress
+
+Positions = NDArray[np.int64]
+OVERHEAD = 4096  # bytes of an entry's meta.json and journal
+
+
+class Rows(Protocol):
+    """Packed rows of some films, wherever they come from."""
+
+    def take(self, positions: Positions, cuts: Sequence[slice]) -> list[Halves]:
+        """The cuts [len(positions), cut] of these rows, each contiguous."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """From disk: ``values`` is the memory-mapped [films, length]."""
+
+    values: Halves
+
+    def take(self, positions: Positions, cuts: Sequence[slice]) -> list[Halves]:
+        """Copy them out of the file, film by film."""
+        return [self.values[positions, cut] for cut in cuts]
+
+
+@dataclass(frozen=True)
+class LiveRows:
+    """From the encoder, each time anew, and rounded as the cache rounds, so that the cache changes no result.
+
+    ``preprocess``: for whole films; ``copy``: 0, or which augmented copy.
+    """
+
+    load_module: Callable[[], Encoder]
+    preprocess: Preprocess
+    paths: tuple[Path, ...]
+    image_ids: tuple[str, ...]
+    copy: int
+    options: ExtractOptions
+    layout: Layout
+
+    def batches(self, positions: Positions, start: int = 0) -> Iterator[Batch]:
+        """Packed rows of the films at ``positions[start:]``, a batch at a time."""
+
+        def moved(i: int, image: Tensor) -> Tensor:
+            move = augmentation(SEED, self.image_ids[positions[i]], self.copy)
+            return move.apply_image(image, self.preprocess)
+
+        paths = [self.paths[position] for position in positions]
+        move = moved if self.copy else unmoved
+        read = self.layout.pack
+        return extract(self.load_module, self.preprocess, paths, start, self.options, read=read, move=move)
+
+    def take(self, positions: Positions, cuts: Sequence[slice]) -> list[Halves]:
+        """Run the encoder. Raises BadImageError."""
+        batches = list(self.batches(positions))
+        for batch in batches:
+            if batch.bad:
+                raise batch.bad[0]
+        rows = np.concatenate([batch.values for batch in batches])
+        return [np.ascontiguousarray(rows[:, cut]) for cut in cuts]
+
+
+@dataclass(frozen=True)
+class ManifestMaps:
+    """DenseMaps of a manifest. ``copies[k]``: the manifest rows that have a k-th copy, in order, and their maps."""
+
+    layout: Layout
+    preprocess: Preprocess
+    copies: tuple[tuple[Positions, Rows], ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the four maps."""
+        return self.layout.widths
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Side in cells of the four maps."""
+        return self.layout.sides
+
+    @property
+    def cached(self) -> bool:
+        """Whether all lie on disk."""
+        return all(isinstance(rows, StoredRows) for _, rows in self.copies)
+
+    def batch(self, rows: Positions, copy: int = 0, levels: Sequence[int] = (0, 1, 2, 3)) -> tuple[Tensor, ...]:
+        """Maps [len(rows), C, side, side], channels-last. Raises ValueError for a film without such a copy."""
+        if not 0 <= copy < len(self.copies):
+            raise ValueError(f"copy {copy} of {len(self.copies) - 1} was asked for")
+        present, source = self.copies[copy]
+        positions = np.searchsorted(present, rows)
+        if len(rows) and not np.array_equal(present.take(positions, mode="clip"), rows):
+            raise ValueError("only training films have augmented copies")
+        exponents, *maps = source.take(positions, (slice(0, LEVELS), *(self.layout.cuts[level] for level in levels)))
+        return tuple(
+            self.layout.unpack(level, exponents[:, level], values) for level, values in zip(levels, maps, strict=True)
+        )
+
+
+def dense_key(spec: EncoderSpec, manifest: Manifest, preprocess: Preprocess, precision: str, copy: int) -> str:
+    """What the maps of a manifest's images depend on; of an augmented copy, also on its draw."""
+    parts = ("dense", FORMAT, spec.fingerprint, precision, manifest.image_set, repr(preprocess))
+    drawn = (str(SEED), str(copy), repr(RANGES)) if copy else ()
+    return hashlib.sha256("|".join((*parts, *drawn)).encode()).hexdigest()
+
+
+def dense_maps(
+    spec: EncoderSpec,
+    load_module: Callable[[], Encoder],
+    preprocess: Preprocess,
+    manifest: Manifest,
+    cache: Path,
+    options: ExtractOptions,
+    *,
+    copies: int,
+    limit_bytes: int,
+    skip_bad: bool,
+    progress: Progress,
+) -> DenseMaps:
+    """The maps of a manifest's films and of ``copies`` augmented copies of its training films.
+
+    Made now if they are not in the cache and there is room for them: within ``limit_bytes`` for the maps of all
+    encoders and datasets together, entries used longest ago being deleted. What does not fit is not cached: the
+    encoder then runs at every ``batch``, and ``progress.note`` says so. Raises NotApplicableError for an encoder
+    without maps, UserError for maps that are not square or not four, BadImageError unless ``skip_bad``.
+    """
+    whole, root = dense_preprocess(preprocess), cache / "dense"
+    load = functools.cache(load_module)
+    train = manifest.rows_of("train")
+    training = replace(manifest, images=manifest.images.iloc[train])
+    films = [(np.arange(len(manifest)), manifest), *[(train, training)] * copies]
+    keys = [dense_key(spec, part, whole, options.precision, copy) for copy, (_, part) in enumerate(films)]
+    folders = [root / key[:2] / key for key in keys]
+    layout = _known_layout(folders) or _layout(spec.name, load(), whole, options)
+    facts = {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision,
+             "widths": layout.widths, "sides": layout.sides}  # fmt: skip
+    waiting = f"another process is extracting maps of {spec.name} on {manifest.name}: waiting for it"
+    stored: dict[Path, int] = {}
+    result: list[tuple[Positions, Rows]] = []
+    for copy, ((rows, part), folder) in enumerate(zip(films, folders, strict=True)):
+        live = LiveRows(load, whole, tuple(part.paths()), tuple(part.images["image_id"]), copy, options, layout)
+        size = len(part) * layout.bytes
+        with room(root, folder, size + OVERHEAD, limit_bytes, stored) as fits:
+            if not fits:
+                result.append((rows, live))
+                continue
+            place = Place(folder, "maps.f16", HALF, len(part))
+            found = cached_rows(place, _producer(live, skip_bad), options.batch_size, facts, waiting, progress)
+        if found.bad and not skip_bad:
+            raise BadImageError(*found.bad[0])
+        now = time.time_ns()  # the system stamps files by a clock of some milliseconds: too coarse for an order
+        os.utime(folder / "meta.json", ns=(now, now))
+        stored[folder] = size
+        result.append((rows, StoredRows(found.values)))
+    if len(stored) < len(films):
+        total = sum(len(part) for _, part in films) * layout.bytes
+        progress.note(
+            f"{spec.name} on {manifest.name}: {_size(total)} of dense maps, and the cache limit of "
+            f"{_size(limit_bytes)} has room for {_size(sum(stored.values()))} of them; for the rest the encoder runs "
+            f"at every batch (raise --cache-limit)"
+        )
+    return ManifestMaps(layout, whole, tuple(result))
+
+
+def _producer(live: LiveRows, skip_bad: bool) -> Callable[[int], Iterator[tuple[Halves, Bad]]]:
+    """What the cache asks for rows: all films of ``live`` from a given one on."""
+
+    def produce(start: int) -> Iterator[tuple[Halves, Bad]]:
+        for batch in live.batches(np.arange(len(live.paths)), start):
+            if batch.bad and not skip_bad:
+                raise batch.bad[0]
+            yield batch.values, tuple((error.path, error.reason) for error in batch.bad)
+
+    return produce
+
+
+def _known_layout(folders: Sequence[Path]) -> Layout | None:
+    """The layout that the first finished entry names, so that a full cache needs no encoder."""
+    for folder in folders:
+        try:
+            meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+            return Layout(tuple(meta["widths"]), tuple(meta["sides"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def _layout(name: str, module: Encoder, preprocess: Preprocess, options: ExtractOptions) -> Layout:
+    """Ask the encoder, with two black images, what its maps are."""
+    module = module.to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
+    black = torch.zeros(2, preprocess.channels, preprocess.size, preprocess.size)
+    shapes = embed(module, black, options, lambda features: np.array([m.shape[1:] for m in features.maps]))
+    if not len(shapes):
+        raise NotApplicableError(f"{name} gives no feature maps")
+    if (shapes[:, 1] != shapes[:, 2]).any():
+        wrong = ", ".join(f"{h} x {w}" for _, h, w in shapes)
+        raise UserError(f"encoder {name} makes maps of {wrong} cells of a square image: they must be square, too")
+    return Layout(tuple(map(int, shapes[:, 0])), tuple(map(int, shapes[:, 1])))
+
+
+def _size(count: int) -> str:
+    """Bytes, readable: ``4.1 GB``."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count / 1000  # type: ignore[assignment]
+    return f"{count:.3g} GB"

@@ -1,0 +1,214 @@
+"""The phantom's film: soft tissue, bone, vessels and everything on the film that is not the patient's disease."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
+
+from cxrbench.phantom.anatomy import Grid, Thorax, bump, curve, edge, look_up, spot
+
+
+def soft_tissue(t: Thorax) -> Grid:
+    """Attenuation of torso, neck, shoulders and arms, lungs not yet taken out."""
+    an, a, y = t.anatomy, t.a, t.y
+    wall = t.half_width
+    neck = [(-1.2, 0.2), (-0.98, 0.21), (-0.9, 0.3)]
+    shoulder = [(-0.82, 0.62 + an.shoulder), (-0.72, 0.86 + an.shoulder), (-0.6, 0.98), (-0.35, 0.93)]
+    flank = [(-0.2, wall + 0.17 + an.fat), (0.1, wall + 0.06 + an.fat), (1.2, wall + 0.05 + 1.3 * an.fat)]
+    half = look_up(curve([*neck, *shoulder, *flank]), y)
+    q = np.minimum(a / half, 1)
+    inside = 1 - q * q * q
+    deep = 0.98 - 0.22 * edge(-0.72 - y, 0.25)  # the neck is thinner than the chest
+    torso = deep * (0.35 + 0.65 * np.sqrt(inside)) * edge(half - a, 0.03)
+    abdomen = 0.1 * edge(-t.from_dome, 0.5)
+    arm_axis = look_up(curve([(-0.75, 0.9 + an.shoulder), (-0.4, 1.0 + an.shoulder), (0.6, 1.12)]), y)
+    from_arm = 0.13 + 0.3 * an.fat - np.abs(a - arm_axis)
+    arm = 0.5 * np.sqrt(np.clip(from_arm * 6, 0, 1)) * edge(y + 0.72, 0.15)
+    shaft = 0.13 * edge(0.045 - np.abs(a - arm_axis), 0.03) * edge(y + 0.6, 0.1)
+    head = 0.13 * edge(0.1 - np.hypot(a - 0.88 - an.shoulder, y + 0.6), 0.06)
+    body = np.maximum(torso + abdomen, arm) + np.maximum(shaft, head)
+    if an.breast:
+        d = an.breast - np.hypot(a - 0.4 * an.width, (y - 0.33) * 1.05)
+        body = body + 0.13 * np.sqrt(np.clip(d * 3, 0, 1)) * edge(y - 0.1, 0.5)
+    return body.astype(np.float32)
+
+
+def air(t: Thorax) -> Grid:
+    """Thickness of air in the pleural cavities: deep in the middle of a lung, thin at the wall and behind the dome."""
+    depth = np.sqrt(np.clip(1 - np.square(1 - np.clip(t.from_wall / 0.4, 0, 1)), 0, 1))
+    zone = 1 - 0.18 * bump(t.y - 0.5, 0.4) - 0.12 * bump(t.y + 0.75, 0.15)
+    return ((0.25 + 0.75 * depth) * zone * 0.66).astype(np.float32)
+
+
+def retrocardiac_air(t: Thorax) -> Grid:
+    """Air behind the heart and below the domes, which thins their shadows."""
+    in_wall = edge(t.from_wall, 0.02)
+    behind = edge(-t.from_mediastinum, 0.02) * edge(t.a - 0.12, 0.12) * edge(t.from_dome, 0.03) * 0.16
+    below = edge(-t.from_dome, 0.02) * edge(t.from_dome + 0.14, 0.2) * edge(t.a - 0.2, 0.2) * 0.1
+    return in_wall * (behind + below)
+
+
+def mediastinum(t: Thorax) -> Grid:
+    """Heart and great vessels, with the trachea and main bronchi as dark bands."""
+    x, y = t.x, t.y
+    inside = edge(-t.from_mediastinum, 0.02)
+    heart = 0.09 * np.clip(-t.from_mediastinum * 5, 0, 1) * edge(y + 0.05, 0.2) * edge(t.from_dome + 0.1, 0.1)
+    knob = 0.03 * edge(t.anatomy.knob - np.hypot(x - 0.055, y - t.anatomy.knob_y), 0.02)
+    descending = 0.05 * edge(0.05 - np.abs(x - 0.09), 0.02) * edge(y - t.anatomy.knob_y, 0.1)
+    trachea = edge(0.042 - np.abs(x + 0.01), 0.02) * edge(-0.3 - y, 0.03)
+    bronchi = (
+        edge(0.024 - np.abs(y + 0.28 - 0.75 * np.abs(x + 0.01)) * 0.8, 0.02)
+        * edge(0.16 - t.a, 0.08)
+        * edge(y + 0.33, 0.04)
+    )
+    return inside * (heart + knob + descending) - 0.17 * np.maximum(trachea, 0.7 * bronchi)
+
+
+def tube(distance: Grid, radius: float, cortex: float = 0.55) -> Grid:
+    """Projected thickness of a hollow bone: bright cortical margins, fainter inside."""
+    r = np.clip(1 - np.square(distance / np.float32(radius)), 0, 1)
+    return np.sqrt(r) - cortex * np.sqrt(np.clip(1 - np.square(distance / np.float32(radius * 0.72)), 0, 1))
+
+
+def ribs(t: Thorax) -> Grid:
+    """Ten posterior arcs that fall outwards and seven anterior parts that fall inwards."""
+    an, s = t.anatomy, t.anatomy.rib_spacing
+    inside = edge(t.from_wall + 0.02, 0.02)
+    q = np.clip(t.a / np.maximum(t.wall, 0.1), 0, 1.05)
+    slope = an.rib_slope * 1.5
+    fall = slope * q * q * q - 0.055 * np.sin(np.pi * np.minimum(q, 1))
+    u = (t.y - fall + 0.78) / s
+    number = np.round(u)
+    steep = np.sqrt(1 + np.square(3 * slope * q * q / np.maximum(t.wall, 0.2)))
+    posterior = tube((u - number) * s / steep, 0.03) * ((number >= 0) & (number <= 10)) * edge(t.a - 0.05, 0.03)
+    d = np.clip(t.from_wall, 0, None)
+    drop = 0.62 * d - 0.08 * np.exp(-d / 0.06) + slope * 0.75
+    v = (t.y - drop + 0.70) / (s * 1.02)
+    n = np.round(v)
+    anterior = tube((v - n) * s / 1.18, 0.032, 0.4) * ((n >= 0) & (n <= 6)) * edge(t.a - 0.3, 0.06)
+    margin = bump(t.from_wall + 0.004, 0.014) * edge(t.y + 0.72, 0.1) * (0.6 + 0.4 * np.cos(u * 2 * np.pi))
+    return (inside * (0.17 * posterior + 0.1 * anterior * edge(0.62 - t.y, 0.1)) + 0.06 * margin).astype(np.float32)
+
+
+def bones(t: Thorax) -> Grid:
+    """Ribs, spine, clavicles and scapulae."""
+    an, a, y = t.anatomy, t.a, t.y
+    phase = np.cos((y + 0.9) * np.float32(2 * np.pi / (s := an.rib_spacing * 0.98)))
+    body = edge(0.085 - a - 0.008 * phase, 0.015) * (0.05 + 0.02 * phase)
+    rows = (y + 0.9) / s
+    near = (rows - np.round(rows)) * s
+    spine = body + 0.045 * spot(a - 0.055, near, 0.02) + 0.05 * spot(a * 1.6, near - 0.03, 0.022)
+    axis = curve([(0, -0.6), (0.1, -0.615), (0.3, -0.7), (0.5, -0.72), (0.75, -0.79), (0.9, -0.78)], 0.04)
+    clavicle = 0.24 * tube(y - look_up(axis, a) - an.clavicle, 0.03, 0.45) * edge(a - 0.075, 0.03) * edge(0.8 - a, 0.04)
+    q = a + an.scapula
+    blade = np.minimum(np.minimum(q - 0.60 - 0.12 * (y + 0.6), y + 0.66), (0.98 - q) - 0.42 * (y + 0.6))
+    scapula = edge(blade, 0.03) * (0.05 + 0.05 * bump(blade - 0.015, 0.025))
+    return ribs(t) + (spine + clavicle + scapula * edge(y + 0.7, 0.05)).astype(np.float32)
+
+
+def stomach(t: Thorax) -> Grid:
+    """The gas bubble below the left dome: how much attenuation it takes away."""
+    an = t.anatomy
+    d = 1 - np.hypot((t.x - 0.33) / 0.17, (t.y - 0.58 - an.base - an.dome_step) / (0.11 * an.stomach))
+    return (0.26 * an.stomach * edge(d, 0.35) * edge(-t.from_dome - 0.02, 0.03)).astype(np.float32)
+
+
+def vessels(t: Thorax) -> Grid:
+    """Hila, and pulmonary vessels that branch and thin towards the periphery; in [0, 1]."""
+    rng = np.random.default_rng(t.anatomy.vessels)
+    pose = t.pose
+    thick = 2 * pose.unit
+    canvas = Image.new("L", (pose.width * 2, pose.height * 2))
+    draw = ImageDraw.Draw(canvas)
+    starts, angles, widths = [], [], []
+    for side in (-1, 1):
+        n = 7
+        fan = np.linspace(-1.35, 1.4, n) + rng.normal(0, 0.16, n)
+        starts.append(np.stack([np.full(n, side * 0.155), np.linspace(-0.14, 0.1, n) - (0.03 if side > 0 else 0)], -1))
+        angles.append(np.where(side > 0, fan, np.pi - fan))
+        widths.append(rng.uniform(0.022, 0.04, n))
+    p, angle, width = np.concatenate(starts), np.concatenate(angles), np.concatenate(widths)
+    for _ in range(5):
+        step = rng.uniform(0.08, 0.16, len(p))
+        q = p + step[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
+        lines = pose.pixels(np.stack([p, q], 1)) * 2
+        for (start, end), w in zip(lines.tolist(), width.tolist(), strict=True):
+            draw.line((*start, *end), fill=int(min(255, 45 + 6000 * w)), width=max(1, round(w * thick)))
+        spread = rng.uniform(0.15, 0.6, len(p)) * rng.choice([-1, 1], len(p))
+        keep = rng.random(len(p)) < 0.8
+        p = np.concatenate([q, q[keep]])
+        angle = np.concatenate([angle - 0.4 * spread, (angle + spread)[keep]])
+        width = np.concatenate([width * 0.78, width[keep] * 0.6])
+    trees = np.asarray(canvas.reduce(2), np.float32) * np.float32(1 / 255)
+    hilum = bump(np.hypot(t.a - 0.165, (t.y + 0.04 + 0.03 * t.left) * 0.6), 0.055)
+    return gaussian_filter(trees, 0.6, truncate=2.5) + 0.7 * hilum
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def overlay(t: Thorax, rng: Generator, view: str) -> tuple[Grid, Grid]:
+    """What says nothing about disease: added attenuation, and lead (1 white, -1 a black border), both [H, W].
+
+    Nipple shadows, monitoring leads, tubes and lines; a side marker and, for some, the view; a collimated border.
+    """
+    pose, size = t.pose, (t.pose.width * 2, t.pose.height * 2)
+    added = np.zeros_like(t.a)
+    if rng.random() < 0.15:
+        y0, x0, r = rng.uniform(0.15, 0.3), rng.uniform(0.34, 0.44), rng.uniform(0.016, 0.026)
+        added += 0.07 * edge(r - np.hypot(t.a - x0, t.y - y0), 0.012)
+    wires = Image.new("L", size)
+    draw = ImageDraw.Draw(wires)
+
+    def line(points: list[tuple[float, float]], width: float, fill: int) -> None:
+        xy = (pose.pixels(_smooth(points)) * 2).ravel().tolist()
+        draw.line(xy, fill=fill, width=max(2, round(width * pose.unit * 2)), joint="curve")
+
+    if rng.random() < 0.2:
+        for _ in range(int(rng.integers(2, 4))):
+            x, y = rng.uniform(-0.6, 0.6), rng.uniform(-0.45, 0.4)
+            column, row = (pose.pixels((x, y)) * 2).tolist()
+            r = 0.022 * pose.unit * 2
+            draw.ellipse((column - r, row - r, column + r, row + r), fill=150)
+            line([(x, y), (x + rng.normal(0, 0.2), y + 0.3), (rng.normal(0, 0.6), 1.1)], 0.007, 90)
+    if rng.random() < 0.12:
+        line([(rng.uniform(-0.02, 0.02), -1.1), (0.0, -0.7), (-0.01, rng.uniform(-0.5, -0.36))], 0.022, 70)
+    if rng.random() < 0.15:
+        side = rng.choice([-1, 1])
+        line([(side * 0.5, -0.72), (side * 0.2, -0.62), (-0.07, -0.45), (-0.11, rng.uniform(-0.15, 0.05))], 0.01, 100)
+    added += np.asarray(wires.reduce(2), np.float32) / 255
+    lead = np.zeros_like(added)
+    label = Image.new("L", (pose.width, pose.height))
+    write = ImageDraw.Draw(label)
+    size_px = int(rng.uniform(0.045, 0.075) * pose.height)
+    at_left = rng.random() < 0.6
+    column = (0.9 if at_left else 0.03) * pose.width
+    write.text((column, rng.uniform(0.02, 0.12) * pose.height), "L" if at_left else "R", fill=255, font=_font(size_px))
+    if rng.random() < 0.5:
+        write.text(
+            (column - (0.03 if at_left else 0) * pose.width, 0.17 * pose.height),
+            view,
+            fill=255,
+            font=_font(int(size_px * 0.8)),
+        )
+    lead += np.asarray(label, np.float32) / 255
+    if rng.random() < 0.25:
+        top, bottom, left, right = (rng.uniform(0, 0.035, 4) * (rng.random(4) < 0.6) * pose.height).astype(int)
+        border = np.zeros_like(lead)
+        border[:top], border[pose.height - bottom :], border[:, :left], border[:, pose.width - right :] = 1, 1, 1, 1
+        lead = np.where(border > 0, -1, lead)
+    return added, lead
+
+
+def _smooth(points: list[tuple[float, float]]) -> NDArray[np.float64]:
+    """Thirty points [30, 2] on the Bezier curve of the given control points (de Casteljau)."""
+    t = np.linspace(0, 1, 30)[:, None]
+    control = np.repeat(np.array(points)[:, None], 30, axis=1)
+    while len(control) > 1:
+        control = control[:-1] * (1 - t) + control[1:] * t
+    return control[0]

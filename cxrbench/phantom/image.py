@@ -1,0 +1,63 @@
+"""One phantom film: from a seed and findings to pixels and the geometry of what is on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from cxrbench.phantom import drawing
+from cxrbench.phantom.anatomy import Anatomy, Grid, Pose, Thorax
+from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, Finding, draw_findings
+
+
+@dataclass(frozen=True)
+class Film:
+    """``image`` [H, W] float32 in [0, 1], bone white; ``findings`` with their masks; ``view`` PA or AP; the patient.
+
+    ``thorax``: the patient's surfaces where he stood for the film.
+    """
+
+    image: Grid
+    findings: tuple[Finding, ...]
+    view: str
+    anatomy: Anatomy
+    thorax: Thorax
+
+
+def render(
+    seed: int | tuple[int, ...], grades: Mapping[str, float] | None = None, *, shape: tuple[int, int] = (256, 256)
+) -> Film:
+    """Draw one frontal chest X-ray.
+
+    ``grades``: finding name -> grade in [0, 1] (names in ``phantom_findings.FINDINGS``). The patient, the findings and
+    the nuisances (view, pose, exposure, noise, markers, leads) come from three independent streams of ``seed``: the
+    same seed with other grades is the same patient on the same film.
+    """
+    grades = dict(grades or {})
+    who, what, how = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    # Films are collimated to the chest and patients stand alike: where the black background shows, or poses vary, the
+    # outline of the body alone identifies a film, and contrastive pretraining learns that and nothing else.
+    anatomy = Anatomy.sample(who, cardiomegaly=grades.get(CARDIOMEGALY), aorta=grades.get(AORTA))
+    pose = Pose(*shape, rotation=float(np.clip(how.normal(0, 0.008), -0.03, 0.03)), zoom=how.uniform(1.365, 1.395),
+                dx=how.normal(0, 0.008), dy=how.normal(0.03, 0.008))  # fmt: skip
+    view = "AP" if how.random() < 0.35 else "PA"
+    t = Thorax(anatomy, pose)
+    layers, findings = draw_findings(t, grades, what)
+    overlaid, lead = drawing.overlay(t, how, view)
+    # Lungs are never even: blood flow, folds of skin and muscle, in spots too small for two patches to share one.
+    coarse = Image.fromarray(who.standard_normal((32, 32), dtype=np.float32))
+    uneven = np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
+    grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5) * 5
+    aerated = t.cavity * drawing.air(t) * layers.air
+    film = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
+    film += drawing.mediastinum(t) + drawing.bones(t) + overlaid
+    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.05 * uneven + layers.added)
+    film = gaussian_filter(film, how.uniform(0.65, 0.75), truncate=3)
+    film += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
+    image = 1 / (1 + np.exp(-how.uniform(3.75, 3.85) * (film - how.uniform(0.675, 0.685))))
+    low, high = np.float32(0.07), np.float32(0.93)
+    image = np.clip((image - low) / (high - low), 0, 1)
+    image = np.where(lead < 0, 0.0, np.maximum(image, 0.97 * lead))
+    return Film(image.astype(np.float32), tuple(findings), view, anatomy, t)

@@ -1,0 +1,1 @@
+"""Phantom images written as official downloads, one module per dataset."""

@@ -1,0 +1,165 @@
+"""Building an encoder from a plugin, and holding it to the contract."""
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, EncoderSpec, Features, Preprocess
+from cxrbench.errors import UserError
+from cxrbench.plugins.specs import count_parameters, source_sha256, weights_sha256
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """An encoder ready to run: who it is, and the module, in eval mode, its weights frozen, on the CPU."""
+
+    spec: EncoderSpec
+    module: Encoder
+
+
+def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEncoder:
+    """Call a plugin and check what comes back. No image is shown to it: see ``probe``.
+
+    ``plugin``: an EncoderPlugin, or a class or function that is called with no argument, or with the path of the
+    weights if the spec has ``@WEIGHTS``. Raises UserError.
+    """
+    factory = plugin.load if isinstance(plugin, EncoderPlugin) else plugin
+    if not callable(factory):
+        raise UserError(f"encoder {text!r} is a {type(plugin).__name__}, not a class, function or EncoderPlugin")
+    arguments: tuple[Any, ...] = (request,)
+    if not isinstance(plugin, EncoderPlugin):
+        arguments = plain_arguments(text, request, factory)
+    try:
+        module: Any = factory(*arguments)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a plugin's own code raises
+        raise UserError(f"encoder {text!r} cannot be built: {blame(error)}") from error
+    check_module(text, module)
+    module = module.eval().requires_grad_(False)
+    card = getattr(module, "card", None) or EncoderCard(method=type(module).__name__)
+    if not isinstance(card, EncoderCard):
+        raise UserError(f"encoder {text!r}: its card is a {type(card).__name__}, not a cxrbench EncoderCard")
+    spec = EncoderSpec(
+        name=text,
+        card=card,
+        weights_sha256=weights_sha256(module),
+        source_sha256=source_sha256(module, factory),
+        preprocess=repr(module.preprocess),
+        parameters=count_parameters(module),
+        variant=request.variant or "",
+    )
+    return LoadedEncoder(spec, module)
+
+
+def plain_arguments(text: str, request: EncoderRequest, factory: Callable[..., Any]) -> tuple[str, ...]:
+    """What a plain class or function is called with. Raises UserError if its signature does not take that."""
+    if request.variant is not None:
+        raise UserError(f"encoder {text!r}: {request.name} has no variants; write {request.name}[@WEIGHTS]")
+    arguments = () if request.weights is None else (request.weights,)
+    try:
+        inspect.signature(factory).bind(*arguments)
+    except TypeError as error:
+        advice = "it takes no weights" if arguments else "it needs arguments; give weights after an @"
+        raise UserError(f"encoder {text!r} cannot be built: {advice} ({error})") from error
+    except ValueError:  # no signature to be had
+        pass
+    return arguments
+
+
+def check_module(text: str, module: object) -> None:
+    """Raise UserError if ``module`` is no nn.Module with a Preprocess."""
+    if not isinstance(module, nn.Module):
+        raise UserError(f"encoder {text!r} gave a {type(module).__name__}; an encoder is a torch.nn.Module")
+    preprocess = getattr(module, "preprocess", None)
+    if not isinstance(preprocess, Preprocess):
+        what = "has no attribute 'preprocess'" if preprocess is None else f"has preprocess {preprocess!r}"
+        raise UserError(f"encoder {text!r} {what}; give it one: preprocess = cxrbench.encoder.Preprocess(size=224)")
+    if type(module).forward is nn.Module.forward:
+        raise UserError(f"encoder {text!r} has no forward(images) -> Features")
+
+
+def probe(loaded: LoadedEncoder) -> Features:
+    """Show the encoder two black images and check what it gives. Not part of loading: it costs an encoder call.
+
+    Raises UserError that names what is missing.
+    """
+    preprocess, text = loaded.module.preprocess, loaded.spec.name
+    images = torch.zeros(2, preprocess.channels, preprocess.size, preprocess.size)
+    try:
+        with torch.inference_mode():
+            features = loaded.module(images)
+    except Exception as error:  # whatever a plugin's own code raises
+        raise UserError(f"encoder {text!r} fails on images of shape {list(images.shape)}: {blame(error)}") from error
+    check_features(text, features, len(images))
+    return features
+
+
+def check_features(text: str, features: Any, batch: int) -> None:
+    """Raise UserError unless ``features`` are Features of ``batch`` images: pooled [B, D], and no or four maps."""
+    if not isinstance(features, Features):
+        raise UserError(f"encoder {text!r} gives a {type(features).__name__}; forward must return cxrbench Features")
+    pooled, maps = features
+    if not isinstance(pooled, Tensor) or pooled.ndim != 2 or len(pooled) != batch or not pooled.is_floating_point():
+        raise UserError(f"encoder {text!r}: pooled is {shape_of(pooled)}; it must be floats [{batch}, D]")
+    if len(maps) not in (0, 4) or any(not isinstance(m, Tensor) or m.ndim != 4 or len(m) != batch for m in maps):
+        shapes = ", ".join(shape_of(m) for m in maps)
+        raise UserError(f"encoder {text!r}: maps are ({shapes}); there must be none, or four of [{batch}, C, H, W]")
+
+
+def shape_of(value: Any) -> str:
+    """A tensor's shape and dtype, or what it is instead."""
+    return f"{list(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def import_file(path: Path, name: str) -> Any:
+    """The object ``name`` of a user's Python file. Modules beside the file may be imported by it.
+
+    The file is code that the user names on the command line: it is run. Raises UserError with the file and the line.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {path} (looked from {Path.cwd()}); an encoder of your own is FILE.py:CLASS")
+    path = path.resolve()
+    module_name = f"cxrbench_user_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and pickling look their module up
+    sys.path.append(str(path.parent))  # last, so that the user's folder shadows nothing installed
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
+        raise UserError(f"{path} cannot be imported: {blame(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    if not hasattr(module, name):
+        classes = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module_name]
+        raise UserError(f"{path} has no {name!r}; it defines: {', '.join(classes) or 'nothing callable'}")
+    return getattr(module, name)
+
+
+def blame(error: BaseException) -> str:
+    """An exception in one line: type, message, and the innermost file and line."""
+    text = (str(error).strip().splitlines() or [""])[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}, line {error.lineno})"
+    else:
+        where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{where}"
+
+
+def first_doc_line(thing: Any) -> str:
+    """The first line of a docstring, or nothing."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0]

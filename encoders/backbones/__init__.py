@@ -1,0 +1,1 @@
+"""What several methods stand on: plain ViTs, masking, the MAE decoder."""

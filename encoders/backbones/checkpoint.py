@@ -1,0 +1,94 @@
+"""Trained encoders on disk: what pretraining writes and what an encoder reads."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from cxrbench.encoder import EncoderCard, Preprocess
+from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
+from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
+from cxrbench.files.checkpoints import read_checkpoint, read_metadata, read_state_dict
+
+KEY = "cxrbench"  # of our JSON, in a safetensors header and in a Lightning checkpoint
+KEPT = "kept"  # of the encoder's weights in a Lightning checkpoint of ours
+
+
+@dataclass(frozen=True)
+class TrainedEncoder:
+    """An encoder's weights, and what their file says of them.
+
+    ``architecture`` and ``preprocess`` are None where the file does not say: weights that others published.
+    """
+
+    state: Mapping[str, Tensor]
+    architecture: Mapping[str, Any] | None
+    preprocess: Preprocess | None
+    card: EncoderCard
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainedTrunk:
+    """A ViT's weights, and what their file says of them. ``preprocess`` is None where the file does not say."""
+
+    state: Mapping[str, Tensor]
+    config: ViTConfig
+    preprocess: Preprocess | None
+    card: EncoderCard
+
+
+def write_encoder(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, Any], *, half: bool) -> None:
+    """Write weights as safetensors (floats as float16 if ``half``), ``facts`` as JSON in its header.
+
+    The file is there whole or not at all.
+    """
+    dtype = torch.float16 if half else torch.float32
+    stored = {
+        name: (tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor.detach().cpu()).contiguous()
+        for name, tensor in state.items()
+    }
+    with atomic_path(path) as temporary:
+        # Not save_file, whose files nobody but their owner may read.
+        temporary.write_bytes(save(stored, metadata={KEY: json.dumps(facts, sort_keys=True)}))
+
+
+def encoder_facts(
+    method: str, architecture: Mapping[str, Any], preprocess: Preprocess, card: EncoderCard
+) -> dict[str, Any]:
+    """The facts without which a file of ours could not be loaded or marked."""
+    return {"method": method, "arch": dict(architecture), "preprocess": asdict(preprocess), "card": asdict(card)}
+
+
+def read_encoder(path: Path, method: str) -> TrainedEncoder:
+    """Read ``encoder.safetensors`` or a Lightning checkpoint of ours, or the state dict in a file of others.
+
+    Raises UserError where the file is unreadable, holds code, or was trained by another method.
+    """
+    text = read_metadata(path).get(KEY)
+    if text is None:
+        return TrainedEncoder(read_state_dict(path), None, None, EncoderCard(method))
+    facts = json.loads(text)
+    if facts["method"] != method:
+        raise UserError(f"{path} was trained by {facts['method']}: name it {facts['method']}@{path}")
+    content = read_checkpoint(path)
+    state = content.get(KEPT, content)
+    card = EncoderCard(**facts["card"] | {"pretrained_on": tuple(facts["card"]["pretrained_on"])})
+    numbers = {name: tuple(facts["preprocess"][name]) for name in ("mean", "std")}
+    return TrainedEncoder(state, facts["arch"], Preprocess(**facts["preprocess"] | numbers), card, facts)
+
+
+def read_trunk(path: Path, method: str) -> TrainedTrunk:
+    """Read a plain ViT of ours, or one with timm's names (bare, or under ``model`` as OCL and MAE publish).
+
+    Raises UserError as ``read_encoder``, and where the file holds no ViT.
+    """
+    found = read_encoder(path, method)
+    config = infer_config(found.state, path) if found.architecture is None else ViTConfig(**found.architecture)
+    return TrainedTrunk(found.state, config, found.preprocess, found.card)

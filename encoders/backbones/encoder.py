@@ -1,0 +1,107 @@
+"""A plain ViT as an encoder: what S-PCL, MAE, PaCX-MAE, RadJEPA and the supervised baseline become in the end."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.backbones.checkpoint import TrainedTrunk, read_trunk
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig
+from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import leave_out, load_strict
+
+PHANTOM_ARCH = "nano"
+WEIGHTS = Path(__file__).parents[1] / "weights"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+Pooling = Literal["mean", "cls"]
+
+
+class ViTEncoder(nn.Module):
+    """A trained trunk. ``pooling``: the mean of the patch tokens or the CLS token, both normalised."""
+
+    def __init__(self, trunk: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
+        super().__init__()
+        self.trunk, self.preprocess, self.card, self.pooling = trunk, preprocess, card, pooling
+
+    def forward(self, images: Tensor) -> Features:
+        """Images [B, channels, size, size] to pooled [B, D] and the maps of four evenly spaced blocks."""
+        tokens, maps = self.trunk(images)
+        patches = tokens[:, -self.trunk.config.tokens :]
+        return Features(tokens[:, 0] if self.pooling == "cls" else patches.mean(dim=1), maps)
+
+
+def gray_preprocess(config: ViTConfig) -> Preprocess:
+    """What a trunk without a record is fed: grayscale whole films; ImageNet's numbers for three channels."""
+    if config.channels == 3:
+        return Preprocess(config.size, "crop", IMAGENET_MEAN, IMAGENET_STD, 3, "bicubic")
+    return Preprocess(config.size, "squash", (0.5,), (0.25,), channels=1)
+
+
+def untrained_vit(config: ViTConfig, seed: int, pooling: Pooling = "mean") -> ViTEncoder:
+    """The same trunk with random weights, from ``seed`` alone: what ``random`` on the leaderboard is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trunk = ViT(config)
+    return ViTEncoder(trunk, gray_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0"), pooling)
+
+
+def parse_pooling(request: EncoderRequest, default: Pooling) -> Pooling:
+    """What follows the colon of a spec: ``mean`` or ``cls``. Raises UserError."""
+    if request.variant not in (None, "cls", "mean"):
+        raise UserError(
+            f"{request.name}:{request.variant}: the part after the colon is the pooling: mean or cls "
+            f"({default} is the default)"
+        )
+    return cast(Pooling, request.variant or default)
+
+
+def load_vit(
+    request: EncoderRequest,
+    *,
+    method: str,
+    default: Pooling,
+    without_weights: str,
+    class_token: bool = True,
+) -> ViTEncoder:
+    """``METHOD[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a plain ViT with timm's names.
+
+    ``class_token``: whether the method's trunks have one. Raises UserError.
+    """
+    if request.weights is None:
+        raise UserError(f"{method} has no weights for real images: {without_weights}")
+    pooling, path = parse_pooling(request, default), Path(request.weights).expanduser()
+    found = read_trunk(path, method)
+    if found.config.class_token != class_token:
+        kinds = ("without", "with") if class_token else ("with", "without")
+        raise UserError(
+            f"{path} holds a ViT {kinds[0]} cls_token, and {method}'s is one {kinds[1]}: pass {method} weights"
+        )
+    return encoder_of(found, path, pooling)
+
+
+def encoder_of(found: TrainedTrunk, path: Path, pooling: Pooling, left_out: Sequence[str] = ()) -> ViTEncoder:
+    """The trunk with these weights, all of which must fit. Raises UserError.
+
+    ``left_out``: prefixes of weights in others' files that an encoder does not use (decoders).
+    """
+    trunk = ViT(found.config)
+    load_strict(trunk, leave_out(found.state, left_out, path), path)
+    return ViTEncoder(trunk, found.preprocess or gray_preprocess(found.config), found.card, pooling)
+
+
+def how_to_pretrain(method: str, data: str = "DIR") -> str:
+    """What to do where a method has no weights for real images."""
+    return (
+        f"pretrain with `cxrbench pretrain {method} --data {data} --arch small --epochs 200 --out runs/{method}` and "
+        f"name the result, {method}@runs/{method}/encoder.safetensors"
+    )
+
+
+def phantom_weights(method: str) -> str | None:
+    """The path of the weights that are shipped for phantom data, if there are any."""
+    path = WEIGHTS / f"{method}_phantom.safetensors"
+    return str(path) if path.exists() else None

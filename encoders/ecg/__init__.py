@@ -1,0 +1,1 @@
+"""Towers of 12-lead ECGs."""

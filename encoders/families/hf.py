@@ -1,0 +1,160 @@
+"""``hf:REPO-OR-FOLDER``: vision models of transformers. Code that comes with a repository is never run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import transformers
+from torch import Tensor, nn
+from transformers.utils import logging as hf_logging
+
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.families.hub import hub
+from cxrbench.encoders.families.model_config import four_blocks, hf_preprocess, to_grid
+from cxrbench.encoders.families.published import card_of
+from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import first_line, listed
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one model type of transformers is loaded and pooled.
+
+    ``pooling``: ``cls``, the CLS token after the last norm (ViT, DINOv2 and RAD-DINO, whose extra poolers are untrained
+    or the same thing); ``mean``, the mean of the patch tokens after it (I-JEPA has no CLS); ``pooler``, the trained
+    pooler's output (CLIP: the CLS token after its norm, before the projection; SigLIP: attention pooling).
+    """
+
+    model: str
+    pooling: Literal["cls", "mean", "pooler"]
+    options: dict[str, Any] = field(default_factory=dict)
+    interpolates: bool = False  # the model fits its positions to other image sizes without being asked
+
+
+FAMILIES = {
+    "vit": Family("ViTModel", "cls", {"add_pooling_layer": False}),
+    "dinov2": Family("Dinov2Model", "cls", interpolates=True),
+    "dinov2_with_registers": Family("Dinov2WithRegistersModel", "cls", interpolates=True),
+    "ijepa": Family("IJepaModel", "mean", {"add_pooling_layer": False}),
+    "clip": Family("CLIPVisionModel", "pooler"),
+    "clip_vision_model": Family("CLIPVisionModel", "pooler"),
+    "siglip": Family("SiglipVisionModel", "pooler"),
+    "siglip_vision_model": Family("SiglipVisionModel", "pooler"),
+}
+# Weights of a checkpoint that an image encoder does not use: classifiers, untrained poolers, decoders, the text tower.
+NOT_THE_ENCODER = ("classifier.", "pooler.", "decoder.", "lm_head.", "text_model.", "text_projection.",
+                   "visual_projection.", "logit_scale", "logit_bias", "embeddings.mask_token")  # fmt: skip
+UNUSED = ("embeddings.mask_token",)  # drawn anew if missing: inference never masks
+
+
+class HFEncoder(nn.Module):
+    """A transformers vision model. ``maps``: the outputs of four evenly spaced blocks, without CLS and registers."""
+
+    def __init__(self, trunk: Any, family: Family, preprocess: Preprocess, card: EncoderCard) -> None:
+        super().__init__()
+        self.trunk, self.family, self.preprocess, self.card = trunk, family, preprocess, card
+        self.blocks = four_blocks(trunk.config.num_hidden_layers)
+        self.options = {"output_hidden_states": True, "return_dict": True}
+        if preprocess.size != trunk.config.image_size and not family.interpolates:
+            self.options["interpolate_pos_encoding"] = True
+
+    def forward(self, images: Tensor) -> Features:
+        """Embed [B, channels, size, size]."""
+        output = self.trunk(images, **self.options)
+        side = self.preprocess.size // self.trunk.config.patch_size
+        tokens = output.last_hidden_state
+        pooled = {
+            "cls": lambda: tokens[:, 0],
+            "mean": lambda: tokens.mean(dim=1),
+            "pooler": lambda: output.pooler_output,
+        }[self.family.pooling]()
+        # hidden_states[0] is the embedding, so block k's output is hidden_states[k + 1]
+        return Features(pooled, tuple(to_grid(output.hidden_states[block + 1], side, side) for block in self.blocks))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' own load report: what does not fit is our error, in one line."""
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def load(request: EncoderRequest) -> HFEncoder:
+    """Build the encoder of a repository or folder in transformers' layout: config, weights, image processor."""
+    source = request.variant
+    if not source or request.weights is not None:
+        raise UserError("hf takes a repository or a folder: hf:REPO-OR-FOLDER, e.g. hf:microsoft/rad-dino")
+    folder = Path(source).expanduser()
+    location = str(folder) if folder.is_dir() else source
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UserError(f"hf:{source} is a folder without config.json: give one that save_pretrained wrote")
+    try:
+        with quiet(), nullcontext() if folder.is_dir() else hub():
+            config = transformers.AutoConfig.from_pretrained(location, trust_remote_code=False)
+            family = family_of(source, config.model_type)
+            trunk, report = getattr(transformers, family.model).from_pretrained(
+                location, trust_remote_code=False, output_loading_info=True, **family.options
+            )
+            processor = transformers.AutoImageProcessor.from_pretrained(location, trust_remote_code=False)
+    except UserError:
+        raise
+    except Exception as error:  # transformers and the hub's client raise a dozen kinds
+        raise UserError(why_not_loaded(source, folder, error)) from error
+    check_report(source, family, report)
+    try:
+        preprocess = hf_preprocess(processor.to_dict(), trunk.config.num_channels)
+    except UserError as error:
+        raise UserError(f"hf:{source} cannot be used: {error}") from error
+    return HFEncoder(trunk.float(), family, preprocess, card_of(f"hf:{source}", method=f"{config.model_type} {source}"))
+
+
+def family_of(source: str, model_type: str) -> Family:
+    """The family of a model type. Raises UserError with the known ones."""
+    if model_type not in FAMILIES:
+        raise UserError(
+            f"hf:{source} is a {model_type!r}; supported are {', '.join(FAMILIES)}; wrap it in FILE.py:CLASS"
+        )
+    return FAMILIES[model_type]
+
+
+def why_not_loaded(source: str, folder: Path, error: Exception) -> str:
+    """One line for what transformers could not load."""
+    reason = f"{type(error).__name__}: {first_line(error)}"
+    if "weights_only" in str(error) or "Unpickling" in reason:
+        return f"hf:{source} holds a pickle that wants to run code, or a damaged one; it was not run; use safetensors"
+    if folder.is_dir():
+        needs = "config.json, weights that fit it, and preprocessor_config.json"
+        return f"hf:{source} cannot be loaded ({reason}): it needs {needs}"
+    return (
+        f"cannot fetch hf:{source} ({reason}); without network, fetch it elsewhere with "
+        f"`hf download {source} --local-dir FOLDER` and pass hf:FOLDER"
+    )
+
+
+def check_report(source: str, family: Family, report: Any) -> None:
+    """Raise UserError unless every weight fitted, but for those that an image encoder does not use."""
+    missing = [name for name in sorted(report["missing_keys"]) if not name.endswith(UNUSED)]
+    unexpected = [name for name in sorted(report["unexpected_keys"]) if not name.startswith(NOT_THE_ENCODER)]
+    problems = [
+        f"{len(names)} {what}: {listed(names)}"
+        for what, names in (("missing", missing), ("unexpected", unexpected))
+        if names
+    ]
+    if problems:
+        raise UserError(f"weights of hf:{source} do not fit {family.model}: {'; '.join(problems)}")
+
+
+PLUGIN = EncoderPlugin(
+    load=load,
+    summary=f"vision models of transformers ({', '.join(FAMILIES)}); never with a repository's own code",
+    usage="hf:REPO-OR-FOLDER",
+)

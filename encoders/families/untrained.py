@@ -1,0 +1,61 @@
+"""The two baselines that know nothing, ``pixels`` and ``random``. What does not beat them has learned nothing."""
+
+import torch
+from torch import Tensor, nn
+
+from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, ViTEncoder
+from cxrbench.encoders.backbones.vit import ARCHITECTURES
+from cxrbench.engine.registry import found, load_plugin
+from cxrbench.errors import UserError
+
+GRID = 16
+
+
+class Pixels(nn.Module):
+    """16 x 16 mean intensities. On confounded data they beat real encoders: a warning for every leaderboard."""
+
+    preprocess = Preprocess(size=8 * GRID, resize="squash", mean=(0.0,), std=(1.0,), channels=1)
+    card = EncoderCard(method="16 x 16 mean intensities", licence="Apache-2.0")
+
+    def forward(self, images: Tensor) -> Features:
+        """Images [B, 1, 128, 128] in [0, 1] to pooled [B, 256], row by row; no maps."""
+        return Features(torch.nn.functional.adaptive_avg_pool2d(images, GRID).flatten(1))
+
+
+def load_pixels(request: EncoderRequest) -> Pixels:
+    """``pixels``: no variants, no weights."""
+    if request.variant is not None or request.weights is not None:
+        raise UserError("pixels has no variants and no weights: write pixels")
+    return Pixels()
+
+
+def load_random(request: EncoderRequest) -> Encoder:
+    """``random[:METHOD][:ARCH][:mean|cls][@SEED]``: what METHOD trains (default spcl), its weights drawn from SEED."""
+    seed, words = request.weights or "0", (request.variant or "").split(":")
+    if not seed.isdecimal():
+        raise UserError(f"random@{seed}: what follows the @ is the seed, a whole number, e.g. random@1")
+    method = words.pop(0) if words[0] in found(METHODS) else "spcl"
+    pooling = words.pop() if words and words[-1] in ("mean", "cls") else None
+    if len(words) > 1:
+        raise UserError(f"random:{request.variant}: the grammar is random[:METHOD][:ARCH][:mean|cls][@SEED]")
+    encoder = load_plugin(METHODS, method, "method").untrained(words[0] if words else "", int(seed))
+    if pooling is not None:
+        if not isinstance(encoder, ViTEncoder):
+            raise UserError(f"random:{request.variant}: {method}'s encoder has one way of reading; leave out {pooling}")
+        if pooling == "cls" and not encoder.trunk.config.class_token:
+            raise UserError(f"random:{request.variant}: {method}'s encoder has no CLS token; leave out cls")
+        encoder.pooling = "cls" if pooling == "cls" else "mean"
+    return encoder
+
+
+METHODS = "cxrbench.methods"
+PIXELS = EncoderPlugin(
+    load_pixels, "16 x 16 mean intensities: a warning, not an encoder", "pixels", complete=("pixels",)
+)
+RANDOM = EncoderPlugin(
+    load_random,
+    f"a method's encoder without training; ARCH: {', '.join(ARCHITECTURES)} (default {PHANTOM_ARCH})",
+    "random[:METHOD][:ARCH][:mean|cls][@SEED]",
+    complete=("random", "random:mvmae", "random:radjepa", "random:fane"),
+)

@@ -1,0 +1,242 @@
+"""FaNe: vision-language pretraining with false negatives found and fine detail asked for (AAAI 2026).
+
+Films and reports meet in one space by a sigmoid loss in which a film has several positives: all reports that say what
+its own does (semantic division). Within a report, every sentence must find what it says in the film, through a sparse
+mask over the patches; within each modality, hard negatives are pushed apart. Where the paper, its code and reason
+disagree, ``fane_options.VARIANTS`` says what is done; the default is ``fixed``.
+"""
+
+import json
+import math
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest
+from cxrbench.encoders.backbones.checkpoint import TrainedEncoder, read_encoder
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, how_to_pretrain, phantom_weights
+from cxrbench.encoders.backbones.vit import infer_config
+from cxrbench.encoders.fane.attention import SparseAttentionPool, sparsity
+from cxrbench.encoders.fane.corpus import ReportCorpus, has_sentences, report_corpus
+from cxrbench.encoders.fane.division import SemanticDivision
+from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeEncoder, FaNeImageEncoder, FaNeNetwork
+from cxrbench.encoders.fane.image import (
+    ImageConfig,
+    build_image_tower,
+    image_preprocess,
+    infer_image_config,
+    initialise_from,
+    parse_image_arch,
+    rotate_and_flip,
+)
+from cxrbench.encoders.fane.losses import (
+    hard_negatives,
+    mean_within_report,
+    multi_positive_sigmoid,
+    within_report,
+)
+from cxrbench.encoders.fane.options import OPTION_HELP, RECIPES, FaNeOptions, parse_options
+from cxrbench.encoders.fane.text import Texts, projection
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, gather_batch
+from cxrbench.encoders.text.bert import load_bert
+from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import leave_out, load_strict
+
+TAU1, TAU2, TAU3, BIAS = 0.1, 0.07, 0.07, -10.0
+
+
+class Local(NamedTuple):
+    """Per report [B]: the sum and the number of the terms of L_tc, and L_spa."""
+
+    sums: Tensor
+    counts: Tensor
+    sparsity: Tensor
+
+
+class FaNe(Objective):
+    """The objective. L = L_mp + λ₁ L_tc + λ₂ L_hn + λ₃ L_spa; names of the parts are the code's where they are known.
+
+    With ``gather``, what processes share are the embeddings of pairs, so negatives, positives and the memory of the
+    semantic division are those of the joined batch; the paper's code compares within a process. A ResNet's batch norms
+    are of each process.
+    """
+
+    def __init__(self, image: ImageConfig, options: FaNeOptions, corpus: ReportCorpus) -> None:
+        super().__init__()
+        self.options = options
+        self.preprocess = image_preprocess(image, options.odd_mean)
+        bert, bert_config = None, None
+        if options.train_text:
+            bert = load_bert(options.text).model.requires_grad_(True).train()
+            bert.pooler = None
+            bert_config = json.loads(bert.config.to_json_string())
+        config = FaNeConfig(image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config)
+        self.network = FaNeNetwork(config, bert)
+        if options.init:
+            self.inherited = initialise_from(self.network.image_encoder, Path(options.init).expanduser())
+        self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
+        self.local_text_projection = projection(corpus.source.width, options.dim)
+        self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
+        self.division = SemanticDivision(options.kappa, options.alpha, options.ema)
+        self.tau = nn.Parameter(torch.tensor(options.scale), requires_grad=options.learn_scale)
+        self.beta = nn.Parameter(torch.tensor(BIAS))
+
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
+        """Images [B, channels, size, size] and what ReportCorpus adds."""
+        images, options = batch.images, self.options
+        if options.augment:
+            mean, std = (images.new_tensor(v)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
+            images = rotate_and_flip(images, draw, black=-mean / std)
+        seen, texts = self.network.image_encoder(images), self.texts(batch)
+        v = self.network.global_image_projection(seen.pooled)
+        t = self.network.text_tower.projection(texts.reports)
+        local = self.local(texts, seen.places) if options.tc or options.spa else None
+        with full_precision(v.device):
+            return self.losses(v.float(), t.float(), batch.more["reports"], local)
+
+    def losses(self, v: Tensor, t: Tensor, reports: Tensor, local: Local | None) -> Loss:
+        """The total, and each of its terms without its weight. v, t: [B, D] of films and reports."""
+        options = self.options
+        share = gather_batch if options.gather else lambda rows: rows
+        v, t = share(F.normalize(v, dim=1)), share(F.normalize(t, dim=1))
+        same = self.division(share(reports))
+        terms: dict[str, Tensor] = {}
+        if options.mp:
+            bias = -self.beta if options.bias == "printed" else self.beta
+            terms["mp"] = multi_positive_sigmoid(v @ t.T, same, self.tau / TAU1, bias)
+        if local is not None:
+            sums, counts = share(local.sums), share(local.counts)
+            terms["tc"] = mean_within_report(sums, counts, per_report=options.average == "reports")
+            terms["spa"] = share(local.sparsity).mean()
+        if options.hn:
+            push = partial(hard_negatives, same=same, temperature=TAU3, form=options.hard_negatives)
+            terms["hn"] = (push(v @ v.T) + push(t @ t.T)) / 2
+        total = torch.stack([getattr(options, name) * term for name, term in terms.items()]).sum()
+        facts = {"positives": same.sum(dim=1).float().mean(), "average_similarity": self.division.memory}
+        return Loss(total, {name: value.detach() for name, value in (terms | facts).items()})
+
+    def texts(self, batch: Batch) -> Texts:
+        """Sentences and reports of a batch, by the trained BERT or out of its frozen states."""
+        tower = self.network.text_tower
+        if tower.bert is None:
+            return tower(batch.more["states"].float(), batch.more["sentence_index"])
+        read = tower.bert(input_ids=batch.more["tokens"], attention_mask=batch.more["attention"])
+        return tower(read.last_hidden_state, batch.more["sentence_index"])
+
+    def local(self, texts: Texts, places: Tensor) -> Local:
+        """What each sentence finds in its film, and through how sparse a mask."""
+        sentences = self.local_text_projection(texts.sentences)
+        found = self.local_cross_attention(sentences, self.local_image_projection(places))
+        with full_precision(places.device):
+            sums, counts = within_report(found.visual.float(), sentences.float(), texts.present, TAU2)
+            return Local(sums, counts, sparsity(found.mask, texts.present))
+
+    def kept(self) -> FaNeNetwork:
+        """Both towers with the projections to the common space; a frozen BERT is not in it."""
+        return self.network
+
+    def architecture(self) -> dict[str, Any]:
+        """Of both towers, and which text encoder it was."""
+        return self.network.config.as_plain()
+
+    def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
+        """The first film, and beside it where up to three of its sentences look: [side, up to 4 · side] in [0, 1]."""
+        del draw
+        first = Batch(batch.images[:1], {name: tensor[:1] for name, tensor in batch.more.items()})
+        seen, texts = self.network.image_encoder(first.images), self.texts(first)
+        sentences = self.local_text_projection(texts.sentences)
+        attention = self.local_cross_attention(sentences, self.local_image_projection(seen.places)).attention[0, :3]
+        side = math.isqrt(attention.shape[1])
+        maps = F.interpolate(attention.float().reshape(1, -1, side, side), size=first.images.shape[-2:])[0]
+        return torch.cat([spread(image) for image in (first.images[0, 0].float(), *maps)], dim=1)
+
+
+def spread(image: Tensor) -> Tensor:
+    """Stretched to [0, 1]; a constant one is black."""
+    low, high = image.min(), image.max()
+    return (image - low) / (high - low).clamp_min(1e-6)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """No autocast: cosines, exponentials and logarithms are taken in float32."""
+    kind = device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+def configure(arch: str, options: FaNeOptions) -> Blueprint:
+    """FaNe on studies with a frontal film and a report."""
+    image = parse_image_arch(arch, 3 if options.odd_mean else 1)
+    return Blueprint(
+        image_preprocess(image, options.odd_mean),
+        options,
+        lambda corpus: FaNe(image, options, corpus),
+        RECIPES[options.variant],
+        corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
+        eligible=partial(has_sentences, least=options.min_sentences),
+    )
+
+
+def untrained(arch: str, seed: int) -> FaNeImageEncoder:
+    """The image tower with random weights."""
+    config = parse_image_arch(arch or PHANTOM_ARCH, channels=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tower = build_image_tower(config)
+    card = EncoderCard("none (random weights)", "Apache-2.0")
+    return FaNeImageEncoder(tower, image_preprocess(config), card)
+
+
+def load(request: EncoderRequest) -> FaNeImageEncoder:
+    """``fane@WEIGHTS``: our encoder.safetensors or .ckpt, or the image side of the layout of the paper's code."""
+    if request.variant is not None:
+        raise UserError(f"fane:{request.variant}: fane has no variants; write fane@WEIGHTS")
+    if request.weights is None:
+        raise UserError(f"fane has no weights for real images: {how_to_pretrain('fane', 'mimic')}")
+    path = Path(request.weights).expanduser()
+    found = read_encoder(path, "fane")
+    if found.architecture is None or found.preprocess is None:
+        return published(found, path)
+    network = FaNeNetwork(FaNeConfig.from_plain(found.architecture))
+    load_strict(network, found.state, path)
+    return FaNeEncoder(network, found.preprocess, found.card)
+
+
+UNUSED = ("global_image_projection.", "global_text_projection.", "local_image_projection.", "local_text_projection.",
+          "local_cross_attention.", "global_text_attention.", "item_gather.", "text_encoder.", "tool_bert.", "tau",
+          "beta", "image_encoder.global_embed.", "image_encoder.model.fc.", "image_encoder.model.head.")  # fmt: skip
+
+
+def published(found: TrainedEncoder, path: Path) -> FaNeImageEncoder:
+    """The image tower of a checkpoint of the paper's code, a ResNet or a ViT with timm's names; all of it must fit.
+
+    Its text side is left out: it takes the paper's BERT and a pool over sentences whose names are not known.
+    """
+    state = leave_out(found.state, UNUSED, path)
+    tower = {name.removeprefix("image_encoder."): value for name, value in state.items()}
+    vit = {name.removeprefix("model."): value for name, value in tower.items()}
+    config = infer_config(vit, path) if "patch_embed.proj.weight" in vit else infer_image_config(tower, path)
+    encoder = FaNeImageEncoder(
+        build_image_tower(config), image_preprocess(config, odd=True), EncoderCard("FaNe", "unknown", ("mimic",))
+    )
+    load_strict(encoder, state, path)
+    return encoder
+
+
+METHOD = Method(
+    name="fane",
+    configure=lambda arch, given: configure(arch, parse_options(given)),
+    options=OPTION_HELP,
+    untrained=untrained,
+)
+PLUGIN = EncoderPlugin(
+    load=load,
+    summary="FaNe: films and reports in one space, with several positives and sparse attention (AAAI 2026)",
+    usage="fane[@WEIGHTS]",
+    phantom_weights=phantom_weights("fane"),
+    without_weights=how_to_pretrain("fane", "mimic"),
+)

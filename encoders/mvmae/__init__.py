@@ -1,0 +1,1 @@
+"""MVMAE and MVMAE-V2T."""

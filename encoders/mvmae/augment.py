@@ -1,0 +1,41 @@
+"""MVMAE's augmentation of gray films: a square crop, a flip, brightness and contrast."""
+
+import torch
+from torch import Tensor
+
+from cxrbench.encoders.pretraining.augment import crop_resize
+
+NUMBERS = 8  # uniform numbers that one film takes
+PLACE = 4  # the first of them: where it is cut, and whether it is turned
+SCALE = (0.5, 1.0)  # of the crop's area
+STRENGTH, PROBABILITY = 0.4, 0.8  # of the colour jitter
+
+
+def augment(images: Tensor, u: Tensor, *, flip: bool) -> Tensor:
+    """RandomResizedCrop (area 0.5 to 1, square), horizontal flip (p ½, if ``flip``), ColorJitter(.4, .4) (p .8).
+
+    images: [P, 1, S, S] in [0, 1]; u: uniform [P, NUMBERS]. On gray films the official jitter of saturation and hue
+    does nothing. Flipping breaks laterality: heart and liver change sides.
+    """
+    side = (SCALE[0] + (SCALE[1] - SCALE[0]) * u[:, 0]).sqrt()
+    left, top = u[:, 1] * (1 - side), u[:, 2] * (1 - side)
+    turned = (u[:, 3] < 0.5) & flip
+    cut = crop_resize(images, left, top, side, side, flip=turned).clamp(0, 1)
+    brightness, contrast = (1 + STRENGTH * (2 * u[:, 4:6] - 1)).unbind(1)
+    jittered = jitter(cut, brightness, contrast, u[:, 7] < 0.5)
+    return torch.where((u[:, 6] < PROBABILITY)[:, None, None, None], jittered, cut)
+
+
+def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, brightness_first: Tensor) -> Tensor:
+    """torchvision's adjust_brightness and adjust_contrast by factors [P], in either order [P], of images in [0, 1]."""
+    brightness, contrast = brightness[:, None, None, None], contrast[:, None, None, None]
+
+    def brighter(x: Tensor) -> Tensor:
+        return (x * brightness).clamp(0, 1)
+
+    def steeper(x: Tensor) -> Tensor:
+        mean = x.mean(dim=(1, 2, 3), keepdim=True)
+        return (x * contrast + mean * (1 - contrast)).clamp(0, 1)
+
+    order = brightness_first[:, None, None, None]
+    return torch.where(order, steeper(brighter(images)), brighter(steeper(images)))

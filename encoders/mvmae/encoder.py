@@ -1,0 +1,97 @@
+"""MVMAE as an encoder: the trunk alone, nothing masked, every film taken to be of one view."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.backbones.checkpoint import read_encoder
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, Pooling, how_to_pretrain
+from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
+from cxrbench.encoders.mvmae.backbone import (
+    PUBLISHED_UNUSED,
+    MultiviewTrunk,
+    from_published,
+    is_published,
+    trunk_config,
+)
+from cxrbench.encoders.mvmae.options import parse_options, preprocess_of
+from cxrbench.encoders.pretraining.studies import VIEWS
+from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import leave_out, load_strict
+
+
+class MultiviewEncoder(nn.Module):
+    """A trained trunk on whole films, all taken to be of one view: a code of ``VIEWS``."""
+
+    def __init__(
+        self, trunk: MultiviewTrunk, preprocess: Preprocess, card: EncoderCard, pooling: Pooling, view: int
+    ) -> None:
+        super().__init__()
+        self.trunk, self.preprocess, self.card, self.pooling, self.view = trunk, preprocess, card, pooling, view
+
+    def forward(self, images: Tensor) -> Features:
+        """Images [B, 1, size, size] to pooled [B, D], the normalised CLS token by default, and four blocks' maps."""
+        tokens, maps = self.trunk(images, torch.full((len(images),), self.view, device=images.device))
+        return Features(tokens[:, 0] if self.pooling == "cls" else tokens[:, 1:].mean(dim=1), maps)
+
+
+def load(request: EncoderRequest) -> MultiviewEncoder:
+    """``mvmae[:VIEW][-POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or the authors' Lightning checkpoint.
+
+    VIEW says from which side all films are taken to be (F, L, U); the default is the one that most training films had,
+    frontal in every public collection, and F for others' files. The row of a view that training never met is
+    noise: asking for it is an error, and it is why U is no default, true as it is of a film without a view.
+    POOLING is cls (default) or mean. Raises UserError.
+    """
+    if request.weights is None:
+        raise UserError(f"{request.name} has no weights for real images: {how_to_pretrain(request.name, 'mimic')}")
+    view, pooling = parse_variant(request)
+    path = Path(request.weights).expanduser()
+    found = read_encoder(path, request.name)
+    state, preprocess = found.state, found.preprocess
+    if is_published(state):
+        state = from_published(leave_out(state, PUBLISHED_UNUSED, path))
+    if found.architecture is None:
+        config = replace(infer_config(state, path), class_token=True, learned_positions=True, norm_eps=1e-5)
+        preprocess = preprocess_of(config, parse_options({"variant": "official"}))
+    else:
+        config = ViTConfig(**found.architecture)
+    trunk = MultiviewTrunk(config)
+    load_strict(trunk, state, path)
+    assert preprocess is not None
+    counts: Mapping[str, int] = found.facts.get("corpus", {}).get("views", {})
+    if view and not counts.get(view, 1):
+        met = " or ".join(name for name, count in counts.items() if count)
+        raise UserError(f"{request.name}:{view}: {path} has seen no film of that view: choose {met}")
+    view = view or max(VIEWS, key=lambda name: counts.get(name, 0))  # the first of equals: F
+    return MultiviewEncoder(trunk, preprocess, found.card, pooling, VIEWS.index(view))
+
+
+def parse_variant(request: EncoderRequest) -> tuple[str, Pooling]:
+    """View ("" if not given) and pooling out of what follows the colon: F, L-mean, cls. Raises UserError."""
+    view, pooling, given = "", "", (request.variant or "").split("-") if request.variant else []
+    for part in given:
+        if part in VIEWS and not view:
+            view = part
+        elif part in ("cls", "mean") and not pooling:
+            pooling = part
+        else:
+            raise UserError(
+                f"{request.name}:{request.variant}: the part after the colon is the films' view, F, L or U, the "
+                "pooling, cls or mean, or both, e.g. L-mean"
+            )
+    return view, "mean" if pooling == "mean" else "cls"
+
+
+def untrained(arch: str, seed: int) -> MultiviewEncoder:
+    """The same trunk with random weights, frontal, CLS."""
+    config = trunk_config(arch or PHANTOM_ARCH)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        trunk = MultiviewTrunk(config)
+    card = EncoderCard("none (random weights)", "Apache-2.0")
+    return MultiviewEncoder(trunk, preprocess_of(config, parse_options({})), card, "cls", VIEWS.index("F"))

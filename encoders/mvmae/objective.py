@@ -1,0 +1,210 @@
+"""MVMAE: masked autoencoding of every view of a study, aligned with each other; MVMAE-V2T writes its report, too.
+
+Each view of a study is masked by itself and reconstructed; pooled tokens of its views are drawn together, with a
+weight that is annealed. V2T adds a causal text decoder on one view's visible tokens, which must tell the report. Where
+paper, official code and reason disagree, ``mvmae_options.VARIANTS`` says what is done; the default is ``fixed``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from cxrbench.encoder import EncoderPlugin
+from cxrbench.encoders.backbones.encoder import how_to_pretrain, phantom_weights
+from cxrbench.encoders.backbones.masking import (
+    Masking,
+    kept_tokens,
+    masked_error,
+    patchify,
+    random_masking,
+    take,
+    unpatchify,
+)
+from cxrbench.encoders.backbones.vit import ViTConfig
+from cxrbench.encoders.mvmae.augment import NUMBERS, PLACE, augment
+from cxrbench.encoders.mvmae.backbone import MultiviewTrunk, trunk_config
+from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
+from cxrbench.encoders.mvmae.encoder import load, untrained
+from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
+from cxrbench.encoders.mvmae.options import (
+    OPTION_HELP,
+    V2T_OPTION_HELP,
+    MVMAEOptions,
+    V2TOptions,
+    parse_options,
+    parse_v2t_options,
+    preprocess_of,
+)
+from cxrbench.encoders.mvmae.text import TextDecoder
+from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
+from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
+from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
+from cxrbench.errors import UserError
+
+# The official dataclasses': 500 epochs of 64 studies, lr 1.2e-4 · 64 / 256, from half of it in 50 epochs of warm-up.
+RECIPE = Recipe(epochs=500, batch_size=64, lr=3e-5, start_lr=0.5, warmup=0.1, betas=(0.9, 0.999))
+
+
+class Encoded(NamedTuple):
+    """The P present views of a batch: ``target`` patches [P, N, patch²], their masking, codes, tokens [P, 1 + n, D]."""
+
+    target: Tensor
+    masking: Masking
+    views: Tensor
+    tokens: Tensor
+
+
+class MVMAE(Objective):
+    """The objective. With ``vocabulary``, whose options must be V2T's, it is MVMAE-V2T.
+
+    Slots without a film are dropped before anything is computed. Every term is a mean over studies, so that processes
+    with the same number of them learn what one process learns; a study without a report has a text loss of 0.
+    """
+
+    def __init__(self, arch: ViTConfig, options: MVMAEOptions, vocabulary: Vocabulary | None = None) -> None:
+        super().__init__()
+        self.options, self.preprocess = options, preprocess_of(arch, options)
+        self.visible = kept_tokens(arch.tokens, options.mask, options.floor_slack)
+        if not 0 < self.visible < arch.tokens:
+            raise UserError(f"mask {options.mask} leaves {self.visible} of {arch.tokens} patches visible: change it")
+        self.trunk = MultiviewTrunk(arch)
+        self.decoder = MultiviewDecoder(arch, options.decoder_depth)
+        self.text: TextDecoder | None = None
+        if vocabulary is not None:
+            assert isinstance(options, V2TOptions)
+            self.text = TextDecoder(arch, vocabulary, options.decoder)
+
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
+        """Studies as of ``StudyCorpus``: images [B, V, 1, size, size], ``views``, ``present`` and maybe ``text``."""
+        present, options = batch.more["present"], self.options
+        seen = self.encode(batch, draw)
+        error = masked_error(
+            self.decoder(seen.tokens, seen.masking.restore, seen.views), seen.target, seen.masking.hidden
+        )
+        if options.nominal_ratio:
+            error = error * (1 - self.visible / seen.target.shape[1]) / options.mask
+        terms = {
+            "reconstruction": per_study(error, present, all_slots=options.all_slots),
+            "alignment": alignment(spread(seen.tokens, present), present, options.align, all_slots=options.all_slots),
+        }
+        if self.text is not None:
+            terms["text"] = self.text_loss(self.text, seen, present, batch.more["text"])
+        means = dict(zip(terms, gather_batch(torch.stack(list(terms.values()), dim=1)).mean(dim=0), strict=True))
+        beta = beta_at(draw.progress, options.beta, late=options.late_midpoint)
+        rest = means["reconstruction"]
+        if isinstance(options, V2TOptions):
+            rest = (rest + options.text_weight * means["text"]) * (0.5 if options.halved else 1)
+        logged = {name: value.detach() for name, value in means.items()} | {"beta": torch.tensor(beta)}
+        return Loss(rest + beta * means["alignment"], logged)
+
+    def encode(self, batch: Batch, draw: Draw) -> Encoded:
+        """Augment, mask and encode the present views. Random numbers are drawn for every slot, present or not."""
+        present, options = batch.more["present"], self.options
+        studies, slots = present.shape
+        one_mask = options.align == "token_shared_mask"
+        noise = draw.rand(studies, 1 if one_mask else slots, self.trunk.config.tokens).expand(-1, slots, -1)
+        images, views = batch.images[present], batch.more["views"][present]
+        if self.training and options.augment:
+            u = draw.rand(studies, slots, NUMBERS)
+            if one_mask:  # of the same places: crop and flip are the study's, colours each film's
+                u[:, :, :PLACE] = u[:, :1, :PLACE].clone()
+            u = u.to(images.device)[present]
+            images = self.normalised(augment(self.plain(images), u, flip=options.flip))
+        masking = random_masking(noise.to(images.device)[present], self.visible)
+        tokens = self.trunk.encode(take(self.trunk.embed(images, views), masking.kept))
+        return Encoded(patchify(images, self.trunk.config.patch), masking, views, tokens)
+
+    def text_loss(self, decoder: TextDecoder, seen: Encoded, present: Tensor, text: Tensor) -> Tensor:
+        """Cross entropy of each study's report, mean over its views: [B]; 0 without a report."""
+        reported = text[:, 0] != decoder.vocabulary.padding
+        study = present.nonzero()[:, 0]
+        told = reported[study]
+        losses = seen.tokens.new_zeros(len(study), dtype=torch.float32)
+        if told.any():
+            modality = self.decoder.modality[seen.views[told]]
+            entropy = decoder(seen.tokens[told], seen.masking.kept[told], modality, text[study[told]])
+            losses = losses.index_put((told,), entropy)
+        return per_study(losses, present, all_slots=self.options.all_slots)
+
+    def plain(self, images: Tensor) -> Tensor:
+        """Normalised images, back in [0, 1]."""
+        return images * self.preprocess.std[0] + self.preprocess.mean[0]
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as the trunk wants them."""
+        return (images - self.preprocess.mean[0]) / self.preprocess.std[0]
+
+    def kept(self) -> MultiviewTrunk:
+        """The trunk."""
+        return self.trunk
+
+    def architecture(self) -> dict[str, Any]:
+        """Of the trunk."""
+        return asdict(self.trunk.config)
+
+    def picture(self, batch: Batch, draw: Draw) -> Tensor:
+        """A row per study, and of each view the film, what is visible of it, and the film with the rest made up."""
+        present, patch = batch.more["present"], self.trunk.config.patch
+        seen = self.encode(batch, draw)
+        made = self.decoder(seen.tokens, seen.masking.restore, seen.views).float()
+        hidden = seen.masking.hidden[:, :, None]
+        black = self.normalised(torch.zeros_like(seen.target))
+        shown = [seen.target, torch.where(hidden, black, seen.target), torch.where(hidden, made, seen.target)]
+        views = self.plain(torch.cat([unpatchify(patches, patch) for patches in shown], dim=3))[:, 0]
+        return torch.cat(list(torch.cat(list(spread(views, present).unbind(1)), dim=2)), dim=0)
+
+
+def study_corpus(films: Films, options: MVMAEOptions) -> StudyCorpus:
+    """The films by studies, with their reports for V2T. Raises UserError if V2T has none."""
+    studies, reports = group_studies(films), None
+    if isinstance(options, V2TOptions):
+        texts = report_texts(films, studies, options.text)
+        reports = tokenise(
+            texts, load_tokeniser(options.tokenizer), options.text_length, seen_only=options.vocabulary == "seen"
+        )
+        if not reports.count:
+            raise UserError(
+                f"mvmae-v2t learns from reports (text={options.text}), and none of the {len(studies):,} training "
+                "studies has one: use mvmae, or --data with reports (mimic)"
+            )
+    return StudyCorpus(films, studies, options.max_views, reports)
+
+
+def configure(options: MVMAEOptions, arch: ViTConfig) -> Blueprint:
+    """MVMAE on studies; MVMAE-V2T, if the options are its."""
+
+    def objective(corpus: StudyCorpus) -> MVMAE:
+        if not isinstance(options, V2TOptions):
+            return MVMAE(arch, options)
+        assert corpus.reports is not None
+        return MVMAE(arch, options, corpus.reports.vocabulary)
+
+    corpus = partial(study_corpus, options=options)
+    return Blueprint(preprocess_of(arch, options), options, objective, RECIPE, corpus=corpus)
+
+
+def method(name: str, parse: Callable[[Mapping[str, Any]], MVMAEOptions], options: Mapping[str, str]) -> Method:
+    """The entry point of either."""
+    return Method(name, lambda arch, given: configure(parse(given), trunk_config(arch)), options, untrained)
+
+
+def plugin(name: str, summary: str) -> EncoderPlugin:
+    """The entry point of either as an encoder."""
+    return EncoderPlugin(
+        load=load,
+        summary=summary,
+        usage=f"{name}[:F|L|U][-cls|-mean][@WEIGHTS]",
+        phantom_weights=phantom_weights(name),
+        without_weights=how_to_pretrain(name, "mimic"),
+    )
+
+
+METHOD = method("mvmae", parse_options, OPTION_HELP)
+V2T_METHOD = method("mvmae-v2t", parse_v2t_options, V2T_OPTION_HELP)
+PLUGIN = plugin("mvmae", "MVMAE: masked autoencoding of a study's views, aligned with each other")
+V2T_PLUGIN = plugin("mvmae-v2t", "MVMAE-V2T: MVMAE that also learns to write the report")

@@ -1,0 +1,206 @@
+"""PaCX-MAE: what an ECG and blood tests say of a patient, taught to a chest X-ray encoder (arXiv 2606.01537, stage 2).
+
+An MAE trunk is adapted with LoRA so that the film's CLS token finds the embeddings of its own ECG and laboratory values
+among those of other patients (contrast), and tells them (regression). Both come from frozen teachers. In the end LoRA
+is merged: a plain ViT that needs nothing but films. Stage 1a is ``mae``, 1b ``labs_dae``, 1c ``ecg_teacher``.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Preprocess
+from cxrbench.encoders.backbones.checkpoint import KEY, TrainedTrunk, read_encoder
+from cxrbench.encoders.backbones.encoder import (
+    PHANTOM_ARCH,
+    ViTEncoder,
+    gray_preprocess,
+    load_vit,
+    parse_pooling,
+    phantom_weights,
+    untrained_vit,
+)
+from cxrbench.encoders.backbones.layouts import UNUSED, published_trunk
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.pacx.augment import augment
+from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
+from cxrbench.encoders.pacx.lora import adapt, is_published, merged, read_published, set_norm_eps
+from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
+from cxrbench.encoders.pacx.options import OPTION_HELP, PaCXOptions, parse_options
+from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
+from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, strip_prefixes
+
+# Stage 2 of the official code; its 5 epochs of warm-up are a tenth. The paper is silent on the learning rate.
+RECIPE = Recipe(
+    epochs=50, batch_size=128, lr=1e-4, final_lr=0.01, weight_decay=0.05, warmup=0.1, clip=1.0, betas=(0.9, 0.999)
+)
+PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's films in stage 2
+WITHOUT_INIT = (
+    "PaCX-MAE begins from an MAE: pretrain one with `cxrbench pretrain mae --data DIR --arch {arch} --out runs/mae` "
+    "and pass --option init=runs/mae/encoder.safetensors"
+)
+HOW_TO = (
+    "pretrain with `cxrbench pretrain pacx --data symile --data-dir DIR --arch base --option init=MAE --option "
+    "ecg=12_lead_ECGFounder.pth --out runs/pacx` and name the result, pacx@runs/pacx/encoder.safetensors"
+)
+
+
+class PaCX(Objective):
+    """The objective: the film's CLS token against what the teachers make of ECG and labs."""
+
+    def __init__(
+        self,
+        base: TrainedTrunk,
+        options: PaCXOptions,
+        preprocess: Preprocess,
+        widths: Mapping[str, int],
+        path: object = "init",
+    ) -> None:
+        """``widths``: by modality the length of its teacher's embeddings. ``path``: of the base, for messages."""
+        super().__init__()
+        self.options, self.preprocess, self.inherited = options, preprocess, base.card
+        trunk = ViT(base.config)
+        load_strict(trunk, base.state, path)
+        width = base.config.width
+        self.trunk = adapt(
+            set_norm_eps(trunk, options.norm_eps),
+            rank=options.rank,
+            alpha=options.alpha,
+            dropout=options.dropout,
+            norms=options.norms,
+        )
+        self.project = nn.ModuleDict(
+            {name: head(n, options.projection, options) for name, n in ({"image": width} | dict(widths)).items()}
+        )
+        self.regress = nn.ModuleDict({name: head(width, n, options) for name, n in widths.items()})
+        self.log_scale = nn.Parameter(torch.tensor(math.log(options.initial_scale)))
+
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
+        """Images [B, channels, size, size]; of each modality ``NAME`` [B, E] and ``has_NAME`` [B], as in the corpus."""
+        images = augment(batch.images, self.preprocess, draw) if self.options.augment else batch.images
+        tokens = self.trunk(images)[0]
+        films = tokens[:, 0]
+        image = gather_batch(self.project["image"](films).float())  # once: all modalities meet the same dropout
+        pairs = [self.pair(name, films, image, batch) for name in self.regress]
+        scale = self.log_scale.exp().clamp(1.0, self.options.max_scale)
+        contrast = contrastive_loss(pairs, scale, self.options.smoothing)
+        regression = regression_loss(pairs)
+        value = self.options.contrastive * contrast + self.options.regression * regression
+        logged = {"contrastive": contrast, "regression": regression, "logit_scale": scale}
+        return Loss(value, {name: scalar.detach() for name, scalar in logged.items()})
+
+    def pair(self, name: str, films: Tensor, image: Tensor, batch: Batch) -> Pair:
+        """One modality of the whole batch of all processes: our films' CLS tokens [B, D], all films' projections."""
+        target, present = batch.more[name], batch.more[f"has_{name}"]
+        ours = (self.project[name](target), self.regress[name](films), target, present)
+        other, predicted, target, present = (gather_batch(rows.float()) for rows in ours)
+        return Pair(image, other, predicted, target, present > 0.5)
+
+    def kept(self) -> ViT:
+        """The trunk, LoRA merged: a copy."""
+        return merged(self.trunk)
+
+    def architecture(self) -> dict[str, Any]:
+        """Of the trunk; ``norm_eps`` is that of all its norms."""
+        trunk: Any = self.trunk.base_model.model
+        return asdict(trunk.config)
+
+
+def head(width: int, out: int, options: PaCXOptions) -> nn.Module:
+    """A projection or regression head: linear (paper), or Dropout, Linear, LayerNorm (code)."""
+    if options.heads == "linear":
+        return nn.Linear(width, out)
+    return nn.Sequential(nn.Dropout(options.head_dropout), nn.Linear(width, out), nn.LayerNorm(out))
+
+
+def read_base(path: Path, arch: ViTConfig) -> TrainedTrunk:
+    """The MAE to begin from: a plain ViT of ours, by whatever method, or one of others (PaCX's stage 1, MAE, MRM).
+
+    Its channels and preprocessing are its own; width, depth, patch and size are those of ``arch``, else UserError.
+    """
+    text = read_metadata(path).get(KEY)
+    found = read_encoder(path, json.loads(text)["method"] if text else "mae")
+    if found.architecture is None:
+        trunk = published_trunk(strip_prefixes(found.state, ("model.",)), found.card, path)
+        trunk = TrainedTrunk(leave_out(trunk.state, UNUSED, path), trunk.config, trunk.preprocess, trunk.card)
+    else:
+        try:
+            trunk = TrainedTrunk(found.state, ViTConfig(**found.architecture), found.preprocess, found.card)
+        except TypeError as error:
+            raise UserError(f"{path} is no plain ViT, of which PaCX-MAE begins: pass weights of mae") from error
+    shape = "{0.width}x{0.depth}p{0.patch}s{0.size}"
+    if shape.format(trunk.config) != shape.format(arch):
+        raise UserError(f"{path} is a ViT {shape.format(trunk.config)}: pass it as --arch {shape.format(trunk.config)}")
+    if not trunk.config.class_token:
+        raise UserError(f"{path} holds a ViT without cls_token, which PaCX-MAE trains: pass weights of mae")
+    return trunk
+
+
+def shipped_base(films: Films, arch: ViTConfig, name: str) -> tuple[Path, TrainedTrunk]:
+    """The shipped MAE, on phantom data. Raises UserError where it does not fit, and on real data."""
+    path = phantom_weights("mae")
+    synthetic = all(films.manifests[dataset].synthetic for dataset in set(films.rows["dataset"]))
+    if path is None or not synthetic or arch != parse_arch(PHANTOM_ARCH, channels=1):
+        raise UserError(WITHOUT_INIT.format(arch=name))
+    return Path(path), read_base(Path(path), arch)
+
+
+def configure(name: str, options: PaCXOptions) -> Blueprint:
+    """PaCX-MAE on studies with an ECG or laboratory values."""
+    arch = parse_arch(name, channels=1)
+    given = read_base(Path(options.init).expanduser(), arch) if options.init else None
+    preprocess = (given.preprocess if given else None) or gray_preprocess(given.config if given else arch)
+
+    def corpus(films: Films) -> PaCXCorpus:
+        if given is None:
+            shipped_base(films, arch, name)  # before the teachers are asked, which takes minutes
+        return build(films, options.modalities, options.teachers())
+
+    def objective(corpus: PaCXCorpus) -> PaCX:
+        path, base = (options.init, given) if given else shipped_base(corpus.films, arch, name)
+        widths = {modality: embeddings.shape[1] for modality, embeddings in corpus.taught.items()}
+        return PaCX(base, options, preprocess, widths, path)
+
+    return Blueprint(
+        preprocess, options, objective, RECIPE, corpus, lambda manifest: with_signals(manifest, options.modalities)
+    )
+
+
+def load(request: EncoderRequest) -> ViTEncoder:
+    """``pacx[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a stage-2 checkpoint of the authors.
+
+    The CLS token is the default: it is what the losses train and what the paper's probes read.
+    """
+    path = Path(request.weights).expanduser() if request.weights else None
+    if path is not None and KEY not in read_metadata(path):
+        state = read_encoder(path, "pacx").state
+        if is_published(state):
+            trunk = read_published(state, path)
+            card = EncoderCard("PaCX-MAE", "unknown", PUBLISHED_ON)
+            return ViTEncoder(trunk, gray_preprocess(trunk.config), card, parse_pooling(request, "cls"))
+    encoder = load_vit(request, method="pacx", default="cls", without_weights=HOW_TO)
+    set_norm_eps(encoder.trunk, encoder.trunk.config.norm_eps)
+    return encoder
+
+
+METHOD = Method(
+    name="pacx",
+    configure=lambda arch, given: configure(arch, parse_options(given)),
+    options=OPTION_HELP,
+    untrained=lambda arch, seed: untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1), seed, "cls"),
+)
+PLUGIN = EncoderPlugin(
+    load=load,
+    summary="PaCX-MAE: an MAE that learnt from ECGs and laboratory values (arXiv 2606.01537)",
+    usage="pacx[:mean|cls][@WEIGHTS]",
+    phantom_weights=phantom_weights("pacx"),
+    without_weights=HOW_TO,
+)

@@ -1,0 +1,1 @@
+"""The one pretraining engine: plan, prepared images, training loop, checkpoints, cards."""

@@ -1,0 +1,251 @@
+"""Training images at the size that a method wants: decoded once into one memory-mapped file, or whenever asked for."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cxrbench.data.decode.preprocess import load_image
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Preprocess
+from cxrbench.errors import BadImageError, UserError
+from cxrbench.files.atomic import atomic_path, disk_error
+
+Rows = NDArray[np.int64]
+Eligible = Callable[[Manifest], NDArray[np.bool_]]
+
+FORMAT = 1  # raise when the same file gives other pixels
+SAVED_EVERY = 500  # images: more than these are not decoded twice
+
+
+class Prepared(Protocol):
+    """Training images, uint8 [n, 1, size, size], by row number."""
+
+    @property
+    def size(self) -> int:
+        """Pixels along a side."""
+        ...
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Unreadable files that were left out."""
+        ...
+
+    def __len__(self) -> int:
+        """Images."""
+        ...
+
+    def images(self, rows: Rows) -> NDArray[np.uint8]:
+        """Images [len(rows), 1, size, size] in the order of ``rows``."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Decoded and resized once, in the file ``path``."""
+
+    path: Path
+    size: int
+    count: int
+    dropped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def images(self, rows: Rows) -> NDArray[np.uint8]:
+        """Read them; the file is mapped anew, which costs microseconds, so that nothing open is sent to a process."""
+        whole = np.memmap(self.path, np.uint8, "r", shape=(self.count, 1, self.size, self.size))
+        return np.asarray(whole[rows])
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Decoded whenever they are asked for: no file of prepared images, and every epoch pays for it."""
+
+    files: tuple[Path, ...]
+    gray: Preprocess
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Pixels along a side."""
+        return self.gray.size
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def images(self, rows: Rows) -> NDArray[np.uint8]:
+        """Decode and resize them. Raises BadImageError."""
+        return np.stack([eight_bits(load_image(self.files[row], self.gray)).numpy() for row in rows])
+
+
+def training_rows(
+    manifests: Sequence[Manifest],
+    *,
+    excluded: Mapping[str, frozenset[str]] | None = None,
+    eligible: Eligible | None = None,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """``dataset, image_id, patient_id, study_id, view, path, bytes`` of every image to train on; ``path`` is absolute.
+
+    A patient who also has a validation or test image is left out, whatever the split column says, and so are those
+    of ``excluded`` (by dataset) and images that are not ``eligible``. Of what is left, whole studies are drawn evenly
+    until ``limit`` images would be exceeded, one at least.
+    """
+    tables = []
+    for manifest in manifests:
+        images = manifest.images
+        held_out = set(images.loc[images["split"] != "train", "patient_id"])
+        held_out |= (excluded or {}).get(manifest.name, frozenset())
+        wanted = (images["split"] == "train").to_numpy() & ~images["patient_id"].isin(list(held_out)).to_numpy()
+        if eligible is not None:
+            wanted &= eligible(manifest)
+        table = images.loc[wanted, ["image_id", "patient_id", "study_id", "view", "path", "bytes"]]
+        table = table.assign(path=[str(manifest.root / path) for path in table["path"]])
+        table.insert(0, "dataset", manifest.name)
+        tables.append(table)
+    rows = pd.concat(tables, ignore_index=True)
+    if rows.empty:
+        names = ", ".join(m.name for m in manifests)
+        raise UserError(f"no training images in {names} that this method can use: check the split column and the data")
+    if limit is not None and limit < len(rows):
+        study = rows.groupby(["dataset", "patient_id", "study_id"], sort=False, dropna=False).ngroup().to_numpy()
+        films = np.bincount(study)
+        order = np.random.default_rng(0).permutation(len(films))
+        whole = max(1, int(np.searchsorted(films[order].cumsum(), limit, side="right")))
+        rows = rows.loc[np.isin(study, order[:whole])].reset_index(drop=True)
+    return rows
+
+
+def prepare_images(
+    rows: pd.DataFrame,
+    preprocess: Preprocess,
+    cache: Path,
+    *,
+    workers: int = 0,
+    on_bad_image: Literal["error", "skip"] = "error",
+) -> OnDisk:
+    """Decode and resize the images of ``training_rows`` into one file under ``cache``, or find it there.
+
+    Eight bits are kept (what JPEG and PNG films have) and normalisation is left to training. An unreadable image is a
+    BadImageError, or with ``skip`` is dropped and named in the result. What was interrupted is gone on with; of two
+    processes that want the same images, one waits for the other.
+    """
+    gray = as_gray(preprocess)
+    listed = rows[["dataset", "path", "bytes"]].to_numpy().tolist()
+    what = json.dumps([FORMAT, listed, repr(gray)])
+    path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.u8"
+    record = path.with_suffix(".json")
+    if record.is_file() and on_bad_image == "error":
+        for name in (bad := json.loads(record.read_text())["dropped"]):
+            load_image(Path(name), gray)
+        if bad:  # mended since
+            record.unlink()
+    if not record.is_file():
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                if not record.is_file():
+                    _write(path, [Path(p) for p in rows["path"]], gray, workers, on_bad_image)
+        except OSError as error:
+            raise disk_error(error, cache) from error
+    dropped = tuple(json.loads(record.read_text())["dropped"])
+    prepared = OnDisk(path, preprocess.size, len(rows) - len(dropped), dropped)
+    if not path.is_file() or path.stat().st_size != len(prepared) * preprocess.size**2:
+        raise UserError(f"{path} does not have the size that {record.name} implies: delete both and run again")
+    return prepared
+
+
+def as_gray(preprocess: Preprocess) -> Preprocess:
+    """The same geometry, one channel in [0, 1]."""
+    return replace(preprocess, mean=(0.0,), std=(1.0,), channels=1)
+
+
+def eight_bits(image: Tensor) -> Tensor:
+    """[0, 1] to uint8, to the nearest."""
+    return (image * 255).round().to(torch.uint8)
+
+
+def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad_image: str) -> None:
+    """Write the images in order, and last the record of what was dropped.
+
+    ``.part.json`` says how many files an interrupted call has dealt with; what ``.part`` holds beyond those is made
+    again. Plain writes, because a full disk under a memory map kills the process.
+    """
+    part, progress = path.with_suffix(".part"), path.with_suffix(".part.json")
+    done, dropped = 0, list[str]()
+    if part.is_file() and progress.is_file():
+        found = json.loads(progress.read_text())
+        if on_bad_image == "skip" or not found["dropped"]:
+            done, dropped = int(found["done"]), list(found["dropped"])
+    # Errors travel as values: an exception raised in a worker process loses its type on the way.
+    loader: DataLoader[Tensor | tuple[str, str]] = DataLoader(
+        _Files(files[done:], gray), batch_size=None, num_workers=workers
+    )
+    console = Console(stderr=True)
+    mode, advice = "r+b" if done else "wb", "what was decoded is kept: run the same command again"
+    with open(part, mode) as handle, decoding_processes(lambda: advice):
+        handle.seek(handle.truncate((done - len(dropped)) * gray.size**2))
+        hidden = not console.is_terminal
+        for image in track(loader, "preparing images", len(files), completed=done, console=console, disable=hidden):
+            done += 1
+            if isinstance(image, Tensor):
+                handle.write(image.numpy().tobytes())
+            elif on_bad_image == "error":
+                raise BadImageError(*image)
+            else:
+                dropped.append(image[0])
+            if done % SAVED_EVERY == 0 or done == len(files):
+                handle.flush()
+                os.fsync(handle.fileno())
+                with atomic_path(progress) as temporary:
+                    temporary.write_text(json.dumps({"done": done, "dropped": dropped}))
+    os.replace(part, path)
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps({"dropped": dropped}))
+    progress.unlink()
+
+
+@contextmanager
+def decoding_processes(advice: Callable[[], str]) -> Iterator[None]:
+    """A process that decodes images and is killed is a UserError with this ``advice``."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.match(r"DataLoader worker .*(killed|exited)", str(error)):
+            raise
+        raise UserError(
+            f"a process that decodes images died ({str(error).strip()}); {advice()}, with fewer --workers if memory "
+            "ran out"
+        ) from error
+
+
+class _Files(Dataset[Tensor | tuple[str, str]]):
+    """Item i: the image, uint8 [1, size, size], or (path, reason) if it cannot be read."""
+
+    def __init__(self, files: list[Path], gray: Preprocess) -> None:
+        self.files, self.gray = files, gray
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> Tensor | tuple[str, str]:
+        try:
+            return eight_bits(load_image(self.files[i], self.gray))
+        except BadImageError as error:
+            return error.path, error.reason

@@ -1,0 +1,164 @@
+"""The one way to pretrain an encoder: training images in, ``encoder.safetensors`` out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoders.backbones.checkpoint import KEPT, KEY, write_encoder
+from cxrbench.encoders.pretraining.corpus import Corpus, Films
+from cxrbench.encoders.pretraining.engine.fitting import say, train
+from cxrbench.encoders.pretraining.engine.flops import step_cost
+from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
+from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, check_settings, chosen_recipe, make_plan
+from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
+from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
+from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
+from cxrbench.engine.registry import load_plugin
+from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.files.checkpoints import read_checkpoint
+
+METHODS = "cxrbench.methods"
+FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "accelerator",
+        "gradient_checkpointing")  # fmt: skip
+"""Settings that may change when a run is resumed: they do not change what is learnt."""
+COUNTED = 8
+"""Units of which the cost is the mean."""
+
+
+def pretrain(
+    config: PretrainConfig,
+    manifests: Sequence[Manifest],
+    out: Path,
+    *,
+    cache: Path | None = None,
+    resume: bool = False,
+    command: str = "",
+    excluded: Mapping[str, frozenset[str]] | None = None,
+) -> Path:
+    """Pretrain on the training images of ``manifests`` and return the path of ``out/encoder.safetensors``.
+
+    ``out`` also gets ``last.ckpt``, ``encoder.md`` (the model card), ``log.csv``, ``tensorboard/`` and ``pictures/``;
+    ``cache`` (default ``out/images``) the prepared images. ``resume`` goes on from ``last.ckpt`` if there is one: on a
+    CPU the result is the same to the bit as that of an unbroken run. ``excluded``: patients to leave out, by dataset.
+    ``command`` is recorded. Facts of the run go to stderr. Raises UserError.
+    """
+    blueprint = read_method(config).configure(config.arch, config.options)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=out).close()  # better now than after hours of decoding
+    except OSError as error:
+        raise disk_error(error, out) from error
+    recipe = chosen_recipe(config, blueprint.recipe)
+    check_settings(config, recipe, manifests)
+    if (out / "last.ckpt").exists() and not resume:
+        raise UserError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
+    if resume and not (out / "last.ckpt").exists():
+        say(f"{out} holds nothing to go on from: this begins anew")
+    corpus, films = make_corpus(config, blueprint, manifests, cache or out / "images", excluded)
+    plan = make_plan(config, recipe, len(corpus), out)
+    objective = build_objective(config, blueprint, corpus)
+    units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in films
+    some = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
+    cost = step_cost(objective, as_batch(some, objective.preprocess))
+    settings = asdict(config) | asdict(recipe) | {"precision": plan["precision"], "options": dict(config.options)}
+    facts = run_facts(config.method, objective, blueprint.options, settings, manifests, films, corpus.facts, cost)
+    left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
+    facts |= {"command": command, "excluded_patients": left_out}
+    start = resume_point(out / "last.ckpt", facts) * config.accumulate
+    module = Pretraining(objective, corpus, recipe, plan, facts, start)
+    counts = [f"{name} {count:,}" for name, count in facts["images"].items()]
+    counts += [f"{len(films.prepared.dropped)} unreadable left out"] if films.prepared.dropped else []
+    say(
+        f"{config.method} {config.arch}: {len(films):,} images ({', '.join(counts)}), {plan['steps']} steps, "
+        f"{plan['precision']}, {cost.forward:.3g} GFLOPs per unit forward, {cost.training:.3g} in training"
+        f"{f'; resumed at step {start // config.accumulate}' if start else ''}"
+    )
+    if facts["card"]["synthetic"]:
+        say("SYNTHETIC DATA: what is learnt from phantom images is fit for phantom images, and for nothing else.")
+    with atomic_path(out / "encoder.md") as temporary:
+        temporary.write_text(card_text(facts))
+    if start < plan["steps"] * config.accumulate:
+        train(module, config)
+    write_encoder(out / "encoder.safetensors", read_checkpoint(out / "last.ckpt")[KEPT], facts, half=config.half)
+    say(f"wrote {out / 'encoder.safetensors'}: use it as {config.method}@{out / 'encoder.safetensors'}")
+    return out / "encoder.safetensors"
+
+
+def read_method(config: PretrainConfig) -> Method:
+    """The method by name. Raises UserError."""
+    method = load_plugin(METHODS, config.method, "method")
+    if not isinstance(method, Method):
+        raise UserError(
+            f"method plugin {config.method} is a {type(method).__name__}, not a Method "
+            "(cxrbench.encoders.pretraining.method)"
+        )
+    return method
+
+
+def make_corpus(
+    config: PretrainConfig,
+    blueprint: Blueprint,
+    manifests: Sequence[Manifest],
+    cache: Path,
+    excluded: Mapping[str, frozenset[str]] | None,
+) -> tuple[Corpus, Films]:
+    """The training images, decoded once or to be decoded, and the units that the method makes of them."""
+    if config.decode not in ("once", "always") or (config.decode == "always" and config.on_bad_image == "skip"):
+        raise UserError("decode is once or always; unreadable images can be left out only where they are decoded once")
+    rows = training_rows(manifests, excluded=excluded, eligible=blueprint.eligible, limit=config.limit)
+    prepared: Prepared
+    if config.decode == "once":
+        prepared = prepare_images(
+            rows, blueprint.preprocess, cache, workers=config.workers, on_bad_image=config.on_bad_image
+        )
+        rows = rows.loc[~rows["path"].isin(list(prepared.dropped))].reset_index(drop=True)
+    else:
+        prepared = Decoding(tuple(Path(path) for path in rows["path"]), as_gray(blueprint.preprocess))
+    films = Films(prepared, rows.drop(columns=["path", "bytes"]), {m.name: m for m in manifests})
+    return blueprint.corpus(films), films
+
+
+def build_objective(config: PretrainConfig, blueprint: Blueprint, corpus: Corpus) -> Objective:
+    """The objective, with weights that follow from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        objective = blueprint.objective(corpus)
+    if config.gradient_checkpointing:
+        berts = [part for part in objective.modules() if isinstance(part, PreTrainedModel)]
+        theirs = {part for bert in berts for part in bert.modules()}
+        for bert in berts:  # has parts of its own with that attribute, and transformers 5 a new name for it
+            enable = getattr(bert, "activation_checkpointing_enable", bert.gradient_checkpointing_enable)
+            enable({"use_reentrant": False})
+        trunks: list[Any] = [
+            part for part in objective.modules() if hasattr(part, "gradient_checkpointing") and part not in theirs
+        ]
+        for trunk in trunks:
+            trunk.gradient_checkpointing = True
+        if not trunks and not berts:
+            raise UserError(f"{config.method} {config.arch} has nothing that gradient checkpointing could spare")
+    return objective
+
+
+def resume_point(last: Path, facts: Mapping[str, Any]) -> int:
+    """The optimiser step to go on from: that of ``last.ckpt``, or 0. UserError if that run was another one."""
+    if not last.exists():
+        return 0
+    checkpoint = read_checkpoint(last)
+    if KEY not in checkpoint:
+        raise UserError(f"{last} was not written by cxrbench pretrain: choose another --out")
+    before, now = json.loads(checkpoint[KEY]), json.loads(json.dumps(facts))
+    pairs = [(name, before["config"].get(name), value) for name, value in now["config"].items() if name not in FREE]
+    pairs += [(name, before.get(name), now[name]) for name in ("options", "images", "image_set", "corpus")]
+    changed = [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
+    if changed:
+        raise UserError(f"{last} is of another run ({'; '.join(changed)}): use the same settings, or another --out")
+    return int(checkpoint["global_step"])

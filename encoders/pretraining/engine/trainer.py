@@ -1,0 +1,292 @@
+"""The training loop on Lightning: a run is one stream of batches, each a pure function of (seed, its number)."""
+
+import json
+import math
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from cxrbench.encoder import Preprocess
+from cxrbench.encoders.backbones.checkpoint import KEPT, KEY
+from cxrbench.encoders.pretraining.corpus import Corpus
+from cxrbench.encoders.pretraining.method import Batch, Draw, Objective, Recipe
+from cxrbench.encoders.pretraining.schedule import DECAYED, half_cosine, learning_rate_factor, parameter_groups
+from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
+
+ORDER, MASKS, EXAMPLES, DROPOUT = range(4)  # purposes of random numbers
+STOPPED = 143  # exit code of a process that SIGTERM has ended
+
+Item = tuple[dict[str, Tensor] | UserError, int]
+
+
+def seed_of(*numbers: int) -> np.random.SeedSequence:
+    """What depends on its arguments alone, so that a resumed run needs no random state."""
+    return np.random.SeedSequence(numbers)
+
+
+def generator(seed: int, purpose: int, number: int) -> torch.Generator:
+    """A CPU generator of batch or epoch ``number``."""
+    return torch.Generator().manual_seed(int(seed_of(seed, purpose, number).generate_state(1, np.uint64)[0]))
+
+
+class Stream(Dataset[Item]):
+    """Item i: this process's share of batch i of the whole run, and i itself; or the UserError that reading it raised.
+
+    Every epoch is a fresh permutation of the corpus cut into whole batches; what is left over is dropped.
+    """
+
+    def __init__(self, corpus: Corpus, batch: int, seed: int, rank: int, world: int) -> None:
+        self.corpus, self.size, self.seed = corpus, batch, seed
+        self.share = slice(rank * (batch // world), (rank + 1) * (batch // world))
+        self.epoch, self.order = -1, np.empty(0, np.int64)
+
+    def __getitem__(self, i: int) -> Item:
+        epoch, position = divmod(i, len(self.corpus) // self.size)
+        if epoch != self.epoch:
+            order = torch.randperm(len(self.corpus), generator=generator(self.seed, ORDER, epoch))
+            self.epoch, self.order = epoch, order.numpy()
+        units = self.order[position * self.size : (position + 1) * self.size][self.share]
+        places = range(self.size)[self.share]
+        rngs = [np.random.default_rng(seed_of(self.seed, EXAMPLES, i, place)) for place in places]
+        try:
+            return self.corpus.batch(units, rngs), i
+        except UserError as error:  # from a worker process it would come out as another type
+            return UserError(str(error)), i
+
+
+class From(Sampler[int]):
+    """start, ..., total - 1. Its length is the total, which is what Lightning's own counters, restored, run up to."""
+
+    def __init__(self, start: int, total: int) -> None:
+        self.start, self.total = start, total
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.total))
+
+    def __len__(self) -> int:
+        return self.total
+
+
+def as_batch(read: Mapping[str, Tensor], preprocess: Preprocess) -> Batch:
+    """What a corpus gives, with its uint8 images [..., 1, S, S] as the encoder will see them: [..., channels, S, S]."""
+    images = read["images"]
+    mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (preprocess.mean, preprocess.std))
+    shape = (*images.shape[:-3], preprocess.channels, *images.shape[-2:])
+    normalised = ((images.float() / 255 - mean) / std).expand(shape)
+    return Batch(normalised, {name: tensor for name, tensor in read.items() if name != "images"})
+
+
+class Pretraining(lightning.LightningModule):
+    """Any objective, AdamW, warm-up and cosine, as ``recipe`` says. ``start``: the batch to go on from."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        corpus: Corpus,
+        recipe: Recipe,
+        plan: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        start: int,
+    ) -> None:
+        super().__init__()
+        self.objective, self.corpus, self.recipe = objective, corpus, recipe
+        self.plan, self.facts, self.start = plan, facts, start
+        self.logged: dict[str, float] = {}
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """Batches from ``start`` on; this process's share of each."""
+        trainer, plan = self.trainer, self.plan
+        stream = Stream(self.corpus, self.recipe.batch_size, plan["seed"], trainer.global_rank, trainer.world_size)
+        return DataLoader(
+            stream,
+            batch_size=None,
+            sampler=From(self.start, plan["steps"] * plan["accumulate"]),
+            num_workers=plan["loaders"],
+            multiprocessing_context="spawn" if plan["loaders"] else None,
+        )
+
+    def draw(self, number: int) -> Draw:
+        """The randomness of batch ``number``."""
+        progress = number / (self.plan["steps"] * self.plan["accumulate"])
+        masks = generator(self.plan["seed"], MASKS, number)
+        return Draw(masks, self.trainer.global_rank, self.trainer.world_size, progress)
+
+    def training_step(self, item: Item) -> Tensor:
+        """The loss of one batch; stops on a batch that cannot be read and on a loss that is no number."""
+        read, number = item
+        if isinstance(read, UserError):
+            raise read
+        with torch.random.fork_rng():
+            # Dropout knows the global state alone: it follows from the batch too, or a resumed run would differ.
+            dropout = seed_of(self.plan["seed"], DROPOUT, number, self.trainer.global_rank)
+            torch.manual_seed(int(dropout.generate_state(1, np.uint64)[0] >> 1))
+            loss = self.objective(as_batch(read, self.objective.preprocess), self.draw(number))
+        value = loss.value.item()
+        if not math.isfinite(value):
+            raise UserError(self.diverged("loss", value))
+        self.logged |= {"loss": value} | {name: float(scalar) for name, scalar in loss.logged.items()}
+        return loss.value
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """One step; then whatever the objective does after it (moving averages)."""
+        super().optimizer_step(*arguments, **named)
+        self.objective.after_step(self.trainer.global_step / self.plan["steps"])  # it counts this step later
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the gradient's norm; stops before the optimiser steps on a gradient that is no number."""
+        norm = nn.utils.clip_grad_norm_(self.parameters(), self.recipe.clip).item()
+        if not math.isfinite(norm):
+            raise UserError(self.diverged("gradient", norm))
+        self.logged["gradient_norm"] = norm
+
+    def diverged(self, what: str, value: float) -> str:
+        """What to tell the user when training has blown up."""
+        return (
+            f"the {what} is {value} at step {self.global_step + 1}; {self.saved()}; "
+            "lower the learning rate or use precision 32"
+        )
+
+    def saved(self) -> str:
+        """What a user can go on from."""
+        last = Path(self.plan["out"], "last.ckpt")
+        return f"the last good checkpoint is {last}" if last.exists() else "nothing was saved yet"
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and its schedules, stepped once per optimiser step."""
+        recipe, steps = self.recipe, self.plan["steps"]
+        groups: Any = parameter_groups(self.objective, recipe.weight_decay)
+        optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas)
+        warmup = round(recipe.warmup * steps)
+        schedule = LambdaLR(
+            optimizer, lambda step: learning_rate_factor(step, steps, warmup, recipe.start_lr, recipe.final_lr)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set this step's weight decay, where it moves."""
+        if self.recipe.final_weight_decay is not None:
+            done = self.trainer.global_step / self.plan["steps"]
+            decay = half_cosine(self.recipe.weight_decay, self.recipe.final_weight_decay, done)
+            optimizer.param_groups[DECAYED]["weight_decay"] = decay
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the encoder as it would be kept now, and our facts; refuse to save weights that are no numbers."""
+        if not all(bool(p.isfinite().all()) for p in self.parameters()):
+            raise UserError(self.diverged("weight", math.nan))
+        checkpoint[KEPT] = {name: tensor.detach() for name, tensor in self.objective.kept().state_dict().items()}
+        checkpoint[KEY] = json.dumps(self.facts)
+
+
+class Checkpoints(lightning.Callback):
+    """``last.ckpt`` every ``every`` optimiser steps and at the end; ``epoch-N.ckpt`` every ``keep`` epochs, if any.
+
+    Slurm announces the end of a job with SIGTERM: the optimiser step that it meets is the last, and is saved. All
+    processes stop at the step at which the first of them has heard of it.
+    """
+
+    def __init__(self, out: Path, every: int, keep: int) -> None:
+        self.out, self.every, self.keep = out, every, keep
+        self.stopping = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Listen to SIGTERM in place of Lightning, which would stop between optimiser steps, and not save."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stopping = True
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)  # Lightning restores what was there before
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when due; only between optimiser steps, never while gradients are being accumulated."""
+        assert isinstance(pl_module, Pretraining)
+        plan, step, number = pl_module.plan, trainer.global_step, int(batch[1]) + 1
+        if number % plan["accumulate"]:
+            return
+        stopping = trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
+        if step % self.every == 0 or step == plan["steps"] or stopping:
+            trainer.save_checkpoint(self.out / "last.ckpt")
+        epoch, before = (n // plan["batches_per_epoch"] for n in (number, number - plan["accumulate"]))
+        if self.keep and epoch // self.keep > before // self.keep:  # an epoch may end within a step
+            trainer.save_checkpoint(self.out / f"epoch-{epoch:04d}.ckpt")
+        if stopping:
+            raise SIGTERMException(STOPPED)
+
+
+class AtomicIO(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all, even after SIGKILL."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write beside ``path``, sync, rename."""
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+def fit(
+    module: Pretraining, callbacks: list[lightning.Callback], *, precision: str, accelerator: str, devices: int
+) -> None:
+    """Train to the plan's last step, from ``last.ckpt`` if ``module.start`` is not 0."""
+    plan = module.plan
+    strategy = (
+        "auto"
+        if devices == 1
+        else DDPStrategy(
+            start_method="popen" if launched(devices) else "spawn",
+            find_unused_parameters=True,  # a batch without any report leaves a text decoder without gradients
+        )
+    )
+    trainer = lightning.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        max_epochs=1,
+        max_steps=plan["steps"],
+        accumulate_grad_batches=plan["accumulate"],
+        callbacks=callbacks,
+        # Not started by torchrun or srun: Lightning would take any batch job of Slurm's for one that is.
+        plugins=[AtomicIO()] if launched(devices) else [AtomicIO(), LightningEnvironment()],
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=plan["out"],
+    )
+    if trainer.world_size != devices:
+        raise UserError(f"{trainer.world_size} processes were started for --devices {devices}: make them as many")
+    with warnings.catch_warnings():
+        # Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes.
+        warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers).*")
+        trainer.fit(module, ckpt_path=Path(plan["out"], "last.ckpt") if module.start else None, weights_only=True)
+
+
+def launched(devices: int) -> bool:
+    """Whether torchrun or Slurm has started one process per device already."""
+    if TorchElasticEnvironment.detect():
+        return True
+    return SLURMEnvironment.detect() and devices > 1 and os.environ["SLURM_NTASKS"] == str(devices)

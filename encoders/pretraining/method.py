@@ -1,0 +1,166 @@
+"""What a pretraining method is to the engine: the contracts, and what every objective needs from the engine.
+
+A method reads its options into a ``Blueprint``; the blueprint says which images it wants, makes a corpus of them (what
+one batch is), and an objective (the loss of a batch). The engine knows nothing else.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Encoder, EncoderCard, Preprocess
+from cxrbench.encoders.pretraining.corpus import Corpus, FilmCorpus, Films
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The randomness of one step: a generator that all processes seed alike, and which share of the batch is ours.
+
+    Every process draws for the whole batch and takes its own rows, so two processes of 128 images see what one process
+    of 256 sees. ``progress``: share of the run that lies behind, in [0, 1), for weights that are annealed.
+    """
+
+    generator: torch.Generator
+    rank: int = 0
+    world: int = 1
+    progress: float = 0.0
+
+    def rand(self, batch: int, *shape: int) -> Tensor:
+        """Uniform numbers [batch, *shape] in [0, 1) for this process's ``batch`` images, on the generator's device."""
+        whole = torch.rand(self.world * batch, *shape, generator=self.generator, device=self.generator.device)
+        return whole[self.rank * batch : (self.rank + 1) * batch]
+
+
+class Batch(NamedTuple):
+    """``images``: normalised, [B, channels, size, size], or [B, views, channels, size, size] of studies.
+
+    ``more``: what else the method's corpus puts into a batch, by name.
+    """
+
+    images: Tensor
+    more: Mapping[str, Tensor] = {}
+
+
+class Loss(NamedTuple):
+    """``value``: the scalar to minimise; ``logged``: further scalars for the log."""
+
+    value: Tensor
+    logged: Mapping[str, Tensor] = {}
+
+
+class Objective(nn.Module, ABC):
+    """The loss of a batch, with everything that is trained for it. In the end only ``kept`` is kept.
+
+    ``inherited``: of the weights that training began from, if any: what they have seen, the result has seen.
+    """
+
+    preprocess: Preprocess
+    inherited: EncoderCard | None = None
+
+    @abstractmethod
+    def forward(self, batch: Batch, draw: Draw) -> Loss:
+        """The loss; all randomness but dropout's comes from ``draw``."""
+
+    @abstractmethod
+    def kept(self) -> nn.Module:
+        """The network whose state dict becomes the encoder's file."""
+
+    @abstractmethod
+    def architecture(self) -> dict[str, Any]:
+        """What, beside the weights, it takes to build ``kept`` again; plain JSON values."""
+
+    def after_step(self, progress: float) -> None:
+        """After every optimiser step, with the share of the run that lay behind before it: for moving averages."""
+
+    def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
+        """What a person wants to see of training (reconstructions, attention): [H, W] or [3, H, W] in [0, 1]."""
+        return None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained where the user does not say otherwise.
+
+    ``lr``: peak; ``start_lr``, ``final_lr``: shares of it before warm-up and at the end. ``warmup``: share of the
+    steps. ``final_weight_decay``: where a cosine takes ``weight_decay`` (None: it stays). ``clip``: of gradient norms.
+    """
+
+    epochs: int = 200
+    batch_size: int = 256
+    lr: float = 5e-4
+    start_lr: float = 0.0
+    final_lr: float = 0.0
+    weight_decay: float = 0.05
+    final_weight_decay: float | None = None
+    warmup: float = 0.05
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.95)
+
+
+def every_image(manifest: Manifest) -> NDArray[np.bool_]:
+    """All rows."""
+    return np.ones(len(manifest), bool)
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A method whose architecture and options are read.
+
+    ``eligible`` says which images of a manifest it can use (bool [images]); ``corpus`` makes units of training out of
+    the prepared films; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
+    """
+
+    preprocess: Preprocess
+    options: Any
+    objective: Callable[[Any], Objective]
+    recipe: Recipe = field(default_factory=Recipe)
+    corpus: Callable[[Films], Corpus] = FilmCorpus
+    eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
+
+
+@dataclass(frozen=True)
+class Method:
+    """What an entry point in group ``cxrbench.methods`` names.
+
+    ``configure`` takes the architecture's name and the method's own options, as text or numbers by name, and raises
+    UserError for what it does not know. ``options``: name to one line of help. ``untrained`` makes the same encoder
+    without training from an architecture's name ("": the one of the phantom weights) and a seed: the method's own
+    ``random``.
+    """
+
+    name: str
+    configure: Callable[[str, Mapping[str, Any]], Blueprint]
+    options: Mapping[str, str]
+    untrained: Callable[[str, int], Encoder]
+
+
+class _GatherBatch(torch.autograd.Function):
+    """Concatenate every process's rows; in the backward pass give back our rows' gradient, times the processes."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0].chunk(dist.get_world_size())[dist.get_rank()] * dist.get_world_size()
+
+
+def gather_batch(rows: Tensor) -> Tensor:
+    """Rows [B, ...] of every process, in rank order: [world · B, ...]. One process: the rows themselves.
+
+    For losses that compare images: each process computes the whole loss of the joined batch. DDP then averages the
+    processes' gradients, where it should add them, hence the factor in the backward pass: with it, W processes of B
+    images train as one process of W · B images does, parameters of the loss (the logit scale) included.
+    """
+    return _GatherBatch.apply(rows) if dist.is_available() and dist.is_initialized() else rows  # type: ignore[return-value]

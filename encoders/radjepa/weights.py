@@ -1,0 +1,73 @@
+"""RadJEPA's weights as published, in a file, a folder or on the Hugging Face hub; and those of I-JEPA."""
+
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from torch import Tensor
+
+from cxrbench.encoder import EncoderCard
+from cxrbench.encoders.backbones.checkpoint import KEY, TrainedTrunk, read_trunk
+from cxrbench.encoders.backbones.vit import infer_config
+from cxrbench.encoders.families.hub import hub
+from cxrbench.encoders.families.published import card_of
+from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import first_line, read_checkpoint, read_metadata, strip_prefixes, unwrap
+
+REPOSITORY = "AIDElab-IITBombay/RadJEPA"
+FILE = "jepa_encoder.pth.tar"
+LAYOUTS = (("state_dict", "target_encoder"), ("state_dict", "encoder"))  # keys to descend by, the better first
+
+
+def locate(weights: str) -> Path:
+    """The file that is meant: a path, a folder with the published file, or the name of its repository, in any case.
+
+    Raises UserError where the folder has no such file and where it cannot be fetched.
+    """
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        if not (path / FILE).is_file():
+            raise UserError(f"{path} is a folder without {FILE}: name a file of weights in it")
+        return path / FILE
+    if path.exists() or weights.lower() != REPOSITORY.lower():
+        return path
+    try:
+        with hub():
+            return Path(hf_hub_download(REPOSITORY, FILE))
+    except Exception as error:  # the hub's client raises a dozen kinds
+        raise UserError(
+            f"cannot fetch {REPOSITORY} ({type(error).__name__}: {first_line(error)}); without network, fetch it "
+            f"elsewhere with `hf download {REPOSITORY} --local-dir FOLDER` and pass radjepa@FOLDER"
+        ) from error
+
+
+def read_jepa(path: Path) -> TrainedTrunk:
+    """A file of ours, or one of others with a ViT that has no CLS token. Raises UserError.
+
+    The published file, known by its name, brings its card: which images it has seen. Its channels are taken to be
+    normalised with ImageNet's numbers, as I-JEPA's are; its authors do not say.
+    """
+    if KEY in read_metadata(path):
+        found = read_trunk(path, "radjepa")
+    else:
+        card = card_of(f"radjepa:{REPOSITORY}", "radjepa") if path.name == FILE else EncoderCard("radjepa")
+        state = published_state(path)
+        found = TrainedTrunk(state, infer_config(state, path), None, card)
+    if found.config.class_token:
+        raise UserError(f"{path} holds a ViT with cls_token, and radjepa's has none: pass radjepa or I-JEPA weights")
+    return found
+
+
+def published_state(path: Path) -> dict[str, Tensor]:
+    """timm's names to tensors: under ``target_encoder``, which is what I-JEPA evaluates, else under ``encoder``.
+
+    Both may lie under ``state_dict``; ``module.`` and ``encoder.`` before every name are stripped; predictors and
+    optimiser states are passed over. Raises UserError if there is neither.
+    """
+    content = read_checkpoint(path)
+    for keys in LAYOUTS:
+        try:
+            return strip_prefixes(unwrap(content, keys), ("module.", "encoder."))
+        except KeyError:
+            continue
+    has = ", ".join(map(str, list(content)[:8])) or "nothing"
+    raise UserError(f"{path} has no weights under target_encoder or encoder; it contains: {has}; save one of them")

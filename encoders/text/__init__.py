@@ -1,0 +1,1 @@
+"""Towers of text: BERT folders and report tokens."""

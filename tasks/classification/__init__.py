@@ -1,0 +1,1 @@
+"""Tasks that end in a score per label."""

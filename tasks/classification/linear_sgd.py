@@ -1,0 +1,167 @@
+"""The ``linear`` protocol: a linear layer on frozen features, trained by gradient descent as papers do it.
+
+``classification`` is the convex probe, solved to its optimum; this one has an optimiser, epochs and learning rates, and
+is what the presets of FaNe, PaCX-MAE and RadJEPA configure. It is opt-in: it answers the same question as the convex
+probe, a little worse.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import Encoder
+from cxrbench.features.extract import embed
+from cxrbench.task import FrozenEncoder
+from cxrbench.tasks.classification.batches import Films, Rows
+from cxrbench.tasks.classification.image_augmentation import generator
+from cxrbench.tasks.classification.recipe import Recipe, head_groups
+from cxrbench.tasks.classification.trained import Trained, TrainedClassifier
+from cxrbench.tasks.classification.training import Problem, Selected, best_rate, epoch_batches, fit, linear_head
+from cxrbench.tasks.classification.views import Logits
+
+RECIPE = Recipe(
+    learning_rates=(0.01, 0.1, 1.0),
+    optimizer="sgd",
+    batch_size=256,
+    epochs=50,
+    select="val_loss",
+    standardise=True,
+)
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LinearSGD(TrainedClassifier):
+    """A linear head on cached features; on features made anew in every epoch, where the recipe augments."""
+
+    name: str = "linear"
+    section: str = "linear"
+    summary: str = "linear head trained by SGD on frozen embeddings, learning rate chosen on validation"
+    recipe: Recipe = RECIPE
+
+    def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
+        """Logits of the validation and test rows."""
+        recipe = problem.recipe
+        if not recipe.augmentation and recipe.frame is None:
+            features = np.asarray(encoder.pooled(manifest), np.float32)
+            return _on_features(encoder, problem, standardised(features, problem) if recipe.standardise else features)
+        if recipe.frame is None and all(set(step) == {"flip"} for step in recipe.augmentation):
+            return _on_features(encoder, problem, np.asarray(encoder.pooled(manifest), np.float32), manifest)
+        return _on_films(encoder, manifest, problem)
+
+
+TASK = LinearSGD()
+
+
+def standardised(features: Floats, problem: Problem) -> Floats:
+    """Zero mean and unit variance on the training rows; constant features become 0."""
+    train = features[problem.train]
+    mean, std = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    std[std < 1e-6 * max(float(std.max()), 1e-30)] = np.inf
+    return ((features - mean) / std).astype(np.float32)
+
+
+def _on_features(
+    encoder: FrozenEncoder, problem: Problem, features: Floats, flipping: Manifest | None = None
+) -> Trained:
+    """Train on features [n, D] that are there. ``flipping``: the manifest whose films are flipped at random.
+
+    A flipped film has features of its own, made once: in each epoch every film is one of the two.
+    """
+    device = encoder.context.options.device
+    here = torch.tensor(features, device=device)
+    ids: NDArray[np.str_] | None = None
+    mirrored = here
+    if flipping is not None:
+        ids = flipping.images["image_id"].to_numpy(str)
+        mirrored = here.clone()
+        films = Films(flipping, encoder.module.preprocess, encoder.context.options)
+        made = _embedded(encoder, films, problem.train, lambda images: images.flip(-1), problem)
+        mirrored[torch.from_numpy(problem.train).to(device)] = torch.from_numpy(made).to(device)
+    chances = [float(step["flip"]) for step in problem.recipe.augmentation]
+
+    def batches(epoch: int) -> Iterator[tuple[Rows, Tensor]]:
+        for rows in epoch_batches(problem, epoch):
+            at = torch.from_numpy(rows).to(device)
+            if ids is None:
+                yield rows, here[at]
+                continue
+            flips = [
+                sum(rng.random() < chance for chance in chances) % 2 == 1
+                for rng in (generator(problem.seed, epoch, str(ids[row])) for row in rows)
+            ]
+            yield rows, torch.where(torch.tensor(flips, device=device)[:, None], mirrored[at], here[at])
+
+    return _trained(encoder, problem, features.shape[1], batches, lambda rows: here[torch.from_numpy(rows).to(device)])
+
+
+def _on_films(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
+    """Run the frozen encoder in every epoch, for films that are never twice the same; once for the others."""
+    recipe, options = problem.recipe, encoder.context.options
+    module = encoder.module
+    films = Films(manifest, module.preprocess, options, recipe.augmentation, recipe.frame)
+    held = np.concatenate([problem.val, problem.test])
+    fixed = _embedded(encoder, films, held, lambda images: images, problem)
+    place = {int(row): i for i, row in enumerate(held)}
+    network: nn.Module = module.to(options.device)  # type: ignore[attr-defined]
+
+    def batches(epoch: int) -> Iterator[tuple[Rows, Tensor]]:
+        for rows, images in films.batches(epoch_batches(problem, epoch), problem.seed, epoch):
+            yield rows, torch.from_numpy(_in_parts(network, images, encoder))
+
+    def held_out(rows: Rows) -> Tensor:
+        return torch.from_numpy(fixed[[place[int(row)] for row in rows]]).to(options.device)
+
+    return _trained(encoder, problem, fixed.shape[1], batches, held_out)
+
+
+def _trained(
+    encoder: FrozenEncoder,
+    problem: Problem,
+    width: int,
+    batches: Callable[[int], Iterator[tuple[Rows, Tensor]]],
+    features_of: Callable[[Rows], Tensor],
+) -> Trained:
+    """Fit a head at each learning rate; logits of validation and test by the best."""
+    context = encoder.context
+    recipe, device = problem.recipe, context.options.device
+
+    def head() -> nn.Linear:
+        return linear_head(width, problem.targets.shape[1], recipe, problem.seed).to(device)
+
+    def predict(model: nn.Module, rows: Rows) -> Logits:
+        with torch.no_grad():
+            return model(features_of(rows)).double().cpu().numpy()
+
+    def train(rate: float) -> Selected | None:
+        model = head()
+        return fit(
+            model, model, head_groups(model, recipe), problem, rate, batches, lambda rows: predict(model, rows),
+            device=device, precision="fp32", told=lambda at, of: context.progress.train("linear head", at, of),
+        )  # fmt: skip
+
+    best = best_rate(recipe, train)
+    model = head()
+    model.load_state_dict(dict(best.state))
+    return Trained(predict(model, np.concatenate([problem.val, problem.test])), best.facts)
+
+
+def _embedded(
+    encoder: FrozenEncoder, films: Films, rows: Rows, change: Callable[[Tensor], Tensor], problem: Problem
+) -> Floats:
+    """Features [len(rows), D] of films as they are, each changed by ``change``."""
+    options = encoder.context.options
+    module = encoder.module.to(options.device)  # type: ignore[attr-defined]
+    parts = [rows[at : at + options.batch_size] for at in range(0, len(rows), options.batch_size)]
+    return np.concatenate([embed(module, change(images), options) for _, images in films.batches(parts, problem.seed)])
+
+
+def _in_parts(network: Encoder | nn.Module, images: Tensor, encoder: FrozenEncoder) -> Floats:
+    """Features of a batch that may be larger than the encoder's own batches."""
+    options = encoder.context.options
+    return np.concatenate([embed(network, part, options) for part in images.split(options.batch_size)])  # type: ignore[arg-type]

@@ -1,0 +1,202 @@
+"""The training loop of linear heads and of whole networks: epochs, schedule, selection on validation."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+
+from cxrbench.errors import UserError
+from cxrbench.features.device import Precision, autocast
+from cxrbench.tasks.classification.recipe import Recipe, learning_rate, optimizer_of, peak_rate, set_rate
+from cxrbench.tasks.classification.views import Fusion, Logits, fuse, probabilities
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be learned. Rows count the images of one manifest.
+
+    ``targets``: [n, L] float32, NaN where unknown or, of the training rows, where the label cannot be trained.
+    ``studies``: [n], the study of each image, or None if images are predicted. ``fusion``: how a study's prediction
+    comes from its images'. ``seed``: of batches, augmentation and initial weights.
+    """
+
+    kind: Literal["multilabel", "multiclass"]
+    targets: NDArray[np.float32]
+    train: Rows
+    val: Rows
+    test: Rows
+    studies: NDArray[np.str_] | None
+    fusion: Fusion
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The best epoch of one training run: weights, validation score (higher is better) and what is told of it."""
+
+    state: Mapping[str, Tensor]
+    score: float
+    facts: Mapping[str, float]
+
+
+def epoch_batches(problem: Problem, epoch: int) -> list[Rows]:
+    """The training rows of an epoch, shuffled: in batches of ``batch_size`` images, or of so many studies.
+
+    Of a study with more than ``max_views`` images, so many are drawn anew in each epoch.
+    """
+    recipe, train = problem.recipe, problem.train
+    rng = np.random.default_rng([problem.seed, epoch])
+    if recipe.batch_of == "studies" and problem.studies is not None:
+        names, inverse = np.unique(problem.studies[train], return_inverse=True)
+        members = np.split(train[np.argsort(inverse, kind="stable")], np.cumsum(np.bincount(inverse))[:-1])
+        most = recipe.max_views or max(map(len, members))
+        units = [m if len(m) <= most else np.sort(rng.choice(m, most, replace=False)) for m in members]
+        order = rng.permutation(len(names))
+    else:
+        units, order = [train[i : i + 1] for i in range(len(train))], rng.permutation(len(train))
+    size = recipe.batch_size
+    stop = len(order) // size * size if recipe.drop_last and len(order) >= size else len(order)
+    return [np.concatenate([units[i] for i in order[at : at + size]]) for at in range(0, stop, size)]
+
+
+def loss_of(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
+    """Mean binary cross-entropy over the known entries of [b, L], or mean cross-entropy of one-hot targets [b, K]."""
+    if kind == "multiclass":
+        return F.cross_entropy(logits, targets.argmax(1))
+    known = ~targets.isnan()
+    if not bool(known.any()):
+        return 0.0 * logits.sum()
+    return F.binary_cross_entropy_with_logits(logits[known], targets[known])
+
+
+def validation(logits: Logits, problem: Problem) -> dict[str, float]:
+    """``val_loss`` over images, and ``val_auroc``: the mean over the labels that have one, of studies where they are
+    what is predicted; NaN if validation has no label with both classes.
+    """
+    targets = problem.targets[problem.val]
+    loss = float(loss_of(torch.from_numpy(logits), torch.from_numpy(targets).double(), problem.kind))
+    scores = probabilities(logits, problem.kind)
+    if problem.studies is not None:
+        studies = problem.studies[problem.val]
+        names, scores = fuse(logits, studies.tolist(), problem.kind, problem.fusion)
+        best = np.full((len(names), targets.shape[1]), -np.inf, np.float32)
+        np.maximum.at(best, np.unique(studies, return_inverse=True)[1], np.where(np.isnan(targets), -np.inf, targets))
+        targets = np.where(np.isinf(best), np.nan, best)
+    values = [_auroc(t[~np.isnan(t)], s[~np.isnan(t)]) for t, s in zip(targets.T, scores.T, strict=True)]
+    known = [value for value in values if value is not None]
+    return {"val_loss": loss, "val_auroc": float(np.mean(known)) if known else float("nan")}
+
+
+def _auroc(targets: NDArray[np.float32], scores: Logits) -> float | None:
+    both = bool((targets == 0).any() and (targets == 1).any()) and bool(np.isfinite(scores).all())
+    return float(roc_auc_score(targets, scores)) if both else None
+
+
+def fit(
+    model: nn.Module,
+    keep: nn.Module,
+    groups: Iterable[dict[str, Any]],
+    problem: Problem,
+    rate: float,
+    batches: Callable[[int], Iterator[tuple[Rows, Tensor]]],
+    predict: Callable[[Rows], Logits],
+    *,
+    device: torch.device,
+    precision: Precision,
+    told: Callable[[int, int], None],
+) -> Selected | None:
+    """Train ``model`` at one learning rate; None if it diverged.
+
+    ``batches(epoch)`` gives rows and what the model takes; ``keep`` is the part whose weights are kept at the best
+    epoch (``select``); ``predict`` gives the model's logits of rows. ``told(epoch, epochs)`` is called after each.
+    """
+    recipe = problem.recipe
+    optimizer = optimizer_of(recipe, groups)
+    peak, steps = peak_rate(recipe, rate), len(epoch_batches(problem, 0))
+    targets = torch.from_numpy(problem.targets).to(device)
+    best: Selected | None = None
+    for epoch in range(recipe.epochs):
+        model.train()
+        for step, (rows, inputs) in enumerate(batches(epoch)):
+            set_rate(optimizer, learning_rate(recipe, peak, epoch + step / steps))
+            with autocast(device, precision):
+                logits = model(inputs.to(device))
+            loss = loss_of(logits.float(), targets[torch.from_numpy(rows).to(device)], problem.kind)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        told(epoch + 1, recipe.epochs)
+        last = epoch + 1 == recipe.epochs
+        if not last and (recipe.select == "last" or (epoch + 1) % recipe.select_every):
+            continue
+        logits = predict(problem.val)
+        if not np.isfinite(logits).all():
+            return best
+        facts = validation(logits, problem)
+        judged = "val_loss" if np.isnan(facts["val_auroc"]) else recipe.select
+        score = {"val_loss": -facts["val_loss"], "val_auroc": facts["val_auroc"], "last": float(epoch)}[judged]
+        if best is None or score > best.score:
+            state = {name: value.detach().cpu().clone() for name, value in keep.state_dict().items()}
+            best = Selected(state, score, {**facts, "epoch": epoch + 1, "learning_rate": rate})
+        elif recipe.patience is not None and epoch + 1 - best.facts["epoch"] >= recipe.patience:
+            break
+    return best
+
+
+def best_rate(recipe: Recipe, train: Callable[[float], Selected | None]) -> Selected:
+    """Train at each learning rate and keep the one best on validation (by loss, where the last epoch is kept).
+
+    Raises UserError if every one diverged.
+    """
+    runs = [run for rate in recipe.learning_rates if (run := train(rate)) is not None]
+    if not runs:
+        rates = ", ".join(f"{rate:g}" for rate in recipe.learning_rates)
+        raise UserError(f"training diverged at the learning rate {rates}: the encoder's features may be broken")
+    return (
+        runs[0]
+        if len(runs) == 1
+        else max(runs, key=lambda r: r.score if recipe.select != "last" else -r.facts["val_loss"])
+    )
+
+
+class WithHead(nn.Module):
+    """An encoder with a linear head on its pooled features: images to logits [b, L]."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [b, channels, S, S] to logits [b, L]."""
+        return self.head(self.encoder(images).pooled)
+
+
+def linear_head(width: int, labels: int, recipe: Recipe, seed: int) -> nn.Linear:
+    """PyTorch's initial weights; or N(0, head_init_std²) cut at two standard deviations and zero biases."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(width, labels)
+        if recipe.head_init_std is not None:
+            std = recipe.head_init_std
+            nn.init.trunc_normal_(head.weight, std=std, a=-2 * std, b=2 * std)
+            nn.init.zeros_(head.bias)
+    return head
+
+
+def own_copy(module: nn.Module) -> nn.Module:
+    """A copy whose weights can be trained; the caller's module stays as it is."""
+    own = copy.deepcopy(module)
+    for parameter in own.parameters():
+        if parameter.is_floating_point():
+            parameter.requires_grad_(True)
+    return own

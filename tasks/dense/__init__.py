@@ -1,0 +1,1 @@
+"""Tasks on dense maps: segmentation and detection."""

@@ -1,0 +1,1 @@
+"""Tasks that rank or predict embeddings."""

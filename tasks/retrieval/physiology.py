@@ -1,0 +1,208 @@
+"""Does a chest X-ray's embedding know the ECG and the blood tests that were taken with it?"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.errors import NotApplicableError
+from cxrbench.features.array_cache import cached_array
+from cxrbench.predictions import Predictions
+from cxrbench.task import Cell, FrozenEncoder, TaskOptions
+from cxrbench.tasks.fractions import label_fraction
+from cxrbench.tasks.retrieval import ecg_features
+from cxrbench.tasks.retrieval.ranking import cosine, first_ranks, rank_columns, retrieved, study_means, study_rows
+from cxrbench.tasks.retrieval.ridge import Standardiser, fit_ridge
+
+STRENGTH = 10.0  # PaCX-MAE's alpha
+ECG, LABS = "ecg", "labs"
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Physiology:
+    """The ``physiology`` protocol: PaCX-MAE's alignment table (arXiv 2606.01537), on frozen embeddings of anything.
+
+    One ridge map (alpha 10) per modality, from standardised image embeddings (means over the images of a study) to
+    target embeddings of training studies; nothing is selected, so validation studies are not used. Test studies that
+    have the modality are its queries and its gallery. Cosine and R² compare prediction and target; recall@k asks
+    whether the k targets nearest to the prediction (cosine) hold the right one, equal targets being one answer.
+
+    * ``labs``: each test's percentile, missing ones filled with the training mean, beside one column per test that says
+      whether it was made; all standardised by the training studies.
+    * ``ecg``: ``embed_ecg`` of the recordings, standardised, missing features filled with the training mean, then the
+      first ``components`` principal components, not rescaled: cosine and R² mean what they mean before the rotation.
+    """
+
+    embed_ecg: Callable[[Sequence[Path]], NDArray[np.float32]] = ecg_features.ecg_embeddings
+    embedder: str = ecg_features.VERSION
+    components: int = 64
+    protocol: str = "physiology"
+    summary: str = "image to ECG and laboratory values, ridge map: cosine, R2, recall@1/5/10"
+    opt_in: bool = False
+    sees_test_truth: bool = True
+
+    @property
+    def version(self) -> str:
+        """The protocol's own, and the ECG embedding's."""
+        return f"1 {self.embedder} {self.components}"
+
+    def configured(self, options: TaskOptions) -> "Physiology":
+        """It has no options."""
+        del options
+        return self
+
+    def not_applicable(self, manifest: Manifest) -> str | None:
+        """It needs ECGs or laboratory values of two training and two test studies."""
+        if manifest.signals is None:
+            return "it has no ECGs or laboratory values"
+        studies = study_signals(manifest)
+        if any(_enough(studies, present) for present in (has_ecg(studies), has_labs(studies))):
+            return None
+        return "fewer than two of its training or test studies have an ECG or laboratory values"
+
+    def seeds_matter(self, fraction: float) -> bool:
+        """A seed only draws the training studies."""
+        return fraction < 1
+
+    def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
+        """Fit on training studies, predict test studies, compare."""
+        studies = study_signals(manifest)
+        split = studies["split"].to_numpy(str)
+        x = study_means(encoder.pooled(manifest), manifest, studies)
+        patients = studies["patient_id"].to_numpy(str)
+        of_train = np.flatnonzero(split == "train")
+        none = np.zeros((len(of_train), 0), np.float32)
+        kept = np.zeros(len(studies), bool)
+        kept[of_train[label_fraction(patients[of_train], none, cell.fraction, cell.seed)]] = True
+        columns: dict[str, object] = {}
+        labels: list[str] = []
+        for label, present in ((ECG, has_ecg(studies)), (LABS, has_labs(studies))):
+            train, test = np.flatnonzero(present & kept), np.flatnonzero(present & (split == "test"))
+            if len(train) < 2 or len(test) < 2:
+                continue
+            if label == LABS:
+                measured = _labs(studies)[test]
+                y_train, y_test = labs_targets(_labs(studies)[train], measured)
+            else:
+                raw = self._ecg(encoder, manifest, studies["ecg"].to_numpy(str)[np.concatenate([train, test])])
+                measured = raw[len(train) :]
+                y_train, y_test = ecg_targets(raw[: len(train)], measured, self.components)
+            standardise = Standardiser.of(x[train])
+            (ridge,) = fit_ridge(standardise(x[train]), y_train, (STRENGTH,))
+            places = np.searchsorted(np.flatnonzero(split == "test"), test)
+            answers = np.unique(np.nan_to_num(measured, nan=-1), axis=0, return_inverse=True)[1].reshape(-1)
+            predicted = ridge(standardise(x[test]))
+            columns |= compared(label, predicted, y_test, answers, places, int((split == "test").sum()))
+            labels.append(label)
+        if not labels:
+            raise NotApplicableError("at this label fraction fewer than two training studies have ECG or labs")
+        used = int(np.isin(manifest.images["study_id"].to_numpy(str), studies["study_id"].to_numpy(str)[kept]).sum())
+        queries = studies.iloc[np.flatnonzero(split == "test")]
+        return retrieved(queries, columns, tuple(labels), encoder, manifest, cell, self._notes(labels), used)
+
+    def _ecg(self, encoder: FrozenEncoder, manifest: Manifest, names: NDArray[np.str_]) -> NDArray[np.float32]:
+        """Embeddings of recordings by their paths in the manifest, kept in the cache for other encoders."""
+        paths = [manifest.root / name for name in names]
+        facts = [self.embedder, [[str(path), *_stamp(path)] for path in paths]]
+        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        return cached_array(encoder.context.scratch / "ecg" / f"{key}.npy", lambda: self.embed_ecg(paths))
+
+    def _notes(self, labels: Sequence[str]) -> tuple[str, ...]:
+        return (f"ECG embedding {self.embedder}, not a trained network's",) if ECG in labels else ()
+
+
+TASK = Physiology()
+
+
+def study_signals(manifest: Manifest) -> pd.DataFrame:
+    """``study_rows`` of the studies in ``manifest.signals``, with its columns ``ecg`` and ``lab:NAME``."""
+    if manifest.signals is None:
+        raise NotApplicableError(f"{manifest.name} has no ECGs or laboratory values")
+    signals = manifest.signals.drop_duplicates("study_id")
+    return study_rows(manifest).merge(signals, on="study_id", how="inner", validate="one_to_one")
+
+
+def has_ecg(studies: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which studies [n] have a recording."""
+    if "ecg" not in studies:
+        return np.zeros(len(studies), bool)
+    return studies["ecg"].fillna("").to_numpy(str) != ""
+
+
+def has_labs(studies: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which studies [n] have a laboratory value."""
+    return np.asarray(np.isfinite(_labs(studies)).any(1))
+
+
+def labs_targets(train: Array, test: Array) -> tuple[Array, Array]:
+    """Target embeddings [n, 2 K] from percentiles [n, K], NaN where a test was not made: filled values, then "made"."""
+    means = _column_means(train)
+    filled = [np.concatenate([np.where(np.isnan(p), means, p), np.isfinite(p)], axis=1) for p in (train, test)]
+    standardise = Standardiser.of(filled[0])
+    return standardise(filled[0]), standardise(filled[1])
+
+
+def ecg_targets(train: NDArray[np.floating], test: NDArray[np.floating], components: int) -> tuple[Array, Array]:
+    """Target embeddings [n, components or fewer] from ECG embeddings [n, D], NaN where a feature cannot be measured."""
+    means = _column_means(train)
+    filled = [np.where(np.isnan(e), means, e) for e in (train, test)]
+    standardise = Standardiser.of(filled[0])
+    pca = PCA(min(components, len(train), train.shape[1]), svd_solver="full").fit(standardise(filled[0]))
+    return pca.transform(standardise(filled[0])), pca.transform(standardise(filled[1]))
+
+
+def compared(
+    label: str, predicted: Array, truth: Array, answers: NDArray[np.integer], places: NDArray[np.integer], rows: int
+) -> dict[str, object]:
+    """The columns of a modality for ``rows`` queries, of which those at ``places`` have it.
+
+    predicted, truth: [n, D]; answers: [n], equal where the truth is the same answer; places: [n].
+    """
+    ranks, alike, similarity, error = (np.full(rows, np.nan) for _ in range(4))
+    ranks[places] = first_ranks(predicted, truth, answers, answers)
+    alike[places] = np.bincount(answers)[answers]
+    similarity[places] = cosine(predicted, truth)
+    error[places] = ((predicted - truth) ** 2).sum(1)
+    rows_of_truth: list[Array | None] = [None] * rows
+    for place, row in zip(places, truth, strict=True):
+        rows_of_truth[place] = row
+    return {
+        **rank_columns(label, ranks, np.nan_to_num(alike).astype(np.int64)),
+        f"value:cosine:{label}": similarity,
+        f"squared_error:{label}": error,
+        f"truth:{label}": rows_of_truth,
+    }
+
+
+def _labs(studies: pd.DataFrame) -> Array:
+    names = [str(name) for name in studies.columns if str(name).startswith("lab:")]
+    return studies[names].to_numpy(np.float64)
+
+
+def _enough(studies: pd.DataFrame, present: NDArray[np.bool_]) -> bool:
+    split = studies["split"].to_numpy(str)
+    return all((present & (split == one)).sum() >= 2 for one in ("train", "test"))
+
+
+def _column_means(rows: NDArray[np.floating]) -> Array:
+    """Means of the known values; 0.5 in a column without any, which standardising turns into a constant 0."""
+    known = np.isfinite(rows)
+    return np.where(known.any(0), np.where(known, rows, 0).sum(0) / np.maximum(known.sum(0), 1), 0.5)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change of a recording's file, so that a replaced one is noticed; zeros where there is none."""
+    file = path.with_name(path.name.partition("#")[0])
+    if not file.is_file():
+        return 0, 0
+    facts = file.stat()
+    return facts.st_size, facts.st_mtime_ns

@@ -1,0 +1,275 @@
+"""FaNe as an encoder: our files, those of its code, texts, and a text encoder that is not there."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torchvision.models import resnet18
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.encoder import EncoderCard, EncoderRequest
+from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
+from cxrbench.encoders.backbones.encoder import gray_preprocess
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig
+from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeEncoder, FaNeImageEncoder, FaNeNetwork
+from cxrbench.encoders.fane.image import ResNetConfig, build_image_tower, image_preprocess, infer_image_config
+from cxrbench.encoders.fane.objective import METHOD, FaNe, load
+from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, make_corpus, pretrain
+from cxrbench.encoders.pretraining.engine.trainer import as_batch
+from cxrbench.engine.registry import load_encoder
+from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.plugins.specs import count_parameters, weights_sha256
+from support.fane_data import write_bert, write_studies
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ARCH = "64x4p8s24"
+SMALL = ResNetConfig((1, 1, 1, 1), bottleneck=False, size=48)
+TEXTS = ["There is no heart. There is rib.", "Nodule", "There is mass. " * 60]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fane")
+    write_bert(path / "bert")
+    return path
+
+
+@pytest.fixture(scope="module")
+def manifest(folder: Path) -> Manifest:
+    return write_studies(folder)
+
+
+def options(folder: Path, trained: bool) -> dict[str, Any]:
+    return {"text": str(folder / "bert"), "train_text": trained, "min_sentences": 3, "dim": 16, "pool_width": 8}
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["frozen", "trained"])
+def run(request: pytest.FixtureRequest, folder: Path, manifest: Manifest) -> Path:
+    """A finished run, with a frozen and with a trained text encoder."""
+    config = PretrainConfig("fane", ARCH, epochs=1, batch_size=4, precision="32", accelerator="cpu",
+                            options=options(folder, request.param))  # fmt: skip
+    out = folder / f"run{request.param}"
+    pretrain(config, [manifest], out, cache=folder / "images")
+    return out
+
+
+def test_a_run_is_an_encoder_from_either_file(run: Path) -> None:
+    first, second = (
+        load_encoder(f"fane@{run / name}", synthetic=False) for name in ("encoder.safetensors", "last.ckpt")
+    )
+    assert first.spec.weights_sha256 == second.spec.weights_sha256
+    assert first.spec.card.pretrained_on == ("toy",)
+    images = torch.randn(2, 1, 24, 24)
+    features = first.module(images)
+    tokens, maps = first.module.image_encoder.model(images)  # type: ignore[attr-defined]
+    torch.testing.assert_close(features.pooled, tokens[:, 0])
+    assert [tuple(m.shape) for m in features.maps] == [(2, 64, 3, 3)] * 4
+    for got, expected in zip(features.maps, maps, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+def test_a_frozen_text_encoder_is_not_in_the_file(run: Path, folder: Path) -> None:
+    state = load_file(run / "encoder.safetensors")
+    trained = run.name == "runTrue"
+    assert any(name.startswith("text_tower.bert.") for name in state) == trained
+    encoder = load(EncoderRequest("fane", None, str(run / "encoder.safetensors")))
+    assert isinstance(encoder, FaNeEncoder)
+    tower = sum(p.numel() for p in encoder.text_tower.parameters())
+    assert count_parameters(encoder) == sum(p.numel() for p in encoder.parameters()) - tower
+
+
+def test_texts_are_read_as_in_training(run: Path, folder: Path, manifest: Manifest) -> None:
+    trained = run.name == "runTrue"
+    encoder: Any = load(EncoderRequest("fane", None, str(run / "encoder.safetensors"))).eval()
+    blueprint = METHOD.configure(ARCH, options(folder, trained))
+    corpus: Any = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
+    objective = blueprint.objective(corpus)
+    assert isinstance(objective, FaNe)
+    objective.network.load_state_dict(load_file(run / "encoder.safetensors"))
+    objective.eval()
+
+    class InOrder:
+        def permutation(self, numbers: Any) -> Any:
+            return np.asarray(numbers)
+
+        def choice(self, numbers: Any) -> Any:
+            return numbers[0]
+
+    rngs: Any = [InOrder()] * 4
+    batch = as_batch(corpus.batch(np.arange(4), rngs), objective.preprocess)
+    tables = manifest.reports
+    assert tables is not None
+    said = tables.set_index("study_id")
+    reports = [f"{said.loc[s, 'findings']} {said.loc[s, 'impression']}" for _, s in corpus.studies.keys[:4]]
+    with torch.no_grad():
+        expected = objective.network.text_tower.projection(objective.texts(batch).reports)
+        texts = encoder.encode_text(reports)
+        torch.testing.assert_close(texts, F.normalize(expected, dim=1), atol=1e-5, rtol=1e-4)
+        seen = objective.network.image_encoder(batch.images)
+        image = F.normalize(objective.network.global_image_projection(seen.pooled), dim=1)
+        torch.testing.assert_close(encoder.project(encoder(batch.images).pooled), image)
+    assert texts.shape == (4, 16)
+
+
+def test_texts_of_any_length_and_the_identity_stays(run: Path) -> None:
+    encoder: Any = load(EncoderRequest("fane", None, str(run / "encoder.safetensors"))).eval().requires_grad_(False)
+    before = weights_sha256(encoder)
+    texts = encoder.encode_text([*TEXTS, "", " \n"])
+    assert texts.shape == (5, 16)
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(encoder.encode_text([" "]), texts[3:4], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(encoder.encode_text(TEXTS[1:2]), texts[1:2], atol=1e-5, rtol=1e-4)
+    assert weights_sha256(encoder) == before
+
+
+def test_without_its_text_encoder_films_can_still_be_embedded(run: Path, folder: Path) -> None:
+    path = str(run / "encoder.safetensors")
+    encoder: Any = load(EncoderRequest("fane", None, path)).eval()
+    shutil.move(folder / "bert", folder / "elsewhere")
+    try:
+        other: Any = load(EncoderRequest("fane", None, path)).eval()
+        assert weights_sha256(other) == weights_sha256(encoder)
+        assert other(torch.zeros(1, 1, 24, 24)).pooled.shape == (1, 64)
+        with pytest.raises(NotApplicableError, match=r"its text encoder .*bert is not here"):
+            other.encode_text(TEXTS)
+        write_bert(folder / "bert", seed=1)
+        with pytest.raises(NotApplicableError, match="with weights"):
+            other.encode_text(TEXTS)
+        shutil.rmtree(folder / "bert")
+    finally:
+        shutil.move(folder / "elsewhere", folder / "bert")
+    assert other.encode_text(TEXTS).shape == (3, 16)
+
+
+def test_errors_are_one_line(run: Path, tmp_path: Path) -> None:
+    path = run / "encoder.safetensors"
+    with pytest.raises(UserError, match="fane has no variants"):
+        load(EncoderRequest("fane", "joint", str(path)))
+    with pytest.raises(UserError, match="fane has no weights for real images: pretrain with"):
+        load(EncoderRequest("fane", None, None))
+    torch.save({"state_dict": {"image_encoder.model.weight": torch.zeros(1)}}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="holds no ResNet with its attention pool"):
+        load(EncoderRequest("fane", None, str(tmp_path / "other.pt")))
+
+
+# The layout of the paper's code
+
+
+def extras() -> dict[str, torch.Tensor]:
+    """What else is in its state dict."""
+    names = ("global_image_projection.weight", "global_text_projection.weight", "local_image_projection.weight",
+             "local_text_projection.weight", "local_cross_attention.mlp.0.weight", "tau", "beta",
+             "global_text_attention.attention.weight", "image_encoder.global_embed.head.0.weight",
+             "text_encoder.encoder.embeddings.word_embeddings.weight", "tool_bert.pooler.dense.weight")  # fmt: skip
+    return {name: torch.zeros(2) for name in names}
+
+
+def test_published_resnet_loads_strictly(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tower = build_image_tower(SMALL).eval()
+    state = {f"image_encoder.{name}": value for name, value in tower.state_dict().items()}
+    torch.save({"state_dict": state | extras(), "epoch": 3}, tmp_path / "fane.ckpt")
+    encoder = load(EncoderRequest("fane", None, str(tmp_path / "fane.ckpt"))).eval()
+    assert type(encoder) is FaNeImageEncoder
+    assert (encoder.preprocess.size, encoder.preprocess.mean) == (48, (0.4755, 0.4755, 0.406))
+    assert encoder.card.pretrained_on == ("mimic",)
+    images = torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images).pooled, tower(images).pooled)
+    names = [name for name in state if name.endswith("layer2.0.conv1.weight")]
+    torch.save({"state_dict": {n: v for n, v in state.items() if n not in names}}, tmp_path / "less.ckpt")
+    with pytest.raises(UserError, match=r"1 missing: image_encoder\.model\.layer2\.0\.conv1\.weight"):
+        load(EncoderRequest("fane", None, str(tmp_path / "less.ckpt")))
+    torch.save({"state_dict": state | {"image_encoder.model.layer9.weight": torch.zeros(1)}}, tmp_path / "more.ckpt")
+    with pytest.raises(UserError, match="1 unexpected"):
+        load(EncoderRequest("fane", None, str(tmp_path / "more.ckpt")))
+
+
+def test_published_vit_loads_strictly(tmp_path: Path) -> None:
+    trunk = ViT(ViTConfig(64, 4, 1, 8, 24, 3)).eval()
+    state = {f"image_encoder.model.{name}": value for name, value in trunk.state_dict().items()}
+    torch.save({"state_dict": state | extras()}, tmp_path / "fane.ckpt")
+    encoder = load(EncoderRequest("fane", None, str(tmp_path / "fane.ckpt"))).eval()
+    images = torch.randn(2, 3, 24, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(images).pooled, trunk(images)[0][:, 0])
+
+
+# Starting points
+
+
+def test_the_stages_are_torchvisions_on_enlarged_images() -> None:
+    torch.manual_seed(0)
+    reference = resnet18().eval()
+    tower: Any = build_image_tower(ResNetConfig((2, 2, 2, 2), False, 64)).eval()
+    tower.model.load_state_dict({n: v for n, v in reference.state_dict().items() if not n.startswith("fc.")})
+    images = torch.randn(2, 3, 64, 64)
+    enlarged = F.interpolate(images, size=(85, 85), mode="bilinear", align_corners=True)
+    with torch.no_grad():
+        last = tower(images).maps[3]
+        torch.testing.assert_close(reference.fc(last.mean(dim=(2, 3))), reference(enlarged))
+
+
+def test_a_trunk_starts_from_a_file(tmp_path: Path, folder: Path, manifest: Manifest) -> None:
+    torch.manual_seed(1)
+    trunk = ViT(ViTConfig(64, 4, 1, 8, 24, 3))
+    torch.save({"model": trunk.state_dict() | {"head.weight": torch.zeros(10, 64)}}, tmp_path / "deit.pth")
+    given = options(folder, False) | {"init": str(tmp_path / "deit.pth")}
+    blueprint = METHOD.configure(ARCH, given)
+    corpus = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
+    objective: Any = blueprint.objective(corpus)
+    gray = torch.randn(2, 1, 24, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            objective.network.image_encoder(gray).pooled, trunk(gray.expand(-1, 3, -1, -1))[0][:, 0]
+        )
+    bad = METHOD.configure("64x5p8s24", given)
+    with pytest.raises(UserError, match="missing"):
+        bad.objective(corpus)
+
+
+def test_what_the_starting_weights_have_seen_the_result_has_seen(
+    tmp_path: Path, folder: Path, manifest: Manifest
+) -> None:
+    torch.manual_seed(1)
+    config = ViTConfig(64, 4, 1, 8, 24, 1)
+    card = EncoderCard("mae", "unknown", ("nih", "rsna"))
+    facts = encoder_facts("mae", asdict(config), gray_preprocess(config), card)
+    write_encoder(tmp_path / "mae.safetensors", ViT(config).state_dict(), facts, half=False)
+    blueprint = METHOD.configure(ARCH, options(folder, False) | {"init": str(tmp_path / "mae.safetensors")})
+    corpus = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
+    assert blueprint.objective(corpus).inherited == card
+
+
+@pytest.mark.parametrize("size", [64, 224, 337, 480])
+def test_the_size_of_a_published_resnet_has_its_pools_places(size: int) -> None:
+    config = ResNetConfig((2, 2, 2, 2), False, size)
+    with torch.device("meta"):
+        state = build_image_tower(config).state_dict()
+    assert infer_image_config(state, "x").side == config.side
+
+
+def test_untrained_follows_from_its_seed() -> None:
+    first, again, other = (METHOD.untrained(ARCH, seed) for seed in (0, 0, 1))
+    images = torch.randn(1, 1, 24, 24)
+    torch.testing.assert_close(first(images).pooled, again(images).pooled)
+    assert (first(images).pooled != other(images).pooled).any()
+    assert not hasattr(first, "encode_text")
+    assert image_preprocess(ResNetConfig()).channels == 3
+
+
+def test_the_architecture_is_enough_to_build_the_network(folder: Path, manifest: Manifest) -> None:
+    for trained, arch in ((False, "resnet18-32"), (True, ARCH)):
+        blueprint = METHOD.configure(arch, options(folder, trained))
+        corpus = make_corpus(PretrainConfig("fane", arch), blueprint, [manifest], folder / "images", None)[0]
+        objective = blueprint.objective(corpus)
+        with torch.device("meta"):
+            network = FaNeNetwork(FaNeConfig.from_plain(objective.architecture()))
+        network.load_state_dict(objective.kept().state_dict(), assign=True)

@@ -1,0 +1,19 @@
+"""The command line as a function."""
+
+import sys
+
+import pytest
+
+from cxrbench.cli import main as cli
+
+
+def cxrbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command, in this process."""
+    monkeypatch.setattr(sys, "argv", ["cxrbench", *words])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err

@@ -1,0 +1,105 @@
+"""Segmentation losses against implementations that are not ours."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from segmentation_models_pytorch.losses import DiceLoss, FocalLoss
+from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
+
+from cxrbench.tasks.dense import losses
+from cxrbench.tasks.dense.losses import (
+    FOCAL_WEIGHT,
+    IGNORE,
+    INSIDE,
+    SMOOTH,
+    cross_entropy,
+    dice_bce,
+    dice_cross_entropy,
+    focal_dice,
+)
+
+
+def batch(labels: int = 1, ignore: bool = False, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits [3, C, 6, 5] and hard targets (0, 254 and, if wanted, 255)."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, labels, 6, 5, generator=generator) * 2
+    targets = (torch.rand(3, labels, 6, 5, generator=generator) < 0.4).to(torch.uint8) * INSIDE
+    if ignore:
+        targets[torch.rand(targets.shape, generator=generator) < 0.2] = IGNORE
+    return logits, targets
+
+
+def smp_dice(logits: Tensor, targets: Tensor) -> Tensor:
+    hard = torch.where(targets == IGNORE, -1, (targets == INSIDE).long())
+    # theirs is (I + s) / (I + half of the errors + s), so ours with twice their s
+    return DiceLoss("binary", smooth=SMOOTH / 2, eps=0.0, ignore_index=-1)(logits, hard)
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+def test_dice_and_cross_entropy(ignore: bool) -> None:
+    logits, targets = batch(ignore=ignore)
+    known = targets != IGNORE
+    entropy = F.binary_cross_entropy_with_logits(logits[known], (targets[known] == INSIDE).float())
+    torch.testing.assert_close(dice_bce()(logits, targets), entropy + smp_dice(logits, targets))
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+def test_focal_and_dice(ignore: bool) -> None:
+    logits, targets = batch(ignore=ignore)
+    known = targets != IGNORE
+    hard = (targets[known] == INSIDE).float()
+    focal = sigmoid_focal_loss(logits[known], hard, alpha=-1, gamma=2, reduction="mean")
+    torch.testing.assert_close(focal, FocalLoss("binary", gamma=2.0)(logits[known], hard.long()))
+    expected = FOCAL_WEIGHT * focal - (1 - smp_dice(logits, targets)).log()
+    torch.testing.assert_close(focal_dice()(logits, targets), expected)
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+def test_cross_entropy_of_exclusive_classes(ignore: bool) -> None:
+    logits = torch.randn(3, 4, 6, 5, generator=torch.Generator().manual_seed(1))
+    index = torch.randint(0, 4, (3, 6, 5), generator=torch.Generator().manual_seed(2))
+    targets = torch.stack([(index == k).to(torch.uint8) * INSIDE for k in (1, 2, 3)], 1)
+    if ignore:
+        index[:, 2:4] = -100
+        targets[:, :, 2:4] = IGNORE
+    entropy = F.cross_entropy(logits, index)
+    torch.testing.assert_close(cross_entropy()(logits, targets), entropy)
+    dice = DiceLoss("multiclass", classes=[1, 2, 3], smooth=SMOOTH / 2, eps=0.0, ignore_index=-100)(logits, index)
+    torch.testing.assert_close(dice_cross_entropy()(logits, targets), entropy + dice)
+
+
+def test_partly_covered_pixels_are_soft_targets() -> None:
+    logits = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    cover = torch.tensor([100, 50], dtype=torch.uint8)[None, :, None, None].expand(2, 2, 4, 4)
+    soft = torch.tensor([104, 100, 50])[None, :, None, None].expand(2, 3, 4, 4) / INSIDE
+    torch.testing.assert_close(cross_entropy()(logits, cover), F.cross_entropy(logits, soft))
+    y = cover[:, :1] / INSIDE
+    sums = dice_bce().sums(logits[:, :1], cover[:, :1])
+    torch.testing.assert_close(sums[0, 0] / sums[1, 0], F.binary_cross_entropy_with_logits(logits[:, :1], y))
+    # half covered: the mean of what it would be inside and outside
+    half = torch.full((1, 1, 1, 1), INSIDE // 2, dtype=torch.uint8)
+    ends = [sigmoid_focal_loss(logits[:1, :1, :1, :1], torch.full((1, 1, 1, 1), e), alpha=-1) for e in (0.0, 1.0)]
+    torch.testing.assert_close(focal_dice().sums(logits[:1, :1, :1, :1], half)[0, 0], (sum(ends) / 2).sum())
+
+
+@pytest.mark.parametrize("name", ["dice_bce", "focal_dice", "cross_entropy", "dice_cross_entropy"])
+def test_the_loss_of_a_split_does_not_depend_on_the_batches(name: str) -> None:
+    loss = getattr(losses, name)()
+    logits, targets = batch(labels=2, ignore=True)
+    if "cross_entropy" in name:
+        logits = torch.cat([logits, logits[:, :1]], 1)
+    parts = sum(loss.sums(logits[i : i + 1], targets[i : i + 1]) for i in range(3))
+    torch.testing.assert_close(loss.of(parts), loss(logits, targets))
+
+
+@pytest.mark.parametrize("name", ["dice_bce", "focal_dice"])
+def test_a_label_without_true_pixels_has_a_finite_gradient(name: str) -> None:
+    logits = torch.full((2, 1, 8, 8), -30.0, requires_grad=True)
+    loss = getattr(losses, name)()
+    loss(logits, torch.zeros(2, 1, 8, 8, dtype=torch.uint8)).backward()
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+    ignored = torch.full((2, 1, 8, 8), IGNORE, dtype=torch.uint8)
+    assert np.isfinite(loss(logits, ignored).item())
