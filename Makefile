@@ -42,7 +42,7 @@ bench: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[baselines,test]' --config-settings editable_mode=strict
+	$(BIN)/python -m pip install --quiet --editable '.[baselines,test]'
 	$(BIN)/python -m pip install --quiet --no-deps $(SENTENCES)
 	touch $@
 

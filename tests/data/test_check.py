@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import layouts
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,6 +11,7 @@ from PIL import Image
 from cxrbench.data.check import check, format_report
 from cxrbench.data.custom.dataset import read_csv
 from cxrbench.data.datasets import rsna, vindr
+from support import layouts
 
 
 def test_counts_agree_with_the_files(tmp_path: Path) -> None:

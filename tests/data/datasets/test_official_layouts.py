@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import layouts
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from cxrbench.data.datasets import nih, rsna, siim, vindr
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import shared_patients
 from cxrbench.errors import UserError
+from support import layouts
 
 ADAPTERS = {"vindr": vindr.DATASET, "rsna": rsna.DATASET, "siim": siim.DATASET, "nih": nih.DATASET}
 
