@@ -1,4 +1,4 @@
-"""What benchmarks/decoders.py trains: films, encoder, targets and the segmentation task's training loop."""
+"""What benchmarks/decoders.py trains: images, encoder, targets and the segmentation task's training loop."""
 
 import contextlib
 import time
@@ -56,8 +56,8 @@ class Outcome:
     seconds: float
 
 
-def setting_of(scratch: Path, model: str, films: int) -> Setting:
-    """Encoder, films and targets."""
+def setting_of(scratch: Path, model: str, images: int) -> Setting:
+    """Encoder, images and targets."""
     torch.manual_seed(0)
     weights = scratch / "vit.pt"
     torch.save(timm.create_model(model, num_classes=0).state_dict(), weights)
@@ -67,10 +67,10 @@ def setting_of(scratch: Path, model: str, films: int) -> Setting:
         from cxrbench.phantom.write import write
 
         data = scratch / "phantom"
-        write(data, images={"rsna": films + 100})
+        write(data, images={"rsna": images + 100})
     manifest = load_dataset("rsna", data, Path)
-    manifest = replace(manifest, images=manifest.images.iloc[:films])
-    assert len(manifest) == films
+    manifest = replace(manifest, images=manifest.images.iloc[:images])
+    assert len(manifest) == images
     preprocess = dense_preprocess(loaded.module.preprocess)
     ids = [str(name) for name in manifest.images["image_id"]]
     sizes = [image_size(path) for path in manifest.paths()]
@@ -102,7 +102,7 @@ def train(
     precision: str | None = None,
     layout: torch.memory_format = torch.channels_last,
 ) -> Outcome:
-    """Train a decoder on all films, as the segmentation task does, at the learning rates of ``schedule`` epochs."""
+    """Train a decoder on all images, as the segmentation task does, at the learning rates of ``schedule`` epochs."""
     context = setting.context
     if precision is not None:
         context = replace(context, options=replace(context.options, precision=precision))  # type: ignore[arg-type]

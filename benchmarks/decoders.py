@@ -2,11 +2,11 @@
 
     python benchmarks/decoders.py [--small]
 
-200 films (RSNA's of ../shared/data if they are there, else the phantom's), ViT-B/16 at 224 px with random weights, the
+200 images (RSNA's of ../shared/data if they are there, else the phantom's), ViT-B/16 at 224 px with random weights, the
 training loop, loss, batches and decoders of ``cxrbench run --tasks rsna:segmentation``. Cached: everything from the
-files on, with an empty cache: decode, encode, write, verify, 50 epochs. Every epoch: the films are decoded once and
+files on, with an empty cache: decode, encode, write, verify, 50 epochs. Every epoch: the images are decoded once and
 kept in memory, and the encoder runs on every batch; a few epochs are measured and extrapolated. ``--small`` is a smoke
-test: a ViT-Tiny, 24 films, 3 epochs, and no file is written.
+test: a ViT-Tiny, 24 images, 3 epochs, and no file is written.
 """
 
 import sys
@@ -33,7 +33,7 @@ from cxrbench.progress import Progress
 from cxrbench.tasks.dense.decoders import DecoderName, levels_read
 
 SMALL = "--small" in sys.argv
-MODEL, FILMS, EPOCHS, SLOW_EPOCHS = (
+MODEL, IMAGES, EPOCHS, SLOW_EPOCHS = (
     ("vit_tiny_patch16_224", 24, 3, 1) if SMALL else ("vit_base_patch16_224", 200, 50, 2)
 )
 DECODERS: tuple[DecoderName, ...] = ("linear", "upernet")
@@ -42,19 +42,19 @@ CHEAPER = ("contiguous, fp32", FP32, *(("channels-last, bf16",) if has_bf16(reso
 
 
 class Counting(nn.Module):
-    """The encoder, counting the films that it is shown (not the two black ones that ask for its shapes)."""
+    """The encoder, counting the images that it is shown (not the two black ones that ask for its shapes)."""
 
     def __init__(self, module: Any) -> None:
         super().__init__()
-        self.module, self.preprocess, self.films = module, module.preprocess, 0
+        self.module, self.preprocess, self.images = module, module.preprocess, 0
 
     def forward(self, images: Tensor) -> Features:
-        self.films += len(images) if bool(images.any()) else 0
+        self.images += len(images) if bool(images.any()) else 0
         return self.module(images)
 
 
 def cached(setting: Setting, name: DecoderName) -> tuple[Outcome, float, int, DenseMaps, Path]:
-    """From the files on, with an empty cache: outcome, seconds until the maps are there, films encoded."""
+    """From the files on, with an empty cache: outcome, seconds until the maps are there, images encoded."""
     encoder = Counting(setting.loaded.module)
     cache = Path(tempfile.mkdtemp(dir=setting.context.scratch))
     start = time.perf_counter()
@@ -64,30 +64,30 @@ def cached(setting: Setting, name: DecoderName) -> tuple[Outcome, float, int, De
     )  # fmt: skip
     seconds = time.perf_counter() - start
     outcome = train(setting, name, maps, reader(maps, name), EPOCHS, schedule=EPOCHS)
-    return outcome, seconds, encoder.films, maps, cache
+    return outcome, seconds, encoder.images, maps, cache
 
 
 def running(setting: Setting, name: DecoderName, shapes: DenseMaps) -> tuple[Inputs, float, Counting]:
-    """Unrounded maps, from the encoder whenever asked for, of films decoded now; seconds of decoding; the encoder."""
+    """Unrounded maps, from the encoder whenever asked for, of images decoded now; seconds of decoding; the encoder."""
     options = setting.context.options
     encoder = Counting(setting.loaded.module)
     encoder.to(options.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     start = time.perf_counter()
-    films = torch.stack([load_image(path, shapes.preprocess) for path in setting.manifest.paths()])
+    decoded = torch.stack([load_image(path, shapes.preprocess) for path in setting.manifest.paths()])
     decoding = time.perf_counter() - start
 
     def inputs(rows: Rows) -> Sequence[Tensor]:
         with torch.no_grad(), autocast(options.device, options.precision):
-            images = films[torch.from_numpy(rows)].to(options.device, memory_format=torch.channels_last)
+            images = decoded[torch.from_numpy(rows)].to(options.device, memory_format=torch.channels_last)
             maps = encoder(images).maps
             return [maps[level] for level in levels_read(name)]
 
     return inputs, decoding, encoder
 
 
-def in_memory(inputs: Inputs, films: int) -> Inputs:
+def in_memory(inputs: Inputs, images: int) -> Inputs:
     """The same maps, computed once and kept as they are."""
-    batches = [inputs(rows) for rows in np.array_split(np.arange(films), -(-films // BATCH))]
+    batches = [inputs(rows) for rows in np.array_split(np.arange(images), -(-images // BATCH))]
     levels = [torch.cat(level) for level in zip(*batches, strict=True)]
     return lambda rows: [level[torch.from_numpy(rows)] for level in levels]
 
@@ -147,14 +147,14 @@ def main() -> None:
     steps: list[list[str]] = []
     size = 0
     with tempfile.TemporaryDirectory() as folder:
-        setting = setting_of(Path(folder), MODEL, FILMS)
+        setting = setting_of(Path(folder), MODEL, IMAGES)
         for name in DECODERS:
             warm_up(setting)
             fast, encoding, once, maps, cache = cached(setting, name)
             inputs, decoding, encoder = running(setting, name, maps)
             slow = train(setting, name, maps, inputs, SLOW_EPOCHS, schedule=EPOCHS)
-            often = encoder.films
-            kept = in_memory(inputs, FILMS)
+            often = encoder.images
+            kept = in_memory(inputs, IMAGES)
             exact = train(setting, name, maps, kept, EPOCHS, schedule=EPOCHS)
             ours, theirs = encoding + fast.seconds, decoding + slow.seconds * EPOCHS / SLOW_EPOCHS
             rows += [
@@ -179,7 +179,7 @@ def main() -> None:
             size = sum(file.stat().st_size for file in cache.rglob("maps.f16"))
     table = [[part, *(f"{parts[name][part]:.0f}" for name in DECODERS)] for part in parts["linear"]]
     note = "\n\n".join([
-        f"{len(setting.manifest)} films of {setting.manifest.name}, {MODEL}, encoder and decoder in "
+        f"{len(setting.manifest)} images of {setting.manifest.name}, {MODEL}, encoder and decoder in "
         f"{setting.context.options.precision}, batches of {BATCH}, {size / 1e6:.0f} MB of maps.",
         "Same result? Training losses on cached float16 maps against those on maps that are not rounded, with the same "
         "weights, batches and schedule:",
@@ -192,7 +192,7 @@ def main() -> None:
         tabulate(steps, ["decoder", "step", "ms", "last loss"], tablefmt="github", disable_numparse=True),
         "Target: linear at least 10 times faster end to end; UPerNet as measured.",
     ])  # fmt: skip
-    headers = ["decoder", "maps", "total s", "before training s", "s/epoch", "films encoded", "faster"]
+    headers = ["decoder", "maps", "total s", "before training s", "s/epoch", "images encoded", "faster"]
     if SMALL:
         print(tabulate(rows, headers, tablefmt="github", disable_numparse=True), note, sep="\n\n")
     else:

@@ -30,7 +30,7 @@ Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Film:
+class Case:
     """Detections and true boxes of one image."""
 
     boxes: Array
@@ -40,10 +40,10 @@ class Film:
     true_classes: NDArray[np.int64]
 
 
-def made_up(labels: int) -> list[Film]:
-    """A third of the films has one to four boxes; half of the detections on them lie near one."""
+def made_up(labels: int) -> list[Case]:
+    """A third of the images has one to four boxes; half of the detections on them lie near one."""
     rng = np.random.default_rng(SEED)
-    films = []
+    cases = []
     for _ in range(IMAGES):
         count = int(rng.integers(1, 5)) if rng.random() < 1 / 3 else 0
         truth = np.concatenate([rng.uniform(0, SIDE - 200, (count, 2)), rng.uniform(60, 200, (count, 2))], 1)
@@ -55,39 +55,39 @@ def made_up(labels: int) -> list[Film]:
             boxes[near] = np.maximum(truth[source] + rng.normal(0, 15, (DETECTIONS, 4)), 1)[near]
             classes[near] = kinds[source][near]
             scores[near] += 0.3
-        films.append(Film(boxes, scores, classes, truth, kinds))
-    return films
+        cases.append(Case(boxes, scores, classes, truth, kinds))
+    return cases
 
 
-def ours(films: list[Film], labels: int) -> tuple[Array, float, float]:
+def ours(cases: list[Case], labels: int) -> tuple[Array, float, float]:
     """Values [labels, REPLICATES] and seconds: matching (once), and everything from the matches on."""
     names = tuple(str(label) for label in range(labels))
-    ids = [f"{i:04}" for i in range(len(films))]
+    ids = [f"{i:04}" for i in range(len(cases))]
     images = pd.DataFrame({"image_id": ids, "patient_id": ids, "split": "test"})
     boxes = pd.DataFrame(
-        [(i, str(c), *b) for i, f in zip(ids, films, strict=True)
+        [(i, str(c), *b) for i, f in zip(ids, cases, strict=True)
          for b, c in zip(f.true_boxes, f.true_classes, strict=True)],
         columns=["image_id", "label", "x", "y", "width", "height"],
     )  # fmt: skip
     table = images.assign(study_id=ids, view="", path=ids, bytes=1)
     manifest = Manifest("made up", None, table, (), boxes=boxes)  # pyright: ignore[reportArgumentType]
     rows = images.assign(
-        boxes=[f.boxes.ravel() for f in films], scores=[f.scores for f in films], classes=[f.classes for f in films]
+        boxes=[f.boxes.ravel() for f in cases], scores=[f.scores for f in cases], classes=[f.classes for f in cases]
     )
     start = time.perf_counter()
     predictions = score(Predictions(rows, names, "detection", {"macro": names}, True), manifest)
     matched = time.perf_counter()
     prepared = MEASURES["map"].prepare(predictions.test_rows(), names)
-    values = replicate([prepared[name] for name in names], np.arange(len(films)), "benchmark", SEED, REPLICATES)
+    values = replicate([prepared[name] for name in names], np.arange(len(cases)), "benchmark", SEED, REPLICATES)
     return values, matched - start, time.perf_counter() - matched
 
 
-def pycocotools(films: list[Film], labels: int, replicates: int) -> tuple[Array, float, float]:
+def pycocotools(cases: list[Case], labels: int, replicates: int) -> tuple[Array, float, float]:
     """The same by a loop: AP [labels, replicates], seconds in all, and seconds of them in ``accumulate`` alone."""
-    counts = np.concatenate(list(resample_counts(np.arange(len(films)), "benchmark", SEED, replicates)), axis=1)
+    counts = np.concatenate(list(resample_counts(np.arange(len(cases)), "benchmark", SEED, replicates)), axis=1)
     values, seconds, accumulating = np.empty((labels, replicates)), 0.0, 0.0
     for r in range(replicates):
-        drawn = [films[i] for i in np.repeat(np.arange(len(films)), counts[:, r])]
+        drawn = [cases[i] for i in np.repeat(np.arange(len(cases)), counts[:, r])]
         truth = [
             {"image_id": i, "category_id": int(c), "bbox": b.tolist(), "area": b[2] * b[3], "iscrowd": 0}
             for i, f in enumerate(drawn) for b, c in zip(f.true_boxes, f.true_classes, strict=True)
@@ -126,11 +126,11 @@ def main() -> None:
     torch.set_num_threads(1)
     rows, worst = [], 0.0
     for labels in (1, 6):
-        films = made_up(labels)
-        ours(films, labels)  # called once before it is timed
-        runs = [ours(films, labels)]
-        theirs, seconds, accumulating = pycocotools(films, labels, TIMED)
-        runs.append(ours(films, labels))  # before and after the peer; the slower run counts
+        cases = made_up(labels)
+        ours(cases, labels)  # called once before it is timed
+        runs = [ours(cases, labels)]
+        theirs, seconds, accumulating = pycocotools(cases, labels, TIMED)
+        runs.append(ours(cases, labels))  # before and after the peer; the slower run counts
         values, matching, replicating = max(runs, key=lambda run: run[1] + run[2])
         worst = max(worst, float(np.abs(values[:, :TIMED] - theirs).max()))
         seconds, accumulating = (s * REPLICATES / TIMED for s in (seconds, accumulating))

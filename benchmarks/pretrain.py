@@ -1,7 +1,7 @@
-"""Pretraining at ViT-B/16, 224 px: films per second, peak memory and the counted cost of a step, one method a process.
+"""Pretraining at ViT-B/16, 224 px: images per second, peak memory and the counted cost of a step, one method a process.
 
-``--quick`` uses ViT-Ti/16, to try the script. Every method runs through the engine, on phantom films, studies or
-admissions, whatever it is made for, with its own recipe and options; PaCX-MAE starts from an untrained MAE trunk.
+``--quick`` uses ViT-Ti/16, to try the script. Every method runs through the engine, on phantom images, studies or
+admissions, whatever it is made for, with its own recipe and options; PaCX-MAE starts from an untrained MAE backbone.
 """
 
 import json
@@ -29,7 +29,7 @@ from cxrbench.phantom.write import write
 
 QUICK = "--quick" in sys.argv
 ARCH, BATCH, STEPS = ("tiny", 4, 3) if QUICK else ("base", 8, 3)
-# What each method is trained on, and options; a unit of any of them is one film.
+# What each method is trained on, and options; a unit of any of them is one image.
 METHODS: dict[str, tuple[str, dict[str, str]]] = {
     "spcl": ("rsna", {}),
     "mae": ("rsna", {"variant": "official"}),
@@ -63,7 +63,7 @@ def one(method: str, scratch: Path) -> dict[str, Any]:
     return {
         "method": method,
         "trained on": dataset,
-        "films/s": float(log["units_per_second"].median()),
+        "images/s": float(log["units_per_second"].median()),
         "waiting": float(log["waiting"].median()),
         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "forward": facts["gflops_per_unit"]["forward"],
@@ -77,11 +77,11 @@ def fewest_units(manifest: Manifest) -> int:
 
 
 def untrained_mae(scratch: Path) -> Path:
-    """An MAE trunk to start PaCX-MAE from: its weights do not matter for its speed."""
+    """An MAE backbone to start PaCX-MAE from: its weights do not matter for its speed."""
     config = parse_arch(ARCH, channels=1)
     encoder = untrained_vit(config, seed=0)
     facts = encoder_facts("mae", asdict(config), encoder.preprocess, EncoderCard("mae", "Apache-2.0"))
-    write_encoder(scratch / "mae.safetensors", encoder.trunk.state_dict(), facts, half=False)
+    write_encoder(scratch / "mae.safetensors", encoder.backbone.state_dict(), facts, half=False)
     return scratch / "mae.safetensors"
 
 
@@ -101,21 +101,21 @@ def main() -> None:
             rows.append(json.loads((scratch / "found.json").read_text()))
     shown = [
         [
-            r["method"], r["trained on"], f"{r['films/s']:.2f}", f"{r['peak MiB']:,.0f}", f"{r['forward'] / 2:.1f}",
+            r["method"], r["trained on"], f"{r['images/s']:.2f}", f"{r['peak MiB']:,.0f}", f"{r['forward'] / 2:.1f}",
             f"{r['training'] / 2:.1f}", f"{r['forward']:.1f}", f"{r['training']:.1f}",
-            f"{r['films/s'] * r['training']:.0f}", PAPER.get(r["method"], ""),
+            f"{r['images/s'] * r['training']:.0f}", PAPER.get(r["method"], ""),
         ]
         for r in rows
     ]  # fmt: skip
     headers = [
-        "method", "trained on", "films/s", "peak MiB", "GMAC forward", "GMAC training", "GFLOPs forward",
+        "method", "trained on", "images/s", "peak MiB", "GMAC forward", "GMAC training", "GFLOPs forward",
         "GFLOPs training", "GFLOPs/s", "paper's \"GFLOPs\"",
     ]  # fmt: skip
     cheapest = min(rows, key=lambda r: r["training"])["method"]
-    fastest = max(rows, key=lambda r: r["films/s"])["method"]
+    fastest = max(rows, key=lambda r: r["images/s"])["method"]
     note = (
-        f"Batches of {BATCH} films (of a study one), {torch.get_num_threads()} threads, fp32, median of {STEPS - 1} or "
-        "more steps. GMAC and GFLOPs are per film, counted operation by operation; a multiply-add is "
+        f"Batches of {BATCH} images (of a study one), {torch.get_num_threads()} threads, fp32, median of {STEPS - 1} "
+        "or more steps. GMAC and GFLOPs are per image, counted operation by operation; a multiply-add is "
         f"two FLOPs. By the count the cheapest step is that of {cheapest}, by the clock that of {fastest}. The S-PCL "
         "paper prints 6.1 against 20.3 for MAE-style training; its 6.1 can only be multiply-adds of two views of 68 or "
         "69 patches each, or of one view at r = 0.3 (docs/design.md)."

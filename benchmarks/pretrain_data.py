@@ -2,7 +2,7 @@
 
 Originals are the phantom's VinDr DICOMs (12 or 14 bit) and, where ``../shared/data`` is, real RSNA ones (JPEG); the
 copy is `cxrbench data prepare --size 512`. ``waiting`` is the median share of a step's time in log.csv; decoding beside
-training takes the cores that training wants, so films per second stand beside it. ``--quick`` tries the script.
+training takes the cores that training wants, so images per second stand beside it. ``--quick`` tries the script.
 """
 
 import subprocess
@@ -21,22 +21,22 @@ from cxrbench.phantom.write import write
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 QUICK = "--quick" in sys.argv
-ARCH, BATCH, EPOCHS, FILMS = ("nano", 16, 2, 40) if QUICK else ("tiny", 32, 3, 96)
+ARCH, BATCH, EPOCHS, IMAGES = ("nano", 16, 2, 40) if QUICK else ("tiny", 32, 3, 96)
 WORKERS = (0, 1, 2)
 
 
 def prepare(name: str, data: Path, out: Path) -> float:
-    """Write the copy with the command that a user would type; seconds per film are in its own report."""
+    """Write the copy with the command that a user would type; seconds per image are in its own report."""
     command = [sys.executable, "-m", "cxrbench", "data", "prepare", name, "--size", "512", "--data", str(data)]
     subprocess.run([*command, "--out", str(out)], check=True)
     return sum(path.stat().st_size for path in (out / name).rglob("*.png")) / 2**20
 
 
 def trained(name: str, data: Path, scratch: Path, decode: str, workers: int) -> tuple[float, float]:
-    """Films per second and the share of a step that is waiting: medians over all steps but the first."""
+    """Images per second and the share of a step that is waiting: medians over all steps but the first."""
     config = PretrainConfig(
         method="spcl", arch=ARCH, epochs=EPOCHS, batch_size=BATCH, precision="32", accelerator="cpu",
-        decode=decode, workers=workers, limit=FILMS, checkpoint_every=10**6,  # type: ignore[arg-type]
+        decode=decode, workers=workers, limit=IMAGES, checkpoint_every=10**6,  # type: ignore[arg-type]
     )  # fmt: skip
     out = Path(tempfile.mkdtemp(dir=scratch))
     pretrain(config, [load_dataset(name, data, Path)], out, cache=scratch / "images")
@@ -48,7 +48,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        write(scratch / "phantom", images={"vindr_train": FILMS + FILMS // 8 + 2, "vindr_test": 8})
+        write(scratch / "phantom", images={"vindr_train": IMAGES + IMAGES // 8 + 2, "vindr_test": 8})
         sources = {"vindr": scratch / "phantom"} | ({"rsna": SHARED} if (SHARED / "rsna").is_dir() else {})
         for name, data in sources.items():
             size = prepare(name, data, scratch / "copy")
@@ -57,11 +57,11 @@ def main() -> None:
             for what, where, decode, workers in [*ways, ("decoded once (the default)", data, "once", 0)]:
                 speed, waiting = trained(name, where, scratch, decode, workers)
                 rows.append([name, what, str(workers), f"{speed:.1f}", f"{100 * waiting:.0f}%"])
-    headers = ["films", "read from", "decoding processes", "films/s", "waiting"]
+    headers = ["images", "read from", "decoding processes", "images/s", "waiting"]
     note = (
         f"S-PCL, ViT {ARCH}, batches of {BATCH}, fp32, {torch.get_num_threads()} threads. With no decoding process, "
         "training decodes between its steps."
-        + ("" if "rsna" in sources else " Real films were not there (../shared/data): phantom films alone.")
+        + ("" if "rsna" in sources else " Real images were not there (../shared/data): phantom images alone.")
     )
     if QUICK:
         print(tabulate(rows, headers, tablefmt="github"), note, sep="\n\n")

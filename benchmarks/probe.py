@@ -3,7 +3,7 @@
     python benchmarks/probe.py
 
 Features have a decaying spectrum, as those of real encoders have; labels have 2 to 30% positives. Both solve the same
-126 problems on the same standardised features; scikit-learn, timed on two labels
+126 problems on the same standardized features; scikit-learn, timed on two labels
 and extrapolated, runs with its default solver and tolerance and enough
 iterations. Both pick, for each label, the strength with the lowest validation log loss, and are judged by validation
 AUROC.

@@ -1,4 +1,4 @@
-"""Predictions: the second waist. Below it, nobody needs an image or a model."""
+"""Predictions: the second of the two contracts. Below it, nobody needs an image or a model."""
 
 import json
 from collections.abc import Mapping

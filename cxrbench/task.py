@@ -95,7 +95,7 @@ class FrozenEncoder(Protocol):
         ...
 
     def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
-        """Dense features of whole films and of ``copies`` augmented copies of the training films.
+        """Dense features of whole images and of ``copies`` augmented copies of the training images.
 
         Raises NotApplicableError if the encoder gives no maps.
         """

@@ -1,6 +1,6 @@
-"""MAE: a masked autoencoder on single films (He et al., 2022), with what PaCX-MAE's stage 1 sets in it.
+"""MAE: a masked autoencoder on single images (He et al., 2022), with what PaCX-MAE's stage 1 sets in it.
 
-Most patches are hidden; the trunk sees the rest and the CLS token; a decoder, thrown away in the end, must paint the
+Most patches are hidden; the backbone sees the rest and the CLS token; a decoder, thrown away in the end, must paint the
 hidden pixels. Where PaCX-MAE's paper and code (arXiv 2606.01537) disagree, ``VARIANTS`` says what is done.
 """
 
@@ -69,7 +69,7 @@ OPTION_HELP = {
     "norm_pix": "true: predict each patch less its mean, over its standard deviation",
     "augment": "true: RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)",
 }
-# PaCX-MAE's stage 1, which trains on 512 films at a time at this absolute rate; MAE's own rule gives the same for 256.
+# PaCX-MAE's stage 1, which trains on 512 images at a time at this absolute rate; MAE's own rule gives the same for 256.
 RECIPE = Recipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
 
 
@@ -82,11 +82,11 @@ def parse_options(given: Mapping[str, Any]) -> MAEOptions:
 
 
 class MAE(Objective):
-    """The objective: the hidden patches of every film are painted from the visible ones."""
+    """The objective: the hidden patches of every image are painted from the visible ones."""
 
     def __init__(self, arch: ViTConfig, options: MAEOptions) -> None:
         super().__init__()
-        self.trunk = ViT(arch)
+        self.backbone = ViT(arch)
         self.decoder = MAEDecoder(arch, decoder_of(arch))
         self.options = options
         self.preprocess = gray_preprocess(arch)
@@ -102,7 +102,7 @@ class MAE(Objective):
         if self.options.augment:
             images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
         masking, predicted = self.reconstruct(images, draw)
-        target = patchify(images, self.trunk.config.patch)
+        target = patchify(images, self.backbone.config.patch)
         if self.options.norm_pix:
             target = normalise_patches(target)
         error = masked_error(predicted, target, masking.hidden).mean()
@@ -110,23 +110,23 @@ class MAE(Objective):
 
     def reconstruct(self, images: Tensor, draw: Draw) -> tuple[Masking, Tensor]:
         """Draw masks, encode what is visible, and paint every patch: the masks and pixels [B, N, patch² · C]."""
-        tokens = self.trunk.embed(images)
+        tokens = self.backbone.embed(images)
         noise = draw.rand(len(images), tokens.shape[1]).to(tokens.device)
         masking = random_masking(noise, self.visible)
-        return masking, self.decoder(self.trunk.encode(take(tokens, masking.kept)), masking.restore)
+        return masking, self.decoder(self.backbone.encode(take(tokens, masking.kept)), masking.restore)
 
     def kept(self) -> ViT:
-        """The trunk."""
-        return self.trunk
+        """The backbone."""
+        return self.backbone
 
     def architecture(self) -> dict[str, Any]:
-        """Of the trunk."""
-        return asdict(self.trunk.config)
+        """Of the backbone."""
+        return asdict(self.backbone.config)
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor:
-        """Three rows, a column per film: original, what the trunk sees, reconstruction beside the visible patches."""
+        """A column per image: original, what the backbone sees, reconstruction beside the visible patches."""
         masking, predicted = self.reconstruct(batch.images, draw)
-        patches = patchify(batch.images, self.trunk.config.patch)
+        patches = patchify(batch.images, self.backbone.config.patch)
         if self.options.norm_pix:
             mean, deviation = patch_moments(patches)
             predicted = predicted * deviation + mean
@@ -134,12 +134,12 @@ class MAE(Objective):
         rows = (patches, patches.masked_fill(hidden, 0.0), torch.where(hidden, predicted, patches))
         normalisation = (self.preprocess.mean, self.preprocess.std)
         mean, std = (torch.tensor(v, device=hidden.device)[:, None, None] for v in normalisation)
-        films = [unpatchify(row, self.trunk.config.patch) * std + mean for row in rows]
-        return torch.cat([torch.cat(list(row.mean(dim=1)), dim=1) for row in films])
+        images = [unpatchify(row, self.backbone.config.patch) * std + mean for row in rows]
+        return torch.cat([torch.cat(list(row.mean(dim=1)), dim=1) for row in images])
 
 
 def configure(arch: ViTConfig, options: MAEOptions) -> Blueprint:
-    """MAE on single films."""
+    """MAE on single images."""
     return Blueprint(gray_preprocess(arch), options, lambda corpus: MAE(arch, options), RECIPE)
 
 

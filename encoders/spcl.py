@@ -122,11 +122,11 @@ def clip_loss(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Te
 
 
 class SPCL(Objective):
-    """The objective: the two views of every film find each other."""
+    """The objective: the two views of every image find each other."""
 
     def __init__(self, arch: ViTConfig, options: SPCLOptions) -> None:
         super().__init__()
-        self.trunk = ViT(arch)
+        self.backbone = ViT(arch)
         self.options = options
         self.preprocess = gray_preprocess(arch)
         self.visible = visible_tokens(arch.tokens, options.ratio, options.floor_slack)
@@ -139,10 +139,10 @@ class SPCL(Objective):
         images = batch.images
         if self.options.augment:
             images = random_resized_crop_and_flip(images, draw)
-        tokens = self.trunk.embed(images)
+        tokens = self.backbone.embed(images)
         noise = draw.rand(len(images), tokens.shape[1])
         views = [take(tokens, index.to(tokens.device)) for index in partition(noise, self.visible)]
-        z1, z2 = self.trunk.encode(torch.cat(views))[:, 0].chunk(2)
+        z1, z2 = self.backbone.encode(torch.cat(views))[:, 0].chunk(2)
         if self.options.gather:
             z1, z2 = gather_batch(z1), gather_batch(z2)
         scale = self.log_scale.exp().clamp(max=self.options.max_scale)
@@ -150,16 +150,16 @@ class SPCL(Objective):
         return Loss(contrast(z1, z2, scale, self.options.kappa), {"logit_scale": scale.detach()})
 
     def kept(self) -> ViT:
-        """The trunk."""
-        return self.trunk
+        """The backbone."""
+        return self.backbone
 
     def architecture(self) -> dict[str, Any]:
-        """Of the trunk."""
-        return asdict(self.trunk.config)
+        """Of the backbone."""
+        return asdict(self.backbone.config)
 
 
 def configure(arch: ViTConfig, options: SPCLOptions) -> Blueprint:
-    """S-PCL on single films."""
+    """S-PCL on single images."""
     return Blueprint(gray_preprocess(arch), options, lambda corpus: SPCL(arch, options))
 
 
@@ -167,7 +167,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
     """``spcl[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish.
 
     The paper trains the CLS token and does not say what its probes read; Medical-MAE, whose evaluation it follows,
-    reads the mean. The mean is the default: the CLS token keeps what tells films apart, the patches keep the findings,
+    reads the mean. The mean is the default: the CLS token keeps what tells images apart, the patches keep the findings,
     too (docs/spcl-on-the-phantom.md).
     """
     return load_vit(request, method="spcl", default="mean", without_weights=how_to_pretrain("spcl"))
@@ -181,7 +181,7 @@ METHOD = Method(
 )
 PLUGIN = EncoderPlugin(
     load=load,
-    summary="S-PCL: contrast of two disjoint patch sets of one film (arXiv 2603.07113)",
+    summary="S-PCL: contrast of two disjoint patch sets of one image (arXiv 2603.07113)",
     usage="spcl[:mean|cls][@WEIGHTS]",
     phantom_weights=phantom_weights("spcl"),
     without_weights=how_to_pretrain("spcl"),

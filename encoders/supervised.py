@@ -1,4 +1,4 @@
-"""The supervised baseline: the same trunk, trained to tell the labels of the manifests, and nothing before it."""
+"""The supervised baseline: the same backbone, trained to tell the labels of the manifests, and nothing before it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from cxrbench.encoders.backbones.encoder import (
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
-from cxrbench.encoders.pretraining.labelled import LabelledFilms, has_a_label, labelled_films
+from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
 from cxrbench.encoders.pretraining.options import read_options
 
@@ -70,9 +70,9 @@ def known_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | No
 class Supervised(Objective):
     """The objective: a linear layer on the pooled tokens tells every label."""
 
-    def __init__(self, arch: ViTConfig, options: SupervisedOptions, corpus: LabelledFilms) -> None:
+    def __init__(self, arch: ViTConfig, options: SupervisedOptions, corpus: LabelledImages) -> None:
         super().__init__()
-        self.trunk = ViT(arch)
+        self.backbone = ViT(arch)
         self.head = nn.Linear(arch.width, len(corpus.labels))
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
@@ -91,26 +91,26 @@ class Supervised(Objective):
 
     def logits(self, images: Tensor) -> Tensor:
         """Images [B, channels, size, size] to logits [B, labels]."""
-        tokens = self.trunk.encode(self.trunk.embed(images))
+        tokens = self.backbone.encode(self.backbone.embed(images))
         return self.head(tokens[:, 0] if self.options.pooling == "cls" else tokens[:, 1:].mean(dim=1))
 
     def kept(self) -> ViT:
-        """The trunk; the head stays in the checkpoint."""
-        return self.trunk
+        """The backbone; the head stays in the checkpoint."""
+        return self.backbone
 
     def architecture(self) -> dict[str, Any]:
-        """Of the trunk."""
-        return asdict(self.trunk.config)
+        """Of the backbone."""
+        return asdict(self.backbone.config)
 
 
 def configure(arch: ViTConfig, options: SupervisedOptions) -> Blueprint:
-    """The labels of single films."""
+    """The labels of single images."""
     return Blueprint(
         gray_preprocess(arch),
         options,
         lambda corpus: Supervised(arch, options, corpus),
         RECIPE,
-        corpus=labelled_films,
+        corpus=labelled_images,
         eligible=has_a_label,
     )
 
@@ -132,7 +132,7 @@ METHOD = Method(
 )
 PLUGIN = EncoderPlugin(
     load=load,
-    summary="supervised: the same trunk trained on the labels, the baseline of every pretraining paper",
+    summary="supervised: the same backbone trained on the labels, the baseline of every pretraining paper",
     usage="supervised[:mean|cls][@WEIGHTS]",
     phantom_weights=phantom_weights("supervised"),
     without_weights=how_to_pretrain("supervised"),

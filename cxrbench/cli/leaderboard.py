@@ -1,4 +1,4 @@
-"""The commands below the second waist: leaderboard and compare. They read saved predictions and nothing else."""
+"""The commands that need saved predictions and nothing else: leaderboard and compare."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Predicted against true masks or boxes, drawn over the films: green is true, red is predicted."""
+"""Predicted against true masks or boxes, drawn over the images: green is true, red is predicted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ def image_values(predictions: Predictions, rows: pd.DataFrame) -> tuple[NDArray[
 def choose(values: NDArray[np.float64], shown: NDArray[np.bool_], count: int) -> list[Case]:
     """About a third each of best, median and worst rows; no row twice.
 
-    Best and median are sought among rows with something to find (if any): an empty film rightly left empty teaches
+    Best and median are sought among rows with something to find (if any): an empty image rightly left empty teaches
     nothing. The worst are sought among all.
     """
     candidates = np.flatnonzero(shown & ~np.isnan(values))
@@ -82,13 +82,13 @@ def choose(values: NDArray[np.float64], shown: NDArray[np.bool_], count: int) ->
 
 
 def draw_masks(
-    film: NDArray[np.float32], true: NDArray[np.uint8], predicted: NDArray[np.bool_], side: int
+    radiograph: NDArray[np.float32], true: NDArray[np.uint8], predicted: NDArray[np.bool_], side: int
 ) -> Image.Image:
-    """A film [H, W] in [0, 1], its longer side brought to ``side``, with the edges of masks [L, H, W] of either kind.
+    """An image [H, W] in [0, 1], its longer side brought to ``side``, with the edges of masks [L, H, W] of either kind.
 
     ``true``: as ``TrueMasks.native`` gives them; 255 is not drawn.
     """
-    image = _film(film, side)
+    image = _image(radiograph, side)
     size = (image.width, image.height)
     for masks, colour in ((true == 1, TRUE), (predicted, PREDICTED)):
         for mask in masks:
@@ -98,11 +98,11 @@ def draw_masks(
 
 
 def draw_boxes(
-    film: NDArray[np.float32], true: Boxes, predicted: Boxes, captions: Sequence[str], side: int
+    radiograph: NDArray[np.float32], true: Boxes, predicted: Boxes, captions: Sequence[str], side: int
 ) -> Image.Image:  # fmt: skip
-    """A film with boxes [n, 4] (x, y, width, height in its pixels); ``captions``: of the predicted ones."""
-    image = _film(film, side)
-    scale = image.width / film.shape[1], image.height / film.shape[0]
+    """An image with boxes [n, 4] (x, y, width, height in its pixels); ``captions``: of the predicted ones."""
+    image = _image(radiograph, side)
+    scale = image.width / radiograph.shape[1], image.height / radiograph.shape[0]
     draw = ImageDraw.Draw(image)
     for boxes, colour in ((true, TRUE), (predicted, PREDICTED)):
         for x, y, width, height in boxes:
@@ -115,22 +115,22 @@ def draw_boxes(
 
 
 def draw_case(
-    predictions: Predictions, row: Mapping[Any, Any], film: NDArray[np.float32], truth: TrueMasks | None, side: int
+    predictions: Predictions, row: Mapping[Any, Any], image: NDArray[np.float32], truth: TrueMasks | None, side: int
 ) -> Image.Image:
-    """One test row over its film [H, W]; ``truth``: of a segmentation."""
+    """One test row over its image [H, W]; ``truth``: of a segmentation."""
     if predictions.kind == "segmentation":
         assert truth is not None
         height, width = int(row["height"]), int(row["width"])
         order = [truth.labels.index(label) for label in predictions.labels]
         masks: list[Any] = [{"size": [height, width], "counts": row[f"rle:{label}"]} for label in predictions.labels]
         predicted = np.stack([coco.decode(mask) for mask in masks]).astype(bool)
-        return draw_masks(film, truth.native(str(row["image_id"]), height, width)[order], predicted, side)
+        return draw_masks(image, truth.native(str(row["image_id"]), height, width)[order], predicted, side)
     scores = np.asarray(row["scores"], np.float64)
     drawn = scores >= CONFIDENT
     boxes = np.asarray(row["boxes"], np.float64).reshape(-1, 4)[drawn]
     names = [predictions.labels[label] for label in np.asarray(row["classes"], int)[drawn]]
     captions = [f"{name} {score:.2f}" for name, score in zip(names, scores[drawn], strict=True)]
-    return draw_boxes(film, np.asarray(row["true_boxes"], np.float64).reshape(-1, 4), boxes, captions, side)
+    return draw_boxes(image, np.asarray(row["true_boxes"], np.float64).reshape(-1, 4), boxes, captions, side)
 
 
 def captioned(image: Image.Image, text: str) -> Image.Image:
@@ -152,10 +152,10 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, side: int) -> Ima
     return sheet
 
 
-def _film(film: NDArray[np.float32], side: int) -> Image.Image:
-    scale = side / max(film.shape)
-    size = max(1, round(film.shape[1] * scale)), max(1, round(film.shape[0] * scale))
-    gray = Image.fromarray(np.rint(film * 255).astype(np.uint8))
+def _image(image: NDArray[np.float32], side: int) -> Image.Image:
+    scale = side / max(image.shape)
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    gray = Image.fromarray(np.rint(image * 255).astype(np.uint8))
     return gray.resize(size, Image.Resampling.BILINEAR).convert("RGB")
 
 

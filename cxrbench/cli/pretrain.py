@@ -28,7 +28,7 @@ def pretrain(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.ckpt.")] = False,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Films or studies per batch, over all devices [default: the method's own]."),
+        typer.Option(min=1, help="Images or studies per batch, over all devices [default: the method's own]."),
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: the method's own].")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="[default: the method's own]")] = None,
@@ -36,7 +36,7 @@ def pretrain(
         float | None,
         typer.Option(help="Share of the steps with rising learning rate; cosine after it [default: the method's own]."),
     ] = None,
-    accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimiser step.")] = 1,
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimizer step.")] = 1,
     precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "auto",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     option: Annotated[

@@ -22,11 +22,11 @@ def show(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write the pictures into.")],
     encoder: Annotated[str, typer.Option(help="The encoder, where the cell is not given as a file.")] = "",
-    count: Annotated[int, typer.Option(min=1, help="How many films: a third each best, median and worst.")] = 12,
+    count: Annotated[int, typer.Option(min=1, help="How many images: a third each best, median and worst.")] = 12,
     side: Annotated[int, typer.Option(min=64, help="Longer side of each picture in pixels.")] = 640,
     results: ResultsOption = Path("results"),
 ) -> None:
-    """Draw true (green) and predicted (red) masks or boxes over test films: best, median and worst, and one sheet.
+    """Draw true (green) and predicted (red) masks or boxes over test images: best, median and worst, and one sheet.
 
     Examples:
 

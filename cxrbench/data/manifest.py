@@ -1,4 +1,4 @@
-"""Manifest: the first waist. One table per dataset, one row per image."""
+"""Manifest: the first of the two contracts. One table per dataset, one row per image."""
 
 import hashlib
 import json

@@ -85,7 +85,7 @@ class CachedEncoder:
         return self.features.pooled[[row_of[image] for image in manifest.images["image_id"]]]
 
     def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
-        """Dense features of whole films and of augmented copies of the training films."""
+        """Dense features of whole images and of augmented copies of the training images."""
         from cxrbench.features.maps_cache import dense_maps
 
         return dense_maps(

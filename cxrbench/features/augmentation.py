@@ -1,4 +1,4 @@
-"""Augmentation of films with their masks and boxes: one draw, the same move for all of them."""
+"""Augmentation of images with their masks and boxes: one draw, the same move for all of them."""
 
 import hashlib
 import math
@@ -20,7 +20,7 @@ class Ranges:
     """How far an augmentation may go: uniform draws from -value to value.
 
     ``rotation`` in degrees; ``scale`` on a log axis, 0.1 being 0.9 to 1.1; ``shift`` in shares of the side, each axis;
-    ``brightness`` in shares of the gray range; ``contrast`` on a log axis. ``flip``: flip every second film; off,
+    ``brightness`` in shares of the gray range; ``contrast`` on a log axis. ``flip``: flip every second image; off,
     because it breaks laterality (heart and liver change sides, and so do "left" and "right" in a report).
     """
 
@@ -61,7 +61,7 @@ class Augmentation:
         return np.concatenate([turn @ mirror, [[self.shift_x], [self.shift_y]]], axis=1)
 
     def apply_image(self, image: Tensor, preprocess: Preprocess | None = None) -> Tensor:
-        """Move a film [C, S, S], bilinear; gray values in [0, 1], or normalised as ``preprocess`` says."""
+        """Move an image [C, S, S], bilinear; gray values in [0, 1], or normalised as ``preprocess`` says."""
         if self == Augmentation():
             return image
         mean, std = (0.0,), (1.0,)
@@ -106,7 +106,7 @@ class Augmentation:
 
 
 def augmentation(seed: int, image_id: str, copy: int, ranges: Ranges = RANGES) -> Augmentation:
-    """The draw of one copy of one film: from these arguments alone, the same everywhere. Copy 0 is the film itself."""
+    """The draw of one copy of an image: from these arguments alone, the same everywhere. Copy 0 is the image itself."""
     if copy == 0:
         return Augmentation()
     digest = hashlib.sha256(f"{seed}|{copy}|{image_id}".encode()).digest()

@@ -49,7 +49,7 @@ def pooled(features: Features) -> NDArray[np.float32]:
 
 
 def unmoved(index: int, image: torch.Tensor) -> torch.Tensor:
-    """The film as it is."""
+    """The image as it is."""
     del index
     return image
 

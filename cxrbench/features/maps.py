@@ -1,4 +1,4 @@
-"""Dense features as decoders see them: native maps of whole films, each image encoded once."""
+"""Dense features as decoders see them: native maps of whole images, each image encoded once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class DenseMaps(Protocol):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How the films were brought to the encoder's square (``dense_preprocess`` of the encoder's own)."""
+        """How the images were brought to the encoder's square (``dense_preprocess`` of the encoder's own)."""
         ...
 
     @property
@@ -39,14 +39,14 @@ class DenseMaps(Protocol):
     def batch(self, rows: NDArray[np.int64], copy: int = 0, levels: Sequence[int] = (0, 1, 2, 3)) -> tuple[Tensor, ...]:
         """Maps [len(rows), C, side, side], float16 or float32, of rows of the manifest.
 
-        ``copy``: 0 is the film itself, k > 0 its k-th augmented copy, moved by ``augmentation(SEED, image_id, k)``.
+        ``copy``: 0 is the image itself, k > 0 its k-th augmented copy, moved by ``augmentation(SEED, image_id, k)``.
         ``levels``: which of the four are wanted; the others are not read.
         """
         ...
 
 
 def dense_preprocess(preprocess: Preprocess) -> Preprocess:
-    """The same, but for the whole film: a centre crop becomes padding, so that no mask or box is cut off."""
+    """The same, but for the whole image: a centre crop becomes padding, so that no mask or box is cut off."""
     return replace(preprocess, resize="pad", crop_pct=1.0) if preprocess.resize == "crop" else preprocess
 
 
@@ -116,8 +116,8 @@ class Geometry:
             scores = F.interpolate(scores[None], (self.size, self.size), mode="bilinear", align_corners=False)[0]
         top, left = round(self.top), round(self.left)
         height, width = round(self.scale_y * self.height), round(self.scale_x * self.width)
-        film = scores[None, :, top : top + height, left : left + width]
-        return F.interpolate(film, (self.height, self.width), mode="bilinear", align_corners=False)[0]
+        image = scores[None, :, top : top + height, left : left + width]
+        return F.interpolate(image, (self.height, self.width), mode="bilinear", align_corners=False)[0]
 
     def _check(self, native: NDArray[np.generic]) -> None:
         if native.shape != (self.height, self.width):

@@ -1,7 +1,7 @@
-"""The cache of dense maps: a frozen encoder runs once per film, not once per epoch.
+"""The cache of dense maps: a frozen encoder runs once per image, not once per epoch.
 
-An entry (``journal.py``) holds ``maps.f16``, one row per film (``maps_layout.py``). Augmented
-copies of the training films are entries of their own.
+An entry (``journal.py``) holds ``maps.f16``, one row per image (``maps_layout.py``). Augmented
+copies of the training images are entries of their own.
 """
 
 import functools
@@ -36,7 +36,7 @@ OVERHEAD = 4096  # bytes of an entry's meta.json and journal
 
 
 class Rows(Protocol):
-    """Packed rows of some films, wherever they come from."""
+    """Packed rows of some images, wherever they come from."""
 
     def take(self, positions: Positions, cuts: Sequence[slice]) -> list[Halves]:
         """The cuts [len(positions), cut] of these rows, each contiguous."""
@@ -45,12 +45,12 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class StoredRows:
-    """From disk: ``values`` is the memory-mapped [films, length]."""
+    """From disk: ``values`` is the memory-mapped [images, length]."""
 
     values: Halves
 
     def take(self, positions: Positions, cuts: Sequence[slice]) -> list[Halves]:
-        """Copy them out of the file, film by film."""
+        """Copy them out of the file, image by image."""
         return [self.values[positions, cut] for cut in cuts]
 
 
@@ -58,7 +58,7 @@ class StoredRows:
 class LiveRows:
     """From the encoder, each time anew, and rounded as the cache rounds, so that the cache changes no result.
 
-    ``preprocess``: for whole films; ``copy``: 0, or which augmented copy.
+    ``preprocess``: for whole images; ``copy``: 0, or which augmented copy.
     """
 
     load_module: Callable[[], Encoder]
@@ -70,7 +70,7 @@ class LiveRows:
     layout: Layout
 
     def batches(self, positions: Positions, start: int = 0) -> Iterator[Batch]:
-        """Packed rows of the films at ``positions[start:]``, a batch at a time."""
+        """Packed rows of the images at ``positions[start:]``, a batch at a time."""
 
         def moved(i: int, image: Tensor) -> Tensor:
             move = augmentation(SEED, self.image_ids[positions[i]], self.copy)
@@ -115,13 +115,13 @@ class ManifestMaps:
         return all(isinstance(rows, StoredRows) for _, rows in self.copies)
 
     def batch(self, rows: Positions, copy: int = 0, levels: Sequence[int] = (0, 1, 2, 3)) -> tuple[Tensor, ...]:
-        """Maps [len(rows), C, side, side], channels-last. Raises ValueError for a film without such a copy."""
+        """Maps [len(rows), C, side, side], channels-last. Raises ValueError for an image without such a copy."""
         if not 0 <= copy < len(self.copies):
             raise ValueError(f"copy {copy} of {len(self.copies) - 1} was asked for")
         present, source = self.copies[copy]
         positions = np.searchsorted(present, rows)
         if len(rows) and not np.array_equal(present.take(positions, mode="clip"), rows):
-            raise ValueError("only training films have augmented copies")
+            raise ValueError("only training images have augmented copies")
         exponents, *maps = source.take(positions, (slice(0, LEVELS), *(self.layout.cuts[level] for level in levels)))
         return tuple(
             self.layout.unpack(level, exponents[:, level], values) for level, values in zip(levels, maps, strict=True)
@@ -148,7 +148,7 @@ def dense_maps(
     skip_bad: bool,
     progress: Progress,
 ) -> DenseMaps:
-    """The maps of a manifest's films and of ``copies`` augmented copies of its training films.
+    """The maps of a manifest's images and of ``copies`` augmented copies of its training images.
 
     Made now if they are not in the cache and there is room for them: within ``limit_bytes`` for the maps of all
     encoders and datasets together, entries used longest ago being deleted. What does not fit is not cached: the
@@ -159,8 +159,8 @@ def dense_maps(
     load = functools.cache(load_module)
     train = manifest.rows_of("train")
     training = replace(manifest, images=manifest.images.iloc[train])
-    films = [(np.arange(len(manifest)), manifest), *[(train, training)] * copies]
-    keys = [dense_key(spec, part, whole, options.precision, copy) for copy, (_, part) in enumerate(films)]
+    images = [(np.arange(len(manifest)), manifest), *[(train, training)] * copies]
+    keys = [dense_key(spec, part, whole, options.precision, copy) for copy, (_, part) in enumerate(images)]
     folders = [root / key[:2] / key for key in keys]
     layout = _known_layout(folders) or _layout(spec.name, load(), whole, options)
     facts = {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision,
@@ -168,7 +168,7 @@ def dense_maps(
     waiting = f"another process is extracting maps of {spec.name} on {manifest.name}: waiting for it"
     stored: dict[Path, int] = {}
     result: list[tuple[Positions, Rows]] = []
-    for copy, ((rows, part), folder) in enumerate(zip(films, folders, strict=True)):
+    for copy, ((rows, part), folder) in enumerate(zip(images, folders, strict=True)):
         live = LiveRows(load, whole, tuple(part.paths()), tuple(part.images["image_id"]), copy, options, layout)
         size = len(part) * layout.bytes
         with room(root, folder, size + OVERHEAD, limit_bytes, stored) as fits:
@@ -183,8 +183,8 @@ def dense_maps(
         os.utime(folder / "meta.json", ns=(now, now))
         stored[folder] = size
         result.append((rows, StoredRows(found.values)))
-    if len(stored) < len(films):
-        total = sum(len(part) for _, part in films) * layout.bytes
+    if len(stored) < len(images):
+        total = sum(len(part) for _, part in images) * layout.bytes
         progress.note(
             f"{spec.name} on {manifest.name}: {_size(total)} of dense maps, and the cache limit of "
             f"{_size(limit_bytes)} has room for {_size(sum(stored.values()))} of them; for the rest the encoder runs "
@@ -194,7 +194,7 @@ def dense_maps(
 
 
 def _producer(live: LiveRows, skip_bad: bool) -> Callable[[int], Iterator[tuple[Halves, Bad]]]:
-    """What the cache asks for rows: all films of ``live`` from a given one on."""
+    """What the cache asks for rows: all images of ``live`` from a given one on."""
 
     def produce(start: int) -> Iterator[tuple[Halves, Bad]]:
         for batch in live.batches(np.arange(len(live.paths)), start):

@@ -1,4 +1,4 @@
-"""How the dense maps of one film lie in one row of float16 numbers."""
+"""How the dense maps of one image lie in one row of float16 numbers."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ Halves = NDArray[np.float16]
 class Layout:
     """A row of the cache: four exponents, then four maps [side, side, width], all float16.
 
-    So a film is one contiguous read, and a batch needs no transposing for channels-last networks.
+    So an image is one contiguous read, and a batch needs no transposing for channels-last networks.
 
     A map whose largest magnitude is beyond float16's is stored divided by the power of two that brings it back, and
     the exponent says which; nearly all have exponent 0 and are plainly rounded to float16.
@@ -47,7 +47,7 @@ class Layout:
         return self.length * HALF().itemsize
 
     def pack(self, features: Features) -> Halves:
-        """Rows [b, length] of the maps of b films. Raises UserError if their shapes are not the layout's."""
+        """Rows [b, length] of the maps of b images. Raises UserError if their shapes are not the layout's."""
         rows = np.empty((len(features.pooled), self.length), HALF)
         for level, (native, cut) in enumerate(zip(features.maps, self.cuts, strict=True)):
             if tuple(native.shape[1:]) != (self.widths[level], self.sides[level], self.sides[level]):
@@ -65,7 +65,7 @@ class Layout:
     def unpack(self, level: int, exponents: Halves, values: Halves) -> Tensor:
         """From exponents [b] and a map's numbers [b, side * side * width] to a channels-last [b, width, side, side].
 
-        float16; float32 if any of the films has an exponent.
+        float16; float32 if any of the images has an exponent.
         """
         side, width = self.sides[level], self.widths[level]
         tensor = torch.from_numpy(values).unflatten(1, (side, side, width))

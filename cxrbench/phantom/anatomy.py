@@ -1,7 +1,7 @@
 """The phantom's patient: where wall, diaphragm, mediastinum and heart are, on the pixel grid of one image.
 
 Anatomy coordinates: x = 0 is the midline, x > 0 is the patient's left (image right); y grows downwards, the lung apices
-lie near -0.78 and the costophrenic angles near 0.65. A frontal film shows about [-1, 1] in both.
+lie near -0.78 and the costophrenic angles near 0.65. A frontal image shows about [-1, 1] in both.
 """
 
 from dataclasses import dataclass
@@ -223,7 +223,7 @@ class Thorax:
 
     @cached_property
     def cavity(self) -> Grid:
-        """Pleural cavity beside the mediastinum, soft-edged: what is seen as lung on the film."""
+        """Pleural cavity beside the mediastinum, soft-edged: what is seen as lung on the image."""
         return edge(self.from_wall, 0.012) * edge(self.from_dome, 0.014) * edge(self.from_mediastinum, 0.014)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Who is in the phantom datasets: for image number i of a part, which findings at which grade, on what film."""
+"""Who is in the phantom datasets: for image number i of a part, which findings at which grade, on what image."""
 
 import uuid
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from cxrbench.phantom.findings import (
     PNEUMOTHORAX,
     THICKENING,
 )
-from cxrbench.phantom.image import Film, render
+from cxrbench.phantom.image import Radiograph, render
 
 Part = Literal[
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
@@ -27,10 +27,10 @@ Part = Literal[
 # The place in this tuple seeds a part: new ones go last.
 PARTS: tuple[Part, ...] = get_args(Part)
 
-# Share of images with each finding, normal films included.
+# Share of images with each finding, normal images included.
 VINDR = {OPACITY: 0.18, EFFUSION: 0.14, CARDIOMEGALY: 0.2, PNEUMOTHORAX: 0.09, NODULE: 0.14, THICKENING: 0.15,
          AORTA: 0.18, FIBROSIS: 0.14}  # fmt: skip
-NORMAL = 0.4  # share of films with no finding at all, VinDr and SIIM
+NORMAL = 0.4  # share of images with no finding at all, VinDr and SIIM
 OTHERS = {
     EFFUSION: 0.3,
     CARDIOMEGALY: 0.3,
@@ -47,7 +47,7 @@ SIIM_PNEUMOTHORAX = 0.26
 
 @dataclass(frozen=True)
 class Case:
-    """One image: its part, number, identifier (a UUID), sex, age, findings with grades, and size [H, W] of the film."""
+    """One image: its part, number, identifier (a UUID), sex, age, findings with grades, and size [H, W]."""
 
     part: Part
     seed: int
@@ -62,8 +62,8 @@ class Case:
         """A stream of this image alone, so that neither order nor the number of workers matters."""
         return np.random.default_rng((self.seed, PARTS.index(self.part), self.number, purpose))
 
-    def film(self) -> Film:
-        """The film with the findings on it."""
+    def image(self) -> Radiograph:
+        """The image with the findings on it."""
         return render((self.seed, PARTS.index(self.part), self.number, 1), self.grades, shape=self.shape)
 
     def uid(self, kind: str) -> str:

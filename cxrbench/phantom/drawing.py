@@ -1,4 +1,4 @@
-"""The phantom's film: soft tissue, bone, vessels and everything on the film that is not the patient's disease."""
+"""The phantom's image: soft tissue, bone, vessels and everything on the image that is not the patient's disease."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""Phantom 12-lead ECGs whose rate, axis, voltages and shape follow the findings on the film.
+"""Phantom 12-lead ECGs whose rate, axis, voltages and shape follow the findings on the image.
 
 Each wave of a beat is a Gaussian in the beat's phase (ECGSYN: McSharry et al., IEEE TBME 50:289, 2003, whose equation
 1 integrates to such a sum), and has a direction in space, so that all leads are views of one moving dipole (Sameni et

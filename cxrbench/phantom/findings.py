@@ -1,4 +1,4 @@
-"""The phantom's findings: each changes the film and gives its mask out of one and the same geometry.
+"""The phantom's findings: each changes the image and gives its mask out of one and the same geometry.
 
 A grade in [0, 1] sets how large and how dense a finding is: 0 is barely visible, 1 is unmissable. Beside its region a
 finding has companion signs over both lungs, as in patients: fine nodules beside an opacity, thickened septa with an

@@ -1,4 +1,4 @@
-"""One phantom film: from a seed and findings to pixels and the geometry of what is on them."""
+"""One phantom image: from a seed and findings to pixels and the geometry of what is on them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, Finding, draw_finding
 
 
 @dataclass(frozen=True)
-class Film:
+class Radiograph:
     """``image`` [H, W] float32 in [0, 1], bone white; ``findings`` with their masks; ``view`` PA or AP; the patient.
 
-    ``thorax``: the patient's surfaces where he stood for the film.
+    ``thorax``: the patient's surfaces where he stood for the image.
     """
 
     image: Grid
@@ -28,17 +28,17 @@ class Film:
 
 def render(
     seed: int | tuple[int, ...], grades: Mapping[str, float] | None = None, *, shape: tuple[int, int] = (256, 256)
-) -> Film:
+) -> Radiograph:
     """Draw one frontal chest X-ray.
 
     ``grades``: finding name -> grade in [0, 1] (names in ``phantom_findings.FINDINGS``). The patient, the findings and
     the nuisances (view, pose, exposure, noise, markers, leads) come from three independent streams of ``seed``: the
-    same seed with other grades is the same patient on the same film.
+    same seed with other grades is the same patient on the same image.
     """
     grades = dict(grades or {})
     who, what, how = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
-    # Films are collimated to the chest and patients stand alike: where the black background shows, or poses vary, the
-    # outline of the body alone identifies a film, and contrastive pretraining learns that and nothing else.
+    # Images are collimated to the chest and patients stand alike: where the black background shows, or poses vary, the
+    # outline of the body alone identifies an image, and contrastive pretraining learns that and nothing else.
     anatomy = Anatomy.sample(who, cardiomegaly=grades.get(CARDIOMEGALY), aorta=grades.get(AORTA))
     pose = Pose(*shape, rotation=float(np.clip(how.normal(0, 0.008), -0.03, 0.03)), zoom=how.uniform(1.365, 1.395),
                 dx=how.normal(0, 0.008), dy=how.normal(0.03, 0.008))  # fmt: skip
@@ -51,13 +51,13 @@ def render(
     uneven = np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
     grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5) * 5
     aerated = t.cavity * drawing.air(t) * layers.air
-    film = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
-    film += drawing.mediastinum(t) + drawing.bones(t) + overlaid
-    film += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.05 * uneven + layers.added)
-    film = gaussian_filter(film, how.uniform(0.65, 0.75), truncate=3)
-    film += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
-    image = 1 / (1 + np.exp(-how.uniform(3.75, 3.85) * (film - how.uniform(0.675, 0.685))))
+    radiograph = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
+    radiograph += drawing.mediastinum(t) + drawing.bones(t) + overlaid
+    radiograph += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.05 * uneven + layers.added)
+    radiograph = gaussian_filter(radiograph, how.uniform(0.65, 0.75), truncate=3)
+    radiograph += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
+    image = 1 / (1 + np.exp(-how.uniform(3.75, 3.85) * (radiograph - how.uniform(0.675, 0.685))))
     low, high = np.float32(0.07), np.float32(0.93)
     image = np.clip((image - low) / (high - low), 0, 1)
     image = np.where(lead < 0, 0.0, np.maximum(image, 0.97 * lead))
-    return Film(image.astype(np.float32), tuple(findings), view, anatomy, t)
+    return Radiograph(image.astype(np.float32), tuple(findings), view, anatomy, t)

@@ -33,7 +33,7 @@ ILLNESS = {"Albumin": -0.7, "Hemoglobin": -0.5, "Hematocrit": -0.5, "Red Blood C
            "Anion Gap": 0.4, "Base Excess": -0.6, "Bicarbonate": -0.4, "Calcium, Total": -0.6, "Magnesium": 0.3,
            "Eosinophils": -0.5, "Absolute Eosinophil Count": -0.5, "Alkaline Phosphatase": 0.4,
            "Asparate Aminotransferase (AST)": 0.5}  # fmt: skip
-# Tests that move together for reasons that no film shows; values are loadings.
+# Tests that move together for reasons that no image shows; values are loadings.
 PANELS: tuple[Mapping[str, float], ...] = (
     {"Creatinine": 0.7, "Urea Nitrogen": 0.7, "Phosphate": 0.5, "Potassium": 0.4, "Bicarbonate": -0.4},
     {"Hematocrit": 0.9, "Hemoglobin": 0.9, "Red Blood Cells": 0.85, "RDW": -0.4},

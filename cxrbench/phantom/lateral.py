@@ -1,7 +1,7 @@
-"""The phantom's lateral film: the same patient and the same findings, seen from the side.
+"""The phantom's lateral image: the same patient and the same findings, seen from the side.
 
 Coordinates: z = 0 is the coronal midplane, z > 0 is the patient's back (image right: the patient faces left); y is the
-frontal film's. Both lungs project on top of each other, the left one behind the heart.
+frontal image's. Both lungs project on top of each other, the left one behind the heart.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from cxrbench.phantom.findings import (
 )
 
 SHAPE = 256, 212
-ZOOM = 1.25  # a lateral film takes in more than a frontal one collimated to the lungs
+ZOOM = 1.25  # a lateral image takes in more than a frontal one collimated to the lungs
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Chest:
 
     @property
     def heart_depth(self) -> float:
-        """How far the heart reaches back from the sternum: half its width on the frontal film, and more if enlarged."""
+        """How far the heart reaches back from the sternum: half its width on the frontal image, more if enlarged."""
         return 0.44 + 1.6 * (self.anatomy.heart_ratio - 0.45)
 
     def lung(self, dome: Grid) -> Grid:
@@ -57,7 +57,7 @@ class Chest:
 
 
 def chest(anatomy: Anatomy, rng: Generator, shape: tuple[int, int] = SHAPE) -> Chest:
-    """Put a patient sideways on the detector: small differences of shift and rotation from film to film."""
+    """Put a patient sideways on the detector: small differences of shift and rotation from image to image."""
     pose = Pose(*shape, rotation=float(np.clip(rng.normal(0, 0.012), -0.04, 0.04)), zoom=ZOOM * shape[0] / min(shape),
                 dx=rng.normal(0, 0.01), dy=rng.normal(0.03, 0.01))  # fmt: skip
     z, y = pose.grid()
@@ -79,8 +79,8 @@ def lateral(
 ) -> Grid:
     """Draw a lateral chest X-ray [H, W], float32 in [0, 1], bone white.
 
-    ``thorax`` and ``findings`` are the frontal film's: a lesion keeps its height and size; how deep it lies is drawn
-    from ``who``, the patient's own stream, so that a second lateral film shows it in the same place. ``how``: pose,
+    ``thorax`` and ``findings`` are the frontal image's: a lesion keeps its height and size; how deep it lies is drawn
+    from ``who``, the patient's own stream, so that a second lateral image shows it in the same place. ``how``: pose,
     exposure, noise, marker.
     """
     c = chest(thorax.anatomy, how, shape)
@@ -95,12 +95,12 @@ def lateral(
         draw_finding(c, layers, thorax, finding, sides, who)
     vessels = _vessels(c, who)
     grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5) * 5
-    film = _soft_tissue(c) - (right + left) * air * layers.air + _heart(c) + _bones(c, who)
-    film += cavity * (0.2 * vessels * layers.vessels + 0.012 * grain) + layers.added * cavity
-    film -= _stomach(c)
-    film = gaussian_filter(film, how.uniform(0.65, 0.8), truncate=3)
-    film += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
-    image = 1 / (1 + np.exp(-how.uniform(3.7, 3.9) * (film - how.uniform(0.68, 0.70))))
+    radiograph = _soft_tissue(c) - (right + left) * air * layers.air + _heart(c) + _bones(c, who)
+    radiograph += cavity * (0.2 * vessels * layers.vessels + 0.012 * grain) + layers.added * cavity
+    radiograph -= _stomach(c)
+    radiograph = gaussian_filter(radiograph, how.uniform(0.65, 0.8), truncate=3)
+    radiograph += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
+    image = 1 / (1 + np.exp(-how.uniform(3.7, 3.9) * (radiograph - how.uniform(0.68, 0.70))))
     image = np.clip((image - 0.07) / 0.86, 0, 1)
     return np.maximum(image, _marker(shape, how)).astype(np.float32)
 
@@ -117,7 +117,7 @@ class Layers:
 def draw_finding(
     c: Chest, layers: Layers, thorax: Thorax, finding: Finding, sides: dict[str, Grid], rng: Generator
 ) -> None:
-    """Add one region of one finding where a lateral film shows it; heart and aorta count by their size alone."""
+    """Add one region of one finding where a lateral image shows it; heart and aorta count by their size alone."""
     x, y, w, h = finding.box
     row, column = y + h // 2, x + w // 2
     size, middle = h / thorax.pose.unit, float(thorax.y[row, column])

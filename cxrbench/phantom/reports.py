@@ -1,4 +1,4 @@
-"""Reports of phantom studies: findings and impression written from what is on the film, and CheXpert's labels of them.
+"""Reports of phantom studies: findings and impression written from what is on the image, and CheXpert's labels of them.
 
 A study's label is its report's strongest mention (asserted, then hedged, then denied), as CheXpert's labeler
 aggregates; Irvin et al., AAAI 2019.
@@ -28,7 +28,7 @@ class Report:
 
 
 def seen(findings: Sequence[Finding]) -> list[Seen]:
-    """What is on a film, one entry per finding: regions of both sides become one bilateral finding."""
+    """What is on an image, one entry per finding: regions of both sides become one bilateral finding."""
     entries: list[Seen] = []
     for name in dict.fromkeys(finding.name for finding in findings):
         regions = [finding for finding in findings if finding.name == name]
@@ -43,7 +43,7 @@ def seen(findings: Sequence[Finding]) -> list[Seen]:
 
 
 def write_report(entries: Sequence[Seen], rng: Generator, *, device: bool = False) -> Report:
-    """A report of what was seen; ``device``: a pacemaker is on the film."""
+    """A report of what was seen; ``device``: a pacemaker is on the image."""
     names = {entry.name for entry in entries}
     body: list[Sentence] = []
     summary: list[Sentence] = []
@@ -96,6 +96,6 @@ def report_file(report: Report, rng: Generator, *, sex: str, views: Sequence[str
 
 
 def _centre(finding: Finding) -> tuple[float, float]:
-    """Centre of a finding's box as shares of the film's width and height."""
+    """Centre of a finding's box as shares of the image's width and height."""
     (x, y, w, h), (height, width) = finding.box, finding.mask.shape
     return (x + w / 2) / width, (y + h / 2) / height

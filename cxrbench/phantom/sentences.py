@@ -1,4 +1,4 @@
-"""What a reader of a phantom film writes: sentences in varied words, each with the CheXpert labels that it mentions.
+"""What a reader of a phantom image writes: sentences in varied words, each with the CheXpert labels that it mentions.
 
 A label is asserted (1), denied (0) or hedged (-1).
 """
@@ -238,7 +238,7 @@ def denials(names: set[str], rng: Generator) -> list[Sentence]:
 
 
 def normal_impression(rng: Generator, *, clear: bool) -> Sentence:
-    """The impression of a film without anything worth repeating; ``clear``: without any finding at all."""
+    """The impression of an image without anything worth repeating; ``clear``: without any finding at all."""
     acute = ("No acute cardiopulmonary process.", "No acute cardiopulmonary abnormality.",
              "No acute intrathoracic process.", "No evidence of acute disease.")  # fmt: skip
     return Sentence(pick(rng, (*acute, "Normal chest radiograph.") if clear else acute), {})

@@ -4,25 +4,25 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cxrbench.phantom.findings import FINDINGS
-from cxrbench.phantom.image import Film, render
+from cxrbench.phantom.image import Radiograph, render
 
 GRADES = (0.15, 0.5, 0.9)
 
 
 def contact_sheet(seed: int = 0, *, size: int = 160) -> Image.Image:
-    """Normal films in the first row, then one finding a row, subtle to obvious, each beside its own overlay.
+    """Normal images in the first row, then one finding a row, subtle to obvious, each beside its own overlay.
 
-    ``size``: edge of one film in pixels; the sheet is 6 films wide.
+    ``size``: edge of one image in pixels; the sheet is 6 images wide.
     """
     sheet = Image.new("RGB", (2 * len(GRADES) * size, (1 + len(FINDINGS)) * size))
     draw = ImageDraw.Draw(sheet)
     for column in range(2 * len(GRADES)):
-        sheet.paste(_film(render((seed, 0, column)), None, size), (column * size, 0))
+        sheet.paste(_image(render((seed, 0, column)), None, size), (column * size, 0))
     for row, name in enumerate(FINDINGS, 1):
         for column, grade in enumerate(GRADES):
-            film = render((seed, row, column), {name: grade})
-            sheet.paste(_film(film, None, size), (2 * column * size, row * size))
-            sheet.paste(_film(film, name, size), ((2 * column + 1) * size, row * size))
+            image = render((seed, row, column), {name: grade})
+            sheet.paste(_image(image, None, size), (2 * column * size, row * size))
+            sheet.paste(_image(image, name, size), ((2 * column + 1) * size, row * size))
     for row, name in enumerate(("No finding", *FINDINGS)):
         at = (3, (row + 1) * size - 13)
         draw.rectangle(draw.textbbox(at, name), fill=(0, 0, 0))
@@ -30,10 +30,10 @@ def contact_sheet(seed: int = 0, *, size: int = 160) -> Image.Image:
     return sheet
 
 
-def _film(film: Film, name: str | None, size: int) -> Image.Image:
-    """The film as an RGB image, with the regions of one finding marked."""
-    pixels = np.repeat(np.rint(film.image * 255)[..., None], 3, axis=-1)
-    marked = [finding for finding in film.findings if finding.name == name]
+def _image(radiograph: Radiograph, name: str | None, size: int) -> Image.Image:
+    """The image as an RGB image, with the regions of one finding marked."""
+    pixels = np.repeat(np.rint(radiograph.image * 255)[..., None], 3, axis=-1)
+    marked = [finding for finding in radiograph.findings if finding.name == name]
     for finding in marked:
         pixels[finding.mask] = 0.65 * pixels[finding.mask] + 0.35 * np.array([255.0, 60.0, 0.0])
     image = Image.fromarray(pixels.astype(np.uint8))

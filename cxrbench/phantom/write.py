@@ -57,7 +57,7 @@ def write(
 ) -> None:
     """Write the datasets of WRITERS below ``out``, each in its official layout.
 
-    ``images``: how many of each of PARTS (default IMAGES; where a study has several films, studies are counted); a
+    ``images``: how many of each of PARTS (default IMAGES; where a study has several images, studies are counted); a
     dataset with none is left out.
     ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
     A dataset is built in a hidden folder, its marker PHANTOM.json written last, and renamed when whole; what is already

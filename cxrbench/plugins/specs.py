@@ -58,7 +58,7 @@ def source_sha256(module: nn.Module, factory: Callable[..., Any]) -> str:
 
     These are the file of ``factory`` (the class, or the function that builds it) and the files that define the classes
     of the module and all its submodules, torch's own excepted. A class alone would miss the helpers beside it, and a
-    trunk that is defined in another file. Whole files, so an edited comment counts as a change: a needless
+    backbone that is defined in another file. Whole files, so an edited comment counts as a change: a needless
     recomputation is cheap, a wrong cell is not. Paths do not count, contents do.
     """
     classes = {type(part) for part in module.modules()}

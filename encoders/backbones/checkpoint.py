@@ -35,7 +35,7 @@ class TrainedEncoder:
 
 
 @dataclass(frozen=True)
-class TrainedTrunk:
+class TrainedBackbone:
     """A ViT's weights, and what their file says of them. ``preprocess`` is None where the file does not say."""
 
     state: Mapping[str, Tensor]
@@ -84,11 +84,11 @@ def read_encoder(path: Path, method: str) -> TrainedEncoder:
     return TrainedEncoder(state, facts["arch"], Preprocess(**facts["preprocess"] | numbers), card, facts)
 
 
-def read_trunk(path: Path, method: str) -> TrainedTrunk:
+def read_backbone(path: Path, method: str) -> TrainedBackbone:
     """Read a plain ViT of ours, or one with timm's names (bare, or under ``model`` as OCL and MAE publish).
 
     Raises UserError as ``read_encoder``, and where the file holds no ViT.
     """
     found = read_encoder(path, method)
     config = infer_config(found.state, path) if found.architecture is None else ViTConfig(**found.architecture)
-    return TrainedTrunk(found.state, config, found.preprocess, found.card)
+    return TrainedBackbone(found.state, config, found.preprocess, found.card)

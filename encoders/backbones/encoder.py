@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
-from cxrbench.encoders.backbones.checkpoint import TrainedTrunk, read_trunk
+from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, read_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
@@ -21,32 +21,32 @@ Pooling = Literal["mean", "cls"]
 
 
 class ViTEncoder(nn.Module):
-    """A trained trunk. ``pooling``: the mean of the patch tokens or the CLS token, both normalised."""
+    """A trained backbone. ``pooling``: the mean of the patch tokens or the CLS token, both normalised."""
 
-    def __init__(self, trunk: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
+    def __init__(self, backbone: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
         super().__init__()
-        self.trunk, self.preprocess, self.card, self.pooling = trunk, preprocess, card, pooling
+        self.backbone, self.preprocess, self.card, self.pooling = backbone, preprocess, card, pooling
 
     def forward(self, images: Tensor) -> Features:
         """Images [B, channels, size, size] to pooled [B, D] and the maps of four evenly spaced blocks."""
-        tokens, maps = self.trunk(images)
-        patches = tokens[:, -self.trunk.config.tokens :]
+        tokens, maps = self.backbone(images)
+        patches = tokens[:, -self.backbone.config.tokens :]
         return Features(tokens[:, 0] if self.pooling == "cls" else patches.mean(dim=1), maps)
 
 
 def gray_preprocess(config: ViTConfig) -> Preprocess:
-    """What a trunk without a record is fed: grayscale whole films; ImageNet's numbers for three channels."""
+    """What a backbone without a record is fed: grayscale whole images; ImageNet's numbers for three channels."""
     if config.channels == 3:
         return Preprocess(config.size, "crop", IMAGENET_MEAN, IMAGENET_STD, 3, "bicubic")
     return Preprocess(config.size, "squash", (0.5,), (0.25,), channels=1)
 
 
 def untrained_vit(config: ViTConfig, seed: int, pooling: Pooling = "mean") -> ViTEncoder:
-    """The same trunk with random weights, from ``seed`` alone: what ``random`` on the leaderboard is."""
+    """The same backbone with random weights, from ``seed`` alone: what ``random`` on the leaderboard is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        trunk = ViT(config)
-    return ViTEncoder(trunk, gray_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0"), pooling)
+        backbone = ViT(config)
+    return ViTEncoder(backbone, gray_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0"), pooling)
 
 
 def parse_pooling(request: EncoderRequest, default: Pooling) -> Pooling:
@@ -69,12 +69,12 @@ def load_vit(
 ) -> ViTEncoder:
     """``METHOD[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a plain ViT with timm's names.
 
-    ``class_token``: whether the method's trunks have one. Raises UserError.
+    ``class_token``: whether the method's backbones have one. Raises UserError.
     """
     if request.weights is None:
         raise UserError(f"{method} has no weights for real images: {without_weights}")
     pooling, path = parse_pooling(request, default), Path(request.weights).expanduser()
-    found = read_trunk(path, method)
+    found = read_backbone(path, method)
     if found.config.class_token != class_token:
         kinds = ("without", "with") if class_token else ("with", "without")
         raise UserError(
@@ -83,14 +83,14 @@ def load_vit(
     return encoder_of(found, path, pooling)
 
 
-def encoder_of(found: TrainedTrunk, path: Path, pooling: Pooling, left_out: Sequence[str] = ()) -> ViTEncoder:
-    """The trunk with these weights, all of which must fit. Raises UserError.
+def encoder_of(found: TrainedBackbone, path: Path, pooling: Pooling, left_out: Sequence[str] = ()) -> ViTEncoder:
+    """The backbone with these weights, all of which must fit. Raises UserError.
 
     ``left_out``: prefixes of weights in others' files that an encoder does not use (decoders).
     """
-    trunk = ViT(found.config)
-    load_strict(trunk, leave_out(found.state, left_out, path), path)
-    return ViTEncoder(trunk, found.preprocess or gray_preprocess(found.config), found.card, pooling)
+    backbone = ViT(found.config)
+    load_strict(backbone, leave_out(found.state, left_out, path), path)
+    return ViTEncoder(backbone, found.preprocess or gray_preprocess(found.config), found.card, pooling)
 
 
 def how_to_pretrain(method: str, data: str = "DIR") -> str:

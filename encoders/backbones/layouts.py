@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cxrbench.encoder import EncoderCard, EncoderRequest, Features
-from cxrbench.encoders.backbones.checkpoint import TrainedTrunk, read_encoder
+from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import Pooling, ViTEncoder, encoder_of, gray_preprocess, parse_pooling
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.errors import UserError
@@ -24,8 +24,8 @@ class NormAfterPooling(ViTEncoder):
 
     def forward(self, images: Tensor) -> Features:
         """Images [B, channels, size, size] to pooled [B, D] and the maps of four evenly spaced blocks."""
-        _, maps = self.trunk(images)
-        return Features(self.trunk.norm(maps[-1].flatten(2).mean(dim=2)), maps)
+        _, maps = self.backbone(images)
+        return Features(self.backbone.norm(maps[-1].flatten(2).mean(dim=2)), maps)
 
 
 def load_plain_vit(request: EncoderRequest, *, method: str, default: Pooling, without_weights: str) -> ViTEncoder:
@@ -42,15 +42,15 @@ def load_plain_vit(request: EncoderRequest, *, method: str, default: Pooling, wi
     found = read_encoder(path, method)
     if found.architecture is not None:
         pooling = parse_pooling(request, found.facts.get("options", {}).get("pooling", default))
-        trunk = TrainedTrunk(found.state, ViTConfig(**found.architecture), found.preprocess, found.card)
-        return encoder_of(trunk, path, pooling)
+        backbone = TrainedBackbone(found.state, ViTConfig(**found.architecture), found.preprocess, found.card)
+        return encoder_of(backbone, path, pooling)
     state = strip_prefixes(found.state, ("model.",))  # PaCX-MAE's stage 1 is a Lightning checkpoint
     if "fc_norm.weight" not in state:
-        return encoder_of(published_trunk(state, found.card, path), path, parse_pooling(request, default), UNUSED)
+        return encoder_of(published_backbone(state, found.card, path), path, parse_pooling(request, default), UNUSED)
     if parse_pooling(request, "mean") != "mean":
         raise UserError(f"{path} was fine-tuned on the mean of its patches, its cls token is untrained: leave out :cls")
-    read = encoder_of(published_trunk(with_norm(state), found.card, path), path, "mean", UNUSED)
-    return NormAfterPooling(read.trunk, read.preprocess, read.card, "mean")
+    read = encoder_of(published_backbone(with_norm(state), found.card, path), path, "mean", UNUSED)
+    return NormAfterPooling(read.backbone, read.preprocess, read.card, "mean")
 
 
 def with_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ def with_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {re.sub(r"^fc_norm\.", "norm.", name): value for name, value in state.items()}
 
 
-def published_trunk(state: Mapping[str, Tensor], card: EncoderCard, path: Path) -> TrainedTrunk:
+def published_backbone(state: Mapping[str, Tensor], card: EncoderCard, path: Path) -> TrainedBackbone:
     """A published state dict, and what can be known of it. Raises UserError where it is no ViT with a CLS token.
 
     A file does not say how its images were normalised, nor which images they were. MRM's is known by its report
@@ -70,5 +70,5 @@ def published_trunk(state: Mapping[str, Tensor], card: EncoderCard, path: Path) 
         raise UserError(f"{path} holds a ViT without cls_token, and this method's has one: pass weights of this method")
     preprocess = gray_preprocess(config)
     if any(name.startswith("bert_encoder.") for name in state):
-        return TrainedTrunk(state, config, replace(preprocess, mean=MRM_MEAN, std=MRM_STD), MRM_CARD)
-    return TrainedTrunk(state, config, preprocess, card)
+        return TrainedBackbone(state, config, replace(preprocess, mean=MRM_MEAN, std=MRM_STD), MRM_CARD)
+    return TrainedBackbone(state, config, preprocess, card)

@@ -117,7 +117,7 @@ def initialise_linear(module: nn.Module) -> None:
 
 
 class ViT(nn.Module):
-    """The trunk: timm's blocks and timm's parameter names, with fixed sin-cos positions (the CLS token's are zero)."""
+    """timm's blocks and timm's parameter names, with fixed sin-cos positions (the CLS token's are zero)."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()

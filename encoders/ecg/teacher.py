@@ -2,7 +2,7 @@
 
 The small one, of the same architecture, learns by regression from four seconds of a recording to what a cardiologist
 measures in all of it (``tasks.ecg_features``: rate, intervals, axes, amplitudes, power). That needs no labels and no
-knowledge of films, and teaches a network within a minute what takes masked reconstruction or a contrast of crops far
+knowledge of images, and teaches a network within a minute what takes masked reconstruction or a contrast of crops far
 more than a few hundred recordings. It is meant for phantom data; for patients, pass ECGFounder's weights.
 """
 
@@ -91,7 +91,7 @@ def train_teacher(inputs: NDArray[np.float32], recipe: TeacherRecipe | None = No
     one that could not be made (fewer than three beats) does not count.
     """
     recipe, device = recipe or TeacherRecipe(), resolve_device("auto")
-    targets = standardised(np.stack([ecg_features.features(each) for each in inputs]))
+    targets = standardized(np.stack([ecg_features.features(each) for each in inputs]))
     share = np.repeat([1 / size for size in GROUPS], GROUPS)
     known = torch.from_numpy((np.isfinite(targets) * share).astype(np.float32)).to(device)
     wanted = torch.from_numpy(np.nan_to_num(targets)).to(device)
@@ -119,7 +119,7 @@ def train_teacher(inputs: NDArray[np.float32], recipe: TeacherRecipe | None = No
     return net.eval().requires_grad_(False)
 
 
-def standardised(measured: NDArray[np.floating]) -> NDArray[np.float32]:
+def standardized(measured: NDArray[np.floating]) -> NDArray[np.float32]:
     """Measurements [n, D] less their means, over their standard deviations, within 4; NaN stays NaN."""
     known = np.isfinite(measured)
     count = np.maximum(known.sum(0), 1)

@@ -52,18 +52,18 @@ UNUSED = ("embeddings.mask_token",)  # drawn anew if missing: inference never ma
 class HFEncoder(nn.Module):
     """A transformers vision model. ``maps``: the outputs of four evenly spaced blocks, without CLS and registers."""
 
-    def __init__(self, trunk: Any, family: Family, preprocess: Preprocess, card: EncoderCard) -> None:
+    def __init__(self, backbone: Any, family: Family, preprocess: Preprocess, card: EncoderCard) -> None:
         super().__init__()
-        self.trunk, self.family, self.preprocess, self.card = trunk, family, preprocess, card
-        self.blocks = four_blocks(trunk.config.num_hidden_layers)
+        self.backbone, self.family, self.preprocess, self.card = backbone, family, preprocess, card
+        self.blocks = four_blocks(backbone.config.num_hidden_layers)
         self.options = {"output_hidden_states": True, "return_dict": True}
-        if preprocess.size != trunk.config.image_size and not family.interpolates:
+        if preprocess.size != backbone.config.image_size and not family.interpolates:
             self.options["interpolate_pos_encoding"] = True
 
     def forward(self, images: Tensor) -> Features:
         """Embed [B, channels, size, size]."""
-        output = self.trunk(images, **self.options)
-        side = self.preprocess.size // self.trunk.config.patch_size
+        output = self.backbone(images, **self.options)
+        side = self.preprocess.size // self.backbone.config.patch_size
         tokens = output.last_hidden_state
         pooled = {
             "cls": lambda: tokens[:, 0],
@@ -101,7 +101,7 @@ def load(request: EncoderRequest) -> HFEncoder:
         with quiet(), nullcontext() if folder.is_dir() else hub():
             config = transformers.AutoConfig.from_pretrained(location, trust_remote_code=False)
             family = family_of(source, config.model_type)
-            trunk, report = getattr(transformers, family.model).from_pretrained(
+            backbone, report = getattr(transformers, family.model).from_pretrained(
                 location, trust_remote_code=False, output_loading_info=True, **family.options
             )
             processor = transformers.AutoImageProcessor.from_pretrained(location, trust_remote_code=False)
@@ -111,10 +111,12 @@ def load(request: EncoderRequest) -> HFEncoder:
         raise UserError(why_not_loaded(source, folder, error)) from error
     check_report(source, family, report)
     try:
-        preprocess = hf_preprocess(processor.to_dict(), trunk.config.num_channels)
+        preprocess = hf_preprocess(processor.to_dict(), backbone.config.num_channels)
     except UserError as error:
         raise UserError(f"hf:{source} cannot be used: {error}") from error
-    return HFEncoder(trunk.float(), family, preprocess, card_of(f"hf:{source}", method=f"{config.model_type} {source}"))
+    return HFEncoder(
+        backbone.float(), family, preprocess, card_of(f"hf:{source}", method=f"{config.model_type} {source}")
+    )
 
 
 def family_of(source: str, model_type: str) -> Family:

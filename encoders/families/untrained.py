@@ -43,7 +43,7 @@ def load_random(request: EncoderRequest) -> Encoder:
     if pooling is not None:
         if not isinstance(encoder, ViTEncoder):
             raise UserError(f"random:{request.variant}: {method}'s encoder has one way of reading; leave out {pooling}")
-        if pooling == "cls" and not encoder.trunk.config.class_token:
+        if pooling == "cls" and not encoder.backbone.config.class_token:
             raise UserError(f"random:{request.variant}: {method}'s encoder has no CLS token; leave out cls")
         encoder.pooling = "cls" if pooling == "cls" else "mean"
     return encoder

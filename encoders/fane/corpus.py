@@ -1,4 +1,4 @@
-"""FaNe's corpus: a study is one of its frontal films and the sentences of its report, in an order drawn anew."""
+"""FaNe's corpus: a study is one of its frontal images and the sentences of its report, in an order drawn anew."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ from cxrbench.encoders.fane.text import (
     stacked,
     stacked_states,
 )
-from cxrbench.encoders.pretraining.corpus import Films, Rows
+from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
 from cxrbench.encoders.pretraining.studies import Studies, group_studies, report_texts
 from cxrbench.encoders.text.bert import (
     Bert,
@@ -46,7 +46,7 @@ class Special:
 
 @dataclass(frozen=True)
 class ReportCorpus:
-    """A unit is a study with a frontal film and a report.
+    """A unit is a study with a frontal image and a report.
 
     ``sentences``: of each study the numbers of its sentences; ``tokens``: of each distinct sentence its token numbers;
     ``states``: of each its token's states [tokens, C], where the text encoder is frozen, else None. ``reports``: of
@@ -54,7 +54,7 @@ class ReportCorpus:
     not once per epoch.
     """
 
-    films: Films
+    images: TrainingImages
     studies: Studies
     sentences: tuple[tuple[int, ...], ...]
     tokens: tuple[tuple[int, ...], ...]
@@ -67,13 +67,13 @@ class ReportCorpus:
         return len(self.studies)
 
     def batch(self, units: Rows, rngs: Sequence[np.random.Generator]) -> dict[str, Tensor]:
-        """``images`` of one random frontal film each; ``sentence_index`` [B, T], 1..P, 0 where there is no sentence.
+        """``images`` of one random frontal image each; ``sentence_index`` [B, T], 1..P, 0 where there is no sentence.
 
         ``reports`` [B, C], and of the shuffled sentences ``states`` [B, T, C] or ``tokens`` and ``attention`` [B, T].
         """
-        films = [rng.choice(self.studies.films_of(int(unit))) for unit, rng in zip(units, rngs, strict=True)]
+        images = [rng.choice(self.studies.images_of(int(unit))) for unit, rng in zip(units, rngs, strict=True)]
         shuffled = [rng.permutation(self.sentences[unit]).tolist() for unit, rng in zip(units, rngs, strict=True)]
-        result = {"images": self.films.images(np.array(films)), "reports": torch.from_numpy(self.reports[units])}
+        result = {"images": self.images.images(np.array(images)), "reports": torch.from_numpy(self.reports[units])}
         if self.states is not None:
             states, index = zip(*(joined_states([self.states[k] for k in order]) for order in shuffled), strict=True)
             return result | {"states": stacked_states(states), "sentence_index": stacked(index)}
@@ -96,7 +96,7 @@ class ReportCorpus:
 
 
 def has_sentences(manifest: Manifest, least: int) -> NDArray[np.bool_]:
-    """Which images are frontal films of a study whose report has at least ``least`` sentences: bool [images]."""
+    """Which images are frontal images of a study whose report has at least ``least`` sentences: bool [images]."""
     images = manifest.images
     if manifest.reports is None:
         return np.zeros(len(images), bool)
@@ -109,14 +109,14 @@ def has_sentences(manifest: Manifest, least: int) -> NDArray[np.bool_]:
     return (images["view"].isin(FRONTAL) & images["study_id"].isin(sorted(enough))).to_numpy()
 
 
-def report_corpus(films: Films, *, text: str, train_text: bool) -> ReportCorpus:
-    """The studies of films that ``has_sentences`` let through. Reads every report once, on the GPU if there is one.
+def report_corpus(images: TrainingImages, *, text: str, train_text: bool) -> ReportCorpus:
+    """The studies of images that ``has_sentences`` let through. Reads every report once, on the GPU if there is one.
 
     ``text``: the BERT (see ``load_bert``). Raises UserError.
     """
-    studies = group_studies(films)
+    studies = group_studies(images)
     bert = load_bert(text)
-    reports = [split_sentences(report) for report in report_texts(films, studies, "report")]
+    reports = [split_sentences(report) for report in report_texts(images, studies, "report")]
     number: dict[str, int] = {}
     rows = tuple(tuple(number.setdefault(s, len(number)) for s in sentences) for sentences in reports)
     tokens = token_numbers(bert.tokeniser, list(number))
@@ -125,7 +125,7 @@ def report_corpus(films: Films, *, text: str, train_text: bool) -> ReportCorpus:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     whole = [list(chain.from_iterable(tokens[k] for k in row)) for row in rows]
     return ReportCorpus(
-        films,
+        images,
         studies,
         sentences=rows,
         tokens=tuple(map(tuple, tokens)),

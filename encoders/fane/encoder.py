@@ -1,4 +1,4 @@
-"""FaNe as an encoder: what is kept of its training, films for probes and decoders, texts in one space with films."""
+"""FaNe as an encoder: what is kept of its training, images for probes and decoders, texts in one space with images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -90,7 +90,7 @@ class FaNeEncoder(FaNeImageEncoder):
     """Both towers. One encoder serves probes, which read ``pooled``, and text tasks, which ``project`` it.
 
     A frozen BERT is none of its weights: it is looked for when the first text comes, and whoever has none can still
-    embed films. Its digest is a buffer, so that another BERT makes another encoder.
+    embed images. Its digest is a buffer, so that another BERT makes another encoder.
     """
 
     def __init__(self, network: FaNeNetwork, preprocess: Preprocess, card: EncoderCard) -> None:

@@ -1,4 +1,4 @@
-"""FaNe's image side: a ResNet with CLIP's attention pool, or a ViT; one vector of the film, many of its places."""
+"""FaNe's image side: a ResNet with CLIP's attention pool, or a ViT; one vector of the image, many of its places."""
 
 import json
 import re
@@ -78,7 +78,7 @@ def from_plain(values: Mapping[str, Any]) -> ImageConfig:
 
 
 def image_preprocess(config: ImageConfig, odd: bool = False) -> Preprocess:
-    """Whole films: gray ones for a ViT of one channel, three equal channels else.
+    """Whole images: gray ones for a ViT of one channel, three equal channels else.
 
     ``odd``: the paper's means, of which the first two are .4755, as neither ImageNet's nor anybody else's are.
     """
@@ -146,10 +146,10 @@ def build_image_tower(config: ImageConfig) -> ImageTower:
 
 
 def initialise_from(tower: ImageTower, path: Path) -> EncoderCard | None:
-    """Start the trunk from a file: torchvision's ResNet-50 or DeiT-B, as the paper does. Raises UserError.
+    """Start the backbone from a file: torchvision's ResNet-50 or DeiT-B, as the paper does. Raises UserError.
 
     Returns what the file says of itself, if it is one of ours: what its weights have seen. A ViT of one channel takes
-    the sum over the three channels of the patch projection: what gray films, written into three channels, would give.
+    the sum over the three channels of the patch projection: what gray images, written into three channels, would give.
     """
     text = read_metadata(path).get(KEY)
     card = read_encoder(path, json.loads(text)["method"]).card if text else None

@@ -26,7 +26,7 @@ def multi_positive_sigmoid(s: Tensor, same: Tensor, scale: Tensor | float, bias:
 
 
 def within_report(visual: Tensor, sentences: Tensor, present: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Eq. 11-13: InfoNCE between the sentences u of a report and what each sees in the film, in both directions.
+    """Eq. 11-13: InfoNCE between the sentences u of a report and what each sees in the image, in both directions.
 
     visual, sentences: [B, P, D], any length; ``present``: bool [B, P], which of the P are sentences. Returns the sum of
     each report's terms, ½ (image to text + text to image) over its sentences, and their number, both [B]. The other

@@ -1,9 +1,9 @@
 """FaNe: vision-language pretraining with false negatives found and fine detail asked for (AAAI 2026).
 
-Films and reports meet in one space by a sigmoid loss in which a film has several positives: all reports that say what
-its own does (semantic division). Within a report, every sentence must find what it says in the film, through a sparse
-mask over the patches; within each modality, hard negatives are pushed apart. Where the paper, its code and reason
-disagree, ``fane_options.VARIANTS`` says what is done; the default is ``fixed``.
+Images and reports meet in one space by a sigmoid loss in which an image has several positives: all reports that say
+what its own does (semantic division). Within a report, every sentence must find what it says in the image, through a
+sparse mask over the patches; within each modality, hard negatives are pushed apart. Where the paper, its code and
+reason disagree, ``fane_options.VARIANTS`` says what is done; the default is ``fixed``.
 """
 
 import json
@@ -100,7 +100,7 @@ class FaNe(Objective):
             return self.losses(v.float(), t.float(), batch.more["reports"], local)
 
     def losses(self, v: Tensor, t: Tensor, reports: Tensor, local: Local | None) -> Loss:
-        """The total, and each of its terms without its weight. v, t: [B, D] of films and reports."""
+        """The total, and each of its terms without its weight. v, t: [B, D] of images and reports."""
         options = self.options
         share = gather_batch if options.gather else lambda rows: rows
         v, t = share(F.normalize(v, dim=1)), share(F.normalize(t, dim=1))
@@ -129,7 +129,7 @@ class FaNe(Objective):
         return tower(read.last_hidden_state, batch.more["sentence_index"])
 
     def local(self, texts: Texts, places: Tensor) -> Local:
-        """What each sentence finds in its film, and through how sparse a mask."""
+        """What each sentence finds in its image, and through how sparse a mask."""
         sentences = self.local_text_projection(texts.sentences)
         found = self.local_cross_attention(sentences, self.local_image_projection(places))
         with full_precision(places.device):
@@ -145,7 +145,7 @@ class FaNe(Objective):
         return self.network.config.as_plain()
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
-        """The first film, and beside it where up to three of its sentences look: [side, up to 4 · side] in [0, 1]."""
+        """The first image, and beside it where up to three of its sentences look: [side, up to 4 · side] in [0, 1]."""
         del draw
         first = Batch(batch.images[:1], {name: tensor[:1] for name, tensor in batch.more.items()})
         seen, texts = self.network.image_encoder(first.images), self.texts(first)
@@ -169,7 +169,7 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
 
 
 def configure(arch: str, options: FaNeOptions) -> Blueprint:
-    """FaNe on studies with a frontal film and a report."""
+    """FaNe on studies with a frontal image and a report."""
     image = parse_image_arch(arch, 3 if options.odd_mean else 1)
     return Blueprint(
         image_preprocess(image, options.odd_mean),
@@ -235,7 +235,7 @@ METHOD = Method(
 )
 PLUGIN = EncoderPlugin(
     load=load,
-    summary="FaNe: films and reports in one space, with several positives and sparse attention (AAAI 2026)",
+    summary="FaNe: images and reports in one space, with several positives and sparse attention (AAAI 2026)",
     usage="fane[@WEIGHTS]",
     phantom_weights=phantom_weights("fane"),
     without_weights=how_to_pretrain("fane", "mimic"),

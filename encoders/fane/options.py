@@ -23,7 +23,8 @@ class FaNeOptions:
     BERT's). ``scale``: of the cosines over τ₁ = 0.1 in the sigmoid loss; ``bias``: sign of its bias. ``mp``, ``tc``,
     ``hn``, ``spa``: weights of the losses (1, λ₁, λ₂, λ₃). ``average``: of the contrast within reports, over all
     sentences or first over each report's. ``gather``: compare with the pairs of all processes. ``odd_mean``: three
-    channels and the paper's mean, for a ViT, too. ``augment``: ±5° and flip. ``init``: a file to start the trunk from.
+    channels and the paper's mean, for a ViT, too. ``augment``: ±5° and flip. ``init``: a file to start the backbone
+    from.
     """
 
     variant: str = "fixed"
@@ -86,7 +87,7 @@ OPTION_HELP = {
     "odd_mean": "true: three channels and the paper's mean .4755, .4755, .406",
     "augment": "true: rotation by up to 5 degrees and horizontal flip (breaks laterality)",
     "min_sentences": "studies with fewer are left out",
-    "init": "file to start the image trunk from: torchvision's ResNet-50, DeiT-B",
+    "init": "file to start the image backbone from: torchvision's ResNet-50, DeiT-B",
 }
 # The paper: AdamW, 98 pairs on each of two GPUs, cosine decay. Its code's cosine is one of 100 epochs with 40 of
 # warm-up, of which it runs 50: 40 of them warm-up, at the end still at .93 of the peak.

@@ -1,11 +1,11 @@
-"""MVMAE's augmentation of gray films: a square crop, a flip, brightness and contrast."""
+"""MVMAE's augmentation of gray images: a square crop, a flip, brightness and contrast."""
 
 import torch
 from torch import Tensor
 
 from cxrbench.encoders.pretraining.augment import crop_resize
 
-NUMBERS = 8  # uniform numbers that one film takes
+NUMBERS = 8  # uniform numbers that one image takes
 PLACE = 4  # the first of them: where it is cut, and whether it is turned
 SCALE = (0.5, 1.0)  # of the crop's area
 STRENGTH, PROBABILITY = 0.4, 0.8  # of the colour jitter
@@ -14,7 +14,7 @@ STRENGTH, PROBABILITY = 0.4, 0.8  # of the colour jitter
 def augment(images: Tensor, u: Tensor, *, flip: bool) -> Tensor:
     """RandomResizedCrop (area 0.5 to 1, square), horizontal flip (p ½, if ``flip``), ColorJitter(.4, .4) (p .8).
 
-    images: [P, 1, S, S] in [0, 1]; u: uniform [P, NUMBERS]. On gray films the official jitter of saturation and hue
+    images: [P, 1, S, S] in [0, 1]; u: uniform [P, NUMBERS]. On gray images the official jitter of saturation and hue
     does nothing. Flipping breaks laterality: heart and liver change sides.
     """
     side = (SCALE[0] + (SCALE[1] - SCALE[0]) * u[:, 0]).sqrt()

@@ -1,4 +1,4 @@
-"""MVMAE's encoder trunk: a ViT whose patch tokens are told from which side the film was taken."""
+"""MVMAE's encoder backbone: a ViT whose patch tokens are told from which side the image was taken."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,12 +14,12 @@ PUBLISHED = "encoders.vision."
 PUBLISHED_UNUSED = ("decoders.", "text_decoder.")
 
 
-def trunk_config(arch: str) -> ViTConfig:
-    """The shape of MVMAE's trunk: one channel, learned positions, norms on queries and keys, last norm's eps 1e-5."""
+def backbone_config(arch: str) -> ViTConfig:
+    """MVMAE's backbone: one channel, learned positions, norms on queries and keys, last norm's eps 1e-5."""
     return replace(parse_arch(arch, channels=1), qk_norm=True, learned_positions=True, norm_eps=1e-5)
 
 
-class MultiviewTrunk(ViT):
+class MultiviewBackbone(ViT):
     """A ViT with a row per view, added to all patch tokens; the CLS token gets neither position nor view.
 
     ``pos_embed`` keeps timm's shape: its first row, the CLS token's, is zero and has no gradient.

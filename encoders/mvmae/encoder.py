@@ -1,4 +1,4 @@
-"""MVMAE as an encoder: the trunk alone, nothing masked, every film taken to be of one view."""
+"""MVMAE as an encoder: the backbone alone, nothing masked, every image taken to be of one view."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,10 +13,10 @@ from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, Pooling, how_to_pr
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.encoders.mvmae.backbone import (
     PUBLISHED_UNUSED,
-    MultiviewTrunk,
+    MultiviewBackbone,
+    backbone_config,
     from_published,
     is_published,
-    trunk_config,
 )
 from cxrbench.encoders.mvmae.options import parse_options, preprocess_of
 from cxrbench.encoders.pretraining.studies import VIEWS
@@ -25,26 +25,26 @@ from cxrbench.files.checkpoints import leave_out, load_strict
 
 
 class MultiviewEncoder(nn.Module):
-    """A trained trunk on whole films, all taken to be of one view: a code of ``VIEWS``."""
+    """A trained backbone on whole images, all taken to be of one view: a code of ``VIEWS``."""
 
     def __init__(
-        self, trunk: MultiviewTrunk, preprocess: Preprocess, card: EncoderCard, pooling: Pooling, view: int
+        self, backbone: MultiviewBackbone, preprocess: Preprocess, card: EncoderCard, pooling: Pooling, view: int
     ) -> None:
         super().__init__()
-        self.trunk, self.preprocess, self.card, self.pooling, self.view = trunk, preprocess, card, pooling, view
+        self.backbone, self.preprocess, self.card, self.pooling, self.view = backbone, preprocess, card, pooling, view
 
     def forward(self, images: Tensor) -> Features:
         """Images [B, 1, size, size] to pooled [B, D], the normalised CLS token by default, and four blocks' maps."""
-        tokens, maps = self.trunk(images, torch.full((len(images),), self.view, device=images.device))
+        tokens, maps = self.backbone(images, torch.full((len(images),), self.view, device=images.device))
         return Features(tokens[:, 0] if self.pooling == "cls" else tokens[:, 1:].mean(dim=1), maps)
 
 
 def load(request: EncoderRequest) -> MultiviewEncoder:
     """``mvmae[:VIEW][-POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or the authors' Lightning checkpoint.
 
-    VIEW says from which side all films are taken to be (F, L, U); the default is the one that most training films had,
-    frontal in every public collection, and F for others' files. The row of a view that training never met is
-    noise: asking for it is an error, and it is why U is no default, true as it is of a film without a view.
+    VIEW says from which side all images are taken to be (F, L, U); the default is the one that most training images
+    had, frontal in every public collection, and F for others' files. The row of a view that training never met is
+    noise: asking for it is an error, and it is why U is no default, true as it is of an image without a view.
     POOLING is cls (default) or mean. Raises UserError.
     """
     if request.weights is None:
@@ -60,15 +60,15 @@ def load(request: EncoderRequest) -> MultiviewEncoder:
         preprocess = preprocess_of(config, parse_options({"variant": "official"}))
     else:
         config = ViTConfig(**found.architecture)
-    trunk = MultiviewTrunk(config)
-    load_strict(trunk, state, path)
+    backbone = MultiviewBackbone(config)
+    load_strict(backbone, state, path)
     assert preprocess is not None
     counts: Mapping[str, int] = found.facts.get("corpus", {}).get("views", {})
     if view and not counts.get(view, 1):
         met = " or ".join(name for name, count in counts.items() if count)
-        raise UserError(f"{request.name}:{view}: {path} has seen no film of that view: choose {met}")
+        raise UserError(f"{request.name}:{view}: {path} has seen no image of that view: choose {met}")
     view = view or max(VIEWS, key=lambda name: counts.get(name, 0))  # the first of equals: F
-    return MultiviewEncoder(trunk, preprocess, found.card, pooling, VIEWS.index(view))
+    return MultiviewEncoder(backbone, preprocess, found.card, pooling, VIEWS.index(view))
 
 
 def parse_variant(request: EncoderRequest) -> tuple[str, Pooling]:
@@ -81,17 +81,17 @@ def parse_variant(request: EncoderRequest) -> tuple[str, Pooling]:
             pooling = part
         else:
             raise UserError(
-                f"{request.name}:{request.variant}: the part after the colon is the films' view, F, L or U, the "
+                f"{request.name}:{request.variant}: the part after the colon is the images' view, F, L or U, the "
                 "pooling, cls or mean, or both, e.g. L-mean"
             )
     return view, "mean" if pooling == "mean" else "cls"
 
 
 def untrained(arch: str, seed: int) -> MultiviewEncoder:
-    """The same trunk with random weights, frontal, CLS."""
-    config = trunk_config(arch or PHANTOM_ARCH)
+    """The same backbone with random weights, frontal, CLS."""
+    config = backbone_config(arch or PHANTOM_ARCH)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        trunk = MultiviewTrunk(config)
+        backbone = MultiviewBackbone(config)
     card = EncoderCard("none (random weights)", "Apache-2.0")
-    return MultiviewEncoder(trunk, preprocess_of(config, parse_options({})), card, "cls", VIEWS.index("F"))
+    return MultiviewEncoder(backbone, preprocess_of(config, parse_options({})), card, "cls", VIEWS.index("F"))

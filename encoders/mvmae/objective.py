@@ -26,7 +26,7 @@ from cxrbench.encoders.backbones.masking import (
 )
 from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.mvmae.augment import NUMBERS, PLACE, augment
-from cxrbench.encoders.mvmae.backbone import MultiviewTrunk, trunk_config
+from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.encoder import load, untrained
 from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
@@ -40,7 +40,7 @@ from cxrbench.encoders.mvmae.options import (
     preprocess_of,
 )
 from cxrbench.encoders.mvmae.text import TextDecoder
-from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
 from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
 from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
@@ -62,7 +62,7 @@ class Encoded(NamedTuple):
 class MVMAE(Objective):
     """The objective. With ``vocabulary``, whose options must be V2T's, it is MVMAE-V2T.
 
-    Slots without a film are dropped before anything is computed. Every term is a mean over studies, so that processes
+    Slots without an image are dropped before anything is computed. Every term is a mean over studies, so that processes
     with the same number of them learn what one process learns; a study without a report has a text loss of 0.
     """
 
@@ -72,7 +72,7 @@ class MVMAE(Objective):
         self.visible = kept_tokens(arch.tokens, options.mask, options.floor_slack)
         if not 0 < self.visible < arch.tokens:
             raise UserError(f"mask {options.mask} leaves {self.visible} of {arch.tokens} patches visible: change it")
-        self.trunk = MultiviewTrunk(arch)
+        self.backbone = MultiviewBackbone(arch)
         self.decoder = MultiviewDecoder(arch, options.decoder_depth)
         self.text: TextDecoder | None = None
         if vocabulary is not None:
@@ -107,17 +107,17 @@ class MVMAE(Objective):
         present, options = batch.more["present"], self.options
         studies, slots = present.shape
         one_mask = options.align == "token_shared_mask"
-        noise = draw.rand(studies, 1 if one_mask else slots, self.trunk.config.tokens).expand(-1, slots, -1)
+        noise = draw.rand(studies, 1 if one_mask else slots, self.backbone.config.tokens).expand(-1, slots, -1)
         images, views = batch.images[present], batch.more["views"][present]
         if self.training and options.augment:
             u = draw.rand(studies, slots, NUMBERS)
-            if one_mask:  # of the same places: crop and flip are the study's, colours each film's
+            if one_mask:  # of the same places: crop and flip are the study's, colours each image's
                 u[:, :, :PLACE] = u[:, :1, :PLACE].clone()
             u = u.to(images.device)[present]
             images = self.normalised(augment(self.plain(images), u, flip=options.flip))
         masking = random_masking(noise.to(images.device)[present], self.visible)
-        tokens = self.trunk.encode(take(self.trunk.embed(images, views), masking.kept))
-        return Encoded(patchify(images, self.trunk.config.patch), masking, views, tokens)
+        tokens = self.backbone.encode(take(self.backbone.embed(images, views), masking.kept))
+        return Encoded(patchify(images, self.backbone.config.patch), masking, views, tokens)
 
     def text_loss(self, decoder: TextDecoder, seen: Encoded, present: Tensor, text: Tensor) -> Tensor:
         """Cross entropy of each study's report, mean over its views: [B]; 0 without a report."""
@@ -136,20 +136,20 @@ class MVMAE(Objective):
         return images * self.preprocess.std[0] + self.preprocess.mean[0]
 
     def normalised(self, images: Tensor) -> Tensor:
-        """Images in [0, 1] as the trunk wants them."""
+        """Images in [0, 1] as the backbone wants them."""
         return (images - self.preprocess.mean[0]) / self.preprocess.std[0]
 
-    def kept(self) -> MultiviewTrunk:
-        """The trunk."""
-        return self.trunk
+    def kept(self) -> MultiviewBackbone:
+        """The backbone."""
+        return self.backbone
 
     def architecture(self) -> dict[str, Any]:
-        """Of the trunk."""
-        return asdict(self.trunk.config)
+        """Of the backbone."""
+        return asdict(self.backbone.config)
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor:
-        """A row per study, and of each view the film, what is visible of it, and the film with the rest made up."""
-        present, patch = batch.more["present"], self.trunk.config.patch
+        """A row per study, and of each view the image, what is visible of it, and the image with the rest made up."""
+        present, patch = batch.more["present"], self.backbone.config.patch
         seen = self.encode(batch, draw)
         made = self.decoder(seen.tokens, seen.masking.restore, seen.views).float()
         hidden = seen.masking.hidden[:, :, None]
@@ -159,11 +159,11 @@ class MVMAE(Objective):
         return torch.cat(list(torch.cat(list(spread(views, present).unbind(1)), dim=2)), dim=0)
 
 
-def study_corpus(films: Films, options: MVMAEOptions) -> StudyCorpus:
-    """The films by studies, with their reports for V2T. Raises UserError if V2T has none."""
-    studies, reports = group_studies(films), None
+def study_corpus(images: TrainingImages, options: MVMAEOptions) -> StudyCorpus:
+    """The images by studies, with their reports for V2T. Raises UserError if V2T has none."""
+    studies, reports = group_studies(images), None
     if isinstance(options, V2TOptions):
-        texts = report_texts(films, studies, options.text)
+        texts = report_texts(images, studies, options.text)
         reports = tokenise(
             texts, load_tokeniser(options.tokenizer), options.text_length, seen_only=options.vocabulary == "seen"
         )
@@ -172,7 +172,7 @@ def study_corpus(films: Films, options: MVMAEOptions) -> StudyCorpus:
                 f"mvmae-v2t learns from reports (text={options.text}), and none of the {len(studies):,} training "
                 "studies has one: use mvmae, or --data with reports (mimic)"
             )
-    return StudyCorpus(films, studies, options.max_views, reports)
+    return StudyCorpus(images, studies, options.max_views, reports)
 
 
 def configure(options: MVMAEOptions, arch: ViTConfig) -> Blueprint:
@@ -190,7 +190,7 @@ def configure(options: MVMAEOptions, arch: ViTConfig) -> Blueprint:
 
 def method(name: str, parse: Callable[[Mapping[str, Any]], MVMAEOptions], options: Mapping[str, str]) -> Method:
     """The entry point of either."""
-    return Method(name, lambda arch, given: configure(parse(given), trunk_config(arch)), options, untrained)
+    return Method(name, lambda arch, given: configure(parse(given), backbone_config(arch)), options, untrained)
 
 
 def plugin(name: str, summary: str) -> EncoderPlugin:

@@ -18,9 +18,9 @@ class MVMAEOptions:
     """What can be set in MVMAE.
 
     ``mask``: α, the share of hidden patches. ``beta``: the weight of the alignment in the end; 0 is the paper's
-    "Independent". ``max_views``: films of a study in one epoch. ``late_midpoint``: of β's annealing (``beta_at``).
+    "Independent". ``max_views``: images of a study in one epoch. ``late_midpoint``: of β's annealing (``beta_at``).
     ``all_slots``: reconstruction and alignment are means over all slots of a study, missing views counting as 0; else
-    over its views and pairs of views, so that a study's weight does not hang on how many films it has. A study of one
+    over its views and pairs of views, so that a study's weight does not hang on how many images it has. A study of one
     view has alignment 0 and is counted. ``nominal_ratio``: the reconstruction is divided by α, not by the share that
     was hidden, which the rounding of the visible patches makes a little larger. ``floor_slack``: see ``kept_tokens``.
     """
@@ -74,7 +74,7 @@ class V2TOptions(MVMAEOptions):
 
 # paper: pixels in [0, 1] of the centre, eq. 1 as printed, 1/α; it names no augmentation. official: config_base.yaml and
 # config_v2t.yaml, dataclass defaults where they are silent; it has the paper's centre too, and crops are cut out of it.
-# fixed squashes whole films: the centre of a portrait film lacks the costophrenic angles.
+# fixed squashes whole images: the centre of a portrait image lacks the costophrenic angles.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "paper": {
@@ -97,7 +97,7 @@ OPTION_HELP = {
     "mask": "share of hidden patches, in (0, 1)",
     "align": "pooled (mean token), token_index (eq. 1) or token_shared_mask (eq. 1, one mask per study)",
     "beta": "weight of the alignment in the end; 0: every view by itself",
-    "max_views": "films of a study in one epoch",
+    "max_views": "images of a study in one epoch",
     "decoder_depth": "blocks of the decoder",
     "augment": "true: crop and jitter",
     "flip": "true: horizontal flip (breaks laterality), where augment is true",
@@ -139,7 +139,7 @@ def checked(options: MVMAEOptions) -> MVMAEOptions:
 
 
 def preprocess_of(arch: ViTConfig, options: MVMAEOptions) -> Preprocess:
-    """Whole films, squashed to a square; ``centre_crop``: the middle of the shorter side, 224 of 256 pixels."""
+    """Whole images, squashed to a square; ``centre_crop``: the middle of the shorter side, 224 of 256 pixels."""
     numbers = ((options.mean,), (options.std,))
     if options.centre_crop:
         return Preprocess(arch.size, "crop", *numbers, channels=1, crop_pct=224 / 256)

@@ -1,4 +1,4 @@
-"""The augmentation of PaCX-MAE's stage 2: what its code does to a film (its paper lists none). Nothing is mirrored."""
+"""The augmentation of PaCX-MAE's stage 2: what its code does to an image (its paper lists none)."""
 
 import math
 
@@ -23,7 +23,7 @@ def augment(images: Tensor, preprocess: Preprocess, draw: Draw) -> Tensor:
 
     On pixels in [0, 1]: RandomResizedCrop; with p .6 a rotation, shift and scaling; with p .3 brightness and contrast;
     with p .15 a blur. Then, normalised again, with p .25 one box becomes 0. The official code crops from 320 pixels to
-    224; here a film has been resized to the encoder's size before.
+    224; here an image has been resized to the encoder's size before.
     """
     mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (preprocess.mean, preprocess.std))
     u = draw.rand(len(images), 16).to(images.device)

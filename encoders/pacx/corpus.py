@@ -1,4 +1,4 @@
-"""Studies of films with what two frozen teachers make of their ECGs and laboratory values."""
+"""Studies of images with what two frozen teachers make of their ECGs and laboratory values."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from torch import Tensor
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.ecg.teacher import TeacherRecipe, digest, ecg_embeddings
 from cxrbench.encoders.pacx.labs_dae import VERSION, Corruption, DAERecipe, labs_embeddings, load_dae, train_dae
-from cxrbench.encoders.pretraining.corpus import Films, Rows
+from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import OnDisk
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
@@ -44,25 +44,25 @@ class Teachers:
 
 @dataclass(frozen=True)
 class PaCXCorpus:
-    """A unit is a study; each epoch draws one of its films, so that no two films of a batch share an ECG.
+    """A unit is a study; each epoch draws one of its images, so that no two images of a batch share an ECG.
 
-    ``films_of``: row numbers of each study's films. ``taught``: by modality the teacher's embeddings [studies, E], and
-    ``present``, bool [studies], which studies have it; without it a row is 0.
+    ``images_of``: row numbers of each study's images. ``taught``: by modality the teacher's embeddings [studies, E],
+    and ``present``, bool [studies], which studies have it; without it a row is 0.
     """
 
-    films: Films
-    films_of: tuple[Rows, ...]
+    images: TrainingImages
+    images_of: tuple[Rows, ...]
     taught: Mapping[str, NDArray[np.float32]]
     present: Mapping[str, NDArray[np.bool_]]
     teachers: Mapping[str, str]
 
     def __len__(self) -> int:
-        return len(self.films_of)
+        return len(self.images_of)
 
     def batch(self, units: Rows, rngs: Sequence[np.random.Generator]) -> dict[str, Tensor]:
         """``images``, and for each modality ``NAME`` [n, E] and ``has_NAME`` [n] (bool)."""
-        rows = np.array([rng.choice(self.films_of[unit]) for unit, rng in zip(units, rngs, strict=True)], np.int64)
-        read = {"images": self.films.images(rows)}
+        rows = np.array([rng.choice(self.images_of[unit]) for unit, rng in zip(units, rngs, strict=True)], np.int64)
+        read = {"images": self.images.images(rows)}
         for name, embeddings in self.taught.items():
             read[name] = torch.from_numpy(embeddings[units])
             read[f"has_{name}"] = torch.from_numpy(self.present[name][units])
@@ -100,17 +100,17 @@ def percentiles(signals: pd.DataFrame) -> NDArray[np.float32]:
     return signals[[name for name in signals if str(name).startswith(LAB)]].to_numpy(np.float32)
 
 
-def build(films: Films, modalities: Modalities, teachers: Teachers, cache: Path | None = None) -> PaCXCorpus:
-    """Ask the teachers about every study of the films, or find in ``cache`` what they said. Raises UserError.
+def build(images: TrainingImages, modalities: Modalities, teachers: Teachers, cache: Path | None = None) -> PaCXCorpus:
+    """Ask the teachers about every study of the images, or find in ``cache`` what they said. Raises UserError.
 
     ``cache``: by default the folder of the prepared images, or the user's cache folder where there are none.
     """
-    keys = pd.MultiIndex.from_arrays([films.rows["dataset"], films.rows["study_id"]])
+    keys = pd.MultiIndex.from_arrays([images.rows["dataset"], images.rows["study_id"]])
     codes, studies = keys.factorize()
     order = np.argsort(codes, kind="stable")
-    films_of = tuple(np.split(order, np.cumsum(np.bincount(codes))[:-1]))
+    images_of = tuple(np.split(order, np.cumsum(np.bincount(codes))[:-1]))
     tables = []
-    for name, manifest in films.manifests.items():
+    for name, manifest in images.manifests.items():
         if manifest.signals is not None:
             table = manifest.signals.drop_duplicates("study_id").assign(dataset=name)
             if ECG in table:
@@ -118,7 +118,7 @@ def build(films: Films, modalities: Modalities, teachers: Teachers, cache: Path 
                 table[ECG] = [str(manifest.root / path) if path else "" for path in roots]
             tables.append(table)
     signals = pd.concat(tables, ignore_index=True).set_index(["dataset", "study_id"]).loc[list(studies)]
-    folder = cache or cache_of(films)
+    folder = cache or cache_of(images)
     ask = {ECG: ask_ecg, LABS: ask_labs}
     taught, has, said = {}, {}, {}
     for name in wanted(modalities):
@@ -131,13 +131,13 @@ def build(films: Films, modalities: Modalities, teachers: Teachers, cache: Path 
         embeddings, said[name] = ask[name](signals[has[name]], teachers, folder)
         taught[name] = np.zeros((len(signals), embeddings.shape[1]), np.float32)
         taught[name][has[name]] = embeddings
-    return PaCXCorpus(films, films_of, taught, has, said)
+    return PaCXCorpus(images, images_of, taught, has, said)
 
 
-def cache_of(films: Films) -> Path:
+def cache_of(images: TrainingImages) -> Path:
     """Where prepared images lie, else the user's cache folder."""
-    if isinstance(films.prepared, OnDisk):
-        return films.prepared.path.parent
+    if isinstance(images.prepared, OnDisk):
+        return images.prepared.path.parent
     return user_cache_path("cxrbench") / "pretraining"
 
 

@@ -14,20 +14,20 @@ from cxrbench.encoders.backbones.vit import ViT, infer_config
 from cxrbench.files.checkpoints import leave_out, load_strict
 
 TARGETS = ("qkv", "fc1", "fc2")
-PUBLISHED = "cxr_encoder.base_model.model."  # of the trunk in a stage-2 checkpoint of the authors
+PUBLISHED = "cxr_encoder.base_model.model."  # of the backbone in a stage-2 checkpoint of the authors
 PUBLISHED_ALPHA, PUBLISHED_EPS = 16, 1e-5  # a file does not say with which it was trained; the code does
 
 
-def adapt(trunk: ViT, *, rank: int, alpha: float, dropout: float, norms: Literal["all", "final"]) -> PeftModel:
-    """The trunk with LoRA on the matrices of every block but one (``attn.proj``), and nothing else but norms trained.
+def adapt(backbone: ViT, *, rank: int, alpha: float, dropout: float, norms: Literal["all", "final"]) -> PeftModel:
+    """The backbone with LoRA on the matrices of every block but one (``attn.proj``), and only norms trained beside it.
 
     12 · rank · 14 D parameters at depth 12, and 2 D per norm: 1.20% and 0.04% of ViT-B at rank 8, where the paper says
-    "less than 1%". LoRA starts as no change at all, dropout or not. The trunk itself is changed.
+    "less than 1%". LoRA starts as no change at all, dropout or not. The backbone itself is changed.
     """
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(TARGETS))  # type: ignore[arg-type]
-    adapted = get_peft_model(trunk, config)  # type: ignore[arg-type]
+    adapted = get_peft_model(backbone, config)  # type: ignore[arg-type]
     assert isinstance(adapted, PeftModel)
-    for name, part in trunk.named_modules():
+    for name, part in backbone.named_modules():
         if isinstance(part, nn.LayerNorm) and (norms == "all" or name == "norm"):
             part.requires_grad_(True)
     return adapted
@@ -35,19 +35,19 @@ def adapt(trunk: ViT, *, rank: int, alpha: float, dropout: float, norms: Literal
 
 def merged(adapted: PeftModel) -> ViT:
     """A copy as a plain ViT that computes the same: W + alpha / rank · B A where W was."""
-    trunk: Any = copy.deepcopy(adapted)
-    plain = trunk.merge_and_unload()
+    backbone: Any = copy.deepcopy(adapted)
+    plain = backbone.merge_and_unload()
     assert isinstance(plain, ViT)
     return plain
 
 
-def set_norm_eps(trunk: ViT, eps: float) -> ViT:
-    """The same trunk with all its layer norms at ``eps``, and its configuration saying so."""
-    for part in trunk.modules():
+def set_norm_eps(backbone: ViT, eps: float) -> ViT:
+    """The same backbone with all its layer norms at ``eps``, and its configuration saying so."""
+    for part in backbone.modules():
         if isinstance(part, nn.LayerNorm):
             part.eps = eps
-    trunk.config = replace(trunk.config, norm_eps=eps)
-    return trunk
+    backbone.config = replace(backbone.config, norm_eps=eps)
+    return backbone
 
 
 def is_published(state: Mapping[str, Tensor]) -> bool:
@@ -56,15 +56,15 @@ def is_published(state: Mapping[str, Tensor]) -> bool:
 
 
 def read_published(state: Mapping[str, Tensor], path: Path) -> ViT:
-    """The trunk in a stage-2 checkpoint of the authors, LoRA merged; heads and logit scale are left out.
+    """The backbone in a stage-2 checkpoint of the authors, LoRA merged; heads and logit scale are left out.
 
-    All that is of the trunk must fit. Raises UserError.
+    All that is of the backbone must fit. Raises UserError.
     """
     own = {name.removeprefix(PUBLISHED): t for name, t in state.items() if name.startswith(PUBLISHED)}
     own = leave_out(own, ("decoder", "mask_token"), path)
     plain = {re.sub(r"\.base_layer\.", ".", name): t for name, t in own.items() if ".lora_" not in name}
-    trunk = set_norm_eps(ViT(infer_config(plain, path)), PUBLISHED_EPS)
+    backbone = set_norm_eps(ViT(infer_config(plain, path)), PUBLISHED_EPS)
     rank = next(len(t) for name, t in own.items() if ".lora_A." in name)
-    adapted = adapt(trunk, rank=rank, alpha=PUBLISHED_ALPHA, dropout=0.0, norms="final")
+    adapted = adapt(backbone, rank=rank, alpha=PUBLISHED_ALPHA, dropout=0.0, norms="final")
     load_strict(adapted.base_model.model, own, path)  # type: ignore[arg-type]
     return merged(adapted)

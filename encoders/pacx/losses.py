@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Pair(NamedTuple):
-    """What one modality brings to a batch of B films.
+    """What one modality brings to a batch of B images.
 
-    ``image``, ``other``: projections [B, P] of the films and of the teacher's embeddings, any length; ``predicted``:
-    the embedding [B, E] that is read off the film; ``target``: the teacher's; ``present``: bool [B], which films have
+    ``image``, ``other``: projections [B, P] of the images and of the teacher's embeddings, any length; ``predicted``:
+    the embedding [B, E] that is read off the image; ``target``: the teacher's; ``present``: bool [B], which images have
     it at all. Rows that are not present may hold anything finite.
     """
 
@@ -25,7 +25,7 @@ class Pair(NamedTuple):
 
 
 def contrastive_loss(pairs: Sequence[Pair], scale: Tensor | float, smoothing: float) -> Tensor:
-    """Eq. 3 as it is trained: mean over the modalities that any film has of ``info_nce`` of the films that have it.
+    """Eq. 3 as it is trained: mean over the modalities that any image has of ``info_nce`` of the images that have it.
 
     Eq. 3 prints one direction, no normalisation, and does not say whether modalities are added: they are averaged, so
     that leaving one out is the loss over the other. Nothing present: 0.
@@ -39,7 +39,7 @@ def contrastive_loss(pairs: Sequence[Pair], scale: Tensor | float, smoothing: fl
 
 
 def regression_loss(pairs: Sequence[Pair]) -> Tensor:
-    """Eq. 4: mean over the modalities that any film has of the mean of 1 - cos(prediction, target), in [0, 2].
+    """Eq. 4: mean over the modalities that any image has of the mean of 1 - cos(prediction, target), in [0, 2].
 
     Eq. 4's ½ is this where both modalities are there. Targets get no gradient. Nothing present: 0.
     """

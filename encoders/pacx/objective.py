@@ -1,8 +1,8 @@
 """PaCX-MAE: what an ECG and blood tests say of a patient, taught to a chest X-ray encoder (arXiv 2606.01537, stage 2).
 
-An MAE trunk is adapted with LoRA so that the film's CLS token finds the embeddings of its own ECG and laboratory values
-among those of other patients (contrast), and tells them (regression). Both come from frozen teachers. In the end LoRA
-is merged: a plain ViT that needs nothing but films. Stage 1a is ``mae``, 1b ``labs_dae``, 1c ``ecg_teacher``.
+An MAE backbone is adapted with LoRA so that the image's CLS token finds the embeddings of its own ECG and laboratory
+values among those of other patients (contrast), and tells them (regression). Both come from frozen teachers. In the end
+LoRA is merged: a plain ViT that needs nothing but images. Stage 1a is ``mae``, 1b ``labs_dae``, 1c ``ecg_teacher``.
 """
 
 import json
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Preprocess
-from cxrbench.encoders.backbones.checkpoint import KEY, TrainedTrunk, read_encoder
+from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
     ViTEncoder,
@@ -26,14 +26,14 @@ from cxrbench.encoders.backbones.encoder import (
     phantom_weights,
     untrained_vit,
 )
-from cxrbench.encoders.backbones.layouts import UNUSED, published_trunk
+from cxrbench.encoders.backbones.layouts import UNUSED, published_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx.augment import augment
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.lora import adapt, is_published, merged, read_published, set_norm_eps
 from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
 from cxrbench.encoders.pacx.options import OPTION_HELP, PaCXOptions, parse_options
-from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, strip_prefixes
@@ -42,7 +42,7 @@ from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, st
 RECIPE = Recipe(
     epochs=50, batch_size=128, lr=1e-4, final_lr=0.01, weight_decay=0.05, warmup=0.1, clip=1.0, betas=(0.9, 0.999)
 )
-PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's films in stage 2
+PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's images in stage 2
 WITHOUT_INIT = (
     "PaCX-MAE begins from an MAE: pretrain one with `cxrbench pretrain mae --data DIR --arch {arch} --out runs/mae` "
     "and pass --option init=runs/mae/encoder.safetensors"
@@ -54,11 +54,11 @@ HOW_TO = (
 
 
 class PaCX(Objective):
-    """The objective: the film's CLS token against what the teachers make of ECG and labs."""
+    """The objective: the image's CLS token against what the teachers make of ECG and labs."""
 
     def __init__(
         self,
-        base: TrainedTrunk,
+        base: TrainedBackbone,
         options: PaCXOptions,
         preprocess: Preprocess,
         widths: Mapping[str, int],
@@ -67,11 +67,11 @@ class PaCX(Objective):
         """``widths``: by modality the length of its teacher's embeddings. ``path``: of the base, for messages."""
         super().__init__()
         self.options, self.preprocess, self.inherited = options, preprocess, base.card
-        trunk = ViT(base.config)
-        load_strict(trunk, base.state, path)
+        backbone = ViT(base.config)
+        load_strict(backbone, base.state, path)
         width = base.config.width
-        self.trunk = adapt(
-            set_norm_eps(trunk, options.norm_eps),
+        self.backbone = adapt(
+            set_norm_eps(backbone, options.norm_eps),
             rank=options.rank,
             alpha=options.alpha,
             dropout=options.dropout,
@@ -86,10 +86,10 @@ class PaCX(Objective):
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size]; of each modality ``NAME`` [B, E] and ``has_NAME`` [B], as in the corpus."""
         images = augment(batch.images, self.preprocess, draw) if self.options.augment else batch.images
-        tokens = self.trunk(images)[0]
-        films = tokens[:, 0]
-        image = gather_batch(self.project["image"](films).float())  # once: all modalities meet the same dropout
-        pairs = [self.pair(name, films, image, batch) for name in self.regress]
+        tokens = self.backbone(images)[0]
+        inputs = tokens[:, 0]
+        image = gather_batch(self.project["image"](inputs).float())  # once: all modalities meet the same dropout
+        pairs = [self.pair(name, inputs, image, batch) for name in self.regress]
         scale = self.log_scale.exp().clamp(1.0, self.options.max_scale)
         contrast = contrastive_loss(pairs, scale, self.options.smoothing)
         regression = regression_loss(pairs)
@@ -97,21 +97,21 @@ class PaCX(Objective):
         logged = {"contrastive": contrast, "regression": regression, "logit_scale": scale}
         return Loss(value, {name: scalar.detach() for name, scalar in logged.items()})
 
-    def pair(self, name: str, films: Tensor, image: Tensor, batch: Batch) -> Pair:
-        """One modality of the whole batch of all processes: our films' CLS tokens [B, D], all films' projections."""
+    def pair(self, name: str, images: Tensor, image: Tensor, batch: Batch) -> Pair:
+        """One modality of the whole batch of all processes: our images' CLS tokens [B, D], all images' projections."""
         target, present = batch.more[name], batch.more[f"has_{name}"]
-        ours = (self.project[name](target), self.regress[name](films), target, present)
+        ours = (self.project[name](target), self.regress[name](images), target, present)
         other, predicted, target, present = (gather_batch(rows.float()) for rows in ours)
         return Pair(image, other, predicted, target, present > 0.5)
 
     def kept(self) -> ViT:
-        """The trunk, LoRA merged: a copy."""
-        return merged(self.trunk)
+        """The backbone, LoRA merged: a copy."""
+        return merged(self.backbone)
 
     def architecture(self) -> dict[str, Any]:
-        """Of the trunk; ``norm_eps`` is that of all its norms."""
-        trunk: Any = self.trunk.base_model.model
-        return asdict(trunk.config)
+        """Of the backbone; ``norm_eps`` is that of all its norms."""
+        backbone: Any = self.backbone.base_model.model
+        return asdict(backbone.config)
 
 
 def head(width: int, out: int, options: PaCXOptions) -> nn.Module:
@@ -121,7 +121,7 @@ def head(width: int, out: int, options: PaCXOptions) -> nn.Module:
     return nn.Sequential(nn.Dropout(options.head_dropout), nn.Linear(width, out), nn.LayerNorm(out))
 
 
-def read_base(path: Path, arch: ViTConfig) -> TrainedTrunk:
+def read_base(path: Path, arch: ViTConfig) -> TrainedBackbone:
     """The MAE to begin from: a plain ViT of ours, by whatever method, or one of others (PaCX's stage 1, MAE, MRM).
 
     Its channels and preprocessing are its own; width, depth, patch and size are those of ``arch``, else UserError.
@@ -129,25 +129,29 @@ def read_base(path: Path, arch: ViTConfig) -> TrainedTrunk:
     text = read_metadata(path).get(KEY)
     found = read_encoder(path, json.loads(text)["method"] if text else "mae")
     if found.architecture is None:
-        trunk = published_trunk(strip_prefixes(found.state, ("model.",)), found.card, path)
-        trunk = TrainedTrunk(leave_out(trunk.state, UNUSED, path), trunk.config, trunk.preprocess, trunk.card)
+        backbone = published_backbone(strip_prefixes(found.state, ("model.",)), found.card, path)
+        backbone = TrainedBackbone(
+            leave_out(backbone.state, UNUSED, path), backbone.config, backbone.preprocess, backbone.card
+        )
     else:
         try:
-            trunk = TrainedTrunk(found.state, ViTConfig(**found.architecture), found.preprocess, found.card)
+            backbone = TrainedBackbone(found.state, ViTConfig(**found.architecture), found.preprocess, found.card)
         except TypeError as error:
             raise UserError(f"{path} is no plain ViT, of which PaCX-MAE begins: pass weights of mae") from error
     shape = "{0.width}x{0.depth}p{0.patch}s{0.size}"
-    if shape.format(trunk.config) != shape.format(arch):
-        raise UserError(f"{path} is a ViT {shape.format(trunk.config)}: pass it as --arch {shape.format(trunk.config)}")
-    if not trunk.config.class_token:
+    if shape.format(backbone.config) != shape.format(arch):
+        raise UserError(
+            f"{path} is a ViT {shape.format(backbone.config)}: pass it as --arch {shape.format(backbone.config)}"
+        )
+    if not backbone.config.class_token:
         raise UserError(f"{path} holds a ViT without cls_token, which PaCX-MAE trains: pass weights of mae")
-    return trunk
+    return backbone
 
 
-def shipped_base(films: Films, arch: ViTConfig, name: str) -> tuple[Path, TrainedTrunk]:
+def shipped_base(images: TrainingImages, arch: ViTConfig, name: str) -> tuple[Path, TrainedBackbone]:
     """The shipped MAE, on phantom data. Raises UserError where it does not fit, and on real data."""
     path = phantom_weights("mae")
-    synthetic = all(films.manifests[dataset].synthetic for dataset in set(films.rows["dataset"]))
+    synthetic = all(images.manifests[dataset].synthetic for dataset in set(images.rows["dataset"]))
     if path is None or not synthetic or arch != parse_arch(PHANTOM_ARCH, channels=1):
         raise UserError(WITHOUT_INIT.format(arch=name))
     return Path(path), read_base(Path(path), arch)
@@ -159,13 +163,13 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
     given = read_base(Path(options.init).expanduser(), arch) if options.init else None
     preprocess = (given.preprocess if given else None) or gray_preprocess(given.config if given else arch)
 
-    def corpus(films: Films) -> PaCXCorpus:
+    def corpus(images: TrainingImages) -> PaCXCorpus:
         if given is None:
-            shipped_base(films, arch, name)  # before the teachers are asked, which takes minutes
-        return build(films, options.modalities, options.teachers())
+            shipped_base(images, arch, name)  # before the teachers are asked, which takes minutes
+        return build(images, options.modalities, options.teachers())
 
     def objective(corpus: PaCXCorpus) -> PaCX:
-        path, base = (options.init, given) if given else shipped_base(corpus.films, arch, name)
+        path, base = (options.init, given) if given else shipped_base(corpus.images, arch, name)
         widths = {modality: embeddings.shape[1] for modality, embeddings in corpus.taught.items()}
         return PaCX(base, options, preprocess, widths, path)
 
@@ -183,11 +187,11 @@ def load(request: EncoderRequest) -> ViTEncoder:
     if path is not None and KEY not in read_metadata(path):
         state = read_encoder(path, "pacx").state
         if is_published(state):
-            trunk = read_published(state, path)
+            backbone = read_published(state, path)
             card = EncoderCard("PaCX-MAE", "unknown", PUBLISHED_ON)
-            return ViTEncoder(trunk, gray_preprocess(trunk.config), card, parse_pooling(request, "cls"))
+            return ViTEncoder(backbone, gray_preprocess(backbone.config), card, parse_pooling(request, "cls"))
     encoder = load_vit(request, method="pacx", default="cls", without_weights=HOW_TO)
-    set_norm_eps(encoder.trunk, encoder.trunk.config.norm_eps)
+    set_norm_eps(encoder.backbone, encoder.backbone.config.norm_eps)
     return encoder
 
 

@@ -17,7 +17,7 @@ class PaCXOptions:
 
     ``init``: weights of an MAE. ``ecg``, ``labs``: weights of the teachers ("": they are trained on the data).
     ``modalities``, ``contrastive``, ``regression``: the papers' ablations; the latter two are the losses' weights.
-    ``rank``, ``alpha``, ``dropout``: of LoRA. ``norms``: which layer norms of the trunk are trained with it.
+    ``rank``, ``alpha``, ``dropout``: of LoRA. ``norms``: which layer norms of the backbone are trained with it.
     ``norm_eps``: of them all. ``heads``: ``normed`` is Dropout (``head_dropout``), Linear, LayerNorm. ``projection``:
     width of what is compared. ``corruption``, ``imputed``: of the labs' autoencoder, see ``labs_dae``. ``augment``: see
     ``pacx_augment``.

@@ -1,4 +1,4 @@
-"""What pretraining is made of: prepared films with their rows, and a corpus that makes batches of them."""
+"""What pretraining is made of: prepared images with their rows, and a corpus that makes batches of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Films:
+class TrainingImages:
     """The training images. ``rows``: one row each, in the order of ``prepared``.
 
     ``rows`` has the columns ``dataset``, ``image_id``, ``patient_id``, ``study_id``, ``view``; ``manifests`` the tables
@@ -37,7 +37,7 @@ class Films:
 
 
 class Corpus(Protocol):
-    """The units of training (films, studies, ...) and what a batch of them is. It is sent to other processes."""
+    """The units of training (images, studies, ...) and what a batch of them is. It is sent to other processes."""
 
     def __len__(self) -> int:
         """Units in an epoch."""
@@ -58,17 +58,17 @@ class Corpus(Protocol):
 
 
 @dataclass(frozen=True)
-class FilmCorpus:
-    """Every film is a unit, and there is nothing but images."""
+class ImageCorpus:
+    """Every image is a unit, and there is nothing but images."""
 
-    films: Films
+    images: TrainingImages
 
     def __len__(self) -> int:
-        return len(self.films)
+        return len(self.images)
 
     def batch(self, units: Rows, rngs: Sequence[np.random.Generator]) -> dict[str, Tensor]:
         """``images``."""
-        return {"images": self.films.images(units)}
+        return {"images": self.images.images(units)}
 
     @property
     def facts(self) -> Mapping[str, Any]:

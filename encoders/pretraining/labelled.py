@@ -1,4 +1,4 @@
-"""Films with their labels as units of training: what several data sets call by one name is one label."""
+"""Images with their labels as units of training: what several data sets call by one name is one label."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,38 +10,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoders.pretraining.corpus import Films, Rows
+from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
 from cxrbench.errors import UserError
 
 
 @dataclass(frozen=True)
-class LabelledFilms:
-    """Every film is a unit. ``labels``: names; ``targets``: float32 [films, labels], 1, 0, NaN where unknown."""
+class LabelledImages:
+    """Every image is a unit. ``labels``: names; ``targets``: float32 [images, labels], 1, 0, NaN where unknown."""
 
-    films: Films
+    images: TrainingImages
     labels: tuple[str, ...]
     targets: NDArray[np.float32]
 
     def __len__(self) -> int:
-        return len(self.films)
+        return len(self.images)
 
     def batch(self, units: Rows, rngs: Sequence[np.random.Generator]) -> dict[str, Tensor]:
         """``images``, and ``targets`` [n, labels]."""
-        return {"images": self.films.images(units), "targets": torch.from_numpy(self.targets[units])}
+        return {"images": self.images.images(units), "targets": torch.from_numpy(self.targets[units])}
 
     @property
     def positives(self) -> NDArray[np.int64]:
-        """Films that have each label [labels]."""
+        """Images that have each label [labels]."""
         return (self.targets == 1).sum(axis=0)
 
     @property
     def negatives(self) -> NDArray[np.int64]:
-        """Films that are known not to have each label [labels]."""
+        """Images that are known not to have each label [labels]."""
         return (self.targets == 0).sum(axis=0)
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Label names with the number of films that have them, and the share of targets that is unknown."""
+        """Label names with the number of images that have them, and the share of targets that is unknown."""
         counts = {name: int(count) for name, count in zip(self.labels, self.positives, strict=True)}
         return {"labels": counts, "unknown_targets": round(float(np.isnan(self.targets).mean()), 4)}
 
@@ -58,27 +58,27 @@ def label_key(label: str) -> str:
     return " ".join(label.replace("_", " ").casefold().split())
 
 
-def labelled_films(films: Films) -> LabelledFilms:
-    """Films with the labels of all their data sets.
+def labelled_images(images: TrainingImages) -> LabelledImages:
+    """Images with the labels of all their data sets.
 
     Names are spelt as the first data set spells them; of a multiclass one every class is a label. A label that a data
-    set does not have is unknown there. Labels that all or none of the films have, where known, teach nothing and are
+    set does not have is unknown there. Labels that all or none of the images have, where known, teach nothing and are
     left out. Raises UserError if none is left.
     """
     names: dict[str, str] = {}
-    for manifest in films.manifests.values():
+    for manifest in images.manifests.values():
         for label in manifest.labels:
             names.setdefault(label_key(label), label)
     column = {key: place for place, key in enumerate(names)}
-    targets = np.full((len(films), len(names)), np.nan, np.float32)
-    for name, rows in films.rows.groupby("dataset", sort=False).indices.items():
-        manifest = films.manifests[str(name)]
-        table = manifest.images.set_index("image_id").loc[films.rows["image_id"].iloc[rows]]
+    targets = np.full((len(images), len(names)), np.nan, np.float32)
+    for name, rows in images.rows.groupby("dataset", sort=False).indices.items():
+        manifest = images.manifests[str(name)]
+        table = manifest.images.set_index("image_id").loc[images.rows["image_id"].iloc[rows]]
         for label in manifest.labels:  # two spellings of one label in a data set: positive if either is
             at = (rows, column[label_key(label)])
             targets[at] = np.fmax(targets[at], table[label].to_numpy(np.float32))
     varied = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
     if not varied.any():
-        raise UserError(f"no label of {', '.join(films.manifests)} is both present and absent in the training images")
+        raise UserError(f"no label of {', '.join(images.manifests)} is both present and absent in the training images")
     kept = tuple(name for name, keep in zip(names.values(), varied, strict=True) if keep)
-    return LabelledFilms(films, kept, targets[:, varied])
+    return LabelledImages(images, kept, targets[:, varied])

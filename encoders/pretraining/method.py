@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderCard, Preprocess
-from cxrbench.encoders.pretraining.corpus import Corpus, FilmCorpus, Films
+from cxrbench.encoders.pretraining.corpus import Corpus, ImageCorpus, TrainingImages
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Objective(nn.Module, ABC):
         """What, beside the weights, it takes to build ``kept`` again; plain JSON values."""
 
     def after_step(self, progress: float) -> None:
-        """After every optimiser step, with the share of the run that lay behind before it: for moving averages."""
+        """After every optimizer step, with the share of the run that lay behind before it: for moving averages."""
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
         """What a person wants to see of training (reconstructions, attention): [H, W] or [3, H, W] in [0, 1]."""
@@ -115,14 +115,14 @@ class Blueprint:
     """A method whose architecture and options are read.
 
     ``eligible`` says which images of a manifest it can use (bool [images]); ``corpus`` makes units of training out of
-    the prepared films; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
+    the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
     """
 
     preprocess: Preprocess
     options: Any
     objective: Callable[[Any], Objective]
     recipe: Recipe = field(default_factory=Recipe)
-    corpus: Callable[[Films], Corpus] = FilmCorpus
+    corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
 
 

@@ -8,7 +8,7 @@ DECAYED = 0  # index of the parameter group with weight decay
 
 
 def learning_rate_factor(step: int, total: int, warmup: int, start: float = 0.0, final: float = 0.0) -> float:
-    """Share of the peak learning rate at optimiser step ``step`` (from 0).
+    """Share of the peak learning rate at optimizer step ``step`` (from 0).
 
     Linear from ``start`` (itself left out) to 1 in ``warmup`` steps, then half a cosine to ``final``.
     """

@@ -1,4 +1,4 @@
-"""Studies as units of training: one to n films of one examination, frontal, lateral or unknown, and their report."""
+"""Studies as units of training: one to n images of one examination, frontal, lateral or unknown, and their report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrbench.encoders.pretraining.corpus import Films, Rows
+from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
 from cxrbench.encoders.text.tokens import ReportTokens
 
 VIEWS = ("F", "L", "U")  # frontal, lateral, unknown; a view's code is its place here
@@ -19,10 +19,10 @@ Section = Literal["impression_or_findings", "impression", "report"]
 
 @dataclass(frozen=True)
 class Studies:
-    """Which films belong together: those of study s are ``order[ends[s - 1] : ends[s]]`` (from 0 for the first).
+    """Which images belong together: those of study s are ``order[ends[s - 1] : ends[s]]`` (from 0 for the first).
 
-    ``order``: row numbers [films], studies in the order of their first film. ``ends``: [studies]. ``keys``: dataset
-    and study id of each. ``codes``: of each film's view, [films].
+    ``order``: row numbers [images], studies in the order of their first image. ``ends``: [studies]. ``keys``: dataset
+    and study id of each. ``codes``: of each image's view, [images].
     """
 
     order: Rows
@@ -33,14 +33,14 @@ class Studies:
     def __len__(self) -> int:
         return len(self.ends)
 
-    def films_of(self, study: int) -> Rows:
-        """Row numbers of the study's films, ascending."""
+    def images_of(self, study: int) -> Rows:
+        """Row numbers of the study's images, ascending."""
         return self.order[self.ends[study - 1] if study else 0 : self.ends[study]]
 
 
-def group_studies(films: Films) -> Studies:
-    """Films with the same dataset, patient and study id; a film without a study id is a study by itself."""
-    table, counted = films.rows, range(len(films.rows))
+def group_studies(images: TrainingImages) -> Studies:
+    """Images with the same dataset, patient and study id; an image without a study id is a study by itself."""
+    table, counted = images.rows, range(len(images.rows))
     columns = [table[name].tolist() for name in ("dataset", "patient_id", "study_id")]
     named = [(*ids, -1 if ids[2] else row) for row, ids in zip(counted, zip(*columns, strict=True), strict=True)]
     number: dict[tuple[Any, ...], int] = {}
@@ -53,14 +53,14 @@ def group_studies(films: Films) -> Studies:
     )
 
 
-def report_texts(films: Films, studies: Studies, section: Section) -> list[str]:
+def report_texts(images: TrainingImages, studies: Studies, section: Section) -> list[str]:
     """Each study's text, "" where it has none.
 
     ``impression``: that section alone. ``impression_or_findings``: the findings where there is no impression.
     ``report``: findings, then impression.
     """
     texts: dict[tuple[str, str], str] = {}
-    for name, manifest in films.manifests.items():
+    for name, manifest in images.manifests.items():
         if manifest.reports is not None:
             columns = [manifest.reports[column].fillna("").tolist() for column in ("findings", "impression")]
             for study, findings, impression in zip(manifest.reports["study_id"], *columns, strict=True):
@@ -76,14 +76,14 @@ def _chosen(findings: str, impression: str, section: Section) -> str:
 
 @dataclass(frozen=True)
 class StudyCorpus:
-    """A unit is a study; of more than ``max_views`` films an epoch sees as many, drawn anew. ``reports``: row s of s.
+    """A unit is a study; of more than ``max_views`` images an epoch sees as many, drawn anew. ``reports``: row s of s.
 
     A batch has ``images`` uint8 [n, max_views, 1, S, S], ``views`` int64 [n, max_views] (codes of VIEWS) and
-    ``present`` bool [n, max_views]; slots without a film are black, of code 0, not present, and last. With reports, it
-    also has ``text`` int64 [n, L] (``ReportTokens.batch``).
+    ``present`` bool [n, max_views]; slots without an image are black, of code 0, not present, and last. With reports,
+    it also has ``text`` int64 [n, L] (``ReportTokens.batch``).
     """
 
-    films: Films
+    images: TrainingImages
     studies: Studies
     max_views: int = 3
     reports: ReportTokens | None = None
@@ -96,30 +96,30 @@ class StudyCorpus:
         chosen = [self.sampled(int(unit), rng) for unit, rng in zip(units, rngs, strict=True)]
         counts = np.array([len(rows) for rows in chosen])
         present = torch.from_numpy(np.arange(self.max_views) < counts[:, None])
-        rows, size = np.concatenate(chosen), self.films.prepared.size
+        rows, size = np.concatenate(chosen), self.images.prepared.size
         images = torch.zeros(len(units), self.max_views, 1, size, size, dtype=torch.uint8)
-        images[present] = self.films.images(rows)
+        images[present] = self.images.images(rows)
         views = torch.zeros(len(units), self.max_views, dtype=torch.int64)
         views[present] = torch.from_numpy(self.studies.codes[rows])
         text = {} if self.reports is None else {"text": self.reports.batch(units)}
         return {"images": images, "views": views, "present": present, **text}
 
     def sampled(self, study: int, rng: np.random.Generator) -> Rows:
-        """The study's films, or ``max_views`` of them without replacement."""
-        rows = self.studies.films_of(study)
+        """The study's images, or ``max_views`` of them without replacement."""
+        rows = self.studies.images_of(study)
         if len(rows) <= self.max_views:
             return rows
         return np.sort(rng.choice(rows, self.max_views, replace=False))
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Counts of studies, by number of films too, of films by view, and of reports."""
+        """Counts of studies, by number of images too, of images by view, and of reports."""
         sizes, counts = np.unique(np.diff(self.studies.ends, prepend=0), return_counts=True)
         by_view = np.bincount(self.studies.codes, minlength=len(VIEWS)).tolist()
         reports = {} if self.reports is None else {"reports": self.reports.count}
         return {
             "studies": len(self),
-            "films per study": {str(size): int(count) for size, count in zip(sizes, counts, strict=True)},
+            "images per study": {str(size): int(count) for size, count in zip(sizes, counts, strict=True)},
             "views": dict(zip(VIEWS, by_view, strict=True)),
             **reports,
         }

@@ -142,20 +142,20 @@ def shortened(seen: Tensor, rule: Rule, generator: torch.Generator) -> Tensor:
     return order.masked_fill(~seen, math.inf).argsort(dim=1)[:, :fewest].sort(dim=1).values
 
 
-def masks_on_films(films: Tensor, masks: BlockMasks, side: int) -> Tensor:
-    """Films [B, S, S] in [0, 1] to three rows of them: [3, 3 · S, B · S].
+def masks_on_images(images: Tensor, masks: BlockMasks, side: int) -> Tensor:
+    """Images [B, S, S] in [0, 1] to three rows of them: [3, 3 · S, B · S].
 
-    The film; the patches of its context, the rest nearly black; its targets, each block tinted in a colour of its own,
+    The image; the patches of its context, the rest nearly black; its targets, each block tinted in a colour of its own,
     mixed where they overlap.
     """
-    patch = films.shape[-1] // side
+    patch = images.shape[-1] // side
     seen, wanted = (
         grid.float().unflatten(-1, (side, side)).repeat_interleave(patch, -2).repeat_interleave(patch, -1)
         for grid in (as_grids(masks.context, side), as_grids(masks.targets, side))
     )
-    colours = torch.tensor([COLOURS[k % len(COLOURS)] for k in range(wanted.shape[1])], device=films.device)
+    colours = torch.tensor([COLOURS[k % len(COLOURS)] for k in range(wanted.shape[1])], device=images.device)
     tint = torch.einsum("bkyx,kc->bcyx", wanted, colours) / wanted.sum(dim=1, keepdim=True).clamp(min=1)
-    gray = films[:, None].expand(-1, 3, -1, -1)
+    gray = images[:, None].expand(-1, 3, -1, -1)
     covered = wanted.amax(dim=1, keepdim=True)
     rows = (gray, gray * (DIM + (1 - DIM) * seen[:, None]), gray * DIM * (1 - covered) + (gray + tint) / 2 * covered)
     return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)

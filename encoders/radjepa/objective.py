@@ -1,7 +1,7 @@
 """RadJEPA: predict the features of hidden blocks of a chest X-ray from the rest of it (arXiv 2601.15891).
 
 An encoder sees some patches (the context); a narrow predictor says what the moving average of that encoder, which sees
-the whole film, makes of four blocks among the others. Nothing is reconstructed, nothing is contrasted. The authors
+the whole image, makes of four blocks among the others. Nothing is reconstructed, nothing is contrasted. The authors
 publish weights but no training code and say "the I-JEPA protocol" (Assran et al. 2023); what they leave out is I-JEPA's
 here. Where paper, code and reason disagree, ``VARIANTS`` says what is done; the default is ``fixed``.
 """
@@ -31,7 +31,7 @@ from cxrbench.encoders.pretraining.augment import random_resized_crop
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
 from cxrbench.encoders.pretraining.options import read_options
-from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, Rule, masks_on_films, sample
+from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, Rule, masks_on_images, sample
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
 from cxrbench.encoders.radjepa.weights import REPOSITORY, locate, read_jepa
 from cxrbench.errors import UserError
@@ -47,8 +47,8 @@ class RadJEPAOptions:
     ``masks``: see ``MultiBlock``. ``normalise_targets``: layer norm without affine over a target token's features.
     ``augment``: I-JEPA's RandomResizedCrop. ``momentum``, ``final_momentum``: τ of the moving average at the first step
     and behind the last (0 and 0: targets of the encoder itself, as in the paper's introduction). ``predictor_depth``: 0
-    is half the encoder's depth, 6 for ViT-B. ``keep``: which encoder training is for. ``channels``: a film has 1; 3 is
-    the published layout, the same film thrice, with ImageNet's mean and deviation.
+    is half the encoder's depth, 6 for ViT-B. ``keep``: which encoder training is for. ``channels``: an image has 1; 3
+    is the published layout, the same image thrice, with ImageNet's mean and deviation.
     """
 
     variant: str = "fixed"
@@ -107,15 +107,15 @@ def latent_loss(predicted: Tensor, wanted: Tensor, kind: Literal["smooth_l1", "m
 
 
 class RadJEPA(Objective):
-    """The objective: the features of four blocks of every film, predicted from the rest."""
+    """The objective: the features of four blocks of every image, predicted from the rest."""
 
     def __init__(self, arch: ViTConfig, options: RadJEPAOptions) -> None:
         super().__init__()
         self.options = options
         self.preprocess = gray_preprocess(arch)
         self.blocks = MultiBlock(arch.side, options.masks)
-        self.trunk = ViT(arch)
-        self.target = MovingAverage(self.trunk)
+        self.backbone = ViT(arch)
+        self.target = MovingAverage(self.backbone)
         self.predictor = JepaPredictor(arch, options.predictor_depth or arch.depth // 2)
 
     def forward(self, batch: Batch, draw: Draw) -> Loss:
@@ -125,18 +125,18 @@ class RadJEPA(Objective):
             images = random_resized_crop(images, draw, CROP_AREA)
         masks = self.masks(len(images), draw, images.device)
         features = self.target(images)[0]
-        context = self.trunk.encode(take(self.trunk.embed(images), masks.context))
+        context = self.backbone.encode(take(self.backbone.embed(images), masks.context))
         predicted = self.predictor(context, masks.context, masks.targets)
         value = latent_loss(predicted, self.wanted(features, masks.targets), self.options.loss)
         spread = gather_batch(features.mean(dim=1)).float().std(dim=0, correction=0).mean()
         return Loss(value, {
             "relaxed": torch.tensor(float(masks.relaxed)),
             "context_patches": torch.tensor(float(masks.context.shape[1])),
-            "spread": spread,  # of the films' embeddings: 0 would be collapse
+            "spread": spread,  # of the images' embeddings: 0 would be collapse
         })  # fmt: skip
 
     def masks(self, images: int, draw: Draw, device: torch.device) -> BlockMasks:
-        """Our films' masks: drawn and cut for the batch of all processes, or theirs would have other lengths."""
+        """Our images' masks: drawn and cut for the batch of all processes, or theirs would have other lengths."""
         whole = sample(self.blocks, draw.world * images, draw.generator)
         ours = whole.rows(slice(draw.rank * images, (draw.rank + 1) * images))
         return BlockMasks(ours.context.to(device), ours.targets.to(device), ours.relaxed)
@@ -151,33 +151,33 @@ class RadJEPA(Objective):
     def after_step(self, progress: float) -> None:
         """Let the target follow."""
         momentum = linear_momentum(self.options.momentum, self.options.final_momentum, progress)
-        self.target.update(self.trunk, momentum)
+        self.target.update(self.backbone, momentum)
 
     def kept(self) -> torch.nn.Module:
         """The target encoder, which I-JEPA evaluates, or the context encoder."""
-        return self.target.module if self.options.keep == "target" else self.trunk
+        return self.target.module if self.options.keep == "target" else self.backbone
 
     def architecture(self) -> dict[str, Any]:
-        """Of the trunk."""
-        return asdict(self.trunk.config)
+        """Of the backbone."""
+        return asdict(self.backbone.config)
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor:
-        """Three rows, a column per film: the film, what the encoder sees of it, and the four blocks to predict."""
+        """Three rows, a column per image: the image, what the encoder sees of it, and the four blocks to predict."""
         images = batch.images
         mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in
                      (self.preprocess.mean, self.preprocess.std))  # fmt: skip
-        films = (images * std + mean).mean(dim=1).clamp(0, 1)
-        return masks_on_films(films, self.masks(len(films), draw, films.device), self.blocks.side)
+        inputs = (images * std + mean).mean(dim=1).clamp(0, 1)
+        return masks_on_images(inputs, self.masks(len(inputs), draw, inputs.device), self.blocks.side)
 
 
 def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
-    """RadJEPA on single films. Named architectures have patches of 14 pixels: ``nano`` is 126 px, 9 x 9 patches."""
+    """RadJEPA on single images. Named architectures have patches of 14 pixels: ``nano`` is 126 px, 9 x 9 patches."""
     config = parse_arch(arch, channels=options.channels, patch=PATCH, class_token=False)
     return Blueprint(gray_preprocess(config), options, lambda corpus: RadJEPA(config, options), RECIPE)
 
 
 def untrained(arch: str, seed: int) -> ViTEncoder:
-    """The trunk that ``cxrbench pretrain radjepa --arch ARCH`` would train, with random weights."""
+    """The backbone that ``cxrbench pretrain radjepa --arch ARCH`` would train, with random weights."""
     return untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1, patch=PATCH, class_token=False), seed)
 
 
@@ -205,7 +205,7 @@ METHOD = Method(
 )
 PLUGIN = EncoderPlugin(
     load=load,
-    summary="RadJEPA: features of hidden blocks predicted from the rest of the film (arXiv 2601.15891)",
+    summary="RadJEPA: features of hidden blocks predicted from the rest of the image (arXiv 2601.15891)",
     usage="radjepa[@WEIGHTS]",
     phantom_weights=phantom_weights("radjepa"),
     without_weights=WITHOUT_WEIGHTS,

@@ -6,7 +6,7 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor
 
 from cxrbench.encoder import EncoderCard
-from cxrbench.encoders.backbones.checkpoint import KEY, TrainedTrunk, read_trunk
+from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_backbone
 from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.published import card_of
@@ -40,18 +40,18 @@ def locate(weights: str) -> Path:
         ) from error
 
 
-def read_jepa(path: Path) -> TrainedTrunk:
+def read_jepa(path: Path) -> TrainedBackbone:
     """A file of ours, or one of others with a ViT that has no CLS token. Raises UserError.
 
     The published file, known by its name, brings its card: which images it has seen. Its channels are taken to be
     normalised with ImageNet's numbers, as I-JEPA's are; its authors do not say.
     """
     if KEY in read_metadata(path):
-        found = read_trunk(path, "radjepa")
+        found = read_backbone(path, "radjepa")
     else:
         card = card_of(f"radjepa:{REPOSITORY}", "radjepa") if path.name == FILE else EncoderCard("radjepa")
         state = published_state(path)
-        found = TrainedTrunk(state, infer_config(state, path), None, card)
+        found = TrainedBackbone(state, infer_config(state, path), None, card)
     if found.config.class_token:
         raise UserError(f"{path} holds a ViT with cls_token, and radjepa's has none: pass radjepa or I-JEPA weights")
     return found
@@ -61,7 +61,7 @@ def published_state(path: Path) -> dict[str, Tensor]:
     """timm's names to tensors: under ``target_encoder``, which is what I-JEPA evaluates, else under ``encoder``.
 
     Both may lie under ``state_dict``; ``module.`` and ``encoder.`` before every name are stripped; predictors and
-    optimiser states are passed over. Raises UserError if there is neither.
+    optimizer states are passed over. Raises UserError if there is neither.
     """
     content = read_checkpoint(path)
     for keys in LAYOUTS:

@@ -1,4 +1,4 @@
-"""Films as batches of tensors, decoded in threads again in every epoch: memory does not grow with the data."""
+"""Images as batches of tensors, decoded in threads again in every epoch: memory does not grow with the data."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +22,10 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Films:
-    """A manifest's films as an encoder wants them.
+class ImageBatches:
+    """A manifest's images as an encoder wants them.
 
-    ``steps``: augmentation of training films. ``frame``: ``{resize, size, crop}``: the film is brought to ``size``
+    ``steps``: augmentation of training images. ``frame``: ``{resize, size, crop}``: the image is brought to ``size``
     and ``crop`` is cut out of it, at random in training and at the centre otherwise; both scale with the encoder's
     input (256 and 224 become 512 and 448 for an encoder of 448 pixels). Without one it is the encoder's own
     preprocessing. Normalisation is the encoder's own in any case.
@@ -44,7 +44,7 @@ class Films:
             raise UserError(f"a frame has resize, size and crop, and no random_resized_crop beside it: {self.frame}")
 
     def batches(self, batches: Iterable[Rows], seed: int, epoch: int | None = None) -> Iterator[tuple[Rows, Tensor]]:
-        """Rows and their films [b, channels, S, S], augmented by (seed, epoch, image) if there is an ``epoch``.
+        """Rows and their images [b, channels, S, S], augmented by (seed, epoch, image) if there is an ``epoch``.
 
         At most two batches are in memory. For an accelerator the next one is decoded while this one is used; on a CPU
         the two take turns, for the network has all cores. Raises BadImageError.
@@ -52,7 +52,7 @@ class Films:
         ids, paths = self.manifest.images["image_id"].to_numpy(str), self.manifest.paths()
 
         def load(row: int) -> Tensor:
-            return self.film(decode(paths[row], max_pixels=self.options.max_pixels), ids[row], seed, epoch)
+            return self.image(decode(paths[row], max_pixels=self.options.max_pixels), ids[row], seed, epoch)
 
         ahead = 0 if self.options.device.type == "cpu" else 1
         with ThreadPoolExecutor(max(1, self.options.workers)) as pool:
@@ -61,18 +61,18 @@ class Films:
                 for rows in batches:
                     waiting.append((rows, [pool.submit(load, int(row)) for row in rows]))
                     if len(waiting) > ahead:
-                        done, films = waiting.pop(0)
-                        yield done, torch.stack([film.result() for film in films])
+                        done, images = waiting.pop(0)
+                        yield done, torch.stack([image.result() for image in images])
                 while waiting:
-                    done, films = waiting.pop(0)
-                    yield done, torch.stack([film.result() for film in films])
+                    done, images = waiting.pop(0)
+                    yield done, torch.stack([image.result() for image in images])
             finally:
-                for _, films in waiting:
-                    for film in films:
-                        film.cancel()
+                for _, images in waiting:
+                    for image in images:
+                        image.cancel()
 
-    def film(self, image: NDArray[np.float32], image_id: str, seed: int, epoch: int | None) -> Tensor:
-        """One gray film [H, W] in [0, 1] as the encoder wants it: [channels, S, S]."""
+    def image(self, image: NDArray[np.float32], image_id: str, seed: int, epoch: int | None) -> Tensor:
+        """One gray image [H, W] in [0, 1] as the encoder wants it: [channels, S, S]."""
         wanted = self.preprocess
         gray = replace(wanted, mean=(0.0,), std=(1.0,), channels=1)
         rng = generator(seed, epoch or 0, image_id)

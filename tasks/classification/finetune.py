@@ -14,7 +14,7 @@ from cxrbench.errors import UserError
 from cxrbench.features.device import autocast
 from cxrbench.plugins.loading import blame
 from cxrbench.task import FrozenEncoder
-from cxrbench.tasks.classification.batches import Films, Rows
+from cxrbench.tasks.classification.batches import ImageBatches, Rows
 from cxrbench.tasks.classification.layer_decay import layer_decay_groups
 from cxrbench.tasks.classification.recipe import Recipe
 from cxrbench.tasks.classification.trained import Trained, TrainedClassifier
@@ -59,7 +59,7 @@ class FineTune(TrainedClassifier):
         """Logits of the validation and test rows, by the best epoch on validation."""
         recipe, options = problem.recipe, encoder.context.options
         source = encoder.module
-        films = Films(manifest, source.preprocess, options, recipe.augmentation, recipe.frame)
+        inputs = ImageBatches(manifest, source.preprocess, options, recipe.augmentation, recipe.frame)
         width = pooled_width(source, source.preprocess)  # type: ignore[arg-type]
         notes: list[str] = []
 
@@ -74,12 +74,12 @@ class FineTune(TrainedClassifier):
             parts = [rows[at : at + options.batch_size] for at in range(0, len(rows), options.batch_size)]
             logits = []
             with torch.inference_mode(), autocast(options.device, options.precision):
-                for _, images in films.batches(parts, problem.seed):
+                for _, images in inputs.batches(parts, problem.seed):
                     logits.append(model(images.to(options.device)).float().cpu())
             return torch.cat(logits).double().numpy()
 
         def batches(epoch: int) -> Iterator[tuple[Rows, Tensor]]:
-            return films.batches(epoch_batches(problem, epoch), problem.seed, epoch)
+            return inputs.batches(epoch_batches(problem, epoch), problem.seed, epoch)
 
         def train(rate: float) -> Selected | None:
             model = fresh()
@@ -110,7 +110,7 @@ TASK = FineTune()
 
 
 def pooled_width(module: nn.Module, preprocess: Preprocess) -> int:
-    """The width D of the pooled features, from one blank film. Raises UserError if the encoder fails on it."""
+    """The width D of the pooled features, from one blank image. Raises UserError if the encoder fails on it."""
     parameter = next(module.parameters(), torch.zeros(0))
     blank = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size, device=parameter.device)
     try:

@@ -1,4 +1,4 @@
-"""Augmentation of single films as recipes list it, each draw from (seed, epoch, image) alone."""
+"""Augmentation of single images as recipes list it, each draw from (seed, epoch, image) alone."""
 
 import hashlib
 import math
@@ -42,7 +42,7 @@ def check_steps(steps: Sequence[Mapping[str, Any]]) -> None:
 
 
 def generator(seed: int, epoch: int, image_id: str) -> np.random.Generator:
-    """The random numbers of one film in one epoch, the same everywhere."""
+    """The random numbers of one image in one epoch, the same everywhere."""
     digest = hashlib.sha256(f"{seed}|{epoch}|{image_id}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
@@ -69,17 +69,17 @@ def crop_box(
 def random_resized_crop(
     image: NDArray[np.float32], size: int, step: Mapping[str, Any], interpolation: str, rng: np.random.Generator
 ) -> Tensor:
-    """Cut a box out of a gray film [H, W] at full resolution and resize it: [1, size, size] in [0, 1]."""
+    """Cut a box out of a gray image [H, W] at full resolution and resize it: [1, size, size] in [0, 1]."""
     height, width = image.shape
     box = crop_box(height, width, step["random_resized_crop"], step.get("ratio", (3 / 4, 4 / 3)), rng)
-    film = torch.from_numpy(image)[None]
-    return TF.resized_crop(film, *box, [size, size], InterpolationMode(interpolation), antialias=True).clamp(0, 1)
+    radiograph = torch.from_numpy(image)[None]
+    return TF.resized_crop(radiograph, *box, [size, size], InterpolationMode(interpolation), antialias=True).clamp(0, 1)
 
 
 def augment(
     image: Tensor, steps: Sequence[Mapping[str, Any]], rng: np.random.Generator, seed: int, image_id: str, epoch: int
 ) -> Tensor:
-    """Apply the steps, in their order, to a square gray film [1, S, S] in [0, 1]; crops are made before (above).
+    """Apply the steps, in their order, to a square gray image [1, S, S] in [0, 1]; crops are made before (above).
 
     ``flip``: probability. ``jitter``: [brightness, contrast], factors uniform in 1 ± value, in random order.
     ``affine``: degrees, with ``shift`` (share of the side) and ``scale``. ``blur``: [σ from, to] in pixels. ``noise``:
@@ -121,9 +121,9 @@ def _jitter(image: Tensor, strength: Sequence[float], rng: np.random.Generator) 
 
 
 def _rand_augment(image: Tensor, config: str, rng: np.random.Generator) -> Tensor:
-    """timm's RandAugment on the film as an 8-bit RGB image.
+    """timm's RandAugment on the image as an 8-bit RGB image.
 
-    timm draws from Python's and NumPy's global generators: they are seeded for this film, and put back.
+    timm draws from Python's and NumPy's global generators: they are seeded for this image, and put back.
     """
     gray = Image.fromarray((image[0].numpy() * 255).round().astype(np.uint8)).convert("RGB")
     seed = int(rng.integers(2**32))

@@ -13,32 +13,32 @@ from typing import Any
 from torch import nn
 
 # blocks.3, encoder.layer.3, resblocks.3 (transformers); layer3, stages.3, features.3, denseblock3 (CNNs)
-TRUNK = re.compile(r"^(.*?(?:layers?|stages?|blocks?|features)[._]?)(\d+)(?=\.)")
+BACKBONE = re.compile(r"^(.*?(?:layers?|stages?|blocks?|features)[._]?)(\d+)(?=\.)")
 TOKENS = ("pos_embed", "cls_token", "dist_token", "reg_token", "mask_token", "position_embeddings", "class_embedding")
 
 
 def layer_of(module: nn.Module) -> tuple[Mapping[str, int], int]:
-    """The layer of each parameter by name, and the layer n of all that follows the trunk.
+    """The layer of each parameter by name, and the layer n of all that follows the backbone.
 
-    The trunk is the numbered list (of blocks, of stages) that holds most parameters. What is registered before it is
+    The backbone is the numbered list (of blocks, of stages) that holds most parameters. What is registered before it is
     layer 0, what is registered between two of its members belongs to the earlier one.
     """
-    matches = {name: TRUNK.match(name) for name, _ in module.named_parameters()}
+    matches = {name: BACKBONE.match(name) for name, _ in module.named_parameters()}
     weight: Counter[str] = Counter()
     for name, parameter in module.named_parameters():
         if match := matches[name]:
             weight[match[1]] += parameter.numel()
     if not weight:
         return dict.fromkeys(matches, 0), 1
-    trunk = weight.most_common(1)[0][0]
-    in_trunk = {name: int(match[2]) for name, match in matches.items() if match and match[1] == trunk}
-    rank = {number: i + 1 for i, number in enumerate(sorted(set(in_trunk.values())))}
-    last = list(in_trunk)[-1]
+    backbone = weight.most_common(1)[0][0]
+    in_backbone = {name: int(match[2]) for name, match in matches.items() if match and match[1] == backbone}
+    rank = {number: i + 1 for i, number in enumerate(sorted(set(in_backbone.values())))}
+    last = list(in_backbone)[-1]
     layers: dict[str, int] = {}
     current, after = 0, False
     for name in matches:
-        current = rank[in_trunk[name]] if name in in_trunk else current
-        layers[name] = len(rank) + 1 if after and name not in in_trunk else current
+        current = rank[in_backbone[name]] if name in in_backbone else current
+        layers[name] = len(rank) + 1 if after and name not in in_backbone else current
         after = after or name == last
     return layers, len(rank) + 1
 
@@ -52,7 +52,7 @@ def layer_decay_groups(
     decay_all: bool = False,
     undecayed: Collection[str] = TOKENS,
 ) -> list[dict[str, Any]]:
-    """Optimiser groups with ``lr_scale`` and ``weight_decay`` for the parameters that are trained.
+    """Optimizer groups with ``lr_scale`` and ``weight_decay`` for the parameters that are trained.
 
     Vectors and scalars (norms, biases) and the tokens named in ``undecayed`` have no weight decay, unless
     ``decay_all``.

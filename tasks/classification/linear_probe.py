@@ -1,4 +1,4 @@
-"""Classification by linear probe: logistic regression on frozen, standardised image embeddings."""
+"""Classification by linear probe: logistic regression on frozen, standardized image embeddings."""
 
 from dataclasses import dataclass, replace
 
@@ -76,7 +76,7 @@ class LinearProbe:
         held_out = np.concatenate([val, test])
         probe = _multilabel if manifest.kind == "multilabel" else _multiclass
         margins, notes = probe(
-            *_standardise(features[train], features[held_out]), targets[train], targets[val], manifest.labels
+            *_standardize(features[train], features[held_out]), targets[train], targets[val], manifest.labels
         )
         return predictions_of(
             margins, held_out, manifest, encoder, cell, views=self.views, train_images=len(train), notes=notes
@@ -86,7 +86,7 @@ class LinearProbe:
 TASK = LinearProbe()
 
 
-def _standardise(train: Floats, held_out: Floats) -> tuple[torch.Tensor, torch.Tensor]:
+def _standardize(train: Floats, held_out: Floats) -> tuple[torch.Tensor, torch.Tensor]:
     """Zero mean and unit variance on the training rows; constant features become 0."""
     mean, std = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
     std[std < 1e-6 * max(float(std.max()), 1e-30)] = np.inf

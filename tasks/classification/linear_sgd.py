@@ -1,6 +1,6 @@
 """The ``linear`` protocol: a linear layer on frozen features, trained by gradient descent as papers do it.
 
-``classification`` is the convex probe, solved to its optimum; this one has an optimiser, epochs and learning rates, and
+``classification`` is the convex probe, solved to its optimum; this one has an optimizer, epochs and learning rates, and
 is what the presets of FaNe, PaCX-MAE and RadJEPA configure. It is opt-in: it answers the same question as the convex
 probe, a little worse.
 """
@@ -17,7 +17,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder
 from cxrbench.features.extract import embed
 from cxrbench.task import FrozenEncoder
-from cxrbench.tasks.classification.batches import Films, Rows
+from cxrbench.tasks.classification.batches import ImageBatches, Rows
 from cxrbench.tasks.classification.image_augmentation import generator
 from cxrbench.tasks.classification.recipe import Recipe, head_groups
 from cxrbench.tasks.classification.trained import Trained, TrainedClassifier
@@ -30,7 +30,7 @@ RECIPE = Recipe(
     batch_size=256,
     epochs=50,
     select="val_loss",
-    standardise=True,
+    standardize=True,
 )
 Floats = NDArray[np.float32]
 
@@ -49,16 +49,16 @@ class LinearSGD(TrainedClassifier):
         recipe = problem.recipe
         if not recipe.augmentation and recipe.frame is None:
             features = np.asarray(encoder.pooled(manifest), np.float32)
-            return _on_features(encoder, problem, standardised(features, problem) if recipe.standardise else features)
+            return _on_features(encoder, problem, standardized(features, problem) if recipe.standardize else features)
         if recipe.frame is None and all(set(step) == {"flip"} for step in recipe.augmentation):
             return _on_features(encoder, problem, np.asarray(encoder.pooled(manifest), np.float32), manifest)
-        return _on_films(encoder, manifest, problem)
+        return _on_images(encoder, manifest, problem)
 
 
 TASK = LinearSGD()
 
 
-def standardised(features: Floats, problem: Problem) -> Floats:
+def standardized(features: Floats, problem: Problem) -> Floats:
     """Zero mean and unit variance on the training rows; constant features become 0."""
     train = features[problem.train]
     mean, std = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
@@ -69,9 +69,9 @@ def standardised(features: Floats, problem: Problem) -> Floats:
 def _on_features(
     encoder: FrozenEncoder, problem: Problem, features: Floats, flipping: Manifest | None = None
 ) -> Trained:
-    """Train on features [n, D] that are there. ``flipping``: the manifest whose films are flipped at random.
+    """Train on features [n, D] that are there. ``flipping``: the manifest whose images are flipped at random.
 
-    A flipped film has features of its own, made once: in each epoch every film is one of the two.
+    A flipped image has features of its own, made once: in each epoch every image is one of the two.
     """
     device = encoder.context.options.device
     here = torch.tensor(features, device=device)
@@ -80,8 +80,8 @@ def _on_features(
     if flipping is not None:
         ids = flipping.images["image_id"].to_numpy(str)
         mirrored = here.clone()
-        films = Films(flipping, encoder.module.preprocess, encoder.context.options)
-        made = _embedded(encoder, films, problem.train, lambda images: images.flip(-1), problem)
+        inputs = ImageBatches(flipping, encoder.module.preprocess, encoder.context.options)
+        made = _embedded(encoder, inputs, problem.train, lambda images: images.flip(-1), problem)
         mirrored[torch.from_numpy(problem.train).to(device)] = torch.from_numpy(made).to(device)
     chances = [float(step["flip"]) for step in problem.recipe.augmentation]
 
@@ -100,18 +100,18 @@ def _on_features(
     return _trained(encoder, problem, features.shape[1], batches, lambda rows: here[torch.from_numpy(rows).to(device)])
 
 
-def _on_films(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
-    """Run the frozen encoder in every epoch, for films that are never twice the same; once for the others."""
+def _on_images(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
+    """Run the frozen encoder in every epoch, for images that are never twice the same; once for the others."""
     recipe, options = problem.recipe, encoder.context.options
     module = encoder.module
-    films = Films(manifest, module.preprocess, options, recipe.augmentation, recipe.frame)
+    inputs = ImageBatches(manifest, module.preprocess, options, recipe.augmentation, recipe.frame)
     held = np.concatenate([problem.val, problem.test])
-    fixed = _embedded(encoder, films, held, lambda images: images, problem)
+    fixed = _embedded(encoder, inputs, held, lambda images: images, problem)
     place = {int(row): i for i, row in enumerate(held)}
     network: nn.Module = module.to(options.device)  # type: ignore[attr-defined]
 
     def batches(epoch: int) -> Iterator[tuple[Rows, Tensor]]:
-        for rows, images in films.batches(epoch_batches(problem, epoch), problem.seed, epoch):
+        for rows, images in inputs.batches(epoch_batches(problem, epoch), problem.seed, epoch):
             yield rows, torch.from_numpy(_in_parts(network, images, encoder))
 
     def held_out(rows: Rows) -> Tensor:
@@ -152,13 +152,13 @@ def _trained(
 
 
 def _embedded(
-    encoder: FrozenEncoder, films: Films, rows: Rows, change: Callable[[Tensor], Tensor], problem: Problem
+    encoder: FrozenEncoder, inputs: ImageBatches, rows: Rows, change: Callable[[Tensor], Tensor], problem: Problem
 ) -> Floats:
-    """Features [len(rows), D] of films as they are, each changed by ``change``."""
+    """Features [len(rows), D] of images as they are, each changed by ``change``."""
     options = encoder.context.options
     module = encoder.module.to(options.device)  # type: ignore[attr-defined]
     parts = [rows[at : at + options.batch_size] for at in range(0, len(rows), options.batch_size)]
-    return np.concatenate([embed(module, change(images), options) for _, images in films.batches(parts, problem.seed)])
+    return np.concatenate([embed(module, change(images), options) for _, images in inputs.batches(parts, problem.seed)])
 
 
 def _in_parts(network: Encoder | nn.Module, images: Tensor, encoder: FrozenEncoder) -> Floats:

@@ -6,7 +6,7 @@ POSITIVE, NEGATIVE = "{}", "no {}"
 CLASS = "a chest X-ray showing {}"
 # Labels that name the absence of findings: "no No finding" would say the opposite.
 NORMAL = ("no finding", "no findings", "normal", "healthy")
-NORMAL_FILM, ABNORMAL_FILM = "normal chest X-ray", "abnormal chest X-ray"
+NORMAL_IMAGE, ABNORMAL_IMAGE = "normal chest X-ray", "abnormal chest X-ray"
 
 
 def spoken(label: str) -> str:
@@ -18,11 +18,11 @@ def pair(label: str) -> tuple[str, str]:
     """The prompts of a label's presence and of its absence."""
     name = spoken(label)
     if name.lower() in NORMAL:
-        return NORMAL_FILM, ABNORMAL_FILM
+        return NORMAL_IMAGE, ABNORMAL_IMAGE
     return POSITIVE.format(name), NEGATIVE.format(name)
 
 
 def of_class(label: str) -> str:
     """The prompt of a class among classes that exclude each other."""
     name = spoken(label)
-    return NORMAL_FILM if name.lower() in NORMAL else CLASS.format(name)
+    return NORMAL_IMAGE if name.lower() in NORMAL else CLASS.format(name)

@@ -1,4 +1,4 @@
-"""How a classifier is trained: optimiser, schedule, selection, as a default or a paper has it."""
+"""How a classifier is trained: optimizer, schedule, selection, as a default or a paper has it."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ class Recipe:
     """The settings of ``presets.KEYS`` for classifiers, with neutral defaults.
 
     ``learning_rates``: tried one after the other, the best on validation kept; each is for batches of
-    ``learning_rate_images`` (0: of whatever size). ``standardise``: embeddings to zero mean and unit variance first
+    ``learning_rate_images`` (0: of whatever size). ``standardize``: embeddings to zero mean and unit variance first
     (linear heads on cached embeddings only). ``warmup_start``: share of the learning rate at the start of the warm-up.
     """
 
@@ -61,7 +61,7 @@ class Recipe:
     fraction_seed: int = 0
     layer_decay: float = 1.0
     drop_path: float = 0.0
-    standardise: bool = False
+    standardize: bool = False
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
@@ -103,7 +103,7 @@ def peak_rate(recipe: Recipe, rate: float) -> float:
 
 
 def optimizer_of(recipe: Recipe, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The optimiser; ``groups`` carry ``lr_scale``, a share of the learning rate that ``set_rate`` gives them."""
+    """The optimizer; ``groups`` carry ``lr_scale``, a share of the learning rate that ``set_rate`` gives them."""
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(list(groups), lr=0.0, momentum=recipe.momentum)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW

@@ -1,4 +1,4 @@
-"""Classification without training: which of two sentences is nearer to the film?"""
+"""Classification without training: which of two sentences is nearer to the image?"""
 
 from dataclasses import dataclass
 

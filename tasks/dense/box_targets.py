@@ -1,4 +1,4 @@
-"""What a detection head shall find: a dataset's boxes in the encoder's square, moved as the films are."""
+"""What a detection head shall find: a dataset's boxes in the encoder's square, moved as the images are."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +78,7 @@ class BoxTargets:
 
 
 def boxed_labels(manifest: Manifest, train: Rows) -> tuple[str, ...]:
-    """Labels of the training films' boxes, in the manifest's order. Raises UserError where there are none."""
+    """Labels of the training images' boxes, in the manifest's order. Raises UserError where there are none."""
     assert manifest.boxes is not None
     ids = set(manifest.images["image_id"].iloc[train])
     names = {
@@ -92,7 +92,7 @@ def boxed_labels(manifest: Manifest, train: Rows) -> tuple[str, ...]:
 def geometry_of(
     manifest: Manifest, truth: BoxTruth, preprocess: Preprocess, rows: Rows, context: RunContext
 ) -> dict[int, Geometry]:
-    """How these rows' films lie in the square, from the files' headers. Raises UserError for a box outside of one."""
+    """How these rows' images lie in the square, from the files' headers. Raises UserError for a box outside of one."""
     paths = manifest.paths()
     with ThreadPoolExecutor(max(1, context.options.workers)) as pool:
         sizes = dict(zip(rows.tolist(), pool.map(lambda row: image_size(paths[row]), rows), strict=True))

@@ -33,9 +33,9 @@ class Detection:
     """The ``detection`` protocol.
 
     YOLOv3's head on three levels of the pyramid, its nine anchors learnt from the training boxes. An epoch is every
-    film with a box and as many without, drawn anew. The encoder meets every film once, frozen; with ``copies`` epoch e
-    trains on copy e mod (copies + 1). With ``finetune`` it is trained, too, on films augmented anew in every epoch. The
-    validation loss chooses the weights. Labels are those of which a training film has a box.
+    image with a box and as many without, drawn anew. The encoder meets every image once, frozen; with ``copies`` epoch
+    e trains on copy e mod (copies + 1). With ``finetune`` it is trained, too, on images augmented anew in every epoch.
+    The validation loss chooses the weights. Labels are those of which a training image has a box.
     """
 
     finetune: bool = False
@@ -166,8 +166,8 @@ class _Trainer:
         for batch in _batches(rows):
             with torch.inference_mode(), autocast(options.device, options.precision):
                 raw = self.raw(batch)
-            for row, of_film in zip(batch, raw.float(), strict=True):
-                corners, scores, classes = (x.cpu().numpy() for x in detections(of_film, self.targets.grid))
+            for row, of_image in zip(batch, raw.float(), strict=True):
+                corners, scores, classes = (x.cpu().numpy() for x in detections(of_image, self.targets.grid))
                 boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).astype(np.float64)
                 native = geometry[int(row)].boxes_to_native(boxes)
                 solid = (native[:, 2:] > 0).all(1)  # not those that lie in the padding

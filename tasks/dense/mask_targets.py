@@ -18,7 +18,7 @@ from cxrbench.tasks.dense.losses import INSIDE
 class MaskTargets:
     """Targets of manifest rows, made when they are first asked for and kept, a byte per value.
 
-    Without ``keep`` only those of the films themselves are kept, not of augmented copies that come but once.
+    Without ``keep`` only those of the images themselves are kept, not of augmented copies that come but once.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
 from cxrbench.task import Cell, FrozenEncoder
-from cxrbench.tasks.dense.whole_images import EncoderAndDecoder, WholeFilms
+from cxrbench.tasks.dense.whole_images import EncoderAndDecoder, WholeImages
 
 ENCODER_RATE = 0.1
 """A fine-tuned encoder learns at this share of the head's rate."""
@@ -25,8 +25,8 @@ Head = Callable[[Sequence[int], Sequence[int], int], nn.Module]
 class DenseModel:
     """``module`` maps what ``inputs(rows, copy)`` gives of manifest rows to the head's numbers.
 
-    ``preprocess``: how films come to the square that the head speaks of. ``groups``: parameters with their share of the
-    learning rate; None where all of them learn at one.
+    ``preprocess``: how images come to the square that the head speaks of. ``groups``: parameters with their share of
+    the learning rate; None where all of them learn at one.
     """
 
     module: nn.Module
@@ -46,24 +46,24 @@ class DenseModel:
 def on_frozen_maps(
     encoder: FrozenEncoder, manifest: Manifest, copies: int, head: Head, levels: Sequence[int]
 ) -> DenseModel:
-    """A head on ``levels`` of the maps: the encoder meets every film once, and each of its ``copies``."""
+    """A head on ``levels`` of the maps: the encoder meets every image once, and each of its ``copies``."""
     maps = encoder.maps(manifest, copies)
     module = head(maps.widths, maps.sides, maps.preprocess.size).to(encoder.context.options.device)
     return DenseModel(module.to(memory_format=torch.channels_last), partial(maps.batch, levels=levels), maps.preprocess)
 
 
 def finetuned(encoder: FrozenEncoder, manifest: Manifest, cell: Cell, head: Head) -> DenseModel:
-    """A copy of the encoder that learns with its head, from films augmented anew each time.
+    """A copy of the encoder that learns with its head, from images augmented anew each time.
 
     Raises NotApplicableError if the encoder has no parameters or no maps.
     """
     options = encoder.context.options
-    films = WholeFilms(manifest, encoder.module.preprocess, options, seed=cell.seed)
+    images = WholeImages(manifest, encoder.module.preprocess, options, seed=cell.seed)
     whole = EncoderAndDecoder.of(
-        encoder.module, films.preprocess, lambda widths, sides: head(widths, sides, films.preprocess.size)
+        encoder.module, images.preprocess, lambda widths, sides: head(widths, sides, images.preprocess.size)
     )
     groups: list[dict[str, Any]] = [
         {"params": list(whole.decoder.parameters()), "lr": 1.0},
         {"params": list(whole.encoder.parameters()), "lr": ENCODER_RATE},
     ]
-    return DenseModel(whole.to(options.device), films.batch, films.preprocess, groups)
+    return DenseModel(whole.to(options.device), images.batch, images.preprocess, groups)

@@ -18,7 +18,7 @@ def pyramid_sides(size: int) -> tuple[int, ...]:
 class Neck(nn.Module):
     """Four native maps to a pyramid at strides 4, 8, 16, 32, all of one width. Trained: it belongs to the decoder.
 
-    Native maps are standardised per channel (batch statistics in training, running ones after), because encoders differ
+    Native maps are standardized per channel (batch statistics in training, running ones after), because encoders differ
     in scale by orders of magnitude; nothing is learned there, so no gradient is worked out for frozen maps. A CNN's
     stages have the wanted strides and are then only projected (1 x 1). The four maps of a plain ViT all have its patch
     stride and are raw residual streams: each token is normalised first, and the projection is doubled by transposed

@@ -48,10 +48,10 @@ class Segmentation:
     """The ``segmentation`` protocol.
 
     Labels are independent (a sigmoid each, Dice + binary cross-entropy) unless the dataset's masks are maps of class
-    indices (softmax with background, Dice + cross-entropy). An epoch is every film that shows something and as many
-    empty ones, drawn anew. The encoder meets every film once, frozen; with ``copies`` epoch e trains on copy e mod
-    (copies + 1). With ``finetune`` it is trained, too, on films augmented anew in every epoch. The validation loss
-    chooses the weights; predicted is what has a probability of at least one half at the film's own size.
+    indices (softmax with background, Dice + cross-entropy). An epoch is every image that shows something and as many
+    empty ones, drawn anew. The encoder meets every image once, frozen; with ``copies`` epoch e trains on copy e mod
+    (copies + 1). With ``finetune`` it is trained, too, on images augmented anew in every epoch. The validation loss
+    chooses the weights; predicted is what has a probability of at least one half at the image's own size.
     """
 
     decoder: DecoderName = "unet"

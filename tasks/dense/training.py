@@ -24,7 +24,7 @@ Examples = NDArray[np.int64]
 class Recipe:
     """How long and how fast.
 
-    The number of optimiser steps is ``epochs`` epochs of ``batch`` examples, or ``min_steps`` where the data are few.
+    The number of optimizer steps is ``epochs`` epochs of ``batch`` examples, or ``min_steps`` where the data are few.
     They are cut into ``epochs`` rounds, each followed by a validation; after ``patience`` rounds without a lower
     validation loss training ends. ``rate``: AdamW's peak learning rate, reached after a share ``warmup`` of the steps,
     then down to 0 along a cosine; ``decay``: its weight decay. Gradients are cut at norm ``clip``.
@@ -75,25 +75,25 @@ def fit(
     """
     options = context.options
     groups = groups or [{"params": [p for p in model.parameters() if p.requires_grad], "lr": 1.0}]
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [{**g, "lr": g["lr"] * recipe.rate} for g in groups], lr=recipe.rate, weight_decay=recipe.decay
     )
     steps = max(recipe.min_steps, recipe.epochs * len(_batches(draw(0), recipe.batch)))
     ends = {math.ceil(steps * (i + 1) / recipe.epochs) for i in range(recipe.epochs)}
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, recipe.warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
     losses: list[float] = []
     best: tuple[int, dict[str, Tensor]] = (0, {})
     model.train()
     step = 0
     for step, examples in zip(range(1, steps + 1), _stream(draw, recipe.batch), strict=False):
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         with autocast(options.device, options.precision):
             value = loss(examples)
         if not math.isfinite(value.item()):
             raise UserError(f"{what}: the training loss became {value.item()} at step {step}; try --precision fp32")
         value.backward()
-        nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], recipe.clip)
-        optimiser.step()
+        nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], recipe.clip)
+        optimizer.step()
         schedule.step()
         context.progress.train(what, step, steps)
         if step not in ends:
@@ -112,7 +112,7 @@ def fit(
 
 
 def balanced_epoch(train: NDArray[np.int64], shown: NDArray[np.bool_], epoch: int, copy: int, seed: int) -> Examples:
-    """(row, copy) of an epoch: every film that shows something, as many that do not, in random order."""
+    """(row, copy) of an epoch: every image that shows something, as many that do not, in random order."""
     rng = np.random.default_rng([seed, epoch])
     some, none = train[shown], train[~shown]
     if len(some):

@@ -1,4 +1,4 @@
-"""Fine-tuning on whole films: decoded images as inputs, and the encoder and the decoder as one model."""
+"""Fine-tuning on whole images: decoded images as inputs, and the encoder and the decoder as one model."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ from cxrbench.features.extract import ExtractOptions
 from cxrbench.features.maps import dense_preprocess
 
 
-class WholeFilms:
-    """Films of manifest rows as an encoder wants them, decoded when asked for, augmented on the fly."""
+class WholeImages:
+    """Images of manifest rows as an encoder wants them, decoded when asked for, augmented on the fly."""
 
     def __init__(self, manifest: Manifest, preprocess: Preprocess, options: ExtractOptions, *, seed: int) -> None:
         self.preprocess = dense_preprocess(preprocess)
@@ -27,11 +27,11 @@ class WholeFilms:
         self.paths, self.ids = manifest.paths(), manifest.images["image_id"].to_numpy(str)
 
     def batch(self, rows: NDArray[np.int64], copy: int = 0) -> tuple[Tensor, ...]:
-        """One tensor [len(rows), channels, size, size]; ``copy`` 0 is the film itself. Raises BadImageError."""
+        """One tensor [len(rows), channels, size, size]; ``copy`` 0 is the image itself. Raises BadImageError."""
 
         def one(row: np.int64) -> Tensor:
-            film = load_image(self.paths[row], self.preprocess, max_pixels=self.options.max_pixels)
-            return augmentation(self.seed, str(self.ids[row]), copy).apply_image(film, self.preprocess)
+            image = load_image(self.paths[row], self.preprocess, max_pixels=self.options.max_pixels)
+            return augmentation(self.seed, str(self.ids[row]), copy).apply_image(image, self.preprocess)
 
         with ThreadPoolExecutor(max(1, self.options.workers)) as pool:
             return (torch.stack(list(pool.map(one, rows))),)
@@ -75,5 +75,5 @@ class EncoderAndDecoder(nn.Module):
         return self
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits of a batch of films, the only input."""
+        """Logits of a batch of images, the only input."""
         return self.decoder(self.encoder(inputs[0]).maps)

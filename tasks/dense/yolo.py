@@ -78,11 +78,11 @@ class Grid:
 class YoloHead(nn.Module):
     """Neck, top-down path and three predictions: native maps to [B, N, 5 + K] numbers at the places of a Grid.
 
-    Native maps are first standardised per channel (batch statistics in training): encoders differ in scale by orders of
+    Native maps are first standardized per channel (batch statistics in training): encoders differ in scale by orders of
     magnitude. As in YOLOv3 a level meets the coarser one, doubled, before 3 x 3 and 1 x 1 convolutions with batch norm
     and leaky ReLU. YOLOv3 concatenates them and mixes with a 1 x 1 convolution; the sum of two 1 x 1 convolutions, the
     level's being the neck's, is the same map at a quarter of the cost. One block a level instead of three, and narrower
-    ones: the maps are frozen and the films are few.
+    ones: the maps are frozen and the images are few.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class YoloHead(nn.Module):
 
 
 class Found(NamedTuple):
-    """Detections of one film, best first: corners [D, 4] in the square's pixels, scores [D], classes [D]."""
+    """Detections of one image, best first: corners [D, 4] in the square's pixels, scores [D], classes [D]."""
 
     corners: Tensor
     scores: Tensor
@@ -128,7 +128,7 @@ class Found(NamedTuple):
 
 
 def detections(raw: Tensor, grid: Grid) -> Found:
-    """From the head's numbers [N, 5 + K] of one film: score = P(object) P(class | object), then NMS within classes.
+    """From the head's numbers [N, 5 + K] of one image: score = P(object) P(class | object), then NMS within classes.
 
     Scores below 0.005 are dropped; of the rest the best 1,000 meet non-maximum suppression (IoU 0.5), which keeps
     at most 100.

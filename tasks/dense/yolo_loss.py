@@ -1,4 +1,4 @@
-"""What YOLOv3's head shall say of films with these boxes, and how wrong it is."""
+"""What YOLOv3's head shall say of images with these boxes, and how wrong it is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ BOX_WEIGHT = 2.0
 
 @dataclass(frozen=True)
 class Targets:
-    """What one film shows. ``corners``: [G, 4] of all of its boxes, float32 in the square's pixels.
+    """What one image shows. ``corners``: [G, 4] of all of its boxes, float32 in the square's pixels.
 
     ``places``: [P] of the Grid that answer for a box; ``boxes``: [P, 4] its corners; ``classes``: [P, K] of 0 and 1.
     """
@@ -56,25 +56,25 @@ class Targets:
 
 
 def loss_sums(raw: Tensor, targets: Sequence[Targets], grid: Grid) -> Tensor:
-    """[2]: the loss of a batch of films summed over their boxes, and the number of places that answer for one.
+    """[2]: the loss of a batch of images summed over their boxes, and the number of places that answer for one.
 
     raw: [B, N, 5 + K]. Objectness and classes: binary cross-entropy, as YOLOv3; a place without a box whose prediction
     overlaps a true box by more than 0.5 does not count. Boxes: 2 (1 - CIoU) (Zheng et al. 2020, "Distance-IoU loss")
     in place of YOLOv3's squared errors, because IoU is what is scored.
     """
     device, cells = raw.device, grid.cells.to(raw.device)
-    films = _film_of([len(t.places) for t in targets], device)
+    images = _image_of([len(t.places) for t in targets], device)
     places, boxes, classes, corners = (
         torch.cat([getattr(t, name) for t in targets]).to(device) for name in ("places", "boxes", "classes", "corners")
     )
     objects = torch.zeros(raw.shape[:2], device=device)
-    objects[films, places] = 1
+    objects[images, places] = 1
     with torch.no_grad():
-        shown = _film_of([len(t.corners) for t in targets], device)
+        shown = _image_of([len(t.corners) for t in targets], device)
         overlaps = _iou(grid.boxes(raw, cells)[shown], corners[:, None])  # [all boxes, N]
         highest = torch.zeros_like(objects).scatter_reduce(0, shown[:, None].expand_as(overlaps), overlaps, "amax")
         counted = ((highest <= IGNORED_IOU) | (objects == 1)).float()
-    mine = raw[films, places]
+    mine = raw[images, places]
     objectness = F.binary_cross_entropy_with_logits(raw[..., BOX - 1], objects, counted, reduction="sum")
     where = complete_box_iou_loss(grid.boxes(mine, cells[places]), boxes, reduction="sum")
     what = F.binary_cross_entropy_with_logits(mine[:, BOX:], classes, reduction="sum")
@@ -82,12 +82,12 @@ def loss_sums(raw: Tensor, targets: Sequence[Targets], grid: Grid) -> Tensor:
 
 
 def loss_of(sums: Tensor) -> Tensor:
-    """The loss per box of summed ``loss_sums``; of films without any box, the sum."""
+    """The loss per box of summed ``loss_sums``; of images without any box, the sum."""
     return sums[0] / sums[1].clamp(min=1)
 
 
-def _film_of(counts: Sequence[int], device: torch.device) -> Tensor:
-    """Film 0 ``counts[0]`` times, film 1 ``counts[1]`` times, ..."""
+def _image_of(counts: Sequence[int], device: torch.device) -> Tensor:
+    """Image 0 ``counts[0]`` times, image 1 ``counts[1]`` times, ..."""
     return torch.arange(len(counts), device=device).repeat_interleave(torch.tensor(counts, device=device))
 
 

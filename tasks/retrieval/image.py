@@ -1,4 +1,4 @@
-"""Image to image retrieval: do the neighbours of a film show what the film shows?"""
+"""Image to image retrieval: do the neighbours of an image show what the image shows?"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ CUTOFFS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class ImageRetrieval:
-    """The ``retrieval`` protocol: every test film asks for its like among the test films of other patients.
+    """The ``retrieval`` protocol: every test image asks for its like among the test images of other patients.
 
-    Two films are alike if they share a finding, or if both show none at all: "normal" is treated as one more class,
-    for a reader who looks for normal films wants normal films. A film of which nothing positive is known, but not
+    Two images are alike if they share a finding, or if both show none at all: "normal" is treated as one more class,
+    for a reader who looks for normal images wants normal images. An image of which nothing positive is known, but not
     everything is known, is neither query nor in the gallery. Similarity is the cosine of the pooled features; among
-    equally similar films the unlike come first.
+    equally similar images the unlike come first.
     """
 
     protocol: str = "retrieval"
@@ -38,7 +38,7 @@ class ImageRetrieval:
         return self
 
     def not_applicable(self, manifest: Manifest) -> str | None:
-        """It needs labels, and test films of two patients."""
+        """It needs labels, and test images of two patients."""
         if not manifest.labels:
             return "it has no labels"
         test = manifest.images.iloc[manifest.rows_of("test")]
@@ -50,7 +50,7 @@ class ImageRetrieval:
         return False
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
-        """Rank the gallery for every test film."""
+        """Rank the gallery for every test image."""
         trains_on_nothing(cell)
         test = manifest.rows_of("test")
         classes = with_normal(manifest.targets()[test])
@@ -138,13 +138,13 @@ def _in_order(
 
 
 def _notes(classes: NDArray[np.bool_], share: NDArray[np.float64]) -> tuple[str, ...]:
-    """What a reader needs to judge a precision: how many films are normal, and what a random order would give."""
+    """What a reader needs to judge a precision: how many images are normal, and what a random order would give."""
     if not len(share):
-        return ("no test film has its like among other patients' films",)
+        return ("no test image has its like among other patients' images",)
     normal, left_out = float(classes[:, -1].mean()), int((~classes.any(1)).sum())
     facts = {
         f"a random order would have P@k {share.mean():.2f}": True,
-        f"{normal:.0%} of the test films have none of the labels and count as each other's like": normal > 0,
-        f"{left_out} test films with unknown findings left out": left_out > 0,
+        f"{normal:.0%} of the test images have none of the labels and count as each other's like": normal > 0,
+        f"{left_out} test images with unknown findings left out": left_out > 0,
     }
     return tuple(fact for fact, holds in facts.items() if holds)

@@ -19,7 +19,7 @@ from cxrbench.task import Cell, FrozenEncoder, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.retrieval import ecg_features
 from cxrbench.tasks.retrieval.ranking import cosine, first_ranks, rank_columns, retrieved, study_means, study_rows
-from cxrbench.tasks.retrieval.ridge import Standardiser, fit_ridge
+from cxrbench.tasks.retrieval.ridge import Standardizer, fit_ridge
 
 STRENGTH = 10.0  # PaCX-MAE's alpha
 ECG, LABS = "ecg", "labs"
@@ -31,14 +31,14 @@ Array = NDArray[np.float64]
 class Physiology:
     """The ``physiology`` protocol: PaCX-MAE's alignment table (arXiv 2606.01537), on frozen embeddings of anything.
 
-    One ridge map (alpha 10) per modality, from standardised image embeddings (means over the images of a study) to
+    One ridge map (alpha 10) per modality, from standardized image embeddings (means over the images of a study) to
     target embeddings of training studies; nothing is selected, so validation studies are not used. Test studies that
     have the modality are its queries and its gallery. Cosine and R² compare prediction and target; recall@k asks
     whether the k targets nearest to the prediction (cosine) hold the right one, equal targets being one answer.
 
     * ``labs``: each test's percentile, missing ones filled with the training mean, beside one column per test that says
-      whether it was made; all standardised by the training studies.
-    * ``ecg``: ``embed_ecg`` of the recordings, standardised, missing features filled with the training mean, then the
+      whether it was made; all standardized by the training studies.
+    * ``ecg``: ``embed_ecg`` of the recordings, standardized, missing features filled with the training mean, then the
       first ``components`` principal components, not rescaled: cosine and R² mean what they mean before the rotation.
     """
 
@@ -96,11 +96,11 @@ class Physiology:
                 raw = self._ecg(encoder, manifest, studies["ecg"].to_numpy(str)[np.concatenate([train, test])])
                 measured = raw[len(train) :]
                 y_train, y_test = ecg_targets(raw[: len(train)], measured, self.components)
-            standardise = Standardiser.of(x[train])
-            (ridge,) = fit_ridge(standardise(x[train]), y_train, (STRENGTH,))
+            standardize = Standardizer.of(x[train])
+            (ridge,) = fit_ridge(standardize(x[train]), y_train, (STRENGTH,))
             places = np.searchsorted(np.flatnonzero(split == "test"), test)
             answers = np.unique(np.nan_to_num(measured, nan=-1), axis=0, return_inverse=True)[1].reshape(-1)
-            predicted = ridge(standardise(x[test]))
+            predicted = ridge(standardize(x[test]))
             columns |= compared(label, predicted, y_test, answers, places, int((split == "test").sum()))
             labels.append(label)
         if not labels:
@@ -147,17 +147,17 @@ def labs_targets(train: Array, test: Array) -> tuple[Array, Array]:
     """Target embeddings [n, 2 K] from percentiles [n, K], NaN where a test was not made: filled values, then "made"."""
     means = _column_means(train)
     filled = [np.concatenate([np.where(np.isnan(p), means, p), np.isfinite(p)], axis=1) for p in (train, test)]
-    standardise = Standardiser.of(filled[0])
-    return standardise(filled[0]), standardise(filled[1])
+    standardize = Standardizer.of(filled[0])
+    return standardize(filled[0]), standardize(filled[1])
 
 
 def ecg_targets(train: NDArray[np.floating], test: NDArray[np.floating], components: int) -> tuple[Array, Array]:
     """Target embeddings [n, components or fewer] from ECG embeddings [n, D], NaN where a feature cannot be measured."""
     means = _column_means(train)
     filled = [np.where(np.isnan(e), means, e) for e in (train, test)]
-    standardise = Standardiser.of(filled[0])
-    pca = PCA(min(components, len(train), train.shape[1]), svd_solver="full").fit(standardise(filled[0]))
-    return pca.transform(standardise(filled[0])), pca.transform(standardise(filled[1]))
+    standardize = Standardizer.of(filled[0])
+    pca = PCA(min(components, len(train), train.shape[1]), svd_solver="full").fit(standardize(filled[0]))
+    return pca.transform(standardize(filled[0])), pca.transform(standardize(filled[1]))
 
 
 def compared(
@@ -194,7 +194,7 @@ def _enough(studies: pd.DataFrame, present: NDArray[np.bool_]) -> bool:
 
 
 def _column_means(rows: NDArray[np.floating]) -> Array:
-    """Means of the known values; 0.5 in a column without any, which standardising turns into a constant 0."""
+    """Means of the known values; 0.5 in a column without any, which standardizing turns into a constant 0."""
     known = np.isfinite(rows)
     return np.where(known.any(0), np.where(known, rows, 0).sum(0) / np.maximum(known.sum(0), 1), 0.5)
 

@@ -23,7 +23,7 @@ from cxrbench.tasks.retrieval.ranking import (
     trains_on_nothing,
     unit,
 )  # fmt: skip
-from cxrbench.tasks.retrieval.ridge import Standardiser, fit_ridge
+from cxrbench.tasks.retrieval.ridge import Standardizer, fit_ridge
 from cxrbench.tasks.retrieval.sentence_encoder import SentenceEncoder
 from cxrbench.tasks.retrieval.text_tower import beside_texts, same_space, text_tower
 
@@ -42,7 +42,7 @@ class TextRetrieval:
     holds each once, and ``text_to_image`` is right with any study of that text.
 
     An encoder with a text tower is asked as it is (zero-shot; ``encode_text`` against ``pooled``, or against what its
-    ``project`` makes of it, both at length one before the mean). For any other one, a ridge map takes standardised
+    ``project`` makes of it, both at length one before the mean). For any other one, a ridge map takes standardized
     image embeddings to a frozen sentence encoder's; it is fitted on training studies, its strength has the highest mean
     cosine on validation studies, and cosines are taken about the mean training sentence, which all reports share.
     """
@@ -114,14 +114,14 @@ class TextRetrieval:
         train = train[label_fraction(patients, np.zeros((len(train), 0), np.float32), cell.fraction, cell.seed)]
         texts = embedded(self.sentences, studies["text"].to_list(), encoder.context)
         images = study_means(encoder.pooled(manifest), manifest, studies)
-        standardise = Standardiser.of(images[train])
+        standardize = Standardizer.of(images[train])
         middle = texts[train].mean(0)
-        maps = fit_ridge(standardise(images[train]), texts[train] - middle, STRENGTHS)
-        cosines = [cosine(each(standardise(images[val])), texts[val] - middle).mean() for each in maps]
+        maps = fit_ridge(standardize(images[train]), texts[train] - middle, STRENGTHS)
+        cosines = [cosine(each(standardize(images[val])), texts[val] - middle).mean() for each in maps]
         best = int(np.argmax(cosines))
         note = f"without a text tower, a ridge map to the sentences of {self.sentences.name}"
         used = int(np.isin(manifest.images["study_id"].to_numpy(str), studies["study_id"].to_numpy(str)[train]).sum())
-        return Matched(maps[best](standardise(images[test])), texts[test] - middle, used, note)
+        return Matched(maps[best](standardize(images[test])), texts[test] - middle, used, note)
 
 
 TASK = TextRetrieval()

@@ -22,12 +22,12 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXRBENCH_DATA", raising=False)
 
 
-def write_csv(folder: Path, films: int = 8) -> Path:
+def write_csv(folder: Path, images: int = 8) -> Path:
     folder.mkdir(parents=True)
     rng, rows = np.random.default_rng(0), []
-    for k in range(films):
+    for k in range(images):
         Image.fromarray(rng.integers(0, 256, (32, 32), np.uint8)).save(folder / f"{k}.png")
-        rows.append((f"{k}.png", f"p{k}", "train" if k < films - 2 else "val" if k < films - 1 else "test", k % 2))
+        rows.append((f"{k}.png", f"p{k}", "train" if k < images - 2 else "val" if k < images - 1 else "test", k % 2))
     pd.DataFrame(rows, columns=["image", "patient", "split", "nodule"]).to_csv(folder / "labels.csv", index=False)
     return folder / "labels.csv"
 

@@ -1,4 +1,4 @@
-"""Pictures: which films are shown, what colour is where, and the command on a results folder."""
+"""Pictures: which images are shown, what colour is where, and the command on a results folder."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def square(y: int, x: int, side: int = 20) -> np.ndarray:
 
 
 def dataset(root: Path) -> Manifest:
-    """Six films with a square mask and its box; the last is empty."""
+    """Six images with a square mask and its box; the last is empty."""
     ids = list("abcdef")
     for name in ids:
         Image.fromarray(np.full((H, W), 90, np.uint8)).save(root / f"{name}.png")
@@ -44,7 +44,7 @@ def dataset(root: Path) -> Manifest:
 
 
 def segmented(manifest: Manifest) -> Predictions:
-    """The prediction of film i is the true square moved down by 4 i pixels."""
+    """The prediction of image i is the true square moved down by 4 i pixels."""
     rles = [coco.encode(np.asfortranarray(square(10 + 4 * i, 10), np.uint8))["counts"].decode() for i in range(6)]
     return predictions(manifest, "segmentation", {"height": H, "width": W, "rle:Finding": rles})
 
@@ -65,15 +65,15 @@ def predictions(manifest: Manifest, kind: Any, columns: dict[str, Any]) -> Predi
 
 
 def test_edges_have_their_colours_and_the_inside_stays_as_it_was() -> None:
-    film = np.full((H, W), 0.5, np.float32)
-    image = np.asarray(draw_masks(film, square(5, 5)[None].astype(np.uint8), square(30, 15)[None], side=H))
+    radiograph = np.full((H, W), 0.5, np.float32)
+    image = np.asarray(draw_masks(radiograph, square(5, 5)[None].astype(np.uint8), square(30, 15)[None], side=H))
     assert image.shape == (H, W, 3)
     assert tuple(image[5, 10]) == TRUE
     assert tuple(image[49, 20]) == PREDICTED
     np.testing.assert_array_equal(image[15, 15], [128] * 3)
     boxes = np.array([[4.0, 4.0, 20.0, 20.0]])
     lower = boxes + np.array([0, 26, 0, 0])
-    image = np.asarray(draw_boxes(film, boxes, lower, ["x"], side=2 * H))
+    image = np.asarray(draw_boxes(radiograph, boxes, lower, ["x"], side=2 * H))
     assert image.shape == (2 * H, 2 * W, 3)
     assert tuple(image[8, 30]) == TRUE
     assert tuple(image[99, 30]) == PREDICTED

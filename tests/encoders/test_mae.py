@@ -36,7 +36,7 @@ def objective(arch: ViTConfig = ARCH, **options: object) -> MAE:
     return MAE(arch, parse_options(options)).eval()
 
 
-def films(count: int = 4, channels: int = 1) -> Tensor:
+def random_images(count: int = 4, channels: int = 1) -> Tensor:
     return torch.randn(count, channels, 24, 24, generator=torch.Generator().manual_seed(7))
 
 
@@ -58,7 +58,7 @@ def copy_block(ours: nn.Module, theirs: nn.Module) -> None:
 
 def transformers_mae(ours: MAE, ratio: float, norm_pix: bool) -> Any:
     """transformers' ViTMAEForPreTraining with the weights and positions of ``ours``."""
-    config, decoder = ours.trunk.config, ours.decoder.config
+    config, decoder = ours.backbone.config, ours.decoder.config
     theirs: Any = ViTMAEForPreTraining(
         ViTMAEConfig(
             hidden_size=config.width,
@@ -79,12 +79,12 @@ def transformers_mae(ours: MAE, ratio: float, norm_pix: bool) -> Any:
         )
     ).eval()
     lists = [m for m in theirs.modules() if isinstance(m, nn.ModuleList)]
-    blocks = [*ours.trunk.blocks, *ours.decoder.blocks]
+    blocks = [*ours.backbone.blocks, *ours.decoder.blocks]
     for block, layer in zip(blocks, [layer for each in lists for layer in each], strict=True):
         copy_block(block, layer)
     pairs: list[tuple[nn.Module, nn.Module]] = [
-        (theirs.vit.embeddings.patch_embeddings.projection, ours.trunk.patch_embed.proj),
-        (theirs.vit.layernorm, ours.trunk.norm),
+        (theirs.vit.embeddings.patch_embeddings.projection, ours.backbone.patch_embed.proj),
+        (theirs.vit.layernorm, ours.backbone.norm),
         (theirs.decoder.decoder_embed, ours.decoder.embed),
         (theirs.decoder.decoder_norm, ours.decoder.norm),
         (theirs.decoder.decoder_pred, ours.decoder.predict),
@@ -92,9 +92,9 @@ def transformers_mae(ours: MAE, ratio: float, norm_pix: bool) -> Any:
     for to, of in pairs:
         to.load_state_dict(of.state_dict())
     with torch.no_grad():
-        theirs.vit.embeddings.cls_token.copy_(ours.trunk.cls_token)
+        theirs.vit.embeddings.cls_token.copy_(ours.backbone.cls_token)
         # Version 5.24 leaves its own positions at zero, unless they are loaded; ours are held to timm's elsewhere.
-        theirs.vit.embeddings.position_embeddings.copy_(ours.trunk.pos_embed)
+        theirs.vit.embeddings.position_embeddings.copy_(ours.backbone.pos_embed)
         theirs.decoder.decoder_pos_embed.copy_(ours.decoder.pos_embed)
         theirs.decoder.mask_token.copy_(ours.decoder.mask_token)
     return theirs
@@ -106,7 +106,7 @@ def test_equals_transformers_with_the_same_weights_and_masks(norm_pix: bool, cha
     ours = objective(replace(ARCH, channels=channels), ratio=0.75, norm_pix=norm_pix)
     for parameter in ours.parameters():  # biases and norms, too, shall matter
         nn.init.normal_(parameter, std=0.1)
-    theirs, images = transformers_mae(ours, 0.75, norm_pix), films(3, channels)
+    theirs, images = transformers_mae(ours, 0.75, norm_pix), random_images(3, channels)
     expected = theirs(images, noise=draw().rand(3, 36))
     masking, predicted = ours.reconstruct(images, draw())
     torch.testing.assert_close(masking.hidden.float(), expected.mask)
@@ -132,8 +132,8 @@ def test_decoder_positions_are_timms() -> None:
 # Invariants
 
 
-def test_loss_does_not_see_visible_patches_of_the_target_and_the_trunk_no_hidden_ones() -> None:
-    model, images = objective(), films()
+def test_loss_does_not_see_visible_patches_of_the_target_and_the_backbone_no_hidden_ones() -> None:
+    model, images = objective(), random_images()
     masking, predicted = model.reconstruct(images, draw())
     patches = patchify(images, 4)
     shown = patches + 5 * masking.hidden[:, :, None]  # other pixels where nothing is seen
@@ -146,16 +146,16 @@ def test_loss_does_not_see_visible_patches_of_the_target_and_the_trunk_no_hidden
 @pytest.mark.parametrize(("ratio", "visible"), [(0.9, 3), (0.75, 9), (0.5, 18)])
 def test_only_visible_patches_are_encoded(ratio: float, visible: int) -> None:
     model, shapes = objective(ratio=ratio), []
-    model.trunk.blocks[0].register_forward_pre_hook(lambda module, given: shapes.append(tuple(given[0].shape)))
+    model.backbone.blocks[0].register_forward_pre_hook(lambda module, given: shapes.append(tuple(given[0].shape)))
     model.decoder.blocks[0].register_forward_pre_hook(lambda module, given: shapes.append(tuple(given[0].shape)))
-    masking, predicted = model.reconstruct(films(), draw())
+    masking, predicted = model.reconstruct(random_images(), draw())
     assert shapes == [(4, 1 + visible, 64), (4, 37, 32)]
     assert (masking.hidden.sum(dim=1) == 36 - visible).all()
     assert predicted.shape == (4, 36, 16)
 
 
 def test_a_decoder_that_is_wrong_by_e_everywhere_costs_e_squared() -> None:
-    """A film of one gray value g, and a decoder that says 0 whatever it sees: the loss is g², the sum 16 g²."""
+    """An image of one gray value g, and a decoder that says 0 whatever it sees: the loss is g², the sum 16 g²."""
     for error, factor in (("mean", 1), ("sum", 16)):
         model = objective(variant="paper" if error == "sum" else "fixed")
         assert model.options.error == error
@@ -168,14 +168,14 @@ def test_a_decoder_that_is_wrong_by_e_everywhere_costs_e_squared() -> None:
 
 def test_gradient_reaches_every_weight_and_no_position() -> None:
     model = objective()
-    model(Batch(films()), draw()).value.backward()
+    model(Batch(random_images()), draw()).value.backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
-    assert not {"trunk.pos_embed", "decoder.pos_embed"} & {name for name, _ in model.named_parameters()}
+    assert not {"backbone.pos_embed", "decoder.pos_embed"} & {name for name, _ in model.named_parameters()}
 
 
 def test_two_processes_see_what_one_sees() -> None:
     """Halves of a batch, each with its share of the draw, average to the loss of the whole batch."""
-    model, images = objective(), films(6)
+    model, images = objective(), random_images(6)
     whole = model(Batch(images), draw()).value
     halves = [
         model(Batch(images[3 * k : 3 * k + 3]), Draw(torch.Generator().manual_seed(0), rank=k, world=2)).value
@@ -185,10 +185,10 @@ def test_two_processes_see_what_one_sees() -> None:
 
 
 def test_gradient_checkpointing_bf16_and_copies_change_nothing_that_matters() -> None:
-    model, images = objective(), films()
+    model, images = objective(), random_images()
     plain = model(Batch(images), draw()).value
     spared = copy.deepcopy(model)
-    spared.trunk.gradient_checkpointing = spared.decoder.gradient_checkpointing = True
+    spared.backbone.gradient_checkpointing = spared.decoder.gradient_checkpointing = True
     again = spared(Batch(images), draw()).value
     again.backward()
     assert torch.equal(again, plain)
@@ -222,11 +222,11 @@ def test_wrong_options_are_one_line() -> None:
 
 
 def test_augmentation_follows_the_draw_alone() -> None:
-    model, images = objective(augment=True), films()
+    model, images = objective(augment=True), random_images()
     losses = [float(model(Batch(images), draw(seed)).value.detach()) for seed in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
     seen: list[Tensor] = []
-    model.trunk.patch_embed.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    model.backbone.patch_embed.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     model(Batch(images), draw())
     assert not torch.equal(seen[0], images)
 
@@ -234,17 +234,17 @@ def test_augmentation_follows_the_draw_alone() -> None:
 @pytest.mark.parametrize("norm_pix", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_picture_shows_original_what_is_seen_and_reconstruction(norm_pix: bool, channels: int) -> None:
-    model, images = objective(replace(ARCH, channels=channels), norm_pix=norm_pix), films(3, channels)
+    model, images = objective(replace(ARCH, channels=channels), norm_pix=norm_pix), random_images(3, channels)
     picture = model.picture(Batch(images), draw())
     assert picture.shape == (72, 72)
     mean, std = (torch.tensor(v)[:, None, None] for v in (model.preprocess.mean, model.preprocess.std))
-    original, seen, painted = picture.reshape(3, 24, 3, 24).transpose(1, 2)  # each [film, 24, 24]
+    original, seen, painted = picture.reshape(3, 24, 3, 24).transpose(1, 2)  # each [image, 24, 24]
     torch.testing.assert_close(original, (images * std + mean).mean(dim=1))
     masking, predicted = model.reconstruct(images, draw())
     hidden = unpatchify(masking.hidden[:, :, None].expand(-1, -1, 16).float(), 4)[:, 0].bool()
     torch.testing.assert_close(seen, torch.where(hidden, mean.mean(), original))
     assert torch.equal(painted[~hidden], original[~hidden])
-    if norm_pix:  # patches as bright and as rough as the film's own, whatever the decoder's scale
+    if norm_pix:  # patches as bright and as rough as the image's own, whatever the decoder's scale
         patches = patchify(images, 4)
         predicted = predicted * (patches.var(dim=2, keepdim=True) + 1e-6).sqrt() + patches.mean(dim=2, keepdim=True)
     full = (unpatchify(predicted, 4) * std + mean).mean(dim=1)
@@ -255,7 +255,7 @@ def test_picture_shows_original_what_is_seen_and_reconstruction(norm_pix: bool, 
 
 
 def test_it_learns_to_paint_what_is_hidden() -> None:
-    """64 films, each of one gray value: any visible patch tells the hidden ones. Painting the mean film costs 1.09."""
+    """64 images of one gray value each: any visible patch tells the hidden ones. Painting their mean costs 1.09."""
     images = torch.randn(64, 1, 1, 1, generator=torch.Generator().manual_seed(0)).expand(-1, -1, 24, 24)
     model = objective(ratio=0.75).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -266,9 +266,9 @@ def test_it_learns_to_paint_what_is_hidden() -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    of_the_mean_film = float((images - images.mean(dim=0)).square().mean())
-    assert losses[0] > of_the_mean_film
-    assert losses[-1] < 0.2 * of_the_mean_film
+    of_the_mean_image = float((images - images.mean(dim=0)).square().mean())
+    assert losses[0] > of_the_mean_image
+    assert losses[-1] < 0.2 * of_the_mean_image
 
 
 # Files
@@ -348,12 +348,12 @@ def test_heads_of_vit_huge() -> None:
 
 
 def test_our_own_file_is_read_back_at_the_class_token(tmp_path: Path) -> None:
-    trunk, images = ViT(ARCH).eval(), films(2)
+    backbone, images = ViT(ARCH).eval(), random_images(2)
     blueprint = configure(ARCH, parse_options({}))
     facts = encoder_facts("mae", asdict(ARCH), blueprint.preprocess, EncoderCard("mae", "unknown", ("nih",)))
-    write_encoder(tmp_path / "e.safetensors", trunk.state_dict(), facts, half=False)
+    write_encoder(tmp_path / "e.safetensors", backbone.state_dict(), facts, half=False)
     encoder = load(spec(tmp_path / "e.safetensors"))
-    torch.testing.assert_close(encoder(images).pooled, trunk(images)[0][:, 0])
+    torch.testing.assert_close(encoder(images).pooled, backbone(images)[0][:, 0])
     assert (encoder.preprocess, encoder.card.pretrained_on) == (blueprint.preprocess, ("nih",))
     untrained: Any = METHOD.untrained("nano-32", 0)
     assert untrained.pooling == "cls"

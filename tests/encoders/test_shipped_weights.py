@@ -60,13 +60,13 @@ def test_the_card_gives_the_command_that_the_file_remembers(method: str) -> None
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_tells_films_apart_and_is_not_its_untrained_trunk(method: str) -> None:
+def test_tells_images_apart_and_is_not_its_untrained_backbone(method: str) -> None:
     encoder = load_encoder(method, synthetic=True).module
     untrained = load_encoder(f"random:{method}", synthetic=True).module
     preprocess = encoder.preprocess
-    films = torch.randn(3, preprocess.channels, preprocess.size, preprocess.size, generator=torch.manual_seed(0))
+    images = torch.randn(3, preprocess.channels, preprocess.size, preprocess.size, generator=torch.manual_seed(0))
     with torch.inference_mode():
-        seen, raw = encoder(films).pooled, untrained(films).pooled
+        seen, raw = encoder(images).pooled, untrained(images).pooled
     assert seen.shape == raw.shape
     assert torch.isfinite(seen).all()
     assert float(seen.std(dim=0).mean()) > 1e-3

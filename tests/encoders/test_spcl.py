@@ -159,19 +159,19 @@ def test_swapping_views_or_permuting_images_changes_nothing(loss) -> None:
 
 
 def test_permuting_tokens_inside_a_view_changes_nothing() -> None:
-    trunk, images = objective().trunk, torch.randn(3, 1, 24, 24)
-    tokens = trunk.embed(images)
+    backbone, images = objective().backbone, torch.randn(3, 1, 24, 24)
+    tokens = backbone.embed(images)
     view, _ = partition(draw().rand(3, 36), 24)
     shuffled = view[:, torch.randperm(12)]
-    z, z_shuffled = (trunk.encode(take(tokens, index))[:, 0] for index in (view, shuffled))
+    z, z_shuffled = (backbone.encode(take(tokens, index))[:, 0] for index in (view, shuffled))
     torch.testing.assert_close(z, z_shuffled, atol=1e-5, rtol=0)
 
 
-def test_gradient_reaches_the_trunk_and_the_scale_but_not_the_positions() -> None:
+def test_gradient_reaches_the_backbone_and_the_scale_but_not_the_positions() -> None:
     model = objective()
     model(Batch(torch.randn(4, 1, 24, 24)), draw()).value.backward()
-    assert not model.trunk.pos_embed.requires_grad
-    assert model.trunk.pos_embed.grad is None
+    assert not model.backbone.pos_embed.requires_grad
+    assert model.backbone.pos_embed.grad is None
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 
@@ -181,7 +181,7 @@ def test_gradient_reaches_the_trunk_and_the_scale_but_not_the_positions() -> Non
 
 def test_one_encoder_call_on_two_short_sequences_per_image(monkeypatch: pytest.MonkeyPatch) -> None:
     model, shapes = objective(), []
-    block = model.trunk.blocks[0]
+    block = model.backbone.blocks[0]
     block.register_forward_pre_hook(lambda module, arguments: shapes.append(tuple(arguments[0].shape)))
     model(Batch(torch.randn(5, 1, 24, 24)), draw())
     n = visible_tokens(36, 0.3)

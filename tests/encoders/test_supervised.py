@@ -1,4 +1,4 @@
-"""The supervised baseline: labels of several data sets, their loss, and what the trunk learns of them."""
+"""The supervised baseline: labels of several data sets, their loss, and what the backbone learns of them."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderCard, EncoderRequest
 from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
-from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.prepared import OnDisk, training_rows
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
-from cxrbench.encoders.pretraining.labelled import LabelledFilms, has_a_label, labelled_films
+from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.supervised import Supervised, known_cross_entropy, load, parse_options
 from cxrbench.errors import UserError
@@ -43,22 +43,22 @@ def manifest(name: str, labels: dict[str, list[float]], **facts: Any) -> Manifes
     return Manifest(name, Path("/nowhere"), table.assign(**labels), tuple(labels), **facts)
 
 
-def films_of(*manifests: Manifest, eligible: Any = has_a_label) -> Films:
+def images_of(*manifests: Manifest, eligible: Any = has_a_label) -> TrainingImages:
     rows = training_rows(manifests, eligible=eligible)
-    return Films(OnDisk(Path("/nowhere"), 24, len(rows)), rows, {m.name: m for m in manifests})
+    return TrainingImages(OnDisk(Path("/nowhere"), 24, len(rows)), rows, {m.name: m for m in manifests})
 
 
 def draw() -> Draw:
     return Draw(torch.Generator().manual_seed(0))
 
 
-def corpus(targets: list[list[float]]) -> LabelledFilms:
+def corpus(targets: list[list[float]]) -> LabelledImages:
     array = np.array(targets, np.float32)
     labels = tuple(f"label{k}" for k in range(array.shape[1]))
-    return LabelledFilms(films_of(manifest("x", {"y": [0.0] * len(array)})), labels, array)
+    return LabelledImages(images_of(manifest("x", {"y": [0.0] * len(array)})), labels, array)
 
 
-def objective(known: LabelledFilms, **options: object) -> Supervised:
+def objective(known: LabelledImages, **options: object) -> Supervised:
     torch.manual_seed(0)
     return Supervised(ARCH, parse_options(options), known).eval()
 
@@ -69,7 +69,7 @@ def objective(known: LabelledFilms, **options: object) -> Supervised:
 def test_labels_are_united_by_name() -> None:
     first = manifest("first", {"Pleural_Thickening": [1, 0, NAN, 1], "Edema": [0, 0, 1, NAN]})
     second = manifest("second", {"EDEMA": [1, NAN], "pleural thickening": [NAN, 0], "Nodule": [1, 0]})
-    united = labelled_films(films_of(first, second))
+    united = labelled_images(images_of(first, second))
     assert united.labels == ("Pleural_Thickening", "Edema", "Nodule")
     expected = [[1, 0, NAN], [0, 0, NAN], [NAN, 1, NAN], [1, NAN, NAN], [NAN, 1, 1], [0, NAN, 0]]
     np.testing.assert_array_equal(united.targets, np.array(expected, np.float32))
@@ -80,36 +80,36 @@ def test_labels_are_united_by_name() -> None:
 def test_images_of_no_known_label_are_left_out_and_rows_keep_their_targets() -> None:
     partly = manifest("partly", {"A": [1, NAN, 0, NAN, 1], "B": [NAN, NAN, 1, 0, 1]})
     assert has_a_label(partly).tolist() == [True, False, True, True, True]
-    united = labelled_films(films_of(partly))
-    assert united.films.rows["image_id"].tolist() == ["i0", "i2", "i3", "i4"]
+    united = labelled_images(images_of(partly))
+    assert united.images.rows["image_id"].tolist() == ["i0", "i2", "i3", "i4"]
     np.testing.assert_array_equal(united.targets, np.array([[1, NAN], [0, 1], [NAN, 0], [1, 1]], np.float32))
-    shuffled = replace(united.films, rows=united.films.rows.iloc[::-1].reset_index(drop=True))
-    np.testing.assert_array_equal(labelled_films(shuffled).targets, united.targets[::-1])
+    shuffled = replace(united.images, rows=united.images.rows.iloc[::-1].reset_index(drop=True))
+    np.testing.assert_array_equal(labelled_images(shuffled).targets, united.targets[::-1])
 
 
 def test_multiclass_is_one_label_per_class() -> None:
     classes = {"normal": [1.0, 0, 0, 1], "covid": [0.0, 1, 0, 0], "tb": [0.0, 0, 1, 0]}
-    assert labelled_films(films_of(manifest("kinds", classes, kind="multiclass"))).labels == ("normal", "covid", "tb")
+    assert labelled_images(images_of(manifest("kinds", classes, kind="multiclass"))).labels == ("normal", "covid", "tb")
 
 
 def test_two_spellings_of_one_label_in_a_data_set() -> None:
-    united = labelled_films(films_of(manifest("double", {"Mass": [1, 0, NAN, 0], "mass": [0, NAN, 1, 0]})))
+    united = labelled_images(images_of(manifest("double", {"Mass": [1, 0, NAN, 0], "mass": [0, NAN, 1, 0]})))
     assert united.labels == ("Mass",)
     assert united.targets[:, 0].tolist() == [1, 0, 1, 0]
 
 
 def test_labels_that_do_not_vary_are_left_out() -> None:
-    united = labelled_films(films_of(manifest("x", {"always": [1, 1, NAN], "never": [0, 0, 0], "both": [0, 1, 1]})))
+    united = labelled_images(images_of(manifest("x", {"always": [1, 1, NAN], "never": [0, 0, 0], "both": [0, 1, 1]})))
     assert united.labels == ("both",)
 
 
 def test_data_without_labels_is_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="clinic has no labels"):
-        films_of(manifest("clinic", {}))
+        images_of(manifest("clinic", {}))
     with pytest.raises(UserError, match="no training images in clinic"):
-        films_of(manifest("clinic", {"A": [NAN, NAN]}))
+        images_of(manifest("clinic", {"A": [NAN, NAN]}))
     with pytest.raises(UserError, match="no label of clinic is both present and absent"):
-        labelled_films(films_of(manifest("clinic", {"A": [0.0, 0.0]})))
+        labelled_images(images_of(manifest("clinic", {"A": [0.0, 0.0]})))
 
 
 # The loss
@@ -168,7 +168,7 @@ def test_logits_are_timms(pooling: str) -> None:
         img_size=24, patch_size=4, in_chans=1, embed_dim=64, depth=4, num_heads=1, num_classes=3, fc_norm=False,
         global_pool="token" if pooling == "cls" else "avg",
     ).eval()  # fmt: skip
-    state = model.trunk.state_dict() | {f"head.{k}": v for k, v in model.head.state_dict().items()}
+    state = model.backbone.state_dict() | {f"head.{k}": v for k, v in model.head.state_dict().items()}
     theirs.load_state_dict(state, strict=True)
     images = torch.randn(3, 1, 24, 24)
     torch.testing.assert_close(model.logits(images), theirs(images), atol=1e-5, rtol=1e-5)
@@ -200,19 +200,19 @@ def test_wrong_options_are_one_line() -> None:
 # Training
 
 
-def test_it_learns_which_films_are_bright() -> None:
-    """30 steps on 64 films; on 200 others it tells bright from dark. A second label is unknown for half of them."""
+def test_it_learns_which_images_are_bright() -> None:
+    """30 steps on 64 images; on 200 others it tells bright from dark. A second label is unknown for half of them."""
     rng = np.random.default_rng(0)
 
-    def draw_films(count: int) -> tuple[torch.Tensor, np.ndarray]:
+    def draw_images(count: int) -> tuple[torch.Tensor, np.ndarray]:
         bright = rng.random(count) < 0.4
         left = rng.random(count) < 0.5
         pixels = rng.normal(0, 1, (count, 1, 24, 24)) + 0.7 * bright[:, None, None, None]
         pixels[left, :, :, :12] += 1.0
         return torch.from_numpy(pixels).float(), np.stack([bright, left], axis=1).astype(np.float32)
 
-    images, targets = draw_films(64)
-    others, truth = draw_films(200)
+    images, targets = draw_images(64)
+    others, truth = draw_images(200)
     targets[::2, 1] = NAN
     model = objective(corpus(targets.tolist())).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -254,11 +254,11 @@ def test_a_run_from_images_to_an_encoder(tmp_path: Path) -> None:
 
 
 def test_classifiers_of_others_load_without_their_head(tmp_path: Path) -> None:
-    trunk, images = ViT(replace(ARCH, channels=3)).eval(), torch.randn(2, 3, 24, 24)
+    backbone, images = ViT(replace(ARCH, channels=3)).eval(), torch.randn(2, 3, 24, 24)
     head = {"head.weight": torch.zeros(5, 64), "head.bias": torch.zeros(5)}
-    torch.save({"model": trunk.state_dict() | head}, tmp_path / "deit.pth")
+    torch.save({"model": backbone.state_dict() | head}, tmp_path / "deit.pth")
     encoder = load(EncoderRequest("supervised", None, str(tmp_path / "deit.pth")))
-    torch.testing.assert_close(encoder(images).pooled, trunk(images)[0][:, 0])
+    torch.testing.assert_close(encoder(images).pooled, backbone(images)[0][:, 0])
     assert encoder.preprocess.mean == (0.485, 0.456, 0.406)
     facts = encoder_facts("mae", asdict(ARCH), encoder.preprocess, EncoderCard("mae"))
     write_encoder(tmp_path / "mae.safetensors", ViT(ARCH).state_dict(), facts, half=False)

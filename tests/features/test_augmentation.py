@@ -1,4 +1,4 @@
-"""Augmentation: a film, its masks and its boxes move together."""
+"""Augmentation: an image, its masks and its boxes move together."""
 
 from dataclasses import replace
 from typing import Any
@@ -80,15 +80,15 @@ def test_draws_depend_on_all_three_and_stay_in_range() -> None:
     assert 200 < sum(flipped) < 300
 
 
-def test_normalised_films_are_treated_as_gray_ones() -> None:
-    film = np.random.default_rng(0).random((SIZE, SIZE), np.float32)
+def test_normalised_images_are_treated_as_gray_ones() -> None:
+    image = np.random.default_rng(0).random((SIZE, SIZE), np.float32)
     preprocess = Preprocess(SIZE, "squash", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     move = augmentation(0, "film", 1)
-    moved = move.apply_image(torch.from_numpy(film)[None])
+    moved = move.apply_image(torch.from_numpy(image)[None])
     expected = prepare(moved[0].numpy(), preprocess)
-    torch.testing.assert_close(move.apply_image(prepare(film, preprocess), preprocess), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(move.apply_image(prepare(image, preprocess), preprocess), expected, atol=1e-5, rtol=0)
     black = torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
-    away = Augmentation(shift_x=2.0).apply_image(prepare(film, preprocess), preprocess)
+    away = Augmentation(shift_x=2.0).apply_image(prepare(image, preprocess), preprocess)
     torch.testing.assert_close(away, black[:, None, None].expand_as(away))
 
 

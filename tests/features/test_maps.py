@@ -47,11 +47,11 @@ def test_a_box_drawn_as_a_mask_goes_where_the_box_goes(
 
 
 @given(sides, sides, st.integers(4, 64), resizes)
-def test_a_whole_mask_covers_the_film_and_not_the_padding(height: int, width: int, size: int, resize: Resize) -> None:
+def test_a_whole_mask_covers_the_image_and_not_the_padding(height: int, width: int, size: int, resize: Resize) -> None:
     preprocess = plain(size, resize)
     covered = Geometry.of(preprocess, height, width).mask_to_square(np.ones((height, width), bool))
-    film = prepare(np.ones((height, width), np.float32), preprocess)[0].numpy()
-    np.testing.assert_allclose(covered, film, atol=1e-5)
+    image = prepare(np.ones((height, width), np.float32), preprocess)[0].numpy()
+    np.testing.assert_allclose(covered, image, atol=1e-5)
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])
@@ -112,7 +112,7 @@ def test_scores_come_back_to_the_native_image(resize: Resize, side: int) -> None
     np.testing.assert_allclose(back[inner], expected[inner], atol=1e-3)
 
 
-def test_padding_does_not_leak_into_the_film() -> None:
+def test_padding_does_not_leak_into_the_image() -> None:
     geometry = Geometry.of(plain(32, "pad"), 100, 50)
     scores = torch.full((1, 32, 32), 9.0)
     scores[:, :, 8:24] = 1

@@ -1,4 +1,4 @@
-"""The dense cache: every film encoded once, the same numbers with and without it, bounded, resumable."""
+"""The dense cache: every image encoded once, the same numbers with and without it, bounded, resumable."""
 
 import json
 from collections.abc import Callable
@@ -25,11 +25,11 @@ from cxrbench.progress import Progress
 
 OPTIONS = ExtractOptions(torch.device("cpu"), "fp32", batch_size=8, workers=2)
 PLENTY = 10**9
-ROW = 2 * (4 + 2 * (8 * 8 + 4 * 4 + 2 * 2 + 1))  # bytes of a film of Cnn
+ROW = 2 * (4 + 2 * (8 * 8 + 4 * 4 + 2 * 2 + 1))  # bytes of an image of Cnn
 
 
 class Cnn(nn.Module):
-    """Maps of 2 channels, sides 8, 4, 2, 1: averages of the film and of its square. Counts the films it is shown."""
+    """Maps of 2 channels, sides 8, 4, 2, 1: averages of the image and of its square. Counts the images it is shown."""
 
     preprocess = Preprocess(size=32, resize="crop", mean=(0.4,), std=(0.2,), channels=1, crop_pct=0.9)
 
@@ -90,7 +90,7 @@ class Notes(Progress):
         self.notes.append(message)
 
 
-def test_maps_are_the_encoder_s_own_of_the_whole_film(manifest: Manifest, tmp_path: Path) -> None:
+def test_maps_are_the_encoder_s_own_of_the_whole_image(manifest: Manifest, tmp_path: Path) -> None:
     module = Cnn()
     maps = maps_of(module, manifest, tmp_path / "cache")
     assert (maps.widths, maps.sides, maps.cached) == ((2,) * 4, (8, 4, 2, 1), True)
@@ -108,7 +108,7 @@ def test_maps_are_the_encoder_s_own_of_the_whole_film(manifest: Manifest, tmp_pa
     assert torch.equal(last, maps.batch(rows)[3])
 
 
-def test_every_film_is_encoded_once_and_a_full_cache_needs_no_encoder(manifest: Manifest, tmp_path: Path) -> None:
+def test_every_image_is_encoded_once_and_a_full_cache_needs_no_encoder(manifest: Manifest, tmp_path: Path) -> None:
     module = Cnn()
     first = maps_of(module, manifest, tmp_path / "cache")
     for _ in range(3):
@@ -123,7 +123,7 @@ def test_every_film_is_encoded_once_and_a_full_cache_needs_no_encoder(manifest: 
         assert torch.equal(a, b)
 
 
-def test_copies_are_of_training_films_moved_as_announced(manifest: Manifest, tmp_path: Path) -> None:
+def test_copies_are_of_training_images_moved_as_announced(manifest: Manifest, tmp_path: Path) -> None:
     module = Cnn()
     maps_of(module, manifest, tmp_path / "cache")
     maps = maps_of(module, manifest, tmp_path / "cache", copies=2)
@@ -139,7 +139,7 @@ def test_copies_are_of_training_films_moved_as_announced(manifest: Manifest, tmp
         ]
         for found, expected in zip(maps.batch(rows, copy), module(torch.stack(moved)).maps, strict=True):
             torch.testing.assert_close(found.float(), expected, rtol=2**-11, atol=1e-6)
-    with pytest.raises(ValueError, match="training films"):
+    with pytest.raises(ValueError, match="training images"):
         maps.batch(manifest.rows_of("val")[:1], 1)
     with pytest.raises(ValueError, match="copy 3"):
         maps.batch(rows, 3)
@@ -166,7 +166,7 @@ def test_what_does_not_fit_runs_uncached_with_the_same_numbers(manifest: Manifes
     assert held(tmp_path / "small") < 1000
 
 
-def test_films_are_cached_even_if_their_copies_do_not_fit(manifest: Manifest, tmp_path: Path) -> None:
+def test_images_are_cached_even_if_their_copies_do_not_fit(manifest: Manifest, tmp_path: Path) -> None:
     module, notes = Cnn(), Notes()
     maps = maps_of(module, manifest, tmp_path, copies=2, limit=120 * ROW + 9000, progress=notes)
     assert not maps.cached

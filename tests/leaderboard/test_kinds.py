@@ -275,13 +275,13 @@ def test_a_note_is_told_once_for_all_tasks_of_a_dataset(made_up):
     def noted(one, *notes):
         return replace(one, notes=notes)
 
-    cells = [noted(made_up("spcl", "siim"), "old films"), noted(segmentation(made_up, "spcl"), "old films", "short")]
-    cells += [noted(detection(made_up, "spcl"), "old films", "short"), noted(made_up("spcl", "rsna"), "old films")]
+    cells = [noted(made_up("spcl", "siim"), "old images"), noted(segmentation(made_up, "spcl"), "old images", "short")]
+    cells += [noted(detection(made_up, "spcl"), "old images", "short"), noted(made_up("spcl", "rsna"), "old images")]
     notes = to_markdown(build(cells, **FAST)).split("### Notes\n")[1]
-    assert "- siim: old films." in notes
-    assert "- rsna:classification: old films." in notes
+    assert "- siim: old images." in notes
+    assert "- rsna:classification: old images." in notes
     assert "- siim:detection, siim:segmentation: short." in notes
-    assert notes.count("old films") == 2
+    assert notes.count("old images") == 2
 
 
 def test_variants_of_a_protocol_have_tables_of_their_own(made_up):

@@ -56,15 +56,15 @@ def test_temperature_of_classes_is_where_torch_lbfgs_ends():
     val = of_split(one, "val")
     margins, truth = torch.from_numpy(np.log(one.scores(val))), torch.from_numpy(one.targets(val).argmax(1))
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([log_t], max_iter=100, tolerance_grad=1e-12, tolerance_change=1e-14)
+    optimizer = torch.optim.LBFGS([log_t], max_iter=100, tolerance_grad=1e-12, tolerance_change=1e-14)
 
     def loss():
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value = torch.nn.functional.cross_entropy(margins / log_t.exp(), truth)
         value.backward()
         return value
 
-    optimiser.step(loss)  # pyright: ignore[reportArgumentType]
+    optimizer.step(loss)  # pyright: ignore[reportArgumentType]
     fitted = temperature_of_classes(one.scores(val), one.targets(val))
     assert fitted == pytest.approx(log_t.exp().item(), rel=1e-5)
 

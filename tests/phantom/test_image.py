@@ -1,4 +1,4 @@
-"""One phantom film: findings, masks, boxes and labels out of one geometry; nuisances from another stream."""
+"""One phantom image: findings, masks, boxes and labels out of one geometry; nuisances from another stream."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ from cxrbench.phantom.sheet import contact_sheet
 @pytest.mark.parametrize("grade", [0.0, 0.5, 1.0])
 def test_label_mask_and_box_come_together(name: str, grade: float) -> None:
     for seed in range(5):
-        film = render(seed, {name: grade}, shape=(248, 270))
-        found = [f for f in film.findings if f.name == name]
+        image = render(seed, {name: grade}, shape=(248, 270))
+        found = [f for f in image.findings if f.name == name]
         assert found
-        assert {f.name for f in film.findings} == {name}
+        assert {f.name for f in image.findings} == {name}
         for f in found:
             x, y, w, h = f.box
-            assert f.mask.shape == film.image.shape
+            assert f.mask.shape == image.image.shape
             inside = np.zeros_like(f.mask)
             inside[y : y + h, x : x + w] = True
             assert not (f.mask & ~inside).any()
@@ -30,19 +30,19 @@ def test_label_mask_and_box_come_together(name: str, grade: float) -> None:
             assert f.mask[:, x + w - 1].any()
 
 
-def test_a_film_without_grades_has_no_finding() -> None:
+def test_an_image_without_grades_has_no_finding() -> None:
     for seed in range(20):
-        film = render(seed)
-        assert film.findings == ()
-        assert film.anatomy.heart_ratio < CARDIOMEGALY_RATIO
-        assert film.anatomy.knob < ENLARGED_KNOB
-        assert film.image.dtype == np.float32
-        assert film.image.min() >= 0
-        assert film.image.max() <= 1
+        image = render(seed)
+        assert image.findings == ()
+        assert image.anatomy.heart_ratio < CARDIOMEGALY_RATIO
+        assert image.anatomy.knob < ENLARGED_KNOB
+        assert image.image.dtype == np.float32
+        assert image.image.min() >= 0
+        assert image.image.max() <= 1
 
 
 @pytest.mark.parametrize("name", [n for n in FINDINGS if n not in (CARDIOMEGALY, AORTA)])
-def test_a_finding_changes_the_film_where_its_mask_is(name: str) -> None:
+def test_a_finding_changes_the_image_where_its_mask_is(name: str) -> None:
     """Same seed, with and without: the change is several times larger inside the mask than far away from it.
 
     So is the change of the mean: companion signs are textures without one. Streaks of air beside a pneumothorax change
@@ -50,9 +50,9 @@ def test_a_finding_changes_the_film_where_its_mask_is(name: str) -> None:
     """
     ratios, of_means = [], []
     for seed in range(6):
-        film, plain = render(seed, {name: 0.8}), render(seed)
-        change = film.image - plain.image
-        mask = np.any([f.mask for f in film.findings], axis=0)
+        image, plain = render(seed, {name: 0.8}), render(seed)
+        change = image.image - plain.image
+        mask = np.any([f.mask for f in image.findings], axis=0)
         ratios.append(np.abs(change[mask]).mean() / (np.abs(change[~mask]).mean() + 1e-6))
         of_means.append(abs(change[mask].mean()) / (abs(change[~mask].mean()) + 1e-6))
     assert np.median(of_means) > 3
@@ -71,8 +71,8 @@ def test_a_higher_grade_shows_more() -> None:
         assert change[0] < change[1] < change[2], name
 
 
-def test_the_heart_on_the_film_has_the_ratio_of_its_label() -> None:
-    """Measured as radiologists do, widest heart over widest rib cage, on the mask of an upright film."""
+def test_the_heart_on_the_image_has_the_ratio_of_its_label() -> None:
+    """Measured as radiologists do, widest heart over widest rib cage, on the mask of an upright image."""
     for seed in range(8):
         anatomy = render(seed, {CARDIOMEGALY: 0.7}).anatomy
         thorax = Thorax(anatomy, Pose(512, 512, 0.0, 1.0, 0.0, 0.0))
@@ -82,12 +82,12 @@ def test_the_heart_on_the_film_has_the_ratio_of_its_label() -> None:
 
 
 def test_heart_points_to_the_patients_left_and_air_is_darker() -> None:
-    film = render(1, {PNEUMOTHORAX: 1.0})
-    heart = Thorax(film.anatomy, Pose(256, 256, 0.0, 1.0, 0.0, 0.0)).heart
+    image = render(1, {PNEUMOTHORAX: 1.0})
+    heart = Thorax(image.anatomy, Pose(256, 256, 0.0, 1.0, 0.0, 0.0)).heart
     columns = np.flatnonzero(heart.any(0))
     assert columns[-1] - 128 > 128 - columns[0]
-    mask = film.findings[0].mask
-    assert film.image[mask].mean() < render(1).image[mask].mean()
+    mask = image.findings[0].mask
+    assert image.image[mask].mean() < render(1).image[mask].mean()
 
 
 def test_view_and_exposure_are_independent_of_findings() -> None:
@@ -95,13 +95,13 @@ def test_view_and_exposure_are_independent_of_findings() -> None:
     table = np.zeros((2, 2))
     corner = []
     for seed in range(120):
-        film = render((seed, 5), {PNEUMOTHORAX: 0.5} if seed % 2 else {}, shape=(64, 64))
+        image = render((seed, 5), {PNEUMOTHORAX: 0.5} if seed % 2 else {}, shape=(64, 64))
         plain = render((seed, 5), shape=(64, 64))
-        assert film.view == plain.view
-        corner.append(np.abs(film.image[:6, :6] - plain.image[:6, :6]).max())  # a shoulder: the apex is in view
-        table[seed % 2, int(film.view == "AP")] += 1
+        assert image.view == plain.view
+        corner.append(np.abs(image.image[:6, :6] - plain.image[:6, :6]).max())  # a shoulder: the apex is in view
+        table[seed % 2, int(image.view == "AP")] += 1
     assert np.asarray(chi2_contingency(table)[1]) > 0.01
-    assert np.median(corner) == 0.0, "the film outside the chest is untouched"
+    assert np.median(corner) == 0.0, "the image outside the chest is untouched"
 
 
 def test_contact_sheet_shows_every_finding() -> None:

@@ -105,12 +105,12 @@ def test_symile_reads_as_the_real_one(written: Path) -> None:
     signal = read_ecg(manifest.root / manifest.signals["ecg"].tolist()[0])
     assert signal.shape == (12, SAMPLES)
     assert (signal.min(), signal.max()) == (-1, 1)
-    films = {i: case("symile", SEED, i) for i in range(SMALL["symile"])}
+    images = {i: case("symile", SEED, i) for i in range(SMALL["symile"])}
     shown = [np.asarray(decode(path)) for path in manifest.paths()[:3]]
     assert all(image.shape == (320, 320) for image in shown)
     small = [np.asarray(Image.fromarray(image).resize((256, 256))) for image in shown]
-    best = max(np.corrcoef(small[0].ravel(), c.film().image.ravel())[0, 1] for c in films.values())
-    assert best > 0.995, "the row is one of the cases' films"
+    best = max(np.corrcoef(small[0].ravel(), c.image().image.ravel())[0, 1] for c in images.values())
+    assert best > 0.995, "the row is one of the cases' images"
     assert "20 ECGs with labs" in format_report(check(manifest, workers=1))
 
 
@@ -122,15 +122,15 @@ def test_lungs_masks_lie_on_the_anatomy(written: Path) -> None:
     assert set(manifest.masks["label"]) == set(phantom_lungs.CLASSES)
     for number in range(6):
         c = case("lungs", SEED, number)
-        film = c.film()
-        thorax = film.thorax
+        image = c.image()
+        thorax = image.thorax
         values = np.asarray(Image.open(written / "lungs" / "masks" / f"{c.key.hex[:12]}.png"))
         assert set(np.unique(values)) <= {0, phantom_lungs.IGNORE, *phantom_lungs.CLASSES.values()}
         assert ((values == 1) | (values >= 3) & (values < 255))[thorax.lung].all()
-        for finding in film.findings:
+        for finding in image.findings:
             if finding.name == CARDIOMEGALY:
                 assert np.isin(values[finding.mask & ~thorax.lung], (2, phantom_lungs.IGNORE)).all()
-        assert film.image[values == 1].mean() + 0.1 < film.image[values == 2].mean(), "air is darker than the heart"
+        assert image.image[values == 1].mean() + 0.1 < image.image[values == 2].mean(), "air is darker than the heart"
     with pytest.raises(UserError, match=r"labels\.csv is missing.*cxrbench data phantom"):
         phantom_lungs.read(written / "mimic")
 
@@ -194,14 +194,14 @@ def test_words_and_negations_agree_with_the_labels() -> None:
     assert counts["Pneumothorax", -1] > 1
 
 
-def test_a_lateral_film_shows_the_findings_where_they_would_be() -> None:
+def test_a_lateral_image_shows_the_findings_where_they_would_be() -> None:
     def pair(name: str, number: int) -> tuple[np.ndarray, np.ndarray]:
         c = replace(case("mimic", SEED, number), grades={name: 0.8})
-        film = c.film()
-        thorax = film.thorax
+        image = c.image()
+        thorax = image.thorax
         with_it, without = (
             lateral(thorax, findings, np.random.default_rng(1), np.random.default_rng(2))
-            for findings in (film.findings, ())
+            for findings in (image.findings, ())
         )
         return with_it, without
 
@@ -222,14 +222,14 @@ def test_a_lateral_film_shows_the_findings_where_they_would_be() -> None:
 
 def test_two_laterals_of_a_study_show_one_patient() -> None:
     c = case("mimic", SEED, 1)
-    film = c.film()
-    thorax = film.thorax
+    image = c.image()
+    thorax = image.thorax
     first, second = (
-        lateral(thorax, film.findings, np.random.default_rng(1), np.random.default_rng(how)) for how in (2, 3)
+        lateral(thorax, image.findings, np.random.default_rng(1), np.random.default_rng(how)) for how in (2, 3)
     )
-    other_film = case("mimic", SEED, 2).film()
-    other = other_film.thorax
-    stranger = lateral(other, other_film.findings, np.random.default_rng(4), np.random.default_rng(3))
+    other_image = case("mimic", SEED, 2).image()
+    other = other_image.thorax
+    stranger = lateral(other, other_image.findings, np.random.default_rng(4), np.random.default_rng(3))
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > np.corrcoef(first.ravel(), stranger.ravel())[0, 1]
     assert not np.array_equal(first, second)
 
@@ -319,7 +319,7 @@ def test_pretraining_datasets_read_as_the_real_ones(pretraining: Path, name: str
     assert report.ok
     assert not report.shared_patients
     for path in manifest.paths():
-        assert 0.15 < decode(path).mean() < 0.75, "a film of 12 bits in 16 is as bright as any"
+        assert 0.15 < decode(path).mean() < 0.75, "an image of 12 bits in 16 is as bright as any"
     if name in ("chexpert-plus", "padchest"):
         assert manifest.reports is not None
         assert set(manifest.reports["study_id"]) == set(images["study_id"])
@@ -328,7 +328,7 @@ def test_pretraining_datasets_read_as_the_real_ones(pretraining: Path, name: str
 
 
 def test_labels_are_those_of_the_findings(pretraining: Path) -> None:
-    """The truth is the case, not the writer: what is on the film against what the adapters read."""
+    """The truth is the case, not the writer: what is on the image against what the adapters read."""
     words = {CARDIOMEGALY: "Cardiomegaly", PNEUMOTHORAX: "Pneumothorax", EFFUSION: "Pleural Effusion"}
     for name, part in (("chexpert", "chexpert"), ("chexpert-plus", "chexpert"), ("padchest", "padchest")):
         manifest = load_dataset(name, pretraining, lambda: pretraining)
@@ -346,7 +346,7 @@ def test_labels_are_those_of_the_findings(pretraining: Path) -> None:
                 assert np.isnan(value) or value == (finding in cases[key].grades), (name, key, label)
 
 
-def test_padchest_films_have_12_14_and_16_bits_of_the_same_film(pretraining: Path) -> None:
+def test_padchest_images_have_12_14_and_16_bits_of_the_same_image(pretraining: Path) -> None:
     manifest = load_dataset("padchest", pretraining, lambda: pretraining)
     tops = Counter()
     for path in manifest.paths():

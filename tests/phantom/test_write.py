@@ -75,7 +75,7 @@ def test_adapters_of_the_real_datasets_read_it(written: Path) -> None:
         assert all(0.1 < np.asarray(image).mean() < 0.9 for image in images)
 
 
-def test_monochrome1_and_windows_decode_to_the_film(written: Path) -> None:
+def test_monochrome1_and_windows_decode_to_the_image(written: Path) -> None:
     kinds = Counter()
     for i in range(SMALL["vindr_train"]):
         c = case("vindr_train", SEED, i)
@@ -85,8 +85,8 @@ def test_monochrome1_and_windows_decode_to_the_film(written: Path) -> None:
         kinds[header.file_meta.TransferSyntaxUID.name] += 1
         kinds["window" if "WindowCenter" in header else "no window"] += 1
         if i < 8:
-            shown, film = np.asarray(decode(path)), c.film().image
-            assert np.corrcoef(shown.ravel(), film.ravel())[0, 1] > 0.999
+            shown, image = np.asarray(decode(path)), c.image().image
+            assert np.corrcoef(shown.ravel(), image.ravel())[0, 1] > 0.999
     assert {"MONOCHROME1", "MONOCHROME2", "RLE Lossless", "Explicit VR Little Endian", "window", "no window"} <= set(
         kinds
     )
@@ -129,7 +129,7 @@ def official_rle2mask(rle: str, width: int, height: int) -> np.ndarray:
     return mask.reshape(width, height).T
 
 
-def test_siim_masks_decode_to_the_geometry_of_the_film(written: Path) -> None:
+def test_siim_masks_decode_to_the_geometry_of_the_image(written: Path) -> None:
     rows: dict[str, list[str]] = {}
     for line in (written / "siim" / "train-rle.csv").read_text().splitlines()[1:]:
         name, rle = line.split(", ")
@@ -138,7 +138,7 @@ def test_siim_masks_decode_to_the_geometry_of_the_film(written: Path) -> None:
     assert positives
     for c in positives:
         masks = [official_rle2mask(rle, *c.shape[::-1]) for rle in rows[c.uid("instance")]]
-        truth = np.any([f.mask for f in c.film().findings if f.name == PNEUMOTHORAX], axis=0)
+        truth = np.any([f.mask for f in c.image().findings if f.name == PNEUMOTHORAX], axis=0)
         assert np.sum(masks, 0).max() == 1, "regions do not overlap"
         assert (np.any(masks, axis=0) != truth).mean() < 1e-3  # specks of a few pixels are dropped
 

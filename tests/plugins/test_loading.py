@@ -123,16 +123,16 @@ def test_the_fingerprint_sees_weights_buffers_source_and_preprocessing(mine: Pat
     assert len(same | {fingerprint(old, new) for old, new in changes}) == 1 + len(changes)
 
 
-def test_a_trunk_in_another_file_is_part_of_the_source(tmp_path: Path) -> None:
-    (tmp_path / "own_trunk.py").write_text("import torch\nclass Trunk(torch.nn.Identity):\n    pass\n")
+def test_a_backbone_in_another_file_is_part_of_the_source(tmp_path: Path) -> None:
+    (tmp_path / "own_backbone.py").write_text("import torch\nclass Backbone(torch.nn.Identity):\n    pass\n")
     (tmp_path / "uses.py").write_text(
-        "import torch\nfrom own_trunk import Trunk\nfrom cxrbench.encoder import Features, Preprocess\n"
+        "import torch\nfrom own_backbone import Backbone\nfrom cxrbench.encoder import Features, Preprocess\n"
         "class E(torch.nn.Module):\n    preprocess = Preprocess(size=8)\n"
-        "    def __init__(self):\n        super().__init__()\n        self.trunk = Trunk()\n"
-        "    def forward(self, x):\n        return Features(self.trunk(x).mean((2, 3)))\n"
+        "    def __init__(self):\n        super().__init__()\n        self.backbone = Backbone()\n"
+        "    def forward(self, x):\n        return Features(self.backbone(x).mean((2, 3)))\n"
     )
     before = load(f"{tmp_path / 'uses.py'}:E").spec
-    (tmp_path / "own_trunk.py").write_text("import torch\nclass Trunk(torch.nn.Identity):\n    '''Changed.'''\n")
+    (tmp_path / "own_backbone.py").write_text("import torch\nclass Backbone(torch.nn.Identity):\n    '''Changed.'''\n")
     assert load(f"{tmp_path / 'uses.py'}:E").spec.source_sha256 != before.source_sha256
 
 

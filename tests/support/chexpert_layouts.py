@@ -19,7 +19,7 @@ def image(path: Path, value: int = 7) -> None:
 
 
 def write_chexpert(root: Path, *, nested: bool = True) -> Path:
-    """12 training and 2 validation patients, two films each; labels cycle through 1, 0, -1 and blank."""
+    """12 training and 2 validation patients, two images each; labels cycle through 1, 0, -1 and blank."""
     base = root / "CheXpert-v1.0-small" if nested else root
     for part, first, count in (("train", 1, 12), ("valid", 64541, 2)):
         rows = []
@@ -43,7 +43,7 @@ def write_chexpert_plus(root: Path, *, labels: str | None = "report_fixed.json")
         for side, view in (("frontal", "PA"), ("lateral", "")):
             name = f"{part}/{patient}/study1/view{1 + (side == 'lateral')}_{side}"
             image(root / f"PNG/PNG/{name}.png", n)
-            sections = ("", "") if n in (2, 3) else (f"Film {n}\nis fine.", "Nothing.")
+            sections = ("", "") if n in (2, 3) else (f"Image {n}\nis fine.", "Nothing.")
             report = "" if n == 3 else "FINDINGS: From\n the text.\nIMPRESSION: None." if n == 2 else "ignored"
             cells = [f"{name}.jpg", f"{name}.dcm", side.title(), view, patient, part, report, *sections]
             rows.append(",".join(f'"{cell}"' for cell in cells))

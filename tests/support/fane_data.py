@@ -1,4 +1,4 @@
-"""What the tests of FaNe train on: a small random BERT in a folder, and studies with films and reports."""
+"""What the tests of FaNe train on: a small random BERT in a folder, and studies with images and reports."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def write_bert(path: Path, seed: int = 0, *, pooler: bool = True, mean: bool = F
 
 
 def write_studies(root: Path, studies: int = 12) -> Manifest:
-    """Studies of a frontal film or two and a lateral one, of 24 pixels; study i has 3 + i % 3 sentences."""
+    """Studies of a frontal image or two and a lateral one, of 24 pixels; study i has 3 + i % 3 sentences."""
     rng = np.random.default_rng(0)
     rows, reports = [], []
     for i in range(studies):

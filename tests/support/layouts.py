@@ -114,7 +114,7 @@ def nih(root: Path, *, lists: bool, folders: tuple[str, ...] = ("images",), suff
 def write_symile(root: Path, *, tables: bool = True) -> tuple[Path, np.ndarray]:
     """12, 4 and 6 admissions (in the test file each query has one further candidate); returns the gray images too."""
     rng = np.random.default_rng(0)
-    films = rng.integers(0, 256, (22, 9, 7)).astype(np.float32) / 255
+    images = rng.integers(0, 256, (22, 9, 7)).astype(np.float32) / 255
     first = 0
     for split, count in (("train", 12), ("val", 4), ("test", 6)):
         rows = list(range(first, first + count))
@@ -124,7 +124,7 @@ def write_symile(root: Path, *, tables: bool = True) -> tuple[Path, np.ndarray]:
         n, place = len(rows), root / "data_npy" / split
         place.mkdir(parents=True)
         mean, std = (np.array(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
-        np.save(place / f"cxr_{split}.npy", ((films[rows][:, None] - mean) / std).astype(np.float32))
+        np.save(place / f"cxr_{split}.npy", ((images[rows][:, None] - mean) / std).astype(np.float32))
         ecg = np.array(rows)[:, None, None, None] + np.arange(12) / 100 + np.zeros((1, 1, 50, 1))
         np.save(place / f"ecg_{split}.npy", ecg.astype(np.float32))
         np.save(place / f"labs_percentiles_{split}.npy", np.linspace(0, 1, n * 50).reshape(n, 50).astype(np.float32))
@@ -138,4 +138,4 @@ def write_symile(root: Path, *, tables: bool = True) -> tuple[Path, np.ndarray]:
             lines = [f"{20_000_000 + row},{10_000_000 + row // 2}" for row in rows]
             text(root / f"{split}.csv", "hadm_id,subject_id", *lines)
         first += count
-    return root, films
+    return root, images

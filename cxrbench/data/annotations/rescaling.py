@@ -1,4 +1,4 @@
-"""A film and what is drawn on it at another size: pixels antialiased, boxes to scale, masks by nearest pixels."""
+"""An image and what is drawn on it at another size: pixels antialiased, boxes to scale, masks by nearest pixels."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -104,7 +104,7 @@ def name_of(layout: Layout, path: str, where: str) -> Name:
 
 
 def view_of(side: str, projection: str) -> str:
-    """PA, AP or L; "" for a frontal film of another or no stated projection (a few are LL and RL)."""
+    """PA, AP or L; "" for a frontal image of another or no stated projection (a few are LL and RL)."""
     return "L" if side == "lateral" else projection if projection in ("PA", "AP") else ""
 
 

@@ -138,9 +138,9 @@ def _reports(table: Table) -> pd.DataFrame:
 
 
 def _inverted(table: Table) -> list[str]:
-    """A note where the table calls films MONOCHROME1: nobody here has seen whether their PNGs are negatives."""
+    """A note where the table calls images MONOCHROME1: nobody here has seen whether their PNGs are negatives."""
     count = table.get("PhotometricInterpretation_DICOM", []).count("MONOCHROME1")
-    return [f"{count:,} films were MONOCHROME1 in DICOM; their PNGs are read as they are stored."] if count else []
+    return [f"{count:,} images were MONOCHROME1 in DICOM; their PNGs are read as they are stored."] if count else []
 
 
 DATASET = Dataset("padchest", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE, patients="padchest")

@@ -49,7 +49,7 @@ def read_row(row: Row) -> NDArray[np.generic]:
 def decode_row(row: Row, *, max_pixels: int) -> NDArray[np.float32]:
     """A row [3, H, W] that was normalised for ImageNet, as gray [H, W] in [0, 1], float32.
 
-    The channels of a gray film differ in nothing but their normalisation; the first is read. Raises BadImageError.
+    The channels of a gray image differ in nothing but their normalisation; the first is read. Raises BadImageError.
     """
     values = read_row(row)
     named = Path(f"{row.path}#{row.number}")

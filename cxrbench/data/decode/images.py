@@ -85,8 +85,8 @@ def _decode_plain(path: Path, max_pixels: int) -> NDArray[np.float32]:
 def _deep(values: NDArray[np.integer]) -> NDArray[np.float32]:
     """Scale 16-bit values to [0, 1].
 
-    Films of 10, 12 or 14 bits are often put into 16-bit files as they are (PadChest, exports of DICOM); over 65535 they
-    would be all but black. White is therefore the largest value of the even number of bits, at least 8, that the
+    Images of 10, 12 or 14 bits are often put into 16-bit files as they are (PadChest, exports of DICOM); over 65535
+    they would be all but black. White is therefore the largest value of the even number of bits, at least 8, that the
     brightest pixel needs. A file that uses its 16 bits has a pixel above a quarter of them, and is divided by 65535.
     """
     bits = max(8, int(values.max(initial=0)).bit_length())

@@ -19,7 +19,7 @@ from cxrbench.data.annotations.rescaling import Sizes, scaled_boxes, scaled_coun
 from cxrbench.data.datasets.layout import Layout, some
 from cxrbench.data.decode.images import MAX_PIXELS
 from cxrbench.data.manifest import Manifest
-from cxrbench.data.prepared.files import Film, copy_signals, films, made, make, mask_names
+from cxrbench.data.prepared.files import ImageFile, copy_signals, image_files, made, make, mask_names
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import atomic_path, disk_error
 
@@ -171,27 +171,27 @@ def _images(
     progress: Progress | None,
 ) -> tuple[int, dict[str, Sizes]]:
     """Make the images that are missing: how many were, and the sizes of all by image id; unreadable ones have none."""
-    whole = films(manifest)
-    sizes = {film.image_id: found for film in whole if (found := made(film, work))}
+    whole = image_files(manifest)
+    sizes = {image.image_id: found for image in whole if (found := made(image, work))}
     bad = _known_bad(work) if skip_bad else set()
     before = len(sizes)
-    todo = [film for film in whole if film.image_id not in sizes and (film.image_id, film.bytes) not in bad]
+    todo = [image for image in whole if image.image_id not in sizes and (image.image_id, image.bytes) not in bad]
     report = progress or (lambda done, total: None)
     report(done := len(whole) - len(todo), len(whole))
 
-    def attempt(film: Film) -> Sizes | BadImageError:
+    def attempt(image: ImageFile) -> Sizes | BadImageError:
         try:
-            return make(film, work, size, max_pixels)
+            return make(image, work, size, max_pixels)
         except BadImageError as error:
             return error
 
-    for film, result in _in_threads(attempt, todo, workers):
+    for image, result in _in_threads(attempt, todo, workers):
         if not isinstance(result, BadImageError):
-            sizes[film.image_id] = result
+            sizes[image.image_id] = result
         elif not skip_bad:
             raise result
         else:
-            _remember_bad(work, film, result)
+            _remember_bad(work, image, result)
         report(done := done + 1, len(whole))
     if not sizes:
         raise UserError(f"not one image of {manifest.name} can be read; the first: {whole[0].path}")
@@ -199,16 +199,16 @@ def _images(
 
 
 def _in_threads(
-    attempt: Callable[[Film], Sizes | BadImageError], todo: Sequence[Film], workers: int
-) -> Iterator[tuple[Film, Sizes | BadImageError]]:
-    """Results as they come; a few films are in flight, however many there are."""
-    waiting: dict[Future[Sizes | BadImageError], Film] = {}
+    attempt: Callable[[ImageFile], Sizes | BadImageError], todo: Sequence[ImageFile], workers: int
+) -> Iterator[tuple[ImageFile, Sizes | BadImageError]]:
+    """Results as they come; a few images are in flight, however many there are."""
+    waiting: dict[Future[Sizes | BadImageError], ImageFile] = {}
     following = iter(todo)
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
-                while len(waiting) < 2 * workers and (film := next(following, None)) is not None:
-                    waiting[pool.submit(attempt, film)] = film
+                while len(waiting) < 2 * workers and (image := next(following, None)) is not None:
+                    waiting[pool.submit(attempt, image)] = image
                 if not waiting:
                     return
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -230,14 +230,14 @@ def _known_bad(work: Path) -> set[tuple[str, int]]:
     return bad
 
 
-def _remember_bad(work: Path, film: Film, error: BadImageError) -> None:
+def _remember_bad(work: Path, image: ImageFile, error: BadImageError) -> None:
     with open(work / BAD, "a", encoding="utf-8") as handle:
-        handle.write(json.dumps([film.image_id, film.bytes, error.reason]) + "\n")
+        handle.write(json.dumps([image.image_id, image.bytes, error.reason]) + "\n")
 
 
 def _copied(manifest: Manifest, work: Path, sizes: Mapping[str, Sizes], size: int) -> Manifest:
     """The copy's manifest: of the images that have ``sizes``."""
-    names = {film.image_id: film.name for film in films(manifest)}
+    names = {image.image_id: image.name for image in image_files(manifest)}
     images = manifest.images[manifest.images["image_id"].isin(list(sizes))]
     paths = [names[image_id] for image_id in images["image_id"]]
     lost = len(manifest) - len(images)

@@ -1,8 +1,8 @@
-"""The files of a prepared copy: one PNG per film, one per mask file, one array per ECG.
+"""The files of a prepared copy: one PNG per image, one per mask file, one array per ECG.
 
-A film's PNG says in a text chunk which film it is and what its original was like, so what is on the disk says what is
-done. Files are written beside their place and renamed: a name means a whole file, but for power cuts, after which the
-end of a PNG is missing.
+An image's PNG says in a text chunk which image it is and what its original was like, so what is on the disk says what
+is done. Files are written beside their place and renamed: a name means a whole file, but for power cuts, after which
+the end of a PNG is missing.
 """
 
 import json
@@ -29,7 +29,7 @@ IEND = bytes.fromhex("0000000049454e44ae426082")  # the last chunk of every whol
 PER_FOLDER = 1000
 
 
-class Film(NamedTuple):
+class ImageFile(NamedTuple):
     """One image to copy: its file, its place in the copy, and its mask files with theirs."""
 
     image_id: str
@@ -39,14 +39,14 @@ class Film(NamedTuple):
     masks: Mapping[Path, str]
 
 
-def films(manifest: Manifest) -> list[Film]:
+def image_files(manifest: Manifest) -> list[ImageFile]:
     """The images of a manifest in row order; each lies in the copy by its row, ``images/0000/0000017.png``."""
     masks = mask_names(manifest)
     columns = (manifest.images[name].tolist() for name in ("image_id", "bytes"))
     found = []
     for row, (image_id, size, path) in enumerate(zip(*columns, manifest.paths(), strict=True)):
         name = f"images/{row // PER_FOLDER:04d}/{row:07d}.png"
-        found.append(Film(image_id, int(size), path, name, masks.get(image_id, {})))
+        found.append(ImageFile(image_id, int(size), path, name, masks.get(image_id, {})))
     return found
 
 
@@ -63,31 +63,31 @@ def mask_names(manifest: Manifest) -> dict[str, dict[Path, str]]:
     return found
 
 
-def make(film: Film, folder: Path, longest: int, max_pixels: int) -> Sizes:
-    """Decode, resize and write one film, its masks first: where the film is, all of it is done.
+def make(radiograph: ImageFile, folder: Path, longest: int, max_pixels: int) -> Sizes:
+    """Decode, resize and write one image, its masks first: where the image is, all of it is done.
 
     Raises BadImageError, UserError for a mask that does not fit, OSError where it cannot be written.
     """
-    image = decode(film.path, max_pixels=max_pixels)
+    image = decode(radiograph.path, max_pixels=max_pixels)
     sizes = fitted(image.shape[0], image.shape[1], longest)
-    for path, name in film.masks.items():
+    for path, name in radiograph.masks.items():
         _write_png(folder / name, _storable(nearest(read_mask(path), sizes, f"mask {path}"), path))
-    said = json.dumps([film.image_id, film.bytes, sizes.height, sizes.width])
-    _write_png(folder / film.name, eight_bits(image, sizes), said)
+    said = json.dumps([radiograph.image_id, radiograph.bytes, sizes.height, sizes.width])
+    _write_png(folder / radiograph.name, eight_bits(image, sizes), said)
     return sizes
 
 
-def made(film: Film, folder: Path) -> Sizes | None:
-    """The sizes of a film that is there whole and comes of this original; None where it has yet to be made."""
+def made(radiograph: ImageFile, folder: Path) -> Sizes | None:
+    """The sizes of an image that is there whole and comes of this original; None where it has yet to be made."""
     try:
-        with open(folder / film.name, "rb") as handle:
+        with open(folder / radiograph.name, "rb") as handle:
             handle.seek(-len(IEND), os.SEEK_END)
             if handle.read() != IEND:
                 return None
             handle.seek(0)
             with Image.open(handle, formats=["PNG"]) as image:
                 image_id, size, height, width = json.loads(image.info[ORIGINAL])
-                same = (image_id, size) == (film.image_id, film.bytes)
+                same = (image_id, size) == (radiograph.image_id, radiograph.bytes)
                 return Sizes(height, width, image.height, image.width) if same else None
     except (OSError, SyntaxError, ValueError, KeyError):
         return None

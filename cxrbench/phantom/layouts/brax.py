@@ -14,7 +14,7 @@ HEADER = ["DicomPath", "PngPath", "PatientID", "PatientSex", "PatientAge", "Acce
 
 
 def brax_image(folder: Path, case: Case) -> Rows:
-    """Write one study's films, each a series of its own; returns their rows of the spreadsheet."""
+    """Write one study's images, each a series of its own; returns their rows of the spreadsheet."""
     visit, rng = study_of(case), case.rng(5)
     patient, accession = f"id_{case.key.hex}", f"{number(case, 10**8)}"
     marks, rows = marks_of(visit.report, LABELS), []

@@ -1,4 +1,4 @@
-"""Phantom films written as the VinDr-CXR, RSNA Pneumonia and SIIM-ACR downloads: DICOM files and their tables."""
+"""Phantom images written as the VinDr-CXR, RSNA Pneumonia and SIIM-ACR downloads: DICOM files and their tables."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ from pydicom.uid import SecondaryCaptureImageStorage as SecondaryCapture
 from cxrbench.data.annotations.rle import encode_siim
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import FIBROSIS, NODULE, OPACITY, PNEUMOTHORAX, regions
-from cxrbench.phantom.image import Film
+from cxrbench.phantom.image import Radiograph
 
 Rows = list[list[Any]]
 
@@ -67,29 +67,29 @@ def dicom(case: Case, sop_class: UID, syntax: UID, shape: tuple[int, int], bits:
     return ds
 
 
-def write_jpeg(case: Case, film: Film, path: Path) -> None:
-    """The film as RSNA and SIIM store it: 8 bit, JPEG baseline, MONOCHROME2, secondary capture."""
-    ds = dicom(case, SecondaryCapture, JPEGBaseline8Bit, film.image.shape, 8, 8)
+def write_jpeg(case: Case, image: Radiograph, path: Path) -> None:
+    """The image as RSNA and SIIM store it: 8 bit, JPEG baseline, MONOCHROME2, secondary capture."""
+    ds = dicom(case, SecondaryCapture, JPEGBaseline8Bit, image.image.shape, 8, 8)
     ds.add(DataElement("PatientAge", "AS", str(case.age), validation_mode=IGNORE))
-    ds.BodyPartExamined, ds.ViewPosition = "CHEST", film.view
-    ds.PixelSpacing = [0.143 * 1024 / film.image.shape[0]] * 2
+    ds.BodyPartExamined, ds.ViewPosition = "CHEST", image.view
+    ds.PixelSpacing = [0.143 * 1024 / image.image.shape[0]] * 2
     ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
     frame = io.BytesIO()
-    Image.fromarray(np.rint(film.image * 255).astype(np.uint8)).save(frame, "JPEG", quality=90)
+    Image.fromarray(np.rint(image.image * 255).astype(np.uint8)).save(frame, "JPEG", quality=90)
     ds.PixelData = encapsulate([frame.getvalue()])
     ds["PixelData"].is_undefined_length = True
     path.parent.mkdir(parents=True, exist_ok=True)
     ds.save_as(path)
 
 
-def write_raw(case: Case, film: Film, path: Path) -> None:
-    """The film as hospitals send it: 12 or 14 bit, some inverted, some without window, some run-length compressed."""
+def write_raw(case: Case, image: Radiograph, path: Path) -> None:
+    """The image as hospitals send it: 12 or 14 bit, some inverted, some without window, some run-length compressed."""
     rng = case.rng(2)
     stored = int(rng.choice([12, 14], p=[0.8, 0.2]))
     top = 2**stored - 1
     low, span = rng.uniform(0, 0.1) * top, rng.uniform(0.75, 0.9) * top
-    values, centre = np.rint(low + span * film.image), low + span / 2
-    ds = dicom(case, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, film.image.shape, 16, stored)
+    values, centre = np.rint(low + span * image.image), low + span / 2
+    ds = dicom(case, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, image.image.shape, 16, stored)
     if rng.random() < 0.2:
         ds.PhotometricInterpretation = "MONOCHROME1"
         values, centre = top - values, top - centre
@@ -102,7 +102,7 @@ def write_raw(case: Case, film: Film, path: Path) -> None:
         ds.WindowWidth = [round(span), round(span * 1.4)] if twice else round(span)
     if rng.random() < 0.6:
         ds.PatientAge = f"{case.age:03d}Y"
-    ds.PixelSpacing = [0.139 * 2500 / film.image.shape[0]] * 2
+    ds.PixelSpacing = [0.139 * 2500 / image.image.shape[0]] * 2
     ds.PixelData = values.astype("<u2").tobytes()
     ds["PixelData"].VR = "OW"
     if rng.random() < 0.4:
@@ -114,10 +114,10 @@ def write_raw(case: Case, film: Film, path: Path) -> None:
 def vindr_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
     """Write one VinDr image; returns its rows of ``image_labels_*`` and ``annotations_*``, one or three readers'."""
     train = case.part == "vindr_train"
-    film = case.film()
-    write_raw(case, film, folder / ("train" if train else "test") / f"{case.key.hex}.dicom")
+    image = case.image()
+    write_raw(case, image, folder / ("train" if train else "test") / f"{case.key.hex}.dicom")
     boxes: dict[str, list[Box]] = {}
-    for finding in film.findings:
+    for finding in image.findings:
         forms = [k for k, (name, a, b) in VINDR_FORMS.items() if name == finding.name and a <= finding.grade <= b]
         for name in (finding.name, *forms):
             boxes.setdefault(name, []).append(finding.box)
@@ -127,13 +127,13 @@ def vindr_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
     labels, drawn = [], []
     readers = [f"R{r}" for r in sorted(rng.choice(17, 3, replace=False) + 1)]
     # At most one of the three dissents on a label, more often on a subtle finding: the majority is the truth.
-    grade = {f.name: f.grade for f in film.findings}
+    grade = {f.name: f.grade for f in image.findings}
     dissenter = {k: int(rng.integers(3)) for k in sorted(boxes) if rng.random() < 0.05 + 0.3 * (1 - grade.get(k, 0.5))}
     absent = [k for k in (*VINDR_LOCAL, *VINDR_GLOBAL) if k not in boxes]
     alarms, alarmist = [k for k in absent if rng.random() < 0.012], int(rng.integers(3))
     for r, reader in enumerate(readers):
-        read = {k: [_jitter(b, film.image.shape, rng) for b in v] for k, v in boxes.items() if dissenter.get(k) != r}
-        read |= {k: [_anywhere(film.image.shape, rng)] for k in alarms if r == alarmist}
+        read = {k: [_jitter(b, image.image.shape, rng) for b in v] for k, v in boxes.items() if dissenter.get(k) != r}
+        read |= {k: [_anywhere(image.image.shape, rng)] for k in alarms if r == alarmist}
         labels.append(_vindr_labels([case.key.hex, reader], read))
         drawn += _vindr_boxes([case.key.hex, reader], read)
     return labels, drawn
@@ -185,11 +185,11 @@ def vindr_tables(folder: Path, part: str, records: list[tuple[Rows, Rows]]) -> N
 
 def rsna_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
     """Write one RSNA image; returns its rows of the label table (one per box) and of the class table."""
-    film = case.film()
+    image = case.image()
     name = str(case.key)
-    write_jpeg(case, film, folder / "stage_2_train_images" / f"{name}.dcm")
-    boxes = [finding.box for finding in film.findings if finding.name == OPACITY]
-    kind = "Lung Opacity" if boxes else "No Lung Opacity / Not Normal" if film.findings else "Normal"
+    write_jpeg(case, image, folder / "stage_2_train_images" / f"{name}.dcm")
+    boxes = [finding.box for finding in image.findings if finding.name == OPACITY]
+    kind = "Lung Opacity" if boxes else "No Lung Opacity / Not Normal" if image.findings else "Normal"
     labels = [[name, *(float(v) for v in box), 1] for box in boxes] or [[name, "", "", "", "", 0]]
     return labels, [[name, kind]] * len(labels)
 
@@ -207,10 +207,10 @@ def rsna_tables(folder: Path, part: str, records: list[tuple[Rows, Rows]]) -> No
 
 def siim_image(folder: Path, case: Case) -> list[str]:
     """Write one SIIM image; returns its lines of ``train-rle.csv``, one per region of the mask."""
-    film = case.film()
+    image = case.image()
     study, series, name = case.uid("study"), case.uid("series"), case.uid("instance")
-    write_jpeg(case, film, folder / "dicom-images-train" / study / series / f"{name}.dcm")
-    masks = [region for f in film.findings if f.name == PNEUMOTHORAX for region in regions(f.mask)]
+    write_jpeg(case, image, folder / "dicom-images-train" / study / series / f"{name}.dcm")
+    masks = [region for f in image.findings if f.name == PNEUMOTHORAX for region in regions(f.mask)]
     if masks and (rng := case.rng(4)).random() < 0.35:  # one region annotated in two rows, upper and lower
         upper = masks[0].copy()
         upper[int(rng.choice(np.flatnonzero(masks[0].any(1)))) :] = False

@@ -11,7 +11,7 @@ from cxrbench.phantom.layouts.challenges import Rows, write_csv
 from cxrbench.phantom.layouts.studies import gray, marks_of, study_of
 
 FOLDER = "CheXpert-v1.0-small"
-SHORT = 192  # pixels of a film's shorter side; the original's small version has 320
+SHORT = 192  # pixels of an image's shorter side; the original's small version has 320
 # What each of 20 consecutive cases is; the official validation set is far smaller than a phantom could use.
 PARTS = ("train",) * 15 + ("valid",) * 5
 HEADER = ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS]
@@ -23,7 +23,7 @@ def place_of(case: Case) -> str:
 
 
 def chexpert_image(folder: Path, case: Case) -> Rows:
-    """Write one study's films; returns their rows of the table.
+    """Write one study's images; returns their rows of the table.
 
     The validation set has what radiologists see, so nothing there is uncertain or blank: a doubt counts as positive.
     """
@@ -36,9 +36,9 @@ def chexpert_image(folder: Path, case: Case) -> Rows:
     for count, shot in enumerate(visit.shots, 1):
         side = "lateral" if shot.view == "L" else "frontal"
         name = f"{place}/view{count}_{side}.jpg"
-        film = gray(shot.image)
-        scale = SHORT / min(film.size)
-        small = film.resize((round(film.width * scale), round(film.height * scale)), Image.Resampling.LANCZOS)
+        image = gray(shot.image)
+        scale = SHORT / min(image.size)
+        small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
         small.save(folder / name, "JPEG", quality=92)
         projection = "" if shot.view == "L" else shot.view
         sex = "Female" if case.sex == "F" else "Male"

@@ -1,4 +1,4 @@
-"""The phantom's CheXpert Plus: the same films as the phantom's CheXpert, whole and as PNG, with their reports."""
+"""The phantom's CheXpert Plus: the same images as the phantom's CheXpert, whole and as PNG, with their reports."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ HEADER = ["path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_pati
 
 
 def chexpert_plus_image(folder: Path, numbered: Case) -> Rows:
-    """Write the films of the CheXpert study of that number; returns their rows of the table, each with its labels."""
+    """Write the images of the CheXpert study of that number; returns their rows of the table, each with its labels."""
     twin = case("chexpert", numbered.seed, numbered.number)
     visit, place = study_of(twin), place_of(twin)
     (folder / "PNG" / place).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The phantom's segmentation dataset: films with masks of lung, heart and findings, as a user's CSV has them."""
+"""The phantom's segmentation dataset: images with masks of lung, heart and findings, as a user's CSV has them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ from cxrbench.errors import UserError
 from cxrbench.phantom.anatomy import Thorax
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import EFFUSION, FINDINGS, NODULE, OPACITY, PNEUMOTHORAX
-from cxrbench.phantom.image import Film
+from cxrbench.phantom.image import Radiograph
 from cxrbench.phantom.layouts.challenges import Rows, write_csv
 
-TITLE = "Phantom lungs: procedural films with masks of lung, heart and findings"
+TITLE = "Phantom lungs: procedural images with masks of lung, heart and findings"
 SOURCE = "cxrbench data phantom"
 LICENCE = "Apache-2.0 (synthetic)"
 CLASSES = {"lung": 1, "heart": 2, OPACITY: 3, EFFUSION: 4, PNEUMOTHORAX: 5, NODULE: 6}
@@ -24,16 +24,16 @@ SPLITS = ("train",) * 12 + ("val",) * 3 + ("test",) * 5
 
 
 def lungs_image(folder: Path, case: Case) -> list[object]:
-    """Write one film and its mask; returns its row of ``labels.csv``."""
-    film = case.film()
-    thorax = film.thorax
+    """Write one image and its mask; returns its row of ``labels.csv``."""
+    image = case.image()
+    thorax = image.thorax
     name = case.key.hex[:12]
-    for kind, pixels in (("images", np.rint(film.image * 255).astype(np.uint8)), ("masks", mask(thorax, film))):
+    for kind, pixels in (("images", np.rint(image.image * 255).astype(np.uint8)), ("masks", mask(thorax, image))):
         (folder / kind).mkdir(exist_ok=True)
         Image.fromarray(pixels).save(folder / kind / f"{name}.png")
     found = [int(finding in case.grades) for finding in FINDINGS]
     files = f"images/{name}.png", f"masks/{name}.png"
-    return [files[0], f"p{name[:8]}", SPLITS[case.number % 20], film.view, files[1], *found]
+    return [files[0], f"p{name[:8]}", SPLITS[case.number % 20], image.view, files[1], *found]
 
 
 def lungs_tables(folder: Path, part: str, records: Sequence[list[object]]) -> None:
@@ -49,7 +49,7 @@ def lungs_tables(folder: Path, part: str, records: Sequence[list[object]]) -> No
     (folder / "labels.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def mask(t: Thorax, film: Film) -> NDArray[np.uint8]:
+def mask(t: Thorax, image: Radiograph) -> NDArray[np.uint8]:
     """Class of each pixel [H, W]: CLASSES, 0 elsewhere; a finding replaces the lung that it lies in.
 
     Where the heart's shadow goes over into the diaphragm's nobody can say which it is: IGNORE.
@@ -57,7 +57,7 @@ def mask(t: Thorax, film: Film) -> NDArray[np.uint8]:
     values = np.where(t.lung, np.uint8(CLASSES["lung"]), np.uint8(0))
     values[t.heart & ~t.lung] = CLASSES["heart"]
     values[t.heart & ~t.lung & (t.from_dome < 0)] = IGNORE
-    for finding in film.findings:
+    for finding in image.findings:
         if finding.name in CLASSES:
             values[finding.mask & t.lung] = CLASSES[finding.name]
     return values

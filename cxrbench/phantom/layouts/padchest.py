@@ -46,7 +46,7 @@ HEADER = ["", "ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", 
 
 
 def padchest_image(folder: Path, case: Case) -> Rows:
-    """Write one study's films; returns their rows of the table, without the running number."""
+    """Write one study's images; returns their rows of the table, without the running number."""
     visit, rng = study_of(case), case.rng(5)
     study, patient, place = f"{number(case, 10**11)}", f"{number(case, 10**12)}", str(case.number % FOLDERS)
     (folder / place).mkdir(exist_ok=True)
@@ -63,7 +63,7 @@ def padchest_image(folder: Path, case: Case) -> Rows:
 
 
 def write_deep(path: Path, image: Grid, bits: int) -> None:
-    """A film as a PNG of 16 bits that uses ``bits`` of them: white is 2^bits - 1."""
+    """An image as a PNG of 16 bits that uses ``bits`` of them: white is 2^bits - 1."""
     Image.fromarray(np.rint(image * (2**bits - 1)).astype(np.uint16)).save(path)
 
 

@@ -1,4 +1,4 @@
-"""Phantom studies as the MIMIC-CXR-JPG and Symile-MIMIC downloads: films of several views, reports, ECGs, labs."""
+"""Phantom studies as the MIMIC-CXR-JPG and Symile-MIMIC downloads: images of several views, reports, ECGs, labs."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from cxrbench.phantom.anatomy import Grid, Thorax
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.ecg import SAMPLES, ecg, heart, scaled
 from cxrbench.phantom.findings import PNEUMOTHORAX, Finding
-from cxrbench.phantom.image import Film
+from cxrbench.phantom.image import Radiograph
 from cxrbench.phantom.labs import labs, percentiles
 from cxrbench.phantom.lateral import lateral
 from cxrbench.phantom.layouts.challenges import Rows, write_csv
@@ -33,7 +33,7 @@ SYMILE_SPLITS = ("train",) * 13 + ("val",) * 2 + ("test",) * 5
 
 
 class Shot(NamedTuple):
-    """One film of a study: its view (PA, AP, L), what the table says of it, and its pixels."""
+    """One image of a study: its view (PA, AP, L), what the table says of it, and its pixels."""
 
     view: str
     position: str
@@ -46,7 +46,7 @@ def number(case: Case, first: int) -> int:
 
 
 class Study(NamedTuple):
-    """What a patient's visit leaves: films, a report with CheXpert's labels of it, and its whole text."""
+    """What a patient's visit leaves: images, a report with CheXpert's labels of it, and its whole text."""
 
     shots: list[Shot]
     findings: tuple[Finding, ...]
@@ -56,12 +56,12 @@ class Study(NamedTuple):
 
 
 def study_of(case: Case) -> Study:
-    """The study of a case: its films in the order that they were taken, and what was written about them."""
-    film, device = case.film(), bool(case.rng(6).random() < DEVICES)
-    shots = _shots(case, film, film.thorax, device)
-    report = write_report(seen(film.findings), rng := case.rng(4), device=device)
+    """The study of a case: its images in the order that they were taken, and what was written about them."""
+    image, device = case.image(), bool(case.rng(6).random() < DEVICES)
+    shots = _shots(case, image, image.thorax, device)
+    report = write_report(seen(image.findings), rng := case.rng(4), device=device)
     text = report_file(report, rng, sex=case.sex, views=[shot.view for shot in shots])
-    return Study(shots, film.findings, device, report, text)
+    return Study(shots, image.findings, device, report, text)
 
 
 def marks_of(report: Report, labels: Sequence[str]) -> list[str]:
@@ -70,7 +70,7 @@ def marks_of(report: Report, labels: Sequence[str]) -> list[str]:
 
 
 def mimic_image(folder: Path, case: Case) -> tuple[Rows, list[object]]:
-    """Write one study's films and report; returns its rows of the metadata table and its row of the CheXpert table."""
+    """Write one study's images and report; returns its rows of the metadata table and its row of the CheXpert table."""
     visit = study_of(case)
     patient, study = number(case, 10_000_000), number(case, 50_000_000)
     place = folder / "files" / f"p{str(patient)[:2]}" / f"p{patient}"
@@ -95,29 +95,33 @@ def mimic_tables(folder: Path, part: str, records: Sequence[tuple[Rows, list[obj
     write_csv(folder / "mimic-cxr-2.0.0-chexpert.csv", header, (marks for _, marks in records))
 
 
-def _shots(case: Case, film: Film, thorax: Thorax, device: bool) -> list[Shot]:
-    """The films of one study: bedside films alone, others mostly with a lateral, now and then one film twice."""
+def _shots(case: Case, radiograph: Radiograph, thorax: Thorax, device: bool) -> list[Shot]:
+    """The images of one study: bedside images alone, others mostly with a lateral, now and then one image twice."""
     rng = case.rng(3)
     who = np.random.SeedSequence((case.seed, case.number, 77))
 
     def frontal(image: Grid) -> Shot:
-        return Shot(film.view, film.view if rng.random() > 0.02 else "", _paced(image, _FRONTAL) if device else image)
+        return Shot(
+            radiograph.view,
+            radiograph.view if rng.random() > 0.02 else "",
+            _paced(image, _FRONTAL) if device else image,
+        )
 
     def side() -> Shot:
-        image = lateral(thorax, film.findings, np.random.default_rng(who), rng)
+        image = lateral(thorax, radiograph.findings, np.random.default_rng(who), rng)
         position = "LATERAL" if rng.random() < 0.7 else "LL"
         return Shot("L", position, _paced(image, _LATERAL) if device else image)
 
     kind = rng.random()
-    if film.view == "AP":
-        return [frontal(film.image), *([frontal(retake(film.image, rng))] if kind > 0.85 else [])]
+    if radiograph.view == "AP":
+        return [frontal(radiograph.image), *([frontal(retake(radiograph.image, rng))] if kind > 0.85 else [])]
     if kind < 0.12:
-        return [frontal(film.image)]
+        return [frontal(radiograph.image)]
     if kind < 0.17:
         return [side()]
-    shots = [frontal(film.image), side()]
+    shots = [frontal(radiograph.image), side()]
     if kind > 0.8:
-        shots.append(side() if rng.random() < 0.5 else frontal(retake(film.image, rng)))
+        shots.append(side() if rng.random() < 0.5 else frontal(retake(radiograph.image, rng)))
     return shots
 
 
@@ -139,7 +143,7 @@ _LATERAL = (0.2, 0.22, 0.02, 0.05), ((0.22, 0.2), (0.4, 0.1), (0.5, 0.3), (0.42,
 
 
 def _paced(image: Grid, drawing: tuple[tuple[float, ...], tuple[tuple[float, float], ...]]) -> Grid:
-    """The film with a pacemaker on it."""
+    """The image with a pacemaker on it."""
     (x, y, rx, ry), way = drawing
     height, width = image.shape
     canvas = Image.new("L", (width * 2, height * 2))
@@ -156,10 +160,10 @@ def _paced(image: Grid, drawing: tuple[tuple[float, ...], tuple[tuple[float, flo
 
 
 def symile_image(folder: Path, case: Case) -> NDArray[np.float64]:
-    """Write one admission's film and ECG to a file of its own; returns its 50 laboratory values."""
-    film, rng = case.film(), case.rng(4)
-    small = gray(film.image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    left = any(e.side != "right" for e in seen(film.findings) if e.name == PNEUMOTHORAX)
+    """Write one admission's image and ECG to a file of its own; returns its 50 laboratory values."""
+    image, rng = case.image(), case.rng(4)
+    small = gray(image.image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    left = any(e.side != "right" for e in seen(image.findings) if e.name == PNEUMOTHORAX)
     signal = scaled(ecg(heart(case.grades, left, rng), rng))
     (folder / "rows").mkdir(exist_ok=True)
     np.savez(folder / "rows" / f"{case.number}.npz", cxr=np.asarray(small), ecg=signal, ids=_ids(case))
@@ -185,14 +189,14 @@ def symile_tables(folder: Path, part: str, records: Sequence[NDArray[np.float64]
         place.mkdir(parents=True)
         if not rows:
             continue
-        films = open_memmap(place / f"cxr_{split}.npy", "w+", np.float16, (len(rows), 3, SIDE, SIDE))
+        images = open_memmap(place / f"cxr_{split}.npy", "w+", np.float16, (len(rows), 3, SIDE, SIDE))
         ecgs = open_memmap(place / f"ecg_{split}.npy", "w+", np.float32, (len(rows), 1, SAMPLES, 12))
         ids = np.zeros((len(rows), 2), np.int64)
         for at, row in enumerate(rows):
             with np.load(folder / "rows" / f"{row}.npz") as stored:
-                films[at] = (stored["cxr"].astype(np.float32)[None] / 255 - mean) / std
+                images[at] = (stored["cxr"].astype(np.float32)[None] / 255 - mean) / std
                 ecgs[at, 0], ids[at] = stored["ecg"], stored["ids"]
-        del films, ecgs  # written out now, and not kept in memory
+        del images, ecgs  # written out now, and not kept in memory
         made = ~np.isnan(ranks[rows])
         np.save(place / f"labs_percentiles_{split}.npy", np.where(made, ranks[rows], means).astype(np.float32))
         np.save(place / f"labs_missingness_{split}.npy", made.astype(np.int64))
@@ -211,5 +215,5 @@ def _ids(case: Case) -> NDArray[np.int64]:
 
 
 def gray(image: Grid) -> Image.Image:
-    """A film as an 8-bit image."""
+    """An image as an 8-bit image."""
     return Image.fromarray(np.rint(image * 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""What one unit of training (a film, a study) costs in pretraining."""
+"""What one unit of training (an image, a study) costs in pretraining."""
 
 import copy
 from typing import NamedTuple
@@ -22,7 +22,7 @@ def step_cost(objective: Objective, batch: Batch) -> StepCost:
 
     ``batch``: on the CPU or, for an objective whose shapes do not hang on its data, on the meta device, where nothing
     is computed. Where units are alike, one will do; RadJEPA cuts contexts to the shortest of the batch, so that a large
-    one costs less per film (ViT-B/16: 90 GFLOPs of 8 films, 72 of 2,048). Attention is counted as its plain matrix
+    one costs less per image (ViT-B/16: 90 GFLOPs of 8 images, 72 of 2,048). Attention is counted as its plain matrix
     products; the fused kernels do the same work but are not all counted.
     """
     units, copied = len(batch.images), copy.deepcopy(objective)

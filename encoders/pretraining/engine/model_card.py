@@ -15,7 +15,7 @@ import torch
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderCard
 from cxrbench.encoders.backbones.checkpoint import encoder_facts
-from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.flops import StepCost
 from cxrbench.encoders.pretraining.method import Objective
 
@@ -26,12 +26,12 @@ def run_facts(
     options: Any,
     settings: Mapping[str, Any],
     manifests: Sequence[Manifest],
-    films: Films,
+    images: TrainingImages,
     corpus: Mapping[str, Any],
     cost: StepCost,
 ) -> dict[str, Any]:
     """Everything that the result must say of itself. Phantom images are not the datasets whose layouts they imitate."""
-    counts = {name: len(rows) for name, rows in films.rows.groupby("dataset")}
+    counts = {name: len(rows) for name, rows in images.rows.groupby("dataset")}
     used = [m for m in manifests if m.name in counts]
     names = {f"phantom:{m.name}" if m.synthetic else name for m in used for name in (m.name, *m.lineage)}
     synthetic = any(m.synthetic for m in used)
@@ -41,15 +41,15 @@ def run_facts(
         synthetic, free = synthetic or before.synthetic, free and before.licence == "Apache-2.0"
     licence = "Apache-2.0" if free else "unknown"
     card = EncoderCard(method, licence, tuple(sorted(names)), synthetic)
-    patients = {name: len(set(rows["patient_id"])) for name, rows in films.rows.groupby("dataset")}
-    ids = films.rows[["dataset", "image_id"]].to_csv(index=False)
+    patients = {name: len(set(rows["patient_id"])) for name, rows in images.rows.groupby("dataset")}
+    ids = images.rows[["dataset", "image_id"]].to_csv(index=False)
     return encoder_facts(method, objective.architecture(), objective.preprocess, card) | {
         "config": dict(settings),
         "options": asdict(options) if is_dataclass(options) and not isinstance(options, type) else {},
         "images": {m.name: counts[m.name] for m in used},
         "patients": {m.name: patients[m.name] for m in used},
         "corpus": dict(corpus),
-        "unreadable": len(films.prepared.dropped),
+        "unreadable": len(images.prepared.dropped),
         "image_set": hashlib.sha256(ids.encode()).hexdigest(),
         "gflops_per_unit": cost._asdict(),
         "parameters": sum(p.numel() for p in objective.kept().parameters()),

@@ -17,12 +17,12 @@ from cxrbench.errors import UserError
 class PretrainConfig:
     """What to train and how. What is None is the method's own.
 
-    ``batch_size``: units (films, studies) that are compared with each other, over all processes. ``accumulate``:
-    batches per optimiser step (more negatives do not come of it). ``lr``: peak learning rate. ``warmup``: share of the
+    ``batch_size``: units (images, studies) that are compared with each other, over all processes. ``accumulate``:
+    batches per optimizer step (more negatives do not come of it). ``lr``: peak learning rate. ``warmup``: share of the
     steps. ``clip``: the largest gradient norm. ``options``: the method's own, by name. ``decode``: ``once``, into one
     file of images at the size that is trained on, or ``always``, by ``workers`` processes while training.
     ``gradient_checkpointing``: less memory, more time. ``limit``: number of images, to try things. ``half``: write
-    float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimiser steps; every ``keep_every`` epochs one is
+    float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimizer steps; every ``keep_every`` epochs one is
     kept, every ``picture_every`` epochs a picture of training is drawn (0: none).
     """
 

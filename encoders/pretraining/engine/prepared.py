@@ -125,9 +125,9 @@ def training_rows(
         raise UserError(f"no training images in {names} that this method can use: check the split column and the data")
     if limit is not None and limit < len(rows):
         study = rows.groupby(["dataset", "patient_id", "study_id"], sort=False, dropna=False).ngroup().to_numpy()
-        films = np.bincount(study)
-        order = np.random.default_rng(0).permutation(len(films))
-        whole = max(1, int(np.searchsorted(films[order].cumsum(), limit, side="right")))
+        inputs = np.bincount(study)
+        order = np.random.default_rng(0).permutation(len(inputs))
+        whole = max(1, int(np.searchsorted(inputs[order].cumsum(), limit, side="right")))
         rows = rows.loc[np.isin(study, order[:whole])].reset_index(drop=True)
     return rows
 
@@ -142,7 +142,7 @@ def prepare_images(
 ) -> OnDisk:
     """Decode and resize the images of ``training_rows`` into one file under ``cache``, or find it there.
 
-    Eight bits are kept (what JPEG and PNG films have) and normalisation is left to training. An unreadable image is a
+    Eight bits are kept (what JPEG and PNG images have) and normalisation is left to training. An unreadable image is a
     BadImageError, or with ``skip`` is dropped and named in the result. What was interrupted is gone on with; of two
     processes that want the same images, one waits for the other.
     """

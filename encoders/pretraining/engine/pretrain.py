@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY, write_encoder
-from cxrbench.encoders.pretraining.corpus import Corpus, Films
+from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages
 from cxrbench.encoders.pretraining.engine.fitting import say, train
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
@@ -63,22 +63,22 @@ def pretrain(
         raise UserError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
     if resume and not (out / "last.ckpt").exists():
         say(f"{out} holds nothing to go on from: this begins anew")
-    corpus, films = make_corpus(config, blueprint, manifests, cache or out / "images", excluded)
+    corpus, images = make_corpus(config, blueprint, manifests, cache or out / "images", excluded)
     plan = make_plan(config, recipe, len(corpus), out)
     objective = build_objective(config, blueprint, corpus)
-    units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in films
+    units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in images
     some = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
     cost = step_cost(objective, as_batch(some, objective.preprocess))
     settings = asdict(config) | asdict(recipe) | {"precision": plan["precision"], "options": dict(config.options)}
-    facts = run_facts(config.method, objective, blueprint.options, settings, manifests, films, corpus.facts, cost)
+    facts = run_facts(config.method, objective, blueprint.options, settings, manifests, images, corpus.facts, cost)
     left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
     facts |= {"command": command, "excluded_patients": left_out}
     start = resume_point(out / "last.ckpt", facts) * config.accumulate
     module = Pretraining(objective, corpus, recipe, plan, facts, start)
     counts = [f"{name} {count:,}" for name, count in facts["images"].items()]
-    counts += [f"{len(films.prepared.dropped)} unreadable left out"] if films.prepared.dropped else []
+    counts += [f"{len(images.prepared.dropped)} unreadable left out"] if images.prepared.dropped else []
     say(
-        f"{config.method} {config.arch}: {len(films):,} images ({', '.join(counts)}), {plan['steps']} steps, "
+        f"{config.method} {config.arch}: {len(images):,} images ({', '.join(counts)}), {plan['steps']} steps, "
         f"{plan['precision']}, {cost.forward:.3g} GFLOPs per unit forward, {cost.training:.3g} in training"
         f"{f'; resumed at step {start // config.accumulate}' if start else ''}"
     )
@@ -110,7 +110,7 @@ def make_corpus(
     manifests: Sequence[Manifest],
     cache: Path,
     excluded: Mapping[str, frozenset[str]] | None,
-) -> tuple[Corpus, Films]:
+) -> tuple[Corpus, TrainingImages]:
     """The training images, decoded once or to be decoded, and the units that the method makes of them."""
     if config.decode not in ("once", "always") or (config.decode == "always" and config.on_bad_image == "skip"):
         raise UserError("decode is once or always; unreadable images can be left out only where they are decoded once")
@@ -123,8 +123,8 @@ def make_corpus(
         rows = rows.loc[~rows["path"].isin(list(prepared.dropped))].reset_index(drop=True)
     else:
         prepared = Decoding(tuple(Path(path) for path in rows["path"]), as_gray(blueprint.preprocess))
-    films = Films(prepared, rows.drop(columns=["path", "bytes"]), {m.name: m for m in manifests})
-    return blueprint.corpus(films), films
+    images = TrainingImages(prepared, rows.drop(columns=["path", "bytes"]), {m.name: m for m in manifests})
+    return blueprint.corpus(images), images
 
 
 def build_objective(config: PretrainConfig, blueprint: Blueprint, corpus: Corpus) -> Objective:
@@ -138,18 +138,18 @@ def build_objective(config: PretrainConfig, blueprint: Blueprint, corpus: Corpus
         for bert in berts:  # has parts of its own with that attribute, and transformers 5 a new name for it
             enable = getattr(bert, "activation_checkpointing_enable", bert.gradient_checkpointing_enable)
             enable({"use_reentrant": False})
-        trunks: list[Any] = [
+        backbones: list[Any] = [
             part for part in objective.modules() if hasattr(part, "gradient_checkpointing") and part not in theirs
         ]
-        for trunk in trunks:
-            trunk.gradient_checkpointing = True
-        if not trunks and not berts:
+        for backbone in backbones:
+            backbone.gradient_checkpointing = True
+        if not backbones and not berts:
             raise UserError(f"{config.method} {config.arch} has nothing that gradient checkpointing could spare")
     return objective
 
 
 def resume_point(last: Path, facts: Mapping[str, Any]) -> int:
-    """The optimiser step to go on from: that of ``last.ckpt``, or 0. UserError if that run was another one."""
+    """The optimizer step to go on from: that of ``last.ckpt``, or 0. UserError if that run was another one."""
     if not last.exists():
         return 0
     checkpoint = read_checkpoint(last)

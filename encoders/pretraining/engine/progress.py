@@ -16,7 +16,7 @@ from cxrbench.files.atomic import atomic_path
 
 
 class Progress(lightning.Callback):
-    """One row per optimiser step in ``log.csv`` and ``tensorboard/``; a bar where stderr is a terminal.
+    """One row per optimizer step in ``log.csv`` and ``tensorboard/``; a bar where stderr is a terminal.
 
     ``waiting`` is the share of the step's time in which training waited for its data. Only the first process does this.
     """
@@ -59,7 +59,7 @@ class Progress(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write the row of a finished optimiser step."""
+        """Write the row of a finished optimizer step."""
         assert isinstance(pl_module, Pretraining)
         plan, number = pl_module.plan, int(batch[1]) + 1
         if self.bar is None or number % plan["accumulate"]:

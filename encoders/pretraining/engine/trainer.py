@@ -155,7 +155,7 @@ class Pretraining(lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the gradient's norm; stops before the optimiser steps on a gradient that is no number."""
+        """Clip the gradient's norm; stops before the optimizer steps on a gradient that is no number."""
         norm = nn.utils.clip_grad_norm_(self.parameters(), self.recipe.clip).item()
         if not math.isfinite(norm):
             raise UserError(self.diverged("gradient", norm))
@@ -174,7 +174,7 @@ class Pretraining(lightning.LightningModule):
         return f"the last good checkpoint is {last}" if last.exists() else "nothing was saved yet"
 
     def configure_optimizers(self) -> Any:
-        """AdamW and its schedules, stepped once per optimiser step."""
+        """AdamW and its schedules, stepped once per optimizer step."""
         recipe, steps = self.recipe, self.plan["steps"]
         groups: Any = parameter_groups(self.objective, recipe.weight_decay)
         optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas)
@@ -200,9 +200,9 @@ class Pretraining(lightning.LightningModule):
 
 
 class Checkpoints(lightning.Callback):
-    """``last.ckpt`` every ``every`` optimiser steps and at the end; ``epoch-N.ckpt`` every ``keep`` epochs, if any.
+    """``last.ckpt`` every ``every`` optimizer steps and at the end; ``epoch-N.ckpt`` every ``keep`` epochs, if any.
 
-    Slurm announces the end of a job with SIGTERM: the optimiser step that it meets is the last, and is saved. All
+    Slurm announces the end of a job with SIGTERM: the optimizer step that it meets is the last, and is saved. All
     processes stop at the step at which the first of them has heard of it.
     """
 
@@ -211,7 +211,7 @@ class Checkpoints(lightning.Callback):
         self.stopping = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Listen to SIGTERM in place of Lightning, which would stop between optimiser steps, and not save."""
+        """Listen to SIGTERM in place of Lightning, which would stop between optimizer steps, and not save."""
 
         def stop(number: int, frame: FrameType | None) -> None:
             self.stopping = True
@@ -222,7 +222,7 @@ class Checkpoints(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when due; only between optimiser steps, never while gradients are being accumulated."""
+        """Save when due; only between optimizer steps, never while gradients are being accumulated."""
         assert isinstance(pl_module, Pretraining)
         plan, step, number = pl_module.plan, trainer.global_step, int(batch[1]) + 1
         if number % plan["accumulate"]:

@@ -16,7 +16,7 @@ HEADER = "image,patient,split,label,x,y,width,height"
 SPLITS = ["train"] * 4 + ["val", "test", "test"]
 
 
-def films(folder: Path, count: int = 7) -> None:
+def images(folder: Path, count: int = 7) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(count):
         Image.fromarray(np.full((40, 30), n, np.uint8)).save(folder / f"{n}.png")
@@ -31,14 +31,14 @@ def rows(*extra: str) -> list[str]:
 
 
 def written(folder: Path, lines: list[str], header: str = HEADER) -> Path:
-    films(folder)
+    images(folder)
     path = folder / "boxes.csv"
     path.write_text("\n".join([header, *lines]) + "\n")
     return path
 
 
 def coco(folder: Path, change: Any = None) -> Path:
-    films(folder / "images")
+    images(folder / "images")
     content = {
         "images": [{"id": 10 + n, "file_name": f"{n}.png", "split": split} for n, split in enumerate(SPLITS)],
         "categories": [{"id": 3, "name": "Nodule"}, {"id": 4, "name": "Mass"}],

@@ -37,7 +37,7 @@ def write_mimic(root: Path) -> Path:
         cells = [("1.0", "0.0", "-1.0", "")[(n + c) % 4] for c in range(14)]
         if n < 9:
             labels.append(",".join([str(patient), str(study), *cells]))
-            report = f" FINDINGS: Film {n}\n is fine.\n\n IMPRESSION: \n\n Nothing."
+            report = f" FINDINGS: Image {n}\n is fine.\n\n IMPRESSION: \n\n Nothing."
             text(root / f"files/p10/p{patient}/s{study}.txt", report)
     split.append("absent,50999999,10999999,test")  # the official table has more than a subset
     text(root / TABLE.format("metadata"), "dicom_id,subject_id,study_id,ViewPosition,Rows,Columns", *metadata)
@@ -61,7 +61,7 @@ def test_mimic_views_splits_labels_and_reports(tmp_path: Path) -> None:
     assert np.isnan(rows.loc["090aaaa-bbbbbbbb", list(manifest.labels)].to_numpy(float)).all(), "no labels"
     assert manifest.reports is not None
     reports = manifest.reports.set_index("study_id").to_dict("index")
-    assert reports["50414270"] == {"findings": "Film 3 is fine.", "impression": "Nothing."}
+    assert reports["50414270"] == {"findings": "Image 3 is fine.", "impression": "Nothing."}
     assert len(manifest.reports) == 9
     notes = " ".join(manifest.notes)
     for said in ("-1 (uncertain) is unknown", "1 studies are not in the CheXpert", "9 of 10 studies", "377,110"):
@@ -145,13 +145,13 @@ def test_sections_of_reports(report: str, findings: str, impression: str) -> Non
 
 
 def test_symile_rows_are_images_and_signals(tmp_path: Path) -> None:
-    root, films = write_symile(tmp_path)
+    root, images = write_symile(tmp_path)
     manifest = symile.read(root)
     assert {s: len(manifest.rows_of(s)) for s in ("train", "val", "test")} == {"train": 12, "val": 4, "test": 6}
     assert len(set(manifest.images["patient_id"])) == 11
     for row in (0, 13, 21):
         assert manifest.images["image_id"].tolist()[row] == str(20_000_000 + row)
-        np.testing.assert_allclose(decode(manifest.paths()[row]), films[row], atol=2e-7)
+        np.testing.assert_allclose(decode(manifest.paths()[row]), images[row], atol=2e-7)
     assert manifest.signals is not None
     signals = manifest.signals.set_index("study_id")
     assert list(signals.columns[1:]) == [f"lab:{name}" for name in symile.LABS.values()]

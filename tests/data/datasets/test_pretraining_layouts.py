@@ -107,7 +107,7 @@ def test_chexpert_plus_reports_labels_and_splits(tmp_path: Path) -> None:
     assert manifest.reports is not None
     reports = manifest.reports.set_index("study_id").to_dict("index")
     assert len(reports) == 9
-    assert reports["patient00001_study1"] == {"findings": "Film 0 is fine.", "impression": "Nothing."}
+    assert reports["patient00001_study1"] == {"findings": "Image 0 is fine.", "impression": "Nothing."}
     assert reports["patient00003_study1"] == {"findings": "From the text.", "impression": "None."}
     assert set(rows.loc[rows["split"] == "test", "patient_id"]) == {"patient00009", "patient00010"}
     assert "val" in set(rows["split"])
@@ -149,7 +149,7 @@ def test_chexpert_plus_tables_that_are_wrong(old: str, new: str, message: str, t
 
 
 def write_padchest(root: Path) -> Path:
-    """Eight films of six studies, 16 bits; odd lists of terms, a blank patient, a row whose file is not there."""
+    """Eight images of six studies, 16 bits; odd lists of terms, a blank patient, a row whose file is not there."""
     rows = [
         ("a1", 0, "s1", "p1", "PA", "['cardiomegaly', ' pleural effusion ']", "derrame pleural ."),
         ("a2", 0, "s1", "p1", "L", "['cardiomegaly', ' pleural effusion ']", "derrame pleural ."),
@@ -192,7 +192,7 @@ def test_padchest_terms_views_reports_and_odd_rows(tmp_path: Path) -> None:
     assert manifest.reports["study_id"].tolist() == ["s1", "s3", "s4", "s5", "s6"]
     assert manifest.reports["findings"][0] == "derrame pleural ."
     notes = " ".join(manifest.notes)
-    for said in ("2 images have no terms", "1 rows without an image file", "1 films were MONOCHROME1", "160,868"):
+    for said in ("2 images have no terms", "1 rows without an image file", "1 images were MONOCHROME1", "160,868"):
         assert said in notes
     np.testing.assert_allclose(decode(tmp_path / "0/a1.png"), [[0, 1000 / 4095], [2000 / 4095, 1]], atol=1e-6)
 
@@ -221,7 +221,7 @@ def test_padchest_tables_that_are_wrong(old: str, new: str, message: str, tmp_pa
 
 
 def write_brax(root: Path, column: str = "PngPath") -> Path:
-    """Twelve films of six patients."""
+    """Twelve images of six patients."""
     rows = []
     for n in range(12):
         place = f"id_{n // 2}/Study_{n // 2}.1/Series_{n}/image-{n}"

@@ -36,7 +36,7 @@ def no_phantom() -> Path:
 
 
 def write_csv(folder: Path, count: int = 12, *, masks: bool = False) -> Path:
-    """Films of several formats and sizes, 8 and 16 bits, wide and high; every other with a mask of two classes."""
+    """Images of several formats and sizes, 8 and 16 bits, wide and high; every other with a mask of two classes."""
     folder.mkdir(parents=True)
     lines = [f"image,patient,effusion{',mask' if masks else ''}"]
     for n in range(count):
@@ -249,7 +249,7 @@ def test_killed_and_run_again_it_goes_on(tmp_path: Path, where: str, monkeypatch
     calls = decoded(monkeypatch)
     again = prepare(loaded(tmp_path), tmp_path / "fast", 32)
     assert again.made == len(calls) == 7
-    assert sorted(once[:5] + calls) == sorted(path.name for path in loaded(tmp_path).paths()), "no film twice"
+    assert sorted(once[:5] + calls) == sorted(path.name for path in loaded(tmp_path).paths()), "no image twice"
     assert loaded(tmp_path / "fast").fingerprint == loaded(tmp_path / "other").fingerprint
     for one, other in zip(loaded(tmp_path / "fast").paths(), loaded(tmp_path / "other").paths(), strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -267,7 +267,7 @@ def test_a_file_cut_short_is_made_again(tmp_path: Path) -> None:
     cut, emptied, foreign = list(whole)[:3]
     cut.write_bytes(whole[cut][:-30])
     emptied.write_bytes(b"")
-    foreign.write_bytes(whole[list(whole)[5]])  # another film's
+    foreign.write_bytes(whole[list(whole)[5]])  # another image's
     assert prepare(loaded(tmp_path), tmp_path / "fast", 32).made == 3
     assert {path: (copy.folder / path.relative_to(partial)).read_bytes() for path in whole} == whole
 

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cxrbench.encoder import Encoder, EncoderCard, EncoderRequest, Preprocess
-from cxrbench.encoders.backbones.checkpoint import encoder_facts, read_trunk, write_encoder
+from cxrbench.encoders.backbones.checkpoint import encoder_facts, read_backbone, write_encoder
 from cxrbench.encoders.backbones.encoder import ViTEncoder, untrained_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.spcl import load
@@ -25,12 +25,12 @@ def spec(path: Path, variant: str | None = None) -> EncoderRequest:
 def test_features_are_the_class_token_or_the_mean_and_four_maps() -> None:
     encoder = untrained_vit(parse_arch("nano", channels=1), 0)
     images = torch.randn(2, 1, 128, 128)
-    tokens, _ = encoder.trunk(images)
+    tokens, _ = encoder.backbone(images)
     features = encoder(images)
     assert isinstance(encoder, Encoder)
     torch.testing.assert_close(features.pooled, tokens[:, 1:].mean(1))
     assert [m.shape for m in features.maps] == [(2, 192, 8, 8)] * 4
-    cls = ViTEncoder(encoder.trunk, encoder.preprocess, encoder.card, "cls")
+    cls = ViTEncoder(encoder.backbone, encoder.preprocess, encoder.card, "cls")
     torch.testing.assert_close(cls(images).pooled, tokens[:, 0])
 
 
@@ -40,34 +40,34 @@ def test_untrained_follows_its_seed_and_leaves_the_global_one_alone() -> None:
     torch.manual_seed(1)
     first, again, other = (untrained_vit(parse_arch("nano-32", channels=1), seed) for seed in (0, 0, 1))
     assert torch.equal(torch.rand(1), expected)
-    weights = [e.trunk.patch_embed.proj.weight for e in (first, again, other)]
+    weights = [e.backbone.patch_embed.proj.weight for e in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_what_is_written_is_read_back(tmp_path: Path, half: bool) -> None:
-    trunk, images = ViT(ARCH).eval(), torch.randn(2, 1, 32, 32)
+    backbone, images = ViT(ARCH).eval(), torch.randn(2, 1, 32, 32)
     facts = encoder_facts("spcl", asdict(ARCH), PREPROCESS, CARD)
-    write_encoder(tmp_path / "e.safetensors", trunk.state_dict(), facts, half=half)
+    write_encoder(tmp_path / "e.safetensors", backbone.state_dict(), facts, half=half)
     encoder = load(spec(tmp_path / "e.safetensors"))
     assert (encoder.preprocess, encoder.card) == (PREPROCESS, CARD)
     torch.testing.assert_close(
-        encoder(images).pooled, trunk(images)[0][:, 1:].mean(1), atol=0.02 if half else 0, rtol=0
+        encoder(images).pooled, backbone(images)[0][:, 1:].mean(1), atol=0.02 if half else 0, rtol=0
     )
     cls = load(spec(tmp_path / "e.safetensors", "cls"))
-    torch.testing.assert_close(cls(images).pooled, encoder.trunk(images)[0][:, 0])
+    torch.testing.assert_close(cls(images).pooled, encoder.backbone(images)[0][:, 0])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_published_layout_loads_by_timms_names(tmp_path: Path, channels: int) -> None:
     config = replace(ARCH, channels=channels)
-    trunk = ViT(config).eval()
-    nn.init.normal_(trunk.pos_embed)  # a learnt position embedding must be taken over
-    torch.save({"model": trunk.state_dict(), "epoch": 3}, tmp_path / "checkpoint.pth")
+    backbone = ViT(config).eval()
+    nn.init.normal_(backbone.pos_embed)  # a learnt position embedding must be taken over
+    torch.save({"model": backbone.state_dict(), "epoch": 3}, tmp_path / "checkpoint.pth")
     encoder = load(spec(tmp_path / "checkpoint.pth"))
     images = torch.randn(2, channels, 32, 32)
-    torch.testing.assert_close(encoder(images).pooled, trunk(images)[0][:, 1:].mean(1))
+    torch.testing.assert_close(encoder(images).pooled, backbone(images)[0][:, 1:].mean(1))
     assert (encoder.preprocess.channels, encoder.preprocess.size) == (channels, 32)
     assert encoder.card.pretrained_on == ()
 
@@ -99,4 +99,4 @@ def test_wrong_specs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pooling: mean"):
         load(spec(tmp_path / "e.safetensors", "max"))
     with pytest.raises(UserError, match="no weights file"):
-        read_trunk(tmp_path / "absent.safetensors", "spcl")
+        read_backbone(tmp_path / "absent.safetensors", "spcl")

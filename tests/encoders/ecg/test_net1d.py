@@ -23,7 +23,7 @@ def fill(net: nn.Module) -> nn.Module:
 
 
 def published(net: Net1D, path: Path, classes: int = 150) -> Path:
-    """A training checkpoint as ECGFounder's: batch norms that are never run, a classifier, an optimiser beside it."""
+    """A training checkpoint as ECGFounder's: batch norms that are never run, a classifier, an optimizer beside it."""
     state = dict(net.state_dict())
     norms = {"first_bn": net.config.base}
     widths = (net.config.base, *net.config.filters)

@@ -8,7 +8,7 @@ import torch
 
 from cxrbench.encoders.ecg import teacher as ecg_teacher
 from cxrbench.encoders.ecg.net1d import Net1D, Net1DConfig
-from cxrbench.encoders.ecg.teacher import SMALL, TeacherRecipe, ecg_embeddings, standardised, train_teacher
+from cxrbench.encoders.ecg.teacher import SMALL, TeacherRecipe, ecg_embeddings, standardized, train_teacher
 from cxrbench.errors import UserError
 
 QUICK = TeacherRecipe(steps=3, batch=4, crop=1000, warmup=1)
@@ -79,13 +79,13 @@ def test_embeddings_are_of_whole_recordings_by_the_given_network(files: list[Pat
         ecg_embeddings(files, tmp_path / "none.pth", tmp_path / "cache")
 
 
-def test_measurements_are_standardised_and_unknown_ones_stay_so() -> None:
+def test_measurements_are_standardized_and_unknown_ones_stay_so() -> None:
     values = np.random.default_rng(0).normal(5, 3, (200, 3))
     values[:50, 1] = np.nan
     values[0, 2] = 1e6
-    z = standardised(values)
+    z = standardized(values)
     assert np.isnan(z[:50, 1]).all()
     assert np.nanmean(z[:, :2], 0) == pytest.approx(0, abs=1e-5)
     assert np.nanstd(z[:, :2], 0) == pytest.approx(1, abs=1e-3)
     assert z[0, 2] == 4
-    assert (standardised(np.ones((5, 2))) == 0).all()
+    assert (standardized(np.ones((5, 2))) == 0).all()

@@ -1,4 +1,4 @@
-"""Our preprocessing of a gray film against the pipeline of the library that each model was published with."""
+"""Our preprocessing of a gray image against the pipeline of the library that each model was published with."""
 
 from typing import Any
 
@@ -19,22 +19,22 @@ STEPS = 2.0  # of 8 bits: the libraries round to bytes after resizing along each
 
 
 @pytest.fixture(scope="module", params=[(302, 260), (180, 333)])
-def film(request: pytest.FixtureRequest) -> Image.Image:
+def image(request: pytest.FixtureRequest) -> Image.Image:
     height, width = request.param
     y, x = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).normal(0, 6, (height, width))
     return Image.fromarray(np.clip(128 + 90 * np.sin(x / 17) * np.cos(y / 23) + noise, 0, 255).astype(np.uint8))
 
 
-def assert_agrees(film: Image.Image, preprocess: Preprocess, expected: Any) -> None:
-    got = prepare(np.asarray(film, np.float32) / np.float32(255), preprocess)
+def assert_agrees(image: Image.Image, preprocess: Preprocess, expected: Any) -> None:
+    got = prepare(np.asarray(image, np.float32) / np.float32(255), preprocess)
     assert got.shape == expected.shape
     assert (got - expected).abs().max() < STEPS / 255 / min(preprocess.std)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(("mode", "crop_pct"), [("center", 0.875), ("center", 1.0), ("squash", 1.0)])
-def test_timm(film: Image.Image, mode: str, crop_pct: float, interpolation: str) -> None:
+def test_timm(image: Image.Image, mode: str, crop_pct: float, interpolation: str) -> None:
     config: dict[str, Any] = {
         "input_size": (3, 112, 112),
         "interpolation": interpolation,
@@ -44,16 +44,16 @@ def test_timm(film: Image.Image, mode: str, crop_pct: float, interpolation: str)
         "std": STD,
     }
     transform: Any = create_transform(**config, is_training=False)
-    expected = transform(film.convert("RGB"))
-    assert_agrees(film, timm_preprocess(config), expected)
+    expected = transform(image.convert("RGB"))
+    assert_agrees(image, timm_preprocess(config), expected)
 
 
 @pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])
-def test_open_clip(film: Image.Image, mode: str) -> None:
+def test_open_clip(image: Image.Image, mode: str) -> None:
     config = PreprocessCfg(size=112, mean=MEAN, std=STD, resize_mode=mode)
     transform: Any = image_transform_v2(config, is_train=False)
-    expected = transform(film)
-    assert_agrees(film, open_clip_preprocess(config.__dict__), expected)
+    expected = transform(image)
+    assert_agrees(image, open_clip_preprocess(config.__dict__), expected)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_open_clip(film: Image.Image, mode: str) -> None:
     ],
     ids=["squash", "crop"],
 )
-def test_transformers(film: Image.Image, processor: Any) -> None:
-    expected = processor(film.convert("RGB"), return_tensors="pt")["pixel_values"][0]
-    assert_agrees(film, hf_preprocess(processor.to_dict()), expected)
+def test_transformers(image: Image.Image, processor: Any) -> None:
+    expected = processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+    assert_agrees(image, hf_preprocess(processor.to_dict()), expected)
 
 
 def test_what_ours_cannot_express_is_refused() -> None:

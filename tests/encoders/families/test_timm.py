@@ -65,7 +65,7 @@ def test_mae_layout_drops_its_decoder_and_the_arguments_are_no_code(tmp_path: Pa
     }
     content = {"model": state, "args": argparse.Namespace(lr=1e-3, out=Path("x")), "epoch": 3}
     loaded = from_file("vit_tiny_patch16_224", content, tmp_path / "mae.pth")
-    assert torch.equal(loaded.module.trunk.pos_embed, model.pos_embed)  # type: ignore[attr-defined]
+    assert torch.equal(loaded.module.backbone.pos_embed, model.pos_embed)  # type: ignore[attr-defined]
 
 
 def test_fine_tuned_mae_pools_the_mean(tmp_path: Path) -> None:

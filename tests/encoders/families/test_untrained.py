@@ -19,12 +19,12 @@ def test_pixels_are_mean_intensities() -> None:
     assert loaded.spec.parameters == 0
 
 
-def test_random_is_the_untrained_trunk_of_its_seed() -> None:
+def test_random_is_the_untrained_backbone_of_its_seed() -> None:
     first, again, other = (load_encoder(t, synthetic=True) for t in ("random", "random@0", "random@1"))
     assert first.spec.weights_sha256 == again.spec.weights_sha256 != other.spec.weights_sha256
     module: object = first.module
     assert isinstance(module, ViTEncoder)
-    assert module.trunk.config.depth == ARCHITECTURES[PHANTOM_ARCH].depth
+    assert module.backbone.config.depth == ARCHITECTURES[PHANTOM_ARCH].depth
     features = probe(first)
     assert features.pooled.std() > 0
     assert len(features.maps) == 4

@@ -129,7 +129,7 @@ def test_texts_of_any_length_and_the_identity_stays(run: Path) -> None:
     assert weights_sha256(encoder) == before
 
 
-def test_without_its_text_encoder_films_can_still_be_embedded(run: Path, folder: Path) -> None:
+def test_without_its_text_encoder_images_can_still_be_embedded(run: Path, folder: Path) -> None:
     path = str(run / "encoder.safetensors")
     encoder: Any = load(EncoderRequest("fane", None, path)).eval()
     shutil.move(folder / "bert", folder / "elsewhere")
@@ -193,13 +193,13 @@ def test_published_resnet_loads_strictly(tmp_path: Path) -> None:
 
 
 def test_published_vit_loads_strictly(tmp_path: Path) -> None:
-    trunk = ViT(ViTConfig(64, 4, 1, 8, 24, 3)).eval()
-    state = {f"image_encoder.model.{name}": value for name, value in trunk.state_dict().items()}
+    backbone = ViT(ViTConfig(64, 4, 1, 8, 24, 3)).eval()
+    state = {f"image_encoder.model.{name}": value for name, value in backbone.state_dict().items()}
     torch.save({"state_dict": state | extras()}, tmp_path / "fane.ckpt")
     encoder = load(EncoderRequest("fane", None, str(tmp_path / "fane.ckpt"))).eval()
     images = torch.randn(2, 3, 24, 24)
     with torch.no_grad():
-        torch.testing.assert_close(encoder(images).pooled, trunk(images)[0][:, 0])
+        torch.testing.assert_close(encoder(images).pooled, backbone(images)[0][:, 0])
 
 
 # Starting points
@@ -217,10 +217,10 @@ def test_the_stages_are_torchvisions_on_enlarged_images() -> None:
         torch.testing.assert_close(reference.fc(last.mean(dim=(2, 3))), reference(enlarged))
 
 
-def test_a_trunk_starts_from_a_file(tmp_path: Path, folder: Path, manifest: Manifest) -> None:
+def test_a_backbone_starts_from_a_file(tmp_path: Path, folder: Path, manifest: Manifest) -> None:
     torch.manual_seed(1)
-    trunk = ViT(ViTConfig(64, 4, 1, 8, 24, 3))
-    torch.save({"model": trunk.state_dict() | {"head.weight": torch.zeros(10, 64)}}, tmp_path / "deit.pth")
+    backbone = ViT(ViTConfig(64, 4, 1, 8, 24, 3))
+    torch.save({"model": backbone.state_dict() | {"head.weight": torch.zeros(10, 64)}}, tmp_path / "deit.pth")
     given = options(folder, False) | {"init": str(tmp_path / "deit.pth")}
     blueprint = METHOD.configure(ARCH, given)
     corpus = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
@@ -228,7 +228,7 @@ def test_a_trunk_starts_from_a_file(tmp_path: Path, folder: Path, manifest: Mani
     gray = torch.randn(2, 1, 24, 24)
     with torch.no_grad():
         torch.testing.assert_close(
-            objective.network.image_encoder(gray).pooled, trunk(gray.expand(-1, 3, -1, -1))[0][:, 0]
+            objective.network.image_encoder(gray).pooled, backbone(gray.expand(-1, 3, -1, -1))[0][:, 0]
         )
     bad = METHOD.configure("64x5p8s24", given)
     with pytest.raises(UserError, match="missing"):

@@ -207,7 +207,7 @@ def test_bf16_copies_and_two_units(corpora: Any, bert: str) -> None:
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_gradient_checkpointing_changes_nothing_of_films_and_texts(corpora: Any, bert: str, trained: bool) -> None:
+def test_gradient_checkpointing_changes_nothing_of_images_and_texts(corpora: Any, bert: str, trained: bool) -> None:
     options = {"text": bert, "train_text": trained}
     plain = objective(corpora, bert, train_text=trained)
     config = PretrainConfig("fane", ARCH, gradient_checkpointing=True, options=options)

@@ -14,7 +14,7 @@ from cxrbench.encoders.backbones.encoder import gray_preprocess
 from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.fane.corpus import ReportCorpus, has_sentences, report_corpus
 from cxrbench.encoders.fane.text import LONGEST, TextTower, joined_states, joined_tokens, split_sentences
-from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import prepare_images, training_rows
 from cxrbench.encoders.text import bert as fane_bert
 from cxrbench.encoders.text.bert import load_bert, sentence_states, text_embeddings, token_numbers
@@ -37,8 +37,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 def corpus(manifest: Manifest, cache: Path, bert: str, least: int = 4, train_text: bool = False) -> ReportCorpus:
     rows = training_rows([manifest], eligible=lambda m: has_sentences(m, least))
-    films = Films(prepare_images(rows, gray_preprocess(ARCH), cache), rows, {"toy": manifest})
-    return report_corpus(films, text=bert, train_text=train_text)
+    images = TrainingImages(prepare_images(rows, gray_preprocess(ARCH), cache), rows, {"toy": manifest})
+    return report_corpus(images, text=bert, train_text=train_text)
 
 
 # Sentences
@@ -148,10 +148,10 @@ def test_without_the_hub_the_default_is_the_installed_package(tmp_path: Path, mo
 # The corpus
 
 
-def test_studies_with_a_frontal_film_and_enough_sentences(manifest: Manifest, tmp_path: Path, bert: str) -> None:
+def test_studies_with_a_frontal_image_and_enough_sentences(manifest: Manifest, tmp_path: Path, bert: str) -> None:
     whole = corpus(manifest, tmp_path, bert)
     assert len(whole) == 8  # studies of 4 and of 5 sentences
-    assert set(whole.films.rows["view"]) == {"PA", "AP"}
+    assert set(whole.images.rows["view"]) == {"PA", "AP"}
     assert sorted({len(sentences) for sentences in whole.sentences}) == [4, 5]
     assert len(corpus(manifest, tmp_path, bert, least=1)) == 12
     assert whole.facts["text encoder"]["name"] == bert

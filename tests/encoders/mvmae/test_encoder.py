@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderCard, EncoderRequest, Preprocess
 from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
-from cxrbench.encoders.mvmae.backbone import MultiviewTrunk, trunk_config
+from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.encoder import load, parse_variant, untrained
 from cxrbench.encoders.mvmae.objective import METHOD, PLUGIN, V2T_PLUGIN
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
@@ -80,11 +80,11 @@ def test_published_layout_is_timms_vit_of_one_view(tmp_path: Path, variant: str 
         torch.testing.assert_close(found.pooled, expected[:, 0], atol=1e-5, rtol=1e-5)
         mean = load(spec(tmp_path / "last.ckpt", f"{'FLU'[view]}-mean")).eval()(images)
         torch.testing.assert_close(mean.pooled, expected[:, 1:].mean(dim=1), atol=1e-5, rtol=1e-5)
-        last = encoder.trunk.norm(found.maps[-1].flatten(2).transpose(1, 2))
+        last = encoder.backbone.norm(found.maps[-1].flatten(2).transpose(1, 2))
         torch.testing.assert_close(last, expected[:, 1:], atol=1e-5, rtol=1e-5)
     assert isinstance(encoder, Encoder)
     assert encoder.preprocess == Preprocess(32, "crop", (0.5056,), (0.252,), 1, "bilinear", 224 / 256)
-    assert encoder.trunk.config.norm_eps == encoder.trunk.norm.eps == 1e-5
+    assert encoder.backbone.config.norm_eps == encoder.backbone.norm.eps == 1e-5
 
 
 def test_published_layout_must_be_whole(tmp_path: Path) -> None:
@@ -101,13 +101,13 @@ def test_published_layout_must_be_whole(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def written(path: Path, views: dict[str, int] | None, method: str = "mvmae") -> MultiviewTrunk:
+def written(path: Path, views: dict[str, int] | None, method: str = "mvmae") -> MultiviewBackbone:
     torch.manual_seed(0)
-    trunk = MultiviewTrunk(trunk_config("64x4p8s32"))
+    backbone = MultiviewBackbone(backbone_config("64x4p8s32"))
     facts = encoder_facts(method, METHOD.configure("64x4p8s32", {}).objective(None).architecture(), GRAY,
                           EncoderCard("mvmae", "unknown", ("nih",)))  # fmt: skip
-    write_encoder(path, trunk.state_dict(), facts | ({"corpus": {"views": views}} if views else {}), half=False)
-    return trunk.eval()
+    write_encoder(path, backbone.state_dict(), facts | ({"corpus": {"views": views}} if views else {}), half=False)
+    return backbone.eval()
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def written(path: Path, views: dict[str, int] | None, method: str = "mvmae") -> 
     [({"F": 9, "L": 5, "U": 1}, "F"), ({"F": 0, "L": 0, "U": 7}, "U"), ({"F": 2, "L": 5, "U": 0}, "L"), (None, "F")],
 )
 def test_default_view_is_the_one_that_training_saw_most(tmp_path: Path, views, default: str) -> None:
-    trunk, images = written(tmp_path / "e.safetensors", views), torch.randn(2, 1, 32, 32)
+    backbone, images = written(tmp_path / "e.safetensors", views), torch.randn(2, 1, 32, 32)
     encoder = load(spec(tmp_path / "e.safetensors")).eval()
     assert (encoder.preprocess, encoder.card.pretrained_on) == (GRAY, ("nih",))
-    tokens, _ = trunk(images, torch.full((2,), "FLU".index(default)))
+    tokens, _ = backbone(images, torch.full((2,), "FLU".index(default)))
     assert torch.equal(encoder(images).pooled, tokens[:, 0])
     others = [load(spec(tmp_path / "e.safetensors", v)).eval()(images).pooled for v in "FLU" if not views or views[v]]
     assert sum(torch.equal(other, tokens[:, 0]) for other in others) == 1
@@ -126,7 +126,7 @@ def test_default_view_is_the_one_that_training_saw_most(tmp_path: Path, views, d
 
 def test_a_view_that_training_never_met_is_an_error(tmp_path: Path) -> None:
     written(tmp_path / "e.safetensors", {"F": 9, "L": 5, "U": 0})
-    with pytest.raises(UserError, match=r"mvmae:U: .* has seen no film of that view: choose F or L"):
+    with pytest.raises(UserError, match=r"mvmae:U: .* has seen no image of that view: choose F or L"):
         load(spec(tmp_path / "e.safetensors", "U"))
     with pytest.raises(UserError, match="was trained by mvmae: name it mvmae@"):
         load(spec(tmp_path / "e.safetensors", name="mvmae-v2t"))
@@ -147,8 +147,8 @@ def test_what_follows_the_colon() -> None:
 
 def test_untrained_follows_its_seed_alone() -> None:
     first, again, other = (untrained("64x4p8s32", seed) for seed in (0, 0, 1))
-    assert torch.equal(first.trunk.modality, again.trunk.modality)
-    assert not torch.equal(first.trunk.patch_embed.proj.weight, other.trunk.patch_embed.proj.weight)
+    assert torch.equal(first.backbone.modality, again.backbone.modality)
+    assert not torch.equal(first.backbone.patch_embed.proj.weight, other.backbone.patch_embed.proj.weight)
     assert [m.shape for m in untrained("", 0)(torch.zeros(1, 1, 128, 128)).maps] == [(1, 192, 8, 8)] * 4
 
 
@@ -202,7 +202,7 @@ def test_a_run_makes_an_encoder(tmp_path: Path) -> None:
     assert torch.equal(encoder(images).pooled, checkpoint(images).pooled)
     assert (encoder.view, encoder.pooling, encoder.card.pretrained_on) == (0, "cls", ("toy",))
     card = (tmp_path / "run" / "encoder.md").read_text()
-    assert "studies: 12; films per study: {'1': 6, '2': 6}; views: {'F': 12, 'L': 6, 'U': 0}; reports: 2" in card
+    assert "studies: 12; images per study: {'1': 6, '2': 6}; views: {'F': 12, 'L': 6, 'U': 0}; reports: 2" in card
     with Image.open(tmp_path / "run" / "pictures" / "epoch-0003.png") as picture:
         assert picture.size == (3 * 3 * 32, 8 * 32)
 

@@ -127,10 +127,10 @@ def test_crop_and_flip_are_torchvisions() -> None:
     torch.testing.assert_close(augment(smooth, u, flip=False)[0][inner], expected[inner], atol=0.01, rtol=0)
 
 
-def test_four_of_five_films_are_jittered_and_half_are_flipped() -> None:
+def test_four_of_five_images_are_jittered_and_half_are_flipped() -> None:
     generator = torch.Generator().manual_seed(0)
     u = torch.rand(2000, NUMBERS, generator=generator)
-    u[:, :3] = torch.tensor([1.0, 0, 0])  # the whole film
+    u[:, :3] = torch.tensor([1.0, 0, 0])  # the whole image
     ramp = (torch.arange(4.0) / 10 + 0.3).expand(2000, 1, 4, 4)
     out = augment(ramp, u, flip=True)
     assert float((out[:, 0, 0, 0] > out[:, 0, 0, -1]).float().mean()) == pytest.approx(0.5, abs=0.06)

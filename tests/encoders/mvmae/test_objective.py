@@ -10,7 +10,7 @@ from torch import nn
 
 from cxrbench.encoders.backbones.masking import masked_error, patchify, random_masking
 from cxrbench.encoders.backbones.vit import ViTConfig
-from cxrbench.encoders.mvmae.backbone import MultiviewTrunk, trunk_config
+from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.losses import spread
 from cxrbench.encoders.mvmae.objective import METHOD, MVMAE, configure
@@ -88,9 +88,9 @@ def test_positions_are_of_places_and_views_reach_the_class_token_in_the_decoder_
     before = model.decoder(encoded.tokens, encoded.masking.restore, encoded.views)
     other = model.decoder(encoded.tokens, encoded.masking.restore, torch.full_like(encoded.views, 2))
     assert (before - other).abs().amax(dim=(1, 2))[:2].min() > 1e-3
-    trunk = model.trunk
-    class_token = trunk.with_class_token(trunk.embed(torch.randn(2, 1, 24, 24), torch.tensor([0, 1])))[:, 0]
-    assert torch.equal(class_token, trunk.cls_token[0].expand(2, -1))  # type: ignore[index]
+    backbone = model.backbone
+    class_token = backbone.with_class_token(backbone.embed(torch.randn(2, 1, 24, 24), torch.tensor([0, 1])))[:, 0]
+    assert torch.equal(class_token, backbone.cls_token[0].expand(2, -1))  # type: ignore[index]
 
 
 # 2. What is seen is no target
@@ -188,13 +188,13 @@ def test_views_that_share_a_mask_are_cut_and_turned_alike(align: str, monkeypatc
     monkeypatch.setattr(target, lambda images, u, *, flip: given.append(u) or images)
     objective(align=align, mask=0.75).train()(batch(), draw())
     u = given[0]
-    first, second = u[:2]  # two films of one study
+    first, second = u[:2]  # two images of one study
     assert torch.equal(first[:4], second[:4]) == (align == "token_shared_mask")
     assert not torch.equal(u[0, :4], u[3, :4])  # of another
     assert (first[4:] != second[4:]).all()
 
 
-# 5. Slots without a film
+# 5. Slots without an image
 
 
 def test_padded_slots_contribute_nothing() -> None:
@@ -218,7 +218,7 @@ def test_rows_of_the_table_may_be_swapped_with_the_indices() -> None:
     model, given = objective(), batch()
     swapped = copy.deepcopy(model)
     with torch.no_grad():
-        for table in (swapped.trunk.modality, swapped.decoder.modality):
+        for table in (swapped.backbone.modality, swapped.decoder.modality):
             table.copy_(table[[1, 0, 2]])
     other = Batch(given.images, {"views": torch.tensor([1, 0, 2])[VIEWS], "present": PRESENT})
     assert terms(swapped, other) == pytest.approx(terms(model, given))
@@ -226,8 +226,8 @@ def test_rows_of_the_table_may_be_swapped_with_the_indices() -> None:
 
 
 def test_without_a_mask_there_are_197_tokens() -> None:
-    trunk = MultiviewTrunk(trunk_config("192x4p16s224"))
-    tokens, maps = trunk(torch.zeros(1, 1, 224, 224), torch.tensor([0]))
+    backbone = MultiviewBackbone(backbone_config("192x4p16s224"))
+    tokens, maps = backbone(torch.zeros(1, 1, 224, 224), torch.tensor([0]))
     assert tokens.shape == (1, 197, 192)
     assert [m.shape[2:] for m in maps] == [(14, 14)] * 4
 
@@ -243,8 +243,8 @@ def test_class_token_stays_without_a_position() -> None:
         optimizer.step()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
-    assert model.trunk.pos_embed[:, 0].abs().max() == 0
-    assert (model.trunk.pos_embed[:, 1:] != objective().trunk.pos_embed[:, 1:]).all()
+    assert model.backbone.pos_embed[:, 0].abs().max() == 0
+    assert (model.backbone.pos_embed[:, 1:] != objective().backbone.pos_embed[:, 1:]).all()
 
 
 @pytest.mark.parametrize("variant", ["fixed", "paper", "official"])
@@ -283,39 +283,39 @@ def test_float32_loss_under_autocast_and_the_cost_of_a_step() -> None:
     assert float(mixed.value.detach()) == pytest.approx(terms(model, batch())["loss"], rel=0.02)
     two = Batch(batch().images[:2], {"views": VIEWS[:2], "present": PRESENT[:2]})
     cost = step_cost(objective(), two)
-    n, d, films = 4, 64, 5  # three of 36 patches are seen, and CLS
+    n, d, images = 4, 64, 5  # three of 36 patches are seen, and CLS
 
     def block_cost(tokens: int) -> int:
         return tokens * 12 * d * d + 2 * tokens * tokens * d
 
     encoder = 36 * 16 * d + 4 * block_cost(n)
     decoder = 4 * block_cost(37) + 37 * d * 16
-    assert cost.forward == pytest.approx(2 * films * (encoder + decoder) / 2 / 1e9, rel=0.01)
+    assert cost.forward == pytest.approx(2 * images * (encoder + decoder) / 2 / 1e9, rel=0.01)
 
 
 def test_gradient_checkpointing_changes_nothing() -> None:
     model = objective()
     again = copy.deepcopy(model)
-    again.trunk.gradient_checkpointing = again.decoder.gradient_checkpointing = True
+    again.backbone.gradient_checkpointing = again.decoder.gradient_checkpointing = True
     for each in (model, again):
         each(batch(), draw()).value.backward()
     for p, q in zip(model.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad)
 
 
-def test_picture_is_film_visible_part_and_reconstruction() -> None:
+def test_picture_is_image_visible_part_and_reconstruction() -> None:
     model = objective(mask=0.75)
     given = batch()
     picture = model.picture(given, draw())
     assert picture.shape == (4 * 24, 3 * 3 * 24)
     first = model.plain(given.images[0, 0, 0])
-    film, seen, made = picture[:24, :24], picture[:24, 24:48], picture[:24, 48:72]
-    torch.testing.assert_close(film, first)
+    image, seen, made = picture[:24, :24], picture[:24, 24:48], picture[:24, 48:72]
+    torch.testing.assert_close(image, first)
     visible = seen != 0
     assert visible.sum() == 9 * 16
-    assert torch.equal(film[visible], seen[visible])
+    assert torch.equal(image[visible], seen[visible])
     assert torch.equal(made[visible], seen[visible])
-    assert not torch.equal(made, film)
+    assert not torch.equal(made, image)
     assert picture[2 * 24 : 3 * 24, 72:].abs().max() == 0  # the third study has one view
 
 
@@ -350,7 +350,7 @@ def test_variants_switch_what_they_say() -> None:
     preprocesses = [preprocess_of(ARCH, o) for o in (fixed, paper, official)]
     assert [p.resize for p in preprocesses] == ["squash", "crop", "crop"]
     assert [p.mean + p.std for p in preprocesses] == [(0.5056, 0.252), (0.0, 1.0), (0.5056, 0.252)]
-    assert [p.size / p.crop_pct for p in (preprocess_of(trunk_config("base"), o) for o in (paper, official))] == [
+    assert [p.size / p.crop_pct for p in (preprocess_of(backbone_config("base"), o) for o in (paper, official))] == [
         256
     ] * 2
     betas = [terms(objective(variant=o.variant, mask=0.9), batch(), progress=0.0)["beta"] for o in (paper, official)]
@@ -363,7 +363,7 @@ def test_blueprint_is_the_officials_recipe() -> None:
     assert (recipe.epochs, recipe.batch_size, recipe.clip, recipe.betas) == (500, 64, 1.0, (0.9, 0.999))
     assert recipe.lr == pytest.approx(1.2e-4 * 64 / 256)
     assert (blueprint.options.beta, blueprint.options.max_views) == (0.0, 1)
-    assert configure(parse_options({}), trunk_config("nano")).preprocess.size == 128
+    assert configure(parse_options({}), backbone_config("nano")).preprocess.size == 128
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,8 @@ def test_a_batch_without_any_report_is_plain_mvmae() -> None:
     loss.value.backward()
     assert model.text is not None
     assert all(p.grad is None for p in model.text.parameters())
-    assert all(bool(p.grad.isfinite().all()) for p in model.trunk.parameters() if p.grad is not None)
-    assert model.trunk.cls_token.grad.abs().sum() > 0  # type: ignore[union-attr]
+    assert all(bool(p.grad.isfinite().all()) for p in model.backbone.parameters() if p.grad is not None)
+    assert model.backbone.cls_token.grad.abs().sum() > 0  # type: ignore[union-attr]
 
 
 def test_variants_switch_what_they_say() -> None:
@@ -179,23 +179,23 @@ def test_variants_switch_what_they_say() -> None:
             parse_v2t_options(wrong)
 
 
-def test_it_learns_to_tell_two_films_apart() -> None:
-    """What is written hangs on what is seen: two films, two reports of equal words in another order."""
+def test_it_learns_to_tell_two_images_apart() -> None:
+    """What is written hangs on what is seen: two images, two reports of equal words in another order."""
     generator = torch.Generator().manual_seed(0)
-    films = torch.randn(2, 1, 1, 4, 4, generator=generator).repeat(1, 1, 1, 4, 4)
+    images = torch.randn(2, 1, 1, 4, 4, generator=generator).repeat(1, 1, 1, 4, 4)
     text = torch.tensor([[10, 3, 4, 5, 11], [10, 5, 3, 4, 11]])
     more = {"views": torch.zeros(2, 1, dtype=torch.long), "present": torch.ones(2, 1, dtype=torch.bool), "text": text}
     model = objective(mask=0.5, augment=False, text_depth=1, decoder_depth=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     losses: list[float] = []
     for step in range(45):
-        loss = model(Batch(films, more), draw(step))
+        loss = model(Batch(images, more), draw(step))
         optimizer.zero_grad()
         loss.value.backward()
         optimizer.step()
         losses.append(float(loss.logged["text"]))
     assert losses[0] > 2.0
-    assert losses[-1] < math.log(2) / 4 / 2  # who cannot see the film loses a coin's toss over the four tokens
+    assert losses[-1] < math.log(2) / 4 / 2  # who cannot see the image loses a coin's toss over the four tokens
 
 
 # Two processes, of which one has no report

@@ -63,7 +63,7 @@ def test_two_processes_augment_as_one() -> None:
 
 
 def test_steps_happen_as_often_as_said() -> None:
-    """On a uniform gray film a shift or turn leaves black corners, jitter another gray, erasing a box of zeros."""
+    """On a uniform gray image a shift or turn leaves black corners, jitter another gray, erasing a box of zeros."""
     n = 3000
     gray = (torch.full((n, 1, 16, 16), 0.75) - 0.5) / 0.25
     out = augment(gray, GRAY, Draw(torch.Generator().manual_seed(0)))[:, 0] * 0.25 + 0.5
@@ -72,7 +72,7 @@ def test_steps_happen_as_often_as_said() -> None:
     black = (out.flatten(1).min(1).values < 0.3).float().mean()
     assert float(boxes) == pytest.approx(ERASE_P, abs=0.04)
     assert float(jittered) == pytest.approx(JITTER_P, abs=0.04)
-    assert AFFINE_P - 0.1 < float(black) < AFFINE_P + 0.03  # magnified, a film can hide that it was turned
+    assert AFFINE_P - 0.1 < float(black) < AFFINE_P + 0.03  # magnified, an image can hide that it was turned
     assert BLUR_P == 0.15
 
 

@@ -1,4 +1,4 @@
-"""Studies with signals as a corpus: which films are used, what a batch holds, who the teachers are."""
+"""Studies with signals as a corpus: which images are used, what a batch holds, who the teachers are."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from cxrbench.encoders.ecg.net1d import Net1D, Net1DConfig
 from cxrbench.encoders.ecg.teacher import TeacherRecipe
 from cxrbench.encoders.pacx.corpus import Modalities, PaCXCorpus, Teachers, build, with_signals
 from cxrbench.encoders.pacx.labs_dae import DAERecipe, LabsDAE, labs_embeddings
-from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, prepare_images, training_rows
 from cxrbench.errors import UserError
 
@@ -27,7 +27,7 @@ QUICK = Teachers(ecg_recipe=TeacherRecipe(2, 4, 500), labs_recipe=DAERecipe(1, 3
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
-    """Eight studies of two films each, gray level = study; no signals but ECG and five labs for most."""
+    """Eight studies of two images each, gray level = study; no signals but ECG and five labs for most."""
     rng = np.random.default_rng(0)
     root = tmp_path / "data"
     root.mkdir()
@@ -57,20 +57,20 @@ def weights(tmp_path: Path) -> Teachers:
     return Teachers(tmp_path / "ecg.pth", tmp_path / "labs.pth")
 
 
-def films(manifest: Manifest, cache: Path, modalities: Modalities = "both") -> Films:
+def images(manifest: Manifest, cache: Path, modalities: Modalities = "both") -> TrainingImages:
     rows = training_rows([manifest], eligible=lambda m: with_signals(m, modalities))
-    return Films(prepare_images(rows, GRAY, cache), rows, {manifest.name: manifest})
+    return TrainingImages(prepare_images(rows, GRAY, cache), rows, {manifest.name: manifest})
 
 
 def corpus(manifest: Manifest, cache: Path, teachers: Teachers, modalities: Modalities = "both") -> PaCXCorpus:
-    return build(films(manifest, cache, modalities), modalities, teachers)
+    return build(images(manifest, cache, modalities), modalities, teachers)
 
 
 def rngs(n: int, seed: int = 0) -> list[np.random.Generator]:
     return [np.random.default_rng((seed, k)) for k in range(n)]
 
 
-def test_films_whose_study_has_signals_are_used(manifest: Manifest) -> None:
+def test_images_whose_study_has_signals_are_used(manifest: Manifest) -> None:
     used = {m: with_signals(manifest, m).reshape(-1, 2) for m in ("both", "ecg", "labs")}  # type: ignore[arg-type]
     for name, lacking in (("both", {NEITHER}), ("ecg", {NO_ECG, NEITHER}), ("labs", {NO_LABS, NEITHER})):
         expected = [n not in lacking for n in range(STUDIES)]
@@ -80,7 +80,7 @@ def test_films_whose_study_has_signals_are_used(manifest: Manifest) -> None:
     assert not with_signals(replace(manifest, signals=manifest.signals.drop(columns="ecg")), "ecg").any()
 
 
-def test_a_batch_is_one_film_of_each_study_beside_its_own_embeddings(
+def test_a_batch_is_one_image_of_each_study_beside_its_own_embeddings(
     manifest: Manifest, tmp_path: Path, weights: Teachers
 ) -> None:
     made = corpus(manifest, tmp_path / "cache", weights)
@@ -103,7 +103,7 @@ def test_a_batch_is_one_film_of_each_study_beside_its_own_embeddings(
     assert not torch.allclose(read["ecg"][0], read["ecg"][1])
 
 
-def test_each_epoch_draws_a_film_of_the_study(manifest: Manifest, tmp_path: Path, weights: Teachers) -> None:
+def test_each_epoch_draws_an_image_of_the_study(manifest: Manifest, tmp_path: Path, weights: Teachers) -> None:
     made = corpus(manifest, tmp_path / "cache", weights)
     units = np.arange(7)
     seen = np.array([made.batch(units, rngs(7, s))["images"].float().mean((1, 2, 3)).numpy() % 20 for s in range(40)])
@@ -155,8 +155,8 @@ def test_labs_imputed_as_the_official_code_does(manifest: Manifest, tmp_path: Pa
 
 
 def test_images_that_are_decoded_while_training_have_a_cache_too(manifest: Manifest, weights: Teachers) -> None:
-    made = films(manifest, manifest.root / "cache")
-    loose = Films(Decoding(tuple(manifest.paths()), GRAY), made.rows, made.manifests)
+    made = images(manifest, manifest.root / "cache")
+    loose = TrainingImages(Decoding(tuple(manifest.paths()), GRAY), made.rows, made.manifests)
     here = build(loose, "both", weights, manifest.root / "here")
     assert list((manifest.root / "here").glob("ecg-embeddings-*.npy"))
     np.testing.assert_array_equal(here.taught["ecg"], build(made, "both", weights).taught["ecg"])

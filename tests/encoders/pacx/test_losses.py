@@ -111,13 +111,13 @@ def test_targets_of_the_regression_get_no_gradient() -> None:
 # 7. Missing modalities
 
 
-def test_a_modality_that_no_film_has_is_as_good_as_left_out() -> None:
+def test_a_modality_that_no_image_has_is_as_good_as_left_out() -> None:
     one, none = pair(0), pair(1, torch.zeros(6, dtype=torch.bool))
     assert float(contrastive_loss([one, none], 10.0, SMOOTHING)) == float(contrastive_loss([one], 10.0, SMOOTHING))
     assert float(regression_loss([none, one])) == float(regression_loss([one]))
 
 
-def test_films_without_a_modality_do_not_count_in_it() -> None:
+def test_images_without_a_modality_do_not_count_in_it() -> None:
     present = torch.tensor([True, False, True, True, False, True])
     p = pair(0, present)
     rest = Pair._make(rows[present] for rows in p)
@@ -139,7 +139,7 @@ def test_without_any_modality_the_loss_is_a_zero_that_can_be_stepped_on() -> Non
         assert rows.grad.abs().max() == 0
 
 
-def test_a_single_film_with_a_modality_has_nothing_to_be_told_from() -> None:
+def test_a_single_image_with_a_modality_has_nothing_to_be_told_from() -> None:
     p = pair(0, torch.tensor([True] + 5 * [False]))
     assert float(contrastive_loss([p], 10.0, SMOOTHING)) == pytest.approx(0, abs=1e-6)
     assert regression_loss([p]).isfinite()

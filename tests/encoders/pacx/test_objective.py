@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderCard, EncoderRequest
-from cxrbench.encoders.backbones.checkpoint import TrainedTrunk, encoder_facts, write_encoder
+from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, encoder_facts, write_encoder
 from cxrbench.encoders.backbones.encoder import gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx import objective as pacx
@@ -29,14 +29,14 @@ CARD = EncoderCard("mae", "Apache-2.0", ("nih",))
 STILL = {"dropout": 0.0, "head_dropout": 0.0}  # not options of a user's: dropout knows no batch
 
 
-def trunk(arch: ViTConfig = ARCH, seed: int = 0) -> ViT:
+def backbone(arch: ViTConfig = ARCH, seed: int = 0) -> ViT:
     torch.manual_seed(seed)
     return ViT(arch).eval()
 
 
 def objective(still: bool = False, widths: dict[str, int] | None = None, **given: object) -> PaCX:
     options = replace(parse_options(given), **(STILL if still else {}))
-    base = TrainedTrunk(trunk().state_dict(), ARCH, None, CARD)
+    base = TrainedBackbone(backbone().state_dict(), ARCH, None, CARD)
     torch.manual_seed(1)
     return PaCX(base, options, gray_preprocess(ARCH), widths or {"ecg": ECG, "labs": LABS})
 
@@ -72,25 +72,25 @@ def shake(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("training", [True, False])
 def test_lora_begins_as_no_change(training: bool) -> None:
     x, model = torch.randn(3, 1, 32, 32), objective().train(training)
-    torch.testing.assert_close(model.trunk(x)[0], trunk()(x)[0], atol=0, rtol=0)
+    torch.testing.assert_close(model.backbone(x)[0], backbone()(x)[0], atol=0, rtol=0)
 
 
 def test_merging_changes_nothing() -> None:
     x, model = torch.randn(3, 1, 32, 32), objective().eval()
     shake(model)
     plain = model.kept().eval()
-    before, after = model.trunk(x), plain(x)
+    before, after = model.backbone(x), plain(x)
     torch.testing.assert_close(after[0], before[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(after[1], before[1], atol=1e-5, rtol=0)
-    assert not torch.allclose(after[0], trunk()(x)[0], atol=1e-2)
-    assert list(plain.state_dict()) == list(trunk().state_dict())
-    torch.testing.assert_close(model.trunk(x)[0], before[0], atol=0, rtol=0)  # a copy was merged
+    assert not torch.allclose(after[0], backbone()(x)[0], atol=1e-2)
+    assert list(plain.state_dict()) == list(backbone().state_dict())
+    torch.testing.assert_close(model.backbone(x)[0], before[0], atol=0, rtol=0)  # a copy was merged
 
 
 def test_merging_is_the_formula() -> None:
     model = objective(alpha=16, rank=4)
     shake(model)
-    state = model.trunk.state_dict()
+    state = model.backbone.state_dict()
     name = "base_model.model.blocks.1.mlp.fc1"
     a, b = (state[f"{name}.lora_{x}.default.weight"] for x in "AB")
     expected = state[f"{name}.base_layer.weight"] + 16 / 4 * b @ a
@@ -124,10 +124,14 @@ def test_gradients_reach_lora_norms_heads_and_scale_and_nothing_else() -> None:
     loss(model, batch()).value.backward()
     got = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     assert got == {name for name, _ in model.named_parameters()} - frozen
-    inside = {name.removeprefix("trunk.base_model.model.") for name in got if name.startswith("trunk.")}
-    norms = {f"{n}.{p}" for n, m in trunk().named_modules() if isinstance(m, nn.LayerNorm) for p in ("weight", "bias")}
+    inside = {name.removeprefix("backbone.base_model.model.") for name in got if name.startswith("backbone.")}
+    norms = {
+        f"{n}.{p}" for n, m in backbone().named_modules() if isinstance(m, nn.LayerNorm) for p in ("weight", "bias")
+    }
     assert {name for name in inside if ".lora_" not in name} == norms
-    final = {n for n, p in objective(norms="final").trunk.named_parameters() if p.requires_grad and ".lora_" not in n}
+    final = {
+        n for n, p in objective(norms="final").backbone.named_parameters() if p.requires_grad and ".lora_" not in n
+    }
     assert final == {"base_model.model.norm.weight", "base_model.model.norm.bias"}
 
 
@@ -152,7 +156,7 @@ def test_missing_modalities() -> None:
     )
 
 
-def test_a_film_has_one_projection_for_all_modalities() -> None:
+def test_an_image_has_one_projection_for_all_modalities() -> None:
     model, calls = objective().train(), []
     model.project["image"].register_forward_hook(lambda *_: calls.append(1))
     loss(model, batch())
@@ -181,7 +185,7 @@ def test_the_logit_scale_stays_within_1_and_100(scale: float, used: float) -> No
     assert objective().log_scale.exp().item() == pytest.approx(1 / 0.07, rel=1e-6)
 
 
-def test_it_learns_what_film_and_teacher_share() -> None:
+def test_it_learns_what_image_and_teacher_share() -> None:
     g = torch.Generator().manual_seed(0)
     code = torch.randn(16, 1, 8, 8, generator=g)
     images = code.repeat(1, 1, 4, 4) + 0.3 * torch.randn(16, 1, 32, 32, generator=g)
@@ -248,18 +252,22 @@ def test_it_survives_a_copy_and_bf16() -> None:
 
 def test_variants_switch_what_they_say() -> None:
     fixed, paper, official = (objective(variant=v) for v in ("fixed", "paper", "official"))
-    adapters: list[Any] = [m.trunk.get_submodule("base_model.model.blocks.0.mlp.fc1") for m in (fixed, paper, official)]
+    adapters: list[Any] = [
+        m.backbone.get_submodule("base_model.model.blocks.0.mlp.fc1") for m in (fixed, paper, official)
+    ]
     scaling = [adapter.scaling["default"] for adapter in adapters]
     assert scaling == [1, 1, 2]
     trained = [
-        sum(p.requires_grad for n, p in m.trunk.named_parameters() if ".norm" in n) for m in (fixed, paper, official)
+        sum(p.requires_grad for n, p in m.backbone.named_parameters() if ".norm" in n) for m in (fixed, paper, official)
     ]
     assert trained == [18, 18, 2]
     shapes = [[type(part).__name__ for part in m.project["image"].modules()] for m in (fixed, paper, official)]
     assert shapes[0] == shapes[2] == ["Sequential", "Dropout", "Linear", "LayerNorm"]
     assert shapes[1] == ["Linear"]
     assert [m.options.augment for m in (fixed, paper, official)] == [True, False, True]
-    eps = [{part.eps for part in m.trunk.modules() if isinstance(part, nn.LayerNorm)} for m in (fixed, paper, official)]
+    eps = [
+        {part.eps for part in m.backbone.modules() if isinstance(part, nn.LayerNorm)} for m in (fixed, paper, official)
+    ]
     assert eps == [{1e-6}, {1e-6}, {1e-5}]
     assert [m.options.teachers().corruption for m in (fixed, paper, official)] == ["both", "values", "both"]
     assert [m.options.teachers().imputed for m in (fixed, paper, official)] == ["zero", "zero", "mean"]
@@ -285,11 +293,11 @@ def ours(path: Path, method: str, network: nn.Module, arch: ViTConfig = ARCH) ->
 
 
 def test_it_begins_from_our_maes_and_from_published_ones(tmp_path: Path) -> None:
-    found = read_base(ours(tmp_path / "mae.safetensors", "mae", trunk()), ARCH)
+    found = read_base(ours(tmp_path / "mae.safetensors", "mae", backbone()), ARCH)
     assert found.config == ARCH
     assert found.card.pretrained_on == ("nih",)
     colour = replace(ARCH, channels=3)
-    network = trunk(colour)
+    network = backbone(colour)
     decoder = {"decoder_embed.weight": torch.zeros(2, 2), "mask_token": torch.zeros(1, 1, 2)}
     stage1 = {f"model.{name}": value for name, value in (network.state_dict() | decoder).items()}
     torch.save({"state_dict": stage1, "epoch": 3}, tmp_path / "stage1.ckpt")
@@ -314,7 +322,7 @@ def test_it_begins_from_our_maes_and_from_published_ones(tmp_path: Path) -> None
 def published(path: Path, arch: ViTConfig, alpha: int = 16) -> nn.Module:
     """A stage-2 checkpoint as the official code writes it, by peft; returns the network under LoRA."""
     network: Any = get_peft_model(
-        trunk(arch), LoraConfig(r=8, lora_alpha=alpha, lora_dropout=0.1, target_modules=["qkv", "fc1", "fc2"])
+        backbone(arch), LoraConfig(r=8, lora_alpha=alpha, lora_dropout=0.1, target_modules=["qkv", "fc1", "fc2"])
     )  # type: ignore[arg-type]
     shake(network)
     state = {f"cxr_encoder.{name}": value for name, value in network.state_dict().items()}
@@ -332,7 +340,7 @@ def test_the_published_stage_2_loads_strictly_and_merged(tmp_path: Path) -> None
     encoder = load(EncoderRequest("pacx", None, str(tmp_path / "pacx.ckpt")))
     assert encoder.card.pretrained_on == ("chexpert", "mimic", "symile")
     x = torch.randn(2, 3, 32, 32)
-    assert encoder.trunk.state_dict().keys() == trunk(arch).state_dict().keys()
+    assert encoder.backbone.state_dict().keys() == backbone(arch).state_dict().keys()
     torch.testing.assert_close(encoder(x).pooled, network(x)[0][:, 0], atol=1e-5, rtol=0)
     by_mean = load(EncoderRequest("pacx", "mean", str(tmp_path / "pacx.ckpt")))
     torch.testing.assert_close(by_mean(x).pooled, network(x)[0][:, 1:].mean(1), atol=1e-5, rtol=0)
@@ -351,12 +359,12 @@ def test_what_was_trained_here_is_what_loads(tmp_path: Path, variant: str) -> No
     write_encoder(tmp_path / "encoder.safetensors", model.kept().state_dict(), facts, half=False)
     encoder = load(EncoderRequest("pacx", None, str(tmp_path / "encoder.safetensors"))).eval()
     x = torch.randn(2, 1, 32, 32)
-    torch.testing.assert_close(encoder(x).pooled, model.trunk(x)[0][:, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder(x).pooled, model.backbone(x)[0][:, 0], atol=1e-5, rtol=0)
     assert {part.eps for part in encoder.modules() if isinstance(part, nn.LayerNorm)} == {model.options.norm_eps}
 
 
 def test_every_block_has_three_adapters() -> None:
-    adapted = adapt(trunk(), rank=2, alpha=2, dropout=0.0, norms="all")
+    adapted = adapt(backbone(), rank=2, alpha=2, dropout=0.0, norms="all")
     assert isinstance(merged(adapted), ViT)
     names = {name for name, _ in adapted.named_parameters() if "lora" in name}
     assert len(names) == 4 * 3 * 2

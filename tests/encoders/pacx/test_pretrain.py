@@ -59,13 +59,13 @@ def test_from_studies_to_an_encoder(studies: Manifest, config: PretrainConfig, t
     assert facts["corpus"]["studies"] == facts["corpus"]["studies with ecg"] == 13
     encoder = load(EncoderRequest("pacx", None, str(written)))
     assert encoder(torch.randn(2, 1, 32, 32)).pooled.shape == (2, 64)
-    before, after = ViT(ARCH).state_dict(), encoder.trunk.state_dict()
+    before, after = ViT(ARCH).state_dict(), encoder.backbone.state_dict()
     assert before.keys() == after.keys()
     from_checkpoint = load(EncoderRequest("pacx", None, str(tmp_path / "run" / "last.ckpt")))
     assert all(
-        torch.equal(a, b) for a, b in zip(after.values(), from_checkpoint.trunk.state_dict().values(), strict=True)
+        torch.equal(a, b) for a, b in zip(after.values(), from_checkpoint.backbone.state_dict().values(), strict=True)
     )
-    start = load(EncoderRequest("pacx", None, str(written))).trunk.patch_embed.proj.weight
+    start = load(EncoderRequest("pacx", None, str(written))).backbone.patch_embed.proj.weight
     with safe_open(config.options["init"], "pt") as file:
         assert torch.equal(start, file.get_tensor("patch_embed.proj.weight"))  # the base is frozen
         assert not torch.equal(after["blocks.0.mlp.fc1.weight"], file.get_tensor("blocks.0.mlp.fc1.weight"))

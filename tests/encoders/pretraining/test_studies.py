@@ -1,4 +1,4 @@
-"""Studies out of films, and their reports as token numbers."""
+"""Studies out of images, and their reports as token numbers."""
 
 import pickle
 from pathlib import Path
@@ -12,7 +12,7 @@ import transformers
 from cxrbench.data.datasets import mimic
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
-from cxrbench.encoders.pretraining.corpus import Films
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import prepare_images, training_rows
 from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
 from cxrbench.encoders.text.tokens import load_tokeniser, tokenise
@@ -37,7 +37,7 @@ class Numbered:
         return np.broadcast_to(rows.astype(np.uint8)[:, None, None, None], (len(rows), 1, 8, 8))
 
 
-# dataset, patient, study, view: two films of p1's study apart, p2's study named like p1's, films without a study
+# dataset, patient, study, view: two images of p1's study apart, p2's study named like p1's, images without a study
 ROWS = [
     ("a", "p1", "s1", "PA"), ("a", "p2", "s2", "L"), ("a", "p1", "s1", "L"), ("b", "p1", "s1", "AP"),
     ("b", "p3", "", ""), ("b", "p3", "", "PA"),
@@ -45,29 +45,29 @@ ROWS = [
 ]  # fmt: skip
 
 
-def films(reports: dict[str, pd.DataFrame] | None = None) -> Films:
+def images(reports: dict[str, pd.DataFrame] | None = None) -> TrainingImages:
     rows = pd.DataFrame(ROWS, columns=["dataset", "patient_id", "study_id", "view"])
     rows["image_id"] = [f"i{n}" for n in range(len(rows))]
     columns = ["image_id", "patient_id", "study_id", "view", "split", "path", "bytes"]
     empty = pd.DataFrame({name: [] for name in columns})
     tables = {name: Manifest(name, Path("."), empty, (), reports=table) for name, table in (reports or {}).items()}
-    return Films(Numbered(len(rows)), rows, tables)
+    return TrainingImages(Numbered(len(rows)), rows, tables)
 
 
 def rngs(*seeds: int) -> list[np.random.Generator]:
     return [np.random.default_rng(seed) for seed in seeds]
 
 
-def test_films_are_grouped_within_their_dataset() -> None:
-    studies = group_studies(films())
-    found = [studies.films_of(s).tolist() for s in range(len(studies))]
+def test_images_are_grouped_within_their_dataset() -> None:
+    studies = group_studies(images())
+    found = [studies.images_of(s).tolist() for s in range(len(studies))]
     assert found == [[0, 2], [1], [3], [4], [5], [6, 7, 8, 9, 10]]
     assert studies.keys == (("a", "s1"), ("a", "s2"), ("b", "s1"), ("b", ""), ("b", ""), ("a", "s4"))
     assert studies.codes.tolist() == [0, 1, 1, 0, 2, 0, 0, 0, 1, 1, 2]
 
 
 def test_a_batch_has_images_codes_and_who_is_present() -> None:
-    corpus = StudyCorpus(films(), group_studies(films()))
+    corpus = StudyCorpus(images(), group_studies(images()))
     batch = corpus.batch(np.array([0, 3, 1]), rngs(0, 1, 2))
     assert (batch["images"].shape, batch["images"].dtype) == ((3, 3, 1, 8, 8), torch.uint8)
     assert batch["images"][:, :, 0, 5, 5].tolist() == [[0, 2, 0], [4, 0, 0], [1, 0, 0]]
@@ -75,12 +75,12 @@ def test_a_batch_has_images_codes_and_who_is_present() -> None:
     assert batch["present"].tolist() == [[True, True, False], [True, False, False], [True, False, False]]
     assert "text" not in batch
     assert corpus.facts == {
-        "studies": 6, "films per study": {"1": 4, "2": 1, "5": 1}, "views": {"F": 5, "L": 4, "U": 2}
+        "studies": 6, "images per study": {"1": 4, "2": 1, "5": 1}, "views": {"F": 5, "L": 4, "U": 2}
     }  # fmt: skip
 
 
 def test_views_beyond_the_maximum_are_drawn_evenly_and_follow_the_unit() -> None:
-    corpus = StudyCorpus(films(), group_studies(films()))
+    corpus = StudyCorpus(images(), group_studies(images()))
     drawn = [tuple(corpus.sampled(5, np.random.default_rng(seed)).tolist()) for seed in range(600)]
     assert all(len(set(rows)) == 3 and set(rows) <= set(range(6, 11)) for rows in drawn)
     counts = np.bincount([row for rows in drawn for row in rows], minlength=11)[6:]
@@ -89,7 +89,7 @@ def test_views_beyond_the_maximum_are_drawn_evenly_and_follow_the_unit() -> None
     alone = corpus.batch(np.array([5]), rngs(7))["images"]
     assert torch.equal(batches[0], batches[1])
     assert torch.equal(alone[0], batches[0][1])
-    assert len(StudyCorpus(films(), group_studies(films()), max_views=1).sampled(5, np.random.default_rng(0))) == 1
+    assert len(StudyCorpus(images(), group_studies(images()), max_views=1).sampled(5, np.random.default_rng(0))) == 1
 
 
 REPORTS = pd.DataFrame(
@@ -107,7 +107,7 @@ REPORTS = pd.DataFrame(
     ],
 )
 def test_text_of_a_study_and_of_none_named_alike_elsewhere(section, expected: list[str]) -> None:
-    given = films({"a": REPORTS})
+    given = images({"a": REPORTS})
     assert report_texts(given, group_studies(given), section) == expected
 
 
@@ -173,7 +173,7 @@ def phantom_mimic(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 def test_phantom_studies(phantom_mimic: Manifest, tmp_path: Path) -> None:
     rows = training_rows([phantom_mimic])
-    given = Films(prepare_images(rows, GRAY, tmp_path), rows, {"mimic": phantom_mimic})
+    given = TrainingImages(prepare_images(rows, GRAY, tmp_path), rows, {"mimic": phantom_mimic})
     studies = group_studies(given)
     texts = report_texts(given, studies, "report")
     corpus = StudyCorpus(given, studies, 3, tokenise(texts, load_tokeniser(), 300, seen_only=True))

@@ -12,7 +12,7 @@ from cxrbench.encoders.radjepa.multiblock import (
     Rule,
     as_grids,
     block_sizes,
-    masks_on_films,
+    masks_on_images,
     sample,
     shortened,
 )
@@ -189,13 +189,13 @@ def test_context_blocks_reach_the_whole_grid_in_the_fixed_rule_only() -> None:
     assert heights == {"fixed": {(15, 15), (16, 16)}, "official": {(15, 15)}}
 
 
-def test_picture_shows_film_context_and_targets() -> None:
-    films, blocks = torch.full((3, 32, 32), 0.8), MultiBlock(8)
+def test_picture_shows_image_context_and_targets() -> None:
+    images, blocks = torch.full((3, 32, 32), 0.8), MultiBlock(8)
     masks = sample(blocks, 3, generator())
-    picture = masks_on_films(films, masks, 8)
+    picture = masks_on_images(images, masks, 8)
     assert picture.shape == (3, 96, 96)
     assert 0 <= float(picture.min()) <= float(picture.max()) <= 1
-    film, seen, wanted = picture.reshape(3, 3, 8, 4, 3, 8, 4).permute(1, 4, 2, 5, 0, 3, 6).flatten(4).flatten(2, 3)
-    assert (film == 0.8).all()  # [films, patches, channels and pixels] each
+    image, seen, wanted = picture.reshape(3, 3, 8, 4, 3, 8, 4).permute(1, 4, 2, 5, 0, 3, 6).flatten(4).flatten(2, 3)
+    assert (image == 0.8).all()  # [images, patches, channels and pixels] each
     assert torch.equal((seen == 0.8).all(dim=2), as_grids(masks.context, 8))
     assert torch.equal((wanted > 0.4).any(dim=2), as_grids(masks.targets, 8).any(dim=1))  # elsewhere 0.12 · 0.8

@@ -40,7 +40,7 @@ def objective(arch: ViTConfig = ARCH, **options: object) -> RadJEPA:
     return RadJEPA(arch, parse_options(options))
 
 
-def films(count: int, seed: int = 0, arch: ViTConfig = ARCH) -> Tensor:
+def random_images(count: int, seed: int = 0, arch: ViTConfig = ARCH) -> Tensor:
     return torch.randn(count, arch.channels, arch.size, arch.size, generator=torch.Generator().manual_seed(seed))
 
 
@@ -49,22 +49,22 @@ def films(count: int, seed: int = 0, arch: ViTConfig = ARCH) -> Tensor:
 
 def test_target_starts_equal_is_another_object_and_has_no_gradient() -> None:
     model = objective()
-    assert model.target.module is not model.trunk
-    pairs = list(zip(model.target.parameters(), model.trunk.parameters(), strict=True))
+    assert model.target.module is not model.backbone
+    pairs = list(zip(model.target.parameters(), model.backbone.parameters(), strict=True))
     assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
-    model(Batch(films(3)), draw()).value.backward()
+    model(Batch(random_images(3)), draw()).value.backward()
     assert all(a.grad is None and not a.requires_grad for a, _ in pairs)
-    trained = dict(model.trunk.named_parameters(prefix="trunk")) | dict(model.predictor.named_parameters())
+    trained = dict(model.backbone.named_parameters(prefix="backbone")) | dict(model.predictor.named_parameters())
     assert [name for name, p in trained.items() if p.grad is None or not p.grad.abs().sum() > 0] == []
-    optimised = {id(p) for group in parameter_groups(model, 0.04) for p in group["params"]}  # type: ignore[attr-defined]
-    assert not optimised & {id(p) for p in model.target.parameters()}
+    optimized = {id(p) for group in parameter_groups(model, 0.04) for p in group["params"]}  # type: ignore[attr-defined]
+    assert not optimized & {id(p) for p in model.target.parameters()}
 
 
 def test_momentum_goes_linearly_to_one_over_the_run() -> None:
     model = objective(momentum="0.9")
     start = copy.deepcopy(model.target.module.state_dict())
     with torch.no_grad():
-        for parameter in model.trunk.parameters():
+        for parameter in model.backbone.parameters():
             parameter.add_(1.0)
     left, steps = 1.0, 5
     for step in range(steps):
@@ -80,9 +80,9 @@ def test_momentum_goes_linearly_to_one_over_the_run() -> None:
 def test_without_momentum_the_target_is_the_encoder_itself() -> None:
     model = objective(momentum=0, final_momentum=0)
     with torch.no_grad():
-        model.trunk.norm.bias.add_(1.0)
+        model.backbone.norm.bias.add_(1.0)
     model.after_step(0.5)
-    assert all(torch.equal(a, b) for a, b in zip(model.target.parameters(), model.trunk.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(model.target.parameters(), model.backbone.parameters(), strict=True))
 
 
 # 5. The loss
@@ -102,7 +102,7 @@ def test_loss_is_zero_only_for_the_normalised_target(kind: Any) -> None:
     assert float(latent_loss(raw, wanted, kind)) > 0.5
 
 
-def test_targets_are_standardised_tokens_whatever_their_scale() -> None:
+def test_targets_are_standardized_tokens_whatever_their_scale() -> None:
     model, features = objective(), torch.randn(2, 64, 64)
     targets = model.masks(2, draw(), torch.device("cpu")).targets
     wanted = model.wanted(features, targets)
@@ -128,45 +128,46 @@ def test_loss_is_float32_under_autocast() -> None:
     a, b = torch.randn(2, 4, 3, 64)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = latent_loss(a.bfloat16(), b, "smooth_l1")
-        whole = objective()(Batch(films(2)), draw()).value
+        whole = objective()(Batch(random_images(2)), draw()).value
     assert mixed.dtype == whole.dtype == torch.float32
     assert float(mixed) == float(latent_loss(a.bfloat16(), b, "smooth_l1"))
-    assert float(whole.detach()) == pytest.approx(float(objective()(Batch(films(2)), draw()).value.detach()), rel=0.02)
+    again = objective()(Batch(random_images(2)), draw()).value
+    assert float(whole.detach()) == pytest.approx(float(again.detach()), rel=0.02)
 
 
 # 6. and 7. What the networks see
 
 
 def test_context_features_do_not_depend_on_hidden_pixels() -> None:
-    model, images = objective(), films(3)
+    model, images = objective(), random_images(3)
     context = model.masks(3, draw(), images.device).context
-    features = model.trunk.encode(take(model.trunk.embed(images), context))
+    features = model.backbone.encode(take(model.backbone.embed(images), context))
     seen = as_grids(context, 8).reshape(3, 1, 8, 8).repeat_interleave(4, -1).repeat_interleave(4, -2)
     changed = torch.where(seen, images, 100.0)
-    assert torch.equal(model.trunk.encode(take(model.trunk.embed(changed), context)), features)
+    assert torch.equal(model.backbone.encode(take(model.backbone.embed(changed), context)), features)
     order = torch.randperm(context.shape[1])
-    permuted = model.trunk.encode(take(model.trunk.embed(images), context[:, order]))
+    permuted = model.backbone.encode(take(model.backbone.embed(images), context[:, order]))
     torch.testing.assert_close(permuted, features[:, order], atol=1e-5, rtol=0)
 
 
 def test_the_loss_changes_with_hidden_pixels_through_the_target_alone() -> None:
-    model, images = objective(), films(2)
+    model, images = objective(), random_images(2)
     masks = model.masks(2, draw(5), images.device)
     outside = ~as_grids(masks.context, 8).reshape(2, 1, 8, 8).repeat_interleave(4, -1).repeat_interleave(4, -2)
     changed = torch.where(outside, images + 1, images)
     before, after = (float(model(Batch(x), draw(5)).value.detach()) for x in (images, changed))
     assert before != after
-    contexts = [model.trunk.encode(take(model.trunk.embed(x), masks.context)) for x in (images, changed)]
+    contexts = [model.backbone.encode(take(model.backbone.embed(x), masks.context)) for x in (images, changed)]
     predictions = [model.predictor(c, masks.context, masks.targets) for c in contexts]
     assert torch.equal(*predictions)
 
 
 def test_no_cls_token_and_the_shape_of_predictions() -> None:
     model = objective(replace(PUBLISHED, size=224))
-    images = films(2, arch=model.trunk.config)
-    assert model.trunk(images)[0].shape == (2, 256, 128)
+    images = random_images(2, arch=model.backbone.config)
+    assert model.backbone(images)[0].shape == (2, 256, 128)
     masks = model.masks(2, draw(), images.device)
-    context = model.trunk.encode(take(model.trunk.embed(images), masks.context))
+    context = model.backbone.encode(take(model.backbone.embed(images), masks.context))
     assert context.shape == (2, masks.context.shape[1], 128)
     predicted = model.predictor(context, masks.context, masks.targets)
     assert predicted.shape == (4 * 2, masks.targets.shape[2], 128)
@@ -205,7 +206,7 @@ def test_predictor_has_the_published_shape_at_vit_b() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"masks": "official", "augment": "true"}])
 def test_two_processes_do_together_what_one_does(options: dict[str, str]) -> None:
-    images = films(6)
+    images = random_images(6)
 
     def step(parts: int) -> tuple[float, dict[str, Tensor], set[float]]:
         model, total, lengths = objective(**options), 0.0, set()
@@ -227,10 +228,10 @@ def test_gradient_checkpointing_changes_nothing() -> None:
     losses = []
     for spare in (False, True):
         model = objective()
-        model.trunk.gradient_checkpointing = model.predictor.gradient_checkpointing = spare
-        loss = model(Batch(films(2)), draw()).value
+        model.backbone.gradient_checkpointing = model.predictor.gradient_checkpointing = spare
+        loss = model(Batch(random_images(2)), draw()).value
         loss.backward()
-        gradient = model.trunk.patch_embed.proj.weight.grad
+        gradient = model.backbone.patch_embed.proj.weight.grad
         assert gradient is not None
         losses.append((float(loss.detach()), gradient))
     assert losses[0][0] == losses[1][0]
@@ -239,7 +240,7 @@ def test_gradient_checkpointing_changes_nothing() -> None:
 
 def test_flops_in_closed_form() -> None:
     model = objective()
-    cost = step_cost(model, Batch(films(2)))
+    cost = step_cost(model, Batch(random_images(2)))
     masks = model.masks(2, Draw(torch.Generator().manual_seed(0)), torch.device("cpu"))
     n, m, d, p = masks.context.shape[1], masks.targets.shape[2], 64, predictor_width(1)
 
@@ -272,12 +273,12 @@ def test_variants_switch_what_they_say() -> None:
     assert official == ["official", "smooth_l1", True, True, 3, "target"]
     gray = {"channels": 1}
     losses = {
-        v: float(objective(**gray, variant=v)(Batch(films(3)), draw(1)).value.detach())
+        v: float(objective(**gray, variant=v)(Batch(random_images(3)), draw(1)).value.detach())
         for v in ("fixed", "paper", "official")
     }
     assert len(set(losses.values())) == 3
     model = objective(variant="official", channels=1)
-    unmoved = float(objective(masks="official")(Batch(films(3)), draw(1)).value.detach())
+    unmoved = float(objective(masks="official")(Batch(random_images(3)), draw(1)).value.detach())
     assert unmoved != losses["official"]  # the augmentation
     assert model.blocks.rule == "official"
     masks = [model.masks(4, draw(seed), torch.device("cpu")) for seed in range(30)]
@@ -300,7 +301,7 @@ def test_keep_decides_which_encoder_is_kept() -> None:
     for keep in ("target", "context"):
         model = objective(keep=keep)
         with torch.no_grad():
-            model.trunk.norm.bias.add_(1.0)
+            model.backbone.norm.bias.add_(1.0)
         kept = model.kept().state_dict()["norm.bias"]
         assert float(kept[0]) == (1.0 if keep == "context" else 0.0)
 
@@ -320,11 +321,15 @@ def test_named_architectures_have_patches_of_14() -> None:
     assert (nano, base) == (126, 224)
     model = configure("nano", parse_options({})).objective(None)
     assert isinstance(model, RadJEPA)
-    assert (model.trunk.config.side, model.trunk.config.class_token, len(model.predictor.blocks)) == (9, False, 2)
-    assert model.architecture() == asdict(METHOD.untrained("", 0).trunk.config)  # type: ignore[attr-defined]
+    assert (model.backbone.config.side, model.backbone.config.class_token, len(model.predictor.blocks)) == (9, False, 2)
+    assert model.architecture() == asdict(METHOD.untrained("", 0).backbone.config)  # type: ignore[attr-defined]
     explicit = configure("192x4p16s128", parse_options({"channels": "3", "predictor_depth": "3"})).objective(None)
     assert isinstance(explicit, RadJEPA)
-    assert (explicit.trunk.config.side, explicit.trunk.config.channels, len(explicit.predictor.blocks)) == (8, 3, 3)
+    assert (explicit.backbone.config.side, explicit.backbone.config.channels, len(explicit.predictor.blocks)) == (
+        8,
+        3,
+        3,
+    )
     assert explicit.preprocess.mean == IMAGENET_MEAN
     with pytest.raises(UserError, match="no multiple of the patch size 14"):
         configure("base-512", parse_options({}))
@@ -342,7 +347,7 @@ def test_recipe_is_i_jepas() -> None:
 
 
 def test_picture_is_readable() -> None:
-    picture = objective().picture(Batch(films(5)), draw())
+    picture = objective().picture(Batch(random_images(5)), draw())
     assert picture.shape == (3, 96, 160)
     assert 0 <= float(picture.min()) <= float(picture.max()) <= 1
 
@@ -351,7 +356,7 @@ def test_picture_is_readable() -> None:
 
 
 def test_it_learns_to_predict_and_does_not_collapse() -> None:
-    """Films whose patches all follow from a few numbers can be predicted; embeddings must keep those numbers."""
+    """Images whose patches all follow from a few numbers can be predicted; embeddings must keep those numbers."""
     generator = torch.Generator().manual_seed(0)
     y, x = torch.meshgrid(*[torch.linspace(-1, 1, 24)] * 2, indexing="ij")
     numbers = torch.randn(72, 4, generator=generator)
@@ -373,7 +378,7 @@ def test_it_learns_to_predict_and_does_not_collapse() -> None:
     assert spreads[-1] > 0.5 * spreads[0] > 0.1
     with torch.no_grad():
         embedded = model.kept()(images)[0].mean(dim=1).double()
-    # The numbers of films that it has not seen are read out by ridge regression; collapsed, nothing could be.
+    # The numbers of images that it has not seen are read out by ridge regression; collapsed, nothing could be.
     embedded = (embedded - embedded[:48].mean(dim=0)) / embedded[:48].std(dim=0)
     seen, unseen, wanted = embedded[:48], embedded[48:], numbers.double()
     weights = torch.linalg.solve(seen.T @ seen + torch.eye(64).double(), seen.T @ wanted[:48])
@@ -388,7 +393,7 @@ def request(path: Path | str, variant: str | None = None) -> EncoderRequest:
 
 
 def timm_vit() -> VisionTransformer:
-    """The published trunk as others build it, smaller; every weight is its own."""
+    """The published backbone as others build it, smaller; every weight is its own."""
     torch.manual_seed(4)
     vit = VisionTransformer(
         img_size=56, patch_size=14, embed_dim=128, depth=4, num_heads=2, qkv_bias=True, class_token=False,
@@ -404,7 +409,7 @@ def test_encoder_pools_the_mean_of_normalised_tokens_and_has_four_maps() -> None
     assert encoder.preprocess == gray_preprocess(parse_arch("192x4p16s128", channels=1))
     images = torch.randn(2, 1, 128, 128)
     features = encoder(images)
-    tokens = encoder.trunk(images)[0]  # type: ignore[attr-defined]
+    tokens = encoder.backbone(images)[0]  # type: ignore[attr-defined]
     torch.testing.assert_close(features.pooled, tokens.mean(dim=1))
     torch.testing.assert_close(tokens.mean(dim=-1), torch.zeros(2, 64), atol=1e-5, rtol=0)  # after the norm
     assert [m.shape for m in features.maps] == [(2, 192, 8, 8)] * 4
@@ -473,7 +478,7 @@ def test_what_training_keeps_is_read_back(tmp_path: Path, channels: int, half: b
     facts = encoder_facts("radjepa", model.architecture(), model.preprocess, METHOD.untrained("", 0).card)  # type: ignore[attr-defined]
     write_encoder(tmp_path / "e.safetensors", model.kept().state_dict(), facts, half=half)
     encoder = load(request(tmp_path / "e.safetensors"))
-    images = films(2, arch=model.trunk.config)
+    images = random_images(2, arch=model.backbone.config)
     expected = model.target(images)[0].mean(dim=1)
     torch.testing.assert_close(encoder(images).pooled, expected, atol=0.02 if half else 1e-6, rtol=0)
     assert encoder.preprocess == model.preprocess

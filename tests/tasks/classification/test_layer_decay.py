@@ -77,7 +77,7 @@ def test_our_own_vit_and_its_head() -> None:
     assert {g["weight_decay"] for g in decayed} == {0.1}
 
 
-def test_names_as_transformers_gives_them_and_no_trunk_at_all() -> None:
+def test_names_as_transformers_gives_them_and_no_backbone_at_all() -> None:
     class Outer(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -29,7 +29,7 @@ from cxrbench.progress import Progress
 from cxrbench.task import Cell, TaskOptions
 from cxrbench.tasks.classification import finetune, linear_sgd
 from cxrbench.tasks.classification import linear_probe as classification
-from cxrbench.tasks.classification.batches import Films
+from cxrbench.tasks.classification.batches import ImageBatches
 from cxrbench.tasks.classification.finetune import set_drop_path
 from cxrbench.tasks.classification.image_augmentation import STEPS, augment, crop_box, generator
 from cxrbench.tasks.classification.recipe import Recipe, learning_rate, peak_rate, training_rows
@@ -46,10 +46,10 @@ class TinyViT(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = ViT(ViTConfig(16, 2, 2, patch=8, size=16, channels=1))
+        self.backbone = ViT(ViTConfig(16, 2, 2, patch=8, size=16, channels=1))
 
     def forward(self, images: Tensor) -> Features:
-        return Features(self.trunk(images)[0][:, 0])
+        return Features(self.backbone(images)[0][:, 0])
 
 
 class TinyCNN(nn.Module):
@@ -155,7 +155,7 @@ def test_a_linear_head_on_cached_features_is_near_the_convex_probe(manifest: Man
 
 def test_flipped_features_made_once_are_those_made_in_every_epoch(manifest: Manifest) -> None:
     encoder = Fake(TinyCNN)
-    recipe = {"learning_rates": (0.1,), "epochs": 4, "standardise": False, "optimizer": "adam", "select": "last"}
+    recipe = {"learning_rates": (0.1,), "epochs": 4, "standardize": False, "optimizer": "adam", "select": "last"}
     cached = run(quick(linear_sgd.TASK, augmentation=({"flip": 0.5},), **recipe), encoder, manifest)
     plain = run(quick(linear_sgd.TASK, augmentation=(), **recipe), encoder, manifest)
     live = run(quick(linear_sgd.TASK, augmentation=({"flip": 0.5}, {"noise": 0.0}), **recipe), encoder, manifest)
@@ -177,7 +177,7 @@ def test_every_presets_classification_runs(preset: str, manifest: Manifest) -> N
     assert all(torch.equal(before[name], tensor) for name, tensor in encoder.module.state_dict().items())
 
 
-def test_training_that_diverges_and_films_that_cannot_be_read_are_said(manifest: Manifest) -> None:
+def test_training_that_diverges_and_images_that_cannot_be_read_are_said(manifest: Manifest) -> None:
     with pytest.raises(UserError, match="diverged at the learning rate 1e\\+30"):
         run(quick(finetune.TASK, learning_rates=(1e30,), epochs=2), Fake(TinyCNN), manifest)
     manifest.paths()[int(manifest.rows_of("train")[0])].write_bytes(b"no image")
@@ -259,36 +259,36 @@ def test_fractions_as_papers_draw_them() -> None:
     assert len(ours) == 10 * len(set(patients[ours]))
 
 
-def test_films_are_the_encoders_own_preprocessing_unless_they_are_augmented(manifest: Manifest) -> None:
-    films = Films(manifest, SMALL, OPTIONS, ({"random_resized_crop": [0.5, 1.0]}, {"flip": 0.5}))
+def test_images_are_the_encoders_own_preprocessing_unless_they_are_augmented(manifest: Manifest) -> None:
+    inputs = ImageBatches(manifest, SMALL, OPTIONS, ({"random_resized_crop": [0.5, 1.0]}, {"flip": 0.5}))
     rows = [np.arange(5), np.arange(5, 8)]
 
     def pixels(found: Iterator[tuple[Any, Tensor]]) -> Tensor:
         return torch.cat([images for _, images in found])
 
-    still = pixels(films.batches(rows, seed=0))
+    still = pixels(inputs.batches(rows, seed=0))
     assert torch.equal(still, torch.stack([load_image(path, SMALL) for path in manifest.paths()[:8]]))
-    one, again, other = (pixels(films.batches(rows, 0, epoch)) for epoch in (1, 1, 2))
+    one, again, other = (pixels(inputs.batches(rows, 0, epoch)) for epoch in (1, 1, 2))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
-    assert torch.equal(one[5:], pixels(films.batches(rows[1:], 0, 1)))  # a film's draw depends on no other film
+    assert torch.equal(one[5:], pixels(inputs.batches(rows[1:], 0, 1)))  # an image's draw depends on no other image
     assert one.shape == still.shape
 
 
 def test_a_frame_is_cut_at_the_centre_and_in_training_anywhere(tmp_path: Path, manifest: Manifest) -> None:
     gradient = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
-    films = Films(manifest, SMALL, OPTIONS, frame={"resize": "pad", "size": 32, "crop": 16})
-    centre = films.film(gradient, "x", 0, None)
+    images = ImageBatches(manifest, SMALL, OPTIONS, frame={"resize": "pad", "size": 32, "crop": 16})
+    centre = images.image(gradient, "x", 0, None)
     assert centre.shape == (1, 16, 16)
     values = centre[0, 0] * 0.25 + 0.5
     assert float(values.mean()) == pytest.approx(0.5, abs=0.02)
     assert float(values[-1] - values[0]) == pytest.approx(15 / 32, abs=0.02)
-    lefts = {round(float(films.film(gradient, f"{i}", 0, 0)[0, 0, 0]), 3) for i in range(40)}
+    lefts = {round(float(images.image(gradient, f"{i}", 0, 0)[0, 0, 0]), 3) for i in range(40)}
     assert len(lefts) > 8
     with pytest.raises(UserError, match="frame"):
-        Films(manifest, SMALL, OPTIONS, frame={"size": 32})
+        ImageBatches(manifest, SMALL, OPTIONS, frame={"size": 32})
     with pytest.raises(UserError, match="not known"):
-        Films(manifest, SMALL, OPTIONS, ({"mixup": 0.8},))
+        ImageBatches(manifest, SMALL, OPTIONS, ({"mixup": 0.8},))
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_frame_is_cut_at_the_centre_and_in_training_anywhere(tmp_path: Path, m
      {"noise": 0.1}, {"rand_augment": "rand-m6-mstd0.5-inc1"}, {"mild": True}],
     ids=lambda step: next(iter(step)),
 )  # fmt: skip
-def test_each_step_moves_a_film_repeatably_and_within_its_range(step: dict[str, Any]) -> None:
+def test_each_step_moves_an_image_repeatably_and_within_its_range(step: dict[str, Any]) -> None:
     assert next(iter(step)) in STEPS
     image = torch.from_numpy(np.random.default_rng(0).random((1, 32, 32), np.float32))
     python, numpy = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
@@ -325,29 +325,29 @@ def test_random_resized_crops_have_the_area_and_aspect_asked_for() -> None:
 
 
 def test_drop_path_rises_over_the_blocks_and_acts_in_training_only() -> None:
-    trunk = ViT(ViTConfig(16, 3, 2, patch=8, size=16, channels=1))
-    assert set_drop_path(trunk, 0.2) == 3
-    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in trunk.blocks]
+    backbone = ViT(ViTConfig(16, 3, 2, patch=8, size=16, channels=1))
+    assert set_drop_path(backbone, 0.2) == 3
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in backbone.blocks]
     assert rates == pytest.approx([0.0, 0.1, 0.2])
-    assert sum(isinstance(m, DropPath) for m in trunk.modules()) == 4
+    assert sum(isinstance(m, DropPath) for m in backbone.modules()) == 4
     images = torch.rand(2, 1, 16, 16)
-    assert torch.equal(trunk.eval()(images)[0], trunk(images)[0])
-    trunk.train()
-    assert len({float(trunk(images)[0].sum()) for _ in range(8)}) > 1
+    assert torch.equal(backbone.eval()(images)[0], backbone(images)[0])
+    backbone.train()
+    assert len({float(backbone(images)[0].sum()) for _ in range(8)}) > 1
     assert set_drop_path(TinyCNN(), 0.2) == 0
 
 
 def test_memory_does_not_hold_the_data(tmp_path: Path) -> None:
-    """A film is let go of before the one after the next is decoded."""
+    """An image is let go of before the one after the next is decoded."""
     import pandas as pd
 
     for i in range(12):
         Image.new("L", (16, 16), i).save(tmp_path / f"{i}.png")
     frame = pd.DataFrame({"image_id": [f"{i:02}" for i in range(12)], "path": [f"{i}.png" for i in range(12)]})
     frame = frame.assign(patient_id="p", study_id="s", view="", split="train", bytes=1, a=0.0)
-    films = Films(Manifest("m", tmp_path, frame, ("a",)), SMALL, OPTIONS)
+    images = ImageBatches(Manifest("m", tmp_path, frame, ("a",)), SMALL, OPTIONS)
     (tmp_path / "11.png").unlink()
-    found = films.batches([np.array([i]) for i in range(12)], 0)
+    found = images.batches([np.array([i]) for i in range(12)], 0)
     assert len([next(found) for _ in range(11)]) == 11  # the missing last one has not been asked for
     with pytest.raises(BadImageError):
         next(found)

@@ -36,7 +36,7 @@ class Tower(torch.nn.Module):
 
 
 def make(kind: Any = "multilabel") -> tuple[np.ndarray, Manifest]:
-    """Twelve films of two labels, four in each split."""
+    """Twelve images of two labels, four in each split."""
     rng = np.random.default_rng(0)
     ids = [f"{i:02}" for i in range(12)]
     split = np.repeat(["train", "val", "test"], 4)

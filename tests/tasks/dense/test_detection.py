@@ -54,7 +54,7 @@ class Tiles(nn.Module):
 
 
 class FakeEncoder:
-    """Maps in memory: of a Tiles encoder, or noise that knows nothing of the films."""
+    """Maps in memory: of a Tiles encoder, or noise that knows nothing of the images."""
 
     def __init__(self, noise: bool = False) -> None:
         self.module: Any = Tiles().eval()
@@ -63,13 +63,13 @@ class FakeEncoder:
 
     def maps(self, manifest: Manifest, copies: int = 0) -> Any:
         preprocess = dense_preprocess(self.module.preprocess)
-        films = [load_image(path, preprocess) for path in manifest.paths()]
+        images = [load_image(path, preprocess) for path in manifest.paths()]
         if self.noise:
-            films = list(torch.randn(len(films), *films[0].shape, generator=torch.Generator().manual_seed(0)))
+            images = list(torch.randn(len(images), *images[0].shape, generator=torch.Generator().manual_seed(0)))
         made = []
         for copy in range(copies + 1):
             moves = [augmentation(SEED, name, copy) for name in manifest.images["image_id"]]
-            moved = [move.apply_image(film, preprocess) for move, film in zip(moves, films, strict=True)]
+            moved = [move.apply_image(image, preprocess) for move, image in zip(moves, images, strict=True)]
             with torch.inference_mode():
                 made.append(self.module(torch.stack(moved)).maps)
 
@@ -88,19 +88,19 @@ class NoMaps(FakeEncoder):
 
 
 def dataset(root: Path, n: int = 300) -> Manifest:
-    """Gray films, two of three with a bright or a dark rectangle or both."""
+    """Gray images, two of three with a bright or a dark rectangle or both."""
     rng = np.random.default_rng(0)
     ids = [f"{i:03d}" for i in range(n)]
     rows: list[tuple[object, ...]] = []
     for i, name in enumerate(ids):
-        film = rng.normal(128, 6, (H, W))
+        image = rng.normal(128, 6, (H, W))
         for label, half in zip(LABELS, (0, 1), strict=True):
             if i % 3 and rng.random() < 0.7:
                 w, h = rng.integers(30, 45), rng.integers(30, 55)
                 x, y = rng.integers(0, W - w), rng.integers(0, 60 - h) + 60 * half
-                film[y : y + h, x : x + w] += 90 if label == "Bright" else -90
+                image[y : y + h, x : x + w] += 90 if label == "Bright" else -90
                 rows.append((name, label, float(x), float(y), float(w), float(h)))
-        Image.fromarray(np.clip(film, 0, 255).astype(np.uint8)).save(root / f"{name}.png")
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(root / f"{name}.png")
     boxes = pd.DataFrame(rows, columns=["image_id", "label", "x", "y", "width", "height"])
     images = pd.DataFrame({
         "image_id": ids, "patient_id": ids, "study_id": ids, "view": "", "path": [f"{i}.png" for i in ids], "bytes": 1,

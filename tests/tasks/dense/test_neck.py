@@ -24,9 +24,9 @@ def test_a_plain_vit_becomes_a_pyramid(size: int, patch: int) -> None:
 
 @pytest.mark.parametrize("size", [224, 250])
 def test_a_cnn_is_only_projected(size: int) -> None:
-    trunk = timm.create_model("resnet10t", features_only=True, out_indices=(1, 2, 3, 4)).eval()
+    backbone = timm.create_model("resnet10t", features_only=True, out_indices=(1, 2, 3, 4)).eval()
     with torch.no_grad():
-        maps = trunk(torch.rand(1, 3, size, size))
+        maps = backbone(torch.rand(1, 3, size, size))
     sides = tuple(m.shape[-1] for m in maps)
     assert sides == pyramid_sides(size)
     neck = Neck([m.shape[1] for m in maps], sides, size, width=8).eval()

@@ -70,12 +70,12 @@ class FakeEncoder:
     def maps(self, manifest: Manifest, copies: int = 0) -> Any:
         torch.rand(self.draws)
         preprocess = replace(self.module.preprocess, resize="pad")
-        films = [load_image(path, preprocess) for path in manifest.paths()]
+        images = [load_image(path, preprocess) for path in manifest.paths()]
         with torch.inference_mode():
             made = [
                 self.module(torch.stack([
-                    augmentation(SEED, name, copy).apply_image(film, preprocess)
-                    for name, film in zip(manifest.images["image_id"], films, strict=True)
+                    augmentation(SEED, name, copy).apply_image(image, preprocess)
+                    for name, image in zip(manifest.images["image_id"], images, strict=True)
                 ])).maps
                 for copy in range(copies + 1)
             ]  # fmt: skip
@@ -89,15 +89,15 @@ class FakeEncoder:
 def dataset(
     root: Path, n: int = 60, *, table: Callable[[list[str], np.ndarray], dict[str, Any]] | None = None
 ) -> Manifest:
-    """Films with a rectangle, gray or white, in two of three; the rectangle is the mask."""
+    """Images with a rectangle, gray or white, in two of three; the rectangle is the mask."""
     rng = np.random.default_rng(0)
     ids, masks = [f"{i:02d}" for i in range(n)], np.zeros((n, H, W), bool)
     for i, name in enumerate(ids):
         if i % 3:
             y, x = rng.integers(0, 20), rng.integers(0, 12)
             masks[i, y : y + 18, x : x + 14] = True
-        film = np.clip(rng.normal(40, 8, (H, W)) + 80 * (i % 3) * masks[i], 0, 255).astype(np.uint8)
-        Image.fromarray(film).save(root / f"{name}.png")
+        image = np.clip(rng.normal(40, 8, (H, W)) + 80 * (i % 3) * masks[i], 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(root / f"{name}.png")
     counts = [(name, "Finding", H, W, encode_counts(m)) for name, m in zip(ids, masks, strict=True) if m.any()]
     tables: dict[str, Any] = table(ids, masks) if table else {
         "masks": pd.DataFrame(counts, columns=["image_id", "label", "height", "width", "counts"]),
@@ -304,12 +304,12 @@ def test_boxes_of_one_finding_serve_as_masks(tmp_path: Path) -> None:
     assert dice(score(run(manifest, SHORT), manifest)) > 0.6
 
 
-def test_a_label_fraction_trains_on_fewer_films(toy: Manifest) -> None:
+def test_a_label_fraction_trains_on_fewer_images(toy: Manifest) -> None:
     predictions = run(toy, replace(SHORT, epochs=1), fraction=0.2)
     assert predictions.cell["train_images"] == 6
 
 
-def test_coverage_is_exact_moves_with_the_film_and_knows_what_to_ignore() -> None:
+def test_coverage_is_exact_moves_with_the_image_and_knows_what_to_ignore() -> None:
     preprocess = Preprocess(size=16, resize="pad")
     masks = np.zeros((2, 16, 8), np.uint8)
     masks[0, :8], masks[1] = 1, IGNORE
@@ -324,7 +324,7 @@ def test_coverage_is_exact_moves_with_the_film_and_knows_what_to_ignore() -> Non
     np.testing.assert_array_equal(moved, np.array([[0, 0, 0, 0]] * 2 + [[0, 254, 254, 0]] * 2))
 
 
-def test_targets_are_made_once_and_blank_films_need_no_file(toy: Manifest) -> None:
+def test_targets_are_made_once_and_blank_images_need_no_file(toy: Manifest) -> None:
     ids = toy.images["image_id"].tolist()
     targets = MaskTargets(TrueMasks.of(toy), ids, [(H, W)] * len(ids), Preprocess(size=SIZE, resize="pad"), 8, seed=0,
                           keep=True)  # fmt: skip

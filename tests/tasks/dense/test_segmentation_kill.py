@@ -28,15 +28,15 @@ class Blurred(Tiles):
 
 
 def write_clinic(root: Path) -> Path:
-    """48 films of 48 patients with a bright disc each, and masks of the discs."""
+    """48 images of 48 patients with a bright disc each, and masks of the discs."""
     rng, rows = np.random.default_rng(0), []
     y, x = np.mgrid[:40, :40]
     (root / "mine.py").write_text(ENCODERS)
     for n in range(48):
         cx, cy, r = rng.integers(10, 30), rng.integers(10, 30), rng.integers(4, 9)
         disc = (x - cx) ** 2 + (y - cy) ** 2 < r**2
-        film = np.clip(80 + 90 * disc + rng.normal(0, 15, disc.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(film).save(root / f"{n}.png")
+        image = np.clip(80 + 90 * disc + rng.normal(0, 15, disc.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(root / f"{n}.png")
         Image.fromarray((disc * 255).astype(np.uint8)).save(root / f"{n}_mask.png")
         split = "train" if n < 24 else "val" if n < 34 else "test"
         rows.append((f"{n}.png", f"{n}_mask.png", f"p{n}", split))

@@ -150,7 +150,7 @@ def test_the_loss_equals_a_loop_over_places() -> None:
     torch.testing.assert_close(loss_of(sums), total / places)
 
 
-def test_films_without_boxes_have_a_finite_loss() -> None:
+def test_images_without_boxes_have_a_finite_loss() -> None:
     nothing = Targets.of(BOXES[:0], LABELS[:0], GRID, 2)
     raw = nn.Parameter(torch.randn(2, len(GRID.cells), BOX + 2))
     loss = loss_of(loss_sums(raw, [nothing, nothing], GRID))

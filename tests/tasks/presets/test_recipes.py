@@ -196,7 +196,7 @@ def test_a_split_of_everything_has_the_papers_sizes() -> None:
     assert [len(found.rows_of(s)) for s in ("train", "val", "test")] == pytest.approx([8_433, 1_807, 1_807], abs=1)
 
 
-def test_fane_trains_segmentation_on_as_many_films_without_as_with() -> None:
+def test_fane_trains_segmentation_on_as_many_images_without_as_with() -> None:
     found = adapted(cohort("siim", 2000, 1), "fane", "segmentation")
     positive = (found.targets()[found.rows_of("train")] == 1).any(1)
     assert abs(2 * positive.sum() - len(positive)) <= 1

@@ -26,7 +26,7 @@ SPEC = EncoderSpec("fake", EncoderCard("fake"), "w", "s", "p", 0)
 
 
 def make(n: int = 90, seed: int = 0) -> tuple[np.ndarray, Manifest]:
-    """Embeddings that know a little of three labels; 30 patients with three films each; two thirds are test films."""
+    """Embeddings that know a little of three labels; 30 patients with three images each; two thirds are test images."""
     rng = np.random.default_rng(seed)
     y = (rng.random((n, 3)) < 0.3).astype(np.float32)
     x = (rng.normal(size=(n, 8)) + y @ rng.normal(size=(3, 8))).astype(np.float32)
@@ -51,7 +51,7 @@ def value(predictions: Predictions, metric: str) -> float:
 
 
 def by_query(x: np.ndarray, manifest: Manifest) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """For each test film the similarities and the relevance of its gallery, the plain way.
+    """For each test image the similarities and the relevance of its gallery, the plain way.
 
     Similarities are 2 + cosine, for torchmetrics takes what is not above 0 for not retrieved.
     """
@@ -107,7 +107,7 @@ def test_perfect_and_constant_embeddings() -> None:
     assert value(blind, "p@1") == 0
 
 
-def test_a_patients_other_films_are_not_in_the_gallery() -> None:
+def test_a_patients_other_images_are_not_in_the_gallery() -> None:
     _, manifest = make()
     same = np.repeat(np.eye(30, dtype=np.float32), 3, 0)  # one embedding per patient
     rows = run(same, manifest).test_rows()
@@ -117,7 +117,7 @@ def test_a_patients_other_films_are_not_in_the_gallery() -> None:
     pd.testing.assert_frame_equal(rows, changed)  # nothing but ties: each patient is equally far from all others
 
 
-def test_a_film_with_unknown_findings_is_neither_query_nor_gallery() -> None:
+def test_an_image_with_unknown_findings_is_neither_query_nor_gallery() -> None:
     x, manifest = make()
     first = manifest.rows_of("test")[:2]
     images = manifest.images.copy()

@@ -1,4 +1,4 @@
-"""Physiology from a film: against scikit-learn's pipeline, on ECGs of known rate and axis."""
+"""Physiology from an image: against scikit-learn's pipeline, on ECGs of known rate and axis."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,7 +45,7 @@ def recording(rate: float, seed: int = 0, leads: np.ndarray = LEADS) -> tuple[np
 
 
 def make(folder: Path, n: int = 120) -> tuple[np.ndarray, Manifest]:
-    """One film per study. Features carry the heart rate and some of six percentiles; a third of those is missing."""
+    """One image per study. Features carry the heart rate and some of six percentiles; a third of those is missing."""
     rng = np.random.default_rng(0)
     rates, hidden = rng.uniform(50, 130, n), rng.normal(size=(n, 3))
     np.save(folder / "ecg.npy", np.stack([recording(r, i)[0].T[None] for i, r in enumerate(rates)]).astype("f4"))
@@ -109,7 +109,7 @@ def test_labs_are_scikit_learns_pipeline(clinic: tuple[np.ndarray, Manifest]) ->
     assert 0.1 < expected < 0.9
 
 
-def test_a_film_that_knows_the_heart_rate_finds_the_ecg(clinic: tuple[np.ndarray, Manifest]) -> None:
+def test_an_image_that_knows_the_heart_rate_finds_the_ecg(clinic: tuple[np.ndarray, Manifest]) -> None:
     x, manifest = clinic
     seeing = run(x, manifest, task=TASK)
     blind = run(np.random.default_rng(9).normal(size=x.shape), manifest, task=TASK)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from cxrbench.tasks.retrieval.ridge import Standardiser, fit_ridge
+from cxrbench.tasks.retrieval.ridge import Standardizer, fit_ridge
 
 
 @pytest.mark.parametrize("rows", [200, 12])
@@ -18,8 +18,8 @@ def test_every_strength_is_scikit_learns(rows: int) -> None:
         np.testing.assert_allclose(ours(x), peer.predict(x), atol=1e-8)
 
 
-def test_standardised_as_scikit_learn_does_but_constants_stay_zero() -> None:
+def test_standardized_as_scikit_learn_does_but_constants_stay_zero() -> None:
     x = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) * 3 + 100
-    np.testing.assert_allclose(Standardiser.of(x)(x), StandardScaler().fit_transform(x.astype(float)), atol=1e-9)
+    np.testing.assert_allclose(Standardizer.of(x)(x), StandardScaler().fit_transform(x.astype(float)), atol=1e-9)
     x[:, 1] = 7
-    assert (Standardiser.of(x)(x + 1)[:, 1] == 0).all()
+    assert (Standardizer.of(x)(x + 1)[:, 1] == 0).all()

@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(seed: int = 0, studies: int = 120) -> tuple[np.ndarray, Manifest, list[list[int]]]:
-    """Two films per study, whose features are noisy counts of the words of its report; a fifth say the same thing."""
+    """Two images per study, whose features are noisy counts of the words of its report; a fifth say the same thing."""
     rng = np.random.default_rng(seed)
     words = [sorted(rng.choice(60, 4, replace=False).tolist()) if i % 5 else [1, 2] for i in range(studies)]
     counts = np.zeros((studies, 60), np.float32)

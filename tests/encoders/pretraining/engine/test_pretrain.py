@@ -20,7 +20,7 @@ from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.vit import ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.corpus import FilmCorpus, Films
+from cxrbench.encoders.pretraining.corpus import ImageCorpus, TrainingImages
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.prepared import prepare_images, training_rows
 from cxrbench.encoders.pretraining.engine.pretrain import pretrain
@@ -60,9 +60,9 @@ def assert_same(a: Path, b: Path) -> None:
     assert (a / "encoder.safetensors").read_bytes() != b""
 
 
-def film_corpus(manifest: Manifest, cache: Path) -> FilmCorpus:
+def image_corpus(manifest: Manifest, cache: Path) -> ImageCorpus:
     rows = training_rows([manifest])
-    return FilmCorpus(Films(prepare_images(rows, GRAY, cache), rows, {manifest.name: manifest}))
+    return ImageCorpus(TrainingImages(prepare_images(rows, GRAY, cache), rows, {manifest.name: manifest}))
 
 
 def images(stream: Stream, i: int) -> torch.Tensor:
@@ -119,7 +119,7 @@ def test_bad_image_is_an_error_or_dropped(tmp_path: Path) -> None:
 
 
 def test_an_epoch_is_a_permutation_and_processes_share_it(manifest: Manifest, tmp_path: Path) -> None:
-    corpus = film_corpus(manifest, tmp_path)
+    corpus = image_corpus(manifest, tmp_path)
     stream = Stream(corpus, 4, seed=0, rank=0, world=1)
     epochs = [torch.cat([images(stream, i) for i in range(3 * e, 3 * e + 3)]) for e in (0, 1)]
     for epoch in epochs:
@@ -284,7 +284,7 @@ def test_only_matrices_are_decayed() -> None:
     names = {id(p): name for name, p in model.named_parameters()}
     decayed, rest = ([names[id(p)] for p in group["params"]] for group in parameter_groups(model, 0.05))  # type: ignore[attr-defined]
     assert all(name.endswith(".weight") and "norm" not in name for name in decayed)
-    assert all(name.endswith(".bias") or "norm" in name or name in ("trunk.cls_token", "log_scale") for name in rest)
+    assert all(name.endswith(".bias") or "norm" in name or name in ("backbone.cls_token", "log_scale") for name in rest)
     assert len(decayed) + len(rest) == len(names)
     assert len(decayed) == 1 + 4 * 4
 

@@ -107,19 +107,19 @@ def test_gradient_checkpointing_changes_no_figure(manifest: Manifest, tmp_path: 
     pretrain(CONFIG, [manifest], tmp_path / "plain")
     pretrain(replace(CONFIG, gradient_checkpointing=True), [manifest], tmp_path / "again")
     np.testing.assert_allclose(log(tmp_path / "again")["loss"], log(tmp_path / "plain")["loss"], rtol=1e-5)
-    trunk = ViT(ViTConfig(64, 4, 1, 8, 32, 1))
+    backbone = ViT(ViTConfig(64, 4, 1, 8, 32, 1))
     images, calls = torch.randn(2, 1, 32, 32), 0
 
     def count(*arguments: Any) -> None:
         nonlocal calls
         calls += 1
 
-    trunk.blocks[0].register_forward_pre_hook(count)
+    backbone.blocks[0].register_forward_pre_hook(count)
     gradients = []
-    for trunk.gradient_checkpointing in (False, True):
-        trunk.zero_grad()
-        trunk(images)[0].square().sum().backward()
-        gradients.append(trunk.patch_embed.proj.weight.grad.clone())  # type: ignore[union-attr]
+    for backbone.gradient_checkpointing in (False, True):
+        backbone.zero_grad()
+        backbone(images)[0].square().sum().backward()
+        gradients.append(backbone.patch_embed.proj.weight.grad.clone())  # type: ignore[union-attr]
     assert calls == 3  # once, and then once more in the backward pass
     torch.testing.assert_close(*gradients)
 
