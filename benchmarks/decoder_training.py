@@ -21,14 +21,14 @@ from cxrbench.engine.registry import load_dataset, load_encoder
 from cxrbench.features.augmentation import SEED
 from cxrbench.features.device import has_bf16, resolve_device
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps import DenseMaps, dense_preprocess
+from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.plugins.loading import LoadedEncoder
 from cxrbench.progress import Progress
 from cxrbench.task import RunContext
 from cxrbench.tasks.dense.decoders import DecoderName, build_decoder, levels_read, logit_side
 from cxrbench.tasks.dense.losses import dice_bce
 from cxrbench.tasks.dense.mask_targets import MaskTargets
-from cxrbench.tasks.dense.training import Recipe, fit, seeded
+from cxrbench.tasks.dense.training import DenseRecipe, fit, seeded
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 BATCH = 16
@@ -136,7 +136,7 @@ def train(
                 raise EnoughError
             return np.random.default_rng(epoch).permutation(rows)
 
-        recipe = Recipe(epochs=schedule, min_steps=0, batch=BATCH, rate=2e-3, patience=schedule)
+        recipe = DenseRecipe(epochs=schedule, min_steps=0, batch=BATCH, rate=2e-3, patience=schedule)
         start = time.perf_counter()
         with contextlib.suppress(EnoughError):
             fit(decoder, draw, loss, lambda: 0.0, recipe, context, what=name)

@@ -27,8 +27,8 @@ from torch.profiler import profile
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoder import Features
 from cxrbench.features.device import autocast, has_bf16, resolve_device
-from cxrbench.features.maps import DenseMaps
-from cxrbench.features.maps_cache import dense_maps
+from cxrbench.features.maps.cache import dense_maps
+from cxrbench.features.maps.dense import DenseMaps
 from cxrbench.progress import Progress
 from cxrbench.tasks.dense.decoders import DecoderName, levels_read
 

@@ -21,6 +21,15 @@ Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retriev
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A cell that its encoder cannot serve. ``cell``: as in Predictions; ``reason``: why."""
+
+    cell: Mapping[str, Any]
+    reason: str
+    synthetic: bool
+
+
+@dataclass(frozen=True)
 class Predictions:
     """The predictions of one cell: one row per validation or test image.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps import DenseMaps
+from cxrbench.features.maps.dense import DenseMaps
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 

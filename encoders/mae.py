@@ -35,7 +35,7 @@ from cxrbench.encoders.backbones.masking import (
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, PretrainingRecipe
 from cxrbench.encoders.pretraining.options import read_options
 from cxrbench.errors import UserError
 
@@ -70,7 +70,7 @@ OPTION_HELP = {
     "augment": "true: RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)",
 }
 # PaCX-MAE's stage 1, which trains on 512 images at a time at this absolute rate; MAE's own rule gives the same for 256.
-RECIPE = Recipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
+RECIPE = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
 
 
 def parse_options(given: Mapping[str, Any]) -> MAEOptions:

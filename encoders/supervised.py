@@ -21,7 +21,16 @@ from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
+from cxrbench.encoders.pretraining.method import (
+    Batch,
+    Blueprint,
+    Draw,
+    Loss,
+    Method,
+    Objective,
+    PretrainingRecipe,
+    gather_batch,
+)
 from cxrbench.encoders.pretraining.options import read_options
 
 
@@ -45,7 +54,7 @@ OPTION_HELP = {
     "augment": "true: RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)",
 }
 # MVMAE's classifiers, the supervised baseline among them (its release: AdamW's own betas, 1e-4 for 256 studies).
-RECIPE = Recipe(epochs=100, batch_size=256, lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999))
+RECIPE = PretrainingRecipe(epochs=100, batch_size=256, lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999))
 
 
 def parse_options(given: Mapping[str, Any]) -> SupervisedOptions:

@@ -16,7 +16,7 @@ from cxrbench.predictions import Kind, Predictions
 Array = NDArray[np.float64]
 
 
-class Task(NamedTuple):
+class AlignedTask(NamedTuple):
     """A column of the board. Synthetic data sort, and stand, apart."""
 
     synthetic: bool
@@ -41,7 +41,7 @@ class TestSet:
 
     __test__ = False  # Not a test, whatever pytest thinks of the name.
 
-    task: Task
+    task: AlignedTask
     labels: tuple[str, ...]
     kind: Kind
     groups: Mapping[str, tuple[str, ...]]
@@ -56,16 +56,16 @@ class TestSet:
         return np.stack([rows[f"score:{label}"].to_numpy(np.float64) for rows in self.rows[encoder]])
 
 
-def by_task(predictions: Sequence[Predictions]) -> dict[Task, list[Predictions]]:
+def by_task(predictions: Sequence[Predictions]) -> dict[AlignedTask, list[Predictions]]:
     """Predictions of each dataset, protocol and label fraction, in a fixed order."""
-    tasks: dict[Task, list[Predictions]] = defaultdict(list)
+    tasks: dict[AlignedTask, list[Predictions]] = defaultdict(list)
     for one in predictions:
         cell = one.cell
-        tasks[Task(one.synthetic, cell["dataset"], cell["protocol"], float(cell["fraction"]))].append(one)
+        tasks[AlignedTask(one.synthetic, cell["dataset"], cell["protocol"], float(cell["fraction"]))].append(one)
     return {task: sorted(tasks[task], key=_encoder_and_seed) for task in sorted(tasks)}
 
 
-def align(task: Task, predictions: Sequence[Predictions]) -> TestSet:
+def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
     """Bring the test rows of one task into one order, on the images that every encoder has.
 
     Raises UserError if the predictions cannot be compared: other labels, other targets, or two results for one seed.

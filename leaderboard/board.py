@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cxrbench.leaderboard.alignment import Task
+from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.predictions import Kind
 
 HEADLINE = "macro"
@@ -58,7 +58,7 @@ class Column:
     first), what it can detect (by metric), its notes, and the encoders that could not be asked (with the reason).
     """
 
-    task: Task
+    task: AlignedTask
     kind: Kind
     labels: int
     rows: int
@@ -82,4 +82,4 @@ class Board:
     replicates: int
     seed: int
     efficiency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    unanswered: Mapping[Task, Mapping[str, str]] = field(default_factory=dict)
+    unanswered: Mapping[AlignedTask, Mapping[str, str]] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
+from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.bootstrap import REPLICATES, Interval, interval
 from cxrbench.leaderboard.compare import chosen
@@ -30,7 +30,7 @@ BINNED = ("reliability", "resolution", "ece_mass", "mce")
 
 
 @dataclass(frozen=True)
-class Record:
+class CalibrationRecord:
     """One number: a calibration metric of an encoder's scores, as given or recalibrated, on a label or ``macro``.
 
     ``method``: ``as given``, ``temperature`` or ``isotonic``. ``gain``: what recalibration improved, positive is
@@ -62,9 +62,9 @@ class Record:
     note: str = ""
 
     @property
-    def task(self) -> Task:
+    def task(self) -> AlignedTask:
         """The task that it is about."""
-        return Task(self.synthetic, self.dataset, self.protocol, self.fraction)
+        return AlignedTask(self.synthetic, self.dataset, self.protocol, self.fraction)
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ class Variants:
 
 
 @dataclass(frozen=True)
-class Report:
+class CalibrationReport:
     """All records, the notes of each task, and how the intervals were made."""
 
-    records: tuple[Record, ...]
-    notes: Mapping[Task, tuple[str, ...]]
+    records: tuple[CalibrationRecord, ...]
+    notes: Mapping[AlignedTask, tuple[str, ...]]
     replicates: int
     seed: int
 
@@ -117,13 +117,13 @@ def variants(
     return [_variants(task, of_task, methods) for task, of_task in by_task(wanted).items()]
 
 
-def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, seed: int = 0) -> Report:
+def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, seed: int = 0) -> CalibrationReport:
     """Every calibration metric of every variant with its interval, and the tests of recalibrated against given."""
     records = [record for each in of_tasks for record in _records(each, replicates, seed)]
-    return Report(_corrected(records), {each.tests.task: each.notes for each in of_tasks}, replicates, seed)
+    return CalibrationReport(_corrected(records), {each.tests.task: each.notes for each in of_tasks}, replicates, seed)
 
 
-def _variants(task: Task, of_task: Sequence[Predictions], methods: Sequence[Method]) -> Variants:
+def _variants(task: AlignedTask, of_task: Sequence[Predictions], methods: Sequence[Method]) -> Variants:
     named: dict[str, tuple[str, str]] = {}
     fitted: dict[tuple[str, str], list[float]] = {}
     everything: list[Predictions] = []
@@ -153,7 +153,7 @@ def _variants(task: Task, of_task: Sequence[Predictions], methods: Sequence[Meth
     )
 
 
-def _records(each: Variants, replicates: int, seed: int) -> list[Record]:
+def _records(each: Variants, replicates: int, seed: int) -> list[CalibrationRecord]:
     """A record for each metric, variant, group and label."""
     tests = each.tests
     estimates = evaluate(*_everything(tests), replicates, seed).estimates
@@ -164,7 +164,7 @@ def _records(each: Variants, replicates: int, seed: int) -> list[Record]:
                 one = estimates[name][f"{metric.name}:{label}"]
                 limits = _interval(metric, one)
                 n, positives = counts(tests, label)
-                record = Record(
+                record = CalibrationRecord(
                     encoder=encoder, dataset=tests.task.dataset, protocol=tests.task.protocol,
                     fraction=tests.task.fraction, synthetic=tests.task.synthetic, method=method, metric=metric.name,
                     label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=n,
@@ -232,7 +232,7 @@ def _interval(metric: Metric, one: Estimate) -> Interval:
     return replace(limits, lower=ends[0], upper=ends[1])
 
 
-def _corrected(records: Sequence[Record]) -> tuple[Record, ...]:
+def _corrected(records: Sequence[CalibrationRecord]) -> tuple[CalibrationRecord, ...]:
     """Holm over the means of each metric, and apart from them over its labels; synthetic and real apart."""
     families = [(r.metric, r.synthetic, r.label == HEADLINE) for r in records]
     result = list(records)

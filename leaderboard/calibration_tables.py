@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from cxrbench.leaderboard.alignment import Task
+from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import HEADLINE
-from cxrbench.leaderboard.calibration import Record, Report
+from cxrbench.leaderboard.calibration import CalibrationRecord, CalibrationReport
 from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, dump_csv, dump_json, markdown_table, task_title
 from cxrbench.leaderboard.significance import ALPHA
 from cxrbench.metrics.calibration import CALIBRATION, MASS_BINS
@@ -14,10 +14,12 @@ from cxrbench.metrics.calibration import CALIBRATION, MASS_BINS
 SCORES = ("brier", "brier_skill", "nll", "ece_mass")
 PARTS = ("brier", "reliability", "resolution", "uncertainty", "within_bins")
 SIGNS = {"reliability": "= ", "resolution": "− ", "uncertainty": "+ ", "within_bins": "+ "}
-Rows = dict[tuple[Task, str, str], dict[str, Record]]  # by task, encoder and method: the means, by metric
+Rows = dict[
+    tuple[AlignedTask, str, str], dict[str, CalibrationRecord]
+]  # by task, encoder and method: the means, by metric
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: CalibrationReport) -> str:
     """Real results first, synthetic ones in a section of their own under a line that says so."""
     parts = ["# Calibration"]
     for synthetic in (False, True):
@@ -27,12 +29,12 @@ def to_markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_csv(report: Report) -> str:
+def to_csv(report: CalibrationReport) -> str:
     """One row per encoder, task, method, metric and label; floats to six decimals, empty where undefined."""
-    return dump_csv(Record, report.records)
+    return dump_csv(CalibrationRecord, report.records)
 
 
-def to_json(report: Report) -> str:
+def to_json(report: CalibrationReport) -> str:
     """The report whole. NaN is null."""
     return dump_json(
         {
@@ -44,9 +46,9 @@ def to_json(report: Report) -> str:
     )
 
 
-def _section(report: Report, records: Sequence[Record], synthetic: bool) -> list[str]:
+def _section(report: CalibrationReport, records: Sequence[CalibrationRecord], synthetic: bool) -> list[str]:
     rows: Rows = {}
-    temperatures: dict[tuple[Task, str, str], list[float]] = {}
+    temperatures: dict[tuple[AlignedTask, str, str], list[float]] = {}
     for r in records:
         key = (r.task, r.encoder, r.method)
         if r.label == HEADLINE:
@@ -59,7 +61,7 @@ def _section(report: Report, records: Sequence[Record], synthetic: bool) -> list
     ]
     parts = [[*_who(key), *(_cell(of[name]) for name in PARTS)] for key, of in rows.items()]
     arrows = [f"{CALIBRATION[m].title} {'↑' if CALIBRATION[m].higher_is_better else '↓'}" for m in SCORES]
-    who = ["Task", "Encoder", "Scores"]
+    who = ["AlignedTask", "Encoder", "Scores"]
     notes = [
         f"- {task_title(task)}: {note.rstrip('.')}."
         for task, of_task in report.notes.items()
@@ -83,7 +85,7 @@ def _section(report: Report, records: Sequence[Record], synthetic: bool) -> list
     ]
 
 
-def _legend(report: Report, tests: int) -> str:
+def _legend(report: CalibrationReport, tests: int) -> str:
     lines = [
         f"Cells: value [95% interval]; bootstrap over patients, {report.replicates:,} replicates shared by all.",
         "Recalibration is fitted on the validation images of the saved predictions and judged on the test images. "
@@ -102,12 +104,12 @@ def _legend(report: Report, tests: int) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _who(key: tuple[Task, str, str]) -> list[str]:
+def _who(key: tuple[AlignedTask, str, str]) -> list[str]:
     task, encoder, method = key
     return [task_title(task), f"`{encoder}`", method]
 
 
-def _cell(r: Record) -> str:
+def _cell(r: CalibrationRecord) -> str:
     if math.isnan(r.value):
         return ABSENT
     limits = "" if math.isnan(r.lower) else f" [{_number(r.lower)}, {_number(r.upper)}]"

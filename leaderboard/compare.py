@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
+from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.bootstrap import REPLICATES
 from cxrbench.leaderboard.evaluate import evaluate
@@ -20,7 +20,7 @@ from cxrbench.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One test. ``difference`` is A minus B, turned so that positive means A is better, with its 95% interval.
 
     ``p``: one-tailed paired bootstrap, H0: A is no better than B; ``p_holm`` over the table's rows of the same kind
@@ -50,9 +50,9 @@ class Row:
     title: str
 
     @property
-    def task(self) -> Task:
+    def task(self) -> AlignedTask:
         """The task that the row is about."""
-        return Task(self.synthetic, self.dataset, self.protocol, self.fraction)
+        return AlignedTask(self.synthetic, self.dataset, self.protocol, self.fraction)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Comparison:
 
     a: str
     b: str
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     notes: tuple[str, ...]
     replicates: int
     seed: int
@@ -90,7 +90,7 @@ def compare(
         raise UserError(f"cannot compare {a} with itself: name two encoders")
     wanted = chosen(predictions, tasks)
     check_metrics(metrics, [one.kind for one in wanted])
-    rows: list[Row] = []
+    rows: list[ComparisonRow] = []
     notes: list[str] = []
     paired = False
     for task, of_task in by_task([one for one in wanted if one.cell["encoder"] in (a, b)]).items():
@@ -130,7 +130,7 @@ def comparison_to_markdown(comparison: Comparison) -> str:
             parts.append(f"## {rows[0].title}{' on synthetic data' if synthetic else ''}")
             parts += [SYNTHETIC] if synthetic else []
             with_delong = any(not math.isnan(r.p_delong) for r in rows)
-            headers = ["Task", "Label", f"`{a}`", f"`{b}`", "Difference [95% interval]", "p", "p (Holm)"]
+            headers = ["AlignedTask", "Label", f"`{a}`", f"`{b}`", "Difference [95% interval]", "p", "p (Holm)"]
             headers += ["p (DeLong)"] * with_delong + ["Detectable", "Positives / images"]
             parts.append(markdown_table([_line(row, with_delong) for row in rows], headers))
     parts.append(
@@ -155,7 +155,7 @@ def chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> l
     return [one for one, each in zip(predictions, names, strict=True) if each & set(tasks)]
 
 
-def _rows(tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int) -> list[Row]:
+def _rows(tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int) -> list[ComparisonRow]:
     """A row for each label and group; none if the metric does not belong to this task."""
     estimates = evaluate(tests, measure, replicates, seed).estimates
     with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION
@@ -163,7 +163,7 @@ def _rows(tests: TestSet, measure: Measure, a: str, b: str, replicates: int, see
     for label, one in estimates.get(a, {}).items():
         test = difference(one, estimates[b][label], measure)
         n, positives = counts(tests, label)
-        row = Row(
+        row = ComparisonRow(
             dataset=tests.task.dataset, protocol=tests.task.protocol, fraction=tests.task.fraction,
             synthetic=tests.task.synthetic, metric=measure.name, label=label, value_a=one.value,
             value_b=estimates[b][label].value, difference=test.value, lower=test.interval.lower,
@@ -188,7 +188,7 @@ def _delong(tests: TestSet, label: str, a: str, b: str) -> float:
     return delong(scores, targets, tests.patients).contrast(contrast)[2]
 
 
-def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
+def _corrected(rows: Sequence[ComparisonRow]) -> tuple[ComparisonRow, ...]:
     """Holm over each table's means, and apart from them over its labels."""
     families = [(row.metric, row.synthetic, row.positives is None) for row in rows]
     result = list(rows)
@@ -199,7 +199,7 @@ def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(result)
 
 
-def _line(row: Row, with_delong: bool) -> list[str]:
+def _line(row: ComparisonRow, with_delong: bool) -> list[str]:
     label = f"**{row.label}**" if row.label == HEADLINE else row.label
     if math.isnan(row.difference):
         change = ABSENT

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrbench.leaderboard.alignment import Task
+from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
 from cxrbench.leaderboard.families import FAMILIES
 from cxrbench.leaderboard.render import ABSENT, NOT_APPLICABLE, SYNTHETIC, markdown_table, percent, task_title
@@ -13,7 +13,7 @@ from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Kind
 
-Cells = dict[tuple[Task, str, str], Record]  # by task, metric and encoder
+Cells = dict[tuple[AlignedTask, str, str], Record]  # by task, metric and encoder
 
 
 def to_markdown(board: Board) -> str:
@@ -31,7 +31,7 @@ def to_markdown(board: Board) -> str:
 def _section(board: Board, columns: Sequence[Column], synthetic: bool) -> list[str]:
     """Headline tables, their legend, the other metrics, the notes: of the real or of the synthetic tasks."""
     cells: Cells = {
-        (Task(r.synthetic, r.dataset, r.protocol, r.fraction), r.metric, r.encoder): r
+        (AlignedTask(r.synthetic, r.dataset, r.protocol, r.fraction), r.metric, r.encoder): r
         for r in board.records
         if r.label == HEADLINE and r.synthetic == synthetic
     }
@@ -134,7 +134,7 @@ def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cel
             ]
             body.append([task_title(column.task), f"`{e}`{_dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
-    return markdown_table(body, ["Task", "Encoder", *arrows])
+    return markdown_table(body, ["AlignedTask", "Encoder", *arrows])
 
 
 def _legend(board: Board, tests: Sequence[int]) -> str:
@@ -165,7 +165,7 @@ def _legend(board: Board, tests: Sequence[int]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _notes(columns: Sequence[Column], cells: Cells, unanswered: Sequence[tuple[Task, Mapping[str, str]]]) -> str:
+def _notes(columns: Sequence[Column], cells: Cells, unanswered: Sequence[tuple[AlignedTask, Mapping[str, str]]]) -> str:
     """What must be told of each task, and for its headline where the uncertainty comes from."""
     told = [(c.task, note) for c in columns for note in (*c.notes, *_not_applicable(c.refusals))]
     told += [(task, note) for task, refusals in unanswered for note in _not_applicable(refusals)]
@@ -181,9 +181,9 @@ def _notes(columns: Sequence[Column], cells: Cells, unanswered: Sequence[tuple[T
     return "\n".join(lines) or "None."
 
 
-def _together(told: Sequence[tuple[Task, str]], tasks: Sequence[Task]) -> list[tuple[str, str]]:
+def _together(told: Sequence[tuple[AlignedTask, str]], tasks: Sequence[AlignedTask]) -> list[tuple[str, str]]:
     """Notes, each once per dataset, and whom they concern: tasks, or the dataset where that is all of its tasks."""
-    concerned: dict[tuple[str, str], list[Task]] = {}
+    concerned: dict[tuple[str, str], list[AlignedTask]] = {}
     for task, note in told:
         concerned.setdefault((task.dataset, note), []).append(task)
     everything = {task.dataset: {t for t in tasks if t.dataset == task.dataset} for task in tasks}

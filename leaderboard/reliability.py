@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from cxrbench.engine.results import safe_name
 from cxrbench.files.atomic import atomic_path
+from cxrbench.files.names import safe_name
 from cxrbench.leaderboard.alignment import TestSet
 from cxrbench.leaderboard.calibration import AS_GIVEN, Variants
 from cxrbench.leaderboard.render import task_title

@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from cxrbench.leaderboard.alignment import Task
+from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import Board, Record
 
 ABSENT, NOT_APPLICABLE = "–", "n/a"
@@ -67,7 +67,7 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:g}%"
 
 
-def task_title(task: Task) -> str:
+def task_title(task: AlignedTask) -> str:
     """``DATASET:PROTOCOL``, and the label fraction where it is not all of them."""
     return task.title if task.fraction == 1 else f"{task.title} @ {percent(task.fraction)}"
 

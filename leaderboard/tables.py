@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cxrbench.engine.results import Refusal
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import Task, TestSet, align, by_task
+from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN, Board, Column, Record
 from cxrbench.leaderboard.bootstrap import REPLICATES, interval
 from cxrbench.leaderboard.evaluate import Estimate, Evaluation, evaluate
@@ -23,7 +22,7 @@ from cxrbench.leaderboard.significance import (
     tie_groups,
 )
 from cxrbench.metrics.measure import Measure
-from cxrbench.predictions import Predictions
+from cxrbench.predictions import Predictions, Refusal
 
 DEFAULT_BASELINE = "random"
 
@@ -128,13 +127,13 @@ def _column(
     return column, records
 
 
-def _refused(refusals: Sequence[Refusal]) -> dict[Task, dict[str, str]]:
+def _refused(refusals: Sequence[Refusal]) -> dict[AlignedTask, dict[str, str]]:
     """Why encoders could not be asked, by task and encoder, in a fixed order."""
-    found: dict[Task, dict[str, str]] = {}
+    found: dict[AlignedTask, dict[str, str]] = {}
     for one in sorted(
         refusals, key=lambda r: (str(r.cell["dataset"]), str(r.cell["protocol"]), str(r.cell["encoder"]))
     ):
-        task = Task(one.synthetic, one.cell["dataset"], one.cell["protocol"], float(one.cell["fraction"]))
+        task = AlignedTask(one.synthetic, one.cell["dataset"], one.cell["protocol"], float(one.cell["fraction"]))
         found.setdefault(task, {})[str(one.cell["encoder"])] = one.reason
     return found
 

@@ -23,7 +23,7 @@ Boxes = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Case:
+class ShownImage:
     """A row (index into the table of test rows) to be shown, its rank among all and its value."""
 
     row: int
@@ -56,7 +56,7 @@ def image_values(predictions: Predictions, rows: pd.DataFrame) -> tuple[NDArray[
     return np.where(total == 0, 1.0, 2 * hits / np.maximum(total, 1)), shown, "F1 at IoU 0.5"
 
 
-def choose(values: NDArray[np.float64], shown: NDArray[np.bool_], count: int) -> list[Case]:
+def choose(values: NDArray[np.float64], shown: NDArray[np.bool_], count: int) -> list[ShownImage]:
     """About a third each of best, median and worst rows; no row twice.
 
     Best and median are sought among rows with something to find (if any): an empty image rightly left empty teaches
@@ -77,7 +77,7 @@ def choose(values: NDArray[np.float64], shown: NDArray[np.bool_], count: int) ->
     for row in [int(r) for r in worst_first if int(r) not in taken][: count - len(taken)]:
         taken[row] = "worst"
     ranks = ("best", "median", "worst")
-    cases = [Case(row, rank, float(values[row])) for row, rank in taken.items()]
+    cases = [ShownImage(row, rank, float(values[row])) for row, rank in taken.items()]
     return sorted(cases, key=lambda case: (ranks.index(case.rank), -case.value))
 
 

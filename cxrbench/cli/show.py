@@ -37,7 +37,8 @@ def show(
     from cxrbench.cli.overlay import captioned, choose, contact_sheet, draw_case, image_values
     from cxrbench.data.annotations.masks import TrueMasks
     from cxrbench.data.decode.images import decode
-    from cxrbench.engine.results import Results, safe_name
+    from cxrbench.engine.results import Results
+    from cxrbench.files.names import safe_name
 
     predictions = find_cell(cell, encoder, Results(results))
     if predictions.kind not in ("segmentation", "detection"):
@@ -63,7 +64,7 @@ def show(
 
 def find_cell(cell: str, encoder: str, results: "Results") -> "Predictions":
     """The predictions that the command line names: of several fractions and seeds the largest and the first."""
-    from cxrbench.engine.results import safe_name
+    from cxrbench.files.names import safe_name
     from cxrbench.predictions import Predictions
 
     if cell.endswith(".parquet"):
@@ -85,7 +86,7 @@ def find_cell(cell: str, encoder: str, results: "Results") -> "Predictions":
 def find_manifest(predictions: "Predictions", file: Path | None, results: "Results") -> "Manifest":
     """The dataset that the cell was computed on, from the results folder of the cell."""
     from cxrbench.data.manifest import Manifest
-    from cxrbench.engine.results import safe_name
+    from cxrbench.files.names import safe_name
 
     root = file.resolve().parents[4] if file is not None and len(file.resolve().parents) > 4 else results.root
     name, fingerprint = predictions.cell["dataset"], predictions.cell["parts"].get("dataset", "")

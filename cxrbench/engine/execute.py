@@ -19,7 +19,7 @@ from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features.efficiency import measure
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps import DenseMaps
+from cxrbench.features.maps.dense import DenseMaps
 from cxrbench.features.pooled import PooledFeatures, pooled_features
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
@@ -86,7 +86,7 @@ class CachedEncoder:
 
     def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
         """Dense features of whole images and of augmented copies of the training images."""
-        from cxrbench.features.maps_cache import dense_maps
+        from cxrbench.features.maps.cache import dense_maps
 
         return dense_maps(
             self.spec, self.ref.load, self.ref.preprocess, manifest, self.context.scratch, self.context.options,

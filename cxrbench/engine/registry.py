@@ -1,22 +1,19 @@
 """Names to encoders, datasets and tasks. Built-in ones are plugins like anybody else's."""
 
-import difflib
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
 
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.prepared import copy as prepared_copy
 from cxrbench.encoder import EncoderPlugin
 from cxrbench.errors import UserError
+from cxrbench.plugins import entry_points
+from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, load_plugin, loadable, unknown
 from cxrbench.plugins.loading import LoadedEncoder, build_encoder, first_doc_line, import_file
 from cxrbench.plugins.specs import parse_encoder
 from cxrbench.task import Task
 
-ENCODERS, DATASETS, TASKS = "cxrbench.encoders", "cxrbench.datasets", "cxrbench.tasks"
 PHANTOM_MARK = "PHANTOM.json"
 """A dataset folder with this file in it holds phantom images: all that comes of it is stamped synthetic."""
 
@@ -79,7 +76,7 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> M
         if not path.is_file():
             raise UserError(f"no {path.suffix[1:].upper()} file {path} (looked from {Path.cwd()})")
         return stamped(read_csv(path), path.parent)
-    adapters = found(DATASETS)
+    adapters = entry_points.found(DATASETS)
     if data is not None and not data.is_dir():
         raise UserError(f"no data folder {data}: give the folder that holds one folder per dataset")
     own = ("labels.csv", prepared_copy.MANIFEST)
@@ -143,17 +140,17 @@ def parse_tasks(text: str) -> list[tuple[str, str | None]]:
 
 def list_encoders() -> list[Listing]:
     """Every installed encoder by name; a broken plugin is reported, not fatal."""
-    return [listing(ENCODERS, name, "encoder") for name in sorted(found(ENCODERS))]
+    return [listing(ENCODERS, name, "encoder") for name in sorted(entry_points.found(ENCODERS))]
 
 
 def list_datasets() -> list[Listing]:
     """Every installed dataset adapter by name; a broken plugin is reported, not fatal."""
-    return [listing(DATASETS, name, "dataset") for name in sorted(found(DATASETS))]
+    return [listing(DATASETS, name, "dataset") for name in sorted(entry_points.found(DATASETS))]
 
 
 def list_tasks() -> list[Listing]:
     """Every installed protocol by name; a broken plugin is reported, not fatal."""
-    return [listing(TASKS, name, "protocol") for name in sorted(found(TASKS))]
+    return [listing(TASKS, name, "protocol") for name in sorted(entry_points.found(TASKS))]
 
 
 def listing(group: str, name: str, what: str) -> Listing:
@@ -164,42 +161,3 @@ def listing(group: str, name: str, what: str) -> Listing:
         return Listing(name, "", problem=str(error))
     summary = getattr(plugin, "summary", None) or getattr(plugin, "title", None) or first_doc_line(plugin)
     return Listing(name, summary, usage=getattr(plugin, "usage", ""), opt_in=getattr(plugin, "opt_in", False))
-
-
-def found(group: str) -> dict[str, list[EntryPoint]]:
-    """Entry points of a group by name. A package seen twice (editable and in the current folder) counts once."""
-    by_name: dict[str, dict[str, EntryPoint]] = {}
-    for point in entry_points(group=group):
-        by_name.setdefault(point.name, {})[point.value] = point
-    return {name: list(points.values()) for name, points in by_name.items()}
-
-
-def loadable(group: str, what: str) -> dict[str, Any]:
-    """Every plugin of a group that can be imported, by name, sorted."""
-    plugins = {}
-    for name in sorted(found(group)):
-        with suppress(UserError):
-            plugins[name] = load_plugin(group, name, what)
-    return plugins
-
-
-def load_plugin(group: str, name: str, what: str) -> Any:
-    """Import the plugin ``name`` of an entry-point group. Raises UserError: unknown, ambiguous, or broken."""
-    points = found(group)
-    if name not in points:
-        raise UserError(unknown(what, name, points))
-    if len(points[name]) > 1:
-        values = ", ".join(sorted(point.value for point in points[name]))
-        raise UserError(f"several installed packages offer {what} {name!r} ({values}): uninstall all but one")
-    try:
-        return points[name][0].load()
-    except Exception as error:  # whatever a plugin's own import raises
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{what} plugin {name} ({points[name][0].value}) cannot be imported: {reason}") from error
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """``unknown encoder 'spcI': did you mean 'spcl'? Known: ...``."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    return f"unknown {what} {name!r}{f': did you mean {close[0]!r}?' if close else ';'} known: {', '.join(names)}"

@@ -1,9 +1,7 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
-import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,19 +9,11 @@ from typing import Any, Literal
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
-from cxrbench.predictions import Predictions, read_header
+from cxrbench.files.names import safe_name
+from cxrbench.predictions import Predictions, Refusal, read_header
 from cxrbench.task import Cell
 
 State = Literal["done", "missing", "stale", "not applicable"]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A cell that its encoder cannot serve. ``cell``: as in Predictions; ``reason``: why."""
-
-    cell: Mapping[str, Any]
-    reason: str
-    synthetic: bool
 
 
 @dataclass(frozen=True)
@@ -127,9 +117,3 @@ def _read_refusal(path: Path) -> Refusal:
         return Refusal(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
-
-
-def safe_name(name: str) -> str:
-    """A file name for any string: itself if it is harmless, else cleaned, with a few digits of its hash."""
-    clean = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("._-")
-    return name if clean == name else f"{clean[-60:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

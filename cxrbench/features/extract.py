@@ -35,7 +35,7 @@ class ExtractOptions:
     max_pixels: int = MAX_PIXELS
 
 
-class Batch(NamedTuple):
+class ExtractedBatch(NamedTuple):
     """Rows ``start .. start + len(values)``: what was read, [b, D] (NaN for a bad image), and the bad images."""
 
     start: int
@@ -63,7 +63,7 @@ def extract(
     *,
     read: Callable[[Features], NDArray[Any]] = pooled,
     move: Callable[[int, torch.Tensor], torch.Tensor] = unmoved,
-) -> Iterator[Batch]:
+) -> Iterator[ExtractedBatch]:
     """Yield what ``read`` takes from the features of ``paths[start:]`` (rows of floats), batch by batch, in order.
 
     ``move(i, image)`` may change the prepared image [channels, size, size] of ``paths[i]``. Batches are always cut at
@@ -92,7 +92,7 @@ def extract(
                     "its weights or its preprocessing are broken (with --precision fp32 too?)"
                 )
             whole[good] = values
-        yield Batch(first, whole, bad)
+        yield ExtractedBatch(first, whole, bad)
 
 
 def embed(

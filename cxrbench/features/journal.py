@@ -43,7 +43,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Rows:
+class JournalRows:
     """A finished entry: rows [n, width] (NaN where the image is bad), and what is known of its making."""
 
     values: NDArray[Any]
@@ -60,7 +60,7 @@ def cached_rows(
     facts: Mapping[str, Any],
     waiting: str,
     progress: Progress,
-) -> Rows:
+) -> JournalRows:
     """The rows of an entry, made now if they are not there.
 
     ``produce(n)`` yields batches of rows and their bad images from row n on; a width of 0 means a batch of bad images
@@ -100,7 +100,7 @@ def locked(folder: Path, message: str, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def read_rows(place: Place) -> Rows | None:
+def read_rows(place: Place) -> JournalRows | None:
     """A finished entry whose checksum fits, or None. A damaged one is deleted, so that it is made again."""
     try:
         meta: dict[str, Any] = json.loads((place.folder / "meta.json").read_text())
@@ -110,7 +110,7 @@ def read_rows(place: Place) -> Rows | None:
         if intact and meta["rows"] == place.rows:
             values = np.memmap(data, place.dtype, "r", shape=(place.rows, meta["width"]))
             bad = tuple((path, reason) for path, reason in meta["bad"])
-            return Rows(values, bad, meta["images_per_second"], meta)
+            return JournalRows(values, bad, meta["images_per_second"], meta)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, OSError):

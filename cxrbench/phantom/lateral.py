@@ -89,7 +89,7 @@ def lateral(
     depth = np.minimum(c.z - c.front, c.back - c.z)
     thick = np.sqrt(np.clip(1 - np.square(1 - np.clip(depth / 0.4, 0, 1)), 0, 1))
     air = (0.3 + 0.7 * thick) * 0.34
-    layers = Layers(np.ones_like(c.z), np.ones_like(c.z), np.zeros_like(c.z))
+    layers = LateralLayers(np.ones_like(c.z), np.ones_like(c.z), np.zeros_like(c.z))
     sides = {"left": left, "right": right}
     for finding in findings:
         draw_finding(c, layers, thorax, finding, sides, who)
@@ -106,7 +106,7 @@ def lateral(
 
 
 @dataclass
-class Layers:
+class LateralLayers:
     """What findings act on, all [H, W]: a factor on the air, one on the vessels, and attenuation added in the lungs."""
 
     air: Grid
@@ -115,7 +115,7 @@ class Layers:
 
 
 def draw_finding(
-    c: Chest, layers: Layers, thorax: Thorax, finding: Finding, sides: dict[str, Grid], rng: Generator
+    c: Chest, layers: LateralLayers, thorax: Thorax, finding: Finding, sides: dict[str, Grid], rng: Generator
 ) -> None:
     """Add one region of one finding where a lateral image shows it; heart and aorta count by their size alone."""
     x, y, w, h = finding.box

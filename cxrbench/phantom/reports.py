@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from cxrbench.phantom.findings import AORTA, EFFUSION, OPACITY, PNEUMOTHORAX, THICKENING, Finding
-from cxrbench.phantom.sentences import Seen, Sentence, denials, device_sentence, normal_impression, pick, tell
+from cxrbench.phantom.sentences import SeenFinding, Sentence, denials, device_sentence, normal_impression, pick, tell
 
 WIDTH = 78
 REASONS = ("cough // evaluate for pneumonia", "shortness of breath", "chest pain // acute process?", "fever",
@@ -19,7 +19,7 @@ REASONS = ("cough // evaluate for pneumonia", "shortness of breath", "chest pain
 
 
 @dataclass(frozen=True)
-class Report:
+class WrittenReport:
     """``findings`` and ``impression``, and CheXpert's labels of them (unmentioned labels are absent)."""
 
     findings: str
@@ -27,9 +27,9 @@ class Report:
     labels: dict[str, int]
 
 
-def seen(findings: Sequence[Finding]) -> list[Seen]:
+def seen(findings: Sequence[Finding]) -> list[SeenFinding]:
     """What is on an image, one entry per finding: regions of both sides become one bilateral finding."""
-    entries: list[Seen] = []
+    entries: list[SeenFinding] = []
     for name in dict.fromkeys(finding.name for finding in findings):
         regions = [finding for finding in findings if finding.name == name]
         centres = [_centre(finding) for finding in regions]
@@ -37,12 +37,12 @@ def seen(findings: Sequence[Finding]) -> list[Seen]:
         y = centres[0][1]
         zone = "upper" if y < 0.38 else "mid" if y < 0.58 else "lower"
         entries.append(
-            Seen(name, regions[0].grade, sides.pop() if len(sides) == 1 else "bilateral", zone, len(regions))
+            SeenFinding(name, regions[0].grade, sides.pop() if len(sides) == 1 else "bilateral", zone, len(regions))
         )
     return entries
 
 
-def write_report(entries: Sequence[Seen], rng: Generator, *, device: bool = False) -> Report:
+def write_report(entries: Sequence[SeenFinding], rng: Generator, *, device: bool = False) -> WrittenReport:
     """A report of what was seen; ``device``: a pacemaker is on the image."""
     names = {entry.name for entry in entries}
     body: list[Sentence] = []
@@ -68,10 +68,10 @@ def write_report(entries: Sequence[Seen], rng: Generator, *, device: bool = Fals
         labels["No Finding"] = 1
     numbered = len(summary) > 1 and rng.random() < 0.35
     points = [f"{i}.  {s.text}" if numbered else s.text for i, s in enumerate(summary, 1)]
-    return Report(" ".join(s.text for s in shuffled), " ".join(points), labels)
+    return WrittenReport(" ".join(s.text for s in shuffled), " ".join(points), labels)
 
 
-def report_file(report: Report, rng: Generator, *, sex: str, views: Sequence[str]) -> str:
+def report_file(report: WrittenReport, rng: Generator, *, sex: str, views: Sequence[str]) -> str:
     """The text file of a report, in one of the shapes that MIMIC-CXR's have."""
     technique = f"Chest {views[0]} and lateral" if len({*views}) > 1 else "Chest, single view"
     head = [

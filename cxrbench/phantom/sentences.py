@@ -33,7 +33,7 @@ class Sentence(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenFinding:
     """A finding as a reader puts it: ``grade`` in [0, 1], ``side`` (left, right, bilateral), ``zone``, ``count``."""
 
     name: str
@@ -48,7 +48,7 @@ class Seen:
         return "small" if self.grade < 0.33 else "moderate" if self.grade < 0.67 else "large"
 
 
-def tell(entry: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def tell(entry: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     """A finding in the words of the findings section, and in those of the impression."""
     return _TELL[entry.name](entry, rng)
 
@@ -66,7 +66,7 @@ def _sided(side: str) -> str:
     return "bilateral" if side == "bilateral" else f"{side}-sided"
 
 
-def _effusion(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def _effusion(e: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     size, marks = pick(rng, SIZES[e.level]), {"Pleural Effusion": 1}
     text = pick(rng, (
         f"There is a {size} {e.side} pleural effusion.",
@@ -86,7 +86,7 @@ def _effusion(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
     return Sentence(text, marks), Sentence(f"{_capital(size)} {e.side} pleural effusion.", {"Pleural Effusion": 1})
 
 
-def _opacity(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def _opacity(e: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     where = "in both lungs" if e.side == "bilateral" else f"in the {e.side} {e.zone} lung"
     kind, marks = pick(rng, ("patchy opacity", "hazy opacity", "airspace opacity")), {"Lung Opacity": 1}
     extent = pick(rng, EXTENTS[e.level])
@@ -112,7 +112,7 @@ def _opacity(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
     return Sentence(text, marks), Sentence(short, sure)
 
 
-def _pneumothorax(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def _pneumothorax(e: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     size = pick(rng, SIZES[e.level])
     if e.grade < 0.12:
         text = f"A thin line along the {e.side} apex raises the question of a tiny pneumothorax."
@@ -129,7 +129,7 @@ def _pneumothorax(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
     )
 
 
-def _cardiomegaly(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def _cardiomegaly(e: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     extent = pick(rng, EXTENTS[e.level])
     adverb = {"mild": "mildly", "minimal": "minimally", "slight": "slightly", "moderate": "moderately",
               "severe": "severely", "marked": "markedly"}[extent]  # fmt: skip
@@ -141,7 +141,7 @@ def _cardiomegaly(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
     return Sentence(text, {"Cardiomegaly": 1}), Sentence(f"{_capital(extent)} cardiomegaly.", {"Cardiomegaly": 1})
 
 
-def _nodule(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def _nodule(e: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     marks = {"Lung Lesion": 1}
     mass = "mass" if e.grade > 0.65 else "nodule"
     where = "both lungs" if e.side == "bilateral" else f"the {e.side} {e.zone} lung"
@@ -157,7 +157,7 @@ def _nodule(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
     return Sentence(text, marks), Sentence(short, marks)
 
 
-def _thickening(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def _thickening(e: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     place = "apical" if e.zone == "upper" else "lateral"
     extent, marks = pick(rng, EXTENTS[e.level]), {"Pleural Other": 1}
     text = pick(rng, (f"There is {extent} {e.side} {place} pleural thickening.",
@@ -169,7 +169,7 @@ def _both(side: str) -> str:
     return "both sides" if side == "bilateral" else f"the {side} side"
 
 
-def _aorta(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def _aorta(e: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     marks = {"Enlarged Cardiomediastinum": 1}
     extent = pick(rng, EXTENTS[e.level])
     text = pick(rng, (
@@ -179,7 +179,7 @@ def _aorta(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
     return Sentence(text, marks), Sentence("Widened mediastinum due to an enlarged aorta.", marks)
 
 
-def _fibrosis(e: Seen, rng: Generator) -> tuple[Sentence, Sentence]:
+def _fibrosis(e: SeenFinding, rng: Generator) -> tuple[Sentence, Sentence]:
     extent, marks = pick(rng, EXTENTS[e.level]), {"Pleural Other": 1}
     text = pick(rng, (f"{_capital(extent)} reticular markings at both bases are consistent with fibrosis.",
                        f"There is {extent} bibasilar fibrosis.",

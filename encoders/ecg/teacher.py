@@ -23,13 +23,13 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 from torch.optim import AdamW
 
+from cxrbench.encoders.ecg import features as ecg_features
 from cxrbench.encoders.ecg.net1d import Net1D, Net1DConfig, load_net1d
 from cxrbench.encoders.ecg.signal import read_inputs
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.features.array_cache import cached_array
 from cxrbench.features.device import resolve_device
 from cxrbench.files.atomic import atomic_path
-from cxrbench.tasks.retrieval import ecg_features
 
 VERSION = "1"  # raise when the same recordings give another teacher or other embeddings
 SMALL = Net1DConfig((16, 32, 64, 128), (1, 1, 1, 1), 16)

@@ -19,7 +19,7 @@ from cxrbench.files.checkpoints import first_line, listed
 
 
 @dataclass(frozen=True)
-class Family:
+class ModelFamily:
     """How one model type of transformers is loaded and pooled.
 
     ``pooling``: ``cls``, the CLS token after the last norm (ViT, DINOv2 and RAD-DINO, whose extra poolers are untrained
@@ -34,14 +34,14 @@ class Family:
 
 
 FAMILIES = {
-    "vit": Family("ViTModel", "cls", {"add_pooling_layer": False}),
-    "dinov2": Family("Dinov2Model", "cls", interpolates=True),
-    "dinov2_with_registers": Family("Dinov2WithRegistersModel", "cls", interpolates=True),
-    "ijepa": Family("IJepaModel", "mean", {"add_pooling_layer": False}),
-    "clip": Family("CLIPVisionModel", "pooler"),
-    "clip_vision_model": Family("CLIPVisionModel", "pooler"),
-    "siglip": Family("SiglipVisionModel", "pooler"),
-    "siglip_vision_model": Family("SiglipVisionModel", "pooler"),
+    "vit": ModelFamily("ViTModel", "cls", {"add_pooling_layer": False}),
+    "dinov2": ModelFamily("Dinov2Model", "cls", interpolates=True),
+    "dinov2_with_registers": ModelFamily("Dinov2WithRegistersModel", "cls", interpolates=True),
+    "ijepa": ModelFamily("IJepaModel", "mean", {"add_pooling_layer": False}),
+    "clip": ModelFamily("CLIPVisionModel", "pooler"),
+    "clip_vision_model": ModelFamily("CLIPVisionModel", "pooler"),
+    "siglip": ModelFamily("SiglipVisionModel", "pooler"),
+    "siglip_vision_model": ModelFamily("SiglipVisionModel", "pooler"),
 }
 # Weights of a checkpoint that an image encoder does not use: classifiers, untrained poolers, decoders, the text tower.
 NOT_THE_ENCODER = ("classifier.", "pooler.", "decoder.", "lm_head.", "text_model.", "text_projection.",
@@ -52,7 +52,7 @@ UNUSED = ("embeddings.mask_token",)  # drawn anew if missing: inference never ma
 class HFEncoder(nn.Module):
     """A transformers vision model. ``maps``: the outputs of four evenly spaced blocks, without CLS and registers."""
 
-    def __init__(self, backbone: Any, family: Family, preprocess: Preprocess, card: EncoderCard) -> None:
+    def __init__(self, backbone: Any, family: ModelFamily, preprocess: Preprocess, card: EncoderCard) -> None:
         super().__init__()
         self.backbone, self.family, self.preprocess, self.card = backbone, family, preprocess, card
         self.blocks = four_blocks(backbone.config.num_hidden_layers)
@@ -119,7 +119,7 @@ def load(request: EncoderRequest) -> HFEncoder:
     )
 
 
-def family_of(source: str, model_type: str) -> Family:
+def family_of(source: str, model_type: str) -> ModelFamily:
     """The family of a model type. Raises UserError with the known ones."""
     if model_type not in FAMILIES:
         raise UserError(
@@ -142,7 +142,7 @@ def why_not_loaded(source: str, folder: Path, error: Exception) -> str:
     )
 
 
-def check_report(source: str, family: Family, report: Any) -> None:
+def check_report(source: str, family: ModelFamily, report: Any) -> None:
     """Raise UserError unless every weight fitted, but for those that an image encoder does not use."""
     missing = [name for name in sorted(report["missing_keys"]) if not name.endswith(UNUSED)]
     unexpected = [name for name in sorted(report["unexpected_keys"]) if not name.startswith(NOT_THE_ENCODER)]

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, ViTEncoder
 from cxrbench.encoders.backbones.vit import ARCHITECTURES
-from cxrbench.engine.registry import found, load_plugin
 from cxrbench.errors import UserError
+from cxrbench.plugins.entry_points import METHODS, found, load_plugin
 
 GRID = 16
 
@@ -49,7 +49,6 @@ def load_random(request: EncoderRequest) -> Encoder:
     return encoder
 
 
-METHODS = "cxrbench.methods"
 PIXELS = EncoderPlugin(
     load_pixels, "16 x 16 mean intensities: a warning, not an encoder", "pixels", complete=("pixels",)
 )

@@ -88,7 +88,7 @@ def image_preprocess(config: ImageConfig, odd: bool = False) -> Preprocess:
     return Preprocess(config.size, "squash", mean, std, 3, "bicubic")
 
 
-class Seen(NamedTuple):
+class ImageVectors(NamedTuple):
     """``pooled``: [B, D]; ``places``: [B, I, D_l], raster order; ``maps``: 4 x [B, C, H, W]."""
 
     pooled: Tensor
@@ -104,10 +104,10 @@ class ViTImage(nn.Module):
         self.model = ViT(config)
         self.width = self.local_width = config.width
 
-    def forward(self, images: Tensor) -> Seen:
+    def forward(self, images: Tensor) -> ImageVectors:
         """Images [B, channels, size, size]."""
         tokens, maps = self.model(images)
-        return Seen(tokens[:, 0], tokens[:, 1:], maps)
+        return ImageVectors(tokens[:, 0], tokens[:, 1:], maps)
 
 
 class ResNetImage(nn.Module):
@@ -124,7 +124,7 @@ class ResNetImage(nn.Module):
         self.model.fc = nn.Identity()  # type: ignore[assignment]
         self.pool = AttentionPool(config.width, positions=config.side**2)
 
-    def forward(self, images: Tensor) -> Seen:
+    def forward(self, images: Tensor) -> ImageVectors:
         """Images [B, 3, size, size]."""
         net = self.model
         x = F.interpolate(images, size=(self.enlarged, self.enlarged), mode="bilinear", align_corners=True)
@@ -134,7 +134,7 @@ class ResNetImage(nn.Module):
             x = stage(x)
             maps.append(x)
         places, last = (m.flatten(2).transpose(1, 2) for m in maps[2:])
-        return Seen(self.pool(last), places, tuple(maps))
+        return ImageVectors(self.pool(last), places, tuple(maps))
 
 
 ImageTower = ViTImage | ResNetImage

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from cxrbench.encoders.fane.attention import HEADS, MaskMode
 from cxrbench.encoders.fane.losses import HardNegatives
 from cxrbench.encoders.fane.text import SentencePool
-from cxrbench.encoders.pretraining.method import Recipe
+from cxrbench.encoders.pretraining.method import PretrainingRecipe
 from cxrbench.encoders.pretraining.options import read_options
 from cxrbench.encoders.pretraining.schedule import half_cosine
 from cxrbench.errors import UserError
@@ -91,7 +91,7 @@ OPTION_HELP = {
 }
 # The paper: AdamW, 98 pairs on each of two GPUs, cosine decay. Its code's cosine is one of 100 epochs with 40 of
 # warm-up, of which it runs 50: 40 of them warm-up, at the end still at .93 of the peak.
-RECIPE = Recipe(epochs=50, batch_size=196, lr=4e-4, weight_decay=1e-6, warmup=0.05, betas=(0.9, 0.999))
+RECIPE = PretrainingRecipe(epochs=50, batch_size=196, lr=4e-4, weight_decay=1e-6, warmup=0.05, betas=(0.9, 0.999))
 RECIPES = {
     "fixed": RECIPE,
     "paper": replace(RECIPE, warmup=0.0),

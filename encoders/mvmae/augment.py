@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cxrbench.encoders.pretraining.augment import crop_resize
+from cxrbench.encoders.pretraining.augment import crop_resize, jitter
 
 NUMBERS = 8  # uniform numbers that one image takes
 PLACE = 4  # the first of them: where it is cut, and whether it is turned
@@ -24,18 +24,3 @@ def augment(images: Tensor, u: Tensor, *, flip: bool) -> Tensor:
     brightness, contrast = (1 + STRENGTH * (2 * u[:, 4:6] - 1)).unbind(1)
     jittered = jitter(cut, brightness, contrast, u[:, 7] < 0.5)
     return torch.where((u[:, 6] < PROBABILITY)[:, None, None, None], jittered, cut)
-
-
-def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, brightness_first: Tensor) -> Tensor:
-    """torchvision's adjust_brightness and adjust_contrast by factors [P], in either order [P], of images in [0, 1]."""
-    brightness, contrast = brightness[:, None, None, None], contrast[:, None, None, None]
-
-    def brighter(x: Tensor) -> Tensor:
-        return (x * brightness).clamp(0, 1)
-
-    def steeper(x: Tensor) -> Tensor:
-        mean = x.mean(dim=(1, 2, 3), keepdim=True)
-        return (x * contrast + mean * (1 - contrast)).clamp(0, 1)
-
-    order = brightness_first[:, None, None, None]
-    return torch.where(order, steeper(brighter(images)), brighter(steeper(images)))

@@ -41,13 +41,22 @@ from cxrbench.encoders.mvmae.options import (
 )
 from cxrbench.encoders.mvmae.text import TextDecoder
 from cxrbench.encoders.pretraining.corpus import TrainingImages
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
+from cxrbench.encoders.pretraining.method import (
+    Batch,
+    Blueprint,
+    Draw,
+    Loss,
+    Method,
+    Objective,
+    PretrainingRecipe,
+    gather_batch,
+)
 from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
 from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
 from cxrbench.errors import UserError
 
 # The official dataclasses': 500 epochs of 64 studies, lr 1.2e-4 · 64 / 256, from half of it in 50 epochs of warm-up.
-RECIPE = Recipe(epochs=500, batch_size=64, lr=3e-5, start_lr=0.5, warmup=0.1, betas=(0.9, 0.999))
+RECIPE = PretrainingRecipe(epochs=500, batch_size=64, lr=3e-5, start_lr=0.5, warmup=0.1, betas=(0.9, 0.999))
 
 
 class Encoded(NamedTuple):

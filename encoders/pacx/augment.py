@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from cxrbench.encoder import Preprocess
-from cxrbench.encoders.mvmae.augment import jitter
-from cxrbench.encoders.pretraining.augment import affine, blur, erase, random_resized_crop
+from cxrbench.encoders.pretraining.augment import affine, blur, erase, jitter, random_resized_crop
 from cxrbench.encoders.pretraining.method import Draw
 
 CROP_AREA, CROP_RATIO = (0.75, 1.0), (0.85, 1.15)

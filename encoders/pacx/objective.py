@@ -34,12 +34,21 @@ from cxrbench.encoders.pacx.lora import adapt, is_published, merged, read_publis
 from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
 from cxrbench.encoders.pacx.options import OPTION_HELP, PaCXOptions, parse_options
 from cxrbench.encoders.pretraining.corpus import TrainingImages
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
+from cxrbench.encoders.pretraining.method import (
+    Batch,
+    Blueprint,
+    Draw,
+    Loss,
+    Method,
+    Objective,
+    PretrainingRecipe,
+    gather_batch,
+)
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, strip_prefixes
 
 # Stage 2 of the official code; its 5 epochs of warm-up are a tenth. The paper is silent on the learning rate.
-RECIPE = Recipe(
+RECIPE = PretrainingRecipe(
     epochs=50, batch_size=128, lr=1e-4, final_lr=0.01, weight_decay=0.05, warmup=0.1, clip=1.0, betas=(0.9, 0.999)
 )
 PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's images in stage 2

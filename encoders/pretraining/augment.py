@@ -77,3 +77,18 @@ def erase(images: Tensor, left: Tensor, top: Tensor, width: Tensor, height: Tens
     across = (centre >= left[:, None]) & (centre < (left + width)[:, None])
     down = (centre >= top[:, None]) & (centre < (top + height)[:, None])
     return images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.0)
+
+
+def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, brightness_first: Tensor) -> Tensor:
+    """torchvision's adjust_brightness and adjust_contrast by factors [P], in either order [P], of images in [0, 1]."""
+    brightness, contrast = brightness[:, None, None, None], contrast[:, None, None, None]
+
+    def brighter(x: Tensor) -> Tensor:
+        return (x * brightness).clamp(0, 1)
+
+    def steeper(x: Tensor) -> Tensor:
+        mean = x.mean(dim=(1, 2, 3), keepdim=True)
+        return (x * contrast + mean * (1 - contrast)).clamp(0, 1)
+
+    order = brightness_first[:, None, None, None]
+    return torch.where(order, steeper(brighter(images)), brighter(steeper(images)))

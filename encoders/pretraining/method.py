@@ -86,7 +86,7 @@ class Objective(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PretrainingRecipe:
     """How a method is trained where the user does not say otherwise.
 
     ``lr``: peak; ``start_lr``, ``final_lr``: shares of it before warm-up and at the end. ``warmup``: share of the
@@ -121,7 +121,7 @@ class Blueprint:
     preprocess: Preprocess
     options: Any
     objective: Callable[[Any], Objective]
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: PretrainingRecipe = field(default_factory=PretrainingRecipe)
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
 

@@ -29,7 +29,16 @@ from cxrbench.encoders.backbones.masking import take
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, Recipe, gather_batch
+from cxrbench.encoders.pretraining.method import (
+    Batch,
+    Blueprint,
+    Draw,
+    Loss,
+    Method,
+    Objective,
+    PretrainingRecipe,
+    gather_batch,
+)
 from cxrbench.encoders.pretraining.options import read_options
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, Rule, masks_on_images, sample
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
@@ -82,7 +91,7 @@ OPTION_HELP = {
     "channels": "1, or 3 as published",
 }
 # I-JEPA's, for ViT-H; the authors of RadJEPA state none. Neither clips gradients: 1 is the engine's.
-RECIPE = Recipe(
+RECIPE = PretrainingRecipe(
     epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
     warmup=40 / 300, betas=(0.9, 0.999),
 )  # fmt: skip

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from cxrbench.encoders.families.hf import quiet
 from cxrbench.encoders.families.hub import hub
+from cxrbench.encoders.text.sentence_encoder import DEFAULT, default_folder
 from cxrbench.errors import UserError
-from cxrbench.tasks.retrieval.sentence_encoder import DEFAULT, default_folder
 
 HUB_NAME = "emilyalsentzer/Bio_ClinicalBERT"
 BATCH = 64

@@ -15,8 +15,8 @@ from transformers.utils import logging as hf_logging
 
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.pretraining.corpus import Rows
+from cxrbench.encoders.text.sentence_encoder import default_folder
 from cxrbench.errors import UserError
-from cxrbench.tasks.retrieval.sentence_encoder import default_folder
 
 HUB_NAME = "bert-base-uncased"  # the default package has the same 30,522 words
 

@@ -16,7 +16,7 @@ from cxrbench.plugins.loading import blame
 from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.classification.batches import ImageBatches, Rows
 from cxrbench.tasks.classification.layer_decay import layer_decay_groups
-from cxrbench.tasks.classification.recipe import Recipe
+from cxrbench.tasks.classification.recipe import ClassifierRecipe
 from cxrbench.tasks.classification.trained import Trained, TrainedClassifier
 from cxrbench.tasks.classification.training import (
     Problem,
@@ -31,7 +31,7 @@ from cxrbench.tasks.classification.training import (
 from cxrbench.tasks.classification.views import Logits
 
 # MAE's fine-tuning of ViT-B (He et al. 2022, table 9), shorter, milder, without mixing images; no flips.
-RECIPE = Recipe(
+RECIPE = ClassifierRecipe(
     learning_rates=(5e-4,),
     learning_rate_images=256,
     batch_size=64,
@@ -53,7 +53,7 @@ class FineTune(TrainedClassifier):
     name: str = "finetune"
     section: str = "finetune"
     summary: str = "end-to-end fine-tuning: AdamW, layer-wise learning-rate decay, drop path (takes long)"
-    recipe: Recipe = RECIPE
+    recipe: ClassifierRecipe = RECIPE
 
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows, by the best epoch on validation."""

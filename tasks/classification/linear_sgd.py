@@ -19,12 +19,12 @@ from cxrbench.features.extract import embed
 from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.classification.batches import ImageBatches, Rows
 from cxrbench.tasks.classification.image_augmentation import generator
-from cxrbench.tasks.classification.recipe import Recipe, head_groups
+from cxrbench.tasks.classification.recipe import ClassifierRecipe, head_groups
 from cxrbench.tasks.classification.trained import Trained, TrainedClassifier
 from cxrbench.tasks.classification.training import Problem, Selected, best_rate, epoch_batches, fit, linear_head
 from cxrbench.tasks.classification.views import Logits
 
-RECIPE = Recipe(
+RECIPE = ClassifierRecipe(
     learning_rates=(0.01, 0.1, 1.0),
     optimizer="sgd",
     batch_size=256,
@@ -42,7 +42,7 @@ class LinearSGD(TrainedClassifier):
     name: str = "linear"
     section: str = "linear"
     summary: str = "linear head trained by SGD on frozen embeddings, learning rate chosen on validation"
-    recipe: Recipe = RECIPE
+    recipe: ClassifierRecipe = RECIPE
 
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows."""

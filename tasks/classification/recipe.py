@@ -27,7 +27,7 @@ DRAWS = 1000  # of a fraction that must hold a positive of each label, before gi
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ClassifierRecipe:
     """The settings of ``presets.KEYS`` for classifiers, with neutral defaults.
 
     ``learning_rates``: tried one after the other, the best on validation kept; each is for batches of
@@ -73,18 +73,18 @@ OF_THE_TASK = ("note", "views", "fusion")
 """Settings of a preset that the task itself takes, not the training."""
 
 
-def recipe_of(settings: Mapping[str, Any], who: str) -> Recipe:
+def recipe_of(settings: Mapping[str, Any], who: str) -> ClassifierRecipe:
     """The recipe that a preset's section describes. Raises UserError for a setting that training cannot honour."""
-    known = {field.name for field in fields(Recipe)}
+    known = {field.name for field in fields(ClassifierRecipe)}
     given = {key: value for key, value in settings.items() if key not in OF_THE_TASK}
     given["learning_rates"] = (float(given.pop("learning_rate")),)
     if "augmentation" in given:
         given["augmentation"] = tuple(given["augmentation"])
     honour(given, known, who)
-    return Recipe(**given)
+    return ClassifierRecipe(**given)
 
 
-def learning_rate(recipe: Recipe, peak: float, epoch: float) -> float:
+def learning_rate(recipe: ClassifierRecipe, peak: float, epoch: float) -> float:
     """At ``epoch`` (with its fraction): linear warm-up, then constant or half a cosine to ``min_learning_rate``."""
     if recipe.step_per == "epoch":
         epoch = math.floor(epoch)
@@ -97,12 +97,12 @@ def learning_rate(recipe: Recipe, peak: float, epoch: float) -> float:
     return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def peak_rate(recipe: Recipe, rate: float) -> float:
+def peak_rate(recipe: ClassifierRecipe, rate: float) -> float:
     """The learning rate for the recipe's batches (Goyal et al. 2017: linear in the batch size)."""
     return rate * recipe.batch_size / recipe.learning_rate_images if recipe.learning_rate_images else rate
 
 
-def optimizer_of(recipe: Recipe, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
+def optimizer_of(recipe: ClassifierRecipe, groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
     """The optimizer; ``groups`` carry ``lr_scale``, a share of the learning rate that ``set_rate`` gives them."""
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(list(groups), lr=0.0, momentum=recipe.momentum)
@@ -116,7 +116,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get("lr_scale", 1.0)
 
 
-def head_groups(head: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+def head_groups(head: nn.Module, recipe: ClassifierRecipe) -> list[dict[str, Any]]:
     """The parameter groups of a linear head: its bias is decayed only with ``decay_all``."""
     decayed = [p for p in head.parameters() if p.ndim > 1 or recipe.decay_all]
     others = [p for p in head.parameters() if p.ndim <= 1 and not recipe.decay_all]
@@ -125,7 +125,7 @@ def head_groups(head: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def training_rows(
-    recipe: Recipe, rows: NDArray[np.int64], patients: NDArray[np.str_], targets: NDArray[np.float32],
+    recipe: ClassifierRecipe, rows: NDArray[np.int64], patients: NDArray[np.str_], targets: NDArray[np.float32],
     fraction: float, seed: int,
 ) -> NDArray[np.int64]:  # fmt: skip
     """The training rows of a label fraction, sorted: whole patients (ours), or single images as papers draw them.

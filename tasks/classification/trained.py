@@ -14,7 +14,7 @@ from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, TaskOptions
 from cxrbench.tasks.classification import views
-from cxrbench.tasks.classification.recipe import Recipe, recipe_of, training_rows
+from cxrbench.tasks.classification.recipe import ClassifierRecipe, recipe_of, training_rows
 from cxrbench.tasks.classification.training import Problem
 from cxrbench.tasks.classification.views import Fusion, Logits, parse_views, predictions_of, rows_with_views
 from cxrbench.tasks.presets import data as preset_data
@@ -40,7 +40,7 @@ class TrainedClassifier:
     name: str
     section: str
     summary: str
-    recipe: Recipe
+    recipe: ClassifierRecipe
     views: str | None = None
     preset: str | None = None
     epochs: int | None = None
@@ -131,7 +131,7 @@ def _fusion(settings: Mapping[str, Any]) -> Fusion:
 
 
 def posed(
-    manifest: Manifest, recipe: Recipe, cell: Cell, fused: str | None, fusion: Fusion
+    manifest: Manifest, recipe: ClassifierRecipe, cell: Cell, fused: str | None, fusion: Fusion
 ) -> tuple[Problem, tuple[str, ...]]:
     """What is to be learned in a cell, and notes. A label with one class only among the training rows is not trained.
 

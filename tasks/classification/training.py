@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cxrbench.errors import UserError
 from cxrbench.features.device import Precision, autocast
-from cxrbench.tasks.classification.recipe import Recipe, learning_rate, optimizer_of, peak_rate, set_rate
+from cxrbench.tasks.classification.recipe import ClassifierRecipe, learning_rate, optimizer_of, peak_rate, set_rate
 from cxrbench.tasks.classification.views import Fusion, Logits, fuse, probabilities
 
 Rows = NDArray[np.int64]
@@ -36,7 +36,7 @@ class Problem:
     test: Rows
     studies: NDArray[np.str_] | None
     fusion: Fusion
-    recipe: Recipe
+    recipe: ClassifierRecipe
     seed: int
 
 
@@ -153,7 +153,7 @@ def fit(
     return best
 
 
-def best_rate(recipe: Recipe, train: Callable[[float], Selected | None]) -> Selected:
+def best_rate(recipe: ClassifierRecipe, train: Callable[[float], Selected | None]) -> Selected:
     """Train at each learning rate and keep the one best on validation (by loss, where the last epoch is kept).
 
     Raises UserError if every one diverged.
@@ -181,7 +181,7 @@ class WithHead(nn.Module):
         return self.head(self.encoder(images).pooled)
 
 
-def linear_head(width: int, labels: int, recipe: Recipe, seed: int) -> nn.Linear:
+def linear_head(width: int, labels: int, recipe: ClassifierRecipe, seed: int) -> nn.Linear:
     """PyTorch's initial weights; or N(0, head_init_std²) cut at two standard deviations and zero biases."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

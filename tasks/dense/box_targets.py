@@ -14,7 +14,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
 from cxrbench.features.augmentation import augmentation
-from cxrbench.features.maps import Geometry
+from cxrbench.features.maps.dense import Geometry
 from cxrbench.task import RunContext
 from cxrbench.tasks.dense.yolo import Grid
 from cxrbench.tasks.dense.yolo_loss import Targets

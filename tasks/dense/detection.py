@@ -12,19 +12,19 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 from cxrbench.features.augmentation import SEED
 from cxrbench.features.device import autocast
-from cxrbench.features.maps import Geometry
+from cxrbench.features.maps.dense import Geometry
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
 from cxrbench.tasks.dense.anchors import anchors
 from cxrbench.tasks.dense.box_targets import BoxTargets, BoxTruth, Rows, boxed_labels, geometry_of
 from cxrbench.tasks.dense.model import DenseModel, finetuned, on_frozen_maps
-from cxrbench.tasks.dense.training import Examples, Recipe, balanced_epoch, fit, seeded
+from cxrbench.tasks.dense.training import DenseRecipe, Examples, balanced_epoch, fit, seeded
 from cxrbench.tasks.dense.yolo import LEVELS, Grid, YoloHead, detections
 from cxrbench.tasks.dense.yolo_loss import loss_of, loss_sums
 from cxrbench.tasks.fractions import label_fraction
 
-FROZEN = Recipe(epochs=12, min_steps=240, batch=16, rate=3e-3)
-FINETUNED = Recipe(epochs=12, min_steps=240, batch=16, rate=1e-3)
+FROZEN = DenseRecipe(epochs=12, min_steps=240, batch=16, rate=3e-3)
+FINETUNED = DenseRecipe(epochs=12, min_steps=240, batch=16, rate=1e-3)
 EVALUATION_BATCH = 32
 
 
@@ -94,7 +94,7 @@ class Detection:
             grid = Grid(preprocess.size, anchors(shapes, np.random.default_rng(cell.seed)))
             targets = BoxTargets(squares, truth.classes, manifest.images["image_id"].to_numpy(str), grid, len(labels),
                                  cell.seed if self.finetune else SEED)  # fmt: skip
-            trainer = _Trainer(model, targets, context)
+            trainer = _DetectionTrainer(model, targets, context)
             recipe = FINETUNED if self.finetune else FROZEN
             fitted = fit(
                 model.module,
@@ -137,7 +137,7 @@ TASK = Detection()
 
 
 @dataclass(frozen=True)
-class _Trainer:
+class _DetectionTrainer:
     """The model with its inputs and targets, on batches of manifest rows."""
 
     model: DenseModel

@@ -11,7 +11,7 @@ from torch import Tensor
 from cxrbench.data.annotations.masks import IGNORE, Mask, TrueMasks
 from cxrbench.encoder import Preprocess
 from cxrbench.features.augmentation import Augmentation, augmentation
-from cxrbench.features.maps import Geometry
+from cxrbench.features.maps.dense import Geometry
 from cxrbench.tasks.dense.losses import INSIDE
 
 

@@ -19,19 +19,19 @@ from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
 from cxrbench.features.augmentation import SEED
 from cxrbench.features.device import autocast
-from cxrbench.features.maps import Geometry
+from cxrbench.features.maps.dense import Geometry
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
 from cxrbench.tasks.dense.decoders import DECODERS, DecoderName, build_decoder, levels_read, logit_side
 from cxrbench.tasks.dense.losses import PixelLoss, dice_bce, dice_cross_entropy
 from cxrbench.tasks.dense.mask_targets import MaskTargets
 from cxrbench.tasks.dense.model import DenseModel, finetuned, on_frozen_maps
-from cxrbench.tasks.dense.training import Examples, Recipe, balanced_epoch, fit, seeded
+from cxrbench.tasks.dense.training import DenseRecipe, Examples, balanced_epoch, fit, seeded
 from cxrbench.tasks.fractions import label_fraction
 
 THRESHOLD = 0.5
-FINETUNED = Recipe(epochs=8, min_steps=200, batch=16, rate=1e-3)
-FROZEN: Mapping[DecoderName, Recipe] = {
+FINETUNED = DenseRecipe(epochs=8, min_steps=200, batch=16, rate=1e-3)
+FROZEN: Mapping[DecoderName, DenseRecipe] = {
     "linear": replace(FINETUNED, rate=2e-2),
     "unet": replace(FINETUNED, rate=2e-3),
     "upernet": replace(FINETUNED, rate=2e-3),
@@ -118,7 +118,7 @@ class Segmentation:
         sizes = _sizes(manifest, context)
         targets = MaskTargets(truth, ids, sizes, preprocess, logit_side(preprocess.size),
                               seed=cell.seed if self.finetune else SEED, keep=not self.finetune)  # fmt: skip
-        trainer = _Trainer(model, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
+        trainer = _SegmentationTrainer(model, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
         recipe = FINETUNED if self.finetune else FROZEN[self.decoder]
         with seeded(cell.seed, context.options.device):
             fitted = fit(
@@ -167,7 +167,7 @@ TASK = Segmentation()
 
 
 @dataclass(frozen=True)
-class _Trainer:
+class _SegmentationTrainer:
     """The model with its inputs, targets and loss, on batches of manifest rows."""
 
     model: DenseModel
@@ -205,7 +205,12 @@ def _sizes(manifest: Manifest, context: RunContext) -> list[Size]:
 
 
 def _predict(
-    trainer: _Trainer, rows: NDArray[np.int64], sizes: Sequence[Size], preprocess: Preprocess, *, exclusive: bool
+    trainer: _SegmentationTrainer,
+    rows: NDArray[np.int64],
+    sizes: Sequence[Size],
+    preprocess: Preprocess,
+    *,
+    exclusive: bool,
 ) -> list[list[str]]:
     """COCO's compressed RLE of each label's mask, for each row, at the image's own size."""
     options = trainer.context.options

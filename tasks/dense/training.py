@@ -21,7 +21,7 @@ Examples = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DenseRecipe:
     """How long and how fast.
 
     The number of optimizer steps is ``epochs`` epochs of ``batch`` examples, or ``min_steps`` where the data are few.
@@ -39,7 +39,7 @@ class Recipe:
     patience: int = 3
     clip: float = 1.0
 
-    def of_epochs(self, epochs: int | None) -> "Recipe":
+    def of_epochs(self, epochs: int | None) -> "DenseRecipe":
         """The same with exactly so many epochs at most, and a patience of a third of them; None: unchanged."""
         if epochs is None:
             return self
@@ -60,7 +60,7 @@ def fit(
     draw: Callable[[int], Examples],
     loss: Callable[[Examples], Tensor],
     validate: Callable[[], float],
-    recipe: Recipe,
+    recipe: DenseRecipe,
     context: RunContext,
     *,
     what: str,

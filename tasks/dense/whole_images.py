@@ -15,7 +15,7 @@ from cxrbench.encoder import Encoder, Preprocess
 from cxrbench.errors import NotApplicableError
 from cxrbench.features.augmentation import augmentation
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps import dense_preprocess
+from cxrbench.features.maps.dense import dense_preprocess
 
 
 class WholeImages:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.encoders.ecg import features as ecg_features
 from cxrbench.errors import NotApplicableError
 from cxrbench.features.array_cache import cached_array
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
-from cxrbench.tasks.retrieval import ecg_features
 from cxrbench.tasks.retrieval.ranking import cosine, first_ranks, rank_columns, retrieved, study_means, study_rows
 from cxrbench.tasks.retrieval.ridge import Standardizer, fit_ridge
 

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.encoders.text.sentence_encoder import SentenceEncoder
 from cxrbench.errors import NotApplicableError
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
@@ -24,7 +25,6 @@ from cxrbench.tasks.retrieval.ranking import (
     unit,
 )  # fmt: skip
 from cxrbench.tasks.retrieval.ridge import Standardizer, fit_ridge
-from cxrbench.tasks.retrieval.sentence_encoder import SentenceEncoder
 from cxrbench.tasks.retrieval.text_tower import beside_texts, same_space, text_tower
 
 LABELS = ("image_to_text", "text_to_image")

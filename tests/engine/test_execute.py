@@ -16,9 +16,11 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.engine import registry
 from cxrbench.engine.folds import Folded, kfold
 from cxrbench.engine.plan import RunRequest
-from cxrbench.engine.results import Results, safe_name
+from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.files.names import safe_name
+from cxrbench.plugins import entry_points
 from cxrbench.predictions import Predictions, encoder_facts
 from cxrbench.task import Cell, FrozenEncoder, TaskOptions
 from cxrbench.tasks.classification.linear_probe import TASK as PROBE
@@ -101,9 +103,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CXRBENCH_DATA", raising=False)
-    mine = {name: [EntryPoint(name, f"{__name__}:{name.upper()}", registry.TASKS)] for name in ("peek", "neighbour")}
-    there = registry.found
-    monkeypatch.setattr(registry, "found", lambda group: there(group) | (mine if group == registry.TASKS else {}))
+    mine = {
+        name: [EntryPoint(name, f"{__name__}:{name.upper()}", entry_points.TASKS)] for name in ("peek", "neighbour")
+    }
+    there = entry_points.found
+    monkeypatch.setattr(entry_points, "found", lambda group: there(group) | (mine if group == group_of_tasks else {}))
     return lambda *words: cxrbench(monkeypatch, capsys, *words)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrbench.engine.results import Refusal
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.bootstrap import interval, resample_counts
 from cxrbench.leaderboard.compare import compare, comparison_to_markdown
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.tables import build
+from cxrbench.predictions import Refusal
 
 FAST = {"replicates": 300}
 

@@ -38,7 +38,7 @@ from cxrbench.phantom.lateral import lateral
 from cxrbench.phantom.layouts import lungs as phantom_lungs
 from cxrbench.phantom.layouts import studies as phantom_studies
 from cxrbench.phantom.reports import report_file, write_report
-from cxrbench.phantom.sentences import Seen
+from cxrbench.phantom.sentences import SeenFinding
 
 SMALL = {"mimic": 24, "symile": 20, "lungs": 20}
 SEED = 5
@@ -169,7 +169,7 @@ def test_words_and_negations_agree_with_the_labels() -> None:
         rng = np.random.default_rng((1, number))
         names = [name for name in FINDINGS if rng.random() < 0.2]
         entries = [
-            Seen(name, float(rng.random()), str(rng.choice(["left", "right", "bilateral"])),
+            SeenFinding(name, float(rng.random()), str(rng.choice(["left", "right", "bilateral"])),
                  str(rng.choice(["upper", "mid", "lower"])), int(rng.integers(1, 4))) for name in names
         ]  # fmt: skip
         device = number % 9 == 0

@@ -19,20 +19,20 @@ ECG_LEADS = 12
 ROW = re.compile(r"(.+\.npy)#(\d+)")
 
 
-class Row(NamedTuple):
+class ArrayRow(NamedTuple):
     """A row of an array file."""
 
     path: Path
     number: int
 
 
-def array_row(path: Path) -> Row | None:
+def array_row(path: Path) -> ArrayRow | None:
     """What ``FILE.npy#NUMBER`` names; None for the path of a plain file."""
     match = ROW.fullmatch(path.name)
-    return Row(path.with_name(match[1]), int(match[2])) if match else None
+    return ArrayRow(path.with_name(match[1]), int(match[2])) if match else None
 
 
-def read_row(row: Row) -> NDArray[np.generic]:
+def read_row(row: ArrayRow) -> NDArray[np.generic]:
     """One row of an array file, memory-mapped. Raises BadImageError for a missing or damaged file or no such row."""
     named = Path(f"{row.path}#{row.number}")
     try:
@@ -46,7 +46,7 @@ def read_row(row: Row) -> NDArray[np.generic]:
     return array[row.number]
 
 
-def decode_row(row: Row, *, max_pixels: int) -> NDArray[np.float32]:
+def decode_row(row: ArrayRow, *, max_pixels: int) -> NDArray[np.float32]:
     """A row [3, H, W] that was normalised for ImageNet, as gray [H, W] in [0, 1], float32.
 
     The channels of a gray image differ in nothing but their normalisation; the first is read. Raises BadImageError.

@@ -23,7 +23,7 @@ from cxrbench.phantom.image import Radiograph
 from cxrbench.phantom.labs import labs, percentiles
 from cxrbench.phantom.lateral import lateral
 from cxrbench.phantom.layouts.challenges import Rows, write_csv
-from cxrbench.phantom.reports import Report, report_file, seen, write_report
+from cxrbench.phantom.reports import WrittenReport, report_file, seen, write_report
 
 DEVICES = 0.12  # share of patients with a pacemaker
 SIDE = 320  # of Symile's images
@@ -51,7 +51,7 @@ class Study(NamedTuple):
     shots: list[Shot]
     findings: tuple[Finding, ...]
     device: bool
-    report: Report
+    report: WrittenReport
     text: str
 
 
@@ -64,7 +64,7 @@ def study_of(case: Case) -> Study:
     return Study(shots, image.findings, device, report, text)
 
 
-def marks_of(report: Report, labels: Sequence[str]) -> list[str]:
+def marks_of(report: WrittenReport, labels: Sequence[str]) -> list[str]:
     """CheXpert's labels of a report as its tables have them: 1.0, 0.0, -1.0, or nothing where not mentioned."""
     return [f"{report.labels[name]:.1f}" if name in report.labels else "" for name in labels]
 

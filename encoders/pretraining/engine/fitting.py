@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from cxrbench.encoders.pretraining.engine.pictures import Pictures
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
 from cxrbench.encoders.pretraining.engine.prepared import decoding_processes
-from cxrbench.encoders.pretraining.engine.progress import Progress
+from cxrbench.encoders.pretraining.engine.progress import TrainingProgress
 from cxrbench.encoders.pretraining.engine.trainer import STOPPED, Checkpoints, Pretraining, fit, launched
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import disk_error
@@ -32,7 +32,7 @@ def train(module: Pretraining, config: PretrainConfig) -> None:
     out = Path(module.plan["out"])
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    callbacks = [Progress(out), Checkpoints(out, config.checkpoint_every, config.keep_every)]
+    callbacks = [TrainingProgress(out), Checkpoints(out, config.checkpoint_every, config.keep_every)]
     try:
         with decoding_processes(lambda: f"{module.saved()}: go on with --resume"), passing_sigterm_on(config.devices):
             fit(

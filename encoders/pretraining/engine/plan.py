@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoders.pretraining.method import Recipe
+from cxrbench.encoders.pretraining.method import PretrainingRecipe
 from cxrbench.errors import UserError
 
 
@@ -51,9 +51,9 @@ class PretrainConfig:
     on_bad_image: Literal["error", "skip"] = "error"
 
 
-def chosen_recipe(config: PretrainConfig, recipe: Recipe) -> Recipe:
+def chosen_recipe(config: PretrainConfig, recipe: PretrainingRecipe) -> PretrainingRecipe:
     """The method's recipe with what the user said instead. Raises UserError for impossible values."""
-    named = {f.name for f in fields(Recipe)} & {f.name for f in fields(config)}
+    named = {f.name for f in fields(PretrainingRecipe)} & {f.name for f in fields(config)}
     given = {name: getattr(config, name) for name in named}
     recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
     for name in ("epochs", "batch_size"):
@@ -67,7 +67,7 @@ def chosen_recipe(config: PretrainConfig, recipe: Recipe) -> Recipe:
     return recipe
 
 
-def check_settings(config: PretrainConfig, recipe: Recipe, manifests: Sequence[Manifest]) -> None:
+def check_settings(config: PretrainConfig, recipe: PretrainingRecipe, manifests: Sequence[Manifest]) -> None:
     """What can be known to be wrong before any image is decoded. Raises UserError."""
     for name in ("accumulate", "devices", "checkpoint_every"):
         if getattr(config, name) < 1:
@@ -92,7 +92,7 @@ def check_settings(config: PretrainConfig, recipe: Recipe, manifests: Sequence[M
         )
 
 
-def make_plan(config: PretrainConfig, recipe: Recipe, units: int, out: Path) -> dict[str, Any]:
+def make_plan(config: PretrainConfig, recipe: PretrainingRecipe, units: int, out: Path) -> dict[str, Any]:
     """The settings of the loop, with everything derived that it needs. Raises UserError for impossible ones."""
     if units < max(2, recipe.batch_size):
         raise UserError(f"{units} training units are fewer than one batch of {recipe.batch_size}: lower the batch size")

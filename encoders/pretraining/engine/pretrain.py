@@ -21,12 +21,11 @@ from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, check_sett
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
 from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
-from cxrbench.engine.registry import load_plugin
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, disk_error
 from cxrbench.files.checkpoints import read_checkpoint
+from cxrbench.plugins.entry_points import METHODS, load_plugin
 
-METHODS = "cxrbench.methods"
 FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "accelerator",
         "gradient_checkpointing")  # fmt: skip
 """Settings that may change when a run is resumed: they do not change what is learnt."""

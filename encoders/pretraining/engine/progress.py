@@ -15,7 +15,7 @@ from cxrbench.encoders.pretraining.engine.trainer import Pretraining
 from cxrbench.files.atomic import atomic_path
 
 
-class Progress(lightning.Callback):
+class TrainingProgress(lightning.Callback):
     """One row per optimizer step in ``log.csv`` and ``tensorboard/``; a bar where stderr is a terminal.
 
     ``waiting`` is the share of the step's time in which training waited for its data. Only the first process does this.

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY
 from cxrbench.encoders.pretraining.corpus import Corpus
-from cxrbench.encoders.pretraining.method import Batch, Draw, Objective, Recipe
+from cxrbench.encoders.pretraining.method import Batch, Draw, Objective, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import DECAYED, half_cosine, learning_rate_factor, parameter_groups
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
@@ -103,7 +103,7 @@ class Pretraining(lightning.LightningModule):
         self,
         objective: Objective,
         corpus: Corpus,
-        recipe: Recipe,
+        recipe: PretrainingRecipe,
         plan: Mapping[str, Any],
         facts: Mapping[str, Any],
         start: int,

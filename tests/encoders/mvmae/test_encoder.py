@@ -17,8 +17,8 @@ from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.encoder import load, parse_variant, untrained
 from cxrbench.encoders.mvmae.objective import METHOD, PLUGIN, V2T_PLUGIN
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
-from cxrbench.engine.registry import load_plugin
 from cxrbench.errors import UserError
+from cxrbench.plugins.entry_points import load_plugin
 
 WIDTH, PATCHES = 128, 16
 GRAY = Preprocess(32, "squash", (0.4,), (0.3,), channels=1)

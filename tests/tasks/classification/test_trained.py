@@ -32,7 +32,7 @@ from cxrbench.tasks.classification import linear_probe as classification
 from cxrbench.tasks.classification.batches import ImageBatches
 from cxrbench.tasks.classification.finetune import set_drop_path
 from cxrbench.tasks.classification.image_augmentation import STEPS, augment, crop_box, generator
-from cxrbench.tasks.classification.recipe import Recipe, learning_rate, peak_rate, training_rows
+from cxrbench.tasks.classification.recipe import ClassifierRecipe, learning_rate, peak_rate, training_rows
 from cxrbench.tasks.classification.trained import posed
 from cxrbench.tasks.classification.training import epoch_batches, loss_of
 
@@ -203,10 +203,10 @@ def test_classes_that_exclude_each_other(manifest: Manifest) -> None:
 
 
 def test_schedule_is_a_linear_warm_up_and_half_a_cosine() -> None:
-    recipe = Recipe((1.0,), epochs=12, warmup_epochs=2, min_learning_rate=0.1)
+    recipe = ClassifierRecipe((1.0,), epochs=12, warmup_epochs=2, min_learning_rate=0.1)
     assert [learning_rate(recipe, 1.0, e) for e in (0, 1, 2, 7, 12)] == pytest.approx([0, 0.5, 1, 0.55, 0.1])
     # PyTorch's own, a step per epoch, as MVMAE has it
-    mvmae = Recipe((1.0,), epochs=12, warmup_epochs=5, warmup_start=0.5, step_per="epoch")
+    mvmae = ClassifierRecipe((1.0,), epochs=12, warmup_epochs=5, warmup_start=0.5, step_per="epoch")
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     peers = torch.optim.lr_scheduler
     schedule = peers.SequentialLR(
@@ -218,22 +218,24 @@ def test_schedule_is_a_linear_warm_up_and_half_a_cosine() -> None:
         assert learning_rate(mvmae, 1.0, epoch + 0.7) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    assert peak_rate(Recipe((1.0,), learning_rate_images=256, batch_size=1024), 2.5e-4) == 1e-3
+    assert peak_rate(ClassifierRecipe((1.0,), learning_rate_images=256, batch_size=1024), 2.5e-4) == 1e-3
 
 
 def test_batches_hold_every_image_once_or_whole_studies(manifest: Manifest) -> None:
     images = manifest.images.assign(study_id=manifest.images["patient_id"])
     whole = replace(manifest, images=images)
     cell = Cell("fake", "clinic", "linear")
-    problem, _ = posed(whole, Recipe((1.0,), batch_size=10), cell, "all", "logits")
+    problem, _ = posed(whole, ClassifierRecipe((1.0,), batch_size=10), cell, "all", "logits")
     batches = epoch_batches(problem, 0)
     assert sorted(np.concatenate(batches)) == problem.train.tolist()
     assert {len(b) for b in batches[:-1]} == {10}
     assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_batches(problem, 1)))
-    one = replace(problem, recipe=Recipe((1.0,), batch_size=10, batch_of="studies", max_views=1, drop_last=True))
+    one = replace(
+        problem, recipe=ClassifierRecipe((1.0,), batch_size=10, batch_of="studies", max_views=1, drop_last=True)
+    )
     for batch in epoch_batches(one, 3):
         assert len(set(images["study_id"].iloc[batch])) == len(batch) == 10
-    both = replace(problem, recipe=Recipe((1.0,), batch_size=10, batch_of="studies"))
+    both = replace(problem, recipe=ClassifierRecipe((1.0,), batch_size=10, batch_of="studies"))
     assert {len(b) for b in epoch_batches(both, 3)[:-1]} == {20}
 
 
@@ -250,12 +252,14 @@ def test_fractions_as_papers_draw_them() -> None:
     rows, targets = np.arange(1000), np.zeros((1000, 1), np.float32)
     targets[:5] = 1
     patients = np.array([f"p{i // 10}" for i in rows])
-    mgca = training_rows(Recipe((1.0,), fraction_draw="images", fraction_seed=42), rows, patients, targets, 0.01, 0)
+    mgca = training_rows(
+        ClassifierRecipe((1.0,), fraction_draw="images", fraction_seed=42), rows, patients, targets, 0.01, 0
+    )
     frame = pd.DataFrame({"row": rows})
     assert mgca.tolist() == sorted(frame.sample(frac=0.01, random_state=42)["row"])
-    pacx = Recipe((1.0,), fraction_draw="images-with-positives", fraction_seed=42)
+    pacx = ClassifierRecipe((1.0,), fraction_draw="images-with-positives", fraction_seed=42)
     assert (targets[training_rows(pacx, rows, patients, targets, 0.01, 0)] == 1).any()
-    ours = training_rows(Recipe((1.0,)), rows, patients, targets, 0.1, 0)
+    ours = training_rows(ClassifierRecipe((1.0,)), rows, patients, targets, 0.1, 0)
     assert len(ours) == 10 * len(set(patients[ours]))
 
 

@@ -20,7 +20,7 @@ from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features.augmentation import SEED, augmentation
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps import Geometry, dense_preprocess
+from cxrbench.features.maps.dense import Geometry, dense_preprocess
 from cxrbench.metrics.classification import Weights
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions

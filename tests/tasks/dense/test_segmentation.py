@@ -23,7 +23,7 @@ from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features.augmentation import SEED, augmentation
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps import Geometry
+from cxrbench.features.maps.dense import Geometry
 from cxrbench.metrics.classification import Weights
 from cxrbench.metrics.segmentation import MEASURES, score
 from cxrbench.predictions import Predictions
@@ -32,7 +32,7 @@ from cxrbench.task import Cell, RunContext, TaskOptions
 from cxrbench.tasks.dense.decoders import DECODERS, build_decoder, logit_side
 from cxrbench.tasks.dense.mask_targets import MaskTargets, coverage
 from cxrbench.tasks.dense.segmentation import TASK, Segmentation
-from cxrbench.tasks.dense.training import Recipe, fit, seeded
+from cxrbench.tasks.dense.training import DenseRecipe, fit, seeded
 
 CPU = torch.device("cpu")
 OPTIONS = ExtractOptions(CPU, "fp32", batch_size=16, workers=1)
@@ -205,7 +205,7 @@ def test_the_best_round_is_kept_and_training_stops_early() -> None:
         lambda epoch: np.arange(4)[:, None],
         lambda rows: (model(torch.ones(len(rows), 1)) - 1).square().mean(),
         validate,
-        Recipe(epochs=5, min_steps=10, batch=4, rate=0.01, patience=2),
+        DenseRecipe(epochs=5, min_steps=10, batch=4, rate=0.01, patience=2),
         RunContext(OPTIONS, Path(), Progress()),
         what="toy",
     )
@@ -219,7 +219,7 @@ def test_a_loss_that_is_not_finite_has_one_line() -> None:
     context = RunContext(OPTIONS, Path(), Progress())
     with pytest.raises(UserError, match="toy: the training loss became nan at step 1"):
         fit(model, lambda epoch: np.arange(4)[:, None], lambda rows: model(torch.ones(1, 1)).sum() * torch.nan,
-            lambda: 0.0, Recipe(2, 4, 4, 0.1), context, what="toy")  # fmt: skip
+            lambda: 0.0, DenseRecipe(2, 4, 4, 0.1), context, what="toy")  # fmt: skip
 
 
 def test_seeded_gives_the_same_weights() -> None:

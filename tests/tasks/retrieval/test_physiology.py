@@ -19,13 +19,13 @@ from sklearn.preprocessing import StandardScaler
 from cxrbench.data.decode.arrays import read_ecg
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderCard, EncoderSpec
+from cxrbench.encoders.ecg.features import RATE, ecg_embeddings, features, r_waves
 from cxrbench.errors import BadImageError
 from cxrbench.metrics.classification import Weights
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell
 from cxrbench.tasks.retrieval import physiology
-from cxrbench.tasks.retrieval.ecg_features import RATE, ecg_embeddings, features, r_waves
 from cxrbench.tasks.retrieval.physiology import TASK, Physiology
 
 SPEC = EncoderSpec("fake", EncoderCard("fake"), "w", "s", "p", 0)

@@ -14,14 +14,14 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderCard, EncoderSpec
+from cxrbench.encoders.text import sentence_encoder
+from cxrbench.encoders.text.sentence_encoder import SentenceEncoder, default_folder
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.metrics.classification import Weights
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, TaskOptions
-from cxrbench.tasks.retrieval import sentence_encoder
 from cxrbench.tasks.retrieval import text as text_retrieval
-from cxrbench.tasks.retrieval.sentence_encoder import SentenceEncoder, default_folder
 from cxrbench.tasks.retrieval.text import TASK, TextRetrieval, study_texts, wording_of
 
 SPEC = EncoderSpec("fake", EncoderCard("fake"), "w", "s", "p", 0)

@@ -16,7 +16,7 @@ from cxrbench.encoders.backbones.checkpoint import KEPT, read_encoder
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.encoders.pretraining.engine import pretrain as engine
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
-from cxrbench.encoders.pretraining.method import Batch, Draw, Loss, Recipe
+from cxrbench.encoders.pretraining.method import Batch, Draw, Loss, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import half_cosine
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_checkpoint
@@ -35,7 +35,9 @@ def log(out: Path) -> pd.DataFrame:
 
 
 def test_hooks_and_schedules(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = Recipe(lr=0.1, start_lr=0.5, final_lr=0.1, warmup=1 / 3, weight_decay=0.04, final_weight_decay=0.4)
+    recipe = PretrainingRecipe(
+        lr=0.1, start_lr=0.5, final_lr=0.1, warmup=1 / 3, weight_decay=0.04, final_weight_decay=0.4
+    )
     monkeypatch.setattr(engine, "read_method", lambda config: toy_method(recipe))
     seen: list[tuple[float, float, float]] = []
     after = Toy.after_step
@@ -70,7 +72,7 @@ def test_hooks_and_schedules(manifest: Manifest, tmp_path: Path, monkeypatch: py
 def test_dropout_and_moving_averages_resume_to_the_bit(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(Recipe()))
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(PretrainingRecipe()))
     config = replace(CONFIG, method="toy", epochs=2, lr=1e-2)
     pretrain(config, [manifest], tmp_path / "whole")
     good, calls = Toy.forward, 0
@@ -134,7 +136,7 @@ def test_excluded_patients_are_not_trained_on(manifest: Manifest, tmp_path: Path
 
 
 def test_logs_pictures_and_card(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(Recipe()))
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(PretrainingRecipe()))
     out = tmp_path / "run"
     pretrain(replace(CONFIG, method="toy", picture_every=1), [manifest], out, command="cxrbench pretrain toy")
     table = log(out)

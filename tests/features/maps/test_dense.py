@@ -11,7 +11,7 @@ from PIL import Image
 
 from cxrbench.data.decode.preprocess import prepare
 from cxrbench.encoder import Preprocess
-from cxrbench.features.maps import Geometry, dense_preprocess
+from cxrbench.features.maps.dense import Geometry, dense_preprocess
 
 Resize = Literal["squash", "pad"]
 sides = st.integers(3, 90)

@@ -24,10 +24,10 @@ from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, NotApplicableError, UserError
 from cxrbench.features.augmentation import RANGES, SEED, augmentation
 from cxrbench.features.cache_limit import room
-from cxrbench.features.extract import Batch, ExtractOptions, embed, extract, unmoved
+from cxrbench.features.extract import ExtractedBatch, ExtractOptions, embed, extract, unmoved
 from cxrbench.features.journal import Bad, Place, cached_rows
-from cxrbench.features.maps import DenseMaps, dense_preprocess
-from cxrbench.features.maps_layout import HALF, LEVELS, Halves, Layout
+from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
+from cxrbench.features.maps.layout import HALF, LEVELS, Halves, MapsLayout
 from cxrbench.features.pooled import FORMAT
 from cxrbench.progress import Progress
 
@@ -35,7 +35,7 @@ Positions = NDArray[np.int64]
 OVERHEAD = 4096  # bytes of an entry's meta.json and journal
 
 
-class Rows(Protocol):
+class StoredMaps(Protocol):
     """Packed rows of some images, wherever they come from."""
 
     def take(self, positions: Positions, cuts: Sequence[slice]) -> list[Halves]:
@@ -67,9 +67,9 @@ class LiveRows:
     image_ids: tuple[str, ...]
     copy: int
     options: ExtractOptions
-    layout: Layout
+    layout: MapsLayout
 
-    def batches(self, positions: Positions, start: int = 0) -> Iterator[Batch]:
+    def batches(self, positions: Positions, start: int = 0) -> Iterator[ExtractedBatch]:
         """Packed rows of the images at ``positions[start:]``, a batch at a time."""
 
         def moved(i: int, image: Tensor) -> Tensor:
@@ -95,9 +95,9 @@ class LiveRows:
 class ManifestMaps:
     """DenseMaps of a manifest. ``copies[k]``: the manifest rows that have a k-th copy, in order, and their maps."""
 
-    layout: Layout
+    layout: MapsLayout
     preprocess: Preprocess
-    copies: tuple[tuple[Positions, Rows], ...]
+    copies: tuple[tuple[Positions, StoredMaps], ...]
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -167,7 +167,7 @@ def dense_maps(
              "widths": layout.widths, "sides": layout.sides}  # fmt: skip
     waiting = f"another process is extracting maps of {spec.name} on {manifest.name}: waiting for it"
     stored: dict[Path, int] = {}
-    result: list[tuple[Positions, Rows]] = []
+    result: list[tuple[Positions, StoredMaps]] = []
     for copy, ((rows, part), folder) in enumerate(zip(images, folders, strict=True)):
         live = LiveRows(load, whole, tuple(part.paths()), tuple(part.images["image_id"]), copy, options, layout)
         size = len(part) * layout.bytes
@@ -205,18 +205,18 @@ def _producer(live: LiveRows, skip_bad: bool) -> Callable[[int], Iterator[tuple[
     return produce
 
 
-def _known_layout(folders: Sequence[Path]) -> Layout | None:
+def _known_layout(folders: Sequence[Path]) -> MapsLayout | None:
     """The layout that the first finished entry names, so that a full cache needs no encoder."""
     for folder in folders:
         try:
             meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
-            return Layout(tuple(meta["widths"]), tuple(meta["sides"]))
+            return MapsLayout(tuple(meta["widths"]), tuple(meta["sides"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return None
 
 
-def _layout(name: str, module: Encoder, preprocess: Preprocess, options: ExtractOptions) -> Layout:
+def _layout(name: str, module: Encoder, preprocess: Preprocess, options: ExtractOptions) -> MapsLayout:
     """Ask the encoder, with two black images, what its maps are."""
     module = module.to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
     black = torch.zeros(2, preprocess.channels, preprocess.size, preprocess.size)
@@ -226,7 +226,7 @@ def _layout(name: str, module: Encoder, preprocess: Preprocess, options: Extract
     if (shapes[:, 1] != shapes[:, 2]).any():
         wrong = ", ".join(f"{h} x {w}" for _, h, w in shapes)
         raise UserError(f"encoder {name} makes maps of {wrong} cells of a square image: they must be square, too")
-    return Layout(tuple(map(int, shapes[:, 0])), tuple(map(int, shapes[:, 1])))
+    return MapsLayout(tuple(map(int, shapes[:, 0])), tuple(map(int, shapes[:, 1])))
 
 
 def _size(count: int) -> str:

@@ -18,7 +18,7 @@ Halves = NDArray[np.float16]
 
 
 @dataclass(frozen=True)
-class Layout:
+class MapsLayout:
     """A row of the cache: four exponents, then four maps [side, side, width], all float16.
 
     So an image is one contiguous read, and a batch needs no transposing for channels-last networks.

@@ -19,8 +19,8 @@ from cxrbench.engine.registry import load_dataset
 from cxrbench.errors import BadImageError, NotApplicableError, UserError
 from cxrbench.features.augmentation import SEED, augmentation
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps import DenseMaps, dense_preprocess
-from cxrbench.features.maps_cache import dense_maps
+from cxrbench.features.maps.cache import dense_maps
+from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.progress import Progress
 
 OPTIONS = ExtractOptions(torch.device("cpu"), "fp32", batch_size=8, workers=2)

@@ -1,0 +1,10 @@
+"""Names that any file system takes."""
+
+import hashlib
+import re
+
+
+def safe_name(name: str) -> str:
+    """A file name for any string: itself if it is harmless, else cleaned, with a few digits of its hash."""
+    clean = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("._-")
+    return name if clean == name else f"{clean[-60:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

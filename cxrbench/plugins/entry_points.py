@@ -1,0 +1,50 @@
+"""Plugins by the names of their entry points. Built-in ones are plugins like anybody else's."""
+
+import difflib
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from cxrbench.errors import UserError
+
+ENCODERS, DATASETS, TASKS, METHODS = "cxrbench.encoders", "cxrbench.datasets", "cxrbench.tasks", "cxrbench.methods"
+
+
+def found(group: str) -> dict[str, list[EntryPoint]]:
+    """Entry points of a group by name. A package seen twice (editable and in the current folder) counts once."""
+    by_name: dict[str, dict[str, EntryPoint]] = {}
+    for point in entry_points(group=group):
+        by_name.setdefault(point.name, {})[point.value] = point
+    return {name: list(points.values()) for name, points in by_name.items()}
+
+
+def loadable(group: str, what: str) -> dict[str, Any]:
+    """Every plugin of a group that can be imported, by name, sorted."""
+    plugins = {}
+    for name in sorted(found(group)):
+        with suppress(UserError):
+            plugins[name] = load_plugin(group, name, what)
+    return plugins
+
+
+def load_plugin(group: str, name: str, what: str) -> Any:
+    """Import the plugin ``name`` of an entry-point group. Raises UserError: unknown, ambiguous, or broken."""
+    points = found(group)
+    if name not in points:
+        raise UserError(unknown(what, name, points))
+    if len(points[name]) > 1:
+        values = ", ".join(sorted(point.value for point in points[name]))
+        raise UserError(f"several installed packages offer {what} {name!r} ({values}): uninstall all but one")
+    try:
+        return points[name][0].load()
+    except Exception as error:  # whatever a plugin's own import raises
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{what} plugin {name} ({points[name][0].value}) cannot be imported: {reason}") from error
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """``unknown encoder 'spcI': did you mean 'spcl'? Known: ...``."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return f"unknown {what} {name!r}{f': did you mean {close[0]!r}?' if close else ';'} known: {', '.join(names)}"
