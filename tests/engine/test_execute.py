@@ -103,11 +103,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CXRBENCH_DATA", raising=False)
-    mine = {
-        name: [EntryPoint(name, f"{__name__}:{name.upper()}", entry_points.TASKS)] for name in ("peek", "neighbour")
-    }
-    there = entry_points.found
-    monkeypatch.setattr(entry_points, "found", lambda group: there(group) | (mine if group == group_of_tasks else {}))
+    tasks, there = entry_points.TASKS, entry_points.found
+    mine = {name: [EntryPoint(name, f"{__name__}:{name.upper()}", tasks)] for name in ("peek", "neighbour")}
+    monkeypatch.setattr(entry_points, "found", lambda group: there(group) | (mine if group == tasks else {}))
     return lambda *words: cxrbench(monkeypatch, capsys, *words)
 
 
