@@ -4,23 +4,15 @@ Most patches are hidden; the backbone sees the rest and the CLS token; a decoder
 hidden pixels. Where PaCX-MAE's paper and code (arXiv 2606.01537) disagree, ``VARIANTS`` says what is done.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.decoder import MAEDecoder, decoder_of
-from cxrbench.encoders.backbones.encoder import (
-    PHANTOM_ARCH,
-    ViTEncoder,
-    gray_preprocess,
-    how_to_pretrain,
-    phantom_weights,
-    untrained_vit,
-)
+from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.masking import (
     Masking,
@@ -35,26 +27,22 @@ from cxrbench.encoders.backbones.masking import (
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, PretrainingRecipe
-from cxrbench.encoders.pretraining.options import read_options
+from cxrbench.encoders.pretraining.declare import declare
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
 
 
 @dataclass(frozen=True)
 class MAEOptions:
-    """What can be set in MAE.
+    """What can be set in MAE."""
 
-    ``ratio``: share of the patches that are hidden. ``norm_pix``: predict patches normalised by themselves. ``error``:
-    the ``mean`` over a patch's pixels, or their ``sum`` (PaCX-MAE's eq. 1; AdamW does not feel the factor, clipping
-    does). ``floor_slack``: see ``masking.kept_tokens``. ``augment``: RandomResizedCrop (area 0.5 to 1) and flip.
-    """
-
-    variant: str = "fixed"
-    ratio: float = 0.9
-    norm_pix: bool = False
-    error: Literal["mean", "sum"] = "mean"
-    floor_slack: float = 1e-9
-    augment: bool = False
+    variant: Variant = "fixed"
+    ratio: float = option(0.9, "share of the patches that are hidden", above=0, below=1)
+    norm_pix: bool = option(False, "predict each patch less its mean, over its standard deviation")
+    error: Literal["mean", "sum"] = option("mean", "over a patch's pixels; sum is PaCX-MAE's eq. 1")
+    floor_slack: float = option(1e-9, "added to (1 - ratio) N before the floor", least=0, below=1)
+    augment: bool = option(False, "RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)")
 
 
 # paper: eq. 1 as printed. official: PaCX-MAE's code, which stores 0.9 and never reads it: MAE's default 0.75 is used.
@@ -63,22 +51,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"error": "sum"},
     "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True},
 }
-OPTION_HELP = {
-    "variant": f"where PaCX-MAE's paper and code differ: {', '.join(VARIANTS)}",
-    "ratio": "share of the patches that are hidden, in (0, 1)",
-    "norm_pix": "true: predict each patch less its mean, over its standard deviation",
-    "augment": "true: RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)",
-}
+OPTIONS = OptionSet("MAE", MAEOptions, VARIANTS)
 # PaCX-MAE's stage 1, which trains on 512 images at a time at this absolute rate; MAE's own rule gives the same for 256.
 RECIPE = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
-
-
-def parse_options(given: Mapping[str, Any]) -> MAEOptions:
-    """Options by name, numbers or text as typed by a user; those of the variant where not given. Raises UserError."""
-    options = read_options(MAEOptions, given, method="MAE", help_lines=OPTION_HELP, variants=VARIANTS)
-    if not 0 < options.ratio < 1:
-        raise UserError(f"MAE's ratio is {options.ratio}: it must be more than 0 and less than 1")
-    return options
 
 
 class MAE(Objective):
@@ -138,9 +113,10 @@ class MAE(Objective):
         return torch.cat([torch.cat(list(row.mean(dim=1)), dim=1) for row in images])
 
 
-def configure(arch: ViTConfig, options: MAEOptions) -> Blueprint:
+def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
-    return Blueprint(gray_preprocess(arch), options, lambda corpus: MAE(arch, options), RECIPE)
+    config = parse_arch(arch, channels=1)
+    return Blueprint(gray_preprocess(config), options, lambda corpus: MAE(config, options), RECIPE)
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
@@ -152,16 +128,13 @@ def load(request: EncoderRequest) -> ViTEncoder:
     return load_plain_vit(request, method="mae", default="cls", without_weights=how_to_pretrain("mae"))
 
 
-METHOD = Method(
+METHOD, PLUGIN = declare(
     name="mae",
-    configure=lambda arch, given: configure(parse_arch(arch, channels=1), parse_options(given)),
-    options=OPTION_HELP,
-    untrained=lambda arch, seed: untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1), seed, "cls"),
-)
-PLUGIN = EncoderPlugin(
-    load=load,
     summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
     usage="mae[:mean|cls][@WEIGHTS]",
-    phantom_weights=phantom_weights("mae"),
-    without_weights=how_to_pretrain("mae"),
+    options=OPTIONS,
+    configure=configure,
+    objective=MAE,
+    load=load,
+    untrained=untrained_by_name("cls"),
 )

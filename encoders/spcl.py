@@ -6,8 +6,6 @@ it descends from (OCL) and reason disagree, ``VARIANTS`` says what is done; the 
 """
 
 import math
-from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -15,44 +13,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.encoder import (
-    PHANTOM_ARCH,
     ViTEncoder,
     gray_preprocess,
     how_to_pretrain,
     load_vit,
-    phantom_weights,
-    untrained_vit,
+    untrained_by_name,
 )
 from cxrbench.encoders.backbones.masking import kept_tokens, take
+from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, gather_batch
-from cxrbench.encoders.pretraining.options import read_options
+from cxrbench.encoders.pretraining.declare import declare
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
 
 
 @dataclass(frozen=True)
 class SPCLOptions:
-    """What can be set in S-PCL.
+    """What can be set in S-PCL."""
 
-    ``ratio``: r, the share of an image's patches that neither view sees. ``kappa``: κ of eq. 1. ``loss``: ``ntxent``
-    (eq. 2) or ``clip`` (cross-view negatives only). ``gather``: compare with the images of all processes.
-    ``floor_slack``: added to (1 - r) N before the floor, because 10 * (1 - 0.9) is 0.9999999999999998. ``augment``:
-    RandomResizedCrop and flip.
-    """
-
-    variant: str = "fixed"
-    ratio: float = 0.3
-    kappa: float = 1 / 64
-    loss: Literal["ntxent", "clip"] = "ntxent"
-    initial_scale: float = 1 / 0.07
-    learn_scale: bool = True
-    max_scale: float = 100.0
-    gather: bool = True
-    floor_slack: float = 1e-9
-    augment: bool = False
+    variant: Variant = "fixed"
+    ratio: float = option(0.3, "r: share of the patches that neither view sees", least=0, below=1)
+    kappa: float = option(1 / 64, "κ of eq. 1, the T-SP similarity", above=0)
+    loss: Literal["ntxent", "clip"] = option("ntxent", "ntxent is eq. 2; clip has cross-view negatives only")
+    initial_scale: float = option(1 / 0.07, "logit scale τ at the start", above=0)
+    learn_scale: bool = option(True, "whether the logit scale is learnt")
+    max_scale: float = option(100.0, "largest logit scale", above=0)
+    gather: bool = option(True, "compare with the images of all processes; false: of the same process")
+    floor_slack: float = option(
+        1e-9, "added to (1 - r) N before the floor: 10 (1 - 0.9) is 0.99...98", least=0, below=1
+    )
+    augment: bool = option(False, "RandomResizedCrop (area 0.2 to 1) and horizontal flip (breaks laterality)")
 
 
 # paper: §3.1's ratio (§2.2 says 0.3) and an unbounded scale. official: what OCL's main_pretrain.py does by default.
@@ -63,21 +57,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "ratio": 0.9, "loss": "clip", "learn_scale": False, "gather": False, "floor_slack": 0.0, "augment": True,
     },
 }  # fmt: skip
-OPTION_HELP = {
-    "variant": f"where paper and code differ: {', '.join(VARIANTS)}",
-    "ratio": "share of the patches that neither view sees, in [0, 1)",
-    "kappa": "κ > 0 of the T-SP similarity",
-    "loss": "ntxent (the paper's eq. 2) or clip (cross-view negatives only)",
-    "augment": "true: RandomResizedCrop and horizontal flip (breaks laterality)",
-}
-
-
-def parse_options(given: Mapping[str, Any]) -> SPCLOptions:
-    """Options by name, numbers or text as typed by a user; those of the variant where not given. Raises UserError."""
-    options = read_options(SPCLOptions, given, method="S-PCL", help_lines=OPTION_HELP, variants=VARIANTS)
-    if not (0 <= options.ratio < 1 and options.kappa > 0):
-        raise UserError("S-PCL needs 0 <= ratio < 1 and kappa > 0: correct the option")
-    return options
+OPTIONS = OptionSet("S-PCL", SPCLOptions, VARIANTS)
 
 
 def visible_tokens(tokens: int, ratio: float, slack: float = 1e-9) -> int:
@@ -93,8 +73,7 @@ def partition(noise: Tensor, visible: int) -> tuple[Tensor, Tensor]:
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosines of the rows of a [A, D] with those of b [B, D]: [A, B], float32 even where bf16 is on."""
-    device = a.device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+    with full_precision(a.device):
         return F.normalize(a.float(), dim=1) @ F.normalize(b.float(), dim=1).T
 
 
@@ -158,9 +137,10 @@ class SPCL(Objective):
         return asdict(self.backbone.config)
 
 
-def configure(arch: ViTConfig, options: SPCLOptions) -> Blueprint:
+def configure(arch: str, options: SPCLOptions) -> Blueprint:
     """S-PCL on single images."""
-    return Blueprint(gray_preprocess(arch), options, lambda corpus: SPCL(arch, options))
+    config = parse_arch(arch, channels=1)
+    return Blueprint(gray_preprocess(config), options, lambda corpus: SPCL(config, options))
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
@@ -173,16 +153,13 @@ def load(request: EncoderRequest) -> ViTEncoder:
     return load_vit(request, method="spcl", default="mean", without_weights=how_to_pretrain("spcl"))
 
 
-METHOD = Method(
+METHOD, PLUGIN = declare(
     name="spcl",
-    configure=lambda arch, given: configure(parse_arch(arch, channels=1), parse_options(given)),
-    options=OPTION_HELP,
-    untrained=lambda arch, seed: untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1), seed),
-)
-PLUGIN = EncoderPlugin(
-    load=load,
     summary="S-PCL: contrast of two disjoint patch sets of one image (arXiv 2603.07113)",
     usage="spcl[:mean|cls][@WEIGHTS]",
-    phantom_weights=phantom_weights("spcl"),
-    without_weights=how_to_pretrain("spcl"),
+    options=OPTIONS,
+    configure=configure,
+    objective=SPCL,
+    load=load,
+    untrained=untrained_by_name("mean"),
 )

@@ -1,6 +1,5 @@
 """The supervised baseline: the same backbone, trained to tell the labels of the manifests, and nothing before it."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -8,58 +7,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderPlugin, EncoderRequest
-from cxrbench.encoders.backbones.encoder import (
-    PHANTOM_ARCH,
-    ViTEncoder,
-    gray_preprocess,
-    how_to_pretrain,
-    phantom_weights,
-    untrained_vit,
-)
+from cxrbench.encoder import EncoderRequest
+from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import (
     Batch,
     Blueprint,
     Draw,
     Loss,
-    Method,
     Objective,
     PretrainingRecipe,
     gather_batch,
 )
-from cxrbench.encoders.pretraining.options import read_options
+from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 
 
 @dataclass(frozen=True)
 class SupervisedOptions:
-    """What can be set.
+    """What can be set. There is one variant."""
 
-    ``pooling``: where the linear head reads, and the encoder later. ``pos_weight``: weigh the positives of each label
-    by its negatives per positive. ``augment``: RandomResizedCrop (area 0.5 to 1) and flip. There is one variant.
-    """
-
-    variant: str = "fixed"
-    pooling: Literal["mean", "cls"] = "mean"
-    pos_weight: bool = False
-    augment: bool = False
+    variant: Variant = "fixed"
+    pooling: Literal["mean", "cls"] = option(
+        "mean", "where the linear head reads, of the patch tokens or the CLS token"
+    )
+    pos_weight: bool = option(False, "weigh the positives of each label by its negatives per positive")
+    augment: bool = option(False, "RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)")
 
 
-OPTION_HELP = {
-    "pooling": "mean (of the patch tokens) or cls: where the head reads",
-    "pos_weight": "true: weigh each label's positives by its negatives per positive",
-    "augment": "true: RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)",
-}
+OPTIONS = OptionSet("supervised", SupervisedOptions, {"fixed": {}})
 # MVMAE's classifiers, the supervised baseline among them (its release: AdamW's own betas, 1e-4 for 256 studies).
 RECIPE = PretrainingRecipe(epochs=100, batch_size=256, lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999))
-
-
-def parse_options(given: Mapping[str, Any]) -> SupervisedOptions:
-    """Options by name, numbers or text as typed by a user. Raises UserError."""
-    return read_options(SupervisedOptions, given, method="supervised", help_lines=OPTION_HELP, variants={"fixed": {}})
 
 
 def known_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | None = None) -> Tensor:
@@ -112,12 +93,13 @@ class Supervised(Objective):
         return asdict(self.backbone.config)
 
 
-def configure(arch: ViTConfig, options: SupervisedOptions) -> Blueprint:
+def configure(arch: str, options: SupervisedOptions) -> Blueprint:
     """The labels of single images."""
+    config = parse_arch(arch, channels=1)
     return Blueprint(
-        gray_preprocess(arch),
+        gray_preprocess(config),
         options,
-        lambda corpus: Supervised(arch, options, corpus),
+        lambda corpus: Supervised(config, options, corpus),
         RECIPE,
         corpus=labelled_images,
         eligible=has_a_label,
@@ -133,16 +115,13 @@ def load(request: EncoderRequest) -> ViTEncoder:
     return load_plain_vit(request, method="supervised", default="cls", without_weights=how_to_pretrain("supervised"))
 
 
-METHOD = Method(
+METHOD, PLUGIN = declare(
     name="supervised",
-    configure=lambda arch, given: configure(parse_arch(arch, channels=1), parse_options(given)),
-    options=OPTION_HELP,
-    untrained=lambda arch, seed: untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1), seed),
-)
-PLUGIN = EncoderPlugin(
-    load=load,
     summary="supervised: the same backbone trained on the labels, the baseline of every pretraining paper",
     usage="supervised[:mean|cls][@WEIGHTS]",
-    phantom_weights=phantom_weights("supervised"),
-    without_weights=how_to_pretrain("supervised"),
+    options=OPTIONS,
+    configure=configure,
+    objective=Supervised,
+    load=load,
+    untrained=untrained_by_name("mean"),
 )

@@ -1,6 +1,6 @@
 """A plain ViT as an encoder: what S-PCL, MAE, PaCX-MAE, RadJEPA and the supervised baseline become in the end."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, read_backbone
-from cxrbench.encoders.backbones.vit import ViT, ViTConfig
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
 
@@ -47,6 +47,18 @@ def untrained_vit(config: ViTConfig, seed: int, pooling: Pooling = "mean") -> Vi
         torch.manual_seed(seed)
         backbone = ViT(config)
     return ViTEncoder(backbone, gray_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0"), pooling)
+
+
+def untrained_by_name(
+    pooling: Pooling, *, patch: int | None = None, class_token: bool = True
+) -> Callable[[str, int], ViTEncoder]:
+    """``untrained_vit`` of a method, from an architecture's name ("": that of the phantom's weights) and a seed."""
+
+    def make(arch: str, seed: int) -> ViTEncoder:
+        config = parse_arch(arch or PHANTOM_ARCH, channels=1, patch=patch, class_token=class_token)
+        return untrained_vit(config, seed, pooling)
+
+    return make
 
 
 def parse_pooling(request: EncoderRequest, default: Pooling) -> Pooling:

@@ -3,12 +3,11 @@
 Images and reports meet in one space by a sigmoid loss in which an image has several positives: all reports that say
 what its own does (semantic division). Within a report, every sentence must find what it says in the image, through a
 sparse mask over the patches; within each modality, hard negatives are pushed apart. Where the paper, its code and
-reason disagree, ``fane_options.VARIANTS`` says what is done; the default is ``fixed``.
+reason disagree, ``options.VARIANTS`` says what is done; the default is ``fixed``.
 """
 
 import json
 import math
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderCard, EncoderRequest
 from cxrbench.encoders.backbones.checkpoint import TrainedEncoder, read_encoder
-from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, how_to_pretrain, phantom_weights
-from cxrbench.encoders.backbones.vit import infer_config
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, how_to_pretrain
+from cxrbench.encoders.backbones.precision import full_precision
+from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.encoders.fane.attention import SparseAttentionPool, sparsity
 from cxrbench.encoders.fane.corpus import ReportCorpus, has_sentences, report_corpus
 from cxrbench.encoders.fane.division import SemanticDivision
@@ -40,9 +40,10 @@ from cxrbench.encoders.fane.losses import (
     multi_positive_sigmoid,
     within_report,
 )
-from cxrbench.encoders.fane.options import OPTION_HELP, RECIPES, FaNeOptions, parse_options
+from cxrbench.encoders.fane.options import OPTIONS, RECIPES, FaNeOptions
 from cxrbench.encoders.fane.text import Texts, projection
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, gather_batch
+from cxrbench.encoders.pretraining.declare import declare
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.text.bert import load_bert
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
@@ -162,12 +163,6 @@ def spread(image: Tensor) -> Tensor:
     return (image - low) / (high - low).clamp_min(1e-6)
 
 
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """No autocast: cosines, exponentials and logarithms are taken in float32."""
-    kind = device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
-
-
 def configure(arch: str, options: FaNeOptions) -> Blueprint:
     """FaNe on studies with a frontal image and a report."""
     image = parse_image_arch(arch, 3 if options.odd_mean else 1)
@@ -178,6 +173,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         RECIPES[options.variant],
         corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
         eligible=partial(has_sentences, least=options.min_sentences),
+        recomputes=isinstance(image, ViTConfig) or options.train_text,
     )
 
 
@@ -227,16 +223,14 @@ def published(found: TrainedEncoder, path: Path) -> FaNeImageEncoder:
     return encoder
 
 
-METHOD = Method(
+METHOD, PLUGIN = declare(
     name="fane",
-    configure=lambda arch, given: configure(arch, parse_options(given)),
-    options=OPTION_HELP,
-    untrained=untrained,
-)
-PLUGIN = EncoderPlugin(
-    load=load,
     summary="FaNe: images and reports in one space, with several positives and sparse attention (AAAI 2026)",
     usage="fane[@WEIGHTS]",
-    phantom_weights=phantom_weights("fane"),
-    without_weights=how_to_pretrain("fane", "mimic"),
+    options=OPTIONS,
+    configure=configure,
+    objective=FaNe,
+    load=load,
+    untrained=untrained,
+    data="mimic",
 )

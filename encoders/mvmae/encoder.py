@@ -18,7 +18,7 @@ from cxrbench.encoders.mvmae.backbone import (
     from_published,
     is_published,
 )
-from cxrbench.encoders.mvmae.options import parse_options, preprocess_of
+from cxrbench.encoders.mvmae.options import OPTIONS, preprocess_of
 from cxrbench.encoders.pretraining.studies import VIEWS
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
@@ -57,7 +57,7 @@ def load(request: EncoderRequest) -> MultiviewEncoder:
         state = from_published(leave_out(state, PUBLISHED_UNUSED, path))
     if found.architecture is None:
         config = replace(infer_config(state, path), class_token=True, learned_positions=True, norm_eps=1e-5)
-        preprocess = preprocess_of(config, parse_options({"variant": "official"}))
+        preprocess = preprocess_of(config, OPTIONS.read({"variant": "official"}))
     else:
         config = ViTConfig(**found.architecture)
     backbone = MultiviewBackbone(config)
@@ -94,4 +94,4 @@ def untrained(arch: str, seed: int) -> MultiviewEncoder:
         torch.manual_seed(seed)
         backbone = MultiviewBackbone(config)
     card = EncoderCard("none (random weights)", "Apache-2.0")
-    return MultiviewEncoder(backbone, preprocess_of(config, parse_options({})), card, "cls", VIEWS.index("F"))
+    return MultiviewEncoder(backbone, preprocess_of(config, OPTIONS.read({})), card, "cls", VIEWS.index("F"))

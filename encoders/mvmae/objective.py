@@ -2,10 +2,9 @@
 
 Each view of a study is masked by itself and reconstructed; pooled tokens of its views are drawn together, with a
 weight that is annealed. V2T adds a causal text decoder on one view's visible tokens, which must tell the report. Where
-paper, official code and reason disagree, ``mvmae_options.VARIANTS`` says what is done; the default is ``fixed``.
+paper, official code and reason disagree, ``options.VARIANTS`` says what is done; the default is ``fixed``.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,8 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import EncoderPlugin
-from cxrbench.encoders.backbones.encoder import how_to_pretrain, phantom_weights
 from cxrbench.encoders.backbones.masking import (
     Masking,
     kept_tokens,
@@ -30,33 +27,14 @@ from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.encoder import load, untrained
 from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
-from cxrbench.encoders.mvmae.options import (
-    OPTION_HELP,
-    V2T_OPTION_HELP,
-    MVMAEOptions,
-    V2TOptions,
-    parse_options,
-    parse_v2t_options,
-    preprocess_of,
-)
+from cxrbench.encoders.mvmae.options import OPTIONS, RECIPE, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
 from cxrbench.encoders.mvmae.text import TextDecoder
 from cxrbench.encoders.pretraining.corpus import TrainingImages
-from cxrbench.encoders.pretraining.method import (
-    Batch,
-    Blueprint,
-    Draw,
-    Loss,
-    Method,
-    Objective,
-    PretrainingRecipe,
-    gather_batch,
-)
+from cxrbench.encoders.pretraining.declare import declare
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
 from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
 from cxrbench.errors import UserError
-
-# The official dataclasses': 500 epochs of 64 studies, lr 1.2e-4 · 64 / 256, from half of it in 50 epochs of warm-up.
-RECIPE = PretrainingRecipe(epochs=500, batch_size=64, lr=3e-5, start_lr=0.5, warmup=0.1, betas=(0.9, 0.999))
 
 
 class Encoded(NamedTuple):
@@ -184,36 +162,39 @@ def study_corpus(images: TrainingImages, options: MVMAEOptions) -> StudyCorpus:
     return StudyCorpus(images, studies, options.max_views, reports)
 
 
-def configure(options: MVMAEOptions, arch: ViTConfig) -> Blueprint:
+def configure(arch: str, options: MVMAEOptions) -> Blueprint:
     """MVMAE on studies; MVMAE-V2T, if the options are its."""
+    config = backbone_config(arch)
 
     def objective(corpus: StudyCorpus) -> MVMAE:
         if not isinstance(options, V2TOptions):
-            return MVMAE(arch, options)
+            return MVMAE(config, options)
         assert corpus.reports is not None
-        return MVMAE(arch, options, corpus.reports.vocabulary)
+        return MVMAE(config, options, corpus.reports.vocabulary)
 
     corpus = partial(study_corpus, options=options)
-    return Blueprint(preprocess_of(arch, options), options, objective, RECIPE, corpus=corpus)
+    return Blueprint(preprocess_of(config, options), options, objective, RECIPE, corpus=corpus)
 
 
-def method(name: str, parse: Callable[[Mapping[str, Any]], MVMAEOptions], options: Mapping[str, str]) -> Method:
-    """The entry point of either."""
-    return Method(name, lambda arch, given: configure(parse(given), backbone_config(arch)), options, untrained)
-
-
-def plugin(name: str, summary: str) -> EncoderPlugin:
-    """The entry point of either as an encoder."""
-    return EncoderPlugin(
-        load=load,
-        summary=summary,
-        usage=f"{name}[:F|L|U][-cls|-mean][@WEIGHTS]",
-        phantom_weights=phantom_weights(name),
-        without_weights=how_to_pretrain(name, "mimic"),
-    )
-
-
-METHOD = method("mvmae", parse_options, OPTION_HELP)
-V2T_METHOD = method("mvmae-v2t", parse_v2t_options, V2T_OPTION_HELP)
-PLUGIN = plugin("mvmae", "MVMAE: masked autoencoding of a study's views, aligned with each other")
-V2T_PLUGIN = plugin("mvmae-v2t", "MVMAE-V2T: MVMAE that also learns to write the report")
+METHOD, PLUGIN = declare(
+    name="mvmae",
+    summary="MVMAE: masked autoencoding of a study's views, aligned with each other",
+    usage="mvmae[:F|L|U][-cls|-mean][@WEIGHTS]",
+    options=OPTIONS,
+    configure=configure,
+    objective=MVMAE,
+    load=load,
+    untrained=untrained,
+    data="mimic",
+)
+V2T_METHOD, V2T_PLUGIN = declare(
+    name="mvmae-v2t",
+    summary="MVMAE-V2T: MVMAE that also learns to write the report",
+    usage="mvmae-v2t[:F|L|U][-cls|-mean][@WEIGHTS]",
+    options=V2T_OPTIONS,
+    configure=configure,
+    objective=MVMAE,
+    load=load,
+    untrained=untrained,
+    data="mimic",
+)

@@ -1,6 +1,5 @@
-"""What can be set in MVMAE and MVMAE-V2T, and what paper, official code and ``fixed`` mean."""
+"""What can be set in MVMAE and MVMAE-V2T, what paper, code and ``fixed`` mean, and how both are trained."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,60 +7,54 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.mvmae.losses import Alignment
 from cxrbench.encoders.mvmae.text import TextDecoderConfig
-from cxrbench.encoders.pretraining.options import read_options
+from cxrbench.encoders.pretraining.method import PretrainingRecipe
+from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.pretraining.studies import Section
-from cxrbench.errors import UserError
+
+AUGMENTED = ("augment is true", lambda options: options.augment)
+ANNEALED = ("beta is more than 0", lambda options: options.beta)
 
 
 @dataclass(frozen=True)
 class MVMAEOptions:
-    """What can be set in MVMAE.
+    """What can be set in MVMAE."""
 
-    ``mask``: α, the share of hidden patches. ``beta``: the weight of the alignment in the end; 0 is the paper's
-    "Independent". ``max_views``: images of a study in one epoch. ``late_midpoint``: of β's annealing (``beta_at``).
-    ``all_slots``: reconstruction and alignment are means over all slots of a study, missing views counting as 0; else
-    over its views and pairs of views, so that a study's weight does not hang on how many images it has. A study of one
-    view has alignment 0 and is counted. ``nominal_ratio``: the reconstruction is divided by α, not by the share that
-    was hidden, which the rounding of the visible patches makes a little larger. ``floor_slack``: see ``kept_tokens``.
-    """
-
-    variant: str = "fixed"
-    mask: float = 0.9
-    align: Alignment = "pooled"
-    beta: float = 2.0
-    max_views: int = 3
-    decoder_depth: int = 4
-    augment: bool = True
-    flip: bool = False
-    late_midpoint: bool = False
-    all_slots: bool = False
-    nominal_ratio: bool = False
-    floor_slack: float = 1e-9
-    mean: float = 0.5056
-    std: float = 0.252
-    centre_crop: bool = False
+    variant: Variant = "fixed"
+    mask: float = option(0.9, "α: share of hidden patches", above=0, below=1)
+    align: Alignment = option(
+        "pooled", "what is compared: mean tokens, token by token (eq. 1), or so with one mask per study"
+    )
+    beta: float = option(2.0, "β: weight of the alignment in the end; 0 is the paper's Independent", least=0)
+    max_views: int = option(3, "images of a study in one epoch", least=1)
+    decoder_depth: int = option(4, "blocks of the decoder", least=1)
+    augment: bool = option(True, "crop and jitter")
+    flip: bool = option(False, "horizontal flip (breaks laterality)", when=AUGMENTED)
+    late_midpoint: bool = option(False, "β rises as late as in the official code", when=ANNEALED)
+    all_slots: bool = option(False, "means over all slots of a study, missing views counting as 0; else over its views")
+    nominal_ratio: bool = option(False, "divide the reconstruction by α; else by the share that was hidden")
+    floor_slack: float = option(1e-9, "added to (1 - α) N before the floor", least=0, below=1)
+    mean: float = option(0.5056, "taken from pixels in [0, 1]")
+    std: float = option(0.252, "what they are then divided by", above=0)
+    centre_crop: bool = option(
+        False, "the centre, 224 of 256 pixels of the shorter side; else the whole image, squashed"
+    )
 
 
 @dataclass(frozen=True)
 class V2TOptions(MVMAEOptions):
-    """What can be set in MVMAE-V2T beside that.
+    """What can be set in MVMAE-V2T beside that."""
 
-    ``text``: the report's part to write. ``tokenizer``: a BERT tokeniser's folder. ``vocabulary``: ``seen`` drops the
-    words that no training report has. ``text_weight``: γ. ``text_width``: 0 is the encoder's. ``halved``: the mean of
-    reconstruction and text instead of eq. 6's sum.
-    """
-
-    text: Section = "impression_or_findings"
-    tokenizer: str = ""
-    vocabulary: Literal["seen", "full"] = "seen"
-    text_weight: float = 1.0
-    text_depth: int = 4
-    text_width: int = 0
-    text_length: int = 300
-    predict_end: bool = True
-    text_positions: bool = True
-    start_with_padding: bool = False
-    halved: bool = False
+    text: Section = option("impression_or_findings", "the report's part to write; report is findings and impression")
+    tokenizer: str = option("", "folder of a BERT tokeniser")
+    vocabulary: Literal["seen", "full"] = option("seen", "seen: words of the training reports alone")
+    text_weight: float = option(1.0, "γ: weight of the text's cross entropy", above=0)
+    text_depth: int = option(4, "layers of the text decoder", least=1)
+    text_width: int = option(0, "its channels; 0: the encoder's", least=0)
+    text_length: int = option(300, "most tokens of a text", least=3)
+    predict_end: bool = option(True, "[SEP] is predicted, too")
+    text_positions: bool = option(True, "words have a learned position")
+    start_with_padding: bool = option(False, "r₀ is [PAD], as the paper writes; else [CLS]")
+    halved: bool = option(False, "the mean of reconstruction and text; else eq. 6's sum")
 
     @property
     def decoder(self) -> TextDecoderConfig:
@@ -92,50 +85,10 @@ V2T_VARIANTS: dict[str, dict[str, Any]] = {
         "text": "impression", "vocabulary": "full", "predict_end": False, "text_positions": False, "halved": True,
     },
 }  # fmt: skip
-OPTION_HELP = {
-    "variant": f"where paper and code differ: {', '.join(VARIANTS)}",
-    "mask": "share of hidden patches, in (0, 1)",
-    "align": "pooled (mean token), token_index (eq. 1) or token_shared_mask (eq. 1, one mask per study)",
-    "beta": "weight of the alignment in the end; 0: every view by itself",
-    "max_views": "images of a study in one epoch",
-    "decoder_depth": "blocks of the decoder",
-    "augment": "true: crop and jitter",
-    "flip": "true: horizontal flip (breaks laterality), where augment is true",
-}
-V2T_OPTION_HELP = OPTION_HELP | {
-    "text": "impression, impression_or_findings (where it is empty) or report (findings and impression)",
-    "tokenizer": "folder of a BERT tokeniser",
-    "vocabulary": "seen (words of the training reports) or full",
-    "text_weight": "weight of the text's cross entropy",
-    "text_depth": "layers of the text decoder",
-    "text_width": "its channels; 0: the encoder's",
-    "text_length": "most tokens of a text",
-}
-
-
-def parse_options(given: Mapping[str, Any]) -> MVMAEOptions:
-    """MVMAE's options as typed by a user; those of the variant where not given. Raises UserError."""
-    return checked(read_options(MVMAEOptions, given, method="MVMAE", help_lines=OPTION_HELP, variants=VARIANTS))
-
-
-def parse_v2t_options(given: Mapping[str, Any]) -> V2TOptions:
-    """MVMAE-V2T's. Raises UserError."""
-    options = read_options(
-        V2TOptions, given, method="MVMAE-V2T", help_lines=V2T_OPTION_HELP, variants=V2T_VARIANTS
-    )  # fmt: skip
-    if options.text_weight <= 0 or options.text_depth < 1 or options.text_width < 0 or options.text_length < 3:
-        raise UserError("MVMAE-V2T needs text_weight > 0, text_depth >= 1, text_width >= 0 and text_length >= 3")
-    checked(options)
-    return options
-
-
-def checked(options: MVMAEOptions) -> MVMAEOptions:
-    """The options. Raises UserError for impossible ones."""
-    if not 0 < options.mask < 1 or options.beta < 0:
-        raise UserError("MVMAE needs 0 < mask < 1 and beta >= 0: correct the option")
-    if options.max_views < 1 or options.decoder_depth < 1:
-        raise UserError("MVMAE needs max_views >= 1 and decoder_depth >= 1: correct the option")
-    return options
+OPTIONS = OptionSet("MVMAE", MVMAEOptions, VARIANTS)
+V2T_OPTIONS = OptionSet("MVMAE-V2T", V2TOptions, V2T_VARIANTS)
+# The official dataclasses': 500 epochs of 64 studies, lr 1.2e-4 · 64 / 256, from half of it in 50 epochs of warm-up.
+RECIPE = PretrainingRecipe(epochs=500, batch_size=64, lr=3e-5, start_lr=0.5, warmup=0.1, betas=(0.9, 0.999))
 
 
 def preprocess_of(arch: ViTConfig, options: MVMAEOptions) -> Preprocess:

@@ -1,12 +1,13 @@
 """PaCX-MAE's losses of stage 2 (arXiv 2606.01537, eq. 3 and 4), for batches in which a modality may be missing."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from cxrbench.encoders.backbones.precision import full_precision
 
 
 class Pair(NamedTuple):
@@ -75,9 +76,3 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
     """Cosines [n] of rows [n, D], float32 even where bf16 is on."""
     with full_precision(a.device):
         return F.cosine_similarity(a.float(), b.float(), dim=1)
-
-
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast switched off, where there is one."""
-    kind = device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Preprocess
+from cxrbench.encoder import EncoderCard, EncoderRequest, Preprocess
 from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
@@ -24,7 +24,7 @@ from cxrbench.encoders.backbones.encoder import (
     load_vit,
     parse_pooling,
     phantom_weights,
-    untrained_vit,
+    untrained_by_name,
 )
 from cxrbench.encoders.backbones.layouts import UNUSED, published_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
@@ -32,25 +32,13 @@ from cxrbench.encoders.pacx.augment import augment
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.lora import adapt, is_published, merged, read_published, set_norm_eps
 from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
-from cxrbench.encoders.pacx.options import OPTION_HELP, PaCXOptions, parse_options
+from cxrbench.encoders.pacx.options import OPTIONS, RECIPE, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
-from cxrbench.encoders.pretraining.method import (
-    Batch,
-    Blueprint,
-    Draw,
-    Loss,
-    Method,
-    Objective,
-    PretrainingRecipe,
-    gather_batch,
-)
+from cxrbench.encoders.pretraining.declare import declare
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, strip_prefixes
 
-# Stage 2 of the official code; its 5 epochs of warm-up are a tenth. The paper is silent on the learning rate.
-RECIPE = PretrainingRecipe(
-    epochs=50, batch_size=128, lr=1e-4, final_lr=0.01, weight_decay=0.05, warmup=0.1, clip=1.0, betas=(0.9, 0.999)
-)
 PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's images in stage 2
 WITHOUT_INIT = (
     "PaCX-MAE begins from an MAE: pretrain one with `cxrbench pretrain mae --data DIR --arch {arch} --out runs/mae` "
@@ -204,16 +192,14 @@ def load(request: EncoderRequest) -> ViTEncoder:
     return encoder
 
 
-METHOD = Method(
+METHOD, PLUGIN = declare(
     name="pacx",
-    configure=lambda arch, given: configure(arch, parse_options(given)),
-    options=OPTION_HELP,
-    untrained=lambda arch, seed: untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1), seed, "cls"),
-)
-PLUGIN = EncoderPlugin(
-    load=load,
     summary="PaCX-MAE: an MAE that learnt from ECGs and laboratory values (arXiv 2606.01537)",
     usage="pacx[:mean|cls][@WEIGHTS]",
-    phantom_weights=phantom_weights("pacx"),
+    options=OPTIONS,
+    configure=configure,
+    objective=PaCX,
+    load=load,
+    untrained=untrained_by_name("cls"),
     without_weights=HOW_TO,
 )

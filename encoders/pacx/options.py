@@ -1,49 +1,54 @@
-"""What can be set in PaCX-MAE's stage 2, and what paper and code set differently."""
+"""What can be set in PaCX-MAE's stage 2, what paper and code set differently, and how it is trained."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cxrbench.encoders.pacx.corpus import Imputed, Modalities, Teachers
 from cxrbench.encoders.pacx.labs_dae import Corruption
-from cxrbench.encoders.pretraining.options import read_options
+from cxrbench.encoders.pretraining.method import PretrainingRecipe
+from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
+
+WITH_ECG = ("modalities is both or ecg", lambda options: options.modalities != "labs")
+WITH_LABS = ("modalities is both or labs", lambda options: options.modalities != "ecg")
+OWN_LABS = ("modalities is both or labs, and labs is not given", lambda o: o.modalities != "ecg" and not o.labs)
+CONTRASTED = ("contrastive is more than 0", lambda options: options.contrastive)
+NORMED = ("heads is normed", lambda options: options.heads == "normed")
 
 
 @dataclass(frozen=True)
 class PaCXOptions:
-    """Options of stage 2 and of its teachers.
+    """Options of stage 2 and of its teachers."""
 
-    ``init``: weights of an MAE. ``ecg``, ``labs``: weights of the teachers ("": they are trained on the data).
-    ``modalities``, ``contrastive``, ``regression``: the papers' ablations; the latter two are the losses' weights.
-    ``rank``, ``alpha``, ``dropout``: of LoRA. ``norms``: which layer norms of the backbone are trained with it.
-    ``norm_eps``: of them all. ``heads``: ``normed`` is Dropout (``head_dropout``), Linear, LayerNorm. ``projection``:
-    width of what is compared. ``corruption``, ``imputed``: of the labs' autoencoder, see ``labs_dae``. ``augment``: see
-    ``pacx_augment``.
-    """
-
-    variant: str = "fixed"
-    init: str = ""
-    ecg: str = ""
-    labs: str = ""
-    modalities: Modalities = "both"
-    contrastive: float = 0.5
-    regression: float = 1.0
-    rank: int = 8
-    alpha: float = 8.0
-    dropout: float = 0.1
-    norms: Literal["all", "final"] = "all"
-    norm_eps: float = 1e-6
-    heads: Literal["normed", "linear"] = "normed"
-    head_dropout: float = 0.2
-    projection: int = 256
-    smoothing: float = 0.02
-    initial_scale: float = 1 / 0.07
-    max_scale: float = 100.0
-    corruption: Corruption = "both"
-    imputed: Imputed = "zero"
-    augment: bool = True
+    variant: Variant = "fixed"
+    init: str = option("", "weights of the MAE to begin from; on phantom data the shipped ones if not given")
+    ecg: str = option(
+        "", "weights of the ECG teacher, e.g. 12_lead_ECGFounder.pth; if not given, a small one is trained on the data",
+        when=WITH_ECG,
+    )  # fmt: skip
+    labs: str = option("", "weights of the labs' autoencoder; if not given, it is trained on the data", when=WITH_LABS)
+    modalities: Modalities = option("both", "who teaches")
+    contrastive: float = option(0.5, "weight of the contrastive loss", least=0)
+    regression: float = option(1.0, "weight of the regression loss", least=0)
+    rank: int = option(8, "r of LoRA", least=1)
+    alpha: float = option(8.0, "α of LoRA", above=0)
+    dropout: float = option(0.1, "of LoRA", least=0, below=1)
+    norms: Literal["all", "final"] = option("all", "layer norms of the backbone that are trained beside LoRA")
+    norm_eps: float = option(1e-6, "of all layer norms of the backbone", above=0)
+    heads: Literal["normed", "linear"] = option("normed", "Dropout, Linear, LayerNorm, or a linear layer alone")
+    head_dropout: float = option(0.2, "of the heads", least=0, below=1, when=NORMED)
+    projection: int = option(256, "width of what is compared", least=1)
+    smoothing: float = option(0.02, "label smoothing ε of the contrast", least=0, below=1, when=CONTRASTED)
+    initial_scale: float = option(1 / 0.07, "logit scale at the start", above=0, when=CONTRASTED)
+    max_scale: float = option(100.0, "largest logit scale; the smallest is 1", least=1, when=CONTRASTED)
+    corruption: Corruption = option(
+        "both", "what hides a test in the labs' autoencoder: value and mask, or the value", when=OWN_LABS
+    )
+    imputed: Imputed = option(
+        "zero", "what a missing test is to the trained autoencoder: 0, or the mean", when=WITH_LABS
+    )
+    augment: bool = option(True, "crop, affine, jitter, blur, erasing; nothing is mirrored")
 
     def teachers(self) -> Teachers:
         """Who teaches, as the corpus wants it."""
@@ -60,32 +65,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"heads": "linear", "corruption": "values", "augment": False},
     "official": {"alpha": 16.0, "norms": "final", "norm_eps": 1e-5, "imputed": "mean"},
 }
-OPTION_HELP = {
-    "variant": f"where paper and code differ: {', '.join(VARIANTS)}",
-    "init": "weights of the MAE to begin from [default on phantom data: the shipped ones]",
-    "ecg": "weights of the ECG teacher, e.g. 12_lead_ECGFounder.pth [default: a small one is trained on the data]",
-    "labs": "weights of the labs' autoencoder [default: trained on the data]",
-    "modalities": "both, ecg or labs",
-    "contrastive": "weight of the contrastive loss",
-    "regression": "weight of the regression loss",
-    "rank": "rank of LoRA",
-    "alpha": "alpha of LoRA",
-    "norms": "layer norms that are trained, too: all or final",
-    "heads": "normed (Dropout, Linear, LayerNorm) or linear",
-    "smoothing": "label smoothing of the contrast, in [0, 1)",
-    "augment": "true: crop, affine, jitter, blur, erasing; nothing is mirrored",
-}
 
 
-def parse_options(given: Mapping[str, Any]) -> PaCXOptions:
-    """Options by name, numbers or text as typed by a user; those of the variant where not given. Raises UserError."""
-    options = read_options(PaCXOptions, given, method="PaCX-MAE", help_lines=OPTION_HELP, variants=VARIANTS)
-    if options.rank < 1 or options.alpha <= 0 or not 0 <= options.smoothing < 1:
-        raise UserError("PaCX-MAE needs rank >= 1, alpha > 0 and 0 <= smoothing < 1: correct the option")
-    if min(options.contrastive, options.regression) < 0 or options.contrastive + options.regression == 0:
-        raise UserError("PaCX-MAE needs contrastive and regression >= 0, not both 0: correct the option")
+def check(options: PaCXOptions) -> None:
+    """Some loss has a weight, and the files are there. Raises UserError."""
+    if options.contrastive + options.regression == 0:
+        raise UserError("PaCX-MAE: contrastive and regression are both 0: nothing would be learnt")
     for name in ("init", "ecg", "labs"):
         path = getattr(options, name)
         if path and not Path(path).expanduser().is_file():
             raise UserError(f"PaCX-MAE: {name}={path} is no file: pass the path of its weights")
-    return options
+
+
+OPTIONS = OptionSet("PaCX-MAE", PaCXOptions, VARIANTS, check)
+# Stage 2 of the official code; its 5 epochs of warm-up are a tenth. The paper is silent on the learning rate.
+RECIPE = PretrainingRecipe(
+    epochs=50, batch_size=128, lr=1e-4, final_lr=0.01, weight_decay=0.05, warmup=0.1, clip=1.0, betas=(0.9, 0.999)
+)

@@ -116,6 +116,7 @@ class Blueprint:
 
     ``eligible`` says which images of a manifest it can use (bool [images]); ``corpus`` makes units of training out of
     the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
+    ``recomputes``: whether the objective has blocks whose activations gradient checkpointing can spare.
     """
 
     preprocess: Preprocess
@@ -124,6 +125,7 @@ class Blueprint:
     recipe: PretrainingRecipe = field(default_factory=PretrainingRecipe)
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
+    recomputes: bool = True
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,14 @@ class Method:
     ``configure`` takes the architecture's name and the method's own options, as text or numbers by name, and raises
     UserError for what it does not know. ``options``: name to one line of help. ``untrained`` makes the same encoder
     without training from an architecture's name ("": the one of the phantom weights) and a seed: the method's own
-    ``random``.
+    ``random``. ``pictures``: whether its objective draws any (overrides ``Objective.picture``).
     """
 
     name: str
     configure: Callable[[str, Mapping[str, Any]], Blueprint]
     options: Mapping[str, str]
     untrained: Callable[[str, int], Encoder]
+    pictures: bool = False
 
 
 class _GatherBatch(torch.autograd.Function):

@@ -1,56 +1,144 @@
-"""A method's own options, from what a user types to a frozen dataclass."""
+"""A method's own options: each is declared once, as a field; from that follow its help, its bounds and its reading."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from cxrbench.errors import UserError
 
 T = TypeVar("T")
+Variant = Literal["fixed", "paper", "official"]
 BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+DECLARED = "cxrbench option"  # key of a field's metadata
 
 
-def read_options(
-    kind: type[T], given: Mapping[str, Any], *, method: str, help_lines: Mapping[str, str],
-    variants: Mapping[str, Mapping[str, Any]],
-) -> T:  # fmt: skip
-    """``kind`` from values by name, numbers or text as typed; what is not given comes from the variant, then ``kind``.
+@dataclass(frozen=True)
+class Declared:
+    """What a field says of an option beside its type and its default.
 
-    ``kind`` is a dataclass with a field ``variant``; only the names in ``help_lines`` may be given. The first variant
-    is the default. Raises UserError for an unknown name, variant or choice, and for text that is no number. Ranges are
-    the caller's to check.
+    A value lies in [least, most], or (above, below), or what is mixed of them. ``when``: a condition on the other
+    options, in words and as a function; where it is not met nothing reads the option, and giving it is an error.
     """
-    if unknown := sorted(set(given) - set(help_lines)):
-        raise UserError(f"{method} has no option {', '.join(unknown)}: choose from {', '.join(help_lines)}")
-    variant = str(given.get("variant", next(iter(variants))))
-    if variant not in variants:
-        raise UserError(f"{method} has no variant {variant!r}: choose one of {', '.join(variants)}")
-    types = get_type_hints(kind)
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    values = {"variant": variant, **variants[variant]}
-    values |= {name: _value(method, name, types[name], text) for name, text in given.items() if name in known}
-    return kind(**values)
+
+    help: str
+    least: float = -math.inf
+    above: float = -math.inf
+    most: float = math.inf
+    below: float = math.inf
+    when: tuple[str, Callable[[Any], object]] | None = None
+
+    def allows(self, number: float) -> bool:
+        """Whether a number is within the bounds."""
+        return self.least <= number <= self.most and self.above < number < self.below
+
+    @property
+    def bounds(self) -> str:
+        """In words: ``in [0, 1)``, ``at least 1``, ``more than 0``, or nothing."""
+        low, high = max(self.least, self.above), min(self.most, self.below)
+        if math.isfinite(high):
+            return f"in {'(' if self.above == low else '['}{low:g}, {high:g}{')' if self.below == high else ']'}"
+        if not math.isfinite(low):
+            return ""
+        return f"{'more than' if self.above == low else 'at least'} {low:g}"
 
 
-def _value(method: str, name: str, wanted: Any, given: Any) -> Any:
-    """One value as its field's type wants it."""
-    text = str(given)
-    if get_origin(wanted) is Literal:
-        if text not in map(str, get_args(wanted)):
-            raise UserError(f"{method}: {name} is {', '.join(map(str, get_args(wanted)))}, not {text!r}")
-        return next(choice for choice in get_args(wanted) if str(choice) == text)
-    if wanted is bool:
-        if text.lower() not in BOOLEANS:
-            raise UserError(f"{method}: {name} is true or false, not {text!r}")
-        return BOOLEANS[text.lower()]
-    if wanted in (int, float):
-        kind = "a whole number" if wanted is int else "a number"
+def option(default: Any, help: str, **more: Any) -> Any:
+    """A field of an options class; ``more``: as in ``Declared``."""
+    return field(default=default, metadata={DECLARED: Declared(help, **more)})
+
+
+@dataclass(frozen=True)
+class OptionSet(Generic[T]):
+    """What can be set in a method: the class of its options, a dataclass of ``option`` fields, and its variants.
+
+    ``method``: as messages name it. ``variants``: by name what each sets otherwise than the class does; the first is
+    the default. ``check``: of what several options must fulfil together; raises UserError.
+    """
+
+    method: str
+    kind: type[T]
+    variants: Mapping[str, Mapping[str, Any]]
+    check: Callable[[T], None] = lambda options: None
+
+    @property
+    def declared(self) -> dict[str, Declared]:
+        """The options by name."""
+        known = {f.name: f.metadata[DECLARED] for f in fields(self.kind) if DECLARED in f.metadata}  # type: ignore[arg-type]
+        variant = Declared(f"where paper and code differ: {', '.join(self.variants)}")
+        return ({"variant": variant} if len(self.variants) > 1 else {}) | known
+
+    @property
+    def types(self) -> dict[str, Any]:
+        """The type of each field."""
+        return get_type_hints(self.kind)
+
+    def read(self, given: Mapping[str, Any]) -> T:
+        """The options from values by name, numbers or text as typed; what is not given comes from the variant.
+
+        Raises UserError for an unknown name, variant or choice, for text that is no number, for a number out of
+        bounds, and for an option that nothing reads.
+        """
+        declared, types = self.declared, self.types
+        if unknown := sorted(set(given) - set(declared)):
+            raise UserError(f"{self.method} has no option {', '.join(unknown)}: choose from {', '.join(declared)}")
+        variant = str(given.get("variant", next(iter(self.variants))))
+        if variant not in self.variants:
+            raise UserError(f"{self.method} has no variant {variant!r}: choose one of {', '.join(self.variants)}")
+        values = {"variant": variant, **self.variants[variant]}
+        for name, text in given.items():
+            values[name] = variant if name == "variant" else self.value(name, types[name], text)
+        options = self.kind(**values)
+        for name in given:
+            if (when := declared[name].when) and not when[1](options):
+                raise UserError(f"{self.method} reads {name} only where {when[0]}: leave it out")
+        self.check(options)
+        return options
+
+    def value(self, name: str, wanted: Any, given: Any) -> Any:
+        """One value as its field's type and bounds want it. Raises UserError."""
+        text, bounds = str(given), self.declared[name].bounds
+        if get_origin(wanted) is Literal:
+            return chosen(f"{self.method}: {name}", wanted, text)
+        if wanted is bool:
+            if text.lower() not in BOOLEANS:
+                raise UserError(f"{self.method}: {name} is true or false, not {text!r}")
+            return BOOLEANS[text.lower()]
+        if wanted not in (int, float):
+            return text
         try:
             number = wanted(text)
-        except ValueError as error:
-            raise UserError(f"{method}: {name} is {kind}, not {text!r}") from error
+        except ValueError:
+            number = math.nan
         if not math.isfinite(number):
-            raise UserError(f"{method}: {name} is {kind}, not {text!r}")
+            raise UserError(f"{self.method}: {name} is {'a whole' if wanted is int else 'a'} number, not {text!r}")
+        if not self.declared[name].allows(number):
+            raise UserError(f"{self.method}: {name} is {text}: it must be {bounds}")
         return number
-    return text
+
+    def lines(self) -> dict[str, str]:
+        """A line of help for each option: what it is, what it may be, when it is read, and its default."""
+        types, result = self.types, {}
+        defaults = {f.name: f.default for f in fields(self.kind)}  # type: ignore[arg-type]
+        for name, one in self.declared.items():
+            choices = get_args(types[name]) if get_origin(types[name]) is Literal and name != "variant" else ()
+            parts = [one.help, " or ".join(map(str, choices)), one.bounds, f"read where {one.when[0]}" * bool(one.when)]
+            default = plain(defaults[name])
+            result[name] = "; ".join(filter(None, parts)) + f" [default: {default}]" * bool(default)
+        return result
+
+
+def chosen(what: str, wanted: Any, text: str) -> Any:
+    """The choice of a ``Literal`` type that ``text`` names. Raises UserError."""
+    choices = get_args(wanted)
+    for choice in choices:
+        if str(choice) == text:
+            return choice
+    raise UserError(f"{what} is {', '.join(map(str, choices[:-1]))} or {choices[-1]}, not {text!r}")
+
+
+def plain(value: Any) -> str:
+    """A value as a user would type it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

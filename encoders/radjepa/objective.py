@@ -3,44 +3,40 @@
 An encoder sees some patches (the context); a narrow predictor says what the moving average of that encoder, which sees
 the whole image, makes of four blocks among the others. Nothing is reconstructed, nothing is contrasted. The authors
 publish weights but no training code and say "the I-JEPA protocol" (Assran et al. 2023); what they leave out is I-JEPA's
-here. Where paper, code and reason disagree, ``VARIANTS`` says what is done; the default is ``fixed``.
+here. Where paper, code and reason disagree, ``options.VARIANTS`` says what is done; the default is ``fixed``.
 """
 
-from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.encoder import (
-    PHANTOM_ARCH,
     ViTEncoder,
     encoder_of,
     gray_preprocess,
     how_to_pretrain,
-    phantom_weights,
-    untrained_vit,
+    untrained_by_name,
 )
 from cxrbench.encoders.backbones.masking import take
+from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop
+from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
 from cxrbench.encoders.pretraining.method import (
     Batch,
     Blueprint,
     Draw,
     Loss,
-    Method,
     Objective,
-    PretrainingRecipe,
     gather_batch,
 )
-from cxrbench.encoders.pretraining.options import read_options
-from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, Rule, masks_on_images, sample
+from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
+from cxrbench.encoders.radjepa.options import OPTIONS, RECIPE, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
 from cxrbench.encoders.radjepa.weights import REPOSITORY, locate, read_jepa
 from cxrbench.errors import UserError
@@ -49,69 +45,10 @@ PATCH = 14
 CROP_AREA = (0.3, 1.0)
 
 
-@dataclass(frozen=True)
-class RadJEPAOptions:
-    """What can be set in RadJEPA.
-
-    ``masks``: see ``MultiBlock``. ``normalise_targets``: layer norm without affine over a target token's features.
-    ``augment``: I-JEPA's RandomResizedCrop. ``momentum``, ``final_momentum``: τ of the moving average at the first step
-    and behind the last (0 and 0: targets of the encoder itself, as in the paper's introduction). ``predictor_depth``: 0
-    is half the encoder's depth, 6 for ViT-B. ``keep``: which encoder training is for. ``channels``: an image has 1; 3
-    is the published layout, the same image thrice, with ImageNet's mean and deviation.
-    """
-
-    variant: str = "fixed"
-    masks: Rule = "fixed"
-    loss: Literal["smooth_l1", "mse"] = "smooth_l1"
-    normalise_targets: bool = True
-    augment: bool = False
-    momentum: float = 0.996
-    final_momentum: float = 1.0
-    predictor_depth: int = 0
-    keep: Literal["target", "context"] = "target"
-    channels: Literal[1, 3] = 1
-
-
-# paper: its loss as printed. official: what I-JEPA's code does, quirks of its masks and augmentation included.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "fixed": {},
-    "paper": {"loss": "mse", "normalise_targets": False, "channels": 3},
-    "official": {"masks": "official", "augment": True, "channels": 3},
-}
-OPTION_HELP = {
-    "variant": f"where paper and I-JEPA's code differ: {', '.join(VARIANTS)}",
-    "masks": "fixed, or official: blocks that never touch the last row and column",
-    "loss": "smooth_l1 or mse",
-    "normalise_targets": "true: layer norm over the features of each target token",
-    "augment": "true: RandomResizedCrop of 0.3 to 1 of the area",
-    "momentum": "of the moving average at the start, in [0, 1]; too low and it collapses (see spread in log.csv)",
-    "final_momentum": "of the moving average at the end, in [0, 1]",
-    "predictor_depth": "blocks of the predictor; 0: half the encoder's",
-    "keep": "target (the moving average) or context (the encoder that is trained)",
-    "channels": "1, or 3 as published",
-}
-# I-JEPA's, for ViT-H; the authors of RadJEPA state none. Neither clips gradients: 1 is the engine's.
-RECIPE = PretrainingRecipe(
-    epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
-    warmup=40 / 300, betas=(0.9, 0.999),
-)  # fmt: skip
-
-
-def parse_options(given: Mapping[str, Any]) -> RadJEPAOptions:
-    """Options by name, numbers or text as typed by a user; those of the variant where not given. Raises UserError."""
-    options = read_options(RadJEPAOptions, given, method="RadJEPA", help_lines=OPTION_HELP, variants=VARIANTS)
-    if not (0 <= options.momentum <= 1 and 0 <= options.final_momentum <= 1):
-        raise UserError("RadJEPA's momentum and final_momentum lie in [0, 1]: correct the option")
-    if options.predictor_depth < 0:
-        raise UserError("RadJEPA's predictor_depth is a number of blocks, or 0: correct the option")
-    return options
-
-
 def latent_loss(predicted: Tensor, wanted: Tensor, kind: Literal["smooth_l1", "mse"]) -> Tensor:
     """Mean over all features of smooth-L1 (β = 1, I-JEPA's code) or of squares (the paper); float32, always."""
     loss = F.smooth_l1_loss if kind == "smooth_l1" else F.mse_loss
-    device = predicted.device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+    with full_precision(predicted.device):
         return loss(predicted.float(), wanted.float())
 
 
@@ -185,11 +122,6 @@ def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
     return Blueprint(gray_preprocess(config), options, lambda corpus: RadJEPA(config, options), RECIPE)
 
 
-def untrained(arch: str, seed: int) -> ViTEncoder:
-    """The backbone that ``cxrbench pretrain radjepa --arch ARCH`` would train, with random weights."""
-    return untrained_vit(parse_arch(arch or PHANTOM_ARCH, channels=1, patch=PATCH, class_token=False), seed)
-
-
 def load(request: EncoderRequest) -> ViTEncoder:
     """``radjepa@WEIGHTS``: our encoder.safetensors or .ckpt, RadJEPA's file, its folder or repository, I-JEPA's file.
 
@@ -206,16 +138,14 @@ def load(request: EncoderRequest) -> ViTEncoder:
 
 
 WITHOUT_WEIGHTS = f"{how_to_pretrain('radjepa')}; or take the published ones, radjepa@{REPOSITORY}"
-METHOD = Method(
+METHOD, PLUGIN = declare(
     name="radjepa",
-    configure=lambda arch, given: configure(arch, parse_options(given)),
-    options=OPTION_HELP,
-    untrained=untrained,
-)
-PLUGIN = EncoderPlugin(
-    load=load,
     summary="RadJEPA: features of hidden blocks predicted from the rest of the image (arXiv 2601.15891)",
     usage="radjepa[@WEIGHTS]",
-    phantom_weights=phantom_weights("radjepa"),
+    options=OPTIONS,
+    configure=configure,
+    objective=RadJEPA,
+    load=load,
+    untrained=untrained_by_name("mean", patch=PATCH, class_token=False),
     without_weights=WITHOUT_WEIGHTS,
 )

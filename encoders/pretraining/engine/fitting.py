@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import torch
@@ -29,7 +28,7 @@ def train(module: Pretraining, config: PretrainConfig) -> None:
 
     Lightning ends Ctrl-C with exit code 1 and SIGTERM with 0; here they are 130 and 143, and say how to go on.
     """
-    out = Path(module.plan["out"])
+    out = module.plan.out
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     callbacks = [TrainingProgress(out), Checkpoints(out, config.checkpoint_every, config.keep_every)]
@@ -38,7 +37,7 @@ def train(module: Pretraining, config: PretrainConfig) -> None:
             fit(
                 module,
                 [*callbacks, Pictures(out / "pictures", config.picture_every)],
-                precision=module.plan["precision"],
+                precision=module.plan.precision,
                 accelerator=config.accelerator,
                 devices=config.devices,
             )

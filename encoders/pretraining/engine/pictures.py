@@ -26,7 +26,7 @@ class Pictures(lightning.Callback):
     ) -> None:
         """Draw when an epoch of the plan is over."""
         assert isinstance(pl_module, Pretraining)
-        epoch, rest = divmod(int(batch[1]) + 1, pl_module.plan["batches_per_epoch"])
+        epoch, rest = divmod(int(batch[1]) + 1, pl_module.plan.batches_per_epoch)
         if not self.every or rest or epoch % self.every or not trainer.is_global_zero:
             return
         image = drawn(pl_module)

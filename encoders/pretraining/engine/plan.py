@@ -4,12 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin, get_type_hints
 
 import torch
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoders.pretraining.method import PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Blueprint, Method, PretrainingRecipe
+from cxrbench.encoders.pretraining.options import chosen
 from cxrbench.errors import UserError
 
 
@@ -38,7 +39,7 @@ class PretrainConfig:
     precision: Literal["auto", "32", "bf16"] = "auto"
     accumulate: int = 1
     seed: int = 0
-    accelerator: str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
     workers: int = 0
     decode: Literal["once", "always"] = "once"
@@ -69,6 +70,13 @@ def chosen_recipe(config: PretrainConfig, recipe: PretrainingRecipe) -> Pretrain
 
 def check_settings(config: PretrainConfig, recipe: PretrainingRecipe, manifests: Sequence[Manifest]) -> None:
     """What can be known to be wrong before any image is decoded. Raises UserError."""
+    for name, kind in get_type_hints(PretrainConfig).items():
+        if get_origin(kind) is Literal:
+            chosen(name, kind, getattr(config, name))
+    if config.decode == "always" and config.on_bad_image == "skip":
+        raise UserError(
+            "unreadable images can be left out only where images are decoded once: leave out one of the two"
+        )
     for name in ("accumulate", "devices", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise UserError(f"{name} is {getattr(config, name)}: it must be at least 1")
@@ -78,10 +86,9 @@ def check_settings(config: PretrainConfig, recipe: PretrainingRecipe, manifests:
         raise UserError(
             f"batch size {recipe.batch_size} cannot be shared by {config.devices} devices: choose a multiple"
         )
-    chosen_precision(config.precision)
     gpus = torch.cuda.device_count()
-    if config.accelerator not in ("auto", "cpu", "gpu") or (config.accelerator == "gpu" and not gpus):
-        raise UserError(f"accelerator {config.accelerator} is not here: choose auto, cpu{' or gpu' if gpus else ''}")
+    if config.accelerator == "gpu" and not gpus:
+        raise UserError("accelerator gpu is not here: choose auto or cpu")
     if gpus and config.accelerator != "cpu" and config.devices > gpus:
         raise UserError(f"--devices {config.devices}, but there are {gpus} GPUs: lower it")
     names = [manifest.name for manifest in manifests]
@@ -92,30 +99,66 @@ def check_settings(config: PretrainConfig, recipe: PretrainingRecipe, manifests:
         )
 
 
-def make_plan(config: PretrainConfig, recipe: PretrainingRecipe, units: int, out: Path) -> dict[str, Any]:
-    """The settings of the loop, with everything derived that it needs. Raises UserError for impossible ones."""
+def check_is_read(config: PretrainConfig, method: Method, blueprint: Blueprint) -> None:
+    """Every setting that is given is one that the method reads. Raises UserError."""
+    if config.picture_every and not method.pictures:
+        raise UserError(f"{method.name} draws no pictures of its training: leave out picture_every (--picture-every)")
+    if config.gradient_checkpointing and not blueprint.recomputes:
+        raise UserError(
+            f"{method.name} {config.arch} has nothing that gradient checkpointing could spare: leave it out"
+        )
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The settings of the loop, with everything derived that it needs.
+
+    ``batch_size``: units of one batch, over all processes; ``accumulate``: batches of one optimizer step; ``steps``:
+    optimizer steps of the whole run; ``loaders``: processes that decode images while training.
+    """
+
+    batch_size: int
+    accumulate: int
+    seed: int
+    loaders: int
+    precision: Literal["32", "bf16"]
+    batches_per_epoch: int
+    steps: int
+    out: Path
+
+    @property
+    def batches(self) -> int:
+        """Of the whole run."""
+        return self.steps * self.accumulate
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a run is resumed from."""
+        return self.out / "last.ckpt"
+
+
+def make_plan(config: PretrainConfig, recipe: PretrainingRecipe, units: int, out: Path) -> TrainingPlan:
+    """The plan of a run over ``units`` units. Raises UserError for impossible settings."""
     if units < max(2, recipe.batch_size):
         raise UserError(f"{units} training units are fewer than one batch of {recipe.batch_size}: lower the batch size")
     batches_per_epoch = units // recipe.batch_size
     steps = recipe.epochs * batches_per_epoch // config.accumulate
     if steps == 0:
         raise UserError(f"{recipe.epochs} epochs give no step of {config.accumulate} batches: raise the epochs")
-    return {
-        "batch_size": recipe.batch_size,
-        "accumulate": config.accumulate,
-        "seed": config.seed,
-        "loaders": config.workers if config.decode == "always" else 0,
-        "precision": chosen_precision(config.precision),
-        "batches_per_epoch": batches_per_epoch,
-        "steps": steps,
-        "out": str(out),
-    }
+    return TrainingPlan(
+        batch_size=recipe.batch_size,
+        accumulate=config.accumulate,
+        seed=config.seed,
+        loaders=config.workers if config.decode == "always" else 0,
+        precision=chosen_precision(config.precision),
+        batches_per_epoch=batches_per_epoch,
+        steps=steps,
+        out=out,
+    )
 
 
-def chosen_precision(wanted: str) -> str:
-    """``auto`` is bf16 where the GPU or the CPU multiplies it natively, else 32. Raises UserError."""
-    if wanted not in ("auto", "32", "bf16"):
-        raise UserError(f"unknown precision {wanted!r}: choose auto, 32 or bf16")
+def chosen_precision(wanted: Literal["auto", "32", "bf16"]) -> Literal["32", "bf16"]:
+    """``auto`` is bf16 where the GPU or the CPU multiplies it natively, else 32."""
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():

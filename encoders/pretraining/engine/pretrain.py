@@ -17,7 +17,13 @@ from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages
 from cxrbench.encoders.pretraining.engine.fitting import say, train
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
-from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, check_settings, chosen_recipe, make_plan
+from cxrbench.encoders.pretraining.engine.plan import (
+    PretrainConfig,
+    check_is_read,
+    check_settings,
+    chosen_recipe,
+    make_plan,
+)
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
 from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
@@ -50,14 +56,16 @@ def pretrain(
     CPU the result is the same to the bit as that of an unbroken run. ``excluded``: patients to leave out, by dataset.
     ``command`` is recorded. Facts of the run go to stderr. Raises UserError.
     """
-    blueprint = read_method(config).configure(config.arch, config.options)
+    method = read_method(config)
+    blueprint = method.configure(config.arch, config.options)
+    recipe = chosen_recipe(config, blueprint.recipe)
+    check_settings(config, recipe, manifests)
+    check_is_read(config, method, blueprint)
     try:
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
     except OSError as error:
         raise disk_error(error, out) from error
-    recipe = chosen_recipe(config, blueprint.recipe)
-    check_settings(config, recipe, manifests)
     if (out / "last.ckpt").exists() and not resume:
         raise UserError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
     if resume and not (out / "last.ckpt").exists():
@@ -68,7 +76,7 @@ def pretrain(
     units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in images
     some = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
     cost = step_cost(objective, as_batch(some, objective.preprocess))
-    settings = asdict(config) | asdict(recipe) | {"precision": plan["precision"], "options": dict(config.options)}
+    settings = asdict(config) | asdict(recipe) | {"precision": plan.precision, "options": dict(config.options)}
     facts = run_facts(config.method, objective, blueprint.options, settings, manifests, images, corpus.facts, cost)
     left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
     facts |= {"command": command, "excluded_patients": left_out}
@@ -77,15 +85,15 @@ def pretrain(
     counts = [f"{name} {count:,}" for name, count in facts["images"].items()]
     counts += [f"{len(images.prepared.dropped)} unreadable left out"] if images.prepared.dropped else []
     say(
-        f"{config.method} {config.arch}: {len(images):,} images ({', '.join(counts)}), {plan['steps']} steps, "
-        f"{plan['precision']}, {cost.forward:.3g} GFLOPs per unit forward, {cost.training:.3g} in training"
+        f"{config.method} {config.arch}: {len(images):,} images ({', '.join(counts)}), {plan.steps} steps, "
+        f"{plan.precision}, {cost.forward:.3g} GFLOPs per unit forward, {cost.training:.3g} in training"
         f"{f'; resumed at step {start // config.accumulate}' if start else ''}"
     )
     if facts["card"]["synthetic"]:
         say("SYNTHETIC DATA: what is learnt from phantom images is fit for phantom images, and for nothing else.")
     with atomic_path(out / "encoder.md") as temporary:
         temporary.write_text(card_text(facts))
-    if start < plan["steps"] * config.accumulate:
+    if start < plan.batches:
         train(module, config)
     write_encoder(out / "encoder.safetensors", read_checkpoint(out / "last.ckpt")[KEPT], facts, half=config.half)
     say(f"wrote {out / 'encoder.safetensors'}: use it as {config.method}@{out / 'encoder.safetensors'}")
@@ -111,8 +119,6 @@ def make_corpus(
     excluded: Mapping[str, frozenset[str]] | None,
 ) -> tuple[Corpus, TrainingImages]:
     """The training images, decoded once or to be decoded, and the units that the method makes of them."""
-    if config.decode not in ("once", "always") or (config.decode == "always" and config.on_bad_image == "skip"):
-        raise UserError("decode is once or always; unreadable images can be left out only where they are decoded once")
     rows = training_rows(manifests, excluded=excluded, eligible=blueprint.eligible, limit=config.limit)
     prepared: Prepared
     if config.decode == "once":

@@ -46,7 +46,7 @@ class TrainingProgress(lightning.Callback):
             TextColumn("{task.fields[note]}"),
         )
         self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
-        self.bar.add_task("pretraining", total=pl_module.plan["steps"], completed=trainer.global_step, note="")
+        self.bar.add_task("pretraining", total=pl_module.plan.steps, completed=trainer.global_step, note="")
         self.bar.start()
         self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1)
 
@@ -62,16 +62,16 @@ class TrainingProgress(lightning.Callback):
         """Write the row of a finished optimizer step."""
         assert isinstance(pl_module, Pretraining)
         plan, number = pl_module.plan, int(batch[1]) + 1
-        if self.bar is None or number % plan["accumulate"]:
+        if self.bar is None or number % plan.accumulate:
             self.batch_ended = time.monotonic()
             return
         now = time.monotonic()
         step_seconds = max(now - self.seconds, 1e-9)
-        speed, waiting = plan["batch_size"] * plan["accumulate"] / step_seconds, self.waited / step_seconds
+        speed, waiting = plan.batch_size * plan.accumulate / step_seconds, self.waited / step_seconds
         self.seconds, self.waited = now, 0.0
         row = {
             "step": trainer.global_step,
-            "epoch": number / plan["batches_per_epoch"],
+            "epoch": number / plan.batches_per_epoch,
             **pl_module.logged,
             "units_per_second": speed,
             "waiting": waiting,

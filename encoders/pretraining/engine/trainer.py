@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY
 from cxrbench.encoders.pretraining.corpus import Corpus
+from cxrbench.encoders.pretraining.engine.plan import TrainingPlan
 from cxrbench.encoders.pretraining.method import Batch, Draw, Objective, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import DECAYED, half_cosine, learning_rate_factor, parameter_groups
 from cxrbench.errors import UserError
@@ -104,7 +105,7 @@ class Pretraining(lightning.LightningModule):
         objective: Objective,
         corpus: Corpus,
         recipe: PretrainingRecipe,
-        plan: Mapping[str, Any],
+        plan: TrainingPlan,
         facts: Mapping[str, Any],
         start: int,
     ) -> None:
@@ -116,19 +117,19 @@ class Pretraining(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches from ``start`` on; this process's share of each."""
         trainer, plan = self.trainer, self.plan
-        stream = Stream(self.corpus, self.recipe.batch_size, plan["seed"], trainer.global_rank, trainer.world_size)
+        stream = Stream(self.corpus, self.recipe.batch_size, plan.seed, trainer.global_rank, trainer.world_size)
         return DataLoader(
             stream,
             batch_size=None,
-            sampler=From(self.start, plan["steps"] * plan["accumulate"]),
-            num_workers=plan["loaders"],
-            multiprocessing_context="spawn" if plan["loaders"] else None,
+            sampler=From(self.start, plan.batches),
+            num_workers=plan.loaders,
+            multiprocessing_context="spawn" if plan.loaders else None,
         )
 
     def draw(self, number: int) -> Draw:
         """The randomness of batch ``number``."""
-        progress = number / (self.plan["steps"] * self.plan["accumulate"])
-        masks = generator(self.plan["seed"], MASKS, number)
+        progress = number / self.plan.batches
+        masks = generator(self.plan.seed, MASKS, number)
         return Draw(masks, self.trainer.global_rank, self.trainer.world_size, progress)
 
     def training_step(self, item: Item) -> Tensor:
@@ -138,7 +139,7 @@ class Pretraining(lightning.LightningModule):
             raise read
         with torch.random.fork_rng():
             # Dropout knows the global state alone: it follows from the batch too, or a resumed run would differ.
-            dropout = seed_of(self.plan["seed"], DROPOUT, number, self.trainer.global_rank)
+            dropout = seed_of(self.plan.seed, DROPOUT, number, self.trainer.global_rank)
             torch.manual_seed(int(dropout.generate_state(1, np.uint64)[0] >> 1))
             loss = self.objective(as_batch(read, self.objective.preprocess), self.draw(number))
         value = loss.value.item()
@@ -150,7 +151,7 @@ class Pretraining(lightning.LightningModule):
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         """One step; then whatever the objective does after it (moving averages)."""
         super().optimizer_step(*arguments, **named)
-        self.objective.after_step(self.trainer.global_step / self.plan["steps"])  # it counts this step later
+        self.objective.after_step(self.trainer.global_step / self.plan.steps)  # it counts this step later
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -170,12 +171,12 @@ class Pretraining(lightning.LightningModule):
 
     def saved(self) -> str:
         """What a user can go on from."""
-        last = Path(self.plan["out"], "last.ckpt")
+        last = self.plan.last
         return f"the last good checkpoint is {last}" if last.exists() else "nothing was saved yet"
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedules, stepped once per optimizer step."""
-        recipe, steps = self.recipe, self.plan["steps"]
+        recipe, steps = self.recipe, self.plan.steps
         groups: Any = parameter_groups(self.objective, recipe.weight_decay)
         optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas)
         warmup = round(recipe.warmup * steps)
@@ -187,7 +188,7 @@ class Pretraining(lightning.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set this step's weight decay, where it moves."""
         if self.recipe.final_weight_decay is not None:
-            done = self.trainer.global_step / self.plan["steps"]
+            done = self.trainer.global_step / self.plan.steps
             decay = half_cosine(self.recipe.weight_decay, self.recipe.final_weight_decay, done)
             optimizer.param_groups[DECAYED]["weight_decay"] = decay
 
@@ -225,12 +226,12 @@ class Checkpoints(lightning.Callback):
         """Save when due; only between optimizer steps, never while gradients are being accumulated."""
         assert isinstance(pl_module, Pretraining)
         plan, step, number = pl_module.plan, trainer.global_step, int(batch[1]) + 1
-        if number % plan["accumulate"]:
+        if number % plan.accumulate:
             return
         stopping = trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
-        if step % self.every == 0 or step == plan["steps"] or stopping:
+        if step % self.every == 0 or step == plan.steps or stopping:
             trainer.save_checkpoint(self.out / "last.ckpt")
-        epoch, before = (n // plan["batches_per_epoch"] for n in (number, number - plan["accumulate"]))
+        epoch, before = (n // plan.batches_per_epoch for n in (number, number - plan.accumulate))
         if self.keep and epoch // self.keep > before // self.keep:  # an epoch may end within a step
             trainer.save_checkpoint(self.out / f"epoch-{epoch:04d}.ckpt")
         if stopping:
@@ -265,8 +266,8 @@ def fit(
         strategy=strategy,
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         max_epochs=1,
-        max_steps=plan["steps"],
-        accumulate_grad_batches=plan["accumulate"],
+        max_steps=plan.steps,
+        accumulate_grad_batches=plan.accumulate,
         callbacks=callbacks,
         # Not started by torchrun or srun: Lightning would take any batch job of Slurm's for one that is.
         plugins=[AtomicIO()] if launched(devices) else [AtomicIO(), LightningEnvironment()],
@@ -275,14 +276,14 @@ def fit(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        default_root_dir=plan["out"],
+        default_root_dir=plan.out,
     )
     if trainer.world_size != devices:
         raise UserError(f"{trainer.world_size} processes were started for --devices {devices}: make them as many")
     with warnings.catch_warnings():
         # Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes.
         warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers).*")
-        trainer.fit(module, ckpt_path=Path(plan["out"], "last.ckpt") if module.start else None, weights_only=True)
+        trainer.fit(module, ckpt_path=plan.last if module.start else None, weights_only=True)
 
 
 def launched(devices: int) -> bool:

@@ -1,0 +1,45 @@
+"""What can be set in RadJEPA, what paper and code set differently, and how it is trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cxrbench.encoders.pretraining.method import PretrainingRecipe
+from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.radjepa.multiblock import Rule
+
+
+@dataclass(frozen=True)
+class RadJEPAOptions:
+    """What can be set in RadJEPA."""
+
+    variant: Variant = "fixed"
+    masks: Rule = option("fixed", "the blocks: official ones never touch the last row and column, see MultiBlock")
+    loss: Literal["smooth_l1", "mse"] = option("smooth_l1", "smooth-L1 with β = 1 (I-JEPA's code) or squares (paper)")
+    normalise_targets: bool = option(True, "layer norm without affine over the features of each target token")
+    augment: bool = option(False, "I-JEPA's RandomResizedCrop (area 0.3 to 1), without a flip")
+    momentum: float = option(
+        0.996, "τ of the moving average at the start; too low and it collapses (spread in log.csv)", least=0, most=1
+    )
+    final_momentum: float = option(
+        1.0, "τ behind the last step; 0 and 0: targets of the encoder itself", least=0, most=1
+    )
+    predictor_depth: int = option(0, "blocks of the predictor; 0: half the encoder's", least=0)
+    keep: Literal["target", "context"] = option(
+        "target", "which encoder is kept: the moving average, or the trained one"
+    )
+    channels: Literal[1, 3] = option(1, "3 is the published layout: the image thrice, ImageNet's mean and deviation")
+
+
+# paper: its loss as printed. official: what I-JEPA's code does, quirks of its masks and augmentation included.
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "fixed": {},
+    "paper": {"loss": "mse", "normalise_targets": False, "channels": 3},
+    "official": {"masks": "official", "augment": True, "channels": 3},
+}
+OPTIONS = OptionSet("RadJEPA", RadJEPAOptions, VARIANTS)
+# I-JEPA's, for ViT-H; the authors of RadJEPA state none. Neither clips gradients: 1 is the engine's.
+RECIPE = PretrainingRecipe(
+    epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
+    warmup=40 / 300, betas=(0.9, 0.999),
+)  # fmt: skip
