@@ -2,6 +2,8 @@
 
 Most patches are hidden; the backbone sees the rest and the CLS token; a decoder, thrown away in the end, must paint the
 hidden pixels. Where PaCX-MAE's paper and code (arXiv 2606.01537) disagree, ``VARIANTS`` says what is done.
+
+Formulas, variants, sources: docs/methods.md.
 """
 
 from dataclasses import asdict, dataclass

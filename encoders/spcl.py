@@ -3,6 +3,8 @@
 One image, two disjoint random sets of its patches, one shared ViT: the two CLS tokens must find each other among
 those of all other images. No augmentation, no text, no decoder, no momentum encoder. Where the paper, the code that
 it descends from (OCL) and reason disagree, ``VARIANTS`` says what is done; the default is ``fixed``.
+
+Formulas, variants, sources: docs/methods.md.
 """
 
 import math

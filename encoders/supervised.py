@@ -1,4 +1,7 @@
-"""The supervised baseline: the same backbone, trained to tell the labels of the manifests, and nothing before it."""
+"""The supervised baseline: the same backbone, trained to tell the labels of the manifests, and nothing before it.
+
+Formulas, variants, sources: docs/methods.md.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

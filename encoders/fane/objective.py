@@ -4,6 +4,8 @@ Images and reports meet in one space by a sigmoid loss in which an image has sev
 what its own does (semantic division). Within a report, every sentence must find what it says in the image, through a
 sparse mask over the patches; within each modality, hard negatives are pushed apart. Where the paper, its code and
 reason disagree, ``options.VARIANTS`` says what is done; the default is ``fixed``.
+
+Formulas, variants, sources: docs/methods.md.
 """
 
 import json

@@ -3,6 +3,8 @@
 Each view of a study is masked by itself and reconstructed; pooled tokens of its views are drawn together, with a
 weight that is annealed. V2T adds a causal text decoder on one view's visible tokens, which must tell the report. Where
 paper, official code and reason disagree, ``options.VARIANTS`` says what is done; the default is ``fixed``.
+
+Formulas, variants, sources: docs/methods.md.
 """
 
 from dataclasses import asdict

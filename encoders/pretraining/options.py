@@ -116,16 +116,20 @@ class OptionSet(Generic[T]):
             raise UserError(f"{self.method}: {name} is {text}: it must be {bounds}")
         return number
 
+    def described(self, name: str) -> str:
+        """What an option is, what it may be, and when it is read."""
+        one, kind = self.declared[name], self.types[name]
+        choices = get_args(kind) if get_origin(kind) is Literal and name != "variant" else ()
+        when = f"read where {one.when[0]}" if one.when else ""
+        return "; ".join(filter(None, (one.help, " or ".join(map(str, choices)), one.bounds, when)))
+
     def lines(self) -> dict[str, str]:
-        """A line of help for each option: what it is, what it may be, when it is read, and its default."""
-        types, result = self.types, {}
-        defaults = {f.name: f.default for f in fields(self.kind)}  # type: ignore[arg-type]
-        for name, one in self.declared.items():
-            choices = get_args(types[name]) if get_origin(types[name]) is Literal and name != "variant" else ()
-            parts = [one.help, " or ".join(map(str, choices)), one.bounds, f"read where {one.when[0]}" * bool(one.when)]
-            default = plain(defaults[name])
-            result[name] = "; ".join(filter(None, parts)) + f" [default: {default}]" * bool(default)
-        return result
+        """A line of help for each option, with its default."""
+        defaults = {f.name: plain(f.default) for f in fields(self.kind)}  # type: ignore[arg-type]
+        return {
+            name: self.described(name) + (f" [default: {defaults[name]}]" if defaults[name] else "")
+            for name in self.declared
+        }
 
 
 def chosen(what: str, wanted: Any, text: str) -> Any:

@@ -4,6 +4,8 @@ An encoder sees some patches (the context); a narrow predictor says what the mov
 the whole image, makes of four blocks among the others. Nothing is reconstructed, nothing is contrasted. The authors
 publish weights but no training code and say "the I-JEPA protocol" (Assran et al. 2023); what they leave out is I-JEPA's
 here. Where paper, code and reason disagree, ``options.VARIANTS`` says what is done; the default is ``fixed``.
+
+Formulas, variants, sources: docs/methods.md.
 """
 
 from dataclasses import asdict

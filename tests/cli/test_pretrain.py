@@ -52,7 +52,7 @@ def test_a_run_and_what_is_refused_before_an_image_is_decoded(
         "cannot write to locked/run": ["--out", "locked/run"],
         "lr > 0": ["--out", "new", "--lr", "nan"],
         "batch size 4 cannot be shared by 3 devices": ["--out", "new", "--devices", "3"],
-        "accelerator tpu is not here: choose auto, cpu": ["--out", "new", "--accelerator", "tpu"],
+        "accelerator is auto, cpu or gpu, not 'tpu'": ["--out", "new", "--accelerator", "tpu"],
         "Invalid value for '--seed'": ["--out", "new", "--seed", "-1"],
     }
     for message, more in mistakes.items():

@@ -34,7 +34,7 @@ def test_sizes_are_as_near_as_whole_patients_allow(patients: list[str]) -> None:
 @pytest.mark.parametrize(
     ("rows", "fractions", "sizes"),
     [
-        (26_684, {"train": 0.6, "val": 0.2, "test": 0.2}, (16_010, 5_337, 5_337)),  # RSNA, METHODS section 8
+        (26_684, {"train": 0.6, "val": 0.2, "test": 0.2}, (16_010, 5_337, 5_337)),  # RSNA, docs/methods.md, splits
         (12_047, {"train": 0.7, "val": 0.15, "test": 0.15}, (8_433, 1_807, 1_807)),  # SIIM-ACR
         (15_000, {"train": 0.9, "val": 0.1}, (13_500, 1_500)),  # VinDr-CXR
     ],

@@ -18,7 +18,7 @@ from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
 from cxrbench.encoders.backbones.decoder import DecoderConfig, decoder_of
 from cxrbench.encoders.backbones.masking import patchify, unpatchify
 from cxrbench.encoders.backbones.vit import ARCHITECTURES, ViT, ViTConfig, infer_config
-from cxrbench.encoders.mae import MAE, METHOD, configure, load, parse_options
+from cxrbench.encoders.mae import MAE, METHOD, OPTIONS, configure, load
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.errors import UserError
 
@@ -33,7 +33,7 @@ def draw(seed: int = 0) -> Draw:
 
 def objective(arch: ViTConfig = ARCH, **options: object) -> MAE:
     torch.manual_seed(0)
-    return MAE(arch, parse_options(options)).eval()
+    return MAE(arch, OPTIONS.read(options)).eval()
 
 
 def random_images(count: int = 4, channels: int = 1) -> Tensor:
@@ -205,18 +205,18 @@ def test_gradient_checkpointing_bf16_and_copies_change_nothing_that_matters() ->
 
 
 def test_variants_switch_what_they_say() -> None:
-    fixed, paper, official = (parse_options({"variant": v}) for v in ("fixed", "paper", "official"))
+    fixed, paper, official = (OPTIONS.read({"variant": v}) for v in ("fixed", "paper", "official"))
     assert [o.ratio for o in (fixed, paper, official)] == [0.9, 0.9, 0.75]
     assert [o.error for o in (fixed, paper, official)] == ["mean", "sum", "mean"]
     assert [o.augment for o in (fixed, paper, official)] == [False, False, True]
     assert [o.floor_slack for o in (fixed, paper, official)] == [1e-9, 1e-9, 0.0]
-    assert parse_options({"variant": "official", "ratio": "0.5", "augment": "false"}).ratio == 0.5
+    assert OPTIONS.read({"variant": "official", "ratio": "0.5", "augment": "false"}).ratio == 0.5
 
 
 def test_wrong_options_are_one_line() -> None:
     for wrong in ({"mask": 1}, {"variant": "other"}, {"ratio": "x"}, {"ratio": 1.0}, {"ratio": 0}, {"norm_pix": "?"}):
         with pytest.raises(UserError):
-            parse_options(wrong)
+            OPTIONS.read(wrong)
     with pytest.raises(UserError, match="leaves 0 of 36 patches visible"):
         objective(ratio=0.99)
 
@@ -349,7 +349,7 @@ def test_heads_of_vit_huge() -> None:
 
 def test_our_own_file_is_read_back_at_the_class_token(tmp_path: Path) -> None:
     backbone, images = ViT(ARCH).eval(), random_images(2)
-    blueprint = configure(ARCH, parse_options({}))
+    blueprint = configure("nano", OPTIONS.read({}))
     facts = encoder_facts("mae", asdict(ARCH), blueprint.preprocess, EncoderCard("mae", "unknown", ("nih",)))
     write_encoder(tmp_path / "e.safetensors", backbone.state_dict(), facts, half=False)
     encoder = load(spec(tmp_path / "e.safetensors"))

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.spcl import (
+    OPTIONS,
     SPCL,
     clip_loss,
     ntxent,
-    parse_options,
     partition,
     take,
     tsp_similarity,
@@ -32,7 +32,7 @@ def draw(seed: int = 0) -> Draw:
 
 def objective(**options: object) -> SPCL:
     torch.manual_seed(0)
-    return SPCL(ARCH, parse_options(options)).eval()
+    return SPCL(ARCH, OPTIONS.read(options)).eval()
 
 
 # 1. Two disjoint halves of an even number of patches
@@ -206,11 +206,11 @@ def test_variants_switch_what_they_say() -> None:
 
 
 def test_options_override_the_variant_and_may_be_text() -> None:
-    options = parse_options({"variant": "official", "ratio": "0.5", "augment": "false"})
+    options = OPTIONS.read({"variant": "official", "ratio": "0.5", "augment": "false"})
     assert (options.ratio, options.loss, options.augment) == (0.5, "clip", False)
     for wrong in ({"mask": 1}, {"variant": "other"}, {"ratio": "x"}, {"ratio": 1.0}, {"kappa": 0}, {"loss": "mse"}):
         with pytest.raises(UserError):
-            parse_options(wrong)
+            OPTIONS.read(wrong)
     with pytest.raises(UserError, match="leaves no patch"):
         objective(ratio=0.99)
 

@@ -22,7 +22,7 @@ from cxrbench.encoders.pretraining.engine.prepared import OnDisk, training_rows
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
 from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import Batch, Draw
-from cxrbench.encoders.supervised import Supervised, known_cross_entropy, load, parse_options
+from cxrbench.encoders.supervised import OPTIONS, Supervised, known_cross_entropy, load
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_metadata
 
@@ -60,7 +60,7 @@ def corpus(targets: list[list[float]]) -> LabelledImages:
 
 def objective(known: LabelledImages, **options: object) -> Supervised:
     torch.manual_seed(0)
-    return Supervised(ARCH, parse_options(options), known).eval()
+    return Supervised(ARCH, OPTIONS.read(options), known).eval()
 
 
 # Labels
@@ -194,7 +194,7 @@ def test_augmentation_follows_the_draw_alone() -> None:
 def test_wrong_options_are_one_line() -> None:
     for wrong in ({"ratio": 0.5}, {"pooling": "max"}, {"pos_weight": "maybe"}, {"variant": "paper"}):
         with pytest.raises(UserError):
-            parse_options(wrong)
+            OPTIONS.read(wrong)
 
 
 # Training

@@ -60,7 +60,7 @@ def toy_method(recipe: PretrainingRecipe) -> Method:
     def configure(arch: str, options: Mapping[str, Any]) -> Blueprint:
         return Blueprint(Toy.preprocess, ToyOptions(), lambda corpus: Toy(), recipe)
 
-    return Method("toy", configure, {}, lambda arch, seed: Pixels())
+    return Method("toy", configure, {}, lambda arch, seed: Pixels(), pictures=True)
 
 
 def make_manifest(root: Path) -> Manifest:

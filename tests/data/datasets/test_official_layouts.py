@@ -1,4 +1,4 @@
-"""The adapters on tiny datasets in the official layouts, traps of METHODS section 8 included."""
+"""The adapters on tiny datasets in the official layouts, traps of docs/methods.md's splits included."""
 
 import json
 import re

@@ -3,6 +3,7 @@
 import copy
 import math
 import multiprocessing
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.fane.corpus import ReportCorpus
 from cxrbench.encoders.fane.image import ResNetConfig, build_image_tower, rotate_and_flip
 from cxrbench.encoders.fane.objective import METHOD, FaNe
-from cxrbench.encoders.fane.options import RECIPES, VARIANTS, parse_options
+from cxrbench.encoders.fane.options import OPTIONS, RECIPES, VARIANTS
 from cxrbench.encoders.pretraining.engine.flops import step_cost
+from cxrbench.encoders.pretraining.engine.plan import check_is_read
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, build_objective, make_corpus, pretrain
 from cxrbench.encoders.pretraining.engine.trainer import as_batch
 from cxrbench.encoders.pretraining.method import Batch, Draw
@@ -80,7 +82,7 @@ def draw(**named: Any) -> Draw:
 
 
 def test_variants_switch_what_the_specification_says() -> None:
-    fixed, paper, official = (asdict(parse_options({"variant": name})) for name in VARIANTS)
+    fixed, paper, official = (asdict(OPTIONS.read({"variant": name})) for name in VARIANTS)
     assert {k: paper[k] for k in fixed if fixed[k] != paper[k]} == {
         "variant": "paper", "ema": "printed", "bias": "printed", "mask_mode": "pre", "hard_negatives": "paper",
         "odd_mean": True,
@@ -93,7 +95,7 @@ def test_variants_switch_what_the_specification_says() -> None:
     assert fixed["kappa"] == 0.95
     assert fixed["alpha"] == 0.05
     assert all(fixed[name] == 1 for name in ("mp", "tc", "hn", "spa"))
-    assert parse_options({"variant": "official", "mask_mode": "post"}).mask_mode == "post"
+    assert OPTIONS.read({"variant": "official", "mask_mode": "post"}).mask_mode == "post"
 
 
 def test_official_schedule_ends_in_the_middle_of_its_cosine() -> None:
@@ -106,10 +108,10 @@ def test_official_schedule_ends_in_the_middle_of_its_cosine() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"mp": "-1"}, "weights >= 0"),
-        ({"mp": "0", "tc": "0", "hn": "0"}, "mp, tc or hn > 0"),
+        ({"mp": "-1"}, "mp is -1: it must be at least 0"),
+        ({"mp": "0", "tc": "0", "hn": "0"}, "mp, tc and hn are all 0"),
         ({"pool_width": "12"}, "multiple of 8"),
-        ({"mask_mode": "none"}, "mask_mode is pre, post, not 'none'"),
+        ({"mask_mode": "none"}, "mask_mode is pre or post, not 'none'"),
         ({"alpha": "0"}, "alpha is 0"),
         ({"kappa": "nan"}, "kappa is a number, not 'nan'"),
         ({"mp": "inf"}, "mp is a number, not 'inf'"),
@@ -224,6 +226,14 @@ def test_gradient_checkpointing_changes_nothing_of_images_and_texts(corpora: Any
         torch.testing.assert_close(gradients[1][name], gradient)
 
 
+def test_a_resnet_with_a_frozen_bert_has_nothing_to_spare() -> None:
+    for arch, trained, spares in (("resnet18", False, False), ("resnet18", True, True), ("nano", False, True)):
+        config = PretrainConfig("fane", arch, gradient_checkpointing=True)
+        blueprint = METHOD.configure(arch, {"train_text": trained})
+        with nullcontext() if spares else pytest.raises(UserError, match="nothing that gradient checkpointing"):
+            check_is_read(config, METHOD, blueprint)
+
+
 def test_picture_and_augmentation(corpora: Any, bert: str) -> None:
     built = objective(corpora, bert)
     with torch.no_grad():
@@ -246,7 +256,7 @@ def test_picture_and_augmentation(corpora: Any, bert: str) -> None:
 
 def test_a_resnet_learns_too(corpora: Any, bert: str) -> None:
     torch.manual_seed(0)
-    built = FaNe(ResNetConfig((1, 1, 1, 1), False, 24), parse_options(DATA | {"text": bert, "train_text": False}),
+    built = FaNe(ResNetConfig((1, 1, 1, 1), False, 24), OPTIONS.read(DATA | {"text": bert, "train_text": False}),
                  corpora[False])  # fmt: skip
     seen = built.network.image_encoder(torch.randn(2, 3, 24, 24))
     assert seen.pooled.shape == (2, 512)

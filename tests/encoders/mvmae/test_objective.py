@@ -14,7 +14,7 @@ from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.losses import spread
 from cxrbench.encoders.mvmae.objective import METHOD, MVMAE, configure
-from cxrbench.encoders.mvmae.options import parse_options, preprocess_of
+from cxrbench.encoders.mvmae.options import OPTIONS, preprocess_of
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.errors import UserError
@@ -30,7 +30,7 @@ def draw(seed: int = 0, progress: float = 0.999) -> Draw:
 
 def objective(arch: ViTConfig = ARCH, **options: object) -> MVMAE:
     torch.manual_seed(0)
-    return MVMAE(arch, parse_options(options)).eval()
+    return MVMAE(arch, OPTIONS.read(options)).eval()
 
 
 def batch(seed: int = 0, size: int = 24, present: torch.Tensor = PRESENT) -> Batch:
@@ -342,7 +342,7 @@ def test_it_learns_to_reconstruct_and_to_align() -> None:
 
 
 def test_variants_switch_what_they_say() -> None:
-    fixed, paper, official = (parse_options({"variant": name}) for name in ("fixed", "paper", "official"))
+    fixed, paper, official = (OPTIONS.read({"variant": name}) for name in ("fixed", "paper", "official"))
     assert [o.mask for o in (fixed, paper, official)] == [0.9, 0.9, 0.93]
     assert [o.align for o in (fixed, paper, official)] == ["pooled", "token_index", "pooled"]
     assert [(o.augment, o.flip) for o in (fixed, paper, official)] == [(True, False), (False, False), (True, True)]
@@ -363,7 +363,7 @@ def test_blueprint_is_the_officials_recipe() -> None:
     assert (recipe.epochs, recipe.batch_size, recipe.clip, recipe.betas) == (500, 64, 1.0, (0.9, 0.999))
     assert recipe.lr == pytest.approx(1.2e-4 * 64 / 256)
     assert (blueprint.options.beta, blueprint.options.max_views) == (0.0, 1)
-    assert configure(parse_options({}), backbone_config("nano")).preprocess.size == 128
+    assert configure("nano", OPTIONS.read({})).preprocess.size == 128
 
 
 @pytest.mark.parametrize(
@@ -372,5 +372,5 @@ def test_blueprint_is_the_officials_recipe() -> None:
 )
 def test_wrong_options_are_one_line(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError) as caught:
-        parse_options(wrong)
+        OPTIONS.read(wrong)
     assert "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.mvmae.objective import MVMAE
-from cxrbench.encoders.mvmae.options import parse_v2t_options
+from cxrbench.encoders.mvmae.options import V2T_OPTIONS
 from cxrbench.encoders.mvmae.text import TextDecoder, TextDecoderConfig
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.text.tokens import Vocabulary
@@ -32,7 +32,7 @@ def draw(seed: int = 0, rank: int = 0, world: int = 1) -> Draw:
 
 def objective(**options: object) -> MVMAE:
     torch.manual_seed(0)
-    return MVMAE(ARCH, parse_v2t_options({"mask": 0.75, **options}), VOCABULARY).eval()
+    return MVMAE(ARCH, V2T_OPTIONS.read({"mask": 0.75, **options}), VOCABULARY).eval()
 
 
 def batch(text: torch.Tensor = TEXT) -> Batch:
@@ -166,7 +166,7 @@ def test_a_batch_without_any_report_is_plain_mvmae() -> None:
 
 
 def test_variants_switch_what_they_say() -> None:
-    options = [parse_v2t_options({"variant": name}) for name in ("fixed", "paper", "official")]
+    options = [V2T_OPTIONS.read({"variant": name}) for name in ("fixed", "paper", "official")]
     assert [o.text for o in options] == ["impression_or_findings", "report", "impression"]
     assert [o.predict_end for o in options] == [True, True, False]
     assert [o.text_positions for o in options] == [True, True, False]
@@ -176,7 +176,7 @@ def test_variants_switch_what_they_say() -> None:
     assert [o.mask for o in options] == [0.9, 0.9, 0.93]
     for wrong in ({"text_weight": 0}, {"text_length": 2}, {"text": "all"}, {"mask": 0}, {"text_depth": "x"}):
         with pytest.raises(UserError):
-            parse_v2t_options(wrong)
+            V2T_OPTIONS.read(wrong)
 
 
 def test_it_learns_to_tell_two_images_apart() -> None:

@@ -1,4 +1,4 @@
-"""The autoencoder of laboratory values: METHODS invariant 4, its variants, and what it learns."""
+"""The autoencoder of laboratory values (docs/methods.md): its invariants, its variants, and what it learns."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""PaCX-MAE's losses against METHODS' invariants 5 to 7, formulas, and other libraries."""
+"""PaCX-MAE's losses (docs/methods.md) against their invariants, formulas, and other libraries."""
 
 import math
 from dataclasses import dataclass

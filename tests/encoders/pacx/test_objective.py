@@ -19,7 +19,7 @@ from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx import objective as pacx
 from cxrbench.encoders.pacx.lora import adapt, merged
 from cxrbench.encoders.pacx.objective import METHOD, PaCX, load, read_base
-from cxrbench.encoders.pacx.options import parse_options
+from cxrbench.encoders.pacx.options import OPTIONS
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.errors import UserError
 
@@ -35,7 +35,7 @@ def backbone(arch: ViTConfig = ARCH, seed: int = 0) -> ViT:
 
 
 def objective(still: bool = False, widths: dict[str, int] | None = None, **given: object) -> PaCX:
-    options = replace(parse_options(given), **(STILL if still else {}))
+    options = replace(OPTIONS.read(given), **(STILL if still else {}))
     base = TrainedBackbone(backbone().state_dict(), ARCH, None, CARD)
     torch.manual_seed(1)
     return PaCX(base, options, gray_preprocess(ARCH), widths or {"ecg": ECG, "labs": LABS})
@@ -274,12 +274,12 @@ def test_variants_switch_what_they_say() -> None:
 
 
 def test_options_that_make_no_sense_are_one_line(tmp_path: Path) -> None:
-    assert parse_options({"variant": "official", "alpha": "8", "augment": "false"}).alpha == 8
+    assert OPTIONS.read({"variant": "official", "alpha": "8", "augment": "false"}).alpha == 8
     for wrong in ({"rank": 0}, {"smoothing": 1}, {"contrastive": 0, "regression": 0}, {"modalities": "ekg"}, {"x": 1}):
         with pytest.raises(UserError):
-            parse_options(wrong)
+            OPTIONS.read(wrong)
     with pytest.raises(UserError, match=r"ecg=.*none\.pth is no file"):
-        parse_options({"ecg": str(tmp_path / "none.pth")})
+        OPTIONS.read({"ecg": str(tmp_path / "none.pth")})
 
 
 # What it begins from

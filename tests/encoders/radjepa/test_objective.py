@@ -21,7 +21,8 @@ from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor, parameter_groups
 from cxrbench.encoders.radjepa.multiblock import as_grids
-from cxrbench.encoders.radjepa.objective import METHOD, RadJEPA, configure, latent_loss, load, parse_options
+from cxrbench.encoders.radjepa.objective import METHOD, RadJEPA, configure, latent_loss, load
+from cxrbench.encoders.radjepa.options import OPTIONS
 from cxrbench.encoders.radjepa.predictor import JepaPredictor, predictor_width
 from cxrbench.encoders.radjepa.weights import FILE, REPOSITORY
 from cxrbench.engine.registry import load_encoder
@@ -37,7 +38,7 @@ def draw(seed: int = 0, rank: int = 0, world: int = 1) -> Draw:
 
 def objective(arch: ViTConfig = ARCH, **options: object) -> RadJEPA:
     torch.manual_seed(0)
-    return RadJEPA(arch, parse_options(options))
+    return RadJEPA(arch, OPTIONS.read(options))
 
 
 def random_images(count: int, seed: int = 0, arch: ViTConfig = ARCH) -> Tensor:
@@ -254,7 +255,7 @@ def test_flops_in_closed_form() -> None:
 
 def test_shapes_hang_on_no_data_so_that_cost_can_be_counted_on_the_meta_device() -> None:
     with torch.device("meta"):
-        model = RadJEPA(parse_arch("768x4p14s224", channels=3, class_token=False), parse_options({}))
+        model = RadJEPA(parse_arch("768x4p14s224", channels=3, class_token=False), OPTIONS.read({}))
         cost = step_cost(model, Batch(torch.zeros(2, 3, 224, 224)))
     target = 2 * (256 * 588 * 768 + 4 * (256 * 12 * 768**2 + 2 * 256**2 * 768)) / 1e9
     assert 1.3 * target < cost.forward < 3 * target
@@ -266,7 +267,7 @@ def test_shapes_hang_on_no_data_so_that_cost_can_be_counted_on_the_meta_device()
 def test_variants_switch_what_they_say() -> None:
     names = ("masks", "loss", "normalise_targets", "augment", "channels", "keep")
     fixed, paper, official = (
-        [asdict(parse_options({"variant": v}))[n] for n in names] for v in ("fixed", "paper", "official")
+        [asdict(OPTIONS.read({"variant": v}))[n] for n in names] for v in ("fixed", "paper", "official")
     )
     assert fixed == ["fixed", "smooth_l1", True, False, 1, "target"]
     assert paper == ["fixed", "mse", False, False, 3, "target"]
@@ -312,18 +313,18 @@ def test_keep_decides_which_encoder_is_kept() -> None:
 )  # fmt: skip
 def test_wrong_options_are_one_line(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError) as caught:
-        parse_options(wrong)
+        OPTIONS.read(wrong)
     assert "\n" not in str(caught.value)
 
 
 def test_named_architectures_have_patches_of_14() -> None:
-    nano, base = (configure(name, parse_options({})).preprocess.size for name in ("nano", "base"))
+    nano, base = (configure(name, OPTIONS.read({})).preprocess.size for name in ("nano", "base"))
     assert (nano, base) == (126, 224)
-    model = configure("nano", parse_options({})).objective(None)
+    model = configure("nano", OPTIONS.read({})).objective(None)
     assert isinstance(model, RadJEPA)
     assert (model.backbone.config.side, model.backbone.config.class_token, len(model.predictor.blocks)) == (9, False, 2)
     assert model.architecture() == asdict(METHOD.untrained("", 0).backbone.config)  # type: ignore[attr-defined]
-    explicit = configure("192x4p16s128", parse_options({"channels": "3", "predictor_depth": "3"})).objective(None)
+    explicit = configure("192x4p16s128", OPTIONS.read({"channels": "3", "predictor_depth": "3"})).objective(None)
     assert isinstance(explicit, RadJEPA)
     assert (explicit.backbone.config.side, explicit.backbone.config.channels, len(explicit.predictor.blocks)) == (
         8,
@@ -332,11 +333,11 @@ def test_named_architectures_have_patches_of_14() -> None:
     )
     assert explicit.preprocess.mean == IMAGENET_MEAN
     with pytest.raises(UserError, match="no multiple of the patch size 14"):
-        configure("base-512", parse_options({}))
+        configure("base-512", OPTIONS.read({}))
 
 
 def test_recipe_is_i_jepas() -> None:
-    recipe = configure("base", parse_options({})).recipe
+    recipe = configure("base", OPTIONS.read({})).recipe
     total, warmup = 3000, round(recipe.warmup * 3000)
     rates = [recipe.lr * learning_rate_factor(s, total, warmup, recipe.start_lr, recipe.final_lr) for s in range(total)]
     assert warmup == 400

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from cxrbench.encoders.pretraining.engine.pretrain import pretrain
 from cxrbench.encoders.pretraining.engine.trainer import From, Stream
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor, parameter_groups
-from cxrbench.encoders.spcl import SPCL, load, parse_options
+from cxrbench.encoders.spcl import OPTIONS, SPCL, load
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.checkpoints import read_checkpoint
 from support.small_run import CONFIG, GRAY, make_manifest
@@ -246,7 +247,10 @@ def test_two_processes_learn_what_one_learns(manifest: Manifest, tmp_path: Path)
         ({"method": "spc"}, "unknown method 'spc': did you mean 'spcl'"),
         ({"options": {"masks": 1}}, "no option masks"),
         ({"devices": 3}, "cannot be shared by 3 devices"),
-        ({"precision": "16"}, "unknown precision '16'"),
+        ({"precision": "16"}, "precision is auto, 32 or bf16, not '16'"),
+        ({"accelerator": "tpu"}, "accelerator is auto, cpu or gpu, not 'tpu'"),
+        ({"decode": "never"}, "decode is once or always, not 'never'"),
+        ({"decode": "always", "on_bad_image": "skip"}, "only where images are decoded once"),
         ({"epochs": 0}, "epochs is 0"),
         ({"lr": 0.0}, "lr > 0"),
         ({"accumulate": 99}, "give no step"),
@@ -256,6 +260,14 @@ def test_bad_settings_are_one_line(manifest: Manifest, tmp_path: Path, change: d
     with pytest.raises(UserError, match=message) as caught:
         pretrain(replace(CONFIG, **change), [manifest], tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_method_without_pictures_says_so_before_anything_is_decoded(manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"spcl draws no pictures of its training: leave out picture_every"):
+        pretrain(replace(CONFIG, picture_every=1), [manifest], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    drawing = {point.name for point in entry_points(group="cxrbench.methods") if point.load().pictures}
+    assert drawing == {"mae", "mvmae", "mvmae-v2t", "radjepa", "fane"}
 
 
 def test_a_finished_or_different_run_is_not_overwritten(manifest: Manifest, whole_run: Path) -> None:
@@ -280,7 +292,7 @@ def test_learning_rate_in_closed_form() -> None:
 
 
 def test_only_matrices_are_decayed() -> None:
-    model = SPCL(ViTConfig(64, 4, 1, 4, 16, 1), parse_options({}))
+    model = SPCL(ViTConfig(64, 4, 1, 4, 16, 1), OPTIONS.read({}))
     names = {id(p): name for name, p in model.named_parameters()}
     decayed, rest = ([names[id(p)] for p in group["params"]] for group in parameter_groups(model, 0.05))  # type: ignore[attr-defined]
     assert all(name.endswith(".weight") and "norm" not in name for name in decayed)
@@ -291,7 +303,7 @@ def test_only_matrices_are_decayed() -> None:
 
 def test_flops_in_closed_form() -> None:
     arch = ViTConfig(64, 4, 1, 4, 24, 1)
-    cost = step_cost(SPCL(arch, parse_options({"ratio": 0.0})), Batch(torch.zeros(2, 1, 24, 24)))
+    cost = step_cost(SPCL(arch, OPTIONS.read({"ratio": 0.0})), Batch(torch.zeros(2, 1, 24, 24)))
     n, d = 19, 64  # two views of 18 patches and CLS
     multiply_adds = 36 * 16 * d + 2 * 4 * (n * 12 * d * d + 2 * n * n * d)
     assert cost.forward == pytest.approx(2 * multiply_adds / 1e9, rel=0.001)  # the loss itself: 4 x 4 cosines
@@ -301,6 +313,6 @@ def test_flops_in_closed_form() -> None:
 def test_gflops_of_the_papers_setting() -> None:
     """ViT-B/16 at 224 px, r 0.3: 12.0 GMAC for the two views."""
     with torch.device("meta"):
-        objective = SPCL(parse_arch("base", channels=3), parse_options({}))
+        objective = SPCL(parse_arch("base", channels=3), OPTIONS.read({}))
         cost = step_cost(objective, Batch(torch.zeros(8, 3, 224, 224)))
     assert cost.forward / 2 == pytest.approx(12.0, abs=0.05)
