@@ -31,7 +31,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 
 types: $(INSTALLED)
-	$(BIN)/python .ci/types.py
+	$(BIN)/python -m pyright
 
 wheel: $(INSTALLED)
 	bash .ci/wheel

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -110,8 +111,9 @@ def train(
     rows = np.arange(len(setting.manifest))
     pixel_loss, losses, times = dice_bce(), [], []
     with seeded(0, device):
-        decoder = build_decoder(name, shapes.widths, shapes.sides, len(setting.targets.truth.labels),
-                                shapes.preprocess.size).to(device, memory_format=layout)  # fmt: skip
+        decoder: Any = build_decoder(name, shapes.widths, shapes.sides, len(setting.targets.truth.labels),
+                                     shapes.preprocess.size)  # fmt: skip
+        decoder = decoder.to(device, memory_format=layout)
         neck = getattr(decoder, "neck", None)
         if neck is not None:
             neck.forward = record_function("forward, neck")(neck.forward)

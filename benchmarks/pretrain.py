@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from report import write_report
@@ -63,8 +64,8 @@ def one(method: str, scratch: Path) -> dict[str, Any]:
     return {
         "method": method,
         "trained on": dataset,
-        "images/s": float(log["units_per_second"].median()),
-        "waiting": float(log["waiting"].median()),
+        "images/s": float(np.median(log["units_per_second"])),
+        "waiting": float(np.median(log["waiting"])),
         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "forward": facts["gflops_per_unit"]["forward"],
         "training": facts["gflops_per_unit"]["training"],

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from report import write_report
@@ -41,7 +42,7 @@ def trained(name: str, data: Path, scratch: Path, decode: str, workers: int) -> 
     out = Path(tempfile.mkdtemp(dir=scratch))
     pretrain(config, [load_dataset(name, data, Path)], out, cache=scratch / "images")
     log = pd.read_csv(out / "log.csv")[1:]
-    return float(log["units_per_second"].median()), float(log["waiting"].median())
+    return float(np.median(log["units_per_second"])), float(np.median(log["waiting"]))
 
 
 def main() -> None:

@@ -50,9 +50,8 @@ def test_predictions_hold_validation_and_test_rows_with_true_targets(
     assert set(predictions.rows["split"]) == {"val", "test"}
     assert set(predictions.labels) == {"bright", "coin"}
     named = {Path(p).name: p for p in truth.index}
-    for _, row in predictions.rows.iterrows():
-        image = named.get(row["image_id"]) or named[f"{row['image_id']}.png"]
-        assert row["target:bright"] == truth.loc[image, "bright"]
+    for name, target in zip(predictions.rows["image_id"], predictions.rows["target:bright"], strict=True):
+        assert target == truth.loc[named.get(name) or named[f"{name}.png"], "bright"]
 
 
 def test_dry_run_says_done_missing_and_stale_and_why(

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from pycocotools import mask as coco
 from typer.testing import CliRunner
 
 from cxrbench.cli.main import app
@@ -20,6 +19,7 @@ from cxrbench.errors import UserError
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell
+from support.masks import compressed
 
 H, W = 60, 40
 
@@ -45,7 +45,7 @@ def dataset(root: Path) -> Manifest:
 
 def segmented(manifest: Manifest) -> Predictions:
     """The prediction of image i is the true square moved down by 4 i pixels."""
-    rles = [coco.encode(np.asfortranarray(square(10 + 4 * i, 10), np.uint8))["counts"].decode() for i in range(6)]
+    rles = [compressed(square(10 + 4 * i, 10)) for i in range(6)]
     return predictions(manifest, "segmentation", {"height": H, "width": W, "rle:Finding": rles})
 
 

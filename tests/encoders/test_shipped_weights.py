@@ -52,9 +52,9 @@ def test_the_card_gives_the_command_that_the_file_remembers(method: str) -> None
     config = read_encoder(shipped(method), method).facts["config"]
     assert command == config["method"] == method
     assert settings["--arch"] == config["arch"]
-    assert int(settings["--epochs"]) == config["epochs"]
-    assert int(settings.get("--batch-size", config["batch_size"])) == config["batch_size"]
-    assert float(settings.get("--lr", config["lr"])) == config["lr"]
+    assert int(settings["--epochs"] or 0) == config["epochs"]
+    assert int(settings.get("--batch-size") or config["batch_size"]) == config["batch_size"]
+    assert float(settings.get("--lr") or config["lr"]) == config["lr"]
     remembered = {name: value for name, value in config["options"].items() if name != "init"}  # init is a local path
     assert {name: value for name, value in options.items() if name != "init"} == remembered
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.tables import build
 from cxrbench.predictions import Refusal
 
-FAST = {"replicates": 300}
+FAST: dict[str, Any] = {"replicates": 300}
 
 
 def of_kind(made_up, encoder, kind, protocol, labels, columns, dataset="siim", seed=0):

@@ -1,4 +1,4 @@
-"""The tables of docs/methods.md, as the code has them: ``python -m support.option_tables`` (in tests/) prints them all."""
+"""The tables of docs/methods.md, as the code has them: in tests/, ``python -m support.option_tables`` prints them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields

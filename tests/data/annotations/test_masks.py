@@ -58,8 +58,8 @@ def test_boxes_of_one_label_are_masks_of_the_pixels_whose_centres_they_hold(tmp_
     truth = TrueMasks.of(manifest(tmp_path, boxes=boxes))
     y, x = np.mgrid[:H, :W] + 0.5
     expected = np.zeros((H, W), bool)
-    for box in boxes.itertuples():
-        expected |= (x >= box.x) & (x < box.x + box.width) & (y >= box.y) & (y < box.y + box.height)
+    for left, top, width, height in boxes[["x", "y", "width", "height"]].to_numpy():
+        expected |= (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
     np.testing.assert_array_equal(truth.native("a", H, W)[0] == 1, expected)
     # b is negative; c is positive without a box, and d is not known to be either
     assert [truth.known(name).tolist() for name in "abcd"] == [[True], [True], [False], [False]]

@@ -32,8 +32,8 @@ def test_chexpert_names_views_splits_and_uncertain_labels(tmp_path: Path) -> Non
     assert views == ["AP", "PA", ""], "LL is neither"
     assert set(rows.filter(like="lateral", axis=0)["view"]) == {"L"}
     assert set(rows.loc[rows["split"] == "test", "patient_id"]) == {"patient64541", "patient64542"}
-    assert (rows.groupby("patient_id")["split"].nunique() == 1).all()
-    assert 0 < (rows["split"] == "val").sum() <= 4
+    assert set(rows.groupby("patient_id")["split"].nunique()) == {1}
+    assert 0 < rows["split"].tolist().count("val") <= 4
     # the four cells in turn, under the policy of the five labels and of the other nine
     said = labels_of(manifest, "patient00001_study1_view1_frontal")
     assert [said[name] for name in ("No Finding", "Enlarged Cardiomediastinum", "Lung Opacity")] == [1, 0, 0]
@@ -60,7 +60,7 @@ def test_chexpert_in_the_folder_itself_and_with_the_official_test_set(tmp_path: 
     whole = chexpert.read(tmp_path / "flat")
     assert set(whole.images.loc[whole.images["split"] == "val", "patient_id"]) == {"patient64541", "patient64542"}
     assert whole.images.loc[whole.images["split"] == "test", "patient_id"].tolist() == ["patient64741"]
-    assert (whole.images["split"] == "train").sum() == 24
+    assert whole.images["split"].tolist().count("train") == 24
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_padchest_terms_views_reports_and_odd_rows(tmp_path: Path) -> None:
     assert positive["c"] == set(), "terms of other things make no label positive, and none unknown"
     assert not rows.loc["c", list(manifest.labels)].isna().any()
     assert positive["f - 1"] == {"Support Devices"}
-    assert rows.loc[["d", "e"], list(manifest.labels)].isna().all(axis=None)
+    assert rows.loc[["d", "e"], list(manifest.labels)].isna().to_numpy().all()
     assert manifest.reports is not None
     assert manifest.reports["study_id"].tolist() == ["s1", "s3", "s4", "s5", "s6"]
     assert manifest.reports["findings"][0] == "derrame pleural ."
@@ -239,7 +239,7 @@ def test_brax(tmp_path: Path) -> None:
     assert len(rows) == 12
     assert [rows.loc[f"image-{n}", "view"] for n in range(6)] == ["PA", "L", "AP", "L", "", ""]
     assert rows.loc["image-1", ["patient_id", "study_id"]].tolist() == ["id_0", "acc0"]
-    assert (rows.groupby("patient_id")["split"].nunique() == 1).all()
+    assert set(rows.groupby("patient_id")["split"].nunique()) == {1}
     assert rows.loc["image-0", "Cardiomegaly"] == 0, "uncertain, as CheXpert's policy has it"
 
 

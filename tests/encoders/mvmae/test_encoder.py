@@ -193,9 +193,9 @@ def test_a_run_makes_an_encoder(tmp_path: Path) -> None:
     pretrain(CONFIG, [given], tmp_path / "run")
     log = pd.read_csv(tmp_path / "run" / "log.csv")
     assert len(log) == 9
-    assert log[["loss", "reconstruction", "alignment", "text", "beta"]].notna().all().all()
+    assert log[["loss", "reconstruction", "alignment", "text", "beta"]].notna().to_numpy().all()
     assert log["beta"].is_monotonic_increasing
-    assert log["text"].gt(0).any()
+    assert log["text"].max() > 0
     encoder, checkpoint = (load(spec(tmp_path / "run" / name, name="mvmae-v2t")).eval() for name in
                            ("encoder.safetensors", "last.ckpt"))  # fmt: skip
     images = torch.randn(2, 1, 32, 32)

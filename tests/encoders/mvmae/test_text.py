@@ -92,8 +92,8 @@ def test_loss_is_the_mean_cross_entropy_of_each_report(config: dict[str, Any]) -
 
 def test_the_start_is_a_token_of_its_own_or_padding() -> None:
     memory = torch.randn(1, 5, 64)
-    hidden = [decoder(start_with_padding=flag).hidden(memory, torch.tensor([[10, 3]])) for flag in (False, True)]
-    assert not torch.allclose(*hidden)
+    cls, padding = (decoder(start_with_padding=flag).hidden(memory, torch.tensor([[10, 3]])) for flag in (False, True))
+    assert not torch.allclose(cls, padding)
     same = decoder(start_with_padding=True)
     torch.testing.assert_close(same.hidden(memory, torch.tensor([[0, 3]])), hidden[1])
 
@@ -224,7 +224,7 @@ def reports_first() -> torch.Tensor:
 
 def test_two_processes_of_which_one_has_no_report(tmp_path: Path) -> None:
     # A fork need not import torch again; autograd forbids it where it has started threads for a GPU.
-    context = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "fork")
+    context: Any = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "fork")
     processes = [context.Process(target=in_process, args=(rank, str(tmp_path))) for rank in (0, 1)]
     for process in processes:
         process.start()

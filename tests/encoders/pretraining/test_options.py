@@ -1,4 +1,4 @@
-"""A method's options: one declaration makes the help, the bounds, the reading, and the refusal of what nothing reads."""
+"""A method's options: one declaration makes help, bounds, reading, and the refusal of what nothing reads."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

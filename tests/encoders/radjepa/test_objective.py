@@ -36,7 +36,7 @@ def draw(seed: int = 0, rank: int = 0, world: int = 1) -> Draw:
     return Draw(torch.Generator().manual_seed(seed), rank, world)
 
 
-def objective(arch: ViTConfig = ARCH, **options: object) -> RadJEPA:
+def objective(arch: ViTConfig = ARCH, **options: Any) -> RadJEPA:
     torch.manual_seed(0)
     return RadJEPA(arch, OPTIONS.read(options))
 
@@ -206,7 +206,7 @@ def test_predictor_has_the_published_shape_at_vit_b() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"masks": "official", "augment": "true"}])
-def test_two_processes_do_together_what_one_does(options: dict[str, str]) -> None:
+def test_two_processes_do_together_what_one_does(options: dict[str, Any]) -> None:
     images = random_images(6)
 
     def step(parts: int) -> tuple[float, dict[str, Tensor], set[float]]:
@@ -272,7 +272,7 @@ def test_variants_switch_what_they_say() -> None:
     assert fixed == ["fixed", "smooth_l1", True, False, 1, "target"]
     assert paper == ["fixed", "mse", False, False, 3, "target"]
     assert official == ["official", "smooth_l1", True, True, 3, "target"]
-    gray = {"channels": 1}
+    gray: dict[str, Any] = {"channels": 1}
     losses = {
         v: float(objective(**gray, variant=v)(Batch(random_images(3)), draw(1)).value.detach())
         for v in ("fixed", "paper", "official")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import timm
 from timm.models import group_parameters
-from timm.optim import param_groups_layer_decay
+from timm.optim._param_groups import param_groups_layer_decay
 from torch import nn
 
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig

@@ -81,7 +81,7 @@ def test_partly_covered_pixels_are_soft_targets() -> None:
     # half covered: the mean of what it would be inside and outside
     half = torch.full((1, 1, 1, 1), INSIDE // 2, dtype=torch.uint8)
     ends = [sigmoid_focal_loss(logits[:1, :1, :1, :1], torch.full((1, 1, 1, 1), e), alpha=-1) for e in (0.0, 1.0)]
-    torch.testing.assert_close(focal_dice().sums(logits[:1, :1, :1, :1], half)[0, 0], (sum(ends) / 2).sum())
+    torch.testing.assert_close(focal_dice().sums(logits[:1, :1, :1, :1], half)[0, 0], torch.stack(ends).sum() / 2)
 
 
 @pytest.mark.parametrize("name", ["dice_bce", "focal_dice", "cross_entropy", "dice_cross_entropy"])

@@ -1,6 +1,7 @@
 """The neck: exact strides for any patch and any size, in place, trainable."""
 
 import math
+from typing import Any
 
 import pytest
 import timm
@@ -31,6 +32,7 @@ def test_a_cnn_is_only_projected(size: int) -> None:
     assert sides == pyramid_sides(size)
     neck = Neck([m.shape[1] for m in maps], sides, size, width=8).eval()
     assert sum(p.numel() for p in neck.parameters()) == sum(8 * m.shape[1] + 8 for m in maps)
+    part: Any
     for level, native, part in zip(neck(maps), maps, neck.levels, strict=True):
         weight, bias = part[2].weight[:, :, 0, 0], part[2].bias
         expected = torch.einsum("oc,bchw->bohw", weight, native) + bias[:, None, None]
@@ -71,7 +73,8 @@ def test_maps_of_any_scale_and_offset_do(sides: tuple[int, ...]) -> None:
 
 def test_no_gradient_goes_into_the_frozen_maps() -> None:
     neck = Neck((12,) * 4, (8,) * 4, 128, width=8)
-    first = [level[:2](torch.randn(2, 12, 8, 8)) for level in neck.levels]
+    levels: Any = neck.levels
+    first = [level[:2](torch.randn(2, 12, 8, 8)) for level in levels]
     assert not any(standard.requires_grad for standard in first)
 
 

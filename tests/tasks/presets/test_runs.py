@@ -23,8 +23,8 @@ def test_a_presets_cells_carry_its_name_and_its_reading_of_the_labels(
         assert cxrbench(monkeypatch, capsys, *words, *extra)[0] == 0
     cells = {p.cell["protocol"]: p for p in map(Predictions.load, Path("results").glob("cells/*/*/*/*.parquet"))}
     plain, paper = cells["classification"], cells["classification+preset-mvmae-paper+epochs1"]
-    assert plain.test_rows()["target:coin"].isna().any()
-    assert not paper.test_rows()["target:coin"].isna().any()
+    assert plain.test_rows()["target:coin"].isna().to_numpy().any()
+    assert not paper.test_rows()["target:coin"].isna().to_numpy().any()
     assert any("Unknown labels count as negative" in note for note in paper.dataset["notes"])
     assert len(paper.test_rows()) == len(plain.test_rows())
     assert np.isfinite(paper.test_rows()["score:coin"]).all()
