@@ -107,7 +107,7 @@ def pretrain(
         precision=precision,  # type: ignore[arg-type]
         accumulate=accumulate,
         seed=seed,
-        accelerator=accelerator,
+        accelerator=accelerator,  # type: ignore[arg-type]
         devices=devices,
         workers=workers,
         decode=decode,  # type: ignore[arg-type]

@@ -248,9 +248,9 @@ def test_any_order_gives_the_same_bytes(made_up):
 
 def test_compare_takes_each_tasks_headline_or_the_named_metrics(made_up):
     cells = [
-        make(e) if make is made_up else make(made_up, e, skill)
+        cell
         for e, skill in (("spcl", 2.0), ("random", 0.3))
-        for make in (made_up, segmentation, retrieval)
+        for cell in (made_up(e), segmentation(made_up, e, skill), retrieval(made_up, e, skill))
     ]
     rows = compare(cells, "spcl", "random", **FAST).rows
     assert {(r.protocol, r.metric) for r in rows} == {

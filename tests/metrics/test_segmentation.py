@@ -62,7 +62,7 @@ def test_dice_and_iou_equal_torchmetrics_where_there_is_something_to_find() -> N
 def test_dice_and_iou_equal_scikit_learn_to_the_last_digits() -> None:
     """In double precision, weighted by whole numbers too: an image three times is three images."""
     predicted, true = drawings()
-    positive = true.any((1, 2)).tolist()
+    positive = true.any((1, 2))
     rows, weights = counted(predicted, true), np.random.default_rng(3).integers(0, 4, len(true))
     flat = [(t.ravel(), p.ravel()) for t, p in zip(true[positive], predicted[positive], strict=True)]
     for name, reference in (("dice_positives", f1_score), ("iou_positives", jaccard_score)):
@@ -89,9 +89,8 @@ def test_integer_weights_are_duplicates(seed: int, name: str) -> None:
     rows.loc[0, "target:x"] = np.nan
     weights = np.random.default_rng(seed).integers(0, 4, (12, 3))
     for b, got in enumerate(value(name, rows, weights)):
-        expected = (
-            value(name, rows.iloc[np.repeat(np.arange(len(rows)), weights[:, b])]) if weights[:, b].any() else [np.nan]
-        )
+        repeated = rows.iloc[np.repeat(np.arange(len(rows)), weights[:, b])]
+        expected = value(name, repeated) if len(repeated) else [np.nan]
         np.testing.assert_allclose(got, expected[0], rtol=0, atol=1e-12)
 
 
@@ -119,7 +118,7 @@ def manifest_of(ids: list[str], masks: pd.DataFrame, root: Path = Path(), comple
 def test_scores_are_counted_from_the_true_masks() -> None:
     predicted, true = drawings(12, 7)
     ids = [f"{n:02d}" for n in range(12)]
-    positive = true.any((1, 2))
+    positive = [bool(mask.any()) for mask in true]
     masks = pd.DataFrame(
         [(n, "Finding", 7, 7, encode_counts(m)) for n, m, yes in zip(ids, true, positive, strict=True) if yes],
         columns=["image_id", "label", "height", "width", "counts"],

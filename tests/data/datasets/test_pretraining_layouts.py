@@ -190,7 +190,7 @@ def test_padchest_terms_views_reports_and_odd_rows(tmp_path: Path) -> None:
     assert rows.loc[["d", "e"], list(manifest.labels)].isna().to_numpy().all()
     assert manifest.reports is not None
     assert manifest.reports["study_id"].tolist() == ["s1", "s3", "s4", "s5", "s6"]
-    assert manifest.reports["findings"][0] == "derrame pleural ."
+    assert manifest.reports["findings"].tolist()[0] == "derrame pleural ."
     notes = " ".join(manifest.notes)
     for said in ("2 images have no terms", "1 rows without an image file", "1 images were MONOCHROME1", "160,868"):
         assert said in notes

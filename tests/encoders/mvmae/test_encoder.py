@@ -195,7 +195,7 @@ def test_a_run_makes_an_encoder(tmp_path: Path) -> None:
     assert len(log) == 9
     assert log[["loss", "reconstruction", "alignment", "text", "beta"]].notna().to_numpy().all()
     assert log["beta"].is_monotonic_increasing
-    assert log["text"].max() > 0
+    assert max(log["text"].tolist()) > 0
     encoder, checkpoint = (load(spec(tmp_path / "run" / name, name="mvmae-v2t")).eval() for name in
                            ("encoder.safetensors", "last.ckpt"))  # fmt: skip
     images = torch.randn(2, 1, 32, 32)

@@ -95,7 +95,7 @@ def test_the_start_is_a_token_of_its_own_or_padding() -> None:
     cls, padding = (decoder(start_with_padding=flag).hidden(memory, torch.tensor([[10, 3]])) for flag in (False, True))
     assert not torch.allclose(cls, padding)
     same = decoder(start_with_padding=True)
-    torch.testing.assert_close(same.hidden(memory, torch.tensor([[0, 3]])), hidden[1])
+    torch.testing.assert_close(same.hidden(memory, torch.tensor([[0, 3]])), padding)
 
 
 def test_word_order_is_known_by_positions_alone() -> None:
