@@ -61,7 +61,7 @@ def _section(report: CalibrationReport, records: Sequence[CalibrationRecord], sy
     ]
     parts = [[*_who(key), *(_cell(of[name]) for name in PARTS)] for key, of in rows.items()]
     arrows = [f"{CALIBRATION[m].title} {'↑' if CALIBRATION[m].higher_is_better else '↓'}" for m in SCORES]
-    who = ["AlignedTask", "Encoder", "Scores"]
+    who = ["Task", "Encoder", "Scores"]
     notes = [
         f"- {task_title(task)}: {note.rstrip('.')}."
         for task, of_task in report.notes.items()

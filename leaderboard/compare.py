@@ -130,7 +130,7 @@ def comparison_to_markdown(comparison: Comparison) -> str:
             parts.append(f"## {rows[0].title}{' on synthetic data' if synthetic else ''}")
             parts += [SYNTHETIC] if synthetic else []
             with_delong = any(not math.isnan(r.p_delong) for r in rows)
-            headers = ["AlignedTask", "Label", f"`{a}`", f"`{b}`", "Difference [95% interval]", "p", "p (Holm)"]
+            headers = ["Task", "Label", f"`{a}`", f"`{b}`", "Difference [95% interval]", "p", "p (Holm)"]
             headers += ["p (DeLong)"] * with_delong + ["Detectable", "Positives / images"]
             parts.append(markdown_table([_line(row, with_delong) for row in rows], headers))
     parts.append(

@@ -134,7 +134,7 @@ def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cel
             ]
             body.append([task_title(column.task), f"`{e}`{_dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
-    return markdown_table(body, ["AlignedTask", "Encoder", *arrows])
+    return markdown_table(body, ["Task", "Encoder", *arrows])
 
 
 def _legend(board: Board, tests: Sequence[int]) -> str:
