@@ -17,8 +17,7 @@ from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
 from cxrbench.leaderboard.significance import holm, paired_difference
 from cxrbench.leaderboard.tables import contamination, counts
 from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
-from cxrbench.metrics.classification import Array, Metric, Prepared, Weights
-from cxrbench.metrics.kinds import never_defined
+from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, never_defined
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
