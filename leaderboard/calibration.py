@@ -12,6 +12,7 @@ from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.bootstrap import REPLICATES, Interval, interval
 from cxrbench.leaderboard.compare import chosen
+from cxrbench.leaderboard.currency import current
 from cxrbench.leaderboard.evaluate import Estimate, evaluate
 from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
 from cxrbench.leaderboard.significance import holm, paired_difference
@@ -102,18 +103,22 @@ def variants(
     ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``: names as the leaderboard prints them; None is all. Raises UserError
     for one that has no results, or where none of the results are of classification.
     """
+    now = current(predictions)
     known = sorted({str(one.cell["encoder"]) for one in predictions})
     for name in encoders or ():
         if name not in known:
             raise UserError(f"unknown encoder {name!r}: the results have {', '.join(known) or 'none'}")
     wanted = [
         one
-        for one in chosen(predictions, tasks)
+        for one in chosen(now.predictions, tasks)
         if one.kind in ("multilabel", "multiclass") and (encoders is None or one.cell["encoder"] in encoders)
     ]
     if not wanted:
         raise UserError("none of these results are probabilities of labels: only classification can be calibrated")
-    return [_variants(task, of_task, methods) for task, of_task in by_task(wanted).items()]
+    return [
+        _variants(task, of_task, methods, [stale.line for stale in now.left_out if task.title in stale.tasks])
+        for task, of_task in by_task(wanted).items()
+    ]
 
 
 def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, seed: int = 0) -> CalibrationReport:
@@ -122,11 +127,13 @@ def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, s
     return CalibrationReport(_corrected(records), {each.tests.task: each.notes for each in of_tasks}, replicates, seed)
 
 
-def _variants(task: AlignedTask, of_task: Sequence[Predictions], methods: Sequence[Method]) -> Variants:
+def _variants(
+    task: AlignedTask, of_task: Sequence[Predictions], methods: Sequence[Method], remarks: Sequence[str]
+) -> Variants:
     named: dict[str, tuple[str, str]] = {}
     fitted: dict[tuple[str, str], list[float]] = {}
     everything: list[Predictions] = []
-    notes = list(align(task, of_task).notes)
+    notes = [*align(task, of_task).notes, *remarks]
     told: dict[str, list[str]] = {}
     for one in of_task:
         encoder = str(one.cell["encoder"])

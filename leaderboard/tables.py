@@ -11,6 +11,7 @@ from cxrbench.errors import UserError
 from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN, Board, Column, Record
 from cxrbench.leaderboard.bootstrap import REPLICATES, interval
+from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.evaluate import Estimate, Evaluation, evaluate
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.significance import (
@@ -41,7 +42,8 @@ def build(
 
     ``baseline``: an encoder's name; by default ``random`` where it is present, else no encoder is tested. ``metrics``:
     those that a task has of them, the first its headline; by default all of its kind. ``refusals``: cells whose encoder
-    could not be asked. Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
+    could not be asked. Stale cells are left out, with a remark. Raises UserError if there is nothing to show, or the
+    baseline or a metric is unknown.
     """
     if not predictions:
         raise UserError("there are no results yet: run `cxrbench run --encoder ... --tasks ...` first")
@@ -50,6 +52,8 @@ def build(
         baseline = DEFAULT_BASELINE
     if baseline is not None and baseline not in encoders:
         raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
+    now = current(predictions, refusals)
+    predictions, refusals = now.predictions, now.refusals
     check_metrics(metrics, [one.kind for one in predictions])
     refused = _refused(refusals)
     records: list[Record] = []
@@ -69,6 +73,7 @@ def build(
         seed=seed,
         efficiency=dict(efficiency or {}),
         unanswered=refused,
+        remarks=(*(stale.line for stale in now.left_out), *versions(predictions)),
     )
 
 
