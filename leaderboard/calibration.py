@@ -16,7 +16,7 @@ from cxrbench.leaderboard.currency import current
 from cxrbench.leaderboard.evaluate import Estimate, evaluate
 from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
 from cxrbench.leaderboard.significance import holm, paired_difference
-from cxrbench.leaderboard.tables import contamination, counts
+from cxrbench.leaderboard.tables import contamination, counts, patients_scored
 from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
 from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, never_defined
 from cxrbench.metrics.measure import Measure
@@ -174,7 +174,7 @@ def _records(each: Variants, replicates: int, seed: int) -> list[CalibrationReco
                     encoder=encoder, dataset=tests.task.dataset, protocol=tests.task.protocol,
                     fraction=tests.task.fraction, synthetic=tests.task.synthetic, method=method, metric=metric.name,
                     label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=n,
-                    patients=len(np.unique(tests.patients)), positives=positives,
+                    patients=patients_scored(tests, label), positives=positives,
                     temperature=each.temperatures.get((encoder, label), NAN) if method == "temperature" else NAN,
                     note=limits.note if np.isfinite(one.value) else "undefined on this test set",
                 )  # fmt: skip

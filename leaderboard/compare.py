@@ -15,7 +15,7 @@ from cxrbench.leaderboard.evaluate import evaluate
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, code, dump_json, markdown_table, plain, remark, task_title
 from cxrbench.leaderboard.significance import delong, holm, smallest_detectable_difference
-from cxrbench.leaderboard.tables import contamination, counts, difference
+from cxrbench.leaderboard.tables import contamination, counts, difference, patients_scored
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
@@ -173,7 +173,7 @@ def _rows(tests: TestSet, measure: Measure, a: str, b: str, replicates: int, see
             upper=test.interval.upper, p=test.p, p_two_sided=test.p_two_sided, p_holm=NAN,
             p_delong=_delong(tests, label, a, b) if with_delong else NAN,
             detectable=smallest_detectable_difference(test.standard_error), n=n, positives=positives,
-            patients=len(np.unique(tests.patients)), title=measure.title,
+            patients=patients_scored(tests, label), title=measure.title,
         )  # fmt: skip
         rows.append(row)
     return rows
