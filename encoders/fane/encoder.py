@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,8 +11,19 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, Features, Preprocess
-from cxrbench.encoders.fane.image import ImageConfig, as_plain, build_image_tower, from_plain
+from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.backbones.checkpoint import TrainedEncoder, read_encoder
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, how_to_pretrain
+from cxrbench.encoders.backbones.vit import infer_config
+from cxrbench.encoders.fane.image import (
+    ImageConfig,
+    as_plain,
+    build_image_tower,
+    from_plain,
+    image_preprocess,
+    infer_image_config,
+    parse_image_arch,
+)
 from cxrbench.encoders.fane.text import (
     LONGEST,
     SentencePool,
@@ -25,6 +37,7 @@ from cxrbench.encoders.fane.text import (
 )
 from cxrbench.encoders.text.bert import Bert, TextSource, load_bert, padded, sentence_states, token_numbers
 from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.files.checkpoints import leave_out, load_strict
 
 
 @dataclass(frozen=True)
@@ -148,3 +161,49 @@ class FaNeEncoder(FaNeImageEncoder):
                 )
             self._found.append(found)
         return self._found[0]
+
+
+def untrained(arch: str, seed: int) -> FaNeImageEncoder:
+    """The image tower with random weights."""
+    config = parse_image_arch(arch or PHANTOM_ARCH, channels=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tower = build_image_tower(config)
+    card = EncoderCard("none (random weights)", "Apache-2.0")
+    return FaNeImageEncoder(tower, image_preprocess(config), card)
+
+
+def load(request: EncoderRequest) -> FaNeImageEncoder:
+    """``fane@WEIGHTS``: our encoder.safetensors or .ckpt, or the image side of the layout of the paper's code."""
+    if request.variant is not None:
+        raise UserError(f"fane:{request.variant}: fane has no variants; write fane@WEIGHTS")
+    if request.weights is None:
+        raise UserError(f"fane has no weights for real images: {how_to_pretrain('fane', 'mimic')}")
+    path = Path(request.weights).expanduser()
+    found = read_encoder(path, "fane")
+    if found.architecture is None or found.preprocess is None:
+        return published(found, path)
+    network = FaNeNetwork(FaNeConfig.from_plain(found.architecture))
+    load_strict(network, found.state, path)
+    return FaNeEncoder(network, found.preprocess, found.card)
+
+
+UNUSED = ("global_image_projection.", "global_text_projection.", "local_image_projection.", "local_text_projection.",
+          "local_cross_attention.", "global_text_attention.", "item_gather.", "text_encoder.", "tool_bert.", "tau",
+          "beta", "image_encoder.global_embed.", "image_encoder.model.fc.", "image_encoder.model.head.")  # fmt: skip
+
+
+def published(found: TrainedEncoder, path: Path) -> FaNeImageEncoder:
+    """The image tower of a checkpoint of the paper's code, a ResNet or a ViT with timm's names; all of it must fit.
+
+    Its text side is left out: it takes the paper's BERT and a pool over sentences whose names are not known.
+    """
+    state = leave_out(found.state, UNUSED, path)
+    tower = {name.removeprefix("image_encoder."): value for name, value in state.items()}
+    vit = {name.removeprefix("model."): value for name, value in tower.items()}
+    config = infer_config(vit, path) if "patch_embed.proj.weight" in vit else infer_image_config(tower, path)
+    encoder = FaNeImageEncoder(
+        build_image_tower(config), image_preprocess(config, odd=True), EncoderCard("FaNe", "unknown", ("mimic",))
+    )
+    load_strict(encoder, state, path)
+    return encoder

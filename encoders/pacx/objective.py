@@ -17,14 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderRequest, Preprocess
+from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
-    ViTEncoder,
     gray_preprocess,
-    load_vit,
-    parse_pooling,
     phantom_weights,
     untrained_by_name,
 )
@@ -32,7 +29,8 @@ from cxrbench.encoders.backbones.layouts import UNUSED, published_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx.augment import augment
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
-from cxrbench.encoders.pacx.lora import adapt, is_published, merged, read_published, set_norm_eps
+from cxrbench.encoders.pacx.encoder import HOW_TO, load
+from cxrbench.encoders.pacx.lora import adapt, merged, set_norm_eps
 from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
 from cxrbench.encoders.pacx.options import OPTIONS, RECIPE, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
@@ -41,14 +39,9 @@ from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, O
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, strip_prefixes
 
-PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's images in stage 2
 WITHOUT_INIT = (
     "PaCX-MAE begins from an MAE: pretrain one with `cxrbench pretrain mae --data DIR --arch {arch} --out runs/mae` "
     "and pass --option init=runs/mae/encoder.safetensors"
-)
-HOW_TO = (
-    "pretrain with `cxrbench pretrain pacx --data symile --data-dir DIR --arch base --option init=MAE --option "
-    "ecg=12_lead_ECGFounder.pth --out runs/pacx` and name the result, pacx@runs/pacx/encoder.safetensors"
 )
 
 
@@ -175,23 +168,6 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
     return Blueprint(
         preprocess, options, objective, RECIPE, corpus, lambda manifest: with_signals(manifest, options.modalities)
     )
-
-
-def load(request: EncoderRequest) -> ViTEncoder:
-    """``pacx[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a stage-2 checkpoint of the authors.
-
-    The CLS token is the default: it is what the losses train and what the paper's probes read.
-    """
-    path = Path(request.weights).expanduser() if request.weights else None
-    if path is not None and KEY not in read_metadata(path):
-        state = read_encoder(path, "pacx").state
-        if is_published(state):
-            backbone = read_published(state, path)
-            card = EncoderCard("PaCX-MAE", "unknown", PUBLISHED_ON)
-            return ViTEncoder(backbone, gray_preprocess(backbone.config), card, parse_pooling(request, "cls"))
-    encoder = load_vit(request, method="pacx", default="cls", without_weights=HOW_TO)
-    set_norm_eps(encoder.backbone, encoder.backbone.config.norm_eps)
-    return encoder
 
 
 METHOD, PLUGIN = declare(

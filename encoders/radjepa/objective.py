@@ -15,12 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.encoder import (
-    ViTEncoder,
-    encoder_of,
     gray_preprocess,
-    how_to_pretrain,
     untrained_by_name,
 )
 from cxrbench.encoders.backbones.masking import take
@@ -37,11 +33,10 @@ from cxrbench.encoders.pretraining.method import (
     Objective,
     gather_batch,
 )
+from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
 from cxrbench.encoders.radjepa.options import OPTIONS, RECIPE, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
-from cxrbench.encoders.radjepa.weights import REPOSITORY, locate, read_jepa
-from cxrbench.errors import UserError
 
 PATCH = 14
 CROP_AREA = (0.3, 1.0)
@@ -124,22 +119,6 @@ def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
     return Blueprint(gray_preprocess(config), options, lambda corpus: RadJEPA(config, options), RECIPE)
 
 
-def load(request: EncoderRequest) -> ViTEncoder:
-    """``radjepa@WEIGHTS``: our encoder.safetensors or .ckpt, RadJEPA's file, its folder or repository, I-JEPA's file.
-
-    Pooled: the mean of the patch tokens after the last norm; there is no CLS token.
-    """
-    if request.variant is not None:
-        raise UserError(
-            f"radjepa:{request.variant}: radjepa is read in one way, at the mean of its patches: leave it out"
-        )
-    if request.weights is None:
-        raise UserError(f"radjepa has no weights for real images: {WITHOUT_WEIGHTS}")
-    path = locate(request.weights)
-    return encoder_of(read_jepa(path), path, "mean")
-
-
-WITHOUT_WEIGHTS = f"{how_to_pretrain('radjepa')}; or take the published ones, radjepa@{REPOSITORY}"
 METHOD, PLUGIN = declare(
     name="radjepa",
     summary="RadJEPA: features of hidden blocks predicted from the rest of the image (arXiv 2601.15891)",

@@ -17,9 +17,9 @@ from cxrbench.encoder import EncoderCard, EncoderRequest
 from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
 from cxrbench.encoders.backbones.encoder import gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
-from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeEncoder, FaNeImageEncoder, FaNeNetwork
+from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeEncoder, FaNeImageEncoder, FaNeNetwork, load
 from cxrbench.encoders.fane.image import ResNetConfig, build_image_tower, image_preprocess, infer_image_config
-from cxrbench.encoders.fane.objective import METHOD, FaNe, load
+from cxrbench.encoders.fane.objective import METHOD, FaNe
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, make_corpus, pretrain
 from cxrbench.encoders.pretraining.engine.trainer import as_batch
 from cxrbench.engine.registry import load_encoder

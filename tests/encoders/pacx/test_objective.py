@@ -17,8 +17,9 @@ from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, encoder_fact
 from cxrbench.encoders.backbones.encoder import gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx import objective as pacx
+from cxrbench.encoders.pacx.encoder import load
 from cxrbench.encoders.pacx.lora import adapt, merged
-from cxrbench.encoders.pacx.objective import METHOD, PaCX, load, read_base
+from cxrbench.encoders.pacx.objective import METHOD, PaCX, read_base
 from cxrbench.encoders.pacx.options import OPTIONS
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.errors import UserError

@@ -20,11 +20,11 @@ from cxrbench.encoders.backbones.vit import ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor, parameter_groups
+from cxrbench.encoders.radjepa.encoder import FILE, REPOSITORY, load
 from cxrbench.encoders.radjepa.multiblock import as_grids
-from cxrbench.encoders.radjepa.objective import METHOD, RadJEPA, configure, latent_loss, load
+from cxrbench.encoders.radjepa.objective import METHOD, RadJEPA, configure, latent_loss
 from cxrbench.encoders.radjepa.options import OPTIONS
 from cxrbench.encoders.radjepa.predictor import JepaPredictor, predictor_width
-from cxrbench.encoders.radjepa.weights import FILE, REPOSITORY
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
 

@@ -1,12 +1,13 @@
-"""RadJEPA's weights as published, in a file, a folder or on the Hugging Face hub; and those of I-JEPA."""
+"""RadJEPA as an encoder: our files, weights as published (a file, a folder, the Hugging Face hub), and I-JEPA's."""
 
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 from torch import Tensor
 
-from cxrbench.encoder import EncoderCard
+from cxrbench.encoder import EncoderCard, EncoderRequest
 from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_backbone
+from cxrbench.encoders.backbones.encoder import ViTEncoder, encoder_of, how_to_pretrain
 from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.published import card_of
@@ -15,7 +16,23 @@ from cxrbench.files.checkpoints import first_line, read_checkpoint, read_metadat
 
 REPOSITORY = "AIDElab-IITBombay/RadJEPA"
 FILE = "jepa_encoder.pth.tar"
+WITHOUT_WEIGHTS = f"{how_to_pretrain('radjepa')}; or take the published ones, radjepa@{REPOSITORY}"
 LAYOUTS = (("state_dict", "target_encoder"), ("state_dict", "encoder"))  # keys to descend by, the better first
+
+
+def load(request: EncoderRequest) -> ViTEncoder:
+    """``radjepa@WEIGHTS``: our encoder.safetensors or .ckpt, RadJEPA's file, its folder or repository, I-JEPA's file.
+
+    Pooled: the mean of the patch tokens after the last norm; there is no CLS token.
+    """
+    if request.variant is not None:
+        raise UserError(
+            f"radjepa:{request.variant}: radjepa is read in one way, at the mean of its patches: leave it out"
+        )
+    if request.weights is None:
+        raise UserError(f"radjepa has no weights for real images: {WITHOUT_WEIGHTS}")
+    path = locate(request.weights)
+    return encoder_of(read_jepa(path), path, "mean")
 
 
 def locate(weights: str) -> Path:
