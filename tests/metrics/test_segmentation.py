@@ -118,7 +118,7 @@ def manifest_of(ids: list[str], masks: pd.DataFrame, root: Path = Path(), comple
 def test_scores_are_counted_from_the_true_masks() -> None:
     predicted, true = drawings(12, 7)
     ids = [f"{n:02d}" for n in range(12)]
-    positive = [bool(mask.any()) for mask in true]
+    positive = np.array([mask.any() for mask in true])
     masks = pd.DataFrame(
         [(n, "Finding", 7, 7, encode_counts(m)) for n, m, yes in zip(ids, true, positive, strict=True) if yes],
         columns=["image_id", "label", "height", "width", "counts"],
