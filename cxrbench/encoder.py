@@ -3,9 +3,10 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:  # a contract is read by commands that never compute
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Features(NamedTuple):
     stages (strides 4..32), or a plain ViT's four evenly spaced blocks (all at its patch stride).
     """
 
-    pooled: Tensor
-    maps: tuple[Tensor, ...] = ()
+    pooled: "Tensor"
+    maps: "tuple[Tensor, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ class Encoder(Protocol):
 
     preprocess: Preprocess
 
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: "Tensor") -> Features:
         """Embed a batch of preprocessed images."""
         ...
 
-    def __call__(self, images: Tensor) -> Features:
+    def __call__(self, images: "Tensor") -> Features:
         """Same as ``forward`` (given by ``nn.Module``)."""
         ...
 

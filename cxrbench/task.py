@@ -5,17 +5,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec
-from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps.dense import DenseMaps
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
+
+if TYPE_CHECKING:  # a plan needs no network, so it must not wait for torch
+    from cxrbench.features.extract import ExtractOptions
+    from cxrbench.features.maps.dense import DenseMaps
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Cell:
 class RunContext:
     """``options``: device, precision, batch size, decoding threads. ``scratch``: the cache folder. ``progress``."""
 
-    options: ExtractOptions
+    options: "ExtractOptions"
     scratch: Path
     progress: Progress
 
@@ -94,7 +96,7 @@ class FrozenEncoder(Protocol):
         """Image embeddings [len(manifest), D], rows in the manifest's order."""
         ...
 
-    def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
+    def maps(self, manifest: Manifest, copies: int = 0) -> "DenseMaps":
         """Dense features of whole images and of ``copies`` augmented copies of the training images.
 
         Raises NotApplicableError if the encoder gives no maps.

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cxrbench.cli.console import show
 from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, JsonOption, MaxPixelsOption, phantom_folder
 from cxrbench.errors import UserError
 
@@ -22,7 +23,7 @@ def data_list(data: DataOption = None, as_json: JsonOption = False) -> None:
 
     Example: cxrbench data list --data /data
     """
-    from cxrbench.engine.registry import list_datasets
+    from cxrbench.plugins.listing import list_datasets
 
     rows: list[dict[str, Any]] = [
         {
@@ -112,7 +113,7 @@ def encoders_list(as_json: JsonOption = False) -> None:
 
     Example: cxrbench encoders list
     """
-    from cxrbench.engine.registry import list_encoders
+    from cxrbench.plugins.listing import list_encoders
 
     show(
         [{"name": e.name, "how to name it": e.usage, "what it is": e.problem or e.summary} for e in list_encoders()],
@@ -157,17 +158,10 @@ def tasks_list(as_json: JsonOption = False) -> None:
 
     Example: cxrbench tasks list
     """
-    from cxrbench.engine.registry import list_tasks
+    from cxrbench.plugins.listing import list_tasks
 
     rows = [
         {"protocol": t.name, "run": "when named" if t.opt_in else "by default", "what it is": t.problem or t.summary}
         for t in list_tasks()
     ]
     show(rows, as_json)
-
-
-def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Rows as JSON or as an aligned table."""
-    from tabulate import tabulate
-
-    print(json.dumps(rows, indent=1) if as_json else tabulate(rows, headers="keys"))

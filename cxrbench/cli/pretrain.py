@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrbench.cli.options import CacheOption, cache_folder, phantom_folder
+from cxrbench.cli.options import CacheOption, phantom_folder
 from cxrbench.errors import UserError
+from cxrbench.files.folders import cache_folder
 
 if TYPE_CHECKING:
     from cxrbench.data.manifest import Manifest
@@ -84,7 +85,7 @@ def pretrain(
     from cxrbench.encoders.pretraining.engine.pretrain import pretrain as start
 
     if list_options:
-        from cxrbench.cli.inspect import show
+        from cxrbench.cli.console import show
 
         known = read_method(PretrainConfig(method=method)).options
         show([{"--option": name, "what it is": line} for name, line in known.items()], False)

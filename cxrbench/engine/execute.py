@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,14 @@ from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
 from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import NotApplicableError, UserError
-from cxrbench.features.efficiency import measure
-from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps.dense import DenseMaps
 from cxrbench.features.pooled import PooledFeatures, pooled_features
-from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 from cxrbench.task import RunContext, Task
+
+if TYPE_CHECKING:  # where everything is finished, nothing computes
+    from cxrbench.features.extract import ExtractOptions
+    from cxrbench.features.maps.dense import DenseMaps
 
 
 class Finished(NamedTuple):
@@ -84,7 +84,7 @@ class CachedEncoder:
         row_of = {image: row for row, image in enumerate(self.images.images["image_id"])}
         return self.features.pooled[[row_of[image] for image in manifest.images["image_id"]]]
 
-    def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
+    def maps(self, manifest: Manifest, copies: int = 0) -> "DenseMaps":
         """Dense features of whole images and of augmented copies of the training images."""
         from cxrbench.features.maps.cache import dense_maps
 
@@ -95,7 +95,7 @@ class CachedEncoder:
 
 
 def execute(
-    plan: Plan, request: RunRequest, cache: Path, options: ExtractOptions, progress: Progress
+    plan: Plan, request: RunRequest, cache: Path, options: "ExtractOptions", progress: Progress
 ) -> Iterator[Finished | Refused]:
     """Compute the missing and stale cells one by one, saving each before it is yielded.
 
@@ -133,6 +133,8 @@ def execute(
 
 def _predict(planned: PlannedCell, task: Task, encoder: CachedEncoder, manifest: Manifest) -> Predictions:
     """Run a task on what it may see, then put the truth beside what it predicted."""
+    from cxrbench.metrics.kinds import KINDS
+
     seen = manifest if task.sees_test_truth else without_test_truth(manifest)
     predictions = task.run(encoder, seen, planned.cell)
     return KINDS[predictions.kind].score(predictions, manifest)
@@ -154,6 +156,8 @@ def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predi
 
 def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
     """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen."""
+    from cxrbench.features.efficiency import measure
+
     spec, options, features = encoder.spec, encoder.context.options, encoder.known_features
     facts: dict[str, Any] = results.encoder_facts(spec.name, spec.fingerprint)
     speed = None if features is None or math.isnan(features.images_per_second) else features.images_per_second

@@ -8,10 +8,11 @@ from typing import Literal, TypeVar
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.engine.folds import Folded
-from cxrbench.engine.registry import every_encoder, list_tasks, load_dataset, load_encoder, load_task
+from cxrbench.engine.registry import load_dataset, load_encoder, load_task
 from cxrbench.engine.results import Results
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features import pooled as features
+from cxrbench.plugins.listing import every_encoder, list_tasks
 from cxrbench.task import Adapts, Cell, Task, TaskOptions
 
 T = TypeVar("T")

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError
-from cxrbench.features.extract import ExtractOptions, extract
 from cxrbench.features.journal import Bad, Place, cached_rows
 from cxrbench.progress import Progress
+
+if TYPE_CHECKING:
+    from cxrbench.features.extract import ExtractOptions
 
 # Part of every key, that of dense maps included, and of every cell: change it when decoding, preprocessing, extraction
 # or the layout of a row change.
@@ -44,7 +47,7 @@ def pooled_features(
     preprocess: Preprocess,
     manifest: Manifest,
     cache: Path,
-    options: ExtractOptions,
+    options: "ExtractOptions",
     *,
     skip_bad: bool = False,
     progress: Progress | None = None,
@@ -54,6 +57,8 @@ def pooled_features(
     Two processes may ask for the same entry at once: one extracts, the other waits. Raises BadImageError for a
     corrupt image unless ``skip_bad``, UserError for NaN features or a full disk; what was finished is kept.
     """
+    from cxrbench.features.extract import extract  # torch: for who computes, not for who plans
+
     key = feature_key(spec, manifest, options.precision)
 
     def produce(start: int) -> Iterator[tuple[NDArray[np.float32], Bad]]:

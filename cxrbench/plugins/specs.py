@@ -5,13 +5,13 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from cxrbench.encoder import EncoderRequest
 from cxrbench.errors import UserError
+
+if TYPE_CHECKING:  # the grammar is read by commands that never compute
+    from torch import nn
 
 PYTHON_FILE = re.compile(r"(?P<file>.+?\.py):(?P<object>[A-Za-z_]\w*)(?:@(?P<weights>.*))?", re.DOTALL)
 TEXT_TOWER = "text_tower"
@@ -40,11 +40,13 @@ def parse_encoder(text: str) -> EncoderRequest:
     return request
 
 
-def weights_sha256(module: nn.Module) -> str:
+def weights_sha256(module: "nn.Module") -> str:
     """Hex sha256 over every parameter and buffer: name, dtype, shape and bytes, in the order of names.
 
     Buffers that are not saved with the state dict count too: fixed position embeddings decide the features as well.
     """
+    import torch
+
     digest = hashlib.sha256()
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     for name, tensor in sorted(tensors.items()):
@@ -53,7 +55,7 @@ def weights_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def source_sha256(module: nn.Module, factory: Callable[..., Any]) -> str:
+def source_sha256(module: "nn.Module", factory: Callable[..., Any]) -> str:
     """Hex sha256 of the source files that decide what ``module`` computes.
 
     These are the file of ``factory`` (the class, or the function that builds it) and the files that define the classes
@@ -82,6 +84,6 @@ def source_file(thing: Any) -> str | None:
         return None
 
 
-def count_parameters(module: nn.Module) -> int:
+def count_parameters(module: "nn.Module") -> int:
     """Parameters of the image encoder: everything but a submodule named ``text_tower``, which images never meet."""
     return sum(p.numel() for name, p in module.named_parameters() if name.partition(".")[0] != TEXT_TOWER)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxrbench.engine.registry import Listing, list_encoders, load_encoder
+from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
+from cxrbench.plugins.listing import Listing, list_encoders
 from cxrbench.plugins.loading import LoadedEncoder, probe
 
 MINE = '''

@@ -15,8 +15,6 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -25,6 +23,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.progress import tracked
 
 Rows = NDArray[np.int64]
 Eligible = Callable[[Manifest], NDArray[np.bool_]]
@@ -197,12 +196,10 @@ def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad
     loader: DataLoader[Tensor | tuple[str, str]] = DataLoader(
         _Files(files[done:], gray), batch_size=None, num_workers=workers
     )
-    console = Console(stderr=True)
     mode, advice = "r+b" if done else "wb", "what was decoded is kept: run the same command again"
     with open(part, mode) as handle, decoding_processes(lambda: advice):
         handle.seek(handle.truncate((done - len(dropped)) * gray.size**2))
-        hidden = not console.is_terminal
-        for image in track(loader, "preparing images", len(files), completed=done, console=console, disable=hidden):
+        for image in tracked(loader, "preparing images", len(files), done=done):
             done += 1
             if isinstance(image, Tensor):
                 handle.write(image.numpy().tobytes())

@@ -1,0 +1,82 @@
+"""Options that nobody reads are refused; those that only some of the tasks read are said."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from cxrbench.engine.folds import Folded
+from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.task import Task, TaskOptions
+
+PROBES: dict[str, tuple[Any, ...]] = {
+    "decoder": ("linear", "unet"), "finetune": (True,), "augment": (1,), "epochs": (1,), "views": ("1",),
+}  # fmt: skip
+"""Values that make another protocol of one that reads the option: for protocols that do not say what they read."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An option as it was typed, and which protocols read it."""
+
+    flag: str
+    is_read: Callable[[Task], bool]
+    note: str = "does not read it"
+
+
+def unread_options(
+    options: TaskOptions,
+    planned: Sequence[Task],
+    installed: Callable[[], Iterable[Task]],
+    *,
+    folds: int | None = None,
+    seeds: int = 1,
+    fractions: Sequence[float] = (1.0,),
+) -> list[str]:
+    """A remark for every option that some of the planned tasks do not read.
+
+    ``installed``: all protocols, asked for only to say which would read an option. Raises UserError for an option that
+    none of the planned tasks reads.
+    """
+    asked = [_asked(options, entry.name) for entry in fields(options) if getattr(options, entry.name) != entry.default]
+    if folds:
+        asked.append(_Asked(f"--folds {folds}", lambda task: isinstance(task, Folded) or not task.sees_test_truth))
+    if seeds > 1:
+        note = "has nothing random at these label fractions: one seed is run"
+        asked.append(_Asked(f"--seeds {seeds}", lambda task: any(task.seeds_matter(f) for f in fractions), note))
+    remarks = []
+    for option in asked:
+        deaf = list(dict.fromkeys(bare_name(task) for task in planned if not option.is_read(task)))
+        if not deaf:
+            continue
+        if all(not option.is_read(task) for task in planned):
+            others = sorted(bare_name(task) for task in installed() if option.is_read(task))
+            would = f"; {', '.join(others)} would" if others else ""
+            raise UserError(f"{option.flag}: none of the tasks ({', '.join(deaf)}) reads it{would}: leave it out")
+        remarks += [f"{option.flag}: {name} {option.note}" for name in deaf]
+    return remarks
+
+
+def bare_name(task: Task) -> str:
+    """A protocol's name without what options have made of it."""
+    return task.protocol.partition("+")[0]
+
+
+def _asked(options: TaskOptions, name: str) -> _Asked:
+    value = getattr(options, name)
+    flag = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+    return _Asked(flag, lambda task: reads(task, name, value))
+
+
+def reads(task: Task, name: str, value: Any) -> bool:
+    """Whether a protocol takes notice of an option: what it says (``reads``), else what comes of setting it."""
+    if isinstance(task, Folded):
+        task = task.task
+    said = getattr(task, "reads", None)
+    if said is not None:
+        return name in said
+    default = TaskOptions()
+    try:
+        plain = task.configured(default)
+        return any(task.configured(replace(default, **{name: v})) != plain for v in PROBES.get(name, (value,)))
+    except (UserError, NotApplicableError):  # it has an opinion
+        return True
