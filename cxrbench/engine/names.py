@@ -16,13 +16,13 @@ TABLES = ("labels.csv", PREPARED)
 def refuse_wrong_names(encoders: Sequence[str], tasks: Sequence[tuple[str, str | None]], data: Path | None) -> None:
     """Raise UserError for a protocol that does not exist, or if none of the encoders, or of the datasets, does.
 
-    Where some do, the run can go on with those. Looks at syntax, entry points and whether files are there.
+    Where some do, the run can go on with those. Looks at syntax and entry points; a missing file is found by the plan.
     """
     for _, protocol in tasks:
         if protocol is not None:
             only_point(TASKS, protocol, "protocol")
     _refuse_if_all_wrong(map(encoder_problem, encoders))
-    _refuse_if_all_wrong(dataset_problem(dataset, data) for dataset, _ in tasks)
+    _refuse_if_all_wrong(None if is_path(dataset) else dataset_problem(dataset, data) for dataset, _ in tasks)
 
 
 def encoder_problem(text: str) -> UserError | None:
@@ -33,10 +33,12 @@ def encoder_problem(text: str) -> UserError | None:
             only_point(ENCODERS, request.name, "encoder")
     except UserError as error:
         return error
-    if request.name.endswith(".py") and not Path(request.name).is_file():
-        where = f"no file {request.name} (looked from {Path.cwd()})"
-        return UserError(f"{where}; an encoder of your own is FILE.py:CLASS")
     return None
+
+
+def is_path(dataset: str) -> bool:
+    """Whether a dataset is named by the path of its table."""
+    return dataset.endswith((".csv", ".json"))
 
 
 def dataset_problem(name: str, data: Path | None) -> UserError | None:
@@ -44,7 +46,7 @@ def dataset_problem(name: str, data: Path | None) -> UserError | None:
     path = Path(name).expanduser()
     if path.is_file():
         return None
-    if name.endswith((".csv", ".json")):
+    if is_path(name):
         return UserError(f"no {path.suffix[1:].upper()} file {path} (looked from {Path.cwd()})")
     if data is not None and not data.is_dir():
         return UserError(f"no data folder {data}: give the folder that holds one folder per dataset")
