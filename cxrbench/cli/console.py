@@ -86,6 +86,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return tabulate(shown, headers="keys", missingval="undefined")
 
 
+def visible_lines(text: str) -> str:
+    """Lines, each with whatever a name in it could do to a terminal written out."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Rows as JSON or as an aligned table, on stdout."""
     print(json.dumps(rows, indent=1) if as_json else table(rows))

@@ -11,6 +11,7 @@ import typer
 from cxrbench.cli.options import CacheOption, phantom_folder
 from cxrbench.errors import UserError
 from cxrbench.files.folders import cache_folder
+from cxrbench.files.names import visible
 
 if TYPE_CHECKING:
     from cxrbench.data.manifest import Manifest
@@ -81,6 +82,10 @@ def pretrain(
 
       cxrbench pretrain spcl --data ./my/labels.csv --arch micro --epochs 60 --option ratio=0.3 --option loss=ntxent
     """
+    from cxrbench.engine.names import dataset_problem
+    from cxrbench.plugins.entry_points import METHODS, only_point
+
+    only_point(METHODS, method, "method")  # before torch is imported for it
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, read_method
     from cxrbench.encoders.pretraining.engine.pretrain import pretrain as start
 
@@ -119,6 +124,9 @@ def pretrain(
         half=half,
         on_bad_image=on_bad_image,  # type: ignore[arg-type]
     )
+    for name in named(data):  # before any is read or drawn
+        if "/" not in name and (problem := dataset_problem(name, data_dir)) is not None:
+            raise problem
     manifests = [read(name, data_dir, cache) for name in named(data)]
     if not manifests:
         raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
@@ -127,7 +135,7 @@ def pretrain(
     folder = cache_folder(cache) / "pretraining"
     target = out or Path("runs") / method
     written = start(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded)
-    print(written)
+    print(visible(str(written)))
 
 
 def named(data: str) -> list[str]:

@@ -7,12 +7,19 @@ needs more than that is ``UNKNOWN``, and the caller imports the plugin if it mus
 
 import ast
 import importlib.util
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec
-from pathlib import Path
 from typing import Any
+
+from cxrbench.plugins.parsed import (
+    ParsedModule,
+    UnreadableError,
+    given_to,
+    is_property,
+    names_bound,
+    only_returned,
+    parse_module,
+)
 
 MOST_STEPS = 40  # names, imports and calls that are followed one after the other: more is a circle
 
@@ -27,10 +34,6 @@ class _Unknown:
 UNKNOWN: Any = _Unknown()
 
 
-class UnreadableError(Exception):
-    """The source of a plugin cannot be found or parsed; the message says why."""
-
-
 @dataclass(frozen=True)
 class Declaration:
     """What the source says of a plugin.
@@ -41,22 +44,6 @@ class Declaration:
 
     facts: Mapping[str, Any]
     doc: str
-
-
-@dataclass(frozen=True)
-class _Module:
-    """A parsed module: where its names are bound, at its top level."""
-
-    name: str
-    tree: ast.Module
-    package: str
-
-    def bound(self, name: str) -> ast.stmt | None:
-        """The one statement that binds a name; None if there are several, or one under a condition."""
-        found = [statement for statement in self.tree.body if name in _names_bound(statement)]
-        inner = (part for statement in self.tree.body if not _is_scope(statement) for part in ast.walk(statement))
-        stored = sum(isinstance(p, ast.Name) and p.id == name and isinstance(p.ctx, ast.Store) for p in inner)
-        return found[0] if len(found) == 1 and stored <= 1 else None
 
 
 def read_declaration(value: str) -> Declaration | None:
@@ -73,77 +60,34 @@ def read_declaration(value: str) -> Declaration | None:
     where = reader.follow(module, name.strip().partition(" ")[0], MOST_STEPS)
     if where is None:
         return None
-    home, statement = where
+    home, statement, name = where
     if isinstance(statement, ast.ClassDef | ast.FunctionDef):
         facts = reader.attributes(home, statement, MOST_STEPS) if isinstance(statement, ast.ClassDef) else {}
         return Declaration(facts, ast.get_docstring(statement) or "")
-    expression = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-    facts = reader.made(home, expression, {}, MOST_STEPS)
+    expression, position = given_to(statement, name)
+    facts = reader.made(home, expression, {}, MOST_STEPS, position)
     return None if facts is None else Declaration(facts, ast.get_docstring(home.tree) or "")
-
-
-def find_source(name: str) -> Path | None:
-    """The file of a module, without importing it or its packages; None if it is not of Python source.
-
-    Raises UnreadableError if there is no such module.
-    """
-    spec: ModuleSpec | None = None
-    path: Any = None
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        whole = ".".join(parts[:depth])
-        spec = next(filter(None, (_asked(finder, whole, path) for finder in sys.meta_path)), None)
-        if spec is None or (depth < len(parts) and spec.submodule_search_locations is None):
-            raise UnreadableError(f"ModuleNotFoundError: No module named {whole!r}")
-        path = spec.submodule_search_locations
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-
-
-def _asked(finder: Any, name: str, path: Any) -> ModuleSpec | None:
-    """What one of Python's finders knows of a module."""
-    return finder.find_spec(name, path) if hasattr(finder, "find_spec") else None
-
-
-def _names_bound(statement: ast.stmt) -> Iterator[str]:
-    """The names that a top-level statement binds."""
-    if isinstance(statement, ast.ClassDef | ast.FunctionDef):
-        yield statement.name
-    elif isinstance(statement, ast.ImportFrom | ast.Import):
-        yield from (alias.asname or alias.name for alias in statement.names)
-    elif isinstance(statement, ast.Assign):
-        yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
-    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
-        yield statement.target.id
 
 
 @dataclass(frozen=True)
 class _Reader:
     """Reads expressions in the modules that it has parsed so far."""
 
-    modules: dict[str, _Module | None]
+    modules: dict[str, ParsedModule | None]
 
-    def module(self, name: str) -> _Module | None:
+    def module(self, name: str) -> ParsedModule | None:
         """A module, parsed once. Raises UnreadableError."""
         if name not in self.modules:
-            path = find_source(name)
-            if path is None:
-                self.modules[name] = None
-            else:
-                try:
-                    tree = ast.parse(path.read_bytes(), str(path))
-                except (OSError, SyntaxError, ValueError) as error:
-                    raise UnreadableError(f"{type(error).__name__}: {error}") from error
-                package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-                self.modules[name] = _Module(name, tree, package)
+            self.modules[name] = parse_module(name)
         return self.modules[name]
 
-    def follow(self, module: _Module, name: str, steps: int) -> tuple[_Module, ast.stmt] | None:
-        """The statement that gives a name its value, and its module, through ``from x import name``."""
+    def follow(self, module: ParsedModule, name: str, steps: int) -> tuple[ParsedModule, ast.stmt, str] | None:
+        """The statement that gives a name its value, its module, and its name there, through ``from x import name``."""
         statement = module.bound(name)
         if statement is None or steps <= 0 or isinstance(statement, ast.Import):
             return None
         if not isinstance(statement, ast.ImportFrom):
-            return module, statement
+            return module, statement, name
         origin = "." * statement.level + (statement.module or "")
         target = importlib.util.resolve_name(origin, module.package)
         theirs = next(alias.name for alias in statement.names if (alias.asname or alias.name) == name)
@@ -154,34 +98,45 @@ class _Reader:
         return self.follow(there, theirs, steps - 1) if there else None
 
     def made(
-        self, module: _Module, expression: ast.expr | None, known: Mapping[str, Any], steps: int
+        self,
+        module: ParsedModule,
+        expression: ast.expr | None,
+        known: Mapping[str, Any],
+        steps: int,
+        position: int | None = None,
     ) -> dict[str, Any] | None:
-        """The attributes of what a call makes: of ``Class(...)``, or of ``function(...)`` that returns such a call."""
+        """The attributes of what a call makes: of ``Class(...)``, or of ``function(...)`` that returns such a call.
+
+        ``position``: which part of the tuple that the function returns is meant.
+        """
         if not isinstance(expression, ast.Call) or not isinstance(expression.func, ast.Name) or steps <= 0:
             return None
         where = self.follow(module, expression.func.id, steps)
         if where is None:
             return None
-        home, callee = where
+        home, callee, _ = where
         if isinstance(callee, ast.FunctionDef):
             positional = [*callee.args.posonlyargs, *callee.args.args]
             names = [argument.arg for argument in positional]
             local = dict.fromkeys([*names, *(argument.arg for argument in callee.args.kwonlyargs)], UNKNOWN)
             given = local | self.arguments(module, expression, names, known, steps)
-            return self.made(home, _only_returned(callee), given, steps - 1)
-        if not isinstance(callee, ast.ClassDef):
+            returned = only_returned(callee)
+            if position is not None:
+                returned = returned.elts[position] if isinstance(returned, ast.Tuple) else None
+            return self.made(home, returned, given, steps - 1)
+        if not isinstance(callee, ast.ClassDef) or position is not None:
             return None
         given = self.arguments(module, expression, self.fields(home, callee, steps), known, steps)
         return self.attributes(home, callee, steps, given)
 
     def arguments(
-        self, module: _Module, call: ast.Call, names: list[str], known: Mapping[str, Any], steps: int
+        self, module: ParsedModule, call: ast.Call, names: list[str], known: Mapping[str, Any], steps: int
     ) -> dict[str, Any]:
         """A call's arguments by name."""
         pairs = [*zip(names, call.args, strict=False), *((k.arg, k.value) for k in call.keywords if k.arg)]
         return {name: self.value(module, expression, known, steps - 1) for name, expression in pairs}
 
-    def bases(self, module: _Module, cls: ast.ClassDef, steps: int) -> Iterator[tuple[_Module, ast.ClassDef]]:
+    def bases(self, module: ParsedModule, cls: ast.ClassDef, steps: int) -> Iterator[tuple[ParsedModule, ast.ClassDef]]:
         """A class after its base classes, as far as their source is there."""
         for base in cls.bases:
             where = self.follow(module, base.id, steps) if isinstance(base, ast.Name) else None
@@ -189,7 +144,7 @@ class _Reader:
                 yield from self.bases(where[0], where[1], steps - 1)
         yield module, cls
 
-    def fields(self, module: _Module, cls: ast.ClassDef, steps: int) -> list[str]:
+    def fields(self, module: ParsedModule, cls: ast.ClassDef, steps: int) -> list[str]:
         """What a dataclass is called with, in order."""
         names: dict[str, None] = {}
         for _, part in self.bases(module, cls, steps):
@@ -199,25 +154,25 @@ class _Reader:
         return list(names)
 
     def attributes(
-        self, module: _Module, cls: ast.ClassDef, steps: int, given: Mapping[str, Any] | None = None
+        self, module: ParsedModule, cls: ast.ClassDef, steps: int, given: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Attributes of a class: constants in its body or its bases', what it is called with, simple properties."""
         facts: dict[str, Any] = {}
-        properties: dict[str, tuple[_Module, ast.expr | None]] = {}
+        properties: dict[str, tuple[ParsedModule, ast.expr | None]] = {}
         for home, part in self.bases(module, cls, steps):
             for line in part.body:
                 if isinstance(line, ast.Assign | ast.AnnAssign) and line.value is not None:
-                    for name in _names_bound(line):
+                    for name in names_bound(line):
                         facts[name] = self.value(home, line.value, {}, steps - 1)
                         properties.pop(name, None)
-                elif isinstance(line, ast.FunctionDef) and _is_property(line):
-                    properties[line.name] = (home, _only_returned(line))
+                elif isinstance(line, ast.FunctionDef) and is_property(line):
+                    properties[line.name] = (home, only_returned(line))
         facts |= given or {}
         for name, (home, expression) in properties.items():
             facts[name] = UNKNOWN if expression is None else self.value(home, expression, {"self": facts}, steps - 1)
         return facts
 
-    def value(self, module: _Module, expression: ast.expr, known: Mapping[str, Any], steps: int) -> Any:
+    def value(self, module: ParsedModule, expression: ast.expr, known: Mapping[str, Any], steps: int) -> Any:
         """What an expression is worth, or UNKNOWN. ``known``: local names (arguments, ``self``)."""
         if steps <= 0:
             return UNKNOWN
@@ -232,8 +187,9 @@ class _Reader:
                 return known[name]
             case ast.Name(id=name):
                 where = self.follow(module, name, steps)
-                if where and isinstance(where[1], ast.Assign | ast.AnnAssign) and where[1].value is not None:
-                    return self.value(where[0], where[1].value, {}, steps - 1)
+                given, position = given_to(*where[1:]) if where else (None, None)
+                if where and given is not None and position is None:
+                    return self.value(where[0], given, {}, steps - 1)
             case ast.Attribute(value=ast.Name(id="self"), attr=name) if "self" in known:
                 return known["self"].get(name, UNKNOWN)
             case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
@@ -262,19 +218,3 @@ class _Reader:
             case _:
                 pass
         return UNKNOWN
-
-
-def _is_scope(statement: ast.stmt) -> bool:
-    """Whether names that are bound in a statement are its own."""
-    return isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-
-
-def _only_returned(function: ast.FunctionDef) -> ast.expr | None:
-    """What a function returns that does nothing else."""
-    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
-    return body[0].value if len(body) == 1 and isinstance(body[0], ast.Return) else None
-
-
-def _is_property(function: ast.FunctionDef) -> bool:
-    """Whether a function is decorated as a property and nothing else."""
-    return [d.id for d in function.decorator_list if isinstance(d, ast.Name)] == ["property"]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxrbench.errors import UserError
-from cxrbench.plugins.declared import UNKNOWN, Declaration, UnreadableError, read_declaration
+from cxrbench.plugins.declared import UNKNOWN, Declaration, read_declaration
 from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, cannot_import, found, load_plugin, only_point
+from cxrbench.plugins.parsed import UnreadableError
 
 WHAT: Mapping[str, str] = {ENCODERS: "encoder", DATASETS: "dataset", TASKS: "protocol"}
 
