@@ -6,7 +6,7 @@ A *protocol* is what is asked (``classification``), a *task* is a protocol asked
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin, runtime_checkable
@@ -92,11 +92,6 @@ class TaskOptions:
     def __post_init__(self) -> None:
         check_choices(self, "--{}")
 
-    @property
-    def given(self) -> tuple[str, ...]:
-        """Names of the options that are not at their default, in the order of the fields."""
-        return tuple(option.name for option in fields(self) if getattr(self, option.name) != option.default)
-
 
 def check_choices(settings: Any, named: str = "{}") -> None:
     """Raise UserError if a field of a dataclass whose type is a Literal (or None) holds anything else.
@@ -180,7 +175,7 @@ class Task:
         """The protocol as the options want it: fields that are called as an option it reads take its value.
 
         Raises UserError for an option value that it cannot serve, NotApplicableError for a preset that does not have
-        it. Options that it does not read are ignored here; ``unread`` finds those that nobody reads.
+        it. Options that it does not read are ignored here: what nobody reads is refused before.
         """
         if options.preset is not None and "preset" not in self.reads:
             raise NotApplicableError(f"preset {options.preset} has no recipe for {self.name}")
@@ -205,12 +200,6 @@ class Task:
         Raises NotApplicableError if this encoder cannot be asked this.
         """
         raise NotImplementedError
-
-
-def unread(options: TaskOptions, tasks: Iterable[Task]) -> tuple[str, ...]:
-    """Names of the given options that none of these configured protocols reads."""
-    read = frozenset[str]().union(*(task.reads for task in tasks))
-    return tuple(name for name in options.given if name not in read)
 
 
 def lacking(manifest: Manifest, needs: Collection[Need]) -> str | None:

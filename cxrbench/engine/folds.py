@@ -36,46 +36,46 @@ class Folded(Task):
     """A trained protocol, run once per fold. Its cell holds every image as a test row, scored by the model of its fold.
 
     The label fraction is drawn from each fold's training rows; a seed is another partition into folds. It sees the
-    truth of all images, and hides that of each fold's test images from the ``inner`` protocol.
+    truth of all images, and hides that of each fold's test images from the inner protocol.
     """
 
-    inner: Task
+    task: Task
     folds: int
 
     @staticmethod
-    def of(inner: Task, folds: int) -> "Folded":
+    def of(task: Task, folds: int) -> "Folded":
         """A configured protocol in ``folds`` folds."""
-        summary = f"{inner.summary}, {folds}-fold cross-validation"
+        summary = f"{task.summary}, {folds}-fold cross-validation"
         return Folded(
-            name=inner.name, summary=summary, opt_in=inner.opt_in, sees_test_truth=True, needs=inner.needs,
-            reads=inner.reads, inner=inner, folds=folds,
+            name=task.name, summary=summary, opt_in=task.opt_in, sees_test_truth=True, needs=task.needs,
+            reads=task.reads, task=task, folds=folds,
         )  # fmt: skip
 
     @property
     def settings(self) -> tuple[str, ...]:
         """Those of the inner protocol, and the number of folds: ``folds5``."""
-        return (*self.inner.settings, f"folds{self.folds}")
+        return (*self.task.settings, f"folds{self.folds}")
 
     @property
     def version(self) -> str:
         """The inner protocol's, and that of the folds."""
-        return f"{self.inner.version}, folds {VERSION}"
+        return f"{self.task.version}, folds {VERSION}"
 
     def configured(self, options: TaskOptions) -> "Folded":
         """The inner protocol as the options want it, folded as before."""
-        return Folded.of(self.inner.configured(options), self.folds)
+        return Folded.of(self.task.configured(options), self.folds)
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """Too few patients, or what the inner protocol says of the first fold."""
         patients = len(np.unique(_patients(manifest)))
         if patients < self.folds:
             return f"it has {patients} patients, fewer than {self.folds} folds"
-        return self.inner.not_applicable(kfold(manifest, self.folds, 0)[0])
+        return self.task.not_applicable(kfold(manifest, self.folds, 0)[0])
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Train and predict fold by fold, then put the rows together; column ``fold`` says whose model made a row."""
         parts = [
-            self.inner.run(encoder, without_test_truth(fold), cell) for fold in kfold(manifest, self.folds, cell.seed)
+            self.task.run(encoder, without_test_truth(fold), cell) for fold in kfold(manifest, self.folds, cell.seed)
         ]
         rows = pd.concat([part.rows.assign(fold=i) for i, part in enumerate(parts)], ignore_index=True)
         pooled = (

@@ -40,7 +40,7 @@ class Peek(Task):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        return tuple(f"{name}={getattr(self.options, name)}" for name in self.options.given)
+        return tuple(f"{name}={v}" for name, v in vars(self.options).items() if v not in (None, False, 0))
 
     def configured(self, options: TaskOptions) -> "Peek":
         return replace(self, options=options)
