@@ -124,10 +124,14 @@ def _columns(
             task = load_task(name)
             if protocol is None and task.opt_in:
                 continue
-            task = task.configured(request.task_options)
+            try:
+                task = task.configured(request.task_options)
+            except NotApplicableError as why:
+                refused.append(f"{name} ({why})")
+                continue
             manifest, reason = _adapted(task, manifests[dataset])
             if request.folds and not task.sees_test_truth:
-                task = Folded(task, request.folds)
+                task = Folded.of(task, request.folds)
             if isinstance(manifest, Manifest):
                 reason = reason or task.not_applicable(manifest)
             if reason:

@@ -79,8 +79,8 @@ class PresetName(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """What a protocol's name gets: ``+preset-spcl``, ``+preset-spcl-official``."""
-        return f"+preset-{self.name}" + ("" if self.variant == DEFAULT_VARIANT else f"-{self.variant}")
+        """What a protocol's name says of it: ``preset-spcl``, ``preset-spcl-official``."""
+        return f"preset-{self.name}" + ("" if self.variant == DEFAULT_VARIANT else f"-{self.variant}")
 
 
 def names() -> list[str]:
