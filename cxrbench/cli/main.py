@@ -116,9 +116,15 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     cache: CacheOption = None,
     cache_limit: CacheLimitOption = "20GB",
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="Stop at the first cell that fails, instead of going on with the others."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run encoders on tasks. Finished cells are skipped; interrupt at any time and run again.
+
+    A cell that fails does not end the others: they are listed in the end, with reasons, and the exit code is 1.
 
     Without a data folder (--data or CXRBENCH_DATA) the phantom serves: procedural X-rays in the official layouts.
 
@@ -130,7 +136,8 @@ def run(
 
       cxrbench run --encoder imagenet,random --tasks siim:segmentation,rsna:detection --decoder unet --epochs 30
     """
-    from cxrbench.engine.execute import Refused, execute
+    from cxrbench.cli.failures import FAILED, failure_rows, failure_table
+    from cxrbench.engine.execute import Failed, Refused, execute
     from cxrbench.engine.plan import RunRequest, make_plan
     from cxrbench.engine.registry import parse_tasks
     from cxrbench.engine.results import Results
@@ -161,6 +168,7 @@ def run(
         ),
         folds=parse_folds(folds),
         cache_limit=parse_bytes(cache_limit),
+        cache=cache_folder(cache),
     )  # fmt: skip
     if not request.encoders:
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
@@ -171,7 +179,8 @@ def run(
         rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in plan.cells]
         print(json.dumps(rows, indent=1) if as_json else table(rows))
         return
-    done = []
+    done: list[dict[str, Any]] = []
+    failed: list[Failed] = []
     skipped = sum(p.state in ("done", "not applicable") for p in plan.cells)
     with bar() as progress:
         bars = RunBars(progress)
@@ -179,10 +188,12 @@ def run(
             if planned.state == "not applicable":
                 bars.note(refusal(planned.cell, planned.reason))
         cells = progress.add_task("cells", total=len(plan.cells), completed=skipped)
-        for finished in execute(plan, request, cache_folder(cache), options, bars):
+        for finished in execute(plan, request, cache_folder(cache), options, bars, fail_fast=fail_fast):
             progress.advance(cells)
             bars.done()
-            if isinstance(finished, Refused):
+            if isinstance(finished, Failed):
+                failed.append(finished)
+            elif isinstance(finished, Refused):
                 bars.note(refusal(finished.planned.cell, finished.reason))
             else:
                 metric, value = headline(finished.predictions)
@@ -191,12 +202,16 @@ def run(
     for remark in plan.remarks:  # at the end, where they do not hide an error
         warn(remark)
     if as_json:
-        print(json.dumps(done, indent=1))
-        return
-    if done:
-        print(table(done))
-    kept = f", {skipped} finished before" if skipped else ""
-    print(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}")
+        print(json.dumps([*done, *failure_rows(failed)], indent=1))
+    else:
+        if done:
+            print(table(done))
+        kept = f", {skipped} finished before" if skipped else ""
+        kept += f", {len(failed)} failed" if failed else ""
+        print(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}")
+    if failed:
+        warn(failure_table(failed))
+        raise typer.Exit(FAILED)
 
 
 def refusal(cell: Any, reason: str) -> str:

@@ -41,6 +41,11 @@ def has_bf16(device: torch.device) -> bool:
     return False
 
 
+def device_name(device: torch.device) -> str:
+    """``cpu``, or the accelerator's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """The autocast context of a precision; none for fp32."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
