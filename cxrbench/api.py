@@ -30,7 +30,7 @@ class Evaluated:
     """What an evaluation gave: a row per cell (``encoder``, ``task``, ``fraction``, ``seed``, ``metric``, ``value``).
 
     The first metric of each task, mean over labels; None where it is undefined or, with the reason in ``metric``, where
-    the encoder cannot be asked. Printed as a table.
+    the encoder cannot be asked or the cell failed. Printed as a table.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -54,18 +54,19 @@ def evaluate(
     ``encoders``: specs (``imagenet``, ``./mine.py:Mine``), ``tasks``: ``DATASET[:PROTOCOL]``; several in a list, or
     separated by commas. Raises UserError.
     """
-    from cxrbench.engine.execute import Refused
+    from cxrbench.engine.execute import Failed, Refused
     from cxrbench.predictions import Predictions
 
     job = prepare(encoders, tasks, **settings)
-    reasons = {id(planned): planned.reason for planned in job.plan.cells if planned.state == "not applicable"}
+    reasons = {id(p): f"not applicable: {p.reason}" for p in job.plan.cells if p.state == "not applicable"}
     for outcome in job.execute(progress or Progress()):
-        if isinstance(outcome, Refused):
-            reasons[id(outcome.planned)] = outcome.reason
+        if isinstance(outcome, Refused | Failed):
+            what = "failed" if isinstance(outcome, Failed) else "not applicable"
+            reasons[id(outcome.planned)] = f"{what}: {outcome.reason}"
     rows = []
     for planned in job.plan.cells:
         if id(planned) in reasons:
-            facts = {"metric": f"not applicable: {reasons[id(planned)]}", "value": None}
+            facts = {"metric": reasons[id(planned)], "value": None}
         else:
             facts = headline_facts(Predictions.load(job.request.results.path(planned.cell)))
         rows.append(cell_facts(planned.cell) | facts)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import Kind, Predictions, encoder_facts
 from cxrbench.progress import Progress
 
@@ -36,7 +37,8 @@ class Cell:
     """One unit of work: encoder x task x label fraction x seed.
 
     ``parts`` are the ingredients of its identity (encoder weights, source and preprocessing, precision, dataset
-    fingerprint, protocol version, ...). Same identity, same bits.
+    fingerprint, protocol version, ...). Same identity, same bits. ``fixed``: what the encoder gives for two fixed
+    images; no part of the identity, for its last bits differ between machines, but kept and compared.
     """
 
     encoder: str
@@ -45,6 +47,7 @@ class Cell:
     fraction: float = 1.0
     seed: int = 0
     parts: Mapping[str, str] = field(default_factory=dict)
+    fixed: FixedFeatures | None = field(default=None, compare=False, repr=False)
 
     @property
     def task(self) -> str:
@@ -60,7 +63,8 @@ class Cell:
     def facts(self) -> dict[str, Any]:
         """What predictions say of the cell that they are of, as plain JSON values."""
         names = ("encoder", "dataset", "protocol", "fraction", "seed", "identity")
-        return {name: getattr(self, name) for name in names} | {"parts": dict(self.parts)}
+        kept = {} if self.fixed is None else {"fixed_images": self.fixed.to_json()}
+        return {name: getattr(self, name) for name in names} | {"parts": dict(self.parts)} | kept
 
 
 @dataclass(frozen=True)

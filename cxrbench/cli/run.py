@@ -1,7 +1,7 @@
 """``cxrbench run``: encoders on tasks."""
 
 import json
-from collections.abc import Sequence
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,9 +67,15 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     cache: CacheOption = None,
     cache_limit: CacheLimitOption = "20GB",
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="Stop at the first cell that fails, instead of going on with the others."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run encoders on tasks. Finished cells are skipped; interrupt at any time and run again.
+
+    A cell that fails does not end the others: they are listed in the end, with reasons, and the exit code is 1.
 
     Without a data folder (--data or CXRBENCH_DATA) the phantom serves: procedural X-rays in the official layouts.
 
@@ -82,7 +88,8 @@ def run(
       cxrbench run --encoder imagenet,random --tasks siim:segmentation,rsna:detection --decoder unet --epochs 30
     """
     from cxrbench.api import cell_facts, headline_facts, prepare
-    from cxrbench.engine.execute import Finished
+    from cxrbench.cli.failures import FAILED, failure_rows, failure_table
+    from cxrbench.engine.execute import Failed, Finished
 
     settings: dict[str, Any] = {
         "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds, "folds": folds,
@@ -99,7 +106,8 @@ def run(
         rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in plan.cells]
         print(json.dumps(rows, indent=1) if as_json else table(rows))
         return
-    done = []
+    done: list[dict[str, Any]] = []
+    failed: list[Failed] = []
     skipped = sum(p.state in ("done", "not applicable") for p in plan.cells)
     with bar() as progress:
         bars = RunBars(progress)
@@ -107,29 +115,30 @@ def run(
             if planned.state == "not applicable":
                 bars.note(refusal(planned.cell, planned.reason))
         cells = progress.add_task("cells", total=len(plan.cells), completed=skipped)
-        for outcome in job.execute(bars):
+        for outcome in job.execute(bars, fail_fast=fail_fast):
             progress.advance(cells)
             bars.done()
             if isinstance(outcome, Finished):
                 done.append({**cell_facts(outcome.planned.cell), **headline_facts(outcome.predictions)})
+            elif isinstance(outcome, Failed):
+                failed.append(outcome)
             else:
                 bars.note(refusal(outcome.planned.cell, outcome.reason))
     for remark in job.remarks:  # at the end, where they do not hide an error
         warn(remark)
     if as_json:
-        print(json.dumps(done, indent=1))
-        return
-    if done:
-        print(table(done))
-    kept = f", {skipped} finished before" if skipped else ""
-    print(visible(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}"))
+        print(json.dumps([*done, *failure_rows(failed)], indent=1))
+    else:
+        if done:
+            print(table(done))
+        kept = f", {skipped} finished before" if skipped else ""
+        kept += f", {len(failed)} failed" if failed else ""
+        print(visible(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}"))
+    if failed:
+        print(failure_table(failed), file=sys.stderr)
+        raise typer.Exit(FAILED)
 
 
 def refusal(cell: Any, reason: str) -> str:
     """One line for a cell that its encoder cannot serve."""
     return f"{cell.task} is not applicable to {cell.encoder}: {reason}"
-
-
-def failures(rows: Sequence[dict[str, Any]]) -> str:
-    """Cells that failed, as a table: where, and why."""
-    return f"{len(rows)} cells failed:\n{table(rows)}"

@@ -102,5 +102,5 @@ def find_manifest(predictions: "Predictions", file: Path | None, results: "Resul
 
 def _largest_first(path: Path) -> tuple[float, int]:
     """Sorting key of ``fraction-F-seed-S``: largest fraction, then first seed."""
-    _, fraction, _, seed = path.stem.rsplit("-", 3)
+    fraction, _, seed = path.stem.removeprefix("fraction-").rpartition("-seed-")
     return -float(fraction), int(seed)

@@ -4,24 +4,25 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from cxrbench.data.decode.images import MAX_PIXELS
-from cxrbench.engine.execute import Finished, Refused, execute
+from cxrbench.engine.execute import Failed, Finished, Refused, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.names import refuse_wrong_names
 from cxrbench.engine.options import unread_options
-from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
+from cxrbench.engine.plan import CACHE_LIMIT, Plan, PlannedCell, RunRequest, make_plan
 from cxrbench.engine.registry import load_task, parse_tasks
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
-from cxrbench.features.device import device_name, resolve_device, resolve_precision
+from cxrbench.features.device import chosen_device, resolve_device, resolve_precision
 from cxrbench.files.folders import cache_folder
 from cxrbench.plugins.listing import list_tasks
 from cxrbench.progress import Progress
-from cxrbench.task import TaskOptions
+from cxrbench.task import DecoderName, TaskOptions, Views
 
-DECODERS, VIEWS = ("linear", "unet", "upernet"), ("1", "2", "all")
+if TYPE_CHECKING:
+    from cxrbench.features.extract import ExtractOptions
 
 
 class Settings(TypedDict, total=False):
@@ -35,11 +36,11 @@ class Settings(TypedDict, total=False):
     fractions: Sequence[float] | None
     seeds: int | None
     folds: int | None
-    decoder: Literal["linear", "unet", "upernet"] | None
+    decoder: DecoderName | None
     finetune: bool
     augment: int
     epochs: int | None
-    views: Literal["1", "2", "all"] | None
+    views: Views | None
     preset: str | None
     text_encoder: Path | None
     device: str
@@ -65,25 +66,30 @@ class Job:
     workers: int
     max_pixels: int
 
-    def execute(self, progress: Progress) -> "Iterator[Finished | Refused]":
-        """Compute what is missing or stale, cell by cell. Where nothing is, torch is not even imported."""
-        blocked = next((planned for planned in self.plan.cells if planned.state == "blocked"), None)
-        if blocked is not None:
-            raise UserError(blocked.reason)
+    def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
+        """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
         todo = [planned for planned in self.plan.cells if planned.state in ("missing", "stale")]
-        if not todo:
-            return
+        options: Any = None  # nothing of what is left without ``todo`` needs them
+        if todo:
+            self._draw(todo, progress)
+            options = self._extraction()
+        yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
+
+    def _extraction(self) -> "ExtractOptions":
         from cxrbench.features.extract import ExtractOptions
 
-        if self.request.data is None:  # the plan needs the phantom's tables alone; here its images are needed
-            names = {planned.manifest.name for planned in todo if planned.manifest is not None}
-            from cxrbench.phantom.write import ensure
-
-            ensure(self.cache, names, progress=lambda done, total: progress.train("phantom images", done, total))
         precision: Any = self.request.precision
         device = resolve_device(self.device)
-        options = ExtractOptions(device, precision, self.batch_size, self.workers, self.max_pixels)
-        yield from execute(self.plan, self.request, self.cache, options, progress)
+        return ExtractOptions(device, precision, self.batch_size, self.workers, self.max_pixels)
+
+    def _draw(self, todo: Sequence[PlannedCell], progress: Progress) -> None:
+        """The plan needs the phantom's tables alone; what is computed on needs its images."""
+        if self.request.data is not None:
+            return
+        from cxrbench.phantom.write import ensure
+
+        names = {planned.manifest.name for planned in todo if planned.manifest is not None}
+        ensure(self.cache, names, progress=lambda done, total: progress.train("phantom images", done, total))
 
 
 def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **settings: Unpack[Settings]) -> Job:
@@ -101,7 +107,7 @@ def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **setting
     data = settings.get("data")
     options = _checked_options(settings)
     refuse_wrong_names(names, asked, data)
-    cache, device = cache_folder(settings.get("cache")), device_name(settings.get("device", "auto"))
+    cache, device = cache_folder(settings.get("cache")), chosen_device(settings.get("device", "auto"))
     request = RunRequest(
         encoders=tuple(dict.fromkeys(names)),
         tasks=tuple(asked),
@@ -115,8 +121,11 @@ def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **setting
         task_options=options,
         folds=_checked_folds(settings.get("folds")),
         cache_limit=settings.get("cache_limit", CACHE_LIMIT),
+        cache=cache,
     )
     plan = make_plan(request)
+    if not plan.cells:
+        raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
     remarks = unread_options(
         options,
         [planned.task for planned in plan.cells if planned.task is not None],
@@ -156,10 +165,6 @@ def _checked_folds(folds: int | None) -> int | None:
 
 def _checked_options(settings: Mapping[str, Any]) -> "TaskOptions":
     """What is said of the tasks. Raises UserError for a value that no task knows."""
-    for name, known in {"decoder": DECODERS, "views": VIEWS}.items():
-        value = settings.get(name)
-        if value is not None and value not in known:
-            raise UserError(f"--{name} {value!r}: choose from {', '.join(known)}")
     folder = settings.get("text_encoder")
     if folder is not None and not folder.is_dir():
         raise UserError(f"--text-encoder {folder}: no such folder; give one with a transformers sentence encoder")

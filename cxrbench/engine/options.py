@@ -1,17 +1,11 @@
 """Options that nobody reads are refused; those that only some of the tasks read are said."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
 from cxrbench.engine.folds import Folded
-from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.errors import UserError
 from cxrbench.task import Task, TaskOptions
-
-PROBES: dict[str, tuple[Any, ...]] = {
-    "decoder": ("linear", "unet"), "finetune": (True,), "augment": (1,), "epochs": (1,), "views": ("1",),
-}  # fmt: skip
-"""Values that make another protocol of one that reads the option: for protocols that do not say what they read."""
 
 
 @dataclass(frozen=True)
@@ -45,38 +39,18 @@ def unread_options(
         asked.append(_Asked(f"--seeds {seeds}", lambda task: any(task.seeds_matter(f) for f in fractions), note))
     remarks = []
     for option in asked:
-        deaf = list(dict.fromkeys(bare_name(task) for task in planned if not option.is_read(task)))
+        deaf = list(dict.fromkeys(task.name for task in planned if not option.is_read(task)))
         if not deaf:
             continue
         if all(not option.is_read(task) for task in planned):
-            others = sorted(bare_name(task) for task in installed() if option.is_read(task))
+            others = sorted(task.name for task in installed() if option.is_read(task))
             would = f"; {', '.join(others)} would" if others else ""
             raise UserError(f"{option.flag}: none of the tasks ({', '.join(deaf)}) reads it{would}: leave it out")
         remarks += [f"{option.flag}: {name} {option.note}" for name in deaf]
     return remarks
 
 
-def bare_name(task: Task) -> str:
-    """A protocol's name without what options have made of it."""
-    return task.protocol.partition("+")[0]
-
-
 def _asked(options: TaskOptions, name: str) -> _Asked:
     value = getattr(options, name)
     flag = f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-    return _Asked(flag, lambda task: reads(task, name, value))
-
-
-def reads(task: Task, name: str, value: Any) -> bool:
-    """Whether a protocol takes notice of an option: what it says (``reads``), else what comes of setting it."""
-    if isinstance(task, Folded):
-        task = task.task
-    said = getattr(task, "reads", None)
-    if said is not None:
-        return name in said
-    default = TaskOptions()
-    try:
-        plain = task.configured(default)
-        return any(task.configured(replace(default, **{name: v})) != plain for v in PROBES.get(name, (value,)))
-    except (UserError, NotApplicableError):  # it has an opinion
-        return True
+    return _Asked(flag, lambda task: name in task.reads)

@@ -1,15 +1,16 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.atomic import atomic_path, disk_error
 from cxrbench.files.names import safe_name
+from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import Predictions, Refusal, read_header
 from cxrbench.task import Cell
 
@@ -30,7 +31,7 @@ class Results:
     def path(self, cell: Cell) -> Path:
         """Where a cell's predictions lie."""
         folder = self.root / "cells" / safe_name(cell.dataset) / safe_name(cell.protocol) / safe_name(cell.encoder)
-        return folder / f"fraction-{cell.fraction:g}-seed-{cell.seed}.parquet"
+        return folder / f"fraction-{exact(cell.fraction)}-seed-{cell.seed}.parquet"
 
     def state(self, cell: Cell, *, allow_dropped: bool) -> tuple[State, str]:
         """Whether a cell is done, missing, stale and why (which part of its identity has changed), or not applicable.
@@ -51,6 +52,8 @@ class Results:
             was = old["parts"]
             changed = [part for part in {**was, **cell.parts} if was.get(part) != cell.parts.get(part)]
             return "stale", f"{', '.join(changed) or 'its identity'} changed"
+        if difference := _output_changed(old, cell.fixed):
+            return "stale", difference
         if refusal:
             return "not applicable", refusal.reason
         if meta["dataset"].get("dropped") and not allow_dropped:
@@ -59,12 +62,12 @@ class Results:
 
     def save(self, cell: Cell, predictions: Predictions) -> None:
         """Keep a finished cell, in place of an older one."""
-        self.path(cell).with_suffix(".json").unlink(missing_ok=True)
+        _remove(self.path(cell).with_suffix(".json"))
         predictions.save(self.path(cell))
 
     def save_refusal(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
         """Remember that a cell's encoder cannot serve it, in place of an older result."""
-        self.path(cell).unlink(missing_ok=True)
+        _remove(self.path(cell))
         with atomic_path(self.path(cell).with_suffix(".json")) as temporary:
             refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
             temporary.write_text(json.dumps(refusal, indent=1) + "\n")
@@ -109,6 +112,30 @@ class Results:
             if name not in found and (facts := self.encoder_facts(name, p.encoder["fingerprint"])):
                 found[name] = facts
         return found
+
+
+def _remove(path: Path) -> None:
+    """Delete a file whose place another one takes. Raises DiskError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(error, path.parent) from error
+
+
+def exact(fraction: float) -> str:
+    """A label fraction as a file name has it: ``0.1``, ``1``, and all digits where fewer would name another one."""
+    short = f"{fraction:g}"
+    return short if float(short) == fraction else repr(fraction)
+
+
+def _output_changed(old: Mapping[str, Any], fixed: FixedFeatures | None) -> str | None:
+    """Why a cell is not this encoder's, though every part of its identity is the same; None if it is."""
+    if fixed is None or "fixed_images" not in old:
+        return None
+    try:
+        return fixed.difference(FixedFeatures.from_json(old["fixed_images"]))
+    except (ValueError, KeyError, TypeError):
+        return "what was kept of its output on two fixed images is damaged"
 
 
 def _read_refusal(path: Path) -> Refusal:

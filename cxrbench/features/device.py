@@ -19,7 +19,7 @@ CPU_BF16 = frozenset({"avx512_bf16", "amx_tile"})
 """Flags of /proc/cpuinfo by which torch, too, knows a CPU that multiplies bf16."""
 
 
-def device_name(name: str) -> str:
+def chosen_device(name: str) -> str:
     """``auto`` is the first GPU if there is one, else ``cpu``; anything else is torch's name of a device.
 
     Raises UserError for a device that cannot be used here.
@@ -30,7 +30,7 @@ def device_name(name: str) -> str:
 
 
 def resolve_device(name: str) -> "torch.device":
-    """The device of ``device_name`` as torch has it."""
+    """The device of ``chosen_device`` as torch has it."""
     import torch
 
     if name == "auto":
@@ -78,6 +78,13 @@ def has_bf16(device: "str | torch.device", cpuinfo: Path = Path("/proc/cpuinfo")
 
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return False
+
+
+def device_name(device: "torch.device") -> str:
+    """``cpu``, or the accelerator's own name."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def autocast(device: "torch.device", precision: Precision) -> AbstractContextManager[object]:

@@ -71,6 +71,7 @@ def extract(
     never stopped. A bad image becomes a row of NaN; it is not in the encoder's batch.
     """
     module: torch.nn.Module | None = None
+    known_width = 0
     for first, images, bad in _decoded(preprocess, paths, start, options, move):
         rows = len(images)
         good = [i for i, image in enumerate(images) if image is not None]
@@ -83,6 +84,12 @@ def extract(
             batch = torch.stack([image for image in images if image is not None])
             values = embed(module, batch, options, read)  # type: ignore[arg-type]
             width = values.shape[1]
+            if known_width not in (0, width):
+                raise UserError(
+                    f"the encoder gave {known_width} numbers per image, and {width} per image for a batch of "
+                    f"{len(good)}: the width must be the same for every batch"
+                )
+            known_width = width
         whole = np.full((rows, width), np.nan, np.float32 if values is None else values.dtype)
         if values is not None:
             finite = np.isfinite(values).all(1)

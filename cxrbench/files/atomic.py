@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrbench.errors import UserError
+from cxrbench.errors import DiskError
 
 
 @contextmanager
@@ -15,9 +15,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never a part, even after SIGKILL or a power cut. A full disk is a
     UserError that names the folder.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
@@ -38,6 +38,6 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def disk_error(error: OSError, folder: Path) -> Exception:
+def disk_error(error: OSError, folder: Path) -> DiskError:
     """The UserError for a failed write: no space, no permission, read-only."""
-    return UserError(f"cannot write to {folder}: {error.strerror or error}; free some space or choose another folder")
+    return DiskError(f"cannot write to {folder}: {error.strerror or error}; free some space or choose another folder")
