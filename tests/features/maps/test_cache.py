@@ -30,7 +30,7 @@ ROW = 2 * (4 + 2 * (8 * 8 + 4 * 4 + 2 * 2 + 1))  # bytes of an image of Cnn
 
 
 class Cnn(nn.Module):
-    """Maps of 2 channels, sides 8, 4, 2, 1: averages of the image and of its square. Counts the images it is shown, but the fixed ones."""
+    """Maps of 2 channels, sides 8, 4, 2, 1: averages of the image and its square. Counts images but the fixed ones."""
 
     preprocess = Preprocess(size=32, resize="crop", mean=(0.4,), std=(0.2,), channels=1, crop_pct=0.9)
 
