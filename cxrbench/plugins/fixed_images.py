@@ -18,9 +18,10 @@ Floats = NDArray[np.float32]
 # Largest relative change (L2 norm, the worst of both images and of pooled features and maps) that is taken for noise.
 # Measured on a CPU for ViT-S, ViT-B, ResNet-50, ConvNeXt-T, `spcl` and `imagenet` in float32: at most 1e-6 over 1 to 8
 # threads and batches of 1 to 16, 2.1e-6 with other kernels (oneDNN off) and against float64: a fiftieth of the limit.
-# Half precision is compared more widely: rounded to bfloat16 the ViTs and ResNet-50 move by 5e-3 to 1.3e-2 (EfficientNet
-# by 0.13), and two machines that round otherwise may be twice that apart; an accelerator's TF32, with three bits more,
-# lies well below. What a person changes on purpose (a pooling, a block, an activation) moves the output by tenths.
+# Half precision is compared more widely: rounded to bfloat16 the ViTs and ResNet-50 move by 5e-3 to 1.3e-2 (and
+# EfficientNet by 0.13), and two machines that round otherwise may be twice that apart; an accelerator's TF32, with
+# three bits more, lies well below. What a person changes on purpose (a pooling, a block, an activation) moves the
+# output by tenths.
 TOLERANCE = 1e-4
 COARSE_TOLERANCE = 5e-2
 SKETCH = 256  # numbers per image and map

@@ -321,13 +321,14 @@ def test_a_folded_cell_is_a_cell_of_its_own_and_pools_the_folds(
         for split in ("val", "test"):
             expected = fold.images["image_id"][fold.images["split"] == split]
             assert set(mine["image_id"][mine["split"] == split]) == set(expected)
-    before = {path: path.read_bytes() for path in Path("results").glob("cells/**/*.parquet")}
+    before = {path: pd.read_parquet(path) for path in Path("results").glob("cells/**/*.parquet")}
     code, out, _ = run(*words, "--folds", "4", "--json")
     assert (code, json.loads(out)) == (0, [])
     run(*words, "--folds", "4", "--results", "again")
     for path, content in before.items():
         if "folds4" in str(path):
-            assert (Path("again") / path.relative_to("results")).read_bytes() == content
+            again = pd.read_parquet(Path("again") / path.relative_to("results"))
+            pd.testing.assert_frame_equal(again, content, check_exact=True)
 
 
 def test_the_store_holds_a_result_or_a_refusal_never_both(tmp_path: Path) -> None:
