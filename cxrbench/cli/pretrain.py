@@ -85,7 +85,10 @@ def pretrain(
     from cxrbench.engine.names import dataset_problem
     from cxrbench.plugins.entry_points import METHODS, only_point
 
-    only_point(METHODS, method, "method")  # before torch is imported for it
+    only_point(METHODS, method, "method")  # wrong names before torch is imported and data read or drawn for them
+    for name in () if list_options else named(data):
+        if "/" not in name and (problem := dataset_problem(name, data_dir)) is not None:
+            raise problem
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, read_method
     from cxrbench.encoders.pretraining.engine.pretrain import pretrain as start
 
@@ -124,9 +127,6 @@ def pretrain(
         half=half,
         on_bad_image=on_bad_image,  # type: ignore[arg-type]
     )
-    for name in named(data):  # before any is read or drawn
-        if "/" not in name and (problem := dataset_problem(name, data_dir)) is not None:
-            raise problem
     manifests = [read(name, data_dir, cache) for name in named(data)]
     if not manifests:
         raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")

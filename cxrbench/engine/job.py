@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from cxrbench.data.decode.images import MAX_PIXELS
 from cxrbench.engine.execute import Failed, Finished, Refused, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.names import refuse_wrong_names
@@ -64,7 +63,7 @@ class Job:
     device: str
     batch_size: int
     workers: int
-    max_pixels: int
+    max_pixels: int | None
 
     def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
@@ -76,11 +75,12 @@ class Job:
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
     def _extraction(self) -> "ExtractOptions":
+        from cxrbench.data.decode.images import MAX_PIXELS
         from cxrbench.features.extract import ExtractOptions
 
         precision: Any = self.request.precision
         device = resolve_device(self.device)
-        return ExtractOptions(device, precision, self.batch_size, self.workers, self.max_pixels)
+        return ExtractOptions(device, precision, self.batch_size, self.workers, self.max_pixels or MAX_PIXELS)
 
     def _draw(self, todo: Sequence[PlannedCell], progress: Progress) -> None:
         """The plan needs the phantom's tables alone; what is computed on needs its images."""
@@ -136,7 +136,7 @@ def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **setting
     )
     return Job(
         request, plan, (*plan.remarks, *remarks), cache, device, settings.get("batch_size", 64),
-        workers or min(os.cpu_count() or 1, 16), settings.get("max_pixels", MAX_PIXELS),
+        workers or min(os.cpu_count() or 1, 16), settings.get("max_pixels"),
     )  # fmt: skip
 
 
