@@ -110,7 +110,7 @@ def check_choices(settings: Any, named: str = "{}") -> None:
 
 
 class FrozenEncoder(Protocol):
-    """An encoder as a task sees it: features of a manifest's images, extracted once and cached."""
+    """An encoder as a protocol sees it: features of a manifest's images, extracted once and cached."""
 
     @property
     def spec(self) -> "EncoderSpec":
@@ -119,7 +119,7 @@ class FrozenEncoder(Protocol):
 
     @property
     def module(self) -> "Encoder":
-        """The network itself, for tasks that train it; loading it is put off until somebody asks."""
+        """The network itself, for protocols that train it; loading it is put off until somebody asks."""
         ...
 
     def pooled(self, manifest: Manifest) -> NDArray[np.float32]:
@@ -135,13 +135,13 @@ class FrozenEncoder(Protocol):
 
     @property
     def context(self) -> RunContext:
-        """Where and how to compute: for tasks that train networks."""
+        """Where and how to compute: for protocols that train networks."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A protocol, e.g. ``classification``: what an entry point in group ``cxrbench.tasks`` names.
+    """A protocol as code, e.g. ``classification``: what an entry point in group ``cxrbench.tasks`` names.
 
     A protocol of one's own is a frozen dataclass on top of this one with ``name``, ``summary`` and ``run``.
 
@@ -221,10 +221,10 @@ def lacking(manifest: Manifest, needs: Collection[Need]) -> str | None:
 
 @runtime_checkable
 class Adapts(Protocol):
-    """A task that wants a dataset otherwise than its adapter reads it: a paper's split, a paper's labels."""
+    """A protocol that wants a dataset otherwise than its adapter reads it: a paper's split, a paper's labels."""
 
     def adapted(self, manifest: Manifest) -> Manifest:
-        """The dataset as this task wants it, or itself; called before the test truth is taken out.
+        """The dataset as this protocol wants it, or itself; called before the test truth is taken out.
 
         The image table keeps its rows (and so its cached features); images that are left out get another split name.
         Raises NotApplicableError if the dataset cannot be made so.

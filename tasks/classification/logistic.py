@@ -81,7 +81,7 @@ def _solve(x: Tensor, y: Tensor, mask: Tensor, inverse_c: Tensor, curvature: Ten
     """Batched preconditioned L-BFGS. y: [n, P, K]; mask: [n, P, 1]; inverse_c, curvature: [P]."""
     coordinates, basis, eigenvalues = _basis(x)
     rows, problems, outputs = y.shape
-    z = torch.cat([coordinates, x.new_ones(rows, 1)], 1)  # the last column carries the intercept; it may be the only one
+    z = torch.cat([coordinates, x.new_ones(rows, 1)], 1)  # the last, or only, column carries the intercept
     size = z.shape[1]
     penalty = inverse_c[None, :, None].expand(size, problems, outputs).clone()
     penalty[-1] = 0.0

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +10,8 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.task import Cell
 from cxrbench.tasks.classification.recipe import ClassifierRecipe, training_rows
+from cxrbench.tasks.classification.views import ClassifierKind
 
-ClassifierKind = Literal["multilabel", "multiclass"]
 Rows = NDArray[np.int64]
 
 

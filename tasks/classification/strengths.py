@@ -18,7 +18,7 @@ def independent(
     held_out: Floats,
     y_train: Floats,
     y_val: Floats,
-    labels: Sequence[str],
+    labels: tuple[str, ...],
     strengths: Sequence[float],
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Logits [val + test, L] of independent labels, and notes.
@@ -55,7 +55,7 @@ def exclusive(
     held_out: Floats,
     y_train: Floats,
     y_val: Floats,
-    labels: Sequence[str],
+    labels: tuple[str, ...],
     strengths: Sequence[float],
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Logits [val + test, K] of classes that exclude each other, and notes; arguments as of ``independent``."""

@@ -14,6 +14,7 @@ from cxrbench.task import Cell, FrozenEncoder, Views, predictions_of
 
 FRONTAL_FIRST = {"PA": 0, "AP": 1, "": 2, "L": 3}
 Fusion = Literal["logits", "scores"]
+ClassifierKind = Literal["multilabel", "multiclass"]
 Logits = NDArray[np.float64]
 
 
@@ -60,14 +61,16 @@ def rows_with_views(manifest: Manifest, views: Views | None) -> Manifest:
     return replace(manifest, images=images.assign(split=images["split"].where(chosen, "unused")))
 
 
-def probabilities(logits: Logits, kind: str) -> Logits:
+def probabilities(logits: Logits, kind: ClassifierKind) -> Logits:
     """Sigmoid of each label's logit, or softmax over the classes: [..., L]."""
     from scipy.special import expit, softmax
 
     return expit(logits) if kind == "multilabel" else softmax(logits, axis=-1)
 
 
-def fuse(logits: Logits, groups: Sequence[str], kind: str, fusion: Fusion = "logits") -> tuple[list[str], Logits]:
+def fuse(
+    logits: Logits, groups: Sequence[str], kind: ClassifierKind, fusion: Fusion = "logits"
+) -> tuple[list[str], Logits]:
     """Late fusion: the names of the groups, sorted, and each one's probabilities [groups, L].
 
     logits: [n, L] of single images; ``groups``: [n], the study of each. ``logits``: the probability of the mean logit

@@ -1,4 +1,4 @@
-"""The model of a dense task: a head on the cached maps of a frozen encoder, or an encoder that is trained with it."""
+"""The model of a dense protocol: a head on the cached maps of a frozen encoder, or an encoder trained with it."""
 
 import copy
 from collections.abc import Callable, Sequence

@@ -42,7 +42,7 @@ class Segmentation(DenseTask):
         """Train on the train split, stop by the validation split, predict validation and test."""
         from cxrbench.tasks.dense.segmenter import segment
 
-        return segment(self, encoder, manifest, cell)
+        return segment(self, self.decoder, encoder, manifest, cell)
 
 
 TASK = Segmentation()

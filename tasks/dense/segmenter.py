@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +22,12 @@ from cxrbench.features.maps.dense import Geometry
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, DecoderName, FrozenEncoder, RunContext, predictions_of
 from cxrbench.tasks.dense.decoders import build_decoder, levels_read, logit_side
+from cxrbench.tasks.dense.dense_task import DenseTask
 from cxrbench.tasks.dense.losses import PixelLoss, dice_bce, dice_cross_entropy
 from cxrbench.tasks.dense.mask_targets import MaskTargets
 from cxrbench.tasks.dense.model import DenseModel, finetuned, on_frozen_maps
 from cxrbench.tasks.dense.training import DenseRecipe, Examples, balanced_epoch, fit, seeded
 from cxrbench.tasks.fractions import label_fraction
-
-if TYPE_CHECKING:
-    from cxrbench.tasks.dense.segmentation import Segmentation
 
 THRESHOLD = 0.5
 FINETUNED = DenseRecipe(epochs=8, min_steps=200, batch=16, rate=1e-3)
@@ -45,7 +43,9 @@ EVALUATION_BATCH = 32
 Size = tuple[int, int]
 
 
-def segment(protocol: "Segmentation", encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
+def segment(
+    protocol: DenseTask, decoder: DecoderName, encoder: FrozenEncoder, manifest: Manifest, cell: Cell
+) -> Predictions:
     """Train on the train split, stop by the validation split, predict validation and test.
 
     Raises UserError where the training or the validation split has no mask.
@@ -58,13 +58,13 @@ def segment(protocol: "Segmentation", encoder: FrozenEncoder, manifest: Manifest
     present = np.stack([truth.present(ids[row]) for row in train])
     kept = label_fraction(manifest.images["patient_id"].to_numpy(str)[train], present, cell.fraction, cell.seed)
     train, shown = train[kept], (present[kept] == 1).any(1)
-    model = _model(protocol, encoder, manifest, len(truth.labels) + truth.exclusive, cell)
+    model = _model(protocol, decoder, encoder, manifest, len(truth.labels) + truth.exclusive, cell)
     preprocess = model.preprocess
     sizes = _sizes(manifest, context)
     targets = MaskTargets(truth, ids, sizes, preprocess, logit_side(preprocess.size),
                           seed=cell.seed if protocol.finetune else SEED, keep=not protocol.finetune)  # fmt: skip
     trainer = _SegmentationTrainer(model, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
-    recipe = FINETUNED if protocol.finetune else FROZEN[protocol.decoder]
+    recipe = FINETUNED if protocol.finetune else FROZEN[decoder]
     with seeded(cell.seed, context.options.device):
         fitted = fit(
             model.module,
@@ -89,17 +89,17 @@ def segment(protocol: "Segmentation", encoder: FrozenEncoder, manifest: Manifest
 
 
 def _model(
-    protocol: "Segmentation", encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell
+    protocol: DenseTask, decoder: DecoderName, encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell
 ) -> DenseModel:
     """The decoder, on frozen maps or with the encoder; its weights depend on the seed alone."""
 
-    def decoder(widths: Sequence[int], sides: Sequence[int], size: int) -> nn.Module:
+    def head(widths: Sequence[int], sides: Sequence[int], size: int) -> nn.Module:
         with seeded(cell.seed, encoder.context.options.device):  # whether or not the encoder had to run before
-            return build_decoder(protocol.decoder, widths, sides, classes, size)
+            return build_decoder(decoder, widths, sides, classes, size)
 
     if protocol.finetune:
-        return finetuned(encoder, manifest, cell, decoder)
-    return on_frozen_maps(encoder, manifest, protocol.copies, decoder, levels_read(protocol.decoder))
+        return finetuned(encoder, manifest, cell, head)
+    return on_frozen_maps(encoder, manifest, protocol.copies, head, levels_read(decoder))
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, Need, Task
-from cxrbench.tasks.retrieval.studies import retrieved, trains_on_nothing
+from cxrbench.tasks.retrieval.studies import counted, retrieved, trains_on_nothing
 
 LABEL = "image"
 
@@ -53,13 +54,12 @@ class ImageRetrieval(Task):
             np.concatenate(column) for column in zip(*(r[:4] for r in found), strict=True)
         )
         precision = np.concatenate([r.precision for r in found], axis=1)
-        counted = relevant > 0
+        images, answered = manifest.images.iloc[test], relevant > 0
         columns = {f"target:{LABEL}": relevant.astype(np.float64), f"rank:{LABEL}": rank}
-        columns |= {f"value:map@r:{LABEL}": np.where(counted, map_at_r, np.nan)}
-        columns |= {f"value:p@{k}:{LABEL}": np.where(counted, precision[i], np.nan) for i, k in enumerate(CUTOFFS)}
-        return retrieved(
-            manifest.images.iloc[test], columns, (LABEL,), encoder, manifest, cell, _notes(classes, share[counted])
-        )
+        columns |= {f"value:map@r:{LABEL}": np.where(answered, map_at_r, np.nan)}
+        columns |= {f"value:p@{k}:{LABEL}": np.where(answered, precision[i], np.nan) for i, k in enumerate(CUTOFFS)}
+        notes = _notes(images.loc[answered], classes, share[answered])
+        return retrieved(images, columns, (LABEL,), encoder, manifest, cell, notes)
 
 
 TASK = ImageRetrieval()
@@ -70,14 +70,19 @@ def with_normal(targets: NDArray[np.floating]) -> NDArray[np.bool_]:
     return np.concatenate([targets == 1, (targets == 0).all(1, keepdims=True)], axis=1)
 
 
-def _notes(classes: NDArray[np.bool_], share: NDArray[np.float64]) -> tuple[str, ...]:
-    """What a reader needs to judge a precision: how many images are normal, and what a random order would give."""
+def _notes(scored: pd.DataFrame, classes: NDArray[np.bool_], share: NDArray[np.float64]) -> tuple[str, ...]:
+    """What a reader needs to judge a precision: how many images are asked, how many are normal, what chance would give.
+
+    scored: the images that have their like; classes: of all test images; share: of the gallery, for the scored ones.
+    """
     if not len(share):
         return ("no test image has its like among other patients' images",)
-    normal, left_out = float(classes[:, -1].mean()), int((~classes.any(1)).sum())
+    normal, left_out = int(classes[:, -1].sum()), int((~classes.any(1)).sum())
     facts = {
+        f"{counted(scored, 'test images')} have their like among other patients' images": True,
         f"a random order would have P@k {share.mean():.2f}": True,
-        f"{normal:.0%} of the test images have none of the labels and count as each other's like": normal > 0,
-        f"{left_out} test images with unknown findings left out": left_out > 0,
+        f"{normal:,} of the {len(classes):,} test images have none of the labels and count as each other's like": normal
+        > 0,
+        f"{left_out:,} test images with unknown findings left out": left_out > 0,
     }
     return tuple(fact for fact, holds in facts.items() if holds)

@@ -18,7 +18,7 @@ from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, Need, Task
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.retrieval.ridge import fit_ridge
-from cxrbench.tasks.retrieval.studies import cosine, rank_columns, retrieved, study_means, study_rows
+from cxrbench.tasks.retrieval.studies import cosine, counted, rank_columns, retrieved, study_means, study_rows
 from cxrbench.tasks.standardize import Standardizer
 
 STRENGTH = 10.0  # PaCX-MAE's alpha
@@ -87,6 +87,7 @@ class Physiology(Task):
         kept[of_train[label_fraction(patients[of_train], none, cell.fraction, cell.seed)]] = True
         columns: dict[str, object] = {}
         labels: list[str] = []
+        scored: list[str] = []
         for label, present in ((ECG, has_ecg(studies)), (LABS, has_labs(studies))):
             train, test = np.flatnonzero(present & kept), np.flatnonzero(present & (split == "test"))
             if len(train) < 2 or len(test) < 2:
@@ -105,11 +106,14 @@ class Physiology(Task):
             predicted = ridge(standardize(x[test]))
             columns |= compared(label, predicted, y_test, answers, places, int((split == "test").sum()))
             labels.append(label)
+            scored.append(f"{label}: {counted(studies.iloc[test])}")
         if not labels:
             raise NotApplicableError("at this label fraction fewer than two training studies have ECG or labs")
         used = int(np.isin(manifest.images["study_id"].to_numpy(str), studies["study_id"].to_numpy(str)[kept]).sum())
         queries = studies.iloc[np.flatnonzero(split == "test")]
-        return retrieved(queries, columns, tuple(labels), encoder, manifest, cell, self._notes(labels), used)
+        return retrieved(
+            queries, columns, tuple(labels), encoder, manifest, cell, (*scored, *self._notes(labels)), used
+        )
 
     def _ecg(self, encoder: FrozenEncoder, manifest: Manifest, names: NDArray[np.str_]) -> NDArray[np.float32]:
         """Embeddings of recordings by their paths in the manifest, kept in the cache for other encoders."""

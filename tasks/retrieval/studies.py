@@ -63,6 +63,11 @@ def study_means(features: Floats, manifest: Manifest, studies: pd.DataFrame) -> 
     return sums / np.bincount(number[number >= 0], minlength=len(studies))[:, None]
 
 
+def counted(queries: pd.DataFrame, what: str = "test studies") -> str:
+    """How many queries there are, and of how many patients: ``300 test studies of 280 patients``."""
+    return f"{len(queries):,} {what} of {queries['patient_id'].nunique():,} patients"
+
+
 def retrieved(
     queries: pd.DataFrame,
     columns: Mapping[str, object],

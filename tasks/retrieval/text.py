@@ -17,6 +17,7 @@ from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.retrieval.ridge import fit_ridge
 from cxrbench.tasks.retrieval.studies import (
     cosine,
+    counted,
     rank_columns,
     retrieved,
     study_means,
@@ -110,7 +111,7 @@ class TextRetrieval(Task):
                            np.ones(len(test), np.int64)),
             **rank_columns(LABELS[1], first_ranks(matched.texts, matched.images, group, group), as_often),
         }  # fmt: skip
-        notes = (matched.note, f"{len(test)} test studies with {len(wording)} different reports")
+        notes = (matched.note, f"{counted(studies.iloc[test])} with {len(wording):,} different reports")
         return retrieved(studies.iloc[test], columns, LABELS, encoder, manifest, cell, notes, matched.train_images)
 
     def _mapped(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell, studies: pd.DataFrame) -> "Matched":

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from cxrbench.errors import UserError
 from cxrbench.features.device import Precision, autocast
-from cxrbench.tasks.classification.problem import ClassifierKind, Problem, Rows
+from cxrbench.tasks.classification.problem import Problem, Rows
 from cxrbench.tasks.classification.recipe import ClassifierRecipe
 from cxrbench.tasks.classification.training.optimization import learning_rate, optimizer_of, peak_rate, set_rate
-from cxrbench.tasks.classification.views import Logits, fuse, probabilities
+from cxrbench.tasks.classification.views import ClassifierKind, Logits, fuse, probabilities
 
 
 @dataclass(frozen=True)
