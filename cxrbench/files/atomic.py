@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cxrbench.errors import DiskError
@@ -26,7 +26,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise disk_error(error, path.parent) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
