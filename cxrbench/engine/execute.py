@@ -21,7 +21,6 @@ from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
 from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import DiskError, NotApplicableError, UserError
-from cxrbench.features.device import device_name
 from cxrbench.features.efficiency import measure
 from cxrbench.features.extract import ExtractOptions
 from cxrbench.features.maps.dense import DenseMaps
@@ -124,9 +123,11 @@ def execute(
     """Compute the missing and stale cells one by one, saving each before it is yielded.
 
     A cell that fails, or is blocked, is yielded with its reason and the others go on; with ``fail_fast`` the first one
-    ends it all. Raises UserError at once, before anything is computed, if every cell is blocked, and where nothing can
-    be written (DiskError).
+    ends it all. Raises UserError at once, before anything is computed, if every cell is blocked or there is none, and
+    where nothing can be written (DiskError).
     """
+    if not plan.cells:
+        raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
     blocked = [planned for planned in plan.cells if planned.state == "blocked"]
     if blocked and len(blocked) == len(plan.cells):
         raise UserError(blocked[0].reason)
@@ -182,6 +183,8 @@ def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Fin
 
 def how_made(options: ExtractOptions, seconds: float) -> dict[str, Any]:
     """What Predictions say of how they were made: versions, device, precision, date (UTC), seconds."""
+    from cxrbench.features.device import device_name
+
     return {
         "versions": dict(installed_versions()),
         "device": device_name(options.device),
