@@ -33,8 +33,7 @@ def drop_if_changed(folder: Path, fixed: FixedFeatures | None, what: str, waitin
         if changed:
             progress.note(f"{what} are made again: {next(iter(changed.values()))}")
         if not folder.exists() and not (partial / FILE).exists():
-            with atomic_path(partial / FILE) as temporary:
-                temporary.write_text(json.dumps(fixed.to_json()))
+            _write(partial, fixed)
 
 
 def agrees(folder: Path, fixed: FixedFeatures | None) -> bool:
@@ -42,12 +41,22 @@ def agrees(folder: Path, fixed: FixedFeatures | None) -> bool:
     return fixed is None or _difference(folder, fixed) is None
 
 
-def check_unchanged(folder: Path, fixed: FixedFeatures | None, what: str) -> None:
-    """Raise UserError if another process has put an entry there meanwhile that was made by another output."""
+def check_unchanged(folder: Path, fixed: FixedFeatures | None, what: str, *, found: bool) -> None:
+    """Raise UserError if another process has put an entry there meanwhile that was made by another output.
+
+    ``found``: whether the entry was there; if not, it has just been made, perhaps in place of a damaged one.
+    """
+    if fixed is not None and not found and not (folder / FILE).exists():
+        _write(folder, fixed)
     if fixed is not None and (why := _difference(folder, fixed)):
         raise UserError(
             f"{what} were replaced by another process that runs the same encoder otherwise ({why}): run again"
         )
+
+
+def _write(place: Path, fixed: FixedFeatures) -> None:
+    with atomic_path(place / FILE) as temporary:
+        temporary.write_text(json.dumps(fixed.to_json()))
 
 
 def _difference(place: Path, fixed: FixedFeatures) -> str | None:

@@ -4,10 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from cxrbench.engine.registry import load_dataset, load_encoder
 from cxrbench.errors import UserError
+from cxrbench.features.extract import ExtractOptions
+from cxrbench.features.pooled import pooled_features
 from cxrbench.features.reuse import agrees, check_unchanged, drop_if_changed
 from cxrbench.plugins.fixed_images import FixedFeatures
+from cxrbench.plugins.loading import fixed_features
 from cxrbench.progress import Progress
 
 ONE, OTHER = (FixedFeatures(np.full((2, 8), value, np.float32)) for value in (1, 2))
@@ -40,9 +45,9 @@ def test_an_entry_is_kept_for_the_same_output_and_deleted_for_another(tmp_path: 
     finish(folder)
     drop_if_changed(folder, OTHER, "features", "wait", said)
     assert agrees(folder, OTHER)
-    check_unchanged(folder, OTHER, "features")
+    check_unchanged(folder, OTHER, "features", found=True)
     with pytest.raises(UserError, match="replaced by another process"):
-        check_unchanged(folder, ONE, "features")
+        check_unchanged(folder, ONE, "features", found=True)
     drop_if_changed(folder, ONE, "features", "wait", said)
     assert not folder.exists()
     assert len(said.notes) == 2
@@ -67,3 +72,24 @@ def test_a_finished_entry_is_served_without_writing(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     drop_if_changed(folder, ONE, "features", "wait", Said())
     assert sorted(tmp_path.rglob("*")) == before  # not even a lock
+
+
+def test_a_damaged_entry_is_made_again_and_then_serves(encoder: str, dataset: Path, encoder_calls: Path) -> None:
+    loaded, manifest = load_encoder(encoder, synthetic=False), load_dataset(str(dataset), None, Path)
+    options, cache = ExtractOptions(torch.device("cpu"), "fp32", batch_size=60, workers=2), dataset.parent / "cache"
+
+    def features() -> np.ndarray:
+        fixed = fixed_features(loaded)
+        preprocess = loaded.module.preprocess
+        return np.array(
+            pooled_features(
+                loaded.spec, lambda: loaded.module, preprocess, manifest, cache, options, fixed=fixed
+            ).pooled
+        )
+
+    whole = features()
+    (data,) = cache.glob("features/*/*/pooled.f32")
+    data.write_bytes(b"\1" + data.read_bytes()[1:])
+    for _ in range(2):
+        np.testing.assert_array_equal(features(), whole)
+    assert encoder_calls.read_text().split() == ["60"] * 4

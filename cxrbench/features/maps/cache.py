@@ -187,7 +187,7 @@ def dense_maps(
             place = Place(folder, "maps.f16", HALF, len(part))
             drop_if_changed(folder, fixed, what, waiting, progress)
             found = cached_rows(place, _producer(live, skip_bad), options.batch_size, facts, waiting, progress)
-            check_unchanged(folder, fixed, what)
+            check_unchanged(folder, fixed, what, found=found.from_cache)
         if found.bad and not skip_bad:
             raise BadImageError(*found.bad[0])
         now = time.time_ns()  # the system stamps files by a clock of some milliseconds: too coarse for an order
