@@ -21,6 +21,7 @@ from cxrbench.features.efficiency import measure
 from cxrbench.features.extract import ExtractOptions
 from cxrbench.features.maps.dense import DenseMaps
 from cxrbench.features.pooled import PooledFeatures, pooled_features
+from cxrbench.files.seal import DamagedError
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
@@ -97,14 +98,14 @@ class CachedEncoder:
 def execute(
     plan: Plan, request: RunRequest, cache: Path, options: ExtractOptions, progress: Progress
 ) -> Iterator[Finished | Refused]:
-    """Compute the missing and stale cells one by one, saving each before it is yielded.
+    """Compute the missing, stale and damaged cells one by one, saving each before it is yielded.
 
     Raises UserError at once, before anything is computed, if a cell is blocked.
     """
     for planned in plan.cells:
         if planned.state == "blocked":
             raise UserError(planned.reason)
-    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale")]
+    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale", "damaged")]
     for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
         cells = list(group)
         ref, manifest = cells[0].encoder, cells[0].manifest
@@ -155,7 +156,10 @@ def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predi
 def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
     """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen."""
     spec, options, features = encoder.spec, encoder.context.options, encoder.known_features
-    facts: dict[str, Any] = results.encoder_facts(spec.name, spec.fingerprint)
+    try:
+        facts = results.encoder_facts(spec.name, spec.fingerprint)
+    except DamagedError:
+        facts = {}
     speed = None if features is None or math.isnan(features.images_per_second) else features.images_per_second
     known = facts.get("images_per_second")
     fresh = speed is not None and speed != known and not (known is not None and features and features.from_cache)
