@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cxrbench.errors import UserError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
-BROKEN = (errno.EIO, errno.EFBIG)
+BROKEN = (errno.EIO,)
 IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 TEMPORARY = ".tmp"
 

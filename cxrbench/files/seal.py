@@ -17,7 +17,7 @@ MARK = b"cxrbench-sha256:"
 DIGITS = 64
 BLANK = (MARK + b"0" * DIGITS).decode()
 """What a writer puts in the seal's place."""
-ZIP_END = b"PK\x05\x06"
+ZIP_END, ZIP_TAIL = b"PK\x05\x06", 22  # how the last part of a zip archive begins, and its bytes
 
 
 class DamagedError(UserError):
@@ -44,8 +44,8 @@ def seal(path: Path) -> None:
 def seal_zip(path: Path) -> None:
     """Seal a zip archive that has no comment, in its comment."""
     with open(path, "r+b") as handle:
-        handle.seek(-22, os.SEEK_END)
-        if not handle.read(22).startswith(ZIP_END):
+        handle.seek(-ZIP_TAIL, os.SEEK_END)
+        if not handle.read(ZIP_TAIL).startswith(ZIP_END):
             raise ValueError(f"{path} is no zip archive, or has a comment already")
         handle.seek(-2, os.SEEK_END)
         handle.write(len(BLANK).to_bytes(2, "little") + BLANK.encode())
@@ -70,12 +70,14 @@ def damage(path: Path) -> str | None:
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether a file carries a seal, fitting or not."""
+    """Whether a file carries a seal, fitting or not; a zip archive also if its comment is as long as one."""
     with open(path, "rb") as handle:
         if not os.fstat(handle.fileno()).st_size:
             return False
         with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(MARK) >= 0
+            end = content[-ZIP_TAIL - len(BLANK) : -len(BLANK)]
+            of_zip = end.startswith(ZIP_END) and end.endswith(len(BLANK).to_bytes(2, "little"))
+            return of_zip or content.find(MARK) >= 0
 
 
 def check(path: Path, advice: str = "delete it and run again") -> None:

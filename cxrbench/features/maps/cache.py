@@ -24,8 +24,8 @@ from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, NotApplicableError, UserError
 from cxrbench.features.augmentation import RANGES, SEED, augmentation
 from cxrbench.features.cache_limit import room
-from cxrbench.features.extract import ExtractedBatch, ExtractOptions, embed, extract, unmoved
 from cxrbench.features.entries import META, Bad, Place
+from cxrbench.features.extract import ExtractedBatch, ExtractOptions, embed, extract, unmoved
 from cxrbench.features.journal import cached_rows
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.features.maps.layout import HALF, LEVELS, Halves, MapsLayout
