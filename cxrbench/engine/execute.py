@@ -1,6 +1,5 @@
 """Do what a plan says is left to do."""
 
-import errno
 import logging
 import math
 import time
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +24,14 @@ from cxrbench.features.efficiency import measure
 from cxrbench.features.extract import ExtractOptions
 from cxrbench.features.maps.dense import DenseMaps
 from cxrbench.features.pooled import PooledFeatures, pooled_features
-from cxrbench.files.atomic import disk_error
+from cxrbench.files.atomic import FULL, disk_error
+from cxrbench.files.seal import DamagedError
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.plugins.versions import installed_versions
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 from cxrbench.task import RunContext, Task
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 log = logging.getLogger(__name__)
 
 
@@ -120,7 +119,7 @@ def execute(
     *,
     fail_fast: bool = False,
 ) -> Iterator[Finished | Refused | Failed]:
-    """Compute the missing and stale cells one by one, saving each before it is yielded.
+    """Compute the missing, stale and damaged cells one by one, saving each before it is yielded.
 
     A cell that fails, or is blocked, is yielded with its reason and the others go on; with ``fail_fast`` the first one
     ends it all. Raises UserError at once, before anything is computed, if every cell is blocked or there is none, and
@@ -135,7 +134,7 @@ def execute(
         yield Failed(planned, planned.reason)
         if fail_fast:
             return
-    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale")]
+    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale", "damaged")]
     for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
         cells = list(group)
         ref, manifest = cells[0].encoder, cells[0].manifest
@@ -225,7 +224,10 @@ def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predi
 def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
     """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen."""
     spec, options, features = encoder.spec, encoder.context.options, encoder.known_features
-    facts: dict[str, Any] = results.encoder_facts(spec.name, spec.fingerprint)
+    try:
+        facts = results.encoder_facts(spec.name, spec.fingerprint)
+    except DamagedError:
+        facts = {}
     speed = None if features is None or math.isnan(features.images_per_second) else features.images_per_second
     known = facts.get("images_per_second")
     fresh = speed is not None and speed != known and not (known is not None and features and features.from_cache)

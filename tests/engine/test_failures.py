@@ -144,6 +144,6 @@ def test_a_finished_run_writes_nothing(run: Command, dataset: Path, monkeypatch:
         raise AssertionError("something is written")
 
     monkeypatch.setattr("os.replace", refuse)
-    monkeypatch.setattr("cxrbench.engine.results.atomic_path", refuse)
+    monkeypatch.setattr("cxrbench.engine.results.write_record", refuse)
     code, out, _ = run(*words)
     assert (code, out.splitlines()[-1][:36]) == (0, "0 cells computed, 2 finished before.")
