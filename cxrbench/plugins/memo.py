@@ -59,7 +59,7 @@ def recall(cache: Path, text: str, *, synthetic: bool) -> KnownEncoder | None:
         KeyError,
         TypeError,
         AttributeError,
-    ):  # not there, or damaged: it is built again
+    ):  # none, or damaged: built again
         return None
 
 
