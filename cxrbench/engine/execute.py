@@ -1,6 +1,5 @@
 """Do what a plan says is left to do."""
 
-import errno
 import logging
 import math
 import time
@@ -21,9 +20,9 @@ from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
 from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import DiskError, NotApplicableError, UserError
-from cxrbench.features.device import device_name
 from cxrbench.features.pooled import PooledFeatures, pooled_features
-from cxrbench.files.atomic import disk_error
+from cxrbench.files.atomic import FULL, disk_error
+from cxrbench.files.seal import DamagedError
 from cxrbench.plugins.versions import installed_versions
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
@@ -33,7 +32,6 @@ if TYPE_CHECKING:  # where everything is finished, nothing computes
     from cxrbench.features.extract import ExtractOptions
     from cxrbench.features.maps.dense import DenseMaps
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 log = logging.getLogger(__name__)
 
 
@@ -121,12 +119,14 @@ def execute(
     *,
     fail_fast: bool = False,
 ) -> Iterator[Finished | Refused | Failed]:
-    """Compute the missing and stale cells one by one, saving each before it is yielded.
+    """Compute the missing, stale and damaged cells one by one, saving each before it is yielded.
 
     A cell that fails, or is blocked, is yielded with its reason and the others go on; with ``fail_fast`` the first one
-    ends it all. Raises UserError at once, before anything is computed, if every cell is blocked, and where nothing can
-    be written (DiskError).
+    ends it all. Raises UserError at once, before anything is computed, if every cell is blocked or there is none, and
+    where nothing can be written (DiskError).
     """
+    if not plan.cells:
+        raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
     blocked = [planned for planned in plan.cells if planned.state == "blocked"]
     if blocked and len(blocked) == len(plan.cells):
         raise UserError(blocked[0].reason)
@@ -134,7 +134,7 @@ def execute(
         yield Failed(planned, planned.reason)
         if fail_fast:
             return
-    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale")]
+    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale", "damaged")]
     for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
         cells = list(group)
         ref, manifest = cells[0].encoder, cells[0].manifest
@@ -182,6 +182,8 @@ def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Fin
 
 def how_made(options: "ExtractOptions", seconds: float) -> dict[str, Any]:
     """What Predictions say of how they were made: versions, device, precision, date (UTC), seconds."""
+    from cxrbench.features.device import device_name
+
     return {
         "versions": dict(installed_versions()),
         "device": device_name(options.device),
@@ -226,7 +228,10 @@ def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
     from cxrbench.features.efficiency import measure
 
     spec, options, features = encoder.spec, encoder.context.options, encoder.known_features
-    facts: dict[str, Any] = results.encoder_facts(spec.name, spec.fingerprint)
+    try:
+        facts = results.encoder_facts(spec.name, spec.fingerprint)
+    except DamagedError:
+        facts = {}
     speed = None if features is None or math.isnan(features.images_per_second) else features.images_per_second
     known = facts.get("images_per_second")
     fresh = speed is not None and speed != known and not (known is not None and features and features.from_cache)

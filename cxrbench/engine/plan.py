@@ -1,4 +1,4 @@
-"""What a run would do: its cells, and for each whether it is done, missing, stale or blocked."""
+"""What a run would do: its cells, and for each whether it is done, missing, stale, damaged or blocked."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -81,10 +81,12 @@ class EncoderRef:
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell and its state; ``reason`` says why it is stale, blocked (no encoder or manifest) or not applicable."""
+    """A cell and its state; ``reason`` says why it is stale, damaged, blocked (no encoder or manifest) or not
+    applicable.
+    """
 
     cell: Cell
-    state: Literal["done", "missing", "stale", "not applicable", "blocked"]
+    state: Literal["done", "missing", "stale", "damaged", "not applicable", "blocked"]
     reason: str = ""
     task: Task | None = None
     encoder: EncoderRef | None = None

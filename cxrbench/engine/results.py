@@ -1,6 +1,5 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,15 @@ from typing import Any, Literal
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.files.atomic import writing
 from cxrbench.files.names import safe_name
+from cxrbench.files.records import read_record, write_record
+from cxrbench.files.seal import DamagedError, damage
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import Predictions, Refusal, read_header
 from cxrbench.task import Cell
 
-State = Literal["done", "missing", "stale", "not applicable"]
+State = Literal["done", "missing", "stale", "damaged", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Results:
         return folder / f"fraction-{exact(cell.fraction)}-seed-{cell.seed}.parquet"
 
     def state(self, cell: Cell, *, allow_dropped: bool) -> tuple[State, str]:
-        """Whether a cell is done, missing, stale and why (which part of its identity has changed), or not applicable.
+        """Whether a cell is done, missing, stale and why (which part of its identity has changed), damaged and how, or
+        not applicable.
 
         ``allow_dropped``: whether a result from which bad images were dropped will do.
         """
@@ -45,6 +47,8 @@ class Results:
         try:
             refusal = _read_refusal(path.with_suffix(".json")) if refused else None
             meta = {"cell": refusal.cell, "dataset": {}} if refusal else read_header(path)
+        except DamagedError as error:
+            return "damaged", error.reason
         except UserError as error:
             return "stale", str(error)
         old = meta["cell"]
@@ -68,9 +72,8 @@ class Results:
     def save_refusal(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
         """Remember that a cell's encoder cannot serve it, in place of an older result."""
         _remove(self.path(cell))
-        with atomic_path(self.path(cell).with_suffix(".json")) as temporary:
-            refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
-            temporary.write_text(json.dumps(refusal, indent=1) + "\n")
+        refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
+        write_record(self.path(cell).with_suffix(".json"), refusal)
 
     def load_refusals(self) -> list[Refusal]:
         """Every cell that is not applicable, in a fixed order."""
@@ -79,7 +82,7 @@ class Results:
     def save_manifest(self, manifest: Manifest) -> None:
         """Keep the rows and splits that the cells were computed on."""
         path = self.root / "manifests" / f"{safe_name(manifest.name)}-{manifest.fingerprint[:12]}.parquet"
-        if not path.exists():
+        if not path.exists() or damage(path):
             manifest.save(path)
 
     def load_predictions(self) -> list[Predictions]:
@@ -94,15 +97,14 @@ class Results:
         return self.root / "encoders" / f"{safe_name(encoder)}-{fingerprint[:12]}.json"
 
     def encoder_facts(self, encoder: str, fingerprint: str) -> dict[str, Any]:
-        """What ``save_efficiency`` kept, or nothing."""
+        """What ``save_efficiency`` kept, or nothing. Raises DamagedError."""
         path = self.efficiency_path(encoder, fingerprint)
-        facts = json.loads(path.read_text()) if path.exists() else {}
+        facts = read_record(path) if path.exists() else {}
         return {name: value for name, value in facts.items() if name != "encoder"}
 
     def save_efficiency(self, encoder: str, fingerprint: str, facts: dict[str, Any]) -> None:
         """Keep an encoder's parameters, GFLOPs per image, images per second and feature width."""
-        with atomic_path(self.efficiency_path(encoder, fingerprint)) as temporary:
-            temporary.write_text(json.dumps({"encoder": encoder, **facts}, indent=1) + "\n")
+        write_record(self.efficiency_path(encoder, fingerprint), {"encoder": encoder, **facts})
 
     def load_efficiency(self, predictions: Iterable[Predictions]) -> dict[str, dict[str, Any]]:
         """Efficiency by encoder name, for the encoders that the given cells come from."""
@@ -116,10 +118,8 @@ class Results:
 
 def _remove(path: Path) -> None:
     """Delete a file whose place another one takes. Raises DiskError."""
-    try:
+    with writing(path.parent):
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise disk_error(error, path.parent) from error
 
 
 def exact(fraction: float) -> str:
@@ -139,8 +139,8 @@ def _output_changed(old: Mapping[str, Any], fixed: FixedFeatures | None) -> str 
 
 
 def _read_refusal(path: Path) -> Refusal:
-    """Raises UserError if the file is damaged."""
+    """Raises DamagedError if the file is not as it was written."""
     try:
-        return Refusal(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
+        return Refusal(**read_record(path))
+    except TypeError as error:
+        raise DamagedError(path, "another version of cxrbench wrote it") from error

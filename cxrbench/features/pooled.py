@@ -92,7 +92,7 @@ def pooled_features(
         waiting,
         progress,
     )
-    check_unchanged(folder, fixed, what)
+    check_unchanged(folder, fixed, what, found=found.from_cache)
     if found.bad and not skip_bad:
         raise BadImageError(*found.bad[0])
     return PooledFeatures(found.values, found.bad, found.images_per_second, found.from_cache)

@@ -1,12 +1,12 @@
 """Whether a cache entry is still what the encoder gives: by the features of the fixed images that lie beside it."""
 
-import json
 import shutil
 from pathlib import Path
 
 from cxrbench.errors import UserError
 from cxrbench.features.journal import locked
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.atomic import writing
+from cxrbench.files.records import read_record, write_record
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.progress import Progress
 
@@ -29,12 +29,12 @@ def drop_if_changed(folder: Path, fixed: FixedFeatures | None, what: str, waitin
         found = [place for place in (folder, partial) if place.exists()]
         changed = {place: why for place in found if (why := _difference(place, fixed))}
         for place in changed:
-            shutil.rmtree(place, ignore_errors=True)
+            with writing(place.parent):
+                shutil.rmtree(place)
         if changed:
             progress.note(f"{what} are made again: {next(iter(changed.values()))}")
         if not folder.exists() and not (partial / FILE).exists():
-            with atomic_path(partial / FILE) as temporary:
-                temporary.write_text(json.dumps(fixed.to_json()))
+            _write(partial, fixed)
 
 
 def agrees(folder: Path, fixed: FixedFeatures | None) -> bool:
@@ -42,20 +42,29 @@ def agrees(folder: Path, fixed: FixedFeatures | None) -> bool:
     return fixed is None or _difference(folder, fixed) is None
 
 
-def check_unchanged(folder: Path, fixed: FixedFeatures | None, what: str) -> None:
-    """Raise UserError if another process has put an entry there meanwhile that was made by another output."""
+def check_unchanged(folder: Path, fixed: FixedFeatures | None, what: str, *, found: bool) -> None:
+    """Raise UserError if another process has put an entry there meanwhile that was made by another output.
+
+    ``found``: whether the entry was there; if not, it has just been made, perhaps in place of a damaged one.
+    """
+    if fixed is not None and not found and not (folder / FILE).exists():
+        _write(folder, fixed)
     if fixed is not None and (why := _difference(folder, fixed)):
         raise UserError(
             f"{what} were replaced by another process that runs the same encoder otherwise ({why}): run again"
         )
 
 
+def _write(place: Path, fixed: FixedFeatures) -> None:
+    write_record(place / FILE, fixed.to_json())
+
+
 def _difference(place: Path, fixed: FixedFeatures) -> str | None:
     """Why what lies there is not what the encoder gives; None if it is."""
     try:
-        before = FixedFeatures.from_json(json.loads((place / FILE).read_text()))
+        before = FixedFeatures.from_json(read_record(place / FILE))
     except FileNotFoundError:
         return "it is not known what its output on the fixed images was"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, UserError, ValueError, KeyError, TypeError):
         return "what was kept of its output on the fixed images is damaged"
     return fixed.difference(before)

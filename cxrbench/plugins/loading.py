@@ -213,11 +213,12 @@ def _forget(path: Path) -> None:
     Only those go that lie beside a user's file that was imported before: what is installed stays.
     """
     tops = {top_of(helper.name) for helper in helpers_of(path)}
-    imported = {name: Path(file) for name, m in sys.modules.items() if (file := getattr(m, "__file__", None))}
-    folders = {file.parent for name, file in imported.items() if name.startswith(USER_FILE)}
+    files = {name: file for name, module in sys.modules.items() if (file := getattr(module, "__file__", None))}
+    folders = {Path(file).parent for name, file in files.items() if name.startswith(USER_FILE)}
     importlib.invalidate_caches()
-    for name, file in imported.items():
-        if top_of(name) in tops and not is_library(file) and folders & set(file.resolve().parents):
+    for name in [name for name in files if top_of(name) in tops]:
+        file = Path(files[name]).resolve()
+        if not is_library(file) and folders & set(file.parents):
             del sys.modules[name]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrbench.encoder import EncoderCard, EncoderSpec, Preprocess
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.records import read_record, write_record
 from cxrbench.plugins.entry_points import ENCODERS, found
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.plugins.stamps import Stamp, holds, stamp
@@ -41,7 +41,7 @@ class KnownEncoder:
 def recall(cache: Path, text: str, *, synthetic: bool) -> KnownEncoder | None:
     """What is known of the encoder ``text``, or None if that is nothing, or if any file or library has changed."""
     try:
-        facts: dict[str, Any] = json.loads(_path(cache, text, synthetic).read_text())
+        facts = read_record(_path(cache, text, synthetic))
         stamps = [Stamp(**one) for one in facts["stamps"]]
         if facts["rests on"] != _rests_on(text) or not all(map(holds, stamps)):
             return None
@@ -52,7 +52,14 @@ def recall(cache: Path, text: str, *, synthetic: bool) -> KnownEncoder | None:
             Preprocess(**facts["preprocess"] | numbers),
             FixedFeatures.from_json(facts["fixed"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or damaged: it is built again
+    except (
+        OSError,
+        UserError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # none, or damaged: built again
         return None
 
 
@@ -71,8 +78,7 @@ def remember(cache: Path, loaded: "LoadedEncoder", fixed: FixedFeatures, *, synt
             "spec": asdict(loaded.spec), "preprocess": asdict(loaded.module.preprocess), "fixed": fixed.to_json(),
             "stamps": [asdict(one) for one in stamps], "rests on": _rests_on(loaded.spec.name),
         }  # fmt: skip
-        with atomic_path(_path(cache, loaded.spec.name, synthetic)) as temporary:
-            temporary.write_text(json.dumps(facts))
+        write_record(_path(cache, loaded.spec.name, synthetic), facts)
     except (UserError, OSError) as error:
         log.info("%s is not remembered: %s", loaded.spec.name, error)
 

@@ -75,9 +75,17 @@ def helpers_of(path: Path) -> list[SourceFile]:
 def imports_of(source: SourceFile) -> Iterator[str]:
     """Dotted names that a file imports, anywhere in it, with the packages around them. Not all need be modules."""
     try:
-        tree = ast.parse(source.path.read_bytes())
+        facts = source.path.stat()
+        yield from _imports_of(source, (facts.st_mtime_ns, facts.st_size))
     except (OSError, SyntaxError, ValueError):  # compiled, or gone: it is hashed as it is, and leads nowhere
         return
+
+
+@functools.lru_cache(maxsize=4096)
+def _imports_of(source: SourceFile, stamp: tuple[int, int]) -> tuple[str, ...]:
+    """Parsed once, while its time and size (``stamp``) are the same."""
+    del stamp
+    tree, found = ast.parse(source.path.read_bytes()), dict[str, None]()
     package = source.name if source.path.name == "__init__.py" else source.name.rpartition(".")[0]
     for node in ast.walk(tree):
         names: list[str] = []
@@ -96,7 +104,8 @@ def imports_of(source: SourceFile) -> Iterator[str]:
                 names = [node.args[0].value]
         for name in names:
             parts = name.split(".")
-            yield from (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+            found |= dict.fromkeys(".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return tuple(found)
 
 
 def locate(name: str, folder: Path) -> SourceFile | None:

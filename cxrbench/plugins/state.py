@@ -2,7 +2,8 @@
 
 A description is the same in every process, for every hash seed and number of threads: mappings and sets are sorted,
 objects are described by their class and attributes, and what has no stable description (a lock, a logger, an open file)
-by its type alone. Torch's own bookkeeping (hooks, the training flag) is left out.
+by its type alone. Torch's own bookkeeping (hooks, the training flag) is left out, and
+so is the device.
 """
 
 import argparse
@@ -28,9 +29,10 @@ from cxrbench.plugins.sources import file_of, is_library, qualified_name
 
 INTERNAL = frozenset(vars(nn.Module()))
 APART = frozenset({"preprocess", "card"})  # of the encoder itself: a part of the identity of its own, and none at all
+MACHINE = frozenset({"device", "_device"})  # where it is computed, which is no part of the identity
 DEEPEST = 40  # containers in containers; beyond it the type says enough
 LONGEST = 200  # characters of a description; a longer one is replaced by its hash
-TEXTS = (complex, Decimal, Fraction, date, time, timedelta, torch.dtype, torch.device, torch.Size, np.dtype)
+TEXTS = (complex, Decimal, Fraction, date, time, timedelta, torch.dtype, torch.Size, np.dtype)
 NAMESPACES = (argparse.Namespace, types.SimpleNamespace)
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType)
 
@@ -47,7 +49,7 @@ def describe_modules(module: nn.Module, hidden: Sequence[str] = ()) -> dict[str,
         place = f"{name}." if name else ""
         found[f"{place}class"] = qualified_name(type(part))
         for attribute, value in seen.attributes(part):
-            if attribute not in INTERNAL and (name or attribute not in APART):
+            if attribute not in INTERNAL | MACHINE and (name or attribute not in APART):
                 found[f"{place}{attribute}"] = seen.describe(value)
         for cls in type(part).__mro__:
             for attribute, value in _constants(cls):

@@ -15,7 +15,8 @@ from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, hf_preprocess, to_grid
 from cxrbench.encoders.families.published import card_of
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import first_line, listed
+from cxrbench.files.checkpoints import first_line
+from cxrbench.files.containers import listed
 
 
 @dataclass(frozen=True)

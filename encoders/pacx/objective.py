@@ -45,7 +45,8 @@ from cxrbench.encoders.pretraining.method import (
     gather_batch,
 )
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, strip_prefixes
+from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata
+from cxrbench.files.containers import strip_prefixes
 
 # Stage 2 of the official code; its 5 epochs of warm-up are a tenth. The paper is silent on the learning rate.
 RECIPE = PretrainingRecipe(

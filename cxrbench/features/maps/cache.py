@@ -1,18 +1,18 @@
 """The cache of dense maps: a frozen encoder runs once per image, not once per epoch.
 
-An entry (``journal.py``) holds ``maps.f16``, one row per image (``maps_layout.py``). Augmented
+An entry (``journal.py``) holds ``maps.f16``, one row per image (``layout.py``). Augmented
 copies of the training images are entries of their own.
 """
 
+import contextlib
 import functools
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,12 +24,14 @@ from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, NotApplicableError, UserError
 from cxrbench.features.augmentation import RANGES, SEED, augmentation
 from cxrbench.features.cache_limit import room
+from cxrbench.features.entries import META, Bad, Place
 from cxrbench.features.extract import ExtractedBatch, ExtractOptions, embed, extract, unmoved
-from cxrbench.features.journal import Bad, Place, cached_rows
+from cxrbench.features.journal import cached_rows
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.features.maps.layout import HALF, LEVELS, Halves, MapsLayout
 from cxrbench.features.pooled import FORMAT
 from cxrbench.features.reuse import agrees, check_unchanged, drop_if_changed
+from cxrbench.files.records import read_record
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.plugins.loading import fixed_batch
 from cxrbench.progress import Progress
@@ -187,11 +189,12 @@ def dense_maps(
             place = Place(folder, "maps.f16", HALF, len(part))
             drop_if_changed(folder, fixed, what, waiting, progress)
             found = cached_rows(place, _producer(live, skip_bad), options.batch_size, facts, waiting, progress)
-            check_unchanged(folder, fixed, what)
+            check_unchanged(folder, fixed, what, found=found.from_cache)
         if found.bad and not skip_bad:
             raise BadImageError(*found.bad[0])
         now = time.time_ns()  # the system stamps files by a clock of some milliseconds: too coarse for an order
-        os.utime(folder / "meta.json", ns=(now, now))
+        with contextlib.suppress(OSError):  # in a read-only cache nothing is deleted, so no order is needed
+            os.utime(folder / META, ns=(now, now))
         stored[folder] = size
         result.append((rows, StoredRows(found.values)))
     if len(stored) < len(images):
@@ -220,9 +223,9 @@ def _known_layout(folders: Sequence[Path]) -> MapsLayout | None:
     """The layout that the first finished entry names, so that a full cache needs no encoder."""
     for folder in folders:
         try:
-            meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+            meta = read_record(folder / META)
             return MapsLayout(tuple(meta["widths"]), tuple(meta["sides"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, UserError, KeyError):
             continue
     return None
 
