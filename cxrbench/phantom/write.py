@@ -18,8 +18,7 @@ from filelock import FileLock
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, disk_error
 from cxrbench.phantom.cases import PARTS, Part, case
-from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, padchest, studies
-from cxrbench.phantom.layouts import challenges as layouts
+from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
 
 VERSION = 5  # raise when any byte of the output changes
 MARKER = "PHANTOM.json"
@@ -28,11 +27,11 @@ IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 140
                              "padchest": 200, "brax": 160}  # fmt: skip
 CHUNK = 8
 WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
-    "vindr": (layouts.vindr_image, layouts.vindr_tables),
-    "rsna": (layouts.rsna_image, layouts.rsna_tables),
-    "siim": (layouts.siim_image, layouts.siim_tables),
-    "mimic": (studies.mimic_image, studies.mimic_tables),
-    "symile": (studies.symile_image, studies.symile_tables),
+    "vindr": (vindr.vindr_image, vindr.vindr_tables),
+    "rsna": (rsna.rsna_image, rsna.rsna_tables),
+    "siim": (siim.siim_image, siim.siim_tables),
+    "mimic": (mimic.mimic_image, mimic.mimic_tables),
+    "symile": (symile.symile_image, symile.symile_tables),
     "lungs": (lungs.lungs_image, lungs.lungs_tables),
     "chexpert": (chexpert.chexpert_image, chexpert.chexpert_tables),
     "chexpert-plus": (chexpert_plus.chexpert_plus_image, chexpert_plus.chexpert_plus_tables),

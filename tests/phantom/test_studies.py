@@ -36,9 +36,9 @@ from cxrbench.phantom.findings import (
 from cxrbench.phantom.labs import NAMES, labs, percentiles
 from cxrbench.phantom.lateral import lateral
 from cxrbench.phantom.layouts import lungs as phantom_lungs
-from cxrbench.phantom.layouts import studies as phantom_studies
 from cxrbench.phantom.reports import report_file, write_report
 from cxrbench.phantom.sentences import SeenFinding
+from cxrbench.phantom.study import number as number_of
 
 SMALL = {"mimic": 24, "symile": 20, "lungs": 20}
 SEED = 5
@@ -336,7 +336,7 @@ def test_labels_are_those_of_the_findings(pretraining: Path) -> None:
         cases = {}
         for number in range(NEW[name]):
             c = case(part, SEED, number)  # type: ignore[arg-type]
-            key = f"patient{number + 1:05d}_study1" if part == "chexpert" else str(phantom_studies.number(c, 10**11))
+            key = f"patient{number + 1:05d}_study1" if part == "chexpert" else str(number_of(c, 10**11))
             cases[key] = c
         assert set(cases) == set(studies.index)
         known = [key for key in cases if not studies.loc[key].isna().all()]

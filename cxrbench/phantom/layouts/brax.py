@@ -6,8 +6,8 @@ from pathlib import Path
 from cxrbench.data.datasets.brax import TABLES
 from cxrbench.data.datasets.chexpert import LABELS
 from cxrbench.phantom.cases import Case
-from cxrbench.phantom.layouts.challenges import Rows, write_csv
-from cxrbench.phantom.layouts.studies import gray, marks_of, number, study_of
+from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.study import gray, marks_of, number, study_of
 
 HEADER = ["DicomPath", "PngPath", "PatientID", "PatientSex", "PatientAge", "AccessionNumber", "StudyDate", *LABELS,
           "ViewPosition", "Rows", "Columns", "Manufacturer"]  # fmt: skip
