@@ -4,6 +4,7 @@ Anatomy coordinates: x = 0 is the midline, x > 0 is the patient's left (image ri
 lie near -0.78 and the costophrenic angles near 0.65. A frontal image shows about [-1, 1] in both.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,7 @@ Mask = NDArray[np.bool_]
 CARDIOMEGALY_RATIO = 0.50  # cardiothoracic ratio above which the heart is called enlarged
 ENLARGED_KNOB = 0.115  # radius of the aortic knob above which the aorta is called enlarged
 LOW, HIGH, BINS = -2.0, 2.0, 2048
+ARGUMENTS = np.linspace(LOW, HIGH, BINS)
 
 
 @dataclass(frozen=True)
@@ -111,21 +113,23 @@ class Pose:
 def curve(knots: list[tuple[float, float]], smooth: float = 0.02) -> Grid:
     """A smoothed piecewise-linear function as a table over [LOW, HIGH]: knots are (argument, value)."""
     arguments, values = zip(*knots, strict=True)
-    table = np.interp(np.linspace(LOW, HIGH, BINS), arguments, values)
+    table = np.interp(ARGUMENTS, arguments, values)
     return gaussian_filter1d(table, smooth * BINS / (HIGH - LOW), mode="nearest").astype(np.float32)
 
 
 def look_up(table: Grid, at: Grid) -> Grid:
     """Values of a ``curve`` on a grid."""
-    return table[np.clip((at - LOW) * ((BINS - 1) / (HIGH - LOW)), 0, BINS - 1).astype(np.int32)]
+    bins = np.subtract(at, LOW, dtype=np.float32)
+    bins *= (BINS - 1) / (HIGH - LOW)
+    np.clip(bins, 0, BINS - 1, out=bins)
+    return table.take(bins.astype(np.intp), mode="clip")
 
 
 def edge(distance: Grid, softness: float) -> Grid:
     """0 outside (distance < 0), 1 inside, a smooth ramp of total width ``softness`` between."""
     t = np.multiply(distance, np.float32(1 / softness))  # in place from here: this is the renderer's inner loop
     t += np.float32(0.5)
-    np.maximum(t, 0, out=t)
-    np.minimum(t, 1, out=t)
+    np.clip(t, 0, 1, out=t)
     square = t * t
     t *= -2
     t += 3
@@ -148,6 +152,17 @@ def spot(dx: Grid, dy: Grid, sigma: float) -> Grid:
     return np.exp(t, out=t)
 
 
+def radius(dx: Grid, dy: Grid) -> Grid:
+    """sqrt(dx^2 + dy^2), rounded once: what ``hypot`` gives in single precision, at half its cost."""
+    sum_of_squares = np.square(dx, dtype=np.float64)
+    sum_of_squares += np.square(dy, dtype=np.float64)
+    return np.sqrt(sum_of_squares, out=sum_of_squares).astype(np.float32)
+
+
+Window = tuple[slice, slice]
+"""Rows and columns of a part of a grid."""
+
+
 class Thorax:
     """The surfaces of one patient on one grid; all arrays [H, W] float32, distances positive inside the lung."""
 
@@ -165,6 +180,18 @@ class Thorax:
         self.from_wall = self.wall - self.a
         self.from_dome = look_up(self.dome_curve(left=True), self.x) - self.y
         self.from_mediastinum = self.a - self.border
+
+    def window(self, x: tuple[float, float], y: tuple[float, float] = (-2.0, 2.0)) -> Window:
+        """The part of the grid that holds every pixel with its coordinates in these ranges; it may be empty.
+
+        Most structures are small: they are drawn in their window, and are exactly zero outside it.
+        """
+        pose, cos, sin = self.pose, math.cos(self.pose.rotation), math.sin(self.pose.rotation)
+        columns = [(cos * at - sin * height + pose.dx) * pose.unit + pose.width / 2 for at in x for height in y]
+        rows = [(sin * at + cos * height + pose.dy) * pose.unit + pose.height / 2 for at in x for height in y]
+        left, right = max(0, math.floor(min(columns)) - 1), max(0, math.ceil(max(columns)) + 1)
+        top, bottom = max(0, math.floor(min(rows)) - 1), max(0, math.ceil(max(rows)) + 1)
+        return slice(top, bottom), slice(left, right)
 
     def dome_curve(self, *, left: bool) -> Grid:
         """Height y of the diaphragm as a function of x."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from scipy.ndimage import find_objects, gaussian_filter, label, map_coordinates, zoom
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects, gaussian_filter, label
 
 from cxrbench.phantom.anatomy import (
     CARDIOMEGALY_RATIO,
@@ -23,6 +24,7 @@ from cxrbench.phantom.anatomy import (
     curve,
     edge,
     look_up,
+    radius,
 )
 
 OPACITY = "Lung Opacity"
@@ -90,26 +92,56 @@ def _texture(rng: Generator, like: Grid, scale: float) -> Grid:
     small = gaussian_filter(
         rng.standard_normal((int(h / step) + 3, int(w / step) + 3), dtype=np.float32), scale / step / 2
     )
-    field = np.asarray(zoom(small, step, order=1, prefilter=False) if step > 1 else small)[:h, :w]
+    field = _enlarged(small, step, (h, w)) if step > 1 else small[:h, :w]
     return field / np.std(field)
 
 
-def _streaks(rng: Generator, x: Grid, y: Grid, side: Grid) -> Grid:
-    """Fine streaks along x, of unit variance; ``side`` (0 or 1) picks one of two independent patterns."""
+def _enlarged(small: Grid, step: float, shape: tuple[int, int]) -> Grid:
+    """The upper left ``shape`` of a grid enlarged ``step`` times: ``scipy.ndimage.zoom(..., order=1)``, bit for bit."""
+    (top, bottom), (left, right) = (
+        _between(np.arange(count) * ((size - 1) / (round(size * step) - 1)))
+        for count, size in zip(shape, small.shape, strict=True)
+    )
+    # One column more than is wanted: a sum over a part of an array is rounded as zoom's was.
+    field = np.empty((shape[0], shape[1] + 1), np.float32)[:, : shape[1]]
+    rows = [small[at] * weight[:, None] for at, weight in (top, bottom)]
+    total = sum(row.take(at, axis=1) * weight for row in rows for at, weight in (left, right))
+    np.copyto(field, total, casting="same_kind")
+    return field
+
+
+def _between(at: NDArray[np.floating]) -> tuple[tuple[NDArray[np.intp], NDArray[np.float64]], ...]:
+    """The grid points before and after each coordinate, with their weights in linear interpolation."""
+    before = np.floor(at).astype(np.intp)
+    share = at - before
+    return (before, 1 - share), (before + 1, share)
+
+
+def _streaks(rng: Generator, x: Grid, y: Grid, side: Mask) -> Grid:
+    """Fine streaks along x, of unit variance; ``side`` picks one of two independent patterns."""
     table = gaussian_filter(rng.standard_normal((2, 128, 24), dtype=np.float32), (0, 1.0, 0.8))
-    at = np.stack([side, (y + 1.2) * 48 % 127, (x + 1.5) * 8 % 23])
-    field = map_coordinates(table, at, order=1, mode="nearest")
+    (top, bottom), (left, right) = _between((y + 1.2) * 48 % 127), _between((x + 1.5) * 8 % 23)
+    values, first = table.ravel(), side * (128 * 24)
+    field = np.zeros(x.shape)
+    for row, by_row in (top, bottom):  # linear interpolation, as map_coordinates sums it
+        start = first + row * 24
+        for column, by_column in (left, right):
+            term = values.take(start + column).astype(np.float64)
+            term *= by_row
+            term *= by_column
+            field += term
+    field = field.astype(np.float32)
     return field / np.std(field)
 
 
 def _striae(rng: Generator, t: Thorax) -> Grid:
     """A fan of streaks: air between the fibres of the pectoral muscles (subcutaneous emphysema)."""
-    return _streaks(rng, t.a + 0.3 * t.y, t.y + 0.75 * t.a, t.left.astype(np.float32))
+    return _streaks(rng, t.a + 0.3 * t.y, t.y + 0.75 * t.a, t.left)
 
 
 def _septa(rng: Generator, t: Thorax) -> Grid:
     """Short horizontal lines: thickened septa (Kerley's lines)."""
-    return _streaks(rng, t.x, t.y, t.left.astype(np.float32))
+    return _streaks(rng, t.x, t.y, t.left)
 
 
 def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Generator, ragged: float) -> Grid:
@@ -117,7 +149,7 @@ def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Genera
     dx, dy = t.x - np.float32(x), t.y - np.float32(y)
     angle = np.arctan2(dy, dx)
     shape = 1 + sum(ragged / k * np.cos(k * angle + rng.uniform(0, 6.28)) * rng.uniform(0.5, 1) for k in (2, 3, 5))
-    return (np.hypot(dx / radii[0], dy / radii[1]) / shape).astype(np.float32)
+    return (radius(dx / radii[0], dy / radii[1]) / shape).astype(np.float32)
 
 
 def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:

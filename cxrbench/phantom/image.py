@@ -49,15 +49,45 @@ def render(
     # Lungs are never even: blood flow, folds of skin and muscle, in spots too small for two patches to share one.
     coarse = Image.fromarray(who.standard_normal((32, 32), dtype=np.float32))
     uneven = np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
-    grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5) * 5
-    aerated = t.cavity * drawing.air(t) * layers.air
-    radiograph = drawing.soft_tissue(t) - aerated - drawing.retrocardiac_air(t) * layers.air - drawing.stomach(t)
-    radiograph += drawing.mediastinum(t) + drawing.bones(t) + overlaid
-    radiograph += t.cavity * (0.24 * drawing.vessels(t) * layers.vessels + 0.012 * grain + 0.05 * uneven + layers.added)
+    grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5)
+    grain *= 5
+    grain *= 0.012
+    # In place from here, and in this order: the bits of the image depend on it.
+    aerated = drawing.air(t)
+    aerated *= t.cavity
+    aerated *= layers.air
+    radiograph = drawing.soft_tissue(t)
+    radiograph -= aerated
+    radiograph -= drawing.retrocardiac_air(t) * layers.air
+    radiograph -= drawing.stomach(t)
+    solid = drawing.mediastinum(t)
+    solid += drawing.bones(t)
+    solid += overlaid
+    radiograph += solid
+    inside = drawing.vessels(t)
+    inside *= 0.24
+    inside *= layers.vessels
+    inside += grain
+    inside += 0.05 * uneven
+    inside += layers.added
+    inside *= t.cavity
+    radiograph += inside
     radiograph = gaussian_filter(radiograph, how.uniform(0.65, 0.75), truncate=3)
-    radiograph += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
-    image = 1 / (1 + np.exp(-how.uniform(3.75, 3.85) * (radiograph - how.uniform(0.675, 0.685))))
+    strength = how.uniform(0.008, 0.016)
+    noise = how.standard_normal(shape, dtype=np.float32)
+    noise *= strength
+    radiograph += noise
+    contrast = -how.uniform(3.75, 3.85)
+    radiograph -= how.uniform(0.675, 0.685)
+    radiograph *= contrast
+    image = np.exp(radiograph, out=radiograph)
+    image += 1
+    np.divide(1, image, out=image)
     low, high = np.float32(0.07), np.float32(0.93)
-    image = np.clip((image - low) / (high - low), 0, 1)
-    image = np.where(lead < 0, 0.0, np.maximum(image, 0.97 * lead))
-    return Radiograph(image.astype(np.float32), tuple(findings), view, anatomy, t)
+    image -= low
+    image /= high - low
+    np.clip(image, 0, 1, out=image)
+    np.maximum(image, 0.97 * lead, out=image)
+    if lead.min() < 0:
+        image[lead < 0] = 0
+    return Radiograph(image, tuple(findings), view, anatomy, t)
