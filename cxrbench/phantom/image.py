@@ -1,37 +1,46 @@
 """One phantom image: from a seed and findings to pixels and the geometry of what is on them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from cxrbench.phantom import drawing
 from cxrbench.phantom.anatomy import Anatomy, Grid, Pose, Thorax
-from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, Finding, draw_findings
+from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, Finding, Layers, Paint, place_findings
 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """``image`` [H, W] float32 in [0, 1], bone white; ``findings`` with their masks; ``view`` PA or AP; the patient.
+    """``findings`` with their masks; ``view`` PA or AP; the patient, and the surfaces where he stood for the image."""
 
-    ``thorax``: the patient's surfaces where he stood for the image.
-    """
-
-    image: Grid
     findings: tuple[Finding, ...]
     view: str
     anatomy: Anatomy
     thorax: Thorax
+    paint: Callable[[], Grid]
+
+    @cached_property
+    def image(self) -> Grid:
+        """The pixels [H, W] float32 in [0, 1], bone white; drawn when they are first asked for."""
+        return self.paint()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, in pixels."""
+        return self.thorax.pose.height, self.thorax.pose.width
 
 
 def render(
     seed: int | tuple[int, ...], grades: Mapping[str, float] | None = None, *, shape: tuple[int, int] = (256, 256)
 ) -> Radiograph:
-    """Draw one frontal chest X-ray.
+    """One frontal chest X-ray.
 
-    ``grades``: finding name -> grade in [0, 1] (names in ``phantom_findings.FINDINGS``). The patient, the findings and
+    ``grades``: finding name -> grade in [0, 1] (names in ``findings.FINDINGS``). The patient, the findings and
     the nuisances (view, pose, exposure, noise, markers, leads) come from three independent streams of ``seed``: the
     same seed with other grades is the same patient on the same image.
     """
@@ -44,7 +53,15 @@ def render(
                 dx=how.normal(0, 0.008), dy=how.normal(0.03, 0.008))  # fmt: skip
     view = "AP" if how.random() < 0.35 else "PA"
     t = Thorax(anatomy, pose)
-    layers, findings = draw_findings(t, grades, what)
+    findings, paint = place_findings(t, grades, what)
+    return Radiograph(tuple(findings), view, anatomy, t, lambda: _painted(t, view, paint, who, how))
+
+
+def _painted(t: Thorax, view: str, paint: Paint, who: Generator, how: Generator) -> Grid:
+    """The pixels of an image [H, W], float32 in [0, 1]."""
+    shape = t.a.shape
+    layers = Layers(np.ones_like(t.a), np.ones_like(t.a), np.zeros_like(t.a))
+    paint(layers)
     overlaid, lead = drawing.overlay(t, how, view)
     # Lungs are never even: blood flow, folds of skin and muscle, in spots too small for two patches to share one.
     coarse = Image.fromarray(who.standard_normal((32, 32), dtype=np.float32))
@@ -90,4 +107,4 @@ def render(
     np.maximum(image, 0.97 * lead, out=image)
     if lead.min() < 0:
         image[lead < 0] = 0
-    return Radiograph(image, tuple(findings), view, anatomy, t)
+    return image
