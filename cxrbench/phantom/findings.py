@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
-from scipy.ndimage import find_objects, gaussian_filter, label
+from scipy.ndimage import find_objects, label
 
 from cxrbench.phantom.anatomy import (
     CARDIOMEGALY_RATIO,
@@ -29,6 +28,7 @@ from cxrbench.phantom.anatomy import (
     look_up,
     radius,
 )
+from cxrbench.phantom.textures import septa, striae, texture
 
 OPACITY = "Lung Opacity"
 EFFUSION = "Pleural effusion"
@@ -66,8 +66,6 @@ class Layers:
 
 
 Paint = Callable[[Layers], None]
-Texture = Callable[[], Grid]
-"""A random field whose numbers are drawn and which is computed when it is wanted."""
 
 
 def place_findings(t: Thorax, grades: Mapping[str, float], rng: Generator) -> tuple[list[Finding], Paint]:
@@ -104,73 +102,6 @@ def _pick(rng: Generator, where: Mask) -> tuple[int, int]:
     return divmod(int(at[rng.integers(len(at))]), where.shape[1])
 
 
-def _texture(rng: Generator, like: Grid, scale: float) -> Texture:
-    """Smooth random field of unit variance, correlated over about ``scale`` pixels."""
-    h, w = like.shape
-    step = max(1.0, scale / 2)
-    drawn = rng.standard_normal((int(h / step) + 3, int(w / step) + 3), dtype=np.float32)
-
-    def field() -> Grid:
-        small = gaussian_filter(drawn, scale / step / 2)
-        field = _enlarged(small, step, (h, w)) if step > 1 else small[:h, :w]
-        return field / np.std(field)
-
-    return field
-
-
-def _enlarged(small: Grid, step: float, shape: tuple[int, int]) -> Grid:
-    """The upper left ``shape`` of a grid enlarged ``step`` times: ``scipy.ndimage.zoom(..., order=1)``, bit for bit."""
-    (top, bottom), (left, right) = (
-        _between(np.arange(count) * ((size - 1) / (round(size * step) - 1)))
-        for count, size in zip(shape, small.shape, strict=True)
-    )
-    # One column more than is wanted: a sum over a part of an array is rounded as zoom's was.
-    field = np.empty((shape[0], shape[1] + 1), np.float32)[:, : shape[1]]
-    rows = [small[at] * weight[:, None] for at, weight in (top, bottom)]
-    total = sum(row.take(at, axis=1) * weight for row in rows for at, weight in (left, right))
-    np.copyto(field, total, casting="same_kind")
-    return field
-
-
-def _between(at: NDArray[np.floating]) -> tuple[tuple[NDArray[np.intp], NDArray[np.float64]], ...]:
-    """The grid points before and after each coordinate, with their weights in linear interpolation."""
-    before = np.floor(at).astype(np.intp)
-    share = at - before
-    return (before, 1 - share), (before + 1, share)
-
-
-def _streaks(rng: Generator, t: Thorax, place: Callable[[], tuple[Grid, Grid]]) -> Texture:
-    """Fine streaks along x, of unit variance, another pattern on each side; ``place``: x and y of the pixels."""
-    drawn = rng.standard_normal((2, 128, 24), dtype=np.float32)
-
-    def field() -> Grid:
-        x, y = place()
-        values = gaussian_filter(drawn, (0, 1.0, 0.8)).ravel()
-        (top, bottom), (left, right) = _between((y + 1.2) * 48 % 127), _between((x + 1.5) * 8 % 23)
-        first, total = t.left * (128 * 24), np.zeros(x.shape)
-        for row, by_row in (top, bottom):  # linear interpolation, summed as map_coordinates does
-            start = first + row * 24
-            for column, by_column in (left, right):
-                term = values.take(start + column).astype(np.float64)
-                term *= by_row
-                term *= by_column
-                total += term
-        field = total.astype(np.float32)
-        return field / np.std(field)
-
-    return field
-
-
-def _striae(rng: Generator, t: Thorax) -> Texture:
-    """A fan of streaks: air between the fibres of the pectoral muscles (subcutaneous emphysema)."""
-    return _streaks(rng, t, lambda: (t.a + 0.3 * t.y, t.y + 0.75 * t.a))
-
-
-def _septa(rng: Generator, t: Thorax) -> Texture:
-    """Short horizontal lines: thickened septa (Kerley's lines)."""
-    return _streaks(rng, t, lambda: (t.x, t.y))
-
-
 def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Generator, ragged: float) -> Grid:
     """Radial coordinate of a ragged ellipse: below 1 inside."""
     dx, dy = t.x - np.float32(x), t.y - np.float32(y)
@@ -184,7 +115,7 @@ def opacity(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]
 
     Around them both lungs are full of nodules too small to be outlined (bronchopneumonic foci).
     """
-    mottle, foci = _texture(rng, t.a, 0.03 * t.pose.unit), _texture(rng, t.a, 0.025 * t.pose.unit)
+    mottle, foci = texture(rng, t.a, 0.03 * t.pose.unit), texture(rng, t.a, 0.025 * t.pose.unit)
     patches: list[Grid] = []
     central = t.lung & (t.from_wall > 0.09) & (t.from_dome > 0.08)
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.35 + 0.2 * grade)]:
@@ -216,21 +147,21 @@ def effusion(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint
     surface = floor - height * (0.5 + 0.5 * bump(t.from_wall, 0.1 + 0.22 * grade)) - 0.14 * (bump(t.from_wall, 0.05))
     depth = (t.y - surface) * ((t.x > 0) == (side > 0)) - 10.0 * ((t.x > 0) != (side > 0))
     # Fluid in the pleura seldom comes without some in the lungs: interstitial oedema thickens the septa on both sides.
-    septa = _septa(rng, t)
+    lines = septa(rng, t)
 
     def paint(layers: Layers) -> None:
         fluid = edge(depth, 0.04) * edge(t.from_wall, 0.012)
         layers.air *= 1 - 0.9 * fluid
         layers.vessels *= 1 - fluid
         layers.added += 0.03 * fluid * t.cavity
-        layers.added += (0.035 + 0.07 * grade) * septa() * t.cavity
+        layers.added += (0.035 + 0.07 * grade) * lines() * t.cavity
 
     return [(depth > 0) & t.lung], paint
 
 
 def pneumothorax(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]:
     """Pneumothorax: lung shrunk from wall and apex towards its hilum; a fine visceral line, no vessels beyond."""
-    striae, spaces = _striae(rng, t), []
+    streaks, spaces = striae(rng, t), []
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.06)]:
         here = (t.x > 0) == (side > 0)
         foot = rng.uniform(0.1, 0.4) + 0.4 * grade
@@ -244,7 +175,7 @@ def pneumothorax(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], P
         spaces.append((here, (gap + wave) * here + 10.0 * ~here))
 
     def paint(layers: Layers) -> None:
-        layers.added += (0.04 + 0.07 * grade) * striae()
+        layers.added += (0.04 + 0.07 * grade) * streaks()
         for here, gap in spaces:
             free = edge(-gap, 0.012) * t.cavity
             # The other lung and what is left of this one carry the whole blood flow.
@@ -295,7 +226,7 @@ def thickening(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Pai
 def fibrosis(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]:
     """Pulmonary fibrosis: a net of fine lines in the lower and outer zones of both lungs."""
     scale = 0.04 * t.pose.unit
-    everywhere, fine, coarse = (_texture(rng, t.a, scale * times) for times in (1, 1, 1.5))
+    everywhere, fine, coarse = (texture(rng, t.a, scale * times) for times in (1, 1, 1.5))
     top = 0.25 - 0.45 * grade + rng.uniform(-0.1, 0.1)
     extent = t.y - top + 0.3 * bump(t.from_wall, 0.15) - 0.1
 

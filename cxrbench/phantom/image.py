@@ -57,6 +57,11 @@ def render(
     return Radiograph(tuple(findings), view, anatomy, t, lambda: _painted(t, view, paint, who, how))
 
 
+def black(shape: tuple[int, int]) -> Grid:
+    """An image [H, W] without anything on it, which takes no memory."""
+    return np.broadcast_to(np.float32(0), shape)
+
+
 def _painted(t: Thorax, view: str, paint: Paint, who: Generator, how: Generator) -> Grid:
     """The pixels of an image [H, W], float32 in [0, 1]."""
     shape = t.a.shape

@@ -1,28 +1,36 @@
 """A phantom patient's visit: images of several views, a pacemaker now and then, and a report of what is on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cxrbench.phantom.anatomy import Grid, Thorax
+from cxrbench.phantom.anatomy import Grid
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import Finding
-from cxrbench.phantom.image import Radiograph
-from cxrbench.phantom.lateral import lateral
+from cxrbench.phantom.image import Radiograph, black
+from cxrbench.phantom.lateral import expose, lateral
 from cxrbench.phantom.reports import WrittenReport, report_file, seen, write_report
 
 DEVICES = 0.12  # share of patients with a pacemaker
 
 
 class Shot(NamedTuple):
-    """One image of a study: its view (PA, AP, L), what the table says of it, and its pixels."""
+    """One image of a study: its view (PA, AP, L), what the table says of it, its size [H, W], and what draws it."""
 
     view: str
     position: str
-    image: Grid
+    shape: tuple[int, int]
+    paint: Callable[[], Grid]
+
+    @property
+    def image(self) -> Grid:
+        """The pixels [H, W], float32 in [0, 1]; drawn anew each time."""
+        return self.paint()
 
 
 def number(case: Case, first: int) -> int:
@@ -43,7 +51,9 @@ class Study(NamedTuple):
 def study_of(case: Case) -> Study:
     """The study of a case: its images in the order that they were taken, and what was written about them."""
     image, device = case.image(), bool(case.rng(6).random() < DEVICES)
-    shots = _shots(case, image, image.thorax, device)
+    shots = _shots(case, image, device)
+    if case.blank:
+        shots = [shot._replace(paint=partial(black, shot.shape)) for shot in shots]
     report = write_report(seen(image.findings), rng := case.rng(4), device=device)
     text = report_file(report, rng, sex=case.sex, views=[shot.view for shot in shots])
     return Study(shots, image.findings, device, report, text)
@@ -54,46 +64,69 @@ def marks_of(report: WrittenReport, labels: Sequence[str]) -> list[str]:
     return [f"{report.labels[name]:.1f}" if name in report.labels else "" for name in labels]
 
 
-def _shots(case: Case, radiograph: Radiograph, thorax: Thorax, device: bool) -> list[Shot]:
+def _shots(case: Case, radiograph: Radiograph, device: bool) -> list[Shot]:
     """The images of one study: bedside images alone, others mostly with a lateral, now and then one image twice."""
     rng = case.rng(3)
     who = np.random.SeedSequence((case.seed, case.number, 77))
 
-    def frontal(image: Grid) -> Shot:
-        return Shot(
-            radiograph.view,
-            radiograph.view if rng.random() > 0.02 else "",
-            _paced(image, _FRONTAL) if device else image,
-        )
+    def frontal(paint: Callable[[], Grid]) -> Shot:
+        position = radiograph.view if rng.random() > 0.02 else ""
+        paced = (lambda: _paced(paint(), _FRONTAL)) if device else paint
+        return Shot(radiograph.view, position, radiograph.shape, paced)
+
+    def first() -> Shot:
+        return frontal(lambda: radiograph.image)
+
+    def again() -> Shot:
+        how = retake(rng, radiograph.shape)
+        return frontal(lambda: retaken(radiograph.image, how))
 
     def side() -> Shot:
-        image = lateral(thorax, radiograph.findings, np.random.default_rng(who), rng)
+        how = expose(rng)
         position = "LATERAL" if rng.random() < 0.7 else "LL"
-        return Shot("L", position, _paced(image, _LATERAL) if device else image)
+
+        def paint() -> Grid:
+            image = lateral(radiograph.thorax, radiograph.findings, np.random.default_rng(who), how)
+            return _paced(image, _LATERAL) if device else image
+
+        return Shot("L", position, (how.pose.height, how.pose.width), paint)
 
     kind = rng.random()
     if radiograph.view == "AP":
-        return [frontal(radiograph.image), *([frontal(retake(radiograph.image, rng))] if kind > 0.85 else [])]
+        return [first(), *([again()] if kind > 0.85 else [])]
     if kind < 0.12:
-        return [frontal(radiograph.image)]
+        return [first()]
     if kind < 0.17:
         return [side()]
-    shots = [frontal(radiograph.image), side()]
+    shots = [first(), side()]
     if kind > 0.8:
-        shots.append(side() if rng.random() < 0.5 else frontal(retake(radiograph.image, rng)))
+        shots.append(side() if rng.random() < 0.5 else again())
     return shots
 
 
-def retake(image: Grid, rng: Generator) -> Grid:
+class Retake(NamedTuple):
+    """How a second exposure differs: an affine transform (of Pillow), a change of contrast, and noise."""
+
+    matrix: tuple[float, ...]
+    gamma: float
+    noise: NDArray[np.float64]
+
+
+def retake(rng: Generator, shape: tuple[int, int]) -> Retake:
     """The same patient exposed again: a little turned, shifted and enlarged, at another exposure."""
-    height, width = image.shape
+    height, width = shape
     angle, scale = rng.normal(0, 0.012), 1 / rng.uniform(1.03, 1.06)
     c, s = scale * np.cos(angle), scale * np.sin(angle)
     x, y = width / 2 * (1 + rng.normal(0, 0.01)), height / 2 * (1 + rng.normal(0, 0.01))
     matrix = (c, -s, x - c * width / 2 + s * height / 2, s, c, y - s * width / 2 - c * height / 2)
-    turned = Image.fromarray(image).transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
-    bent = np.clip(np.asarray(turned), 0, 1) ** rng.uniform(0.9, 1.12)
-    return np.clip(bent + 0.006 * rng.standard_normal(image.shape), 0, 1).astype(np.float32)
+    return Retake(matrix, rng.uniform(0.9, 1.12), 0.006 * rng.standard_normal(shape))
+
+
+def retaken(image: Grid, how: Retake) -> Grid:
+    """The image of a second exposure."""
+    size = image.shape[1], image.shape[0]
+    turned = Image.fromarray(image).transform(size, Image.Transform.AFFINE, how.matrix, Image.Resampling.BICUBIC)
+    return np.clip(np.clip(np.asarray(turned), 0, 1) ** how.gamma + how.noise, 0, 1).astype(np.float32)
 
 
 # A pacemaker: centre and radii of its case and the way of its lead, as shares of width and height.

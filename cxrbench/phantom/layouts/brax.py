@@ -25,7 +25,7 @@ def brax_image(folder: Path, case: Case) -> Rows:
         gray(shot.image).save(folder / "images" / place / f"{name}.png")
         rows.append([f"Anonymized_DICOMs/{place}/{name}.dcm", f"images/{place}/{name}.png", patient, case.sex, case.age,
                      accession, 20_150_101 + case.number % 28, *marks, shot.view if shot.position else "",
-                     *shot.image.shape, "phantom"])  # fmt: skip
+                     *shot.shape, "phantom"])  # fmt: skip
     return rows
 
 

@@ -42,10 +42,10 @@ def dicom(case: Case, sop_class: UID, syntax: UID, shape: tuple[int, int], bits:
 
 def write_jpeg(case: Case, image: Radiograph, path: Path) -> None:
     """The image as RSNA and SIIM store it: 8 bit, JPEG baseline, MONOCHROME2, secondary capture."""
-    ds = dicom(case, SecondaryCapture, JPEGBaseline8Bit, image.image.shape, 8, 8)
+    ds = dicom(case, SecondaryCapture, JPEGBaseline8Bit, image.shape, 8, 8)
     ds.add(DataElement("PatientAge", "AS", str(case.age), validation_mode=IGNORE))
     ds.BodyPartExamined, ds.ViewPosition = "CHEST", image.view
-    ds.PixelSpacing = [0.143 * 1024 / image.image.shape[0]] * 2
+    ds.PixelSpacing = [0.143 * 1024 / image.shape[0]] * 2
     ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", "ISO_10918_1"
     frame = io.BytesIO()
     Image.fromarray(np.rint(image.image * 255).astype(np.uint8)).save(frame, "JPEG", quality=90)
@@ -62,7 +62,7 @@ def write_raw(case: Case, image: Radiograph, path: Path) -> None:
     top = 2**stored - 1
     low, span = rng.uniform(0, 0.1) * top, rng.uniform(0.75, 0.9) * top
     values, centre = np.rint(low + span * image.image), low + span / 2
-    ds = dicom(case, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, image.image.shape, 16, stored)
+    ds = dicom(case, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, image.shape, 16, stored)
     if rng.random() < 0.2:
         ds.PhotometricInterpretation = "MONOCHROME1"
         values, centre = top - values, top - centre
@@ -75,7 +75,7 @@ def write_raw(case: Case, image: Radiograph, path: Path) -> None:
         ds.WindowWidth = [round(span), round(span * 1.4)] if twice else round(span)
     if rng.random() < 0.6:
         ds.PatientAge = f"{case.age:03d}Y"
-    ds.PixelSpacing = [0.139 * 2500 / image.image.shape[0]] * 2
+    ds.PixelSpacing = [0.139 * 2500 / image.shape[0]] * 2
     ds.PixelData = values.astype("<u2").tobytes()
     ds["PixelData"].VR = "OW"
     if rng.random() < 0.4:

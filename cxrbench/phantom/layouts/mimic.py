@@ -22,7 +22,7 @@ def mimic_image(folder: Path, case: Case) -> tuple[Rows, list[object]]:
     for shot in visit.shots:
         name = "-".join(rng.bytes(4).hex() for _ in range(5))
         gray(shot.image).save(place / f"s{study}" / f"{name}.jpg", "JPEG", quality=92)
-        rows.append([name, patient, study, shot.position, *shot.image.shape, SPLITS[case.number % 20]])
+        rows.append([name, patient, study, shot.position, *shot.shape, SPLITS[case.number % 20]])
     (place / f"s{study}.txt").write_text(visit.text, encoding="utf-8")
     return rows, [patient, study, *marks_of(visit.report, LABELS)]
 

@@ -44,8 +44,8 @@ def vindr_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
     absent = [k for k in (*LOCAL, *GLOBAL) if k not in boxes]
     alarms, alarmist = [k for k in absent if rng.random() < 0.012], int(rng.integers(3))
     for r, reader in enumerate(readers):
-        read = {k: [_jitter(b, image.image.shape, rng) for b in v] for k, v in boxes.items() if dissenter.get(k) != r}
-        read |= {k: [_anywhere(image.image.shape, rng)] for k in alarms if r == alarmist}
+        read = {k: [_jitter(b, image.shape, rng) for b in v] for k, v in boxes.items() if dissenter.get(k) != r}
+        read |= {k: [_anywhere(image.shape, rng)] for k in alarms if r == alarmist}
         labels.append(_labels([case.key.hex, reader], read))
         drawn += _boxes([case.key.hex, reader], read)
     return labels, drawn
