@@ -5,8 +5,8 @@ finding has companion signs over both lungs, as in patients: fine nodules beside
 effusion, congested vessels with a large heart, streaks of air in the chest wall beside a pneumothorax. They are
 textures without a mean, so a mean gray value does not show them, and every patch does. The mask holds the region only.
 
-Where a finding is and how it is painted are two steps: masks and boxes are known without a pixel of the image. All random
-numbers are drawn in the first.
+Where a finding is and how it is painted are two steps: masks and boxes are known without a pixel of the image. All
+random numbers are drawn in the first.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The phantom's textures: smooth random fields, and fine streaks. Each is drawn first and computed when it is wanted."""
+"""The phantom's textures: smooth random fields and fine streaks, drawn first and computed when they are wanted."""
 
 from collections.abc import Callable
 
