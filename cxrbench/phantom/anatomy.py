@@ -168,18 +168,59 @@ class Thorax:
 
     def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
         self.anatomy, self.pose = anatomy, pose
-        self.x, self.y = pose.grid()
-        self.a = np.abs(self.x)
-        self.left = self.x > 0  # the patient's left: image right
-        k = anatomy.width
+        self.half_width = 0.69 * anatomy.width
+
+    @cached_property
+    def _grid(self) -> tuple[Grid, Grid]:
+        return self.pose.grid()
+
+    @property
+    def x(self) -> Grid:
+        """Distance from the midline, positive on the patient's left."""
+        return self._grid[0]
+
+    @property
+    def y(self) -> Grid:
+        """Height, growing downwards."""
+        return self._grid[1]
+
+    @cached_property
+    def a(self) -> Grid:
+        """Distance from the midline on either side."""
+        return np.abs(self.x)
+
+    @cached_property
+    def left(self) -> Mask:
+        """The patient's left: image right."""
+        return self.x > 0
+
+    @cached_property
+    def wall_curve(self) -> Grid:
+        """Distance of the chest wall from the midline, by height."""
+        k = self.anatomy.width
         knots = [(-0.86, -0.1), (-0.8, 0.1), (-0.78, 0.25), (-0.74, 0.34), (-0.66, 0.43), (-0.5, 0.53), (-0.25, 0.615),
                  (0.05, 0.665), (0.3, 0.69), (0.6, 0.69), (0.8, 0.67)]  # fmt: skip
-        self.wall_curve = curve([(y, v * k) for y, v in knots])
-        self.half_width = 0.69 * k
-        self.wall = look_up(self.wall_curve, self.y)
-        self.from_wall = self.wall - self.a
-        self.from_dome = look_up(self.dome_curve(left=True), self.x) - self.y
-        self.from_mediastinum = self.a - self.border
+        return curve([(y, v * k) for y, v in knots])
+
+    @cached_property
+    def wall(self) -> Grid:
+        """Distance of the chest wall from the midline."""
+        return look_up(self.wall_curve, self.y)
+
+    @cached_property
+    def from_wall(self) -> Grid:
+        """Distance from the chest wall."""
+        return self.wall - self.a
+
+    @cached_property
+    def from_dome(self) -> Grid:
+        """Height above the diaphragm."""
+        return look_up(self.dome_curve(), self.x) - self.y
+
+    @cached_property
+    def from_mediastinum(self) -> Grid:
+        """Distance from the mediastinum and the heart."""
+        return self.a - self.border
 
     def window(self, x: tuple[float, float], y: tuple[float, float] = (-2.0, 2.0)) -> Window:
         """The part of the grid that holds every pixel with its coordinates in these ranges; it may be empty.
@@ -193,9 +234,8 @@ class Thorax:
         top, bottom = max(0, math.floor(min(rows)) - 1), max(0, math.ceil(max(rows)) + 1)
         return slice(top, bottom), slice(left, right)
 
-    def dome_curve(self, *, left: bool) -> Grid:
+    def dome_curve(self) -> Grid:
         """Height y of the diaphragm as a function of x."""
-        del left
         an, h = self.anatomy, self.half_width
         top, arch = 0.40 + an.base, an.dome_arch
         knots = []

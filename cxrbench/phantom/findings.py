@@ -68,32 +68,49 @@ class Layers:
 Paint = Callable[[Layers], None]
 
 
-def place_findings(t: Thorax, grades: Mapping[str, float], rng: Generator) -> tuple[list[Finding], Paint]:
-    """Place the findings of ``grades`` (name -> grade); heart and aorta count by their size, drawn already.
+class Findings:
+    """The findings of an image, ``grades`` (name -> grade): each is placed when it is first asked for.
 
-    Returns the findings, and what paints them on layers.
+    Heart and aorta count by their size, drawn already.
     """
-    found: list[Finding] = []
-    paints: list[Paint] = []
-    streams = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
-    for name in FINDINGS:
-        if name in PLACE and name in grades:
-            masks, paint = PLACE[name](t, streams[name], grades[name])
-            found += [Finding(name, grades[name], mask) for mask in masks if mask.any()]
-            paints.append(paint)
-    congested = t.anatomy.heart_ratio > CARDIOMEGALY_RATIO
-    if congested:
-        found.append(Finding(CARDIOMEGALY, grades.get(CARDIOMEGALY, 0.0), t.heart))
-    if t.anatomy.knob > ENLARGED_KNOB:
-        found.append(Finding(AORTA, grades.get(AORTA, 0.0), t.aortic_knob))
 
-    def paint_all(layers: Layers) -> None:
-        for paint in paints:
-            paint(layers)
-        if congested:
-            layers.vessels *= 1.5 + 1.5 * grades.get(CARDIOMEGALY, 0.0)  # pulmonary venous congestion
+    def __init__(self, t: Thorax, grades: Mapping[str, float], rng: Generator) -> None:
+        self.thorax, self.grades = t, grades
+        self.streams = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
+        self.placed: dict[str, tuple[list[Mask], Paint]] = {}
 
-    return found, paint_all
+    def of(self, name: str) -> list[Finding]:
+        """The regions of one finding."""
+        return [Finding(name, self.grades.get(name, 0.0), mask) for mask in self._place(name)[0] if mask.any()]
+
+    def all(self) -> tuple[Finding, ...]:
+        """The regions of all findings, heart and aorta last."""
+        return tuple(finding for name in (*PLACE, CARDIOMEGALY, AORTA) for finding in self.of(name))
+
+    def paint(self, layers: Layers) -> None:
+        """Paint all findings."""
+        for name in (*PLACE, CARDIOMEGALY):
+            self._place(name)[1](layers)
+
+    def _place(self, name: str) -> tuple[list[Mask], Paint]:
+        if name not in self.placed:
+            self.placed[name] = self._first_placed(name)
+        return self.placed[name]
+
+    def _first_placed(self, name: str) -> tuple[list[Mask], Paint]:
+        t, grade = self.thorax, self.grades.get(name, 0.0)
+        if name in PLACE and name in self.grades:
+            return PLACE[name](t, self.streams[name], grade)
+        if name == CARDIOMEGALY and t.anatomy.heart_ratio > CARDIOMEGALY_RATIO:
+            return [t.heart], lambda layers: _congest(layers, grade)
+        if name == AORTA and t.anatomy.knob > ENLARGED_KNOB:
+            return [t.aortic_knob], lambda layers: None
+        return [], lambda layers: None
+
+
+def _congest(layers: Layers, grade: float) -> None:
+    """Pulmonary venous congestion, behind a large heart."""
+    layers.vessels *= 1.5 + 1.5 * grade
 
 
 def _pick(rng: Generator, where: Mask) -> tuple[int, int]:

@@ -11,18 +11,23 @@ from scipy.ndimage import gaussian_filter
 
 from cxrbench.phantom import drawing
 from cxrbench.phantom.anatomy import Anatomy, Grid, Pose, Thorax
-from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, Finding, Layers, Paint, place_findings
+from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, Finding, Findings, Layers, Paint
 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """``findings`` with their masks; ``view`` PA or AP; the patient, and the surfaces where he stood for the image."""
+    """``view`` PA or AP; the patient, and the surfaces where he stood for the image; what is drawn when asked for."""
 
-    findings: tuple[Finding, ...]
     view: str
     anatomy: Anatomy
     thorax: Thorax
+    placed: Findings
     paint: Callable[[], Grid]
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings with their masks; those of one name alone: ``placed.of(name)``."""
+        return self.placed.all()
 
     @cached_property
     def image(self) -> Grid:
@@ -53,8 +58,8 @@ def render(
                 dx=how.normal(0, 0.008), dy=how.normal(0.03, 0.008))  # fmt: skip
     view = "AP" if how.random() < 0.35 else "PA"
     t = Thorax(anatomy, pose)
-    findings, paint = place_findings(t, grades, what)
-    return Radiograph(tuple(findings), view, anatomy, t, lambda: _painted(t, view, paint, who, how))
+    placed = Findings(t, grades, what)
+    return Radiograph(view, anatomy, t, placed, lambda: _painted(t, view, placed.paint, who, how))
 
 
 def black(shape: tuple[int, int]) -> Grid:

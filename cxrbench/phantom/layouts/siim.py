@@ -15,7 +15,7 @@ def siim_image(folder: Path, case: Case) -> list[str]:
     image = case.image()
     study, series, name = case.uid("study"), case.uid("series"), case.uid("instance")
     write_jpeg(case, image, folder / "dicom-images-train" / study / series / f"{name}.dcm")
-    masks = [region for f in image.findings if f.name == PNEUMOTHORAX for region in regions(f.mask)]
+    masks = [region for f in image.placed.of(PNEUMOTHORAX) for region in regions(f.mask)]
     if masks and (rng := case.rng(4)).random() < 0.35:  # one region annotated in two rows, upper and lower
         upper = masks[0].copy()
         upper[int(rng.choice(np.flatnonzero(masks[0].any(1)))) :] = False
