@@ -258,32 +258,15 @@ class Thorax:
         right, left = self.heart_reach
         b = self.anatomy.base
         left_knots = [
-            (-0.95, 0.1),
-            (-0.75, 0.115),
-            (-0.55, 0.105),
-            (-0.45, 0.11),
-            (-0.3, 0.12),
-            (-0.2, 0.14),
-            (-0.12, 0.15),
-            (-0.03, 0.165),
-        ]
-        left_knots += [
-            (0.1 + b / 2, 0.165 + (left - 0.165) * 0.5),
-            (0.22 + b, 0.165 + (left - 0.165) * 0.87),
-            (0.33 + b, left),
-            (0.42 + b, left * 0.985),
-            (0.5 + b, left * 0.86),
-            (0.56 + b, left * 0.6),
-            (0.62 + b, 0.1),
-        ]
-        right_knots = [(-0.95, 0.1), (-0.75, 0.1), (-0.55, 0.095), (-0.35, 0.105), (-0.15, 0.125), (0.0, 0.13)]
-        right_knots += [
-            (0.1 + b, 0.13 + (right - 0.13) * 0.75),
-            (0.22 + b, right),
-            (0.32 + b, right * 0.96),
-            (0.42 + b, right * 0.8),
-            (0.5 + b, 0.1),
-        ]
+            (-0.95, 0.1), (-0.75, 0.115), (-0.55, 0.105), (-0.45, 0.11), (-0.3, 0.12), (-0.2, 0.14), (-0.12, 0.15),
+            (-0.03, 0.165), (0.1 + b / 2, 0.165 + (left - 0.165) * 0.5), (0.22 + b, 0.165 + (left - 0.165) * 0.87),
+            (0.33 + b, left), (0.42 + b, left * 0.985), (0.5 + b, left * 0.86), (0.56 + b, left * 0.6), (0.62 + b, 0.1),
+        ]  # fmt: skip
+        right_knots = [
+            (-0.95, 0.1), (-0.75, 0.1), (-0.55, 0.095), (-0.35, 0.105), (-0.15, 0.125), (0.0, 0.13),
+            (0.1 + b, 0.13 + (right - 0.13) * 0.75), (0.22 + b, right), (0.32 + b, right * 0.96),
+            (0.42 + b, right * 0.8), (0.5 + b, 0.1),
+        ]  # fmt: skip
         r, lft = (look_up(curve(knots, 0.025), self.y) for knots in (right_knots, left_knots))
         chord = np.sqrt(np.clip(self.anatomy.knob**2 - np.square(self.y - self.anatomy.knob_y), 0, None))
         return np.where(self.left, np.maximum(lft, (0.055 + chord) * (chord > 0)), r).astype(np.float32)
