@@ -34,11 +34,11 @@ from cxrbench.phantom.findings import (
     PNEUMOTHORAX,
 )
 from cxrbench.phantom.labs import NAMES, labs, percentiles
-from cxrbench.phantom.lateral import lateral
+from cxrbench.phantom.lateral import expose, lateral
 from cxrbench.phantom.layouts import lungs as phantom_lungs
-from cxrbench.phantom.layouts import studies as phantom_studies
 from cxrbench.phantom.reports import report_file, write_report
 from cxrbench.phantom.sentences import SeenFinding
+from cxrbench.phantom.study import number as number_of
 
 SMALL = {"mimic": 24, "symile": 20, "lungs": 20}
 SEED = 5
@@ -200,7 +200,7 @@ def test_a_lateral_image_shows_the_findings_where_they_would_be() -> None:
         image = c.image()
         thorax = image.thorax
         with_it, without = (
-            lateral(thorax, findings, np.random.default_rng(1), np.random.default_rng(2))
+            lateral(thorax, findings, np.random.default_rng(1), expose(np.random.default_rng(2)))
             for findings in (image.findings, ())
         )
         return with_it, without
@@ -225,11 +225,11 @@ def test_two_laterals_of_a_study_show_one_patient() -> None:
     image = c.image()
     thorax = image.thorax
     first, second = (
-        lateral(thorax, image.findings, np.random.default_rng(1), np.random.default_rng(how)) for how in (2, 3)
+        lateral(thorax, image.findings, np.random.default_rng(1), expose(np.random.default_rng(how))) for how in (2, 3)
     )
     other_image = case("mimic", SEED, 2).image()
     other = other_image.thorax
-    stranger = lateral(other, other_image.findings, np.random.default_rng(4), np.random.default_rng(3))
+    stranger = lateral(other, other_image.findings, np.random.default_rng(4), expose(np.random.default_rng(3)))
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > np.corrcoef(first.ravel(), stranger.ravel())[0, 1]
     assert not np.array_equal(first, second)
 
@@ -336,7 +336,7 @@ def test_labels_are_those_of_the_findings(pretraining: Path) -> None:
         cases = {}
         for number in range(NEW[name]):
             c = case(part, SEED, number)  # type: ignore[arg-type]
-            key = f"patient{number + 1:05d}_study1" if part == "chexpert" else str(phantom_studies.number(c, 10**11))
+            key = f"patient{number + 1:05d}_study1" if part == "chexpert" else str(number_of(c, 10**11))
             cases[key] = c
         assert set(cases) == set(studies.index)
         known = [key for key in cases if not studies.loc[key].isna().all()]

@@ -7,9 +7,9 @@ from pathlib import Path
 from cxrbench.data.datasets.chexpert import LABELS
 from cxrbench.data.datasets.chexpert_plus import LABEL_FILES, TABLE
 from cxrbench.phantom.cases import Case, case
-from cxrbench.phantom.layouts.challenges import Rows, write_csv
 from cxrbench.phantom.layouts.chexpert import place_of
-from cxrbench.phantom.layouts.studies import gray, study_of
+from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.study import gray, study_of
 
 ONLY_IMPRESSION = 0.3  # share of reports without a section of findings
 HEADER = ["path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_patient_id", "patient_report_date_order",
