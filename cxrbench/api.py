@@ -73,8 +73,10 @@ def evaluate(
     return Evaluated(tuple(rows), job.remarks)
 
 
-def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **settings: Unpack["Settings"]) -> "Job":
-    """What ``evaluate`` would do, not done: a Job with its plan. No image is read, no encoder run, no phantom drawn.
+def prepare(
+    encoders: str | Sequence[str], tasks: str | Sequence[str], *, dry_run: bool = False, **settings: Unpack["Settings"]
+) -> "Job":
+    """What ``evaluate`` would do, not done: a Job with its plan. ``dry_run``: no phantom is drawn for it either.
 
     A preset also sets the label fractions and seeds that its paper shows, unless they are given. Raises UserError.
     """
@@ -86,7 +88,7 @@ def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **setting
         fractions, seeds = run_settings(preset)
         settings["fractions"] = settings.get("fractions") or fractions
         settings["seeds"] = settings.get("seeds") or seeds
-    return prepare(encoders, tasks, **settings)
+    return prepare(encoders, tasks, dry_run=dry_run, **settings)
 
 
 def load_encoder(spec: str, *, synthetic: bool = False) -> "Encoder":

@@ -98,7 +98,7 @@ def run(
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
         "cache": cache, "cache_limit": parse_bytes(cache_limit),
     }  # fmt: skip
-    job = prepare(encoder, tasks, **settings)
+    job = prepare(encoder, tasks, dry_run=dry_run, **settings)
     plan = job.plan
     if dry_run:
         for remark in job.remarks:

@@ -1,8 +1,10 @@
 """A run as a whole: what was asked, checked and planned (``prepare``), and doing it (``Job.execute``)."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
@@ -10,7 +12,7 @@ from cxrbench.engine.execute import Failed, Finished, Refused, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.names import refuse_wrong_names
 from cxrbench.engine.options import unread_options
-from cxrbench.engine.plan import CACHE_LIMIT, Plan, PlannedCell, RunRequest, make_plan
+from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
 from cxrbench.engine.registry import load_task, parse_tasks
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
@@ -18,7 +20,7 @@ from cxrbench.features.device import chosen_device, resolve_device, resolve_prec
 from cxrbench.files.folders import cache_folder
 from cxrbench.plugins.listing import list_tasks
 from cxrbench.progress import Progress
-from cxrbench.task import DecoderName, TaskOptions, Views
+from cxrbench.task import DecoderName, Task, TaskOptions, Views
 
 if TYPE_CHECKING:
     from cxrbench.features.extract import ExtractOptions
@@ -67,11 +69,8 @@ class Job:
 
     def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
-        todo = [planned for planned in self.plan.cells if planned.state in ("missing", "stale")]
-        options: Any = None  # nothing of what is left without ``todo`` needs them
-        if todo:
-            self._draw(todo, progress)
-            options = self._extraction()
+        todo = any(planned.state in ("missing", "stale") for planned in self.plan.cells)
+        options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
     def _extraction(self) -> "ExtractOptions":
@@ -82,20 +81,14 @@ class Job:
         device = resolve_device(self.device)
         return ExtractOptions(device, precision, self.batch_size, self.workers, self.max_pixels or MAX_PIXELS)
 
-    def _draw(self, todo: Sequence[PlannedCell], progress: Progress) -> None:
-        """The plan needs the phantom's tables alone; what is computed on needs its images."""
-        if self.request.data is not None:
-            return
-        from cxrbench.phantom.write import ensure
 
-        names = {planned.manifest.name for planned in todo if planned.manifest is not None}
-        ensure(self.cache, names, progress=lambda done, total: progress.train("phantom images", done, total))
+def prepare(
+    encoders: str | Sequence[str], tasks: str | Sequence[str], *, dry_run: bool = False, **settings: Unpack[Settings]
+) -> Job:
+    """Look at names, options, data and the results folder, in this order, and plan. No image is read.
 
-
-def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **settings: Unpack[Settings]) -> Job:
-    """Look at names, data and the results folder, and plan. No image is read, no encoder run, no phantom drawn.
-
-    Raises UserError for what can be known to be wrong by now.
+    ``dry_run``: the plan is all that is wanted, so a phantom that is not there is not drawn. Raises UserError for what
+    can be known to be wrong by now.
     """
     bad, workers = settings.get("on_bad_image", "error"), settings.get("workers", 0)
     if bad not in ("error", "skip"):
@@ -112,7 +105,7 @@ def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **setting
         encoders=tuple(dict.fromkeys(names)),
         tasks=tuple(asked),
         data=data,
-        phantom=lambda: _phantom(cache, [name for name, _ in asked]),
+        phantom=lambda dataset: _phantom(cache, dataset, dry_run),
         results=Results(settings.get("results", Path("results"))),
         precision=resolve_precision(settings.get("precision", "auto"), device),
         fractions=_checked_fractions(settings.get("fractions") or (1.0,)),
@@ -123,28 +116,45 @@ def prepare(encoders: str | Sequence[str], tasks: str | Sequence[str], **setting
         cache_limit=settings.get("cache_limit", CACHE_LIMIT),
         cache=cache,
     )
-    plan = make_plan(request)
-    if not plan.cells:
-        raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
-    remarks = unread_options(
+    unread = partial(
+        unread_options,
         options,
-        [planned.task for planned in plan.cells if planned.task is not None],
-        lambda: [load_task(line.name) for line in list_tasks(check=True) if not line.problem],
+        installed=lambda: _loadable([line.name for line in list_tasks()]),
         folds=request.folds,
         seeds=1 if options.preset else request.seeds,  # a paper's own are for whom they concern
         fractions=request.fractions,
     )
+    unread(_candidates(asked))  # before any data is read or drawn for it
+    plan = make_plan(request)
+    if not plan.cells:
+        raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
+    remarks = unread([planned.task for planned in plan.cells if planned.task is not None])
     return Job(
         request, plan, (*plan.remarks, *remarks), cache, device, settings.get("batch_size", 64),
         workers or min(os.cpu_count() or 1, 16), settings.get("max_pixels"),
     )  # fmt: skip
 
 
-def _phantom(cache: Path, datasets: Collection[str]) -> Path:
-    """The phantom's data folder, with these datasets in it."""
-    from cxrbench.phantom.write import ensure
+def _phantom(cache: Path, dataset: str, dry_run: bool) -> Path:
+    """The phantom's data folder, with this dataset in it; for a plan alone nothing is drawn."""
+    from cxrbench.phantom.write import ensure, folder_for_plan
 
-    return ensure(cache, datasets)
+    return folder_for_plan(cache, dataset) if dry_run else ensure(cache, [dataset])
+
+
+def _candidates(asked: Sequence[tuple[str, str | None]]) -> list[Task]:
+    """Every protocol that may be planned, before it is known what the datasets can be asked."""
+    named = {protocol for _, protocol in asked if protocol is not None}
+    usual = {line.name for line in list_tasks() if not line.opt_in} if any(p is None for _, p in asked) else set()
+    return _loadable(sorted(named | usual))
+
+
+def _loadable(names: Sequence[str]) -> list[Task]:
+    tasks = []
+    for name in names:
+        with suppress(UserError):  # the plan says what is wrong with it
+            tasks.append(load_task(name))
+    return tasks
 
 
 def _checked_fractions(fractions: Sequence[float]) -> tuple[float, ...]:

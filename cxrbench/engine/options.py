@@ -32,11 +32,18 @@ def unread_options(
     none of the planned tasks reads.
     """
     asked = [_asked(options, entry.name) for entry in fields(options) if getattr(options, entry.name) != entry.default]
+
+    def in_folds(task: Task) -> bool:
+        return isinstance(task, Folded) or not task.sees_test_truth
+
+    def by_chance(task: Task) -> bool:  # another seed is another partition into folds
+        return (folds is not None and in_folds(task)) or any(task.seeds_matter(fraction) for fraction in fractions)
+
     if folds:
-        asked.append(_Asked(f"--folds {folds}", lambda task: isinstance(task, Folded) or not task.sees_test_truth))
+        asked.append(_Asked(f"--folds {folds}", in_folds))
     if seeds > 1:
         note = "has nothing random at these label fractions: one seed is run"
-        asked.append(_Asked(f"--seeds {seeds}", lambda task: any(task.seeds_matter(f) for f in fractions), note))
+        asked.append(_Asked(f"--seeds {seeds}", by_chance, note))
     remarks = []
     for option in asked:
         deaf = list(dict.fromkeys(task.name for task in planned if not option.is_read(task)))

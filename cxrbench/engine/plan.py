@@ -34,7 +34,7 @@ class RunRequest:
     encoders: tuple[str, ...]
     tasks: tuple[tuple[str, str | None], ...]
     data: Path | None
-    phantom: Callable[[], Path]
+    phantom: Callable[[str], Path]
     results: Results
     precision: str
     fractions: tuple[float, ...] = (1.0,)
@@ -109,7 +109,9 @@ def make_plan(request: RunRequest) -> Plan:
     manifests: dict[str, Manifest | UserError] = {}
     for dataset, _ in request.tasks:
         if dataset not in manifests:
-            manifests[dataset] = _caught(lambda name=dataset: load_dataset(name, request.data, request.phantom))
+            manifests[dataset] = _caught(
+                lambda name=dataset: load_dataset(name, request.data, lambda: request.phantom(name))
+            )
     _refuse_same_names(manifests)
     columns, remarks = _columns(request, manifests)
     synthetic = all(m.synthetic for m in manifests.values() if isinstance(m, Manifest))

@@ -100,6 +100,19 @@ def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Pr
     return folder
 
 
+def folder_for_plan(cache: Path, dataset: str) -> Path:
+    """A data folder with this dataset's phantom in it, for who looks at tables alone: nothing is drawn.
+
+    It is the phantom's own where that is drawn already, else one of black images beside it, written in seconds.
+    """
+    drawn, parts = cache / f"phantom-v{VERSION}", [(p, n) for p, n in IMAGES.items() if _dataset(p) == dataset]
+    if not parts or _whole(drawn / dataset, _marker(0, parts, blank=False)):
+        return drawn
+    blank = cache / f"phantom-v{VERSION}-blank"
+    write_blank(blank, [dataset])
+    return blank
+
+
 def write_blank(out: Path, datasets: Collection[str], *, workers: int | None = None) -> None:
     """Write the default phantom's datasets of these names below ``out``, with black images: for a plan, in seconds.
 

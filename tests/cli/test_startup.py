@@ -69,6 +69,28 @@ def test_a_finished_run_and_a_plan_do_without_torch(
 
 
 @pytest.mark.usefixtures("folders")
+def test_a_dry_run_draws_no_phantom_and_sees_the_one_that_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(phantom, "IMAGES", {"siim": 24})
+    monkeypatch.setattr(phantom, "cores", lambda: 1)
+    words = ["run", "--encoder", "pixels", "--tasks", "siim:retrieval", "--dry-run", "--json"]
+
+    def state() -> tuple[str, str]:
+        code, out, _ = cxrbench(monkeypatch, capsys, *words)
+        assert code == 0
+        return json.loads(out)[0]["state"], json.loads(out)[0]["task"]
+
+    assert state() == ("missing", "siim:retrieval")
+    assert [folder.name for folder in Path("cache").glob("phantom*/siim")] == ["siim"]
+    blank = next(Path("cache").glob("phantom*-blank/siim"))
+    assert "blank" in (blank / "PHANTOM.json").read_text()
+    phantom.ensure(Path("cache"), ["siim"])
+    cxrbench(monkeypatch, capsys, *words[:-2])
+    assert state() == ("done", "siim:retrieval")
+
+
+@pytest.mark.usefixtures("folders")
 @pytest.mark.parametrize(
     ("words", "part"),
     [
