@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cxrbench.data.annotations.masks import read_mask
+from cxrbench.data.annotations.mask_files import read_mask
 from cxrbench.data.annotations.rescaling import Sizes, eight_bits, fitted, nearest
 from cxrbench.data.decode.arrays import read_ecg
 from cxrbench.data.decode.images import decode
