@@ -20,7 +20,7 @@ from cxrbench.progress import Progress
 
 # Part of every key, that of dense maps included, and of every cell: change it when decoding, preprocessing, extraction
 # or the layout of a row change.
-FORMAT = "3"
+FORMAT = "4"
 
 
 @dataclass(frozen=True)
