@@ -157,7 +157,7 @@ def _entries(item: Dataset, data: Dataset) -> Values:
     if not isinstance(raw, bytes):
         words = np.atleast_1d(np.asarray(raw)).astype(np.int64) % WORD
         raw = words.astype("<u2" if little else ">u2").tobytes()
-    table = np.frombuffer(raw, np.uint8 if len(raw) <= entries + 1 else "<u2" if little else ">u2")
+    table = np.frombuffer(raw, np.uint8 if entries <= len(raw) <= entries + 1 else "<u2" if little else ">u2")
     if len(table) < entries:
         raise ValueError(f"a LUT has {len(table)} of its {entries} entries")
     return table[:entries].astype(np.float64)
