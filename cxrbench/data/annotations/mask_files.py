@@ -13,7 +13,7 @@ from cxrbench.errors import BadImageError, UserError
 BLACK, WHITE = 0, 255
 SHADES = 16
 HALF = 128
-MUD = 64
+MUD = 48
 """Values of a JPEG further than this from black and from white are neither."""
 MOST_MUD = 0.1
 """Share of such pixels, at the edges of what was drawn, up to which a JPEG is a mask."""
@@ -89,7 +89,7 @@ def _one_channel(path: Path, colours: NDArray[Any]) -> NDArray[Any]:
 def _black_and_white(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
     """The two values that were drawn before a JPEG blurred them."""
     mud = ((values > BLACK + MUD) & (values < WHITE - MUD)).mean()
-    if mud > MOST_MUD or BLACK < values.max() < HALF:
+    if mud > MOST_MUD or (values.max() < HALF and values.min() != values.max()):
         raise UserError(
             f"mask {path} is a JPEG, and not a black and white one: its values are not those that were drawn; "
             "save it as PNG"

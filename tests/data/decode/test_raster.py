@@ -49,11 +49,8 @@ def tiff(path: Path, pixels: NDArray[Any], *, photometric: int = 1, sample_forma
     return path
 
 
-@pytest.mark.parametrize("dtype", ["u1", "u2"])
-@pytest.mark.parametrize("top", [255, 4095, 65535])
+@pytest.mark.parametrize(("dtype", "top"), [("u1", 255), ("u2", 255), ("u2", 4095), ("u2", 65535)])
 def test_min_is_white_is_inverted_at_every_depth(tmp_path: Path, dtype: str, top: int) -> None:
-    if dtype == "u1" and top > 255:
-        pytest.skip("8 bits hold 255")
     pixels = (DEEP * (top / 4000)).astype(dtype)
     pixels[0, 0] = top
     black = decode(tiff(tmp_path / "black.tif", pixels))
@@ -137,7 +134,8 @@ def test_16_bit_colour_that_pillow_cuts_down_is_refused(tmp_path: Path, suffix: 
 def oriented_file(path: Path, turn: int, **options: Any) -> Path:
     exif = Image.Exif()
     exif[ORIENTATION] = turn
-    Image.fromarray(TALL).save(path, **({"tiffinfo": {ORIENTATION: turn}} if path.suffix == ".tif" else {"exif": exif}), **options)
+    tag: dict[str, Any] = {"tiffinfo": {ORIENTATION: turn}} if path.suffix == ".tif" else {"exif": exif}
+    Image.fromarray(TALL).save(path, **tag, **options)
     return path
 
 
@@ -156,18 +154,16 @@ def test_one_orientation_in_every_format(tmp_path: Path, turn: int, name: str) -
 
 
 def test_an_exif_chunk_behind_the_pixels_counts_and_a_damaged_one_does_not(tmp_path: Path) -> None:
-    plain, tagged = oriented_file(tmp_path / "1.png", 1).read_bytes(), oriented_file(tmp_path / "6.png", 6).read_bytes()
+    tagged = oriented_file(tmp_path / "6.png", 6).read_bytes()
     at = tagged.index(b"eXIf") - 4
     exif = tagged[at : at + 12 + struct.unpack(">I", tagged[at : at + 4])[0]]
     bare = tagged[:at] + tagged[at + len(exif) :]
     late = tmp_path / "late.png"
     late.write_bytes(bare[:-12] + exif + bare[-12:])
     assert image_size(late) == decode(late).shape == (40, 24)
-    assert image_size(tmp_path / "1.png") == (24, 40)
     nonsense = struct.pack(">I", 7) + b"eXIfMM\0*\xff\xff\xff"
     late.write_bytes(bare[:-12] + nonsense + struct.pack(">I", zlib.crc32(nonsense[4:])) + bare[-12:])
     assert image_size(late) == decode(late).shape == (24, 40)
-    assert plain
 
 
 def test_modes_of_unknown_gray_are_refused_with_their_name(tmp_path: Path) -> None:
