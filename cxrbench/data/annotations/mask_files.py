@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.data.decode.images import MAX_PIXELS, image_size
-from cxrbench.data.decode.raster import read_stored
+from cxrbench.data.decode.images import check_header
+from cxrbench.data.decode.raster import raster_source, read_stored
+from cxrbench.data.decode.room import ROOM
 from cxrbench.errors import BadImageError, UserError
 
 BLACK, WHITE = 0, 255
@@ -27,10 +28,10 @@ def read_mask(path: Path) -> NDArray[np.integer]:
     channel that contradicts the others, and for what cannot be read.
     """
     try:
-        height, width = image_size(path)
-        if height * width > MAX_PIXELS:
-            raise BadImageError(path, f"{width} x {height} pixels are more than {MAX_PIXELS:,}")
-        values, mode, kind = read_stored(path)
+        source = raster_source(path)
+        check_header(path, source)
+        with ROOM.reserved(source.memory):
+            values, mode, kind = read_stored(path)
     except BadImageError as error:
         raise UserError(f"cannot read mask {path}: {error.reason}") from error
     except Exception as error:  # whatever Pillow's readers meet damaged files with

@@ -221,14 +221,13 @@ def _check_size(where: str, mask: tuple[int, int], image: tuple[int, int]) -> No
 def _paint_file(target: Mask, values: NDArray[np.integer], part: MaskFile, where: str) -> None:
     _check_size(f"{where}, {part.path},", (values.shape[0], values.shape[1]), (target.shape[0], target.shape[1]))
     if part.value is not None:
-        drawn = values == part.value
+        target[values == part.value] = 1
+    elif part.ignore is not None:
+        target[values != 0] = 1
     else:
-        drawn = inside(values) if part.ignore is None else values != 0
+        target[inside(values)] = 1
     if part.ignore is not None:
-        ignored = values == part.ignore
-        target[ignored] = IGNORE
-        drawn &= ~ignored
-    target[drawn] = 1
+        target[values == part.ignore] = IGNORE
 
 
 def _paint_box(target: Mask, box: Box, image_id: str) -> None:

@@ -91,7 +91,7 @@ def read_ecg(path: Path) -> NDArray[np.float32]:
     if values.ndim != 2 or ECG_LEADS not in values.shape:
         raise BadImageError(path, f"an ECG of shape {list(shape)} is neither [12, samples] nor [samples, 12]")
     if values.dtype.kind not in "fiu" or values.size > ECG_VALUES:
-        raise BadImageError(path, f"an ECG of {values.size:,} {values.dtype} is none: it needs numbers, an hour at most")
+        raise BadImageError(path, f"an ECG of {values.size:,} {values.dtype}: it needs numbers, an hour at most")
     leads = values if values.shape[0] == ECG_LEADS else values.T
     signal = np.array(leads, np.float32, order="C")
     if not np.isfinite(signal).all():

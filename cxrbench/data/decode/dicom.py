@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -47,7 +48,10 @@ def is_dicom(path: Path) -> bool:
 def read_header(path: Path) -> Dataset:
     """Everything before the pixels. Raises BadImageError for a file that is no DICOM image."""
     try:
-        header = _inflated_header(path) if _deflated(path) else pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        if _deflated(path):
+            header = _inflate(path, HEADER_BYTES, stop_before_pixels=True)[0]
+        else:
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         if header.get("Rows") and header.get("Columns"):
             return header
     except FileNotFoundError as error:
@@ -101,8 +105,7 @@ def _memory(header: Dataset, file_bytes: int) -> int:
     if header.get("PhotometricInterpretation") == "PALETTE COLOR":
         stored += 6
     syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
-    compressed = syntax is not None and (syntax == DeflatedExplicitVRLittleEndian or pydicom.uid.UID(syntax).is_encapsulated)
-    if not compressed:
+    if syntax is None or not (syntax == DeflatedExplicitVRLittleEndian or UID(syntax).is_encapsulated):
         return file_bytes + pixels * (stored + 4)
     # GDCM decodes into a buffer, copies it, and hands it over as text, two bytes a letter; OpenJPEG has 4-byte samples
     inside = 4 * samples if syntax in JPEG2000TransferSyntaxes else 0
@@ -127,14 +130,10 @@ def _deflated(path: Path) -> bool:
         return DeflatedExplicitVRLittleEndian.encode() in handle.read(1 << 16)
 
 
-def _inflated_header(path: Path) -> Dataset:
-    data = _inflate(path, HEADER_BYTES, stop_before_pixels=True)[0]
-    return data
-
-
 def _inflated(path: Path, header: Dataset) -> Dataset:
     """The whole file, if it inflates to what its header promises. Raises ValueError."""
-    frame = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel) * (int(header.BitsAllocated) + 7) // 8
+    samples = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel)
+    frame = samples * -(-int(header.BitsAllocated) // 8)
     data, more = _inflate(path, 2 * HEADER_BYTES + frame, stop_before_pixels=False)
     if more:
         raise ValueError(f"it inflates to more than the {frame:,} bytes of pixels that its header promises")

@@ -39,16 +39,14 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
     return use_decoded(path, lambda image: image, max_pixels=max_pixels)
 
 
-def use_decoded(
-    path: Path, use: Callable[[NDArray[np.float32]], Used], *, max_pixels: int = MAX_PIXELS
-) -> Used:
+def use_decoded(path: Path, use: Callable[[NDArray[np.float32]], Used], *, max_pixels: int = MAX_PIXELS) -> Used:
     """What ``use`` makes of a decoded image, which counts as memory in use until then (``room.py``).
 
     For whoever decodes in many threads and keeps something smaller than the image.
     """
     with _blamed_on(path):
         source = _source(path)
-        _check_header(path, source, max_pixels)
+        check_header(path, source, max_pixels)
     with ROOM.reserved(source.memory):
         with _blamed_on(path):
             image = source.read()
@@ -72,8 +70,8 @@ def _source(path: Path) -> Source:
     return dicom_source(path) if is_dicom(path) else raster_source(path)
 
 
-def _check_header(path: Path, source: Source, max_pixels: int) -> None:
-    """Refuse what is too large to be decoded."""
+def check_header(path: Path, source: Source, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise BadImageError for what is too large to be decoded."""
     what = f"{source.width} x {source.height} pixels"
     if source.width * source.height > max_pixels:
         raise BadImageError(path, f"{what} are more than the limit of {max_pixels:,}")

@@ -1,5 +1,6 @@
 """PNG, JPEG, JPEG 2000, TIFF and BMP: one rule for every mode and bit depth that Pillow knows."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 
 from cxrbench.data.decode.codestream import read_frame
 from cxrbench.data.decode.orientation import AS_STORED, SIDEWAYS, oriented, read_orientation
+from cxrbench.data.decode.png16 import read_png16
 from cxrbench.data.decode.source import Source
 from cxrbench.errors import BadImageError
 
@@ -45,6 +47,7 @@ def raster_source(path: Path) -> Source:
         turn = read_orientation(path, image)
         width, height = image.size[::-1] if turn in SIDEWAYS else image.size
         memory = width * height * (_bytes_per_pixel(image, deep_colour) + (0 if turn == AS_STORED else 4))
+        memory += 4 * os.path.getsize(path) if deep_colour else 0  # read, cut up, put together and handed over
     read = _read_deep_colour if deep_colour else _read
     return Source(height, width, memory, lambda: oriented(read(path), turn))
 
@@ -145,12 +148,8 @@ def _eight_bit_gray(image: Image.Image) -> NDArray[np.float32]:
 
 
 def _read_deep_colour(path: Path) -> NDArray[np.float32]:
-    """A PNG with 2 to 4 channels of 16 bits, which Pillow cuts down to 8."""
-    from torchvision.io import ImageReadMode, decode_image, read_file  # torch, for this rare kind alone
-
-    channels = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED).numpy()
-    if channels.dtype != np.uint16:
-        raise BadImageError(path, f"it is colour of {channels.dtype}")
+    """A PNG with 2 to 4 channels of 16 bits."""
+    channels = read_png16(path.read_bytes())
     colours = channels if len(channels) % 2 else channels[:-1]
     white = _white(int(colours.max(initial=0)))
     gray = np.empty(channels.shape[1:], np.float32)

@@ -1,4 +1,4 @@
-"""The stored values of a DICOM image's first frame, from whichever library does the transfer syntax right, then fast."""
+"""The stored values of a DICOM image's first frame, from the library that does its transfer syntax right."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -44,7 +44,10 @@ def stored_values(data: Dataset) -> NDArray[np.integer[Any]]:
     else:
         # Pillow decodes 8-bit JPEG at twice GDCM's speed, to the same values
         plugin = "pillow" if syntax == JPEGBaseline8Bit else ""
-        pixels = pixel_array(data, index=0, decoding_plugin=plugin, correct_unused_bits=False)
+        try:
+            pixels = pixel_array(data, index=0, decoding_plugin=plugin, correct_unused_bits=False)
+        except RuntimeError as error:  # "all available plugins", with whatever they made of it, which is no message
+            raise ValueError("its compressed pixels are damaged") from error
     return _within_bits_stored(pixels, data)
 
 

@@ -21,7 +21,9 @@ def dicom(path: Path, pixels: NDArray[Any] = RAMP, **tags: Any) -> Path:
     return write_dicom(path / "a.dcm", pixels, bits_stored=tags.pop("bits_stored", 12), **tags)
 
 
-def lut(first: int, values: NDArray[np.integer], *, bits: int = 12, vr: str = "US", entries: int | None = None) -> Dataset:
+def lut(
+    first: int, values: NDArray[np.integer], *, bits: int = 12, vr: str = "US", entries: int | None = None
+) -> Dataset:
     """A LUT item whose descriptor is written with the given VR, right or wrong."""
     item = Dataset()
     sign = 65536 if vr == "SS" else 0

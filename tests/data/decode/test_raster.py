@@ -1,4 +1,4 @@
-"""Polarity, sign, depth and orientation of plain image files: one rule for all formats, against arrays that we wrote."""
+"""Polarity, sign, depth and orientation of plain image files: one rule for all formats, on arrays that we wrote."""
 
 import struct
 import zlib
