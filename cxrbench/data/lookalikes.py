@@ -52,13 +52,15 @@ def looks(image: NDArray[np.float32]) -> Looks:
     low, high = float(image.min()), float(image.max())
     height, width = image.shape
     small = np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BOX))
-    waves = dctn(small, norm="ortho")[:FREQUENCIES, :FREQUENCIES].ravel()
+    waves = np.asarray(dctn(small, norm="ortho"))[:FREQUENCIES, :FREQUENCIES].ravel()
     bits = waves > np.median(waves[1:])  # the first is the mean of the image, which says nothing
     bits[0] = False
     thumbnail = small.reshape(THUMB, SIDE // THUMB, THUMB, SIDE // THUMB).mean((1, 3))
     spread = max(float(np.ptp(thumbnail)), 1e-6)
     return Looks(
-        hashlib.blake2b(np.ascontiguousarray(image), digest_size=16, key=f"{height}x{width}".encode()).digest(),
+        hashlib.blake2b(
+            memoryview(np.ascontiguousarray(image)).cast("B"), digest_size=16, key=f"{height}x{width}".encode()
+        ).digest(),
         int.from_bytes(np.packbits(bits).tobytes(), "big"),
         np.rint((thumbnail - thumbnail.min()) / spread * 255).astype(np.uint8),
         width / height,

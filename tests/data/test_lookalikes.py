@@ -17,9 +17,9 @@ Picture = NDArray[np.float32]
 
 def picture(seed: int, height: int = 240, width: int = 192) -> Picture:
     """Smooth random structure, as a radiograph has it."""
-    noise = np.random.default_rng(seed).random((height, width))
-    smooth = gaussian_filter(noise, 12) + 0.1 * gaussian_filter(noise, 2)
-    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
+    grain = np.random.default_rng(seed).random((height, width))
+    smooth = np.asarray(gaussian_filter(grain, 12) + 0.1 * gaussian_filter(grain, 2))
+    return np.asarray((smooth - smooth.min()) / np.ptp(smooth), np.float32)
 
 
 def jpeg(image: Picture) -> Picture:
@@ -28,9 +28,13 @@ def jpeg(image: Picture) -> Picture:
     return np.asarray(Image.open(stream)).astype(np.float32) / 255
 
 
+def noise(shape: tuple[int, ...]) -> Picture:
+    return np.random.default_rng(1).normal(0, 0.02, shape).astype(np.float32)
+
+
 def half(image: Picture) -> Picture:
     size = (image.shape[1] // 2, image.shape[0] // 2)
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), np.float32).clip(0, 1)
 
 
 COPIES: dict[str, Callable[[Picture], Picture]] = {
@@ -38,7 +42,7 @@ COPIES: dict[str, Callable[[Picture], Picture]] = {
     "recompressed": jpeg,
     "half the size": half,
     "darker": lambda image: image * np.float32(0.7),
-    "noisy": lambda image: (image + np.random.default_rng(1).normal(0, 0.02, image.shape)).clip(0, 1).astype("f4"),
+    "noisy": lambda image: (image + noise(image.shape)).clip(0, 1),
 }
 
 

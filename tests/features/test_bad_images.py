@@ -1,6 +1,7 @@
 """An image whose file leaves no gray values is a bad image: skipped if asked, never the encoder's fault."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,11 @@ OPTIONS = ExtractOptions(torch.device("cpu"), "fp32", batch_size=8, workers=2)
 
 
 @pytest.mark.parametrize("tags", [{"RescaleSlope": "nan"}, {"RescaleSlope": "0"}, {"RescaleIntercept": "inf"}])
-def test_an_image_without_gray_values_is_skipped(tmp_path: Path, tags: dict[str, str]) -> None:
+def test_an_image_without_gray_values_is_skipped(tmp_path: Path, tags: dict[str, Any]) -> None:
     rows = []
     for n in range(4):
         pixels = np.random.default_rng(n).integers(0, 4096, (20, 20), np.uint16)
-        scale = {"RescaleSlope": "1", "RescaleIntercept": "0"} | (tags if n == 2 else {})
+        scale: dict[str, Any] = {"RescaleSlope": "1", "RescaleIntercept": "0"} | (tags if n == 2 else {})
         write_dicom(tmp_path / f"{n}.dcm", pixels, bits_stored=12, WindowCenter="nan", WindowWidth="4000", **scale)
         rows.append((f"i{n}", f"p{n}", f"s{n}", "", "train", f"{n}.dcm", 1, float(n % 2)))
     columns = ["image_id", "patient_id", "study_id", "view", "split", "path", "bytes", "Mass"]

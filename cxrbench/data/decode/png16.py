@@ -20,15 +20,15 @@ LAST_FILTER = 4
 
 def read_png16(content: bytes) -> NDArray[np.uint16]:
     """The channels [2 to 4, H, W] of a PNG file's content. Raises ValueError for a damaged one."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_image  # torch, for this rare kind alone
-
     chunks = list(_chunks(content))
     header = chunks[0][1] if chunks and chunks[0][0] == b"IHDR" else b""
     if len(header) != 13 or header[8] != 16 or header[9] not in CHANNELS or header[10:12] != b"\0\0" or header[12] > 1:
         raise ValueError("its PNG header is damaged")
     pixels = b"".join(data for name, data in chunks if name == b"IDAT")
     _check_pixels(header, pixels)
+    import torch  # for this rare kind alone
+    from torchvision.io import ImageReadMode, decode_image
+
     whole = SIGNATURE + b"".join(_chunk(*part) for part in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b"")))
     return decode_image(torch.frombuffer(bytearray(whole), dtype=torch.uint8), ImageReadMode.UNCHANGED).numpy()
 

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
 from cxrbench.data.decode.images import decode, image_size
 from cxrbench.errors import BadImageError
@@ -53,7 +53,9 @@ def test_what_follows_a_frame_without_being_one_is_left_out(tmp_path: Path, synt
 @pytest.mark.parametrize("name", ["rle", *GDCM_SYNTAXES])
 def test_compressed_pixels_of_several_frames_are_refused(tmp_path: Path, name: str) -> None:
     gray = (RAMP >> 4).astype("u1")
-    path = write_dicom(tmp_path / "a.dcm", gray, bits_stored=8, **({"syntax": RLELossless} if name == "rle" else {}))
+    path = write_dicom(
+        tmp_path / "a.dcm", gray, bits_stored=8, syntax=RLELossless if name == "rle" else ExplicitVRLittleEndian
+    )
     if name != "rle":
         path = transcode(path, tmp_path / "b.dcm", GDCM_SYNTAXES[name])
     frame = next(generate_frames(pydicom.dcmread(path).PixelData, number_of_frames=1))
