@@ -76,7 +76,7 @@ class Findings:
 
     def __init__(self, t: Thorax, grades: Mapping[str, float], rng: Generator) -> None:
         self.thorax, self.grades = t, grades
-        self.streams = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
+        self.streams: dict[str, Generator] = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
         self.placed: dict[str, tuple[list[Mask], Paint]] = {}
 
     def of(self, name: str) -> list[Finding]:
