@@ -87,6 +87,10 @@ class Findings:
         """The regions of all findings, heart and aorta last."""
         return tuple(finding for name in (*PLACE, CARDIOMEGALY, AORTA) for finding in self.of(name))
 
+    def any(self) -> bool:
+        """Whether there is a finding at all."""
+        return any(self.of(name) for name in (CARDIOMEGALY, AORTA, *PLACE))
+
     def paint(self, layers: Layers) -> None:
         """Paint all findings."""
         for name in (*PLACE, CARDIOMEGALY):
