@@ -37,7 +37,8 @@ from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, strip_prefixes
+from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata
+from cxrbench.files.containers import strip_prefixes
 
 WITHOUT_INIT = (
     "PaCX-MAE begins from an MAE: pretrain one with `cxrbench pretrain mae --data DIR --arch {arch} --out runs/mae` "

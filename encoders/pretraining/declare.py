@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from cxrbench.encoder import Encoder, EncoderPlugin, EncoderRequest
+from cxrbench.encoder import Encoder, EncoderPlugin, EncoderRequest, named_weights
 from cxrbench.encoders.backbones.encoder import how_to_pretrain, phantom_weights
 from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
 from cxrbench.encoders.pretraining.options import OptionSet
@@ -44,5 +44,6 @@ def declare(
             usage=usage,
             phantom_weights=phantom_weights(name),
             without_weights=without_weights or how_to_pretrain(name, data),
+            reads=named_weights,
         ),
     )
