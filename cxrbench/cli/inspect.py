@@ -57,9 +57,10 @@ def data_check(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     as_json: JsonOption = False,
 ) -> None:
-    """What is there: images, patients, positives per label and split, shared patients, unreadable files.
+    """What is there: images, patients, positives per label and split, shared patients, unreadable files, copies.
 
-    Exits with 1 when it finds patients in two splits or unreadable files.
+    Exits with 1 when it finds patients or pictures in two splits or unreadable files. Pictures are compared by the
+    eye: a resized or recompressed copy is one. Blank and saturated images and copies within a split are remarks.
 
     Examples:
 

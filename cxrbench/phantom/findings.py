@@ -76,7 +76,7 @@ class Findings:
 
     def __init__(self, t: Thorax, grades: Mapping[str, float], rng: Generator) -> None:
         self.thorax, self.grades = t, grades
-        self.streams = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
+        self.streams: dict[str, Generator] = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
         self.placed: dict[str, tuple[list[Mask], Paint]] = {}
 
     def of(self, name: str) -> list[Finding]:
@@ -86,6 +86,10 @@ class Findings:
     def all(self) -> tuple[Finding, ...]:
         """The regions of all findings, heart and aorta last."""
         return tuple(finding for name in (*PLACE, CARDIOMEGALY, AORTA) for finding in self.of(name))
+
+    def any(self) -> bool:
+        """Whether there is a finding at all."""
+        return any(self.of(name) for name in (CARDIOMEGALY, AORTA, *PLACE))
 
     def paint(self, layers: Layers) -> None:
         """Paint all findings."""

@@ -44,7 +44,7 @@ def _enlarged(small: Grid, step: float, shape: tuple[int, int]) -> Grid:
 def _between(at: NDArray[np.floating]) -> tuple[tuple[NDArray[np.intp], NDArray[np.float64]], ...]:
     """The grid points before and after each coordinate, with their weights in linear interpolation."""
     before = np.floor(at).astype(np.intp)
-    share = at - before
+    share = (at - before).astype(np.float64, copy=False)
     return (before, 1 - share), (before + 1, share)
 
 

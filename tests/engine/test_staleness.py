@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cxrbench.engine import plan as plan_module
 from cxrbench.engine.results import Results
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell
@@ -136,6 +137,17 @@ def test_a_layer_without_a_seed_is_named(run: Command, tmp_path: Path) -> None:
     code, _, err = run("unseeded.py:Mine")
     assert code == 1
     assert "is not the same when it is built again (encoder weights, encoder configuration: born)" in err
+
+
+def test_a_finished_run_does_not_build_the_encoders_that_it_remembers(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("pixels,two.py:First")
+    built = []
+    load = plan_module.load_encoder
+    monkeypatch.setattr(plan_module, "load_encoder", lambda text, **k: (built.append(text), load(text, **k))[1])
+    assert run("pixels,two.py:First")[:2] == (0, "[]\n")
+    assert built == ["two.py:First"]
 
 
 def test_a_cell_says_how_it_was_made(run: Command) -> None:

@@ -39,6 +39,8 @@ from cxrbench.phantom.layouts import lungs as phantom_lungs
 from cxrbench.phantom.reports import report_file, write_report
 from cxrbench.phantom.sentences import SeenFinding
 from cxrbench.phantom.study import number as number_of
+from tests.support.phantom_digest import digest
+from tests.support.same_rows import assert_same_rows
 
 SMALL = {"mimic": 24, "symile": 20, "lungs": 20}
 SEED = 5
@@ -303,6 +305,26 @@ def pretraining(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pretraining")
     phantom.write(out, seed=SEED, images=NEW, workers=1)
     return out
+
+
+# Of version 5 as it was first drawn, before it was drawn faster.
+FROZEN = {"mimic": "b441b1c327ef6fe6", "symile": "9fc05a6ca5cead6b", "lungs": "ddc8fee8e3b7e693",
+          "chexpert": "50dc6c34c8a613c8", "chexpert-plus": "b8c60bb7dd634b90", "padchest": "2ef2be9816143b3e",
+          "brax": "e0b80e755953de78"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(FROZEN))
+def test_tables_and_pixels_are_those_of_the_version(written: Path, pretraining: Path, name: str) -> None:
+    assert phantom.VERSION == 5
+    assert digest((written if name in SMALL else pretraining) / name) == FROZEN[name]
+
+
+def test_a_blank_phantom_has_the_rows_of_the_drawn_one(written: Path, pretraining: Path, tmp_path: Path) -> None:
+    phantom.write(tmp_path, seed=SEED, images=SMALL | NEW, workers=1, blank=True)
+    for name in (*SMALL, *NEW):
+        blank = load_dataset(name, tmp_path, Path)
+        assert_same_rows(blank, load_dataset(name, written if name in SMALL else pretraining, Path))
+        assert np.ptp(np.asarray(decode(blank.paths()[0]))) == 0
 
 
 @pytest.mark.parametrize("name", list(NEW))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrbench.data.decode.images import MAX_PIXELS, decode
+from cxrbench.data.decode.images import MAX_PIXELS, use_decoded
 from cxrbench.encoder import Preprocess
 
 MAX_ASPECT = 16
@@ -16,7 +16,7 @@ MAX_ASPECT = 16
 
 def load_image(path: Path, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Decode and prepare one file: float32 [channels, size, size]. Raises BadImageError."""
-    return prepare(decode(path, max_pixels=max_pixels), preprocess)
+    return use_decoded(path, lambda image: prepare(image, preprocess), max_pixels=max_pixels)
 
 
 def prepare(image: NDArray[np.float32], preprocess: Preprocess) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cxrbench.data.datasets.chexpert import LABELS
@@ -18,7 +19,7 @@ HEADER = ["path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_pati
 
 def chexpert_plus_image(folder: Path, numbered: Case) -> Rows:
     """Write the images of the CheXpert study of that number; returns their rows of the table, each with its labels."""
-    twin = case("chexpert", numbered.seed, numbered.number)
+    twin = replace(case("chexpert", numbered.seed, numbered.number), blank=numbered.blank)
     visit, place = study_of(twin), place_of(twin)
     (folder / "PNG" / place).mkdir(parents=True)
     said = visit.report

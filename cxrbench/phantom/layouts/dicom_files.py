@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_encoder
+from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.uid import (
     UID,
     DigitalXRayImageStorageForPresentation,
@@ -84,7 +84,7 @@ def write_raw(case: Case, image: Radiograph, path: Path) -> None:
 def _run_lengths(pixels: np.ndarray) -> bytes:
     """One frame [H, W] of 16 bits, run-length encoded."""
     height, width = pixels.shape
-    return get_encoder(RLELossless).encode(
+    return RLELosslessEncoder.encode(
         pixels, encoding_plugin="gdcm", rows=height, columns=width, samples_per_pixel=1, number_of_frames=1,
         bits_allocated=16, bits_stored=16, pixel_representation=0, photometric_interpretation="MONOCHROME2",
     )  # fmt: skip

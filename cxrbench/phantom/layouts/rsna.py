@@ -14,7 +14,7 @@ def rsna_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
     name = str(case.key)
     write_jpeg(case, image, folder / "stage_2_train_images" / f"{name}.dcm")
     boxes = [finding.box for finding in image.placed.of(OPACITY)]
-    kind = "Lung Opacity" if boxes else "No Lung Opacity / Not Normal" if image.findings else "Normal"
+    kind = "Lung Opacity" if boxes else "No Lung Opacity / Not Normal" if image.placed.any() else "Normal"
     labels = [[name, *(float(v) for v in box), 1] for box in boxes] or [[name, "", "", "", "", 0]]
     return labels, [[name, kind]] * len(labels)
 
