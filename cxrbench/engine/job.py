@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from cxrbench.engine.execute import Failed, Finished, Refused, execute
+from cxrbench.engine.execute import TODO, Failed, Finished, Refused, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.names import refuse_wrong_names
 from cxrbench.engine.options import unread_options
@@ -69,7 +69,7 @@ class Job:
 
     def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
-        todo = any(planned.state in ("missing", "stale") for planned in self.plan.cells)
+        todo = any(planned.state in TODO for planned in self.plan.cells)
         options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
