@@ -114,9 +114,9 @@ def main() -> None:
     headers = ["", "CPU s", "peak MB", *(["before: CPU s", "before: peak MB"] if old else [])]
     write_report(
         "startup", "Start-up: what commands cost that compute nothing", headers, rows,
-        f"Median of {REPEATS} runs in one process each (before: one run); the peak is the largest of the three. Targets: listings and "
-        "help under 1 CPU second, a finished run without torch, a leaderboard of no more than torch's own import on "
-        "top of its arithmetic.",
+        f"Median of {REPEATS} runs in one process each (before: one run); the peak is the largest of them. Targets: "
+        "listings and help under 1 CPU second, a finished run without torch, a leaderboard of no more than torch's own "
+        "import on top of its arithmetic.",
     )  # fmt: skip
 
 

@@ -57,9 +57,10 @@ def evaluate(
     from cxrbench.engine.execute import Failed, Refused
     from cxrbench.predictions import Predictions
 
-    job = prepare(encoders, tasks, **settings)
+    progress = progress or Progress()
+    job = prepare(encoders, tasks, progress=progress, **settings)
     reasons = {id(p): f"not applicable: {p.reason}" for p in job.plan.cells if p.state == "not applicable"}
-    for outcome in job.execute(progress or Progress()):
+    for outcome in job.execute(progress):
         if isinstance(outcome, Refused | Failed):
             what = "failed" if isinstance(outcome, Failed) else "not applicable"
             reasons[id(outcome.planned)] = f"{what}: {outcome.reason}"
@@ -74,7 +75,12 @@ def evaluate(
 
 
 def prepare(
-    encoders: str | Sequence[str], tasks: str | Sequence[str], *, dry_run: bool = False, **settings: Unpack["Settings"]
+    encoders: str | Sequence[str],
+    tasks: str | Sequence[str],
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    **settings: Unpack["Settings"],
 ) -> "Job":
     """What ``evaluate`` would do, not done: a Job with its plan. ``dry_run``: no phantom is drawn for it either.
 
@@ -88,7 +94,7 @@ def prepare(
         fractions, seeds = run_settings(preset)
         settings["fractions"] = settings.get("fractions") or fractions
         settings["seeds"] = settings.get("seeds") or seeds
-    return prepare(encoders, tasks, dry_run=dry_run, **settings)
+    return prepare(encoders, tasks, dry_run=dry_run, progress=progress or Progress(), **settings)
 
 
 def load_encoder(spec: str, *, synthetic: bool = False) -> "Encoder":

@@ -37,6 +37,12 @@ def test_three_lines_run_an_encoder_and_show_a_table(
     calls = encoder_calls.read_text()
     again = cxrbench.evaluate(f"{encoder},pixels", [f"{dataset}:classification"], precision="fp32")
     assert (again.rows, encoder_calls.read_text()) == (given.rows, calls)
+    cell = next(Path("results").glob("cells/*/*/pixels/*.parquet"))
+    damaged = bytearray(cell.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    cell.write_bytes(damaged)
+    mended = cxrbench.evaluate("pixels", f"{dataset}:classification", precision="fp32")
+    assert (mended.rows, cell.read_bytes() == damaged) == (given.rows[1:], False)
     for words, text in (
         (["leaderboard", "--replicates", "100"], cxrbench.board(replicates=100)),
         (["compare", "pixels", encoder, "--json"], cxrbench.compare("pixels", encoder, form="json")),

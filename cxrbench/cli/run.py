@@ -98,24 +98,18 @@ def run(
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
         "cache": cache, "cache_limit": parse_bytes(cache_limit),
     }  # fmt: skip
-    job = prepare(encoder, tasks, dry_run=dry_run, **settings)
-    plan = job.plan
-    if dry_run:
-        for remark in job.remarks:
-            warn(remark)
-        rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in plan.cells]
-        print(json.dumps(rows, indent=1) if as_json else table(rows))
-        return
     done: list[dict[str, Any]] = []
     failed: list[Failed] = []
-    skipped = sum(p.state in ("done", "not applicable") for p in plan.cells)
     with bar() as progress:
         bars = RunBars(progress)
-        for planned in plan.cells:
+        job = prepare(encoder, tasks, dry_run=dry_run, progress=bars, **settings)
+        plan = () if dry_run else job.plan.cells
+        skipped = sum(p.state in ("done", "not applicable") for p in plan)
+        for planned in plan:
             if planned.state == "not applicable":
                 bars.note(refusal(planned.cell, planned.reason))
-        cells = progress.add_task("cells", total=len(plan.cells), completed=skipped)
-        for outcome in job.execute(bars, fail_fast=fail_fast):
+        cells = progress.add_task("cells", total=len(plan), completed=skipped, visible=not dry_run)
+        for outcome in () if dry_run else job.execute(bars, fail_fast=fail_fast):
             progress.advance(cells)
             bars.done()
             if isinstance(outcome, Finished):
@@ -126,7 +120,10 @@ def run(
                 bars.note(refusal(outcome.planned.cell, outcome.reason))
     for remark in job.remarks:  # at the end, where they do not hide an error
         warn(remark)
-    if as_json:
+    if dry_run:
+        rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in job.plan.cells]
+        print(json.dumps(rows, indent=1) if as_json else table(rows))
+    elif as_json:
         print(json.dumps([*done, *failure_rows(failed)], indent=1))
     else:
         if done:

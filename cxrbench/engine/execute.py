@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # where everything is finished, nothing computes
     from cxrbench.features.maps.dense import DenseMaps
 
 log = logging.getLogger(__name__)
+TODO = ("missing", "stale", "damaged")
+"""States of cells that are computed."""
 
 
 class Finished(NamedTuple):
@@ -134,7 +136,7 @@ def execute(
         yield Failed(planned, planned.reason)
         if fail_fast:
             return
-    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale", "damaged")]
+    todo = [planned for planned in plan.cells if planned.state in TODO]
     for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
         cells = list(group)
         ref, manifest = cells[0].encoder, cells[0].manifest

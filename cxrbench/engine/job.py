@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from cxrbench.engine.execute import Failed, Finished, Refused, execute
+from cxrbench.engine.execute import TODO, Failed, Finished, Refused, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.names import refuse_wrong_names
 from cxrbench.engine.options import unread_options
@@ -69,7 +69,7 @@ class Job:
 
     def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
-        todo = any(planned.state in ("missing", "stale") for planned in self.plan.cells)
+        todo = any(planned.state in TODO for planned in self.plan.cells)
         options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
@@ -83,7 +83,12 @@ class Job:
 
 
 def prepare(
-    encoders: str | Sequence[str], tasks: str | Sequence[str], *, dry_run: bool = False, **settings: Unpack[Settings]
+    encoders: str | Sequence[str],
+    tasks: str | Sequence[str],
+    *,
+    dry_run: bool,
+    progress: Progress,
+    **settings: Unpack[Settings],
 ) -> Job:
     """Look at names, options, data and the results folder, in this order, and plan. No image is read.
 
@@ -105,7 +110,7 @@ def prepare(
         encoders=tuple(dict.fromkeys(names)),
         tasks=tuple(asked),
         data=data,
-        phantom=lambda dataset: _phantom(cache, dataset, dry_run),
+        phantom=lambda dataset: _phantom(cache, dataset, dry_run, progress),
         results=Results(settings.get("results", Path("results"))),
         precision=resolve_precision(settings.get("precision", "auto"), device),
         fractions=_checked_fractions(settings.get("fractions") or (1.0,)),
@@ -135,11 +140,13 @@ def prepare(
     )  # fmt: skip
 
 
-def _phantom(cache: Path, dataset: str, dry_run: bool) -> Path:
+def _phantom(cache: Path, dataset: str, dry_run: bool, progress: Progress) -> Path:
     """The phantom's data folder, with this dataset in it; for a plan alone nothing is drawn."""
     from cxrbench.phantom.write import ensure, folder_for_plan
 
-    return folder_for_plan(cache, dataset) if dry_run else ensure(cache, [dataset])
+    if dry_run:
+        return folder_for_plan(cache, dataset)
+    return ensure(cache, [dataset], progress=lambda done, total: progress.train("phantom images", done, total))
 
 
 def _candidates(asked: Sequence[tuple[str, str | None]]) -> list[Task]:

@@ -83,7 +83,9 @@ def train_teacher(inputs: NDArray[np.float32], recipe: TeacherRecipe | None = No
     one that could not be made (fewer than three beats) does not count.
     """
     recipe, device = recipe or TeacherRecipe(), resolve_device("auto")
-    targets = standardized(np.stack([ecg_features.features(each) for each in inputs]))
+    targets = standardized(
+        np.stack([ecg_features.features(each) for each in tracked(inputs, "measuring ECGs", len(inputs))])
+    )
     share = np.repeat([1 / size for size in GROUPS], GROUPS)
     known = torch.from_numpy((np.isfinite(targets) * share).astype(np.float32)).to(device)
     wanted = torch.from_numpy(np.nan_to_num(targets)).to(device)

@@ -18,6 +18,7 @@ from cxrbench.encoders.pretraining.schedule import learning_rate_factor, paramet
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import load_strict, read_state_dict
 from cxrbench.files.containers import strip_prefixes
+from cxrbench.progress import tracked
 
 INSIDE, WIDTH = 512, 256
 HIDDEN = 0.15  # share of the tests made that are hidden in training
@@ -93,7 +94,7 @@ def train_dae(
     steps = max(recipe.steps, recipe.epochs * per_epoch)
     groups = parameter_groups(model, recipe.weight_decay)
     optimizer, order = AdamW(groups, lr=recipe.lr), torch.empty(0, dtype=torch.long)
-    for step in range(steps):
+    for step in tracked(range(steps), "training a teacher of laboratory values", steps):
         if step % per_epoch == 0:
             order = torch.randperm(len(x), generator=draw)
         for group in optimizer.param_groups:
