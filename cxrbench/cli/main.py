@@ -40,6 +40,7 @@ from cxrbench.cli.options import (
 from cxrbench.cli.prepare import data_prepare
 from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.show import show
+from cxrbench.cli.verify import verify
 from cxrbench.errors import UserError
 
 INTERRUPTED = 130  # exit code of Ctrl-C
@@ -62,6 +63,7 @@ app.command()(leaderboard)
 app.command()(compare)
 app.command()(show)
 app.command()(calibration)
+app.command()(verify)
 
 
 def version(value: bool) -> None:

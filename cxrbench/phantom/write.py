@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.phantom.cases import PARTS, Part, case
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, padchest, studies
 from cxrbench.phantom.layouts import challenges as layouts
@@ -66,12 +66,10 @@ def write(
     wanted = dict(IMAGES if images is None else images)
     if unknown := set(wanted) - set(PARTS):
         raise ValueError(f"unknown parts {sorted(unknown)}; known: {PARTS}")
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".phantom.lock"):
             _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None))
-    except OSError as error:
-        raise disk_error(error, out) from error
 
 
 def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Progress | None = None) -> Path:
