@@ -30,7 +30,7 @@ from cxrbench.files.containers import (
     unwrap,
 )
 from cxrbench.files.pickles import BombError, refuse_bombs
-from cxrbench.files.seal import BLANK, check, damage, is_sealed, seal
+from cxrbench.files.seal import BLANK, MARK, check, damage, is_sealed, seal
 
 SEAL = "cxrbench.seal"  # in a safetensors header
 AGAIN = "fetch or make it again"
@@ -154,7 +154,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         _refuse_what_is_no_weights(path)
         with _safetensors(path), safetensors.safe_open(path, framework="pt") as handle:
             metadata = dict(handle.metadata() or {})
-        if SEAL in metadata:
+        if SEAL in metadata or any(MARK.decode() in value for value in metadata.values()):  # a bit of either may flip
             check(path, AGAIN)
         return {name: value for name, value in metadata.items() if name != SEAL}
     return {name: value for name, value in read_checkpoint(path).items() if is_plain(value)}
