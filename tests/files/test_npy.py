@@ -19,7 +19,7 @@ def forged(path: Path, shape: str, descr: str = "'<f4'") -> Path:
 
 def test_what_numpy_writes_is_read(tmp_path: Path) -> None:
     for number, array in enumerate(
-        [np.arange(6).reshape(2, 3), np.asfortranarray(np.ones((2, 3))), np.float32(3)[()], np.zeros((0, 4))]
+        [np.arange(6).reshape(2, 3), np.asfortranarray(np.ones((2, 3))), np.float32(3), np.zeros((0, 4))]
     ):
         np.save(tmp_path / f"{number}.npy", array)
         found = read_npy(tmp_path / f"{number}.npy")

@@ -92,7 +92,7 @@ def test_tensors_that_claim_more_than_the_file_holds_are_refused(tmp_path: Path)
     torch.save({"a": torch.zeros(1).expand(10**6, 10**6), "b": torch.zeros(3)}, tmp_path / "expanded.pth")
     assert "its tensors claim 4,000,000,000,012" in refused(tmp_path / "expanded.pth")
     for name, tensor in {
-        "sparse": torch.sparse_coo_tensor([[0], [0]], [1.0], (10**6, 10**6)),
+        "sparse": torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.int64), torch.ones(1), (10**6, 10**6)),
         "meta": torch.empty(10**6, 10**6, device="meta"),
     }.items():
         torch.save({"a": tensor}, tmp_path / f"{name}.pth")
