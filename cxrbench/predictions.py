@@ -56,8 +56,9 @@ class Predictions:
     labels to average over; ``groups["macro"]`` is the headline set. ``notes`` are facts that a reader of any table
     made from this must be told. ``cell`` holds the cell's ``encoder``, ``dataset``, ``protocol``, ``fraction``,
     ``seed``, ``identity``, ``parts``; ``encoder`` the encoder's card, parameters and fingerprint; ``dataset`` its
-    ``name``, ``lineage``, ``licence``, ``notes`` and how many unreadable images were ``dropped``. ``made``:
-    ``versions`` of libraries, ``device``, ``precision``, ``date`` (UTC, ISO 8601) and ``seconds`` of the run.
+    ``name``, ``lineage``, ``licence``, ``notes`` and how many unreadable images were ``dropped``. ``made`` says how the
+    cell was made: ``versions`` of the libraries, ``device``, ``precision``, ``date`` (UTC, ISO 8601), ``seconds`` (of
+    the task, extraction included if it came to that); nothing in files of before this was kept.
     """
 
     rows: pd.DataFrame

@@ -1,15 +1,17 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
+from cxrbench.files.atomic import writing
 from cxrbench.files.names import safe_name
 from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError, damage
+from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import Predictions, Refusal, read_header
 from cxrbench.task import Cell
 
@@ -30,7 +32,7 @@ class Results:
     def path(self, cell: Cell) -> Path:
         """Where a cell's predictions lie."""
         folder = self.root / "cells" / safe_name(cell.dataset) / safe_name(cell.protocol) / safe_name(cell.encoder)
-        return folder / f"fraction-{cell.fraction:g}-seed-{cell.seed}.parquet"
+        return folder / f"fraction-{exact(cell.fraction)}-seed-{cell.seed}.parquet"
 
     def state(self, cell: Cell, *, allow_dropped: bool) -> tuple[State, str]:
         """Whether a cell is done, missing, stale and why (which part of its identity has changed), damaged and how, or
@@ -54,6 +56,8 @@ class Results:
             was = old["parts"]
             changed = [part for part in {**was, **cell.parts} if was.get(part) != cell.parts.get(part)]
             return "stale", f"{', '.join(changed) or 'its identity'} changed"
+        if difference := _output_changed(old, cell.fixed):
+            return "stale", difference
         if refusal:
             return "not applicable", refusal.reason
         if meta["dataset"].get("dropped") and not allow_dropped:
@@ -62,12 +66,12 @@ class Results:
 
     def save(self, cell: Cell, predictions: Predictions) -> None:
         """Keep a finished cell, in place of an older one."""
-        self.path(cell).with_suffix(".json").unlink(missing_ok=True)
+        _remove(self.path(cell).with_suffix(".json"))
         predictions.save(self.path(cell))
 
     def save_refusal(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
         """Remember that a cell's encoder cannot serve it, in place of an older result."""
-        self.path(cell).unlink(missing_ok=True)
+        _remove(self.path(cell))
         refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
         write_record(self.path(cell).with_suffix(".json"), refusal)
 
@@ -110,6 +114,28 @@ class Results:
             if name not in found and (facts := self.encoder_facts(name, p.encoder["fingerprint"])):
                 found[name] = facts
         return found
+
+
+def _remove(path: Path) -> None:
+    """Delete a file whose place another one takes. Raises DiskError."""
+    with writing(path.parent):
+        path.unlink(missing_ok=True)
+
+
+def exact(fraction: float) -> str:
+    """A label fraction as a file name has it: ``0.1``, ``1``, and all digits where fewer would name another one."""
+    short = f"{fraction:g}"
+    return short if float(short) == fraction else repr(fraction)
+
+
+def _output_changed(old: Mapping[str, Any], fixed: FixedFeatures | None) -> str | None:
+    """Why a cell is not this encoder's, though every part of its identity is the same; None if it is."""
+    if fixed is None or "fixed_images" not in old:
+        return None
+    try:
+        return fixed.difference(FixedFeatures.from_json(old["fixed_images"]))
+    except (ValueError, KeyError, TypeError):
+        return "what was kept of its output on two fixed images is damaged"
 
 
 def _read_refusal(path: Path) -> Refusal:

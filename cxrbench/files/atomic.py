@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrbench.errors import UserError
+from cxrbench.errors import DiskError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -16,7 +16,7 @@ IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
 TEMPORARY = ".tmp"
 
 
-class ReadOnlyError(UserError):
+class ReadOnlyError(DiskError):
     """A folder that may be read and not written."""
 
 
@@ -82,11 +82,11 @@ def _of_writing(error: OSError, folder: Path) -> bool:
     return error.errno in (*FORBIDDEN, *IN_THE_WAY) and inside
 
 
-def disk_error(error: OSError, folder: Path) -> UserError:
+def disk_error(error: OSError, folder: Path) -> DiskError:
     """The UserError for a failed write, and what would help: space, permission, or another folder."""
     said = f"cannot write to {folder}: {error.strerror or error}"
     if error.errno in FULL:
-        return UserError(f"{said}; free some space or choose another folder")
+        return DiskError(f"{said}; free some space or choose another folder")
     if error.errno in FORBIDDEN:
         return ReadOnlyError(f"{said}; choose a folder that you may write to")
-    return UserError(f"{said}; choose another folder")
+    return DiskError(f"{said}; choose another folder")

@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 from torch.optim import AdamW
@@ -28,6 +26,7 @@ from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.features.array_cache import cached_array
 from cxrbench.features.device import resolve_device
 from cxrbench.files.checkpoints import made_once
+from cxrbench.progress import tracked
 
 VERSION = "1"  # raise when the same recordings give another teacher or other embeddings
 SMALL = Net1DConfig((16, 32, 64, 128), (1, 1, 1, 1), 16)
@@ -96,8 +95,7 @@ def train_teacher(inputs: NDArray[np.float32], recipe: TeacherRecipe | None = No
     crop = min(recipe.crop, inputs.shape[2])
     parameters = [*net.parameters(), *head.parameters()]
     optimizer = AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    console = Console(stderr=True)
-    for step in track(range(recipe.steps), "training an ECG teacher", console=console, disable=not console.is_terminal):
+    for step in tracked(range(recipe.steps), "training an ECG teacher", recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * learning_rate_factor(step, recipe.steps, recipe.warmup)
         rows = rng.choice(len(inputs), min(recipe.batch, len(inputs)), replace=False)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Preprocess
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Preprocess, named_weights
 from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
@@ -217,4 +217,5 @@ PLUGIN = EncoderPlugin(
     usage="pacx[:mean|cls][@WEIGHTS]",
     phantom_weights=phantom_weights("pacx"),
     without_weights=HOW_TO,
+    reads=named_weights,
 )

@@ -30,7 +30,10 @@ from cxrbench.features.journal import cached_rows
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.features.maps.layout import HALF, LEVELS, Halves, MapsLayout
 from cxrbench.features.pooled import FORMAT
+from cxrbench.features.reuse import agrees, check_unchanged, drop_if_changed
 from cxrbench.files.records import read_record
+from cxrbench.plugins.fixed_images import FixedFeatures
+from cxrbench.plugins.loading import fixed_batch
 from cxrbench.progress import Progress
 
 Positions = NDArray[np.int64]
@@ -149,6 +152,7 @@ def dense_maps(
     limit_bytes: int,
     skip_bad: bool,
     progress: Progress,
+    fixed: FixedFeatures | None = None,
 ) -> DenseMaps:
     """The maps of a manifest's images and of ``copies`` augmented copies of its training images.
 
@@ -156,6 +160,8 @@ def dense_maps(
     encoders and datasets together, entries used longest ago being deleted. What does not fit is not cached: the
     encoder then runs at every ``batch``, and ``progress.note`` says so. Raises NotApplicableError for an encoder
     without maps, UserError for maps that are not square or not four, BadImageError unless ``skip_bad``.
+
+    ``fixed``: what the encoder gives for the fixed images now; see ``pooled_features``.
     """
     whole, root = dense_preprocess(preprocess), cache / "dense"
     load = functools.cache(load_module)
@@ -164,10 +170,13 @@ def dense_maps(
     images = [(np.arange(len(manifest)), manifest), *[(train, training)] * copies]
     keys = [dense_key(spec, part, whole, options.precision, copy) for copy, (_, part) in enumerate(images)]
     folders = [root / key[:2] / key for key in keys]
-    layout = _known_layout(folders) or _layout(spec.name, load(), whole, options)
+    layout = _known_layout([folder for folder in folders if agrees(folder, fixed)]) or _layout(
+        spec.name, load(), whole, options
+    )
     facts = {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision,
              "widths": layout.widths, "sides": layout.sides}  # fmt: skip
     waiting = f"another process is extracting maps of {spec.name} on {manifest.name}: waiting for it"
+    what = f"dense maps of {spec.name} on {manifest.name}"
     stored: dict[Path, int] = {}
     result: list[tuple[Positions, StoredMaps]] = []
     for copy, ((rows, part), folder) in enumerate(zip(images, folders, strict=True)):
@@ -178,7 +187,9 @@ def dense_maps(
                 result.append((rows, live))
                 continue
             place = Place(folder, "maps.f16", HALF, len(part))
+            drop_if_changed(folder, fixed, what, waiting, progress)
             found = cached_rows(place, _producer(live, skip_bad), options.batch_size, facts, waiting, progress)
+            check_unchanged(folder, fixed, what, found=found.from_cache)
         if found.bad and not skip_bad:
             raise BadImageError(*found.bad[0])
         now = time.time_ns()  # the system stamps files by a clock of some milliseconds: too coarse for an order
@@ -220,10 +231,11 @@ def _known_layout(folders: Sequence[Path]) -> MapsLayout | None:
 
 
 def _layout(name: str, module: Encoder, preprocess: Preprocess, options: ExtractOptions) -> MapsLayout:
-    """Ask the encoder, with two black images, what its maps are."""
+    """Ask the encoder, with two images, what its maps are."""
     module = module.to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
-    black = torch.zeros(2, preprocess.channels, preprocess.size, preprocess.size)
-    shapes = embed(module, black, options, lambda features: np.array([m.shape[1:] for m in features.maps]))
+    shapes = embed(
+        module, fixed_batch(preprocess), options, lambda features: np.array([m.shape[1:] for m in features.maps])
+    )
     if not len(shapes):
         raise NotApplicableError(f"{name} gives no feature maps")
     if (shapes[:, 1] != shapes[:, 2]).any():

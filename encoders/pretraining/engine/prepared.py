@@ -16,8 +16,6 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,6 +26,7 @@ from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import sync_folder, writing
 from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError, check_digest
+from cxrbench.progress import tracked
 
 Rows = NDArray[np.int64]
 Eligible = Callable[[Manifest], NDArray[np.bool_]]
@@ -221,12 +220,10 @@ def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad
     loader: DataLoader[Tensor | tuple[str, str]] = DataLoader(
         _Files(files[done:], gray), batch_size=None, num_workers=workers
     )
-    console = Console(stderr=True)
     mode, advice = "r+b" if done else "wb", "what was decoded is kept: run the same command again"
     with open(part, mode) as handle, decoding_processes(lambda: advice):
         handle.seek(handle.truncate((done - len(dropped)) * gray.size**2))
-        hidden = not console.is_terminal
-        for image in track(loader, "preparing images", len(files), completed=done, console=console, disable=hidden):
+        for image in tracked(loader, "preparing images", len(files), done=done):
             done += 1
             if isinstance(image, Tensor):
                 content = image.numpy().tobytes()
