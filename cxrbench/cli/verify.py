@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from cxrbench.cli.console import counting
-from cxrbench.cli.options import CacheOption, JsonOption, ResultsOption, cache_folder
+from cxrbench.cli.options import CacheOption, JsonOption, ResultsOption
 from cxrbench.errors import UserError
+from cxrbench.files.folders import cache_folder
 
 if TYPE_CHECKING:
     from cxrbench.engine.verify import Finding

@@ -99,7 +99,7 @@ def _of_cache(root: Path) -> Iterator[Item]:
             if folder.suffix == ".partial":
                 yield Item(kind, folder, None, "unfinished", "it goes on when it is asked for")
             else:
-                yield Item(kind, folder, read_meta, next=AGAIN)
+                yield Item(kind, folder, _check_entry, next=AGAIN)
     for path in _files(root):
         parts = path.relative_to(root).parts
         if parts[0] in ENTRIES or parts[0].startswith("phantom-v"):
@@ -116,6 +116,13 @@ def _of_cache(root: Path) -> Iterator[Item]:
             yield Item(KEPT[path.suffix], path, _check_record if path.suffix == ".json" else check, next=AGAIN)
         elif path.suffix not in SERVANTS:
             yield _foreign(path)
+
+
+def _check_entry(folder: Path) -> None:
+    """A finished entry: its rows, and whatever else is kept beside them."""
+    read_meta(folder)
+    for path in sorted(folder.glob("*.json")):
+        read_record(path)
 
 
 def _check_prepared(path: Path) -> None:
