@@ -15,7 +15,7 @@ from cxrbench.errors import UserError
 from cxrbench.files.folders import cache_folder
 
 if TYPE_CHECKING:
-    from cxrbench.engine.verify import Finding
+    from cxrbench.engine.verify import Verdict
 
 CONDITIONS = ("whole", "damaged", "unfinished", "left over", "foreign")
 
@@ -35,33 +35,33 @@ def verify(results: ResultsOption = Path("results"), cache: CacheOption = None, 
     if cache is not None and not folder.is_dir():
         raise UserError(f"no cache folder {folder}: give --cache DIR")
     todo = items(results, folder if folder.is_dir() else None)
-    findings = []
+    verdicts = []
     with counting("files") as progress:
         for done, item in enumerate(todo):
             progress(done, len(todo))
-            findings.append(examined(item))
+            verdicts.append(examined(item))
     if as_json:
-        print(json.dumps([{**asdict(finding), "path": str(finding.path)} for finding in findings], indent=1))
+        print(json.dumps([{**asdict(verdict), "path": str(verdict.path)} for verdict in verdicts], indent=1))
     else:
-        print(summary(findings))
-    if any(finding.condition == "damaged" for finding in findings):
+        print(summary(verdicts))
+    if any(verdict.condition == "damaged" for verdict in verdicts):
         raise typer.Exit(1)
 
 
-def summary(findings: "Sequence[Finding]") -> str:
+def summary(verdicts: "Sequence[Verdict]") -> str:
     """A table of kinds by conditions, and a line for each file that is not whole."""
     from tabulate import tabulate
 
-    kinds = list(dict.fromkeys(finding.kind for finding in findings))
-    counts = Counter((finding.kind, finding.condition) for finding in findings)
+    kinds = list(dict.fromkeys(verdict.kind for verdict in verdicts))
+    counts = Counter((verdict.kind, verdict.condition) for verdict in verdicts)
     rows = [
         {"files": kind, "count": sum(counts[kind, c] for c in CONDITIONS)} | {c: counts[kind, c] for c in CONDITIONS}
         for kind in kinds
     ]
     lines = [
-        f"{finding.condition}: {finding.path}" + f" ({finding.reason})" * bool(finding.reason) + f": {finding.next}"
-        for finding in findings
-        if finding.condition != "whole"
+        f"{verdict.condition}: {verdict.path}" + f" ({verdict.reason})" * bool(verdict.reason) + f": {verdict.next}"
+        for verdict in verdicts
+        if verdict.condition != "whole"
     ]
     table = tabulate(rows, headers="keys") if rows else "nothing to check"
     return "\n".join([table, *([""] if lines else []), *lines])

@@ -26,7 +26,7 @@ AGAIN = "it is made again when it is asked for"
 
 
 @dataclass(frozen=True)
-class Finding:
+class Verdict:
     """What a file, or a cache entry, is, in which condition, why, and what the next run does about it."""
 
     kind: str
@@ -53,18 +53,18 @@ def items(results: Path | None, cache: Path | None) -> list[Item]:
     return found + ([*_of_cache(cache)] if cache else [])
 
 
-def examined(item: Item) -> Finding:
+def examined(item: Item) -> Verdict:
     """What has become of an item. Reads all of it."""
     if item.examine is not None:
         try:
             item.examine(item.path)
         except (UserError, OSError, KeyError) as error:
-            return Finding(item.kind, item.path, "damaged", _reason(error), item.next)
+            return Verdict(item.kind, item.path, "damaged", _reason(error), item.next)
     elif item.condition == "left over" and time.time() - item.path.stat().st_mtime < FRESH:
-        return Finding(
+        return Verdict(
             item.kind, item.path, "unfinished", "it is less than an hour old", "another process may write it"
         )
-    return Finding(item.kind, item.path, item.condition, next=item.next if item.condition != "whole" else "")
+    return Verdict(item.kind, item.path, item.condition, next=item.next if item.condition != "whole" else "")
 
 
 def _reason(error: Exception) -> str:

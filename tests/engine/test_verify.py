@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cxrbench.data.manifest import Manifest
@@ -15,6 +16,7 @@ from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.files.npy import write_npy
 from cxrbench.files.records import write_record
+from cxrbench.predictions import Predictions
 from support.command import cxrbench
 from support.flips import unnoticed
 
@@ -71,13 +73,13 @@ def test_a_store_that_is_whole_is_said_to_be(run: Run, store: list[str]) -> None
 @pytest.mark.parametrize("kind", HARM)
 def test_damage_is_found_named_and_mended_by_the_next_run(run: Run, store: list[str], kind: str) -> None:
     pattern, harm, will = HARM[kind]
-    whole = one("results/cells/*/*/*/*.parquet").read_bytes()
+    whole = Predictions.load(one("results/cells/*/*/*/*.parquet")).rows
     harm(one(pattern))
     before = everything()
     code, out, _ = run("verify", "--json")
     assert code == 1
-    damaged = [finding for finding in json.loads(out) if finding["condition"] == "damaged"]
-    assert [(finding["kind"], will in finding["next"]) for finding in damaged] == [(kind, True)]
+    damaged = [verdict for verdict in json.loads(out) if verdict["condition"] == "damaged"]
+    assert [(verdict["kind"], will in verdict["next"]) for verdict in damaged] == [(kind, True)]
     assert everything() == before
     if kind == "predictions":
         _, out, _ = run(*store, "--dry-run", "--json")
@@ -86,7 +88,7 @@ def test_damage_is_found_named_and_mended_by_the_next_run(run: Run, store: list[
         one("results/cells/*/*/*/*.parquet").unlink()
     assert run(*store)[0] == 0
     assert run("verify")[0] == 0
-    assert one("results/cells/*/*/*/*.parquet").read_bytes() == whole
+    pd.testing.assert_frame_equal(Predictions.load(one("results/cells/*/*/*/*.parquet")).rows, whole)
 
 
 def test_what_is_left_over_foreign_or_unfinished_is_no_damage(run: Run, tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_what_is_left_over_foreign_or_unfinished_is_no_damage(run: Run, tmp_path
         path.write_text("x")
     os.utime(old, (0, 0))
     code, out, _ = run("verify", "--json")
-    found = {Path(finding["path"]).name: finding["condition"] for finding in json.loads(out)}
+    found = {Path(verdict["path"]).name: verdict["condition"] for verdict in json.loads(out)}
     assert code == 0
     assert found == {
         old.name: "left over", young.name: "unfinished", "notes.txt": "foreign", "abc.partial": "unfinished",
