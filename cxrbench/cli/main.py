@@ -14,6 +14,7 @@ from cxrbench.cli.prepare import data_prepare
 from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.run import run
 from cxrbench.cli.show import show
+from cxrbench.cli.verify import verify
 from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
@@ -38,6 +39,7 @@ app.command()(leaderboard)
 app.command()(compare)
 app.command()(show)
 app.command()(calibration)
+app.command()(verify)
 
 
 def version(value: bool) -> None:

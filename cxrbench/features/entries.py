@@ -1,7 +1,5 @@
 """Finished entries of the caches, as they are read: whole, or known to be damaged."""
 
-import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from cxrbench.errors import UserError
 from cxrbench.files.records import read_record
-from cxrbench.files.seal import DamagedError
+from cxrbench.files.seal import DamagedError, check_digest
 
 META = "meta.json"
 
@@ -66,13 +64,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
     folder.stat()
     try:
         meta = read_record(folder / META)
-        with open(folder / meta["file"], "rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
-            expected = meta["rows"] * meta["width"] * np.dtype(meta["dtype"]).itemsize
-            if size != expected:
-                raise DamagedError(folder, f"{meta['file']} has {size} bytes, not {expected}")
-            if hashlib.file_digest(handle, "sha256").hexdigest() != meta["sha256"]:
-                raise DamagedError(folder, f"the checksum of {meta['file']} does not fit")
+        size = meta["rows"] * meta["width"] * np.dtype(meta["dtype"]).itemsize
+        check_digest(folder / meta["file"], meta["sha256"], size)
     except FileNotFoundError as error:
         raise DamagedError(folder, f"it has lost {Path(error.filename).name}") from error
     except (NotADirectoryError, IsADirectoryError) as error:

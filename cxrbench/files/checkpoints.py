@@ -30,7 +30,7 @@ from cxrbench.files.containers import (
     unwrap,
 )
 from cxrbench.files.pickles import BombError, refuse_bombs
-from cxrbench.files.seal import BLANK, check, damage, is_sealed, seal
+from cxrbench.files.seal import BLANK, MARK, check, damage, is_sealed, seal
 
 SEAL = "cxrbench.seal"  # in a safetensors header
 AGAIN = "fetch or make it again"
@@ -56,10 +56,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises UserError if the file is missing, damaged, no checkpoint, or a pickle with code in it, which is never run.
     """
-    if not path.is_file():
-        raise UserError(f"no weights file {path}" + (" (it is a folder: name a file in it)" if path.is_dir() else ""))
-    if (other := not_weights(path)) is not None:
-        raise UserError(f"{path} is {other}")
+    _refuse_what_is_no_weights(path)
     if path.suffix == ".safetensors":
         read_metadata(path)
         with _safetensors(path):
@@ -79,6 +76,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} holds a {type(content).__name__}, not a dictionary of weights: save its state_dict()")
     _check_tensors(content, path)
     return dict(content)
+
+
+def _refuse_what_is_no_weights(path: Path) -> None:
+    """Raises UserError for a path without a file, and for a file that came in place of one."""
+    if not path.is_file():
+        raise UserError(f"no weights file {path}" + (" (it is a folder: name a file in it)" if path.is_dir() else ""))
+    if (other := not_weights(path)) is not None:
+        raise UserError(f"{path} is {other}")
 
 
 @contextmanager
@@ -145,10 +150,11 @@ def read_state_dict(
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """What a checkpoint says besides its weights: safetensors metadata, or a torch file's plain top-level values."""
-    if path.suffix == ".safetensors" and path.is_file():
+    if path.suffix == ".safetensors":
+        _refuse_what_is_no_weights(path)
         with _safetensors(path), safetensors.safe_open(path, framework="pt") as handle:
             metadata = dict(handle.metadata() or {})
-        if SEAL in metadata:
+        if SEAL in metadata or any(MARK.decode() in value for value in metadata.values()):  # a bit of either may flip
             check(path, AGAIN)
         return {name: value for name, value in metadata.items() if name != SEAL}
     return {name: value for name, value in read_checkpoint(path).items() if is_plain(value)}

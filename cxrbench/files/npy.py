@@ -1,5 +1,6 @@
 """Arrays in ``.npy`` files: those of others read without trusting what they say, our own with a checksum."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,16 @@ def read_npy(path: Path) -> NDArray[Any]:
             version = np.lib.format.read_magic(handle)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(handle, max_header_size=LARGEST_HEADER)
-            has = os.fstat(handle.fileno()).st_size - handle.tell()
-            said = dtype.itemsize
-            for side in shape:
-                said *= side
+            left = os.fstat(handle.fileno()).st_size - handle.tell()
             if dtype.hasobject:
                 raise UserError(f"{path} holds Python objects, not numbers: save the array with a number's dtype")
-            if said > has or min(shape, default=0) < 0:
-                raise UserError(f"{path} says that it holds {said:,} bytes of {shape} numbers, and has {has:,}: cut?")
+            if math.prod(shape, start=dtype.itemsize) > left or min(shape, default=0) < 0:
+                raise UserError(f"{path} is too short for the shape that it claims ({str(shape)[:60]}): fetch it again")
             handle.seek(0)
             return np.lib.format.read_array(handle, allow_pickle=False, max_header_size=LARGEST_HEADER)
-    except (ValueError, EOFError, SyntaxError, RecursionError, MemoryError) as error:
-        raise UserError(f"{path} is not a whole .npy file ({' '.join(str(error).split())[:160]})") from error
+    except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, RecursionError, MemoryError) as error:
+        said = " ".join(str(error).split())[:160]
+        raise UserError(f"{path} is not a whole .npy file ({said}): fetch it again") from error
 
 
 def write_npy(path: Path, values: NDArray[Any]) -> None:

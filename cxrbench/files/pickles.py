@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 LONGEST_PICKLE = 16 << 20  # bytes; the tensors' numbers lie elsewhere. Of a large model it is 2 MB
-MOST_OPERATIONS = 10_000_000
+MOST_OPERATIONS = 2_000_000  # of a large model with its optimizer they are 100,000
 MOST_NODES = 5_000_000  # of all the trees that have to be walked
 DEEPEST = 200
 MOST_IN_A_NAME = 1000  # nodes of a key, or of what names a storage

@@ -90,3 +90,12 @@ def check(path: Path, advice: str = "delete it and run again") -> None:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     if reason is not None:
         raise DamagedError(path, reason, advice)
+
+
+def check_digest(path: Path, sha256: str, size: int) -> None:
+    """Raises DamagedError unless a file has so many bytes and this sha256, FileNotFoundError if there is none."""
+    with open(path, "rb") as handle:
+        if (found := os.fstat(handle.fileno()).st_size) != size:
+            raise DamagedError(path, f"{path.name} has {found} bytes, not {size}")
+        if hashlib.file_digest(handle, "sha256").hexdigest() != sha256:
+            raise DamagedError(path, f"the checksum of {path.name} does not fit")

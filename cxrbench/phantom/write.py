@@ -21,7 +21,7 @@ import numpy as np
 from filelock import FileLock
 
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.phantom.cases import PARTS, Part, case
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
 
@@ -76,16 +76,15 @@ def write(
     if unknown := set(wanted) - set(PARTS):
         raise ValueError(f"unknown parts {sorted(unknown)}; known: {PARTS}")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / ".phantom.lock"):
-            _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None), blank)
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            with FileLock(out / ".phantom.lock"):
+                _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None), blank)
     except BrokenProcessPool as error:
         raise UserError(
             f"a process that draws the phantom in {out} was killed (out of memory?); what is finished is kept: "
             "run the command again"
         ) from error
-    except OSError as error:
-        raise disk_error(error, out) from error
 
 
 def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Progress | None = None) -> Path:

@@ -21,7 +21,7 @@ from cxrbench.data.decode.images import MAX_PIXELS
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.prepared.files import ImageFile, copy_signals, image_files, made, make, mask_names
 from cxrbench.errors import BadImageError, UserError
-from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.files.atomic import atomic_path, writing
 
 MANIFEST, PLAN, BAD = "manifest.parquet", "prepared.json", "unreadable.jsonl"
 FORMAT = 1  # raise when a copy made by an earlier version would not be made like that any more
@@ -62,8 +62,9 @@ def prepare(
     if final.resolve() == manifest.root.resolve():
         raise UserError(f"{final} is the dataset itself: choose another folder for its copy (--out)")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / f".{manifest.name}.lock", timeout=0):
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        with writing(out), FileLock(out / f".{manifest.name}.lock", timeout=0):
             if (finished := _finished(manifest, final, size)) is not None:
                 return finished
             work = _work_folder(final, size)
@@ -75,8 +76,6 @@ def prepare(
             return Copy(final, len(copy), made_now, len(manifest) - len(copy))
     except Timeout as error:
         raise UserError(f"another process is preparing {final}: wait for it, or stop it") from error
-    except OSError as error:
-        raise disk_error(error, out) from error
 
 
 def read_prepared(folder: Path) -> Manifest:

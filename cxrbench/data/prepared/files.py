@@ -108,7 +108,8 @@ def copy_signals(manifest: Manifest, folder: Path) -> pd.DataFrame | None:
         if path and not (folder / names[-1]).is_file():
             temporary = folder / f"{names[-1]}.tmp"
             signal = read_ecg(manifest.root / path)
-            with open(temporary, "wb") as handle:
+            temporary.unlink(missing_ok=True)  # of a killed process: the folder is locked, so nobody else writes it
+            with open(temporary, "xb") as handle:
                 np.save(handle, signal)
             os.replace(temporary, folder / names[-1])
     return manifest.signals.assign(ecg=names)
@@ -119,7 +120,9 @@ def _write_png(path: Path, pixels: NDArray[Any], said: str = "") -> None:
     info, temporary = PngInfo(), path.with_name(f".{path.name}.tmp")
     if said:
         info.add_text(ORIGINAL, said)
-    Image.fromarray(pixels).save(temporary, "PNG", pnginfo=info)
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "xb") as handle:  # never through a link
+        Image.fromarray(pixels).save(handle, "PNG", pnginfo=info)
     os.replace(temporary, path)
 
 

@@ -25,7 +25,7 @@ from cxrbench.encoder import Preprocess
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import sync_folder, writing
 from cxrbench.files.records import read_record, write_record
-from cxrbench.files.seal import DamagedError
+from cxrbench.files.seal import DamagedError, check_digest
 from cxrbench.progress import tracked
 
 Rows = NDArray[np.int64]
@@ -182,11 +182,7 @@ def _dropped(path: Path, images: int, gray: Preprocess) -> tuple[str, ...] | Non
         dropped, size = tuple(kept["dropped"]), path.stat().st_size
         if size > SLOW:
             print(f"checking {size / 1e9:.0f} GB of prepared images", file=sys.stderr)
-        if size != (images - len(dropped)) * gray.size**2:
-            raise DamagedError(path, "it has another size than was written")
-        with open(path, "rb") as handle:
-            if hashlib.file_digest(handle, "sha256").hexdigest() != kept["sha256"]:
-                raise DamagedError(path, "its checksum does not fit")
+        check_digest(path, kept["sha256"], (images - len(dropped)) * gray.size**2)
     except (FileNotFoundError, NotADirectoryError) as error:
         if error.filename == str(path):
             print(f"prepared images {path} are lost: they are decoded again", file=sys.stderr)
