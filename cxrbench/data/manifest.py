@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.seal import check
+from cxrbench.files.tables import write_sealed_table
 
 COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes")
 SPLITS = ("train", "val", "test")
@@ -123,12 +124,12 @@ class Manifest:
             **{name: _columns(getattr(self, name)) for name in TABLES},
         }  # fmt: skip
         table = pa.Table.from_pandas(self.images, preserve_index=False)
-        with atomic_path(path) as temporary:
-            pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(facts).encode()}), temporary)
+        write_sealed_table(path, table, {METADATA_KEY: json.dumps(facts).encode()})
 
     @staticmethod
     def load(path: Path) -> "Manifest":
-        """Read what ``save`` wrote; the fingerprint must still fit."""
+        """Read what ``save`` wrote; the checksum and the fingerprint must still fit. Raises UserError."""
+        check(path)
         try:
             table = pq.read_table(path, thrift_string_size_limit=MAX_METADATA, thrift_container_size_limit=MAX_METADATA)
             facts = json.loads((table.schema.metadata or {})[METADATA_KEY])

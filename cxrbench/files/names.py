@@ -1,10 +1,20 @@
-"""Names that any file system takes."""
+"""Names that any file system takes, and names that a terminal and a table can show."""
 
 import hashlib
 import re
+import unicodedata
 
 
 def safe_name(name: str) -> str:
     """A file name for any string: itself if it is harmless, else cleaned, with a few digits of its hash."""
     clean = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("._-")
     return name if clean == name else f"{clean[-60:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def visible(text: str) -> str:
+    """The text with every character that would move, hide or reorder its neighbours written out as an escape.
+
+    Line breaks, terminal escapes, bidirectional controls and zero-width characters may stand in a file's or a label's
+    name; shown as they are, one name could pass for another or rewrite the screen.
+    """
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text)

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.errors import UserError
 from cxrbench.metrics import detection as metrics_detection
 from cxrbench.metrics import segmentation as metrics_segmentation
-from cxrbench.metrics.classification import METRICS, Array, Metric, Prepared, Weights, decide
+from cxrbench.metrics.classification import METRICS, Metric, Prepared, Weights, decide, never_defined
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.retrieval import MEASURES as RETRIEVAL
 from cxrbench.predictions import Kind, Predictions
@@ -46,14 +45,6 @@ def complete(predictions: Predictions, manifest: Manifest) -> Predictions:
     return predictions
 
 
-def measure_of(kind: Kind, name: str) -> Measure:
-    """The metric ``name`` of a kind. Raises UserError if the kind has none of that name."""
-    measures = KINDS[kind].measures
-    if name not in measures:
-        raise UserError(f"{kind} results have no metric {name!r}: choose from {', '.join(measures)}")
-    return measures[name]
-
-
 def headline(predictions: Predictions) -> tuple[str, float]:
     """Title and value of the first metric of its kind that a cell has, on its test rows: the mean over the labels.
 
@@ -86,16 +77,11 @@ def _of_labels(metric: Metric, kind: Kind) -> Measure:
             for i, label in enumerate(labels)
         }
         if kind == "multiclass" and metric.name == "accuracy":
-            right = np.where(np.isnan(targets).any(1), np.nan, (decisions * targets).sum(1))
+            right = np.where(np.isnan(targets).any(1), np.nan, np.nansum(decisions * targets, 1))
             prepared["macro"] = metric.prepare(np.ones(len(right)), right) if all(trained) else never_defined
         return prepared
 
     return Measure(metric.name, metric.title, prepare, metric.higher_is_better)
-
-
-def never_defined(weights: Weights) -> Array:
-    """The metric of a label that could not be trained."""
-    return np.full(weights.sums.shape[1], np.nan)
 
 
 KINDS: Mapping[Kind, KindOf] = {

@@ -13,7 +13,7 @@ from cxrbench.leaderboard.evaluate import evaluate
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.tables import build
-from cxrbench.metrics.kinds import measure_of
+from cxrbench.metrics.kinds import KINDS
 
 FAST = {"replicates": 300, "metrics": ("auroc",)}
 
@@ -211,7 +211,7 @@ def test_variances_of_several_seeds_and_of_patients_stand_apart(made_up):
 
 def test_replicates_vary_with_patients_and_with_seeds(made_up):
     ((task, cells),) = by_task([made_up("spcl", seed=s) for s in range(4)]).items()
-    one = evaluate(align(task, cells), measure_of("multilabel", "auroc"), 4_000, 0).estimates["spcl"]["macro"]
+    one = evaluate(align(task, cells), KINDS["multilabel"].measures["auroc"], 4_000, 0).estimates["spcl"]["macro"]
     # Drawing 4 of 4 seeds with replacement has 3/4 of the variance that the unbiased estimate has.
     expected = one.patient_error**2 + one.seed_error**2 * 3 / 4
     assert one.replicates.var(ddof=1) == pytest.approx(expected, rel=0.35)
@@ -269,3 +269,16 @@ def test_without_a_baseline_nothing_is_tested_against_one(made_up):
     board = build([made_up("spcl"), made_up("imagenet")], **FAST)
     assert all(np.isnan(r.p) for r in board.records)
     assert "No baseline was declared" in to_markdown(board)
+
+
+def test_counts_are_of_images_and_patients_that_were_scored(made_up):
+    def unknown(rows):
+        rows.loc[rows["patient_id"].isin(["p0000", "p0001"]), ["target:Nodule/Mass", "target:Effusion"]] = np.nan
+        rows.loc[rows["patient_id"] == "p0002", "target:Effusion"] = np.nan
+
+    cells = [changed(made_up(name), unknown) for name in ("spcl", "random")]
+    board = build(cells, **FAST)
+    (column,) = board.columns
+    assert (column.rows, column.patients) == (156, 78)
+    effusion = record(board, "spcl", "Effusion")
+    assert (effusion.n, effusion.patients) == (154, 77)

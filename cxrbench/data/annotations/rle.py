@@ -39,11 +39,6 @@ def union_counts(texts: Iterable[str], height: int, width: int) -> str:
     return encode_counts(np.logical_or.reduce(masks) if masks else np.zeros((height, width), bool))
 
 
-def decode_siim(text: str, height: int, width: int) -> NDArray[np.bool_]:
-    """Mask [height, width] of SIIM's relative RLE. UserError if it is malformed or runs beyond the image."""
-    return _decode(_numbers(text, height, width), height, width)
-
-
 def encode_siim(mask: NDArray[np.bool_]) -> str:
     """SIIM's relative RLE of a mask [height, width]; ``-1`` for an empty one."""
     return counts_to_siim(encode_counts(mask))

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from cxrbench.data.annotations.rle import (
     counts_to_siim,
     decode_counts,
-    decode_siim,
     encode_counts,
     encode_siim,
     siim_to_counts,
@@ -19,6 +18,11 @@ from cxrbench.data.annotations.rle import (
 from cxrbench.errors import UserError
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
+
+
+def decode_siim(text: str, height: int, width: int) -> NDArray[np.bool_]:
+    """The way that a mask takes from SIIM's file to pixels."""
+    return decode_counts(siim_to_counts(text, height, width), height, width)
 
 
 def pixel_by_pixel(text: str, height: int, width: int) -> NDArray[np.bool_]:
