@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Part of every key, that of dense maps included, and of every cell: change it when decoding, preprocessing, extraction
 # or the layout of a row change.
-FORMAT = "4"
+FORMAT = "5"
 
 
 @dataclass(frozen=True)

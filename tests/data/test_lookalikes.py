@@ -25,7 +25,7 @@ def picture(seed: int, height: int = 240, width: int = 192) -> Picture:
 def jpeg(image: Picture) -> Picture:
     stream = io.BytesIO()
     Image.fromarray(np.rint(image * 255).astype(np.uint8)).save(stream, "JPEG", quality=60)
-    return np.asarray(Image.open(stream)).astype(np.float32) / 255
+    return np.asarray(Image.open(stream), np.float32) / np.float32(255)
 
 
 def noise(shape: tuple[int, ...]) -> Picture:
@@ -34,7 +34,7 @@ def noise(shape: tuple[int, ...]) -> Picture:
 
 def half(image: Picture) -> Picture:
     size = (image.shape[1] // 2, image.shape[0] // 2)
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), np.float32).clip(0, 1)
+    return np.clip(np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC), np.float32), 0, 1)
 
 
 COPIES: dict[str, Callable[[Picture], Picture]] = {

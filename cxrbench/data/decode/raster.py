@@ -27,6 +27,11 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 MOST = (1 << 16) - 1
 
 
+# Pillow takes memory in blocks of 16 MB, which the C library keeps for each thread that ever had them: six threads that
+# decode 100 million pixels in turn would hold six images. Blocks of more than 32 MB go back to the system.
+Image.core.set_block_size(1 << 26)
+
+
 class Stored(NamedTuple):
     """What a file holds: [H, W] or [H, W, channels], turned as it says; ``mode`` and ``format`` in Pillow's words."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrbench.data.decode import images
+from cxrbench.data.decode import images, raster
 from cxrbench.data.decode.images import decode, use_decoded
 from cxrbench.data.decode.room import Room
 from cxrbench.errors import BadImageError
@@ -61,3 +61,8 @@ def test_an_image_counts_until_it_is_used(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(BadImageError):
         decode(tmp_path / "none.png")
     assert vars(room)["_used"] == 0
+
+
+def test_large_images_are_given_back_to_the_system_and_not_kept_for_each_thread() -> None:
+    """The C library maps what is larger than 32 MB (mallopt(3), M_MMAP_THRESHOLD) and keeps smaller blocks."""
+    assert raster.Image.core.get_block_size() > 32 << 20

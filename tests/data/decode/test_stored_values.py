@@ -36,8 +36,8 @@ def test_pixels_of_several_frames_in_a_file_of_one_are_refused(
 ) -> None:
     pixels: NDArray[Any] = np.dstack([RAMP % 251] * 3).astype("u1") if colour else RAMP
     photometric = "RGB" if colour else "MONOCHROME2"
-    path = write_dicom(tmp_path / "a.dcm", pixels, bits_stored=8 if colour else 12, photometric=photometric, **tags)
-    with_pixels(path, pixels.tobytes() * frames)
+    path = write_dicom(tmp_path / "a.dcm", pixels, bits_stored=8 if colour else 12, photometric=photometric)
+    with_pixels(path, pixels.tobytes() * frames, **tags)
     with pytest.raises(BadImageError, match=f"its pixel data is enough for {frames} frames, its header promises one"):
         decode(path)
 
