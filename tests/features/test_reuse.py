@@ -92,4 +92,4 @@ def test_a_damaged_entry_is_made_again_and_then_serves(encoder: str, dataset: Pa
     data.write_bytes(b"\1" + data.read_bytes()[1:])
     for _ in range(2):
         np.testing.assert_array_equal(features(), whole)
-    assert encoder_calls.read_text().split() == ["60"] * 4
+    assert sum(map(int, encoder_calls.read_text().split())) == 240
