@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import Predictions, Refusal
 
 # What all encoders of a column must share. The rest of a cell's parts says who the encoder is, but for the precision,
@@ -47,8 +48,8 @@ def current(predictions: Sequence[Predictions], refusals: Sequence[Refusal] = ()
 
     Cells of one dataset and protocol must agree in the fingerprint of the dataset, the version of the protocol and
     the format of the features; cells of one encoder name (on real and on phantom data apart) in everything that says
-    who the encoder is. Where they differ, the state of the newest cell (``made["date"]``) is the current one; of cells
-    without a date, that of the most cells. Cells that say nothing of their parts are kept.
+    who the encoder is, and in its output on the fixed images, but for noise. Where they differ, the state of the newest
+    cell (``made["date"]``) is the current one; of cells without a date, that of the most cells. Cells that say nothing of their parts are kept.
     """
     cells: list[Predictions | Refusal] = [*predictions, *refusals]
     reasons: dict[int, str] = {}
@@ -59,6 +60,12 @@ def current(predictions: Sequence[Predictions], refusals: Sequence[Refusal] = ()
                 groups[key(cell)].append(i)
         for members in groups.values():
             reasons |= _stale(cells, members, parts)
+    groups = defaultdict(list)
+    for i, cell in enumerate(cells):
+        if i not in reasons and cell.cell.get("fixed_images"):
+            groups[_encoder(cell)].append(i)
+    for members in groups.values():
+        reasons |= _other_output(cells, members)
     kept = [cell for i, cell in enumerate(cells) if i not in reasons]
     return Current(
         [cell for cell in kept if isinstance(cell, Predictions)],
@@ -96,6 +103,13 @@ def _stale(
         for i, of in parts.items()
         if of != parts[newest]
     }
+
+
+def _other_output(cells: Sequence[Predictions | Refusal], members: Sequence[int]) -> dict[int, str]:
+    """The members whose encoder gave something else for the fixed images than that of the newest, beyond noise."""
+    outputs = {i: FixedFeatures.from_json(cells[i].cell["fixed_images"]) for i in members}
+    now = outputs[max(members, key=lambda i: (_date(cells[i]), i))]
+    return {i: "output on the fixed images" for i, then in outputs.items() if now.difference(then)}
 
 
 def _column(cell: Predictions | Refusal) -> Hashable:

@@ -74,7 +74,8 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         tuple(f"encoders.{method}" for method in METHODS),
     ),
     "tables need no data reader, model or task": (
-        ("leaderboard",), ("data", "phantom", "encoder", "features", "plugins", "engine", "encoders", "tasks", "api"),
+        ("leaderboard",),
+        ("data", "phantom", "encoder", "features", "plugins.loading", "engine", "encoders", "tasks", "api"),
     ),
     "data does not know the phantom": (("data",), ("phantom",)),
     **{

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cxrbench.errors import UserError
@@ -15,6 +16,7 @@ from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.tables import build
+from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import Predictions, Refusal
 
 PARTS = {"encoder weights": "w", "encoder source": "s", "precision": "fp32", "dataset": "d", "protocol version": "1"}
@@ -65,6 +67,19 @@ def test_without_dates_the_state_of_most_cells_is_current_and_precision_is_free(
     assert current(cells).left_out == ()
     odd = of(made_up, "d", dataset="other")
     assert [stale.encoder for stale in current([odd, *cells]).left_out] == ["d"]
+
+
+def test_an_encoder_whose_output_changed_is_another_encoder(made_up: Any) -> None:
+    def gives(one: Predictions, value: float) -> Predictions:
+        output = FixedFeatures(np.full((2, 3), value, np.float32)).to_json()
+        return replace(one, cell={**one.cell, "fixed_images": output})
+
+    old = gives(of(made_up, "mine", "rsna", "2026-01-01T00:00:00Z"), 1.0)
+    noise = gives(of(made_up, "mine", "siim", "2026-01-01T00:00:00Z"), 1.1 * (1 + 1e-6))
+    new = gives(of(made_up, "mine", "vindr", "2026-02-01T00:00:00Z"), 1.1)
+    kept = current([old, noise, new])
+    assert names(kept.predictions) == [("mine", "siim"), ("mine", "vindr")]
+    assert "output on the fixed images" in kept.left_out[0].line
 
 
 def test_stale_refusals_are_left_out_too(made_up: Any) -> None:
