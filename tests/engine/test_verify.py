@@ -83,7 +83,7 @@ def test_damage_is_found_named_and_mended_by_the_next_run(run: Run, store: list[
     assert everything() == before
     if kind == "predictions":
         _, out, _ = run(*store, "--dry-run", "--json")
-        assert [(row["state"], row["reason"]) for row in json.loads(out)] == [("damaged", "its checksum does not fit")]
+        assert [(row["state"], "checksum" in row["reason"]) for row in json.loads(out)] == [("damaged", True)]
     else:
         one("results/cells/*/*/*/*.parquet").unlink()
     assert run(*store)[0] == 0
