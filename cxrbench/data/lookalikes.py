@@ -59,7 +59,7 @@ def looks(image: NDArray[np.float32]) -> Looks:
     spread = max(float(np.ptp(thumbnail)), 1e-6)
     return Looks(
         hashlib.blake2b(
-            memoryview(np.ascontiguousarray(image)).cast("B"), digest_size=16, key=f"{height}x{width}".encode()
+            np.ascontiguousarray(image).data.cast("B"), digest_size=16, key=f"{height}x{width}".encode()
         ).digest(),
         int.from_bytes(np.packbits(bits).tobytes(), "big"),
         np.rint((thumbnail - thumbnail.min()) / spread * 255).astype(np.uint8),
