@@ -105,8 +105,8 @@ def write_blank(out: Path, datasets: Collection[str], *, workers: int | None = N
 
     An adapter reads the manifest that it would read of the phantom itself: the same rows, splits, labels, boxes, masks,
     reports and signals; only the sizes of files differ. The marker says that it is blank, so that ``ensure`` never
-    takes it for the phantom. ``out``: a temporary folder, or a folder of its own in the cache, where the next plan finds
-    what is whole. Names without a phantom are passed over.
+    takes it for the phantom. ``out``: a temporary folder, or a folder of its own in the cache, where the next plan
+    finds what is whole. Names without a phantom are passed over.
     """
     wanted = {part: count for part, count in IMAGES.items() if _dataset(part) in datasets}
     write(out, images=wanted, workers=workers, blank=True)
