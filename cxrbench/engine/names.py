@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cxrbench.errors import UserError
-from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, found, only_point, unknown
+from cxrbench.plugins import entry_points
+from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, only_point, unknown
 from cxrbench.plugins.specs import parse_encoder
 
 ALL = "all"  # in place of encoders: every one that needs nothing more than its name
@@ -50,7 +51,7 @@ def dataset_problem(name: str, data: Path | None) -> UserError | None:
         return UserError(f"no {path.suffix[1:].upper()} file {path} (looked from {Path.cwd()})")
     if data is not None and not data.is_dir():
         return UserError(f"no data folder {data}: give the folder that holds one folder per dataset")
-    adapters = found(DATASETS)
+    adapters = entry_points.found(DATASETS)
     if name in adapters or (data and any((data / name / table).is_file() for table in TABLES)):
         return None
     others = [path.parent.name for table in TABLES for path in data.glob(f"*/{table}")] if data else []

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxrbench.errors import UserError
+from cxrbench.plugins import entry_points
 from cxrbench.plugins.declared import UNKNOWN, Declaration, read_declaration
-from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, cannot_import, found, load_plugin, only_point
+from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, cannot_import, load_plugin, only_point
 from cxrbench.plugins.parsed import UnreadableError
 
 WHAT: Mapping[str, str] = {ENCODERS: "encoder", DATASETS: "dataset", TASKS: "protocol"}
@@ -34,17 +35,17 @@ class Listing:
 
 def list_encoders(*, check: bool = False) -> list[Listing]:
     """Every installed encoder by name; a broken plugin is reported, not fatal. ``check``: import each to find out."""
-    return [listing(ENCODERS, name, check=check) for name in sorted(found(ENCODERS))]
+    return [listing(ENCODERS, name, check=check) for name in sorted(entry_points.found(ENCODERS))]
 
 
 def list_datasets(*, check: bool = False) -> list[Listing]:
     """Every installed dataset adapter by name, as ``list_encoders``."""
-    return [listing(DATASETS, name, check=check) for name in sorted(found(DATASETS))]
+    return [listing(DATASETS, name, check=check) for name in sorted(entry_points.found(DATASETS))]
 
 
 def list_tasks(*, check: bool = False) -> list[Listing]:
     """Every installed protocol by name, as ``list_encoders``."""
-    return [listing(TASKS, name, check=check) for name in sorted(found(TASKS))]
+    return [listing(TASKS, name, check=check) for name in sorted(entry_points.found(TASKS))]
 
 
 def listing(group: str, name: str, *, check: bool = False) -> Listing:

@@ -47,6 +47,9 @@ def find_source(name: str) -> Path | None:
 
     Raises UnreadableError if there is no such module.
     """
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is not None:  # imported already, from wherever that was
+        return Path(file) if file.endswith(".py") else None
     spec: ModuleSpec | None = None
     path: Any = None
     parts = name.split(".")
