@@ -8,3 +8,8 @@ def safe_name(name: str) -> str:
     """A file name for any string: itself if it is harmless, else cleaned, with a few digits of its hash."""
     clean = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("._-")
     return name if clean == name else f"{clean[-60:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a name stays in the folder that it is put into: one part of a path, not hidden, no control characters."""
+    return re.fullmatch(r"[^/\\.\x00-\x1f][^/\\\x00-\x1f]{0,199}", name) is not None

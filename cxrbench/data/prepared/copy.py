@@ -16,12 +16,14 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from cxrbench.data.annotations.rescaling import Sizes, scaled_boxes, scaled_counts
-from cxrbench.data.datasets.layout import Layout, some
+from cxrbench.data.datasets.layout import Layout
 from cxrbench.data.decode.images import MAX_PIXELS
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.prepared.files import ImageFile, copy_signals, image_files, made, make, mask_names
+from cxrbench.data.tables import plain, some
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.files.names import is_folder_name
 
 MANIFEST, PLAN, BAD = "manifest.parquet", "prepared.json", "unreadable.jsonl"
 FORMAT = 1  # raise when a copy made by an earlier version would not be made like that any more
@@ -58,6 +60,10 @@ def prepare(
     ``progress(done, total)`` counts images. Raises BadImageError for an unreadable image, or leaves it out and says so
     in the manifest's notes (``skip_bad``); UserError where ``out/NAME`` is something else, or the disk is full.
     """
+    if not is_folder_name(manifest.name):
+        raise UserError(
+            f"{plain(manifest.name)!r} will not do as a folder's name: rename the dataset (name = ... in its TOML)"
+        )
     final = out / manifest.name
     if final.resolve() == manifest.root.resolve():
         raise UserError(f"{final} is the dataset itself: choose another folder for its copy (--out)")
@@ -243,7 +249,7 @@ def _copied(manifest: Manifest, work: Path, sizes: Mapping[str, Sizes], size: in
     lost = len(manifest) - len(images)
     return replace(
         manifest,
-        images=images.assign(path=paths, bytes=[os.path.getsize(work / path) for path in paths]),
+        images=images.assign(path=paths, bytes=[os.path.getsize(work / path) for path in paths], stamp=""),
         boxes=None if manifest.boxes is None else scaled_boxes(manifest.boxes, sizes),
         masks=None if manifest.masks is None else _scaled_masks(manifest, manifest.masks, sizes),
         signals=copy_signals(manifest, work),
@@ -262,6 +268,7 @@ def _scaled_masks(manifest: Manifest, table: pd.DataFrame, sizes: Mapping[str, S
     if "path" in masks:
         names = mask_names(manifest)
         pairs = zip(ids, masks["path"], strict=True)
+        masks = masks.drop(columns="stamp", errors="ignore")
         masks["path"] = [names[i][manifest.root / path] if isinstance(path, str) else path for i, path in pairs]
     if "counts" in masks:
         runs = masks["counts"].tolist()
