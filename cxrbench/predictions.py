@@ -55,7 +55,8 @@ class Predictions:
     labels to average over; ``groups["macro"]`` is the headline set. ``notes`` are facts that a reader of any table
     made from this must be told. ``cell`` holds the cell's ``encoder``, ``dataset``, ``protocol``, ``fraction``,
     ``seed``, ``identity``, ``parts``; ``encoder`` the encoder's card, parameters and fingerprint; ``dataset`` its
-    ``name``, ``lineage``, ``licence``, ``notes`` and how many unreadable images were ``dropped``.
+    ``name``, ``lineage``, ``licence``, ``notes`` and how many unreadable images were ``dropped``. ``made``:
+    ``versions`` of libraries, ``device``, ``precision``, ``date`` (UTC, ISO 8601) and ``seconds`` of the run.
     """
 
     rows: pd.DataFrame
@@ -67,6 +68,7 @@ class Predictions:
     encoder: Mapping[str, Any] = field(default_factory=dict)
     dataset: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     def test_rows(self) -> pd.DataFrame:
         """The rows of the test split, sorted by image_id so that every encoder's come in one order."""

@@ -74,6 +74,7 @@ class Board:
     """Everything that the leaderboard prints.
 
     ``efficiency``: by encoder, then by quantity. ``unanswered``: the tasks that no encoder could be asked, and why.
+    ``remarks``: what concerns the whole board: stale cells that were left out, library versions that differ.
     """
 
     records: tuple[Record, ...]
@@ -83,3 +84,4 @@ class Board:
     seed: int
     efficiency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unanswered: Mapping[AlignedTask, Mapping[str, str]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()

@@ -12,13 +12,13 @@ from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.bootstrap import REPLICATES, Interval, interval
 from cxrbench.leaderboard.compare import chosen
+from cxrbench.leaderboard.currency import current
 from cxrbench.leaderboard.evaluate import Estimate, evaluate
 from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
 from cxrbench.leaderboard.significance import holm, paired_difference
-from cxrbench.leaderboard.tables import contamination, counts
+from cxrbench.leaderboard.tables import contamination, counts, patients_scored
 from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
-from cxrbench.metrics.classification import Array, Metric, Prepared, Weights
-from cxrbench.metrics.kinds import never_defined
+from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, never_defined
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
@@ -103,18 +103,22 @@ def variants(
     ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``: names as the leaderboard prints them; None is all. Raises UserError
     for one that has no results, or where none of the results are of classification.
     """
+    now = current(predictions)
     known = sorted({str(one.cell["encoder"]) for one in predictions})
     for name in encoders or ():
         if name not in known:
             raise UserError(f"unknown encoder {name!r}: the results have {', '.join(known) or 'none'}")
     wanted = [
         one
-        for one in chosen(predictions, tasks)
+        for one in chosen(now.predictions, tasks)
         if one.kind in ("multilabel", "multiclass") and (encoders is None or one.cell["encoder"] in encoders)
     ]
     if not wanted:
         raise UserError("none of these results are probabilities of labels: only classification can be calibrated")
-    return [_variants(task, of_task, methods) for task, of_task in by_task(wanted).items()]
+    return [
+        _variants(task, of_task, methods, [stale.line for stale in now.left_out if task.title in stale.tasks])
+        for task, of_task in by_task(wanted).items()
+    ]
 
 
 def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, seed: int = 0) -> CalibrationReport:
@@ -123,11 +127,13 @@ def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, s
     return CalibrationReport(_corrected(records), {each.tests.task: each.notes for each in of_tasks}, replicates, seed)
 
 
-def _variants(task: AlignedTask, of_task: Sequence[Predictions], methods: Sequence[Method]) -> Variants:
+def _variants(
+    task: AlignedTask, of_task: Sequence[Predictions], methods: Sequence[Method], remarks: Sequence[str]
+) -> Variants:
     named: dict[str, tuple[str, str]] = {}
     fitted: dict[tuple[str, str], list[float]] = {}
     everything: list[Predictions] = []
-    notes = list(align(task, of_task).notes)
+    notes = [*align(task, of_task).notes, *remarks]
     told: dict[str, list[str]] = {}
     for one in of_task:
         encoder = str(one.cell["encoder"])
@@ -168,7 +174,7 @@ def _records(each: Variants, replicates: int, seed: int) -> list[CalibrationReco
                     encoder=encoder, dataset=tests.task.dataset, protocol=tests.task.protocol,
                     fraction=tests.task.fraction, synthetic=tests.task.synthetic, method=method, metric=metric.name,
                     label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=n,
-                    patients=len(np.unique(tests.patients)), positives=positives,
+                    patients=patients_scored(tests, label), positives=positives,
                     temperature=each.temperatures.get((encoder, label), NAN) if method == "temperature" else NAN,
                     note=limits.note if np.isfinite(one.value) else "undefined on this test set",
                 )  # fmt: skip

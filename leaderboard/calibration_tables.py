@@ -7,7 +7,17 @@ from dataclasses import asdict
 from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.calibration import CalibrationRecord, CalibrationReport
-from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, dump_csv, dump_json, markdown_table, task_title
+from cxrbench.leaderboard.render import (
+    ABSENT,
+    SYNTHETIC,
+    code,
+    dump_csv,
+    dump_json,
+    markdown_table,
+    plain,
+    remark,
+    task_title,
+)
 from cxrbench.leaderboard.significance import ALPHA
 from cxrbench.metrics.calibration import CALIBRATION, MASS_BINS
 
@@ -61,9 +71,9 @@ def _section(report: CalibrationReport, records: Sequence[CalibrationRecord], sy
     ]
     parts = [[*_who(key), *(_cell(of[name]) for name in PARTS)] for key, of in rows.items()]
     arrows = [f"{CALIBRATION[m].title} {'↑' if CALIBRATION[m].higher_is_better else '↓'}" for m in SCORES]
-    who = ["AlignedTask", "Encoder", "Scores"]
+    who = ["Task", "Encoder", "Scores"]
     notes = [
-        f"- {task_title(task)}: {note.rstrip('.')}."
+        f"- {plain(task_title(task))}: {remark(note)}."
         for task, of_task in report.notes.items()
         if task.synthetic == synthetic
         for note in of_task
@@ -106,7 +116,7 @@ def _legend(report: CalibrationReport, tests: int) -> str:
 
 def _who(key: tuple[AlignedTask, str, str]) -> list[str]:
     task, encoder, method = key
-    return [task_title(task), f"`{encoder}`", method]
+    return [plain(task_title(task)), code(encoder), method]
 
 
 def _cell(r: CalibrationRecord) -> str:

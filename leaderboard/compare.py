@@ -10,11 +10,12 @@ from cxrbench.errors import UserError
 from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.bootstrap import REPLICATES
+from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.evaluate import evaluate
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
-from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, dump_json, markdown_table, task_title
+from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, code, dump_json, markdown_table, plain, remark, task_title
 from cxrbench.leaderboard.significance import delong, holm, smallest_detectable_difference
-from cxrbench.leaderboard.tables import contamination, counts, difference
+from cxrbench.leaderboard.tables import contamination, counts, difference, patients_scored
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
@@ -88,10 +89,12 @@ def compare(
             raise UserError(f"unknown encoder {name!r}: the results have {', '.join(encoders) or 'none'}")
     if a == b:
         raise UserError(f"cannot compare {a} with itself: name two encoders")
-    wanted = chosen(predictions, tasks)
+    now = current(predictions)
+    wanted = chosen(now.predictions, tasks)
     check_metrics(metrics, [one.kind for one in wanted])
     rows: list[ComparisonRow] = []
-    notes: list[str] = []
+    notes = [stale.line for stale in now.left_out if stale.encoder in (a, b)]
+    notes += versions([one for one in wanted if one.cell["encoder"] in (a, b)])
     paired = False
     for task, of_task in by_task([one for one in wanted if one.cell["encoder"] in (a, b)]).items():
         missing = {a, b} - {one.cell["encoder"] for one in of_task}
@@ -123,23 +126,23 @@ def comparison_to_json(comparison: Comparison) -> str:
 def comparison_to_markdown(comparison: Comparison) -> str:
     """A table for each metric: group means first, then labels; real and synthetic tasks apart."""
     a, b = comparison.a, comparison.b
-    parts = [f"# Is `{a}` better than `{b}`?"]
+    parts = [f"# Is {code(a)} better than {code(b)}?"]
     for synthetic in (False, True):
         for metric in dict.fromkeys(row.metric for row in comparison.rows if row.synthetic == synthetic):
             rows = [r for r in comparison.rows if (r.metric, r.synthetic) == (metric, synthetic)]
             parts.append(f"## {rows[0].title}{' on synthetic data' if synthetic else ''}")
             parts += [SYNTHETIC] if synthetic else []
             with_delong = any(not math.isnan(r.p_delong) for r in rows)
-            headers = ["AlignedTask", "Label", f"`{a}`", f"`{b}`", "Difference [95% interval]", "p", "p (Holm)"]
+            headers = ["Task", "Label", code(a), code(b), "Difference [95% interval]", "p", "p (Holm)"]
             headers += ["p (DeLong)"] * with_delong + ["Detectable", "Positives / images"]
             parts.append(markdown_table([_line(row, with_delong) for row in rows], headers))
     parts.append(
-        f"Difference: `{a}` minus `{b}`, turned so that positive means `{a}` is better; paired percentile bootstrap "
-        f"over patients, {comparison.replicates:,} replicates. p: one-tailed, H0: `{a}` is no better. Holm: over the "
-        "table's means, and apart from them over its labels. DeLong: one-tailed, placements summed by patient. "
-        "Detectable: the smallest difference that a one-tailed 5% test finds with 80% power."
+        f"Difference: {code(a)} minus {code(b)}, turned so that positive means {code(a)} is better; paired percentile "
+        f"bootstrap over patients, {comparison.replicates:,} replicates. p: one-tailed, H0: {code(a)} is no better. "
+        "Holm: over the table's means, and apart from them over its labels. DeLong: one-tailed, placements summed by "
+        "patient. Detectable: the smallest difference that a one-tailed 5% test finds with 80% power."
     )
-    parts += ["\n".join(f"- {note.rstrip('.')}." for note in comparison.notes)] if comparison.notes else []
+    parts += ["\n".join(f"- {remark(note)}." for note in comparison.notes)] if comparison.notes else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -170,7 +173,7 @@ def _rows(tests: TestSet, measure: Measure, a: str, b: str, replicates: int, see
             upper=test.interval.upper, p=test.p, p_two_sided=test.p_two_sided, p_holm=NAN,
             p_delong=_delong(tests, label, a, b) if with_delong else NAN,
             detectable=smallest_detectable_difference(test.standard_error), n=n, positives=positives,
-            patients=len(np.unique(tests.patients)), title=measure.title,
+            patients=patients_scored(tests, label), title=measure.title,
         )  # fmt: skip
         rows.append(row)
     return rows
@@ -200,7 +203,7 @@ def _corrected(rows: Sequence[ComparisonRow]) -> tuple[ComparisonRow, ...]:
 
 
 def _line(row: ComparisonRow, with_delong: bool) -> list[str]:
-    label = f"**{row.label}**" if row.label == HEADLINE else row.label
+    label = f"**{row.label}**" if row.label == HEADLINE else plain(row.label)
     if math.isnan(row.difference):
         change = ABSENT
     else:
@@ -209,7 +212,7 @@ def _line(row: ComparisonRow, with_delong: bool) -> list[str]:
     images = f"{row.n:,}" if row.positives is None else f"{row.positives:,} / {row.n:,}"
     p = [row.p, row.p_holm, *([row.p_delong] if with_delong else [])]
     values = [_number(row.value_a), _number(row.value_b), change, *map(_probability, p), _number(row.detectable)]
-    return [task_title(row.task), label, *values, images]
+    return [plain(task_title(row.task)), label, *values, images]
 
 
 def _number(value: float) -> str:

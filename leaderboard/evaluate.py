@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from cxrbench.leaderboard.alignment import TestSet
 from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.bootstrap import replicate, resample_seeds
-from cxrbench.metrics.classification import Weights, macro
-from cxrbench.metrics.kinds import never_defined
+from cxrbench.metrics.classification import Weights, macro, never_defined
 from cxrbench.metrics.measure import Measure
 
 Array = NDArray[np.float64]

@@ -7,7 +7,17 @@ from typing import Any
 from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
 from cxrbench.leaderboard.families import FAMILIES
-from cxrbench.leaderboard.render import ABSENT, NOT_APPLICABLE, SYNTHETIC, markdown_table, percent, task_title
+from cxrbench.leaderboard.render import (
+    ABSENT,
+    NOT_APPLICABLE,
+    SYNTHETIC,
+    code,
+    markdown_table,
+    percent,
+    plain,
+    remark,
+    task_title,
+)
 from cxrbench.leaderboard.significance import ALPHA
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.measure import Measure
@@ -19,6 +29,8 @@ Cells = dict[tuple[AlignedTask, str, str], Record]  # by task, metric and encode
 def to_markdown(board: Board) -> str:
     """The leaderboard: real results first, synthetic ones in a section of their own under a line that says so."""
     parts = ["# Chest X-ray encoder leaderboard"]
+    if board.remarks:
+        parts.append("\n".join(f"- {remark(one)}." for one in board.remarks))
     for synthetic in (False, True):
         columns = [c for c in board.columns if c.task.synthetic == synthetic]
         if columns:
@@ -43,12 +55,12 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool) -> list[s
         for fraction in sorted({c.task.fraction for c in of_table}, reverse=True):
             shown = [c for c in of_table if c.task.fraction == fraction]
             labels = "" if fractions == [1.0] else f", {percent(fraction)} of the training labels"
-            parts += [f"### {title}{labels}", _headline(shown, cells)]
+            parts += [f"### {plain(title)}{labels}", _headline(shown, cells)]
     parts.append(_legend(board, [_tests(of_table, cells) for of_table in tables.values()]))
     for title, of_table in tables.items():
         others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
         if others:
-            parts += [f"### {title.partition(': ')[0]}: other metrics{_mean_over(of_table)}"]
+            parts += [f"### {plain(title.partition(': ')[0])}: other metrics{_mean_over(of_table)}"]
             parts.append(_other_metrics(others, of_table, cells))
     if any(len(c.metrics) > 1 for c in columns):
         parts.append("Marks as above, for each metric in its own right; intervals and p are in the CSV and JSON.")
@@ -110,12 +122,12 @@ def _headline(columns: Sequence[Column], cells: Cells) -> str:
             for r, rank, c in zip(rows[e], ranks, columns, strict=True)
         ]
         mean = [_ranked(_number(means[e]), mean_ranks.get(e))] if show_mean else []
-        body.append([f"`{e}`", *line, *mean])
+        body.append([code(e), *line, *mean])
     blank = [""] if show_mean else []
     detectable = [_number(c.detectable[metric]) for c in columns]
     body.append(["*smallest detectable difference*", *(f"*{d}*" if d != ABSENT else d for d in detectable), *blank])
     body.append([f"*test {family.rows} (patients)*", *(f"*{c.rows:,} ({c.patients:,})*" for c in columns), *blank])
-    return markdown_table(body, ["Encoder", *(c.task.title for c in columns), *(["Mean"] if show_mean else [])])
+    return markdown_table(body, ["Encoder", *(plain(c.task.title) for c in columns), *(["Mean"] if show_mean else [])])
 
 
 def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
@@ -132,9 +144,9 @@ def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cel
                 _ranked(_number(r.value), ranks[m].get(e)) + _significant(r) if r else ABSENT
                 for m, r in zip(metrics, of, strict=True)
             ]
-            body.append([task_title(column.task), f"`{e}`{_dagger(next(r for r in of if r))}", *line])
+            body.append([plain(task_title(column.task)), f"{code(e)}{_dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
-    return markdown_table(body, ["AlignedTask", "Encoder", *arrows])
+    return markdown_table(body, ["Task", "Encoder", *arrows])
 
 
 def _legend(board: Board, tests: Sequence[int]) -> str:
@@ -156,7 +168,7 @@ def _legend(board: Board, tests: Sequence[int]) -> str:
         count = "" if len(tests) == 1 else f": {', '.join(map(str, tests))} in the tables above, from the top"
         lines.insert(
             1,
-            f"`*`: better than the baseline `{board.baseline}` at p < {ALPHA:g} (one-tailed paired bootstrap, "
+            f"`*`: better than the baseline {code(board.baseline)} at p < {ALPHA:g} (one-tailed paired bootstrap, "
             f"Holm over the {family}{count}).",
         )
         most = max(tests)
@@ -169,14 +181,14 @@ def _notes(columns: Sequence[Column], cells: Cells, unanswered: Sequence[tuple[A
     """What must be told of each task, and for its headline where the uncertainty comes from."""
     told = [(c.task, note) for c in columns for note in (*c.notes, *_not_applicable(c.refusals))]
     told += [(task, note) for task, refusals in unanswered for note in _not_applicable(refusals)]
-    lines = [f"- {who}: {note.rstrip('.')}." for who, note in _together(told, [c.task for c in columns])]
+    lines = [f"- {plain(who)}: {remark(note)}." for who, note in _together(told, [c.task for c in columns])]
     for c in columns:
         title = _measure(c.kind, c.metrics[0]).title
         for (task, metric, encoder), r in sorted(cells.items()):
             if (task, metric) == (c.task, c.metrics[0]) and r.seeds > 1:
                 lines.append(
-                    f"- {task_title(task)}, {title}, `{encoder}`: standard error from patients {r.se_patients:.4f}, "
-                    f"from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
+                    f"- {plain(task_title(task))}, {title}, {code(encoder)}: standard error from patients "
+                    f"{r.se_patients:.4f}, from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
                 )
     return "\n".join(lines) or "None."
 
@@ -206,7 +218,7 @@ def _not_applicable(refusals: Mapping[str, str]) -> list[str]:
 
 def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for facts in efficiency.values() for name in facts))
-    body = [[f"`{e}`", *(_quantity(efficiency[e].get(name)) for name in names)] for e in sorted(efficiency)]
+    body = [[code(e), *(_quantity(efficiency[e].get(name)) for name in names)] for e in sorted(efficiency)]
     return markdown_table(body, ["Encoder", *(name.replace("_", " ").replace("gflops", "GFLOPs") for name in names)])
 
 

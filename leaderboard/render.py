@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
 from tabulate import tabulate
 
+from cxrbench.files.names import visible
 from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import Board, Record
 
@@ -36,6 +38,7 @@ def to_json(board: Board) -> str:
     whole = {
         "baseline": board.baseline, "replicates": board.replicates, "seed": board.seed, "tasks": tasks,
         "records": [asdict(record) for record in board.records], "efficiency": board.efficiency,
+        "remarks": list(board.remarks),
         "unanswered": [{**task._asdict(), "not_applicable": why} for task, why in board.unanswered.items()],
     }  # fmt: skip
     return dump_json(whole)
@@ -57,9 +60,27 @@ def dump_json(value: object) -> str:
 
 
 def markdown_table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    """A GitHub table of strings, as they are: a bar inside a cell does not end it."""
-    safe = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return tabulate(safe, [h.replace("|", "\\|") for h in headers], tablefmt="github", disable_numparse=True)
+    """A GitHub table of strings, as they are: a bar or a line break inside a cell does not end it."""
+    safe = [[visible(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return tabulate(safe, [visible(h).replace("|", "\\|") for h in headers], tablefmt="github", disable_numparse=True)
+
+
+def plain(text: str) -> str:
+    """Text of others (names of labels and datasets) in Markdown: nothing in it is markup."""
+    return re.sub(r"([\\`*<>\[\]])", r"\\\1", visible(text))
+
+
+def code(name: str) -> str:
+    """A name in Markdown as code; one with backticks in it gets a longer fence."""
+    shown = visible(name)
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    return f"{fence} {shown} {fence}" if longest else f"`{shown}`"
+
+
+def remark(note: str) -> str:
+    """A note in Markdown: ours, so it may have code in it; names of others in it can open no tag and no new line."""
+    return visible(note.rstrip(".")).replace("<", "\\<")
 
 
 def percent(fraction: float) -> str:
@@ -78,6 +99,9 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6f}".rstrip("0").rstrip(".")
+    if isinstance(value, str):
+        shown = visible(value)
+        return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown  # a spreadsheet would compute it
     return "" if value is None else str(value)
 
 

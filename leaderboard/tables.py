@@ -6,11 +6,13 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN, Board, Column, Record
 from cxrbench.leaderboard.bootstrap import REPLICATES, interval
+from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.evaluate import Estimate, Evaluation, evaluate
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.significance import (
@@ -41,7 +43,8 @@ def build(
 
     ``baseline``: an encoder's name; by default ``random`` where it is present, else no encoder is tested. ``metrics``:
     those that a task has of them, the first its headline; by default all of its kind. ``refusals``: cells whose encoder
-    could not be asked. Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
+    could not be asked. Stale cells are left out, with a remark. Raises UserError if there is nothing to show, or the
+    baseline or a metric is unknown.
     """
     if not predictions:
         raise UserError("there are no results yet: run `cxrbench run --encoder ... --tasks ...` first")
@@ -50,6 +53,8 @@ def build(
         baseline = DEFAULT_BASELINE
     if baseline is not None and baseline not in encoders:
         raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
+    now = current(predictions, refusals)
+    predictions, refusals = now.predictions, now.refusals
     check_metrics(metrics, [one.kind for one in predictions])
     refused = _refused(refusals)
     records: list[Record] = []
@@ -69,6 +74,7 @@ def build(
         seed=seed,
         efficiency=dict(efficiency or {}),
         unanswered=refused,
+        remarks=(*(stale.line for stale in now.left_out), *versions(predictions)),
     )
 
 
@@ -117,8 +123,8 @@ def _column(
         task=tests.task,
         kind=tests.kind,
         labels=len(tests.groups[HEADLINE]),
-        rows=len(tests.targets),
-        patients=len(np.unique(tests.patients)),
+        rows=int(scored(tests, HEADLINE).sum()),
+        patients=patients_scored(tests, HEADLINE),
         metrics=tuple(detectable),
         detectable=detectable,
         notes=tuple(dict.fromkeys(notes)),
@@ -171,16 +177,27 @@ def difference(candidate: Estimate, baseline: Estimate, measure: Measure) -> Dif
     )
 
 
-def counts(tests: TestSet, label: str) -> tuple[int, int | None]:
-    """Test rows with a known target, and those where it is positive (a finding, pixels, boxes, relevant items).
+def scored(tests: TestSet, label: str) -> NDArray[np.bool_]:
+    """Which test rows [n] count for a label, or for any label of a group.
 
-    For a group: rows with any known target, and None.
+    Those with a known target; of queries, those that have something to find.
     """
+    members = [tests.labels.index(name) for name in tests.groups.get(label, (label,))]
+    targets = tests.targets[:, members]
+    return (targets > 0 if tests.kind == "retrieval" else ~np.isnan(targets)).any(1)
+
+
+def patients_scored(tests: TestSet, label: str) -> int:
+    """How many patients have a test row that counts for a label or group."""
+    return len(np.unique(tests.patients[scored(tests, label)]))
+
+
+def counts(tests: TestSet, label: str) -> tuple[int, int | None]:
+    """Test rows that count, and of them those with a positive target (a finding, pixels, boxes); for a group None."""
+    rows = int(scored(tests, label).sum())
     if label in tests.groups:
-        members = [tests.labels.index(name) for name in tests.groups[label]]
-        return int((~np.isnan(tests.targets[:, members])).any(1).sum()), None
-    targets = tests.targets[:, tests.labels.index(label)]
-    return int((~np.isnan(targets)).sum()), int((targets > 0).sum())
+        return rows, None
+    return rows, int((tests.targets[:, tests.labels.index(label)] > 0).sum())
 
 
 def _record(
@@ -200,7 +217,7 @@ def _record(
     record = Record(
         encoder=encoder, dataset=tests.task.dataset, protocol=tests.task.protocol, fraction=tests.task.fraction,
         metric=measure.name, label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=n,
-        patients=len(np.unique(tests.patients)), positives=positives, seeds=len(tests.rows[encoder]),
+        patients=patients_scored(tests, label), positives=positives, seeds=len(tests.rows[encoder]),
         se_patients=one.patient_error, se_seeds=one.seed_error, undefined=limits.undefined,
         synthetic=tests.task.synthetic, note=note,
     )  # fmt: skip

@@ -161,6 +161,7 @@ def run(
         ),
         folds=parse_folds(folds),
         cache_limit=parse_bytes(cache_limit),
+        cache=cache_folder(cache),
     )  # fmt: skip
     if not request.encoders:
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrbench.errors import UserError
+from cxrbench.files.names import visible
 
 Table = dict[str, list[str]]
 """Columns of text by name, all of one length; an empty cell is ""."""
@@ -28,7 +29,6 @@ WIDE = (
     (b"\xfe\xff", "UTF-16"),
 )
 NUMBER = re.compile(r"(\d+)\.0+")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def is_empty(cell: str) -> bool:
@@ -48,8 +48,8 @@ def some(names: Sequence[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from a file as a message may show it: no line breaks or control characters, at most 100 characters."""
-    text = CONTROL.sub("?", text)
+    """Text from a file as a message may show it: on one line, at most 100 characters."""
+    text = visible(text)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

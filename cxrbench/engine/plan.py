@@ -24,7 +24,8 @@ class RunRequest:
     """What the user asked for.
 
     ``tasks``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds``: run
-    trained tasks by cross-validation. ``cache_limit``: bytes that dense maps may take on disk.
+    trained tasks by cross-validation. ``cache_limit``: bytes that dense maps may take on disk. ``cache``: where
+    manifests are kept; None: nowhere.
     """
 
     encoders: tuple[str, ...]
@@ -39,6 +40,7 @@ class RunRequest:
     task_options: TaskOptions = field(default_factory=TaskOptions)
     folds: int | None = None
     cache_limit: int = CACHE_LIMIT
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def make_plan(request: RunRequest) -> Plan:
     manifests: dict[str, Manifest | UserError] = {}
     for dataset, _ in request.tasks:
         if dataset not in manifests:
-            manifests[dataset] = _caught(lambda name=dataset: load_dataset(name, request.data, request.phantom))
+            manifests[dataset] = _caught(lambda name=dataset: _dataset(request, name))
     _refuse_same_names(manifests)
     columns, remarks = _columns(request, manifests)
     synthetic = all(m.synthetic for m in manifests.values() if isinstance(m, Manifest))
@@ -171,6 +173,10 @@ def _column(
             state, reason = request.results.state(cell, allow_dropped=request.skip_bad)
             planned.append(PlannedCell(cell, state, reason, task, ref, manifest))
     return planned
+
+
+def _dataset(request: RunRequest, name: str) -> Manifest:
+    return load_dataset(name, request.data, request.phantom, cache=request.cache)
 
 
 def _resolve(encoder: str, synthetic: bool) -> EncoderRef:

@@ -18,6 +18,7 @@ from cxrbench.plugins.loading import LoadedEncoder, build_encoder, first_doc_lin
 from cxrbench.plugins.specs import parse_encoder
 from cxrbench.task import Task
 
+KEPT = "manifests"  # in the cache folder
 PHANTOM_MARK = "PHANTOM.json"
 """A dataset folder with this file in it holds phantom images: all that comes of it is stamped synthetic."""
 
@@ -65,15 +66,16 @@ def every_encoder(*, synthetic: bool) -> list[str]:
     return pretrained + [spec for plugin in plugins.values() for spec in plugin.complete]
 
 
-def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, kept: Path | None = None) -> Manifest:
+def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, cache: Path | None = None) -> Manifest:
     """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
 
     The path of a COCO JSON will do, too. A folder ``data/NAME`` may hold a prepared copy instead of the original.
 
-    ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. ``kept``:
-    the folder of manifests that were read before (``data/kept.py``); without one everything is read. Raises UserError
-    that says where it looked, where the data comes from and under which terms.
+    ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. ``cache``:
+    the folder in which manifests are kept (``data/kept.py``); without one everything is read. Raises UserError that
+    says where it looked, where the data comes from and under which terms.
     """
+    kept = cache / KEPT if cache is not None else None
     path = Path(name).expanduser()
     if name.endswith((".csv", ".json")) or path.is_file():
         if not path.is_file():

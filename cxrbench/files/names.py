@@ -1,7 +1,8 @@
-"""Names that any file system takes."""
+"""Names that any file system takes, and names that a terminal and a table can show."""
 
 import hashlib
 import re
+import unicodedata
 
 
 def safe_name(name: str) -> str:
@@ -13,3 +14,12 @@ def safe_name(name: str) -> str:
 def is_folder_name(name: str) -> bool:
     """Whether a name stays in the folder that it is put into: one part of a path, not hidden, no control characters."""
     return re.fullmatch(r"[^/\\.\x00-\x1f][^/\\\x00-\x1f]{0,199}", name) is not None
+
+
+def visible(text: str) -> str:
+    """The text with every character that would move, hide or reorder its neighbours written out as an escape.
+
+    Line breaks, terminal escapes, bidirectional controls and zero-width characters may stand in a file's or a label's
+    name; shown as they are, one name could pass for another or rewrite the screen.
+    """
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text)

@@ -21,7 +21,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, known_targets, ratio, weighted_sums
+from cxrbench.metrics.classification import (
+    Array,
+    Metric,
+    Prepared,
+    Weights,
+    known_targets,
+    never_defined,
+    ratio,
+    weighted_sums,
+)
 
 MASS_BINS = 15
 EPSILON = float(np.finfo(np.float64).eps)  # scikit-learn's log_loss keeps probabilities this far from 0 and 1
@@ -71,7 +80,9 @@ def prepare_sums(scores: Array, targets: Array) -> Callable[[Weights], Sums]:
     """
     known = known_targets(targets)
     f, o = np.where(known, scores, 0.5), np.nan_to_num(targets)
-    inside = (mass_bins(scores, targets) == np.arange(MASS_BINS)[:, None]) & known
+    if np.isnan(f).any():  # a score is missing: nothing is defined
+        known, f = np.full(len(f), np.nan), np.full(len(f), 0.5)
+    inside = (mass_bins(f, targets) == np.arange(MASS_BINS)[:, None]) * known
     p = np.clip(f, EPSILON, 1 - EPSILON)
     loss = known * np.where(o == 1, -np.log(p), -np.log1p(-p))
     rows = torch.from_numpy(np.concatenate([inside, inside * f, inside * o, [known * (f - o) ** 2, loss]]))
@@ -162,6 +173,8 @@ def nll_of_classes(scores: Array, targets: Array) -> Prepared:
     A row with an unknown target has weight zero.
     """
     known = known_targets(targets.sum(1))
+    if np.isnan(scores[known]).any():
+        return never_defined
     true = np.where(known, np.nan_to_num(scores * targets).sum(1), 1.0)
     losses = -np.log(np.clip(true, EPSILON, 1 - EPSILON))
     return lambda weights: ratio(*weighted_sums((np.where(known, losses, 0.0), known), weights))

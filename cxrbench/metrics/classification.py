@@ -2,12 +2,12 @@
 
 A metric is *prepared* once on a label's scores and targets (sorting, binning) and then applied to weights [n, B]: all
 ones for the point estimate, resample counts for the bootstrap. A missing target (NaN) has weight zero. A value that the
-data do not define is NaN, never 0 or 0.5.
+data do not define is NaN, never 0 or 0.5; so is a metric of scores of which one is NaN beside a known target.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 
 import numpy as np
 import torch
@@ -65,6 +65,27 @@ class Metric:
         return self.prepare(scores, targets)(Weights.of(weights))
 
 
+def never_defined(weights: Weights) -> Array:
+    """The metric of a label that has no scores: NaN [B]."""
+    return np.full(weights.sums.shape[1], np.nan)
+
+
+def _of_whole_scores(prepare: Callable[[Array, Array], Prepared]) -> Callable[[Array, Array], Prepared]:
+    """``prepare``, but never defined where a score (or decision) beside a known target is NaN.
+
+    NaN sorts above every number and is no decision, so a metric would come out, and would be wrong.
+    """
+
+    @wraps(prepare)
+    def checked(scores: Array, targets: Array) -> Prepared:
+        if np.isnan(scores[known_targets(targets)]).any():
+            return never_defined
+        return prepare(scores, targets)
+
+    return checked
+
+
+@_of_whole_scores
 def auroc(scores: Array, targets: Array) -> Prepared:
     """Area under the ROC curve: P(positive scores higher) + P(tie) / 2. Hanley and McNeil (1982); ties by midranks.
 
@@ -95,6 +116,7 @@ def auroc(scores: Array, targets: Array) -> Prepared:
     return of_weights
 
 
+@_of_whole_scores
 def auprc(scores: Array, targets: Array) -> Prepared:
     """Average precision, as scikit-learn's: the sum over thresholds of precision x the step in recall."""
     positive, negative = targets == 1, targets == 0
@@ -114,6 +136,7 @@ def auprc(scores: Array, targets: Array) -> Prepared:
     return of_weights
 
 
+@_of_whole_scores
 def f1(decisions: Array, targets: Array) -> Prepared:
     """F1 = 2 TP / (2 TP + FP + FN) of decisions (1 or 0); NaN where no positive has weight (scikit-learn says 0)."""
     hit, wrong, positive = (
@@ -129,18 +152,21 @@ def f1(decisions: Array, targets: Array) -> Prepared:
     return of_weights
 
 
+@_of_whole_scores
 def accuracy(decisions: Array, targets: Array) -> Prepared:
     """Weighted share of decisions (1 or 0) that equal the target."""
     right = (decisions == targets).astype(np.float64)
     return lambda weights: ratio(*weighted_sums((right, known_targets(targets)), weights))
 
 
+@_of_whole_scores
 def brier(scores: Array, targets: Array) -> Prepared:
     """Brier score: weighted mean squared error of probabilities. Brier (1950), the form for one event."""
     errors = np.nan_to_num((scores - targets) ** 2)
     return lambda weights: ratio(*weighted_sums((errors, known_targets(targets)), weights))
 
 
+@_of_whole_scores
 def ece(scores: Array, targets: Array) -> Prepared:
     """Expected calibration error of the probability of the finding, 15 bins of equal width, (l, u] and 0 in the first.
 
@@ -173,10 +199,14 @@ METRICS: dict[str, Metric] = {
 
 
 def decide(scores: Array, kind: str) -> Array:
-    """Decisions [n, labels] (1 or 0): score >= 0.5 (``multilabel``), or the class of highest score (``multiclass``)."""
+    """Decisions [n, labels] (1 or 0): score >= 0.5 (``multilabel``), or the class of highest score (``multiclass``).
+
+    NaN where the score is NaN; for exclusive classes, where any score of the row is.
+    """
     if kind == "multiclass":
-        return np.eye(scores.shape[1])[scores.argmax(1)]
-    return (scores >= 0.5).astype(np.float64)
+        unknown = np.isnan(scores).any(1, keepdims=True)
+        return np.where(unknown, np.nan, np.eye(scores.shape[1])[scores.argmax(1)])
+    return np.where(np.isnan(scores), np.nan, scores >= 0.5)
 
 
 def macro(values: Array, defined: NDArray[np.bool_]) -> Array:

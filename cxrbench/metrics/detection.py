@@ -21,7 +21,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.metrics.classification import Array, Prepared, Weights
+from cxrbench.metrics.classification import Array, Prepared, Weights, never_defined
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
@@ -99,6 +99,9 @@ def mean_average_precision(thresholds: Sequence[float]) -> Prepare:
         prepared = {}
         for index, label in enumerate(labels):
             mine = classes == index
+            if np.isnan(scores[mine]).any():
+                prepared[label] = never_defined
+                continue
             detections = Detections.of(image[mine], scores[mine], matches[mine].astype(np.int32))
             prepared[label] = average_precision(detections, rows[f"target:{label}"].to_numpy(np.float64), wanted)
         return prepared

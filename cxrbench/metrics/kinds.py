@@ -10,7 +10,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 from cxrbench.metrics import detection as metrics_detection
 from cxrbench.metrics import segmentation as metrics_segmentation
-from cxrbench.metrics.classification import METRICS, Array, Metric, Prepared, Weights, decide
+from cxrbench.metrics.classification import METRICS, Metric, Prepared, Weights, decide, never_defined
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.retrieval import MEASURES as RETRIEVAL
 from cxrbench.predictions import Kind, Predictions
@@ -86,16 +86,11 @@ def _of_labels(metric: Metric, kind: Kind) -> Measure:
             for i, label in enumerate(labels)
         }
         if kind == "multiclass" and metric.name == "accuracy":
-            right = np.where(np.isnan(targets).any(1), np.nan, (decisions * targets).sum(1))
+            right = np.where(np.isnan(targets).any(1), np.nan, np.nansum(decisions * targets, 1))
             prepared["macro"] = metric.prepare(np.ones(len(right)), right) if all(trained) else never_defined
         return prepared
 
     return Measure(metric.name, metric.title, prepare, metric.higher_is_better)
-
-
-def never_defined(weights: Weights) -> Array:
-    """The metric of a label that could not be trained."""
-    return np.full(weights.sums.shape[1], np.nan)
 
 
 KINDS: Mapping[Kind, KindOf] = {

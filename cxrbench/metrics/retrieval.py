@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from cxrbench.metrics.classification import Array, Prepared, Weights
+from cxrbench.metrics.classification import Array, Prepared, Weights, never_defined
 from cxrbench.metrics.measure import Measure
 
 
@@ -35,6 +35,8 @@ def median_rank(ranks: Array, counted: NDArray[np.bool_]) -> Prepared:
     once.
     """
     rows = np.flatnonzero(counted)
+    if np.isnan(ranks[rows]).any():
+        return never_defined
     rows = torch.from_numpy(rows[np.argsort(ranks[rows], kind="stable")])
     in_order = torch.from_numpy(np.append(ranks[rows.numpy()], np.nan))  # past the end: no weight at all
 

@@ -269,3 +269,16 @@ def test_without_a_baseline_nothing_is_tested_against_one(made_up):
     board = build([made_up("spcl"), made_up("imagenet")], **FAST)
     assert all(np.isnan(r.p) for r in board.records)
     assert "No baseline was declared" in to_markdown(board)
+
+
+def test_counts_are_of_images_and_patients_that_were_scored(made_up):
+    def unknown(rows):
+        rows.loc[rows["patient_id"].isin(["p0000", "p0001"]), ["target:Nodule/Mass", "target:Effusion"]] = np.nan
+        rows.loc[rows["patient_id"] == "p0002", "target:Effusion"] = np.nan
+
+    cells = [changed(made_up(name), unknown) for name in ("spcl", "random")]
+    board = build(cells, **FAST)
+    (column,) = board.columns
+    assert (column.rows, column.patients) == (156, 78)
+    effusion = record(board, "spcl", "Effusion")
+    assert (effusion.n, effusion.patients) == (154, 77)

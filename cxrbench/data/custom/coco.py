@@ -12,8 +12,9 @@ from cxrbench.data.annotations.boxes import SIDES, check_areas, without_repeated
 from cxrbench.data.custom.boxes import Boxed, joined_labels
 from cxrbench.data.custom.files import normal_path
 from cxrbench.data.custom.labels import SEPARATOR
-from cxrbench.data.tables import CONTROL, Table, first_repeated, plain, read_json
+from cxrbench.data.tables import Table, first_repeated, plain, read_json
 from cxrbench.errors import UserError
+from cxrbench.files.names import visible
 
 
 def read_coco(path: Path) -> Boxed:
@@ -66,7 +67,7 @@ def _by_id(path: Path, what: str, entries: list[tuple[Any, str]]) -> dict[Any, s
 
 
 def _text(path: Path, name: str) -> str:
-    if CONTROL.search(name):
+    if visible(name) != name:
         raise UserError(f"{path} has control characters in the name {plain(name)!r}")
     return name
 

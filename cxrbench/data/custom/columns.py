@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cxrbench.data.tables import CONTROL, Table, plain, read_text, some
+from cxrbench.data.tables import Table, plain, read_text, some
 from cxrbench.errors import UserError
-from cxrbench.files.names import is_folder_name
+from cxrbench.files.names import is_folder_name, visible
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "image": (
@@ -79,7 +79,7 @@ def read_sidecar(path: Path) -> Sidecar:
     for key, value in values.items():
         if key not in ("labels", "lineage") and not isinstance(value, str):
             raise UserError(f"{path}: {key} must be text, not {plain(repr(value))}")
-        if isinstance(value, str) and CONTROL.search(value):
+        if isinstance(value, str) and visible(value) != value:
             raise UserError(f"{path}: {key} has control characters in it: {plain(value)}")
     if "name" in values and not is_folder_name(values["name"]):
         raise UserError(f"{path}: name {values['name']!r} must do as a folder's name: no /, no \\, no dot in front")

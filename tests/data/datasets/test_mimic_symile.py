@@ -87,7 +87,7 @@ def test_mimic_gzipped_tables_and_reports_apart(tmp_path: Path) -> None:
     assert any("No reports" in note for note in without.notes)
     path = tmp_path / f"{TABLE.format('split')}.gz"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(UserError, match="csv.gz cannot be read"):
+    with pytest.raises(UserError, match=r"csv\.gz cannot be read"):
         mimic.read(tmp_path)
 
 
