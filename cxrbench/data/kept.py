@@ -61,12 +61,12 @@ def read_kept(origin: Origin, folder: Path | None) -> Manifest:
     place, code = folder / f"{name}.parquet", source_digest(origin.code)
     looked, kept = _load(place, code)
     if looked and kept and np.array_equal(look(origin.root, looked.paths), looked.seen):
-        return replace(kept, root=origin.root)
+        return kept if kept.root == origin.root else replace(kept, root=origin.root)
     # Looked at before it is read: what changes meanwhile is noticed next time
     paths = _tree(origin.root) if origin.table is None else _beside(origin.table)
     before = Looked(paths, look(origin.root, paths))
     manifest = with_stamps(origin.read(), _known(looked, kept))
-    with suppress(UserError):
+    with suppress(UserError, OSError):
         _save(place, code, _with_files(origin.root, before, manifest), manifest)
     return manifest
 
@@ -138,21 +138,25 @@ def _load(place: Path, code: str) -> tuple[Looked | None, Manifest | None]:
         table = pq.read_table(_list_of(place))
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         seen = np.stack([table[name].to_numpy() for name in ("size", "time")], axis=1)
-        kept = Manifest.load(place) if facts["code"] == code else None
-        if kept is not None and kept.fingerprint == facts["fingerprint"]:
-            return Looked(table["path"].to_pylist(), seen), kept
+        if facts == {"code": code, "manifest": _sha256(place)}:
+            return Looked(table["path"].to_pylist(), seen), Manifest.load(place)
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, UserError):
         pass
     return None, None
 
 
 def _save(place: Path, code: str, looked: Looked, manifest: Manifest) -> None:
-    """Keep a manifest and what was seen for it. The list names the manifest by its fingerprint: a pair or nothing."""
+    """Keep a manifest and what was seen for it. The list says which file it belongs to: a whole pair or nothing."""
     manifest.save(place)
-    facts = json.dumps({"code": code, "fingerprint": manifest.fingerprint}).encode()
+    facts = json.dumps({"code": code, "manifest": _sha256(place)}).encode()
     table = pa.table({"path": looked.paths, "size": looked.seen[:, 0], "time": looked.seen[:, 1]})
     with atomic_path(_list_of(place)) as temporary:
         pq.write_table(table.replace_schema_metadata({METADATA_KEY: facts}), temporary)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _list_of(place: Path) -> Path:
