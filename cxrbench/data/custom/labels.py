@@ -30,7 +30,7 @@ class Labels(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class Column(NamedTuple):
+class LabelColumn(NamedTuple):
     """A column read as a label: ``values`` (NaN unknown), or the first cell that is none (``row`` counts from 0).
 
     ``share``: how many of the filled cells are values. ``uncertain``: a -1 is among them. ``words``: they are True and
@@ -91,7 +91,7 @@ def find_labels(path: Path, table: Table, columns: dict[str, str], sidecar: Side
     return _checked(path, Labels(tuple(found), targets, kind, (*notes, *_ignored(ignored))))
 
 
-def read_column(cells: Sequence[str]) -> Column:
+def read_column(cells: Sequence[str]) -> LabelColumn:
     """Read a column as a label, whether or not it is one. A column of True and False alone means 1 and 0."""
     counts = Counter(cell for cell in cells if not is_empty(cell))
     words = bool(counts) and all(cell.lower() in WORDS for cell in counts)
@@ -100,7 +100,7 @@ def read_column(cells: Sequence[str]) -> Column:
     row = next((row for row, cell in enumerate(cells) if cell in counts and meaning[cell] is None), None)
     values = np.array([np.nan if (value := meaning.get(cell)) is None else value for cell in cells], np.float32)
     uncertain = any(value is not None and np.isnan(value) for value in meaning.values())
-    return Column(values, row, known / max(1, counts.total()), uncertain, words)
+    return LabelColumn(values, row, known / max(1, counts.total()), uncertain, words)
 
 
 def _value(cell: str, known: Mapping[str, float]) -> float | None:
@@ -109,9 +109,9 @@ def _value(cell: str, known: Mapping[str, float]) -> float | None:
     return known.get((whole or "0").lower())
 
 
-def _unnamed(path: Path, table: Table, roles: set[str], sidecar: Sidecar) -> dict[str, Column]:
+def _unnamed(path: Path, table: Table, roles: set[str], sidecar: Sidecar) -> dict[str, LabelColumn]:
     """The columns that are labels by what they hold. One that has the name of something else is none."""
-    found: dict[str, Column] = {}
+    found: dict[str, LabelColumn] = {}
     for name, cells in table.items():
         if name in roles or not name or plain_name(name) in ROLE_NAMES:
             continue
@@ -123,7 +123,7 @@ def _unnamed(path: Path, table: Table, roles: set[str], sidecar: Sidecar) -> dic
     return found
 
 
-def _refuse_slip(path: Path, name: str, cells: Sequence[str], column: Column, sidecar: Sidecar) -> None:
+def _refuse_slip(path: Path, name: str, cells: Sequence[str], column: LabelColumn, sidecar: Sidecar) -> None:
     """Raise UserError for a column that would be a label but for a few cells."""
     if column.row is not None and column.share >= NEARLY and not sidecar.label:
         raise UserError(
@@ -186,9 +186,9 @@ def _from_names(path: Path, column: str, cells: Sequence[str], kind: str | None)
     return Labels(names, targets, "multiclass")
 
 
-def _named(path: Path, table: Table, names: Sequence[str]) -> dict[str, Column]:
+def _named(path: Path, table: Table, names: Sequence[str]) -> dict[str, LabelColumn]:
     """The sidecar's label columns, which must be there and hold only 0, 1, -1 and empty cells."""
-    found: dict[str, Column] = {}
+    found: dict[str, LabelColumn] = {}
     for name in names:
         if name not in table:
             raise UserError(

@@ -26,7 +26,7 @@ from cxrbench.files.atomic import atomic_path, disk_error
 from cxrbench.files.names import is_folder_name
 
 MANIFEST, PLAN, BAD = "manifest.parquet", "prepared.json", "unreadable.jsonl"
-FORMAT = 1  # raise when a copy made by an earlier version would not be made like that any more
+FORMAT = 2  # raise when a copy made by an earlier version would not be made like that any more
 
 Progress = Callable[[int, int], None]
 
@@ -181,7 +181,11 @@ def _images(
     sizes = {image.image_id: found for image in whole if (found := made(image, work))}
     bad = _known_bad(work) if skip_bad else set()
     before = len(sizes)
-    todo = [image for image in whole if image.image_id not in sizes and (image.image_id, image.bytes) not in bad]
+    todo = [
+        image
+        for image in whole
+        if image.image_id not in sizes and (image.image_id, image.bytes, image.stamp) not in bad
+    ]
     report = progress or (lambda done, total: None)
     report(done := len(whole) - len(todo), len(whole))
 
@@ -223,22 +227,22 @@ def _in_threads(
             pool.shutdown(cancel_futures=True)
 
 
-def _known_bad(work: Path) -> set[tuple[str, int]]:
-    """Image ids, and sizes of the files, that an earlier call could not read."""
-    bad: set[tuple[str, int]] = set()
+def _known_bad(work: Path) -> set[tuple[str, int, str]]:
+    """Image ids, and sizes and stamps of the files, that an earlier call could not read."""
+    bad: set[tuple[str, int, str]] = set()
     if (work / BAD).is_file():
         for line in (work / BAD).read_text("utf-8").splitlines():
             try:
-                image_id, size, _ = json.loads(line)
+                image_id, size, stamp, _ = json.loads(line)
             except ValueError:  # the last line, cut short
                 continue
-            bad.add((image_id, size))
+            bad.add((image_id, size, stamp))
     return bad
 
 
 def _remember_bad(work: Path, image: ImageFile, error: BadImageError) -> None:
     with open(work / BAD, "a", encoding="utf-8") as handle:
-        handle.write(json.dumps([image.image_id, image.bytes, error.reason]) + "\n")
+        handle.write(json.dumps([image.image_id, image.bytes, image.stamp, error.reason]) + "\n")
 
 
 def _copied(manifest: Manifest, work: Path, sizes: Mapping[str, Sizes], size: int) -> Manifest:
