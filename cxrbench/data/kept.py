@@ -59,13 +59,16 @@ def read_kept(origin: Origin, folder: Path | None) -> Manifest:
         return with_stamps(origin.read(), {})
     name = hashlib.sha256(str((origin.table or origin.root).absolute()).encode()).hexdigest()[:32]
     place, code = folder / f"{name}.parquet", source_digest(origin.code)
-    looked, kept = _load(place, code)
-    if looked and kept and np.array_equal(look(origin.root, looked.paths), looked.seen):
-        return kept if kept.root == origin.root else replace(kept, root=origin.root)
+    looked = _load(place, code)
+    if looked is not None and np.array_equal(look(origin.root, looked.paths), looked.seen):
+        looked = None  # maybe a million paths, whose memory the manifest may have
+        with suppress(UserError):
+            kept = Manifest.load(place)
+            return kept if kept.root == origin.root else replace(kept, root=origin.root)
     # Looked at before it is read: what changes meanwhile is noticed next time
     paths = _tree(origin.root) if origin.table is None else _beside(origin.table)
     before = Looked(paths, look(origin.root, paths))
-    manifest = with_stamps(origin.read(), _known(looked, kept))
+    manifest = with_stamps(origin.read(), _known(looked, place))
     with suppress(UserError, OSError):
         _save(place, code, _with_files(origin.root, before, manifest), manifest)
     return manifest
@@ -124,25 +127,29 @@ def _stamped(manifest: Manifest) -> dict[str, str]:
     return stamps
 
 
-def _known(looked: Looked | None, kept: Manifest | None) -> Known:
+def _known(looked: Looked | None, place: Path) -> Known:
     """The stamps that need not be made again while size and time of their files are what they were."""
-    if looked is None or kept is None:
+    if looked is None:
+        return {}
+    try:
+        kept = Manifest.load(place)
+    except UserError:
         return {}
     seen = dict(zip(looked.paths, map(tuple, looked.seen.tolist()), strict=True))
     return {path: (seen[file_of(path)], stamp) for path, stamp in _stamped(kept).items() if stamp}
 
 
-def _load(place: Path, code: str) -> tuple[Looked | None, Manifest | None]:
-    """What is kept, if it is whole and the same code made it."""
+def _load(place: Path, code: str) -> Looked | None:
+    """What was seen for the manifest that is kept, if both are whole and the same code made them."""
     try:
         table = pq.read_table(_list_of(place))
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         seen = np.stack([table[name].to_numpy() for name in ("size", "time")], axis=1)
         if facts == {"code": code, "manifest": _sha256(place)}:
-            return Looked(table["path"].to_pylist(), seen), Manifest.load(place)
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, UserError):
+            return Looked(table["path"].to_pylist(), seen)
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
         pass
-    return None, None
+    return None
 
 
 def _save(place: Path, code: str, looked: Looked, manifest: Manifest) -> None:

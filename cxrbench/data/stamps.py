@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,15 +36,15 @@ Known = Mapping[str, tuple[Seen, str]]
 def look(root: Path, paths: Sequence[str]) -> NDArray[np.int64]:
     """Size and time of last change of each path [paths, 2], below ``root`` unless it is absolute."""
 
-    def some_of(batch: Sequence[str]) -> list[Seen]:
-        return [_seen(path, folder) for path in batch]
+    def some_of(batch: Sequence[str]) -> NDArray[np.int64]:
+        return np.array([_seen(path, folder) for path in batch], np.int64).reshape(-1, 2)
 
     try:
         folder = os.open(root, os.O_RDONLY)
     except OSError:
         return np.full((len(paths), 2), GONE, np.int64)
     try:
-        return np.array(_in_batches(some_of, paths), np.int64).reshape(-1, 2)
+        return np.concatenate(_in_batches(some_of, paths))
     finally:
         os.close(folder)
 
@@ -94,7 +95,7 @@ def _stamps(root: Path, paths: Sequence[str], known: Known) -> list[str]:
         if not stamps[path]:
             todo.append(path)
     made = _in_batches(lambda batch: [content_stamp(root / path) for path in batch], todo)
-    stamps.update(zip(todo, made, strict=True))
+    stamps.update(zip(todo, chain.from_iterable(made), strict=True))
     return [stamps[path] for path in paths]
 
 
@@ -113,10 +114,10 @@ def _digest(size: int, block: Callable[[int, int], bytes]) -> str:
     return digest.hexdigest()
 
 
-def _in_batches(work: Callable[[Sequence[str]], list[T]], items: Sequence[str]) -> list[T]:
-    """The results of ``work`` on all items, in order; several batches at once where there are many."""
+def _in_batches(work: Callable[[Sequence[str]], T], items: Sequence[str]) -> list[T]:
+    """What ``work`` makes of each batch of the items, in order; several at once where there are many."""
     if len(items) <= BATCH:
-        return work(items)
+        return [work(items)]
     batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
     with ThreadPoolExecutor(THREADS) as pool:
-        return [result for results in pool.map(work, batches) for result in results]
+        return list(pool.map(work, batches))
