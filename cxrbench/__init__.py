@@ -1,3 +1,22 @@
 """cxrbench: which pretrained chest X-ray encoder is better, on which task, and is the difference real?"""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cxrbench.api import Evaluated, board, compare, evaluate, load_dataset, load_encoder
+
 __version__ = "0.1.0"
+__all__ = ["Evaluated", "board", "compare", "evaluate", "load_dataset", "load_encoder"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public functions, imported when first asked for: ``import cxrbench`` alone costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cxrbench import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

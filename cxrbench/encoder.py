@@ -1,11 +1,14 @@
 """What an encoder is: the whole plugin interface."""
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:  # a contract is read by commands that never compute
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Features(NamedTuple):
     stages (strides 4..32), or a plain ViT's four evenly spaced blocks (all at its patch stride).
     """
 
-    pooled: Tensor
-    maps: tuple[Tensor, ...] = ()
+    pooled: "Tensor"
+    maps: "tuple[Tensor, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,11 @@ class Encoder(Protocol):
 
     preprocess: Preprocess
 
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: "Tensor") -> Features:
         """Embed a batch of preprocessed images."""
         ...
 
-    def __call__(self, images: Tensor) -> Features:
+    def __call__(self, images: "Tensor") -> Features:
         """Same as ``forward`` (given by ``nn.Module``)."""
         ...
 
@@ -87,6 +90,10 @@ class EncoderPlugin:
     the bare name means on phantom data; with it set, the bare name on real data is an error that says
     ``without_weights``. ``complete``: specs that need nothing more, for ``--encoder all``, which on phantom data
     adds the bare names with phantom weights.
+
+    ``reads``: which files and folders decide the encoder beside its code, e.g. ``named_weights``; None if that cannot
+    be known (a hub). An encoder whose plugin says so is not built again to learn that it is the same, as long as these
+    files, its code and the libraries are the same. It may look at nothing else: no environment, no network.
     """
 
     load: Callable[[EncoderRequest], Encoder]
@@ -95,15 +102,25 @@ class EncoderPlugin:
     phantom_weights: str | None = None
     without_weights: str = ""
     complete: tuple[str, ...] = ()
+    reads: Callable[[EncoderRequest], Sequence[Path] | None] | None = None
+
+
+def named_weights(request: EncoderRequest) -> tuple[Path, ...] | None:
+    """For ``EncoderPlugin.reads``: the file or folder after the ``@``; None if there is no such thing on this disk."""
+    path = Path(request.weights or "").expanduser()
+    return (path,) if request.weights and path.exists() else None
 
 
 @dataclass(frozen=True)
 class EncoderSpec:
     """A resolved encoder: who it is, down to the bit.
 
-    ``weights_sha256`` covers every parameter and buffer; ``source_sha256`` the source of its class;
-    ``preprocess`` is the repr of its Preprocess; ``variant`` what follows the colon of its spec, which may say what
-    is read of the same weights (``spcl:cls``). ``name`` is what the user typed and what the leaderboard shows.
+    ``weights_sha256`` covers every parameter and buffer; ``source_sha256`` the source of its class and of every module
+    of the user's that this imports; ``preprocess`` is the repr of its Preprocess; ``variant`` what follows the colon of
+    its spec, which may say what is read of the same weights (``spcl:cls``). ``factory`` is the qualified name of the
+    class or function that builds it; ``configuration_sha256`` covers what is no tensor: attributes of its modules;
+    ``files_sha256`` the bytes of the files that its spec names. ``name`` is what the user typed and what the
+    leaderboard shows.
     """
 
     name: str
@@ -113,9 +130,24 @@ class EncoderSpec:
     preprocess: str
     parameters: int
     variant: str = ""
+    factory: str = ""
+    configuration_sha256: str = ""
+    files_sha256: str = ""
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The ingredients of its identity by name, as a person is told of them when one has changed."""
+        return {
+            "encoder weights": self.weights_sha256,
+            "encoder source": self.source_sha256,
+            "encoder class": self.factory,
+            "encoder configuration": self.configuration_sha256,
+            "encoder files": self.files_sha256,
+            "encoder variant": self.variant,
+            "preprocessing": self.preprocess,
+        }
 
     @property
     def fingerprint(self) -> str:
-        """Hex sha256 of weights, source, preprocessing and variant."""
-        text = "|".join((self.weights_sha256, self.source_sha256, self.preprocess, self.variant))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Hex sha256 of the parts."""
+        return hashlib.sha256(json.dumps(dict(self.parts), sort_keys=True).encode()).hexdigest()

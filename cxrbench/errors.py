@@ -9,6 +9,10 @@ class UserError(Exception):
     """
 
 
+class DiskError(UserError):
+    """Nothing can be written where it must be (full, read-only, not ours): no further work can be kept either."""
+
+
 class BadImageError(UserError):
     """An image file that cannot be decoded. ``path`` names it; ``--on-bad-image skip`` drops and counts it."""
 

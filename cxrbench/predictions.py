@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.seal import DamagedError, check
+from cxrbench.files.tables import write_sealed_table
 
 METADATA_KEY = b"cxrbench"
 FORMAT = 2
@@ -55,8 +56,9 @@ class Predictions:
     labels to average over; ``groups["macro"]`` is the headline set. ``notes`` are facts that a reader of any table
     made from this must be told. ``cell`` holds the cell's ``encoder``, ``dataset``, ``protocol``, ``fraction``,
     ``seed``, ``identity``, ``parts``; ``encoder`` the encoder's card, parameters and fingerprint; ``dataset`` its
-    ``name``, ``lineage``, ``licence``, ``notes`` and how many unreadable images were ``dropped``. ``made``:
-    ``versions`` of libraries, ``device``, ``precision``, ``date`` (UTC, ISO 8601) and ``seconds`` of the run.
+    ``name``, ``lineage``, ``licence``, ``notes`` and how many unreadable images were ``dropped``. ``made`` says how the
+    cell was made: ``versions`` of the libraries, ``device``, ``precision``, ``date`` (UTC, ISO 8601), ``seconds`` (of
+    the task, extraction included if it came to that); nothing in files of before this was kept.
     """
 
     rows: pd.DataFrame
@@ -83,34 +85,33 @@ class Predictions:
         return rows[[f"target:{label}" for label in self.labels]].to_numpy(np.float64)
 
     def save(self, path: Path) -> None:
-        """Write as Parquet, metadata in the schema: to a temporary file, synced, then renamed."""
+        """Write as Parquet, metadata in the schema, a checksum of the file among it; atomically."""
         meta = {k: v for k, v in asdict_shallow(self).items() if k != "rows"} | {"format": FORMAT}
         table = pa.Table.from_pandas(self.rows, preserve_index=False)
-        table = table.replace_schema_metadata({METADATA_KEY: json.dumps(meta, sort_keys=True).encode()})
-        with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        write_sealed_table(path, table, {METADATA_KEY: json.dumps(meta, sort_keys=True).encode()})
 
     @staticmethod
     def load(path: Path) -> "Predictions":
-        """Read what ``save`` wrote. Raises UserError if the file is not one of ours or is damaged."""
+        """Read what ``save`` wrote. Raises DamagedError if the file is not as it was written, or not one of ours."""
         meta = read_header(path)
-        try:
-            rows = pq.read_table(path).to_pandas()
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
+        rows = pq.read_table(path).to_pandas()
         meta["labels"], meta["notes"] = tuple(meta["labels"]), tuple(meta["notes"])
         meta["groups"] = {name: tuple(labels) for name, labels in meta["groups"].items()}
         return Predictions(rows=rows, **meta)
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The metadata of a predictions file, without its rows. Raises UserError if it is not one of ours."""
+    """The metadata of a predictions file, without its rows. Raises DamagedError if a bit of either has changed.
+
+    The checksum is of the whole file: files are small, and a plan that calls a damaged cell done would be believed.
+    """
+    check(path, "run again, and it is computed anew")
     try:
         meta = json.loads((pq.read_schema(path).metadata or {})[METADATA_KEY])
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise UserError(f"{path} is not a whole cxrbench predictions file: delete it and run again") from error
+        raise DamagedError(path, "it holds no predictions", "run again, and it is computed anew") from error
     if meta.pop("format") != FORMAT:
-        raise UserError(f"{path} was written by another version of cxrbench: delete it and run again")
+        raise UserError(f"{path} was written by another version of cxrbench: run again, and it is computed anew")
     return meta
 
 

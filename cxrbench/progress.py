@@ -1,4 +1,14 @@
-"""What long work tells whoever waits for it."""
+"""What long work tells whoever waits for it: bars on a terminal, elsewhere a line a minute."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TextIO, TypeVar
+
+Item = TypeVar("Item")
+MINUTE = 60.0
 
 
 class Progress:
@@ -18,3 +28,65 @@ class Progress:
 
     def train(self, what: str, step: int, steps: int) -> None:
         """Training of a decoder or a head goes on: ``step`` of at most ``steps`` is done."""
+
+
+class Heartbeat:
+    """A line a minute on stderr while something goes on: what ``line`` says, and how long it has taken.
+
+    Nothing within the first minute; never where ``out`` is a terminal, for there is a bar. A thread of its own prints,
+    so that a step that says nothing for an hour is seen to be alive.
+    """
+
+    def __init__(
+        self,
+        line: Callable[[], str],
+        *,
+        every: float = MINUTE,
+        clock: Callable[[], float] = time.monotonic,
+        out: TextIO | None = None,
+    ) -> None:
+        self.line, self.every, self.clock, self.out = line, every, clock, out
+        self.began = self.last = clock()
+        self.over = threading.Event()
+
+    def __enter__(self) -> "Heartbeat":
+        self.began = self.last = self.clock()
+        self.over.clear()
+        if not (self.out or sys.stderr).isatty():
+            threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.over.set()
+
+    def beat(self) -> None:
+        """Print the line if none has been printed for a minute."""
+        now = self.clock()
+        if now - self.last >= self.every:
+            self.last = now
+            minutes = int((now - self.began) / MINUTE)
+            print(f"{self.line()}, {minutes} min so far", file=self.out or sys.stderr, flush=True)
+
+    def _run(self) -> None:
+        while not self.over.wait(self.every):
+            self.beat()
+
+
+def counted(what: str, done: float, total: float | None) -> str:
+    """``preparing images: 1,200 of 5,000``."""
+    return f"{what}: {done:,.0f}" + (f" of {total:,.0f}" if total else "")
+
+
+def tracked(items: Iterable[Item], what: str, total: int, *, done: int = 0) -> Iterator[Item]:
+    """The items, with a bar on stderr, or a line a minute where that is no terminal. ``done``: of ``total``, before."""
+    from rich.console import Console
+    from rich.progress import track
+
+    count = done
+    console = Console(stderr=True)
+    with Heartbeat(lambda: counted(what, count, total)):
+        for item in track(items, what, total, completed=done, console=console, disable=not console.is_terminal):
+            yield item
+            count += 1

@@ -1,21 +1,35 @@
-"""What a task must do: turn an encoder and a manifest into Predictions."""
+"""What a protocol asks of an encoder, the cells that come of it, and the Predictions in which it ends.
+
+A *protocol* is what is asked (``classification``), a *task* is a protocol asked of a dataset
+(``siim:classification``), a *cell* is a task with an encoder, a label fraction and a seed.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin, runtime_checkable
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Encoder, EncoderSpec
-from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps.dense import DenseMaps
-from cxrbench.predictions import Predictions
+from cxrbench.data.manifest import SPLITS, Manifest
+from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.plugins.fixed_images import FixedFeatures
+from cxrbench.predictions import Kind, Predictions, encoder_facts
 from cxrbench.progress import Progress
+
+if TYPE_CHECKING:  # a plan needs no network, so it must not wait for torch
+    from cxrbench.encoder import Encoder, EncoderSpec
+    from cxrbench.features.extract import ExtractOptions
+    from cxrbench.features.maps.dense import DenseMaps
+
+DecoderName = Literal["linear", "unet", "upernet"]
+Views = Literal["1", "2", "all"]
+Need = Literal["labels", "boxes", "reports", "signals", "train", "val", "test"]
+OptionName = Literal["decoder", "finetune", "augment", "epochs", "views", "preset", "text_encoder"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,8 @@ class Cell:
     """One unit of work: encoder x task x label fraction x seed.
 
     ``parts`` are the ingredients of its identity (encoder weights, source and preprocessing, precision, dataset
-    fingerprint, protocol version, ...). Same identity, same bits.
+    fingerprint, protocol version, ...). Same identity, same bits. ``fixed``: what the encoder gives for two fixed
+    images; no part of the identity, for its last bits differ between machines, but kept and compared.
     """
 
     encoder: str
@@ -32,6 +47,7 @@ class Cell:
     fraction: float = 1.0
     seed: int = 0
     parts: Mapping[str, str] = field(default_factory=dict)
+    fixed: FixedFeatures | None = field(default=None, compare=False, repr=False)
 
     @property
     def task(self) -> str:
@@ -47,54 +63,70 @@ class Cell:
     def facts(self) -> dict[str, Any]:
         """What predictions say of the cell that they are of, as plain JSON values."""
         names = ("encoder", "dataset", "protocol", "fraction", "seed", "identity")
-        return {name: getattr(self, name) for name in names} | {"parts": dict(self.parts)}
+        kept = {} if self.fixed is None else {"fixed_images": self.fixed.to_json()}
+        return {name: getattr(self, name) for name in names} | {"parts": dict(self.parts)} | kept
 
 
 @dataclass(frozen=True)
 class RunContext:
     """``options``: device, precision, batch size, decoding threads. ``scratch``: the cache folder. ``progress``."""
 
-    options: ExtractOptions
+    options: "ExtractOptions"
     scratch: Path
     progress: Progress
 
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What the command line may say of a task; None is the task's own default. A task takes what concerns it.
+    """What the command line may say of a protocol; None is the protocol's own default. Each takes what it ``reads``.
 
-    ``decoder``: linear, unet or upernet. ``finetune``: train the encoder, too. ``augment``: augmented copies per
-    training image. ``epochs``: at most so many. ``views``: ``1``, ``2`` or ``all`` views of a study fused. ``preset``:
-    a paper's recipe. ``text_encoder``: a folder with a transformers sentence encoder.
+    ``decoder``: of dense protocols. ``finetune``: train the encoder, too. ``augment``: augmented copies per training
+    image. ``epochs``: at most so many. ``views``: how many views of a study are fused. ``preset``: a paper's recipe.
+    ``text_encoder``: a folder with a transformers sentence encoder. Raises UserError for a value that is no choice.
     """
 
-    decoder: str | None = None
+    decoder: DecoderName | None = None
     finetune: bool = False
     augment: int = 0
     epochs: int | None = None
-    views: str | None = None
+    views: Views | None = None
     preset: str | None = None
     text_encoder: Path | None = None
 
+    def __post_init__(self) -> None:
+        check_choices(self, "--{}")
+
+
+def check_choices(settings: Any, named: str = "{}") -> None:
+    """Raise UserError if a field of a dataclass whose type is a Literal (or None) holds anything else.
+
+    ``named``: how the message calls a field. The dataclass's module must not postpone its annotations.
+    """
+    for entry in fields(settings):
+        value, kinds = getattr(settings, entry.name), (entry.type, *get_args(entry.type))
+        choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+        if choices and value is not None and value not in choices:
+            raise UserError(f"{named.format(entry.name)} {value!r}: choose from {', '.join(map(str, choices))}")
+
 
 class FrozenEncoder(Protocol):
-    """An encoder as a task sees it: features of a manifest's images, extracted once and cached."""
+    """An encoder as a protocol sees it: features of a manifest's images, extracted once and cached."""
 
     @property
-    def spec(self) -> EncoderSpec:
+    def spec(self) -> "EncoderSpec":
         """Who it is."""
         ...
 
     @property
-    def module(self) -> Encoder:
-        """The network itself, for tasks that train it; loading it is put off until somebody asks."""
+    def module(self) -> "Encoder":
+        """The network itself, for protocols that train it; loading it is put off until somebody asks."""
         ...
 
     def pooled(self, manifest: Manifest) -> NDArray[np.float32]:
         """Image embeddings [len(manifest), D], rows in the manifest's order."""
         ...
 
-    def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
+    def maps(self, manifest: Manifest, copies: int = 0) -> "DenseMaps":
         """Dense features of whole images and of ``copies`` augmented copies of the training images.
 
         Raises NotApplicableError if the encoder gives no maps.
@@ -103,69 +135,131 @@ class FrozenEncoder(Protocol):
 
     @property
     def context(self) -> RunContext:
-        """Where and how to compute: for tasks that train networks."""
+        """Where and how to compute: for protocols that train networks."""
         ...
 
 
-class Task(Protocol):
-    """A protocol, e.g. ``classification``: what an entry point in group ``cxrbench.tasks`` names."""
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A protocol as code, e.g. ``classification``: what an entry point in group ``cxrbench.tasks`` names.
+
+    A protocol of one's own is a frozen dataclass on top of this one with ``name``, ``summary`` and ``run``.
+
+    ``name``: on the command line, after the colon. ``summary``: one line for ``cxrbench tasks list``. ``revision``:
+    change it whenever the same inputs would give other predictions. ``opt_in``: run only when it is named
+    (``siim:finetune``), not by ``siim`` alone: it takes long. ``sees_test_truth``: ``run`` is given the truth of the
+    test images; only for protocols that train on none of it. ``needs``: what a dataset must have, each split with an
+    image. ``reads``: the TaskOptions that it takes notice of.
+    """
+
+    name: str
+    summary: str
+    revision: str = "1"
+    opt_in: bool = False
+    sees_test_truth: bool = False
+    needs: tuple[Need, ...] = ("labels", "train", "val", "test")
+    reads: frozenset[OptionName] = frozenset()
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What differs from the protocol's default, a word each (``views2``): results of its own."""
+        return ()
 
     @property
     def protocol(self) -> str:
-        """Its name on the command line, after the colon."""
-        ...
+        """The name and its settings: ``classification+views2``."""
+        return "+".join((self.name, *self.settings))
 
     @property
     def version(self) -> str:
-        """Part of every cell's identity: change it whenever the same inputs would give other predictions."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """One line for ``cxrbench tasks list``."""
-        ...
-
-    @property
-    def opt_in(self) -> bool:
-        """Whether it is run only when it is named (``siim:finetune``), not by ``siim`` alone: it takes long."""
-        ...
-
-    @property
-    def sees_test_truth(self) -> bool:
-        """Whether ``run`` is given the truth of the test images: only for tasks that train on none of it."""
-        ...
+        """Part of every cell's identity: the revision, and that of whatever else decides what is predicted."""
+        return self.revision
 
     def configured(self, options: TaskOptions) -> "Task":
-        """The task as the options want it, its ``protocol`` naming what is not its default (``segmentation+linear``).
+        """The protocol as the options want it: fields that are called as an option it reads take its value.
 
-        Raises UserError for an option value that the task cannot serve; options of other tasks are ignored.
+        Raises UserError for an option value that it cannot serve, NotApplicableError for a preset that does not have
+        it. Options that it does not read are ignored here: what nobody reads is refused before.
         """
-        ...
+        if options.preset is not None and "preset" not in self.reads:
+            raise NotApplicableError(f"preset {options.preset} has no recipe for {self.name}")
+        mine = {entry.name for entry in fields(self)} & self.reads
+        return replace(self, **{name: getattr(options, name) for name in mine})
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """Why this dataset cannot be asked this, or None."""
-        ...
+        return lacking(manifest, self.needs)
 
     def seeds_matter(self, fraction: float) -> bool:
-        """Whether another seed can give other predictions at this label fraction. If not, one seed is run."""
-        ...
+        """Whether another seed can give other predictions at this label fraction. If not, one seed is run.
+
+        By default it can: something random is trained.
+        """
+        del fraction
+        return True
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Train on the train split, select on the validation split only, predict validation and test.
 
         Raises NotApplicableError if this encoder cannot be asked this.
         """
-        ...
+        raise NotImplementedError
+
+
+def lacking(manifest: Manifest, needs: Collection[Need]) -> str | None:
+    """What a dataset lacks of these needs, as a reason that begins with "it" or "its", or None."""
+    if "labels" in needs and not manifest.labels:
+        columns = " ".join(note for note in manifest.notes if note.startswith("Column"))
+        return "it has no labels" + (f" ({columns.rstrip('.')})" if columns else "")
+    tables = {"boxes": "boxes", "reports": "reports", "signals": "ECGs or laboratory values"}
+    for table, words in tables.items():
+        if table in needs and (getattr(manifest, table) is None or not len(getattr(manifest, table))):
+            return f"it has no {words}"
+    empty = [split for split in SPLITS if split in needs and not len(manifest.rows_of(split))]
+    return f"its {' and '.join(empty)} split is empty" if empty else None
 
 
 @runtime_checkable
 class Adapts(Protocol):
-    """A task that wants a dataset otherwise than its adapter reads it: a paper's split, a paper's labels."""
+    """A protocol that wants a dataset otherwise than its adapter reads it: a paper's split, a paper's labels."""
 
     def adapted(self, manifest: Manifest) -> Manifest:
-        """The dataset as this task wants it, or itself; called before the test truth is taken out.
+        """The dataset as this protocol wants it, or itself; called before the test truth is taken out.
 
         The image table keeps its rows (and so its cached features); images that are left out get another split name.
         Raises NotApplicableError if the dataset cannot be made so.
         """
         ...
+
+
+def predictions_of(
+    cell: Cell,
+    encoder: FrozenEncoder,
+    manifest: Manifest,
+    images: pd.DataFrame,
+    columns: Mapping[str, object] | pd.DataFrame,
+    *,
+    labels: tuple[str, ...],
+    kind: Kind,
+    groups: Mapping[str, tuple[str, ...]],
+    facts: Mapping[str, Any],
+    notes: tuple[str, ...] = (),
+) -> Predictions:
+    """A cell's Predictions.
+
+    ``images``: one row for each row of the result, with ``image_id``, ``patient_id``, ``split``; ``columns``: what is
+    predicted, in the same order (see Predictions). ``facts``: what the cell says beside its identity, as plain JSON
+    values, ``train_images`` among them.
+    """
+    rows = images[["image_id", "patient_id", "split"]].reset_index(drop=True)
+    return Predictions(
+        rows=pd.concat([rows, pd.DataFrame(columns)], axis=1),
+        labels=labels,
+        kind=kind,
+        groups=groups,
+        synthetic=manifest.synthetic,
+        cell=cell.facts() | dict(facts),
+        encoder=encoder_facts(encoder.spec),
+        dataset=manifest.facts(),
+        notes=notes,
+    )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderPlugin, EncoderRequest, named_weights
 from cxrbench.encoders.backbones.decoder import MAEDecoder, decoder_of
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
@@ -164,4 +164,5 @@ PLUGIN = EncoderPlugin(
     usage="mae[:mean|cls][@WEIGHTS]",
     phantom_weights=phantom_weights("mae"),
     without_weights=how_to_pretrain("mae"),
+    reads=named_weights,
 )

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderPlugin, EncoderRequest, named_weights
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
     ViTEncoder,
@@ -185,4 +185,5 @@ PLUGIN = EncoderPlugin(
     usage="spcl[:mean|cls][@WEIGHTS]",
     phantom_weights=phantom_weights("spcl"),
     without_weights=how_to_pretrain("spcl"),
+    reads=named_weights,
 )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderPlugin, EncoderRequest, named_weights
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
     ViTEncoder,
@@ -145,4 +145,5 @@ PLUGIN = EncoderPlugin(
     usage="supervised[:mean|cls][@WEIGHTS]",
     phantom_weights=phantom_weights("supervised"),
     without_weights=how_to_pretrain("supervised"),
+    reads=named_weights,
 )

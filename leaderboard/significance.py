@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr, ndtri  # what scipy.stats.norm calls; all of that takes a second to import
 
 from cxrbench.leaderboard.bootstrap import Interval, interval, too_many_undefined
 
@@ -84,7 +84,7 @@ def _letter(number: int) -> str:
 
 def smallest_detectable_difference(standard_error: float) -> float:
     """(z_0.95 + z_0.80) x SE of the paired difference: what a one-tailed 5% test finds with a power of 80%."""
-    return float((norm.ppf(1 - ALPHA) + norm.ppf(POWER)) * standard_error)
+    return float((ndtri(1 - ALPHA) + ndtri(POWER)) * standard_error)
 
 
 class DeLong(NamedTuple):
@@ -97,7 +97,7 @@ class DeLong(NamedTuple):
         """A weighted sum of the AUROCs, (1, -1) their difference: value, standard error, one-tailed p (H0: <= 0)."""
         value, variance = float(weights @ self.aurocs), float(weights @ self.covariance @ weights)
         error = float(np.sqrt(max(variance, 0.0)))
-        return value, error, float(norm.sf(value / error)) if error > 0 else np.nan
+        return value, error, float(ndtr(-value / error)) if error > 0 else np.nan
 
 
 def delong(scores: Array, targets: Array, patients: NDArray[np.generic]) -> DeLong:
@@ -115,6 +115,8 @@ def delong(scores: Array, targets: Array, patients: NDArray[np.generic]) -> DeLo
     clusters_positive, clusters_negative = (len(np.unique(cluster[side])) for side in (positive, ~positive))
     if min(clusters_positive, clusters_negative) < 2:
         return DeLong(np.full(len(scores), np.nan), np.full((len(scores), len(scores)), np.nan))
+    from scipy.stats import rankdata
+
     ranks = rankdata(scores, axis=1)
     placements = np.empty_like(ranks)
     placements[:, positive] = (ranks[:, positive] - rankdata(scores[:, positive], axis=1)) / n

@@ -1,1 +1,1 @@
-"""The tasks: what is asked of an encoder. Each ends in Predictions."""
+"""The protocols: what is asked of an encoder. Each ends in Predictions."""

@@ -14,13 +14,14 @@ import os
 from pathlib import Path
 import torch
 from cxrbench.encoder import Encoder, Features, Preprocess
+from cxrbench.plugins.loading import fixed_batch
 
 class Mine(torch.nn.Module):
-    """Means of 4 x 4 tiles. Every call leaves a line in calls.txt."""
+    """Means of 4 x 4 tiles. Every call leaves a line in calls.txt, but for those on the two fixed images."""
     preprocess = Preprocess(size=16, resize="squash", mean=(0.0,), std=(1.0,), channels=1)
     def forward(self, images):
-        if (images == 0).all():
-            return Features(torch.zeros(len(images), 16))
+        if torch.equal(images, fixed_batch(self.preprocess)):
+            return Features(torch.nn.functional.avg_pool2d(images, 4).flatten(1))
         with open(Path(__file__).with_name("calls.txt"), "a") as log:
             log.write(f"{len(images)}\\n")
         calls = len(Path(__file__).with_name("calls.txt").read_text().split())

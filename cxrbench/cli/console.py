@@ -1,8 +1,10 @@
 """What a person sees while something runs: progress on stderr, nothing when it is piped."""
 
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +18,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from cxrbench.progress import Progress
+from cxrbench.files.names import visible
+from cxrbench.progress import Heartbeat, Progress, counted
 
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -24,12 +27,12 @@ STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
 def say(message: str) -> None:
     """One line on stderr, if a person is there to read it."""
     if sys.stderr.isatty():
-        STDERR.print(message, markup=False)
+        STDERR.print(visible(message), markup=False)
 
 
 def warn(message: str) -> None:
     """One line on stderr that matters even when nobody watches."""
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)
 
 
 class SpeedColumn(ProgressColumn):
@@ -40,8 +43,31 @@ class SpeedColumn(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed and task.speed >= 1 else "")
 
 
+class QuietBars(Bars):
+    """Bars that nobody sees: what they would show is a line a minute on stderr instead."""
+
+    def __init__(self) -> None:
+        super().__init__(console=STDERR, disable=True)
+        self.heartbeat = Heartbeat(self.line)
+
+    def line(self) -> str:
+        """What is going on: ``cells: 3 of 12; features: 1,200 of 5,000``."""
+        shown = [task for task in self.tasks if task.visible and not task.finished]
+        return "; ".join(counted(visible(task.description), task.completed, task.total) for task in shown) or "working"
+
+    def start(self) -> None:
+        """From here on, a line a minute."""
+        self.heartbeat.__enter__()
+
+    def stop(self) -> None:
+        """No more lines."""
+        self.heartbeat.__exit__(None, None, None)
+
+
 def bar() -> Bars:
-    """A progress bar on stderr: description, bar, counts, speed, time left. Disabled when stderr is no terminal."""
+    """A progress bar on stderr: description, bar, counts, speed, time left. A line a minute if that is no terminal."""
+    if not sys.stderr.isatty():
+        return QuietBars()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,7 +75,25 @@ def bar() -> Bars:
         SpeedColumn(),
         TimeRemainingColumn(),
     )
-    return Bars(*columns, console=STDERR, transient=True, disable=not sys.stderr.isatty())
+    return Bars(*columns, console=STDERR, transient=True)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as an aligned plain table; names in it are shown as they are written, whatever is in them."""
+    from tabulate import tabulate
+
+    shown = [{visible(str(k)): visible(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
+    return tabulate(shown, headers="keys", missingval="undefined")
+
+
+def visible_lines(text: str) -> str:
+    """Lines, each with whatever a name in it could do to a terminal written out."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows as JSON or as an aligned table, on stdout."""
+    print(json.dumps(rows, indent=1) if as_json else table(rows))
 
 
 @contextmanager

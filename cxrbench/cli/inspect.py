@@ -7,9 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from cxrbench.cli.console import show, visible_lines
 from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, JsonOption, MaxPixelsOption, phantom_folder
 from cxrbench.errors import UserError
+from cxrbench.files.names import visible
 
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Import each one to see whether it can be (takes seconds), not just read it.")
+]
 options = {"no_args_is_help": True, "rich_markup_mode": None}
 data_app = typer.Typer(help="Datasets: list, check, write the phantom.", **options)  # pyright: ignore[reportArgumentType]
 encoders_app = typer.Typer(help="Encoders: list, info.", **options)  # pyright: ignore[reportArgumentType]
@@ -17,20 +22,22 @@ tasks_app = typer.Typer(help="Tasks: list.", **options)  # pyright: ignore[repor
 
 
 @data_app.command("list")
-def data_list(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """The datasets that cxrbench can read, and whether they are in the data folder.
+def data_list(data: DataOption = None, check: CheckOption = False, as_json: JsonOption = False) -> None:
+    """The datasets that cxrbench can read, where they come from, and whether they are in the data folder.
 
     Example: cxrbench data list --data /data
     """
-    from cxrbench.engine.registry import list_datasets
+    from cxrbench.plugins.listing import list_datasets
 
     rows: list[dict[str, Any]] = [
         {
             "name": d.name,
             "dataset": d.problem or d.summary,
             "in the data folder": bool(data and (data / d.name).is_dir()),
+            "source": d.source,
+            **({"terms": d.licence} if as_json else {}),  # too long for a line
         }
-        for d in list_datasets()
+        for d in list_datasets(check=check)
     ]
     known = {row["name"] for row in rows}
     own = {"labels.csv": "your own CSV", "manifest.parquet": "a prepared copy"}
@@ -50,9 +57,10 @@ def data_check(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     as_json: JsonOption = False,
 ) -> None:
-    """What is there: images, patients, positives per label and split, shared patients, unreadable files.
+    """What is there: images, patients, positives per label and split, shared patients, unreadable files, copies.
 
-    Exits with 1 when it finds patients in two splits or unreadable files.
+    Exits with 1 when it finds patients or pictures in two splits or unreadable files. Pictures are compared by the
+    eye: a resized or recompressed copy is one. Blank and saturated images and copies within a split are remarks.
 
     Examples:
 
@@ -73,7 +81,7 @@ def data_check(
             max_pixels=max_pixels,
             progress=lambda images: bars.advance(task, images),
         )
-    print(json.dumps(report.to_json(), indent=1) if as_json else format_report(report))
+    print(json.dumps(report.to_json(), indent=1) if as_json else visible_lines(format_report(report)))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -103,21 +111,22 @@ def data_phantom(
             raise UserError(f"--images {images!r}: give NAME=COUNT, separated by commas") from error
     with counting("phantom images") as progress:
         write(out, seed=seed, images=counts, progress=progress)
-    print(f"phantom data in {out}: use it with --data {out}")
+    print(visible(f"phantom data in {out}: use it with --data {out}"))
 
 
 @encoders_app.command("list")
-def encoders_list(as_json: JsonOption = False) -> None:
+def encoders_list(check: CheckOption = False, as_json: JsonOption = False) -> None:
     """The encoders that are installed, and how to name them.
 
     Example: cxrbench encoders list
     """
-    from cxrbench.engine.registry import list_encoders
+    from cxrbench.plugins.listing import list_encoders
 
-    show(
-        [{"name": e.name, "how to name it": e.usage, "what it is": e.problem or e.summary} for e in list_encoders()],
-        as_json,
-    )
+    rows = [
+        {"name": e.name, "how to name it": e.usage, "what it is": e.problem or e.summary}
+        for e in list_encoders(check=check)
+    ]
+    show(rows, as_json)
 
 
 @encoders_app.command("info")
@@ -148,26 +157,19 @@ def encoders_info(
         print(json.dumps(facts, indent=1))
         return
     for name, value in facts.items():
-        print(f"{name:>18}  {', '.join(value) or '-' if isinstance(value, tuple) else value}")
+        print(visible(f"{name:>18}  {', '.join(value) or '-' if isinstance(value, tuple) else value}"))
 
 
 @tasks_app.command("list")
-def tasks_list(as_json: JsonOption = False) -> None:
+def tasks_list(check: CheckOption = False, as_json: JsonOption = False) -> None:
     """The protocols: what can be asked of an encoder, and which are run only when they are named (siim:finetune).
 
     Example: cxrbench tasks list
     """
-    from cxrbench.engine.registry import list_tasks
+    from cxrbench.plugins.listing import list_tasks
 
     rows = [
         {"protocol": t.name, "run": "when named" if t.opt_in else "by default", "what it is": t.problem or t.summary}
-        for t in list_tasks()
+        for t in list_tasks(check=check)
     ]
     show(rows, as_json)
-
-
-def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Rows as JSON or as an aligned table."""
-    from tabulate import tabulate
-
-    print(json.dumps(rows, indent=1) if as_json else tabulate(rows, headers="keys"))

@@ -38,23 +38,12 @@ def leaderboard(
     """
     if form not in ("md", "csv", "json"):
         raise UserError(f"--format is md, csv or json, not {form!r}")
-    from cxrbench.engine.results import Results
-    from cxrbench.leaderboard.markdown import to_markdown
-    from cxrbench.leaderboard.render import to_csv, to_json
-    from cxrbench.leaderboard.tables import build
+    from cxrbench.api import board
 
-    store = Results(results)
-    predictions = store.load_predictions()
-    board = build(
-        predictions,
-        baseline=baseline,
-        replicates=replicates,
-        seed=seed,
-        metrics=names(metrics) or None,
-        efficiency=store.load_efficiency(predictions),
-        refusals=store.load_refusals(),
-    )
-    write({"md": to_markdown, "csv": to_csv, "json": to_json}[form](board), output)
+    text = board(
+        results, baseline=baseline, metrics=names(metrics), replicates=replicates, seed=seed, form=form  # type: ignore[arg-type]
+    )  # fmt: skip
+    write(text, output)
 
 
 def compare(
@@ -72,20 +61,13 @@ def compare(
 
     Example: cxrbench compare spcl random --tasks vindr,rsna
     """
-    from cxrbench.engine.results import Results
-    from cxrbench.leaderboard.compare import compare as test
-    from cxrbench.leaderboard.compare import comparison_to_json, comparison_to_markdown
+    from cxrbench import api
 
-    comparison = test(
-        Results(results).load_predictions(),
-        a,
-        b,
-        tasks=names(tasks) or None,
-        metrics=names(metrics) or None,
-        replicates=replicates,
-        seed=seed,
-    )
-    write(comparison_to_json(comparison) if as_json else comparison_to_markdown(comparison), output)
+    text = api.compare(
+        a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
+        form="json" if as_json else "md",
+    )  # fmt: skip
+    write(text, output)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -1,18 +1,14 @@
 """Options that several commands share, and the folders they stand for."""
 
-import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from platformdirs import user_cache_path
 
 from cxrbench.errors import UserError
-
-if TYPE_CHECKING:
-    from cxrbench.task import TaskOptions
+from cxrbench.files.folders import cache_folder
 
 DataOption = Annotated[
     Path | None,
@@ -24,7 +20,7 @@ CacheOption = Annotated[
     typer.Option(envvar="CXRBENCH_CACHE", help="Folder for features and phantom data [default: user cache]."),
 ]
 MaxPixelsOption = Annotated[int, typer.Option(min=1, help="Images with more pixels are refused before decoding.")]
-MAX_PIXELS = 100_000_000  # cxrbench.data.decode.images.MAX_PIXELS; importing that takes seconds
+MAX_PIXELS = 100_000_000  # cxrbench.data.decode.images.MAX_PIXELS; importing that takes a second
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 DecoderOption = Annotated[
@@ -55,63 +51,16 @@ TextEncoderOption = Annotated[
 CacheLimitOption = Annotated[
     str, typer.Option(help="Room on disk for dense maps, e.g. 500MB or 1.5TB; what does not fit is not cached.")
 ]
-DECODERS, VIEWS = ("linear", "unet", "upernet"), ("1", "2", "all")
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
          "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 
 
-def task_options(
-    *,
-    decoder: str | None,
-    finetune: bool,
-    augment: int,
-    epochs: int | None,
-    views: str | None,
-    preset: str | None,
-    text_encoder: Path | None,
-) -> "TaskOptions":
-    """What the command line says of the tasks. Raises UserError for a value that no task knows."""
-    from cxrbench.task import TaskOptions
-
-    _one_of("--decoder", decoder, DECODERS)
-    _one_of("--views", views, VIEWS)
-    if preset is not None:
-        from cxrbench.tasks.presets.recipes import parse
-
-        parse(preset)
-    if text_encoder is not None and not text_encoder.is_dir():
-        raise UserError(f"--text-encoder {text_encoder}: no such folder; give one with a transformers sentence encoder")
-    return TaskOptions(decoder, finetune, augment, epochs, views, preset, text_encoder)
-
-
-def runs_of(preset: str | None, fractions: str | None, seeds: int | None) -> tuple[tuple[float, ...], int]:
-    """Label fractions and seeds: as typed, else as the preset's paper shows them, else 1 and 1. Raises UserError."""
-    from cxrbench.tasks.presets.recipes import run_settings
-
-    shown = run_settings(preset) if preset is not None else (None, None)
-    return (parse_fractions(fractions) if fractions is not None else shown[0] or (1.0,)), seeds or shown[1] or 1
-
-
-def parse_fractions(text: str) -> tuple[float, ...]:
-    """``0.01,0.1,1`` as numbers in (0, 1], each once, in ascending order."""
+def parse_fractions(text: str | None) -> tuple[float, ...] | None:
+    """``0.01,0.1,1`` as numbers. Raises UserError."""
     try:
-        values = sorted({float(part) for part in text.split(",")})
+        return tuple(float(part) for part in text.split(",")) if text is not None else None
     except ValueError as error:
         raise UserError(f"--fractions {text!r}: give numbers separated by commas, e.g. 0.01,0.1,1") from error
-    if not all(0 < value <= 1 for value in values):
-        raise UserError(f"--fractions {text!r}: a label fraction lies above 0 and is at most 1")
-    return tuple(values)
-
-
-def parse_folds(folds: int | None) -> int | None:
-    """At least 3. Raises UserError."""
-    from cxrbench.engine.folds import MIN_FOLDS
-
-    if folds is not None and folds < MIN_FOLDS:
-        raise UserError(
-            f"--folds {folds}: one fold is tested, one validates, the rest trains, so give {MIN_FOLDS} or more"
-        )
-    return folds
 
 
 def parse_bytes(text: str) -> int:
@@ -120,17 +69,6 @@ def parse_bytes(text: str) -> int:
     if not match or match[2].upper() not in UNITS:
         raise UserError(f"--cache-limit {text!r}: give a number and a unit, e.g. 20GB, 500MB, 1.5TB or 100GiB")
     return int(float(match[1]) * UNITS[match[2].upper()])
-
-
-def _one_of(flag: str, value: str | None, known: Sequence[str]) -> None:
-    if value is not None and value not in known:
-        raise UserError(f"{flag} {value!r}: choose from {', '.join(known)}")
-
-
-def cache_folder(cache: Path | None) -> Path:
-    """The cache folder: as given, else CXRBENCH_CACHE, else the user's cache folder."""
-    named = cache or os.environ.get("CXRBENCH_CACHE")
-    return Path(named).expanduser() if named else user_cache_path("cxrbench")
 
 
 def phantom_folder(cache: Path | None, datasets: Collection[str]) -> Path:

@@ -8,6 +8,7 @@ import typer
 
 from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption, cache_folder, phantom_folder
 from cxrbench.errors import UserError
+from cxrbench.files.names import visible
 
 
 def data_prepare(
@@ -47,8 +48,9 @@ def data_prepare(
             max_pixels=max_pixels,
             progress=progress,
         )
-    print(
+    said = (
         f"{copy.images:,} images in {copy.folder}, {copy.made:,} of them made now"
         + (f", {copy.unreadable:,} unreadable ones left out" if copy.unreadable else "")
         + f": use it with --data {out} (cxrbench pretrain: --data-dir {out})"
     )
+    print(visible(said))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrbench.cli.options import CacheOption, cache_folder, phantom_folder
+from cxrbench.cli.options import CacheOption, phantom_folder
 from cxrbench.errors import UserError
+from cxrbench.files.folders import cache_folder
+from cxrbench.files.names import visible
 
 if TYPE_CHECKING:
     from cxrbench.data.manifest import Manifest
@@ -80,11 +82,18 @@ def pretrain(
 
       cxrbench pretrain spcl --data ./my/labels.csv --arch micro --epochs 60 --option ratio=0.3 --option loss=ntxent
     """
+    from cxrbench.engine.names import dataset_problem
+    from cxrbench.plugins.entry_points import METHODS, only_point
+
+    only_point(METHODS, method, "method")  # wrong names before torch is imported and data read or drawn for them
+    for name in () if list_options else named(data):
+        if "/" not in name and (problem := dataset_problem(name, data_dir)) is not None:
+            raise problem
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, read_method
     from cxrbench.encoders.pretraining.engine.pretrain import pretrain as start
 
     if list_options:
-        from cxrbench.cli.inspect import show
+        from cxrbench.cli.console import show
 
         known = read_method(PretrainConfig(method=method)).options
         show([{"--option": name, "what it is": line} for name, line in known.items()], False)
@@ -126,7 +135,7 @@ def pretrain(
     folder = cache_folder(cache) / "pretraining"
     target = out or Path("runs") / method
     written = start(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded)
-    print(written)
+    print(visible(str(written)))
 
 
 def named(data: str) -> list[str]:

@@ -7,6 +7,7 @@ import typer
 
 from cxrbench.cli.options import ResultsOption
 from cxrbench.errors import UserError
+from cxrbench.files.names import visible
 
 if TYPE_CHECKING:
     from cxrbench.data.manifest import Manifest
@@ -59,7 +60,7 @@ def show(
     if not pictures:
         raise UserError(f"{cell} has no test row whose truth is known: there is nothing to compare")
     contact_sheet(pictures, min(COLUMNS, len(pictures)), SHEET_SIDE).save(out / "sheet.png")
-    print(f"{len(pictures)} pictures and sheet.png in {out}: green is true, red is predicted")
+    print(visible(f"{len(pictures)} pictures and sheet.png in {out}: green is true, red is predicted"))
 
 
 def find_cell(cell: str, encoder: str, results: "Results") -> "Predictions":
@@ -101,5 +102,5 @@ def find_manifest(predictions: "Predictions", file: Path | None, results: "Resul
 
 def _largest_first(path: Path) -> tuple[float, int]:
     """Sorting key of ``fraction-F-seed-S``: largest fraction, then first seed."""
-    _, fraction, _, seed = path.stem.rsplit("-", 3)
+    fraction, _, seed = path.stem.removeprefix("fraction-").rpartition("-seed-")
     return -float(fraction), int(seed)

@@ -1,7 +1,7 @@
 """``cxrbench data check``: what is in a dataset, and which of its files cannot be read."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from cxrbench.data.decode.images import MAX_PIXELS, decode
+from cxrbench.data.decode.images import MAX_PIXELS, use_decoded
+from cxrbench.data.lookalikes import Gallery, Looks, looks
 from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.data.splits import shared_patients
 from cxrbench.errors import BadImageError
@@ -30,7 +31,11 @@ class SplitCount:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What ``check`` found. ``unreadable`` maps an image id to the reason; ``decoded`` counts the files tried."""
+    """What ``check`` found. ``unreadable`` maps an image id to the reason; ``decoded`` counts the files tried.
+
+    ``constant`` and ``saturated``: ids of images that show nothing, or too little. ``leaked`` and ``repeated``: groups
+    of ids of one picture, in several splits or in one.
+    """
 
     dataset: str
     root: str
@@ -46,6 +51,10 @@ class CheckReport:
     shared_patients: tuple[str, ...]
     decoded: int
     unreadable: dict[str, str]
+    constant: tuple[str, ...]
+    saturated: tuple[str, ...]
+    leaked: tuple[tuple[str, ...], ...]
+    repeated: tuple[tuple[str, ...], ...]
     synthetic: bool
     source: str
     licence: str
@@ -53,8 +62,8 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """No patient in two splits, no unreadable file."""
-        return not self.shared_patients and not self.unreadable
+        """No patient and no picture in two splits, no unreadable file."""
+        return not self.shared_patients and not self.unreadable and not self.leaked
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -72,13 +81,21 @@ def check(
     """Count a manifest and decode its images (``decode_all``), ``workers`` at a time (default: one per core).
 
     ``progress`` is called with the number of images done since its last call. Memory does not grow with the number of
-    images: at most ``2 * workers`` are in flight.
+    images but for some 300 bytes of each: at most ``2 * workers`` are in flight.
     """
     images = manifest.images
+    ids = images["image_id"].astype(str).to_numpy()
     bad: dict[str, str] = {}
+    seen = Gallery(len(manifest) if decode_all else 0)
     if decode_all:
-        for row, reason in _failures(manifest.paths(), workers or os.cpu_count() or 1, max_pixels, progress):
-            bad[str(images["image_id"].iloc[row])] = reason
+        for row, found in _decoded(manifest.paths(), workers or os.cpu_count() or 1, max_pixels, progress):
+            if isinstance(found, str):
+                bad[ids[row]] = found
+            else:
+                seen.put(row, found)
+    splits = images["split"].to_numpy()
+    groups = seen.groups()
+    crossing = [len(set(splits[rows])) > 1 for rows in groups]
     return CheckReport(
         dataset=manifest.name,
         root=str(manifest.root),
@@ -94,6 +111,10 @@ def check(
         shared_patients=tuple(shared_patients(images["patient_id"].tolist(), images["split"].tolist())),
         decoded=len(manifest) if decode_all else 0,
         unreadable=dict(sorted(bad.items())),
+        constant=tuple(ids[seen.constant()]),
+        saturated=tuple(ids[seen.saturated()]),
+        leaked=tuple(tuple(ids[rows]) for rows, leak in zip(groups, crossing, strict=True) if leak),
+        repeated=tuple(tuple(ids[rows]) for rows, leak in zip(groups, crossing, strict=True) if not leak),
         synthetic=manifest.synthetic,
         source=manifest.source,
         licence=manifest.licence,
@@ -124,6 +145,7 @@ def format_report(report: CheckReport) -> str:
         else "unreadable files: not looked for",
         *(f"  {name}: {reason}" for name, reason in list(report.unreadable.items())[:SHOWN]),
         *([f"  ... and {len(report.unreadable) - SHOWN} more"] if len(report.unreadable) > SHOWN else []),
+        *(_seen(report) if report.decoded else []),
         *(f"note: {note}" for note in report.notes),
     ]
     return "\n".join(lines)
@@ -149,31 +171,45 @@ def _cell(count: SplitCount, label: str) -> str:
     return f"{count.positives[label]}" + (f" ({unknown} unknown)" if unknown else "")
 
 
-def _failures(
+def _seen(report: CheckReport) -> list[str]:
+    """Lines on what the pictures show."""
+    leaked, repeated = ([" = ".join(group) for group in groups] for groups in (report.leaked, report.repeated))
+    return [
+        _listed("pictures in more than one split", leaked),
+        *([_listed("pictures that a split has more than once", repeated)] if repeated else []),
+        *([_listed("images of a single gray value", report.constant)] if report.constant else []),
+        *([_listed("images mostly black or largely white", report.saturated)] if report.saturated else []),
+    ]
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    """A count and the first names."""
+    more = ", ..." if len(names) > SHOWN else ""
+    return f"{what}: {len(names)}" + (f" ({', '.join(names[:SHOWN])}{more})" if names else "")
+
+
+def _decoded(
     paths: list[Path], workers: int, max_pixels: int, progress: Callable[[int], None] | None
-) -> Iterator[tuple[int, str]]:
-    """Row and reason of each file that does not decode. Threads: the decoders work outside Python's lock."""
-    waiting: dict[Future[str | None], int] = {}
+) -> Iterator[tuple[int, Looks | str]]:
+    """Each file's row and looks, or the reason why it does not decode. The decoders work outside Python's lock."""
+    waiting: dict[Future[Looks | str], int] = {}
     rows = iter(enumerate(paths))
     with ThreadPoolExecutor(workers) as pool:
         while True:
             while len(waiting) < 2 * workers and (following := next(rows, None)) is not None:
-                waiting[pool.submit(_reason, following[1], max_pixels)] = following[0]
+                waiting[pool.submit(_look, following[1], max_pixels)] = following[0]
             if not waiting:
                 return
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             if progress is not None:
                 progress(len(done))
             for future in done:
-                row, reason = waiting.pop(future), future.result()
-                if reason is not None:
-                    yield row, reason
+                yield waiting.pop(future), future.result()
 
 
-def _reason(path: Path, max_pixels: int) -> str | None:
-    """Why a file cannot be decoded, or None; the pixels are dropped at once."""
+def _look(path: Path, max_pixels: int) -> Looks | str:
+    """An image's looks, or why it cannot be decoded; the pixels are dropped at once."""
     try:
-        decode(path, max_pixels=max_pixels)
+        return use_decoded(path, looks, max_pixels=max_pixels)
     except BadImageError as error:
         return error.reason
-    return None

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
+from cxrbench.files.seal import BLANK, check, seal
+from cxrbench.files.tables import SEAL_KEY
 
 COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes")
 SPLITS = ("train", "val", "test")
@@ -132,16 +134,19 @@ class Manifest:
             "own_patients": self.own_patients, "source": self.source, "licence": self.licence, "notes": self.notes,
             "fingerprint": self.fingerprint, "masks_complete": self.masks_complete,
         }  # fmt: skip
-        metadata = {METADATA_KEY: json.dumps(facts).encode()}
+        metadata = {METADATA_KEY: json.dumps(facts).encode(), SEAL_KEY: BLANK.encode()}
         metadata |= {_key(n): _packed(table) for n in TABLES if (table := getattr(self, n)) is not None}
         table = pa.Table.from_pandas(self.images, preserve_index=False).replace_schema_metadata(None)
-        with atomic_path(path) as temporary, pq.ParquetWriter(temporary, table.schema, store_schema=False) as writer:
-            writer.write_table(table)
-            writer.add_key_value_metadata(metadata)  # not in the schema, where Arrow would write it twice
+        with atomic_path(path) as temporary:
+            with pq.ParquetWriter(temporary, table.schema, store_schema=False) as writer:
+                writer.write_table(table)
+                writer.add_key_value_metadata(metadata)  # not in the schema, where Arrow would write it twice
+            seal(temporary)
 
     @staticmethod
     def load(path: Path) -> "Manifest":
-        """Read what ``save`` wrote; the fingerprint must still fit. Raises UserError."""
+        """Read what ``save`` wrote; the checksum and the fingerprint must still fit. Raises UserError."""
+        check(path)
         try:
             with pq.ParquetFile(
                 path, thrift_string_size_limit=MAX_METADATA, thrift_container_size_limit=MAX_METADATA

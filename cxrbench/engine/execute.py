@@ -1,12 +1,15 @@
 """Do what a plan says is left to do."""
 
+import logging
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +19,20 @@ from cxrbench.encoder import Encoder, EncoderSpec
 from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
 from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
-from cxrbench.errors import NotApplicableError, UserError
-from cxrbench.features.efficiency import measure
-from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps.dense import DenseMaps
+from cxrbench.errors import DiskError, NotApplicableError, UserError
 from cxrbench.features.pooled import PooledFeatures, pooled_features
-from cxrbench.metrics.kinds import KINDS
+from cxrbench.files.atomic import FULL, disk_error
+from cxrbench.files.seal import DamagedError
+from cxrbench.plugins.versions import installed_versions
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 from cxrbench.task import RunContext, Task
+
+if TYPE_CHECKING:  # where everything is finished, nothing computes
+    from cxrbench.features.extract import ExtractOptions
+    from cxrbench.features.maps.dense import DenseMaps
+
+log = logging.getLogger(__name__)
 
 
 class Finished(NamedTuple):
@@ -36,6 +44,13 @@ class Finished(NamedTuple):
 
 class Refused(NamedTuple):
     """A cell whose encoder cannot be asked this (it has no maps, no text tower), and why; the store remembers it."""
+
+    planned: PlannedCell
+    reason: str
+
+
+class Failed(NamedTuple):
+    """A cell that could not be computed, and why: one line. It is tried again in the next run."""
 
     planned: PlannedCell
     reason: str
@@ -69,7 +84,7 @@ class CachedEncoder:
         """Image embeddings of all images."""
         return pooled_features(
             self.spec, self.ref.load, self.ref.preprocess, self.images, self.context.scratch, self.context.options,
-            skip_bad=self.skip_bad, progress=self.context.progress,
+            skip_bad=self.skip_bad, progress=self.context.progress, fixed=self.ref.fixed,
         )  # fmt: skip
 
     @property
@@ -84,27 +99,42 @@ class CachedEncoder:
         row_of = {image: row for row, image in enumerate(self.images.images["image_id"])}
         return self.features.pooled[[row_of[image] for image in manifest.images["image_id"]]]
 
-    def maps(self, manifest: Manifest, copies: int = 0) -> DenseMaps:
+    def maps(self, manifest: Manifest, copies: int = 0) -> "DenseMaps":
         """Dense features of whole images and of augmented copies of the training images."""
         from cxrbench.features.maps.cache import dense_maps
 
         return dense_maps(
             self.spec, self.ref.load, self.ref.preprocess, manifest, self.context.scratch, self.context.options,
             copies=copies, limit_bytes=self.cache_limit, skip_bad=self.skip_bad, progress=self.context.progress,
+            fixed=self.ref.fixed,
         )  # fmt: skip
 
 
 def execute(
-    plan: Plan, request: RunRequest, cache: Path, options: ExtractOptions, progress: Progress
-) -> Iterator[Finished | Refused]:
-    """Compute the missing and stale cells one by one, saving each before it is yielded.
+    plan: Plan,
+    request: RunRequest,
+    cache: Path,
+    options: "ExtractOptions",
+    progress: Progress,
+    *,
+    fail_fast: bool = False,
+) -> Iterator[Finished | Refused | Failed]:
+    """Compute the missing, stale and damaged cells one by one, saving each before it is yielded.
 
-    Raises UserError at once, before anything is computed, if a cell is blocked.
+    A cell that fails, or is blocked, is yielded with its reason and the others go on; with ``fail_fast`` the first one
+    ends it all. Raises UserError at once, before anything is computed, if every cell is blocked or there is none, and
+    where nothing can be written (DiskError).
     """
-    for planned in plan.cells:
-        if planned.state == "blocked":
-            raise UserError(planned.reason)
-    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale")]
+    if not plan.cells:
+        raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
+    blocked = [planned for planned in plan.cells if planned.state == "blocked"]
+    if blocked and len(blocked) == len(plan.cells):
+        raise UserError(blocked[0].reason)
+    for planned in blocked:
+        yield Failed(planned, planned.reason)
+        if fail_fast:
+            return
+    todo = [planned for planned in plan.cells if planned.state in ("missing", "stale", "damaged")]
     for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
         cells = list(group)
         ref, manifest = cells[0].encoder, cells[0].manifest
@@ -113,26 +143,67 @@ def execute(
         request.results.save_manifest(manifest)
         context = RunContext(options, cache, progress)
         encoder = CachedEncoder(ref, manifest, context, request.skip_bad, request.cache_limit)
-        # Only an extraction finds out which images are bad, so where they may be dropped it comes first.
-        bad = {path for path, _ in encoder.features.bad} if request.skip_bad else set()
-        ids = [i for i, p in zip(manifest.images["image_id"], manifest.paths(), strict=True) if str(p) in bad]
-        whole = manifest.without(ids) if ids else manifest
         for planned in cells:
-            assert planned.task is not None
             try:
-                predictions = _predict(planned, planned.task, encoder, whole)
-            except NotApplicableError as error:
-                reason = _about_it(str(error), planned.cell.encoder)
-                request.results.save_refusal(planned.cell, reason, synthetic=manifest.synthetic)
-                yield Refused(planned, reason)
-                continue
-            _keep_efficiency(request.results, encoder)
-            request.results.save(planned.cell, _with_dropped(predictions, manifest.name, len(ids)))
-            yield Finished(planned, predictions)
+                yield _cell(planned, encoder, request.results)
+            except DiskError:
+                raise
+            except Exception as error:  # whatever an encoder's or a task's own code raises
+                if isinstance(error, OSError) and error.errno in FULL:
+                    raise disk_error(error, cache) from error
+                log.debug("%s on %s", planned.cell.encoder, planned.cell.task, exc_info=True)
+                yield Failed(planned, one_line(error))
+                if fail_fast:
+                    return
+
+
+def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Finished | Refused:
+    """Compute a cell and keep what comes of it. Raises whatever the encoder, the task or the disk do."""
+    assert planned.task is not None
+    manifest, started = encoder.images, time.perf_counter()
+    # Only an extraction finds out which images are bad, so where they may be dropped it comes first.
+    bad = {path for path, _ in encoder.features.bad} if encoder.skip_bad else set()
+    ids = [i for i, p in zip(manifest.images["image_id"], manifest.paths(), strict=True) if str(p) in bad]
+    try:
+        predictions = _predict(planned, planned.task, encoder, manifest.without(ids) if ids else manifest)
+    except NotApplicableError as refusal:
+        reason = _about_it(str(refusal), planned.cell.encoder)
+        results.save_refusal(planned.cell, reason, synthetic=manifest.synthetic)
+        return Refused(planned, reason)
+    made = how_made(encoder.context.options, time.perf_counter() - started)
+    predictions = replace(predictions, cell={**predictions.cell, **planned.cell.facts()}, made=made)
+    results.save(planned.cell, _with_dropped(predictions, manifest.name, len(ids)))
+    try:
+        _keep_efficiency(results, encoder)
+    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:  # of torch's counter, or the encoder
+        encoder.context.progress.note(f"what {encoder.spec.name} costs cannot be counted: {one_line(error)}")
+    return Finished(planned, predictions)
+
+
+def how_made(options: "ExtractOptions", seconds: float) -> dict[str, Any]:
+    """What Predictions say of how they were made: versions, device, precision, date (UTC), seconds."""
+    from cxrbench.features.device import device_name
+
+    return {
+        "versions": dict(installed_versions()),
+        "device": device_name(options.device),
+        "precision": options.precision,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+    }
+
+
+def one_line(error: Exception) -> str:
+    """The reason of a failure: a UserError's own words, else the exception and where it arose."""
+    from cxrbench.plugins.loading import blame
+
+    return " ".join((str(error) if isinstance(error, UserError) else blame(error)).split())
 
 
 def _predict(planned: PlannedCell, task: Task, encoder: CachedEncoder, manifest: Manifest) -> Predictions:
     """Run a task on what it may see, then put the truth beside what it predicted."""
+    from cxrbench.metrics.kinds import KINDS
+
     seen = manifest if task.sees_test_truth else without_test_truth(manifest)
     predictions = task.run(encoder, seen, planned.cell)
     return KINDS[predictions.kind].score(predictions, manifest)
@@ -154,8 +225,13 @@ def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predi
 
 def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
     """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen."""
+    from cxrbench.features.efficiency import measure
+
     spec, options, features = encoder.spec, encoder.context.options, encoder.known_features
-    facts: dict[str, Any] = results.encoder_facts(spec.name, spec.fingerprint)
+    try:
+        facts = results.encoder_facts(spec.name, spec.fingerprint)
+    except DamagedError:
+        facts = {}
     speed = None if features is None or math.isnan(features.images_per_second) else features.images_per_second
     known = facts.get("images_per_second")
     fresh = speed is not None and speed != known and not (known is not None and features and features.from_cache)

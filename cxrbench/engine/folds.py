@@ -31,56 +31,46 @@ def kfold(manifest: Manifest, k: int, seed: int) -> list[Manifest]:
     return [replace(manifest, images=manifest.images.assign(split=split)) for split in splits]
 
 
-@dataclass(frozen=True)
-class Folded:
-    """A trained task, run once per fold. Its cell holds every image as a test row, scored by the model of its fold.
+@dataclass(frozen=True, kw_only=True)
+class Folded(Task):
+    """A trained protocol, run once per fold. Its cell holds every image as a test row, scored by the model of its fold.
 
-    The label fraction is drawn from each fold's training rows; a seed is another partition into folds.
+    The label fraction is drawn from each fold's training rows; a seed is another partition into folds. It sees the
+    truth of all images, and hides that of each fold's test images from the inner protocol.
     """
 
     task: Task
     folds: int
 
+    @staticmethod
+    def of(task: Task, folds: int) -> "Folded":
+        """A configured protocol in ``folds`` folds."""
+        summary = f"{task.summary}, {folds}-fold cross-validation"
+        return Folded(
+            name=task.name, summary=summary, opt_in=task.opt_in, sees_test_truth=True, needs=task.needs,
+            reads=task.reads, task=task, folds=folds,
+        )  # fmt: skip
+
     @property
-    def protocol(self) -> str:
-        """E.g. ``classification+folds5``."""
-        return f"{self.task.protocol}+folds{self.folds}"
+    def settings(self) -> tuple[str, ...]:
+        """Those of the inner protocol, and the number of folds: ``folds5``."""
+        return (*self.task.settings, f"folds{self.folds}")
 
     @property
     def version(self) -> str:
-        """The task's, and that of the folds."""
+        """The inner protocol's, and that of the folds."""
         return f"{self.task.version}, folds {VERSION}"
 
-    @property
-    def summary(self) -> str:
-        """The task's."""
-        return f"{self.task.summary}, {self.folds}-fold cross-validation"
-
-    @property
-    def opt_in(self) -> bool:
-        """The task's."""
-        return self.task.opt_in
-
-    @property
-    def sees_test_truth(self) -> bool:
-        """It sees everything, and hides each fold's test truth from the task."""
-        return True
-
     def configured(self, options: TaskOptions) -> "Folded":
-        """The task as the options want it, folded as before."""
-        return replace(self, task=self.task.configured(options))
+        """The inner protocol as the options want it, folded as before."""
+        return Folded.of(self.task.configured(options), self.folds)
 
     def not_applicable(self, manifest: Manifest) -> str | None:
-        """Too few patients, or what the task says of the first fold."""
+        """Too few patients, or what the inner protocol says of the first fold."""
         patients = len(np.unique(_patients(manifest)))
         if patients < self.folds:
             return f"it has {patients} patients, fewer than {self.folds} folds"
         return self.task.not_applicable(kfold(manifest, self.folds, 0)[0])
-
-    def seeds_matter(self, fraction: float) -> bool:
-        """Another seed is another partition."""
-        del fraction
-        return True
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Train and predict fold by fold, then put the rows together; column ``fold`` says whose model made a row."""

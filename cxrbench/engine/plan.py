@@ -1,6 +1,6 @@
-"""What a run would do: its cells, and for each whether it is done, missing, stale or blocked."""
+"""What a run would do: its cells, and for each whether it is done, missing, stale, damaged or blocked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -8,10 +8,13 @@ from typing import Literal, TypeVar
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.engine.folds import Folded
-from cxrbench.engine.registry import every_encoder, list_tasks, load_dataset, load_encoder, load_task
+from cxrbench.engine.registry import load_dataset, load_encoder, load_task
 from cxrbench.engine.results import Results
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features import pooled as features
+from cxrbench.plugins import memo
+from cxrbench.plugins.fixed_images import FixedFeatures
+from cxrbench.plugins.listing import every_encoder, list_tasks
 from cxrbench.task import Adapts, Cell, Task, TaskOptions
 
 T = TypeVar("T")
@@ -24,14 +27,14 @@ class RunRequest:
     """What the user asked for.
 
     ``tasks``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds``: run
-    trained tasks by cross-validation. ``cache_limit``: bytes that dense maps may take on disk. ``cache``: where
-    manifests are kept; None: nowhere.
+    trained tasks by cross-validation. ``cache_limit``: bytes that dense maps may take on disk. ``cache``: where what is
+    known of encoders and datasets is kept, so that they need not be built and read to be planned; None: nowhere.
     """
 
     encoders: tuple[str, ...]
     tasks: tuple[tuple[str, str | None], ...]
     data: Path | None
-    phantom: Callable[[], Path]
+    phantom: Callable[[str], Path]
     results: Results
     precision: str
     fractions: tuple[float, ...] = (1.0,)
@@ -50,25 +53,40 @@ class EncoderRef:
     spec: EncoderSpec
     preprocess: Preprocess
     synthetic: bool
+    fixed: FixedFeatures | None = None
+    configuration: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cache: Path | None = None
 
     def load(self) -> Encoder:
         """Build the module again. Raises UserError if it is no longer the same one."""
         loaded = load_encoder(self.spec.name, synthetic=self.synthetic)
-        fields = ("weights_sha256", "source_sha256", "preprocess", "variant")
-        changed = [name for name in fields if getattr(loaded.spec, name) != getattr(self.spec, name)]
+        then = self.spec.parts
+        changed = [name for name, now in loaded.spec.parts.items() if now != then[name]]
         if changed:
+            if self.cache is not None:
+                memo.forget(self.cache, self.spec.name, synthetic=self.synthetic)
             raise UserError(
-                f"encoder {self.spec.name} changed on disk ({', '.join(changed)}) during the run: run again"
+                f"encoder {self.spec.name} is not the same when it is built again ({', '.join(changed)}"
+                f"{self._attributes(loaded.configuration)}): run again if its files were being edited; "
+                "else give what is random in it a seed, and its attributes values that do not change by themselves"
             )
         return loaded.module
+
+    def _attributes(self, now: Mapping[str, str]) -> str:
+        """Which attributes have changed, where that is known: the first three."""
+        before = self.configuration
+        names = [name for name in sorted({*now, *before}) if before and now.get(name) != before.get(name)]
+        return f": {', '.join(names[:3])}" if names else ""
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell and its state; ``reason`` says why it is stale, blocked (no encoder or manifest) or not applicable."""
+    """A cell and its state; ``reason`` says why it is stale, damaged, blocked (no encoder or manifest) or not
+    applicable.
+    """
 
     cell: Cell
-    state: Literal["done", "missing", "stale", "not applicable", "blocked"]
+    state: Literal["done", "missing", "stale", "damaged", "not applicable", "blocked"]
     reason: str = ""
     task: Task | None = None
     encoder: EncoderRef | None = None
@@ -84,7 +102,7 @@ class Plan:
 
 
 def make_plan(request: RunRequest) -> Plan:
-    """Look at the data, the encoders and the results folder. Reads no image and runs no encoder.
+    """Look at the data, the encoders and the results folder. Reads no image; shows encoders only the two fixed ones.
 
     Data or encoders that are absent become ``blocked`` cells; unknown protocols raise UserError.
     """
@@ -106,7 +124,7 @@ def make_plan(request: RunRequest) -> Plan:
                 continue
             wanted = (encoder, manifest.synthetic)
             if wanted not in refs:
-                refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic))
+                refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic, request.cache))
             cells += _column(request, encoder, refs[wanted], manifest, task)
     return Plan(tuple(cells), remarks)
 
@@ -121,14 +139,20 @@ def _columns(
     remarks: list[str] = []
     for dataset, protocol in request.tasks:
         refused: list[str] = []
-        for name in [protocol] if protocol else [listing.name for listing in list_tasks() if not listing.problem]:
-            task = load_task(name)
-            if protocol is None and task.opt_in:
+        for name in [protocol] if protocol else [line.name for line in list_tasks() if not line.opt_in]:
+            try:
+                task = load_task(name).configured(request.task_options)
+            except NotApplicableError as why:
+                refused.append(f"{name} ({why})")
                 continue
-            task = task.configured(request.task_options)
+            except UserError as why:  # a broken plugin is no reason to leave the others out
+                if protocol is not None:
+                    raise
+                refused.append(f"{name} ({why})")
+                continue
             manifest, reason = _adapted(task, manifests[dataset])
             if request.folds and not task.sees_test_truth:
-                task = Folded(task, request.folds)
+                task = Folded.of(task, request.folds)
             if isinstance(manifest, Manifest):
                 reason = reason or task.not_applicable(manifest)
             if reason:
@@ -157,10 +181,7 @@ def _column(
     if isinstance(ref, UserError):
         return [PlannedCell(Cell(encoder, manifest.name, task.protocol), "blocked", str(ref))]
     parts = {
-        "encoder weights": ref.spec.weights_sha256,
-        "encoder source": ref.spec.source_sha256,
-        "encoder variant": ref.spec.variant,
-        "preprocessing": ref.spec.preprocess,
+        **ref.spec.parts,
         "precision": request.precision,
         "feature format": features.FORMAT,
         "dataset": manifest.fingerprint,
@@ -169,19 +190,28 @@ def _column(
     planned = []
     for fraction in request.fractions:
         for seed in range(request.seeds if task.seeds_matter(fraction) else 1):
-            cell = Cell(encoder, manifest.name, task.protocol, fraction, seed, parts)
+            cell = Cell(encoder, manifest.name, task.protocol, fraction, seed, parts, ref.fixed)
             state, reason = request.results.state(cell, allow_dropped=request.skip_bad)
             planned.append(PlannedCell(cell, state, reason, task, ref, manifest))
     return planned
 
 
 def _dataset(request: RunRequest, name: str) -> Manifest:
-    return load_dataset(name, request.data, request.phantom, cache=request.cache)
+    return load_dataset(name, request.data, lambda: request.phantom(name), cache=request.cache)
 
 
-def _resolve(encoder: str, synthetic: bool) -> EncoderRef:
+def _resolve(encoder: str, synthetic: bool, cache: Path | None) -> EncoderRef:
+    """Who an encoder is and what it gives for the fixed images: remembered, else by building it. Raises UserError."""
+    known = memo.recall(cache, encoder, synthetic=synthetic) if cache is not None else None
+    if known is not None:
+        return EncoderRef(known.spec, known.preprocess, synthetic, known.fixed, cache=cache)
+    from cxrbench.plugins.loading import fixed_features
+
     loaded = load_encoder(encoder, synthetic=synthetic)
-    return EncoderRef(loaded.spec, loaded.module.preprocess, synthetic)
+    fixed = fixed_features(loaded)
+    if cache is not None:
+        memo.remember(cache, loaded, fixed, synthetic=synthetic)
+    return EncoderRef(loaded.spec, loaded.module.preprocess, synthetic, fixed, loaded.configuration, cache)
 
 
 def _caught(call: Callable[[], T]) -> T | UserError:

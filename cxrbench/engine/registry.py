@@ -2,47 +2,38 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxrbench.data.kept import Origin, read_kept
 from cxrbench.data.manifest import Dataset, Manifest
-from cxrbench.data.prepared import copy as prepared_copy
 from cxrbench.data.splits import near_equal
 from cxrbench.data.tables import is_empty, some
 from cxrbench.encoder import EncoderPlugin
+from cxrbench.engine.names import PREPARED, dataset_problem
 from cxrbench.errors import UserError
 from cxrbench.plugins import entry_points
-from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, load_plugin, loadable, unknown
-from cxrbench.plugins.loading import LoadedEncoder, build_encoder, first_doc_line, import_file
-from cxrbench.plugins.specs import parse_encoder
+from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, load_plugin, loadable
 from cxrbench.task import Task
+
+if TYPE_CHECKING:
+    from cxrbench.plugins.loading import LoadedEncoder
 
 KEPT = "manifests"  # in the cache folder
 PHANTOM_MARK = "PHANTOM.json"
 """A dataset folder with this file in it holds phantom images: all that comes of it is stamped synthetic."""
 
 
-@dataclass(frozen=True)
-class Listing:
-    """One line of ``cxrbench encoders|data|tasks list``.
-
-    ``problem``: why the plugin cannot be imported, or empty. ``opt_in``: a protocol that is run only when it is named.
-    """
-
-    name: str
-    summary: str
-    usage: str = ""
-    problem: str = ""
-    opt_in: bool = False
-
-
-def load_encoder(text: str, *, synthetic: bool) -> LoadedEncoder:
+def load_encoder(text: str, *, synthetic: bool) -> "LoadedEncoder":
     """Build the encoder that ``text`` names, in eval mode with frozen weights, and say who it is.
 
     ``synthetic``: whether it is for phantom data, where a bare name may mean weights that are fit for nothing else.
     Raises UserError for an unknown name, weights that do not fit, or a plugin that does not keep the contract.
     """
+    from cxrbench.plugins.loading import build_encoder, import_file
+    from cxrbench.plugins.specs import parse_encoder
+
     request = parse_encoder(text)
     if request.name.endswith(".py"):
         plugin = import_file(Path(request.name), request.variant or "")
@@ -56,16 +47,6 @@ def load_encoder(text: str, *, synthetic: bool) -> LoadedEncoder:
     return build_encoder(text, request, plugin)
 
 
-def every_encoder(*, synthetic: bool) -> list[str]:
-    """The specs that ``all`` stands for: those that can be run without anything more being said.
-
-    Plugins that cannot be imported are passed over; naming one says why.
-    """
-    plugins = {name: p for name, p in loadable(ENCODERS, "encoder").items() if isinstance(p, EncoderPlugin)}
-    pretrained = [name for name, plugin in plugins.items() if synthetic and plugin.phantom_weights]
-    return pretrained + [spec for plugin in plugins.values() for spec in plugin.complete]
-
-
 def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, cache: Path | None = None) -> Manifest:
     """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
 
@@ -75,24 +56,17 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, c
     the folder in which manifests are kept (``data/kept.py``); without one everything is read. Raises UserError that
     says where it looked, where the data comes from and under which terms.
     """
+    if (problem := dataset_problem(name, data)) is not None:
+        raise problem
     kept = cache / KEPT if cache is not None else None
     path = Path(name).expanduser()
-    if name.endswith((".csv", ".json")) or path.is_file():
-        if not path.is_file():
-            raise UserError(f"no {path.suffix[1:].upper()} file {path} (looked from {Path.cwd()})")
+    if path.is_file():
         return _finished(read_kept(_own_table(path), kept), path.parent)
-    adapters = entry_points.found(DATASETS)
-    if data is not None and not data.is_dir():
-        raise UserError(f"no data folder {data}: give the folder that holds one folder per dataset")
-    own = ("labels.csv", prepared_copy.MANIFEST)
-    if name not in adapters and not (data and any((data / name / table).is_file() for table in own)):
-        others = [p.parent.name for table in own for p in data.glob(f"*/{table}")] if data else []
-        raise UserError(unknown("dataset", name, [*adapters, *others]) + "; or give the path of your own CSV")
     root = data if data is not None else phantom()
     folder = root / name
-    if (folder / prepared_copy.MANIFEST).is_file():
-        return _finished(read_kept(Origin(folder, lambda: prepared_copy.read_prepared(folder)), kept), folder)
-    if name not in adapters:
+    if (folder / PREPARED).is_file():
+        return _finished(read_kept(_copy(folder), kept), folder)
+    if name not in entry_points.found(DATASETS):
         manifest = read_kept(_own_table(folder / "labels.csv"), kept)
         return _finished(replace(manifest, name=name), folder)
     adapter = load_plugin(DATASETS, name, "dataset")
@@ -111,6 +85,13 @@ def _own_table(path: Path) -> Origin:
 
     table = path.absolute()
     return Origin(table.parent, lambda: read_csv(table), table=table)
+
+
+def _copy(folder: Path) -> Origin:
+    """A prepared copy."""
+    from cxrbench.data.prepared.copy import read_prepared
+
+    return Origin(folder, lambda: read_prepared(folder))
 
 
 def _code_of(adapter: Dataset) -> Path | None:
@@ -176,28 +157,3 @@ def parse_tasks(text: str) -> list[tuple[str, str | None]]:
         if task not in tasks:
             tasks.append(task)
     return tasks
-
-
-def list_encoders() -> list[Listing]:
-    """Every installed encoder by name; a broken plugin is reported, not fatal."""
-    return [listing(ENCODERS, name, "encoder") for name in sorted(entry_points.found(ENCODERS))]
-
-
-def list_datasets() -> list[Listing]:
-    """Every installed dataset adapter by name; a broken plugin is reported, not fatal."""
-    return [listing(DATASETS, name, "dataset") for name in sorted(entry_points.found(DATASETS))]
-
-
-def list_tasks() -> list[Listing]:
-    """Every installed protocol by name; a broken plugin is reported, not fatal."""
-    return [listing(TASKS, name, "protocol") for name in sorted(entry_points.found(TASKS))]
-
-
-def listing(group: str, name: str, what: str) -> Listing:
-    """One plugin's line: its summary (or title, or the first line of its docstring), or why it cannot be imported."""
-    try:
-        plugin = load_plugin(group, name, what)
-    except UserError as error:
-        return Listing(name, "", problem=str(error))
-    summary = getattr(plugin, "summary", None) or getattr(plugin, "title", None) or first_doc_line(plugin)
-    return Listing(name, summary, usage=getattr(plugin, "usage", ""), opt_in=getattr(plugin, "opt_in", False))

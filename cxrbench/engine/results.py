@@ -1,19 +1,21 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.atomic import writing
 from cxrbench.files.names import safe_name
+from cxrbench.files.records import read_record, write_record
+from cxrbench.files.seal import DamagedError, damage
+from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import Predictions, Refusal, read_header
 from cxrbench.task import Cell
 
-State = Literal["done", "missing", "stale", "not applicable"]
+State = Literal["done", "missing", "stale", "damaged", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,11 @@ class Results:
     def path(self, cell: Cell) -> Path:
         """Where a cell's predictions lie."""
         folder = self.root / "cells" / safe_name(cell.dataset) / safe_name(cell.protocol) / safe_name(cell.encoder)
-        return folder / f"fraction-{cell.fraction:g}-seed-{cell.seed}.parquet"
+        return folder / f"fraction-{exact(cell.fraction)}-seed-{cell.seed}.parquet"
 
     def state(self, cell: Cell, *, allow_dropped: bool) -> tuple[State, str]:
-        """Whether a cell is done, missing, stale and why (which part of its identity has changed), or not applicable.
+        """Whether a cell is done, missing, stale and why (which part of its identity has changed), damaged and how, or
+        not applicable.
 
         ``allow_dropped``: whether a result from which bad images were dropped will do.
         """
@@ -44,6 +47,8 @@ class Results:
         try:
             refusal = _read_refusal(path.with_suffix(".json")) if refused else None
             meta = {"cell": refusal.cell, "dataset": {}} if refusal else read_header(path)
+        except DamagedError as error:
+            return "damaged", error.reason
         except UserError as error:
             return "stale", str(error)
         old = meta["cell"]
@@ -51,6 +56,8 @@ class Results:
             was = old["parts"]
             changed = [part for part in {**was, **cell.parts} if was.get(part) != cell.parts.get(part)]
             return "stale", f"{', '.join(changed) or 'its identity'} changed"
+        if difference := _output_changed(old, cell.fixed):
+            return "stale", difference
         if refusal:
             return "not applicable", refusal.reason
         if meta["dataset"].get("dropped") and not allow_dropped:
@@ -59,15 +66,14 @@ class Results:
 
     def save(self, cell: Cell, predictions: Predictions) -> None:
         """Keep a finished cell, in place of an older one."""
-        self.path(cell).with_suffix(".json").unlink(missing_ok=True)
+        _remove(self.path(cell).with_suffix(".json"))
         predictions.save(self.path(cell))
 
     def save_refusal(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
         """Remember that a cell's encoder cannot serve it, in place of an older result."""
-        self.path(cell).unlink(missing_ok=True)
-        with atomic_path(self.path(cell).with_suffix(".json")) as temporary:
-            refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
-            temporary.write_text(json.dumps(refusal, indent=1) + "\n")
+        _remove(self.path(cell))
+        refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
+        write_record(self.path(cell).with_suffix(".json"), refusal)
 
     def load_refusals(self) -> list[Refusal]:
         """Every cell that is not applicable, in a fixed order."""
@@ -76,7 +82,7 @@ class Results:
     def save_manifest(self, manifest: Manifest) -> None:
         """Keep the rows and splits that the cells were computed on."""
         path = self.root / "manifests" / f"{safe_name(manifest.name)}-{manifest.fingerprint[:12]}.parquet"
-        if not path.exists():
+        if not path.exists() or damage(path):
             manifest.save(path)
 
     def load_predictions(self) -> list[Predictions]:
@@ -91,15 +97,14 @@ class Results:
         return self.root / "encoders" / f"{safe_name(encoder)}-{fingerprint[:12]}.json"
 
     def encoder_facts(self, encoder: str, fingerprint: str) -> dict[str, Any]:
-        """What ``save_efficiency`` kept, or nothing."""
+        """What ``save_efficiency`` kept, or nothing. Raises DamagedError."""
         path = self.efficiency_path(encoder, fingerprint)
-        facts = json.loads(path.read_text()) if path.exists() else {}
+        facts = read_record(path) if path.exists() else {}
         return {name: value for name, value in facts.items() if name != "encoder"}
 
     def save_efficiency(self, encoder: str, fingerprint: str, facts: dict[str, Any]) -> None:
         """Keep an encoder's parameters, GFLOPs per image, images per second and feature width."""
-        with atomic_path(self.efficiency_path(encoder, fingerprint)) as temporary:
-            temporary.write_text(json.dumps({"encoder": encoder, **facts}, indent=1) + "\n")
+        write_record(self.efficiency_path(encoder, fingerprint), {"encoder": encoder, **facts})
 
     def load_efficiency(self, predictions: Iterable[Predictions]) -> dict[str, dict[str, Any]]:
         """Efficiency by encoder name, for the encoders that the given cells come from."""
@@ -111,9 +116,31 @@ class Results:
         return found
 
 
-def _read_refusal(path: Path) -> Refusal:
-    """Raises UserError if the file is damaged."""
+def _remove(path: Path) -> None:
+    """Delete a file whose place another one takes. Raises DiskError."""
+    with writing(path.parent):
+        path.unlink(missing_ok=True)
+
+
+def exact(fraction: float) -> str:
+    """A label fraction as a file name has it: ``0.1``, ``1``, and all digits where fewer would name another one."""
+    short = f"{fraction:g}"
+    return short if float(short) == fraction else repr(fraction)
+
+
+def _output_changed(old: Mapping[str, Any], fixed: FixedFeatures | None) -> str | None:
+    """Why a cell is not this encoder's, though every part of its identity is the same; None if it is."""
+    if fixed is None or "fixed_images" not in old:
+        return None
     try:
-        return Refusal(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and run again") from error
+        return fixed.difference(FixedFeatures.from_json(old["fixed_images"]))
+    except (ValueError, KeyError, TypeError):
+        return "what was kept of its output on two fixed images is damaged"
+
+
+def _read_refusal(path: Path) -> Refusal:
+    """Raises DamagedError if the file is not as it was written."""
+    try:
+        return Refusal(**read_record(path))
+    except TypeError as error:
+        raise DamagedError(path, "another version of cxrbench wrote it") from error

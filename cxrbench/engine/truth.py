@@ -1,4 +1,4 @@
-"""Who may see what: a task gets a manifest in which nothing is known of the test images."""
+"""Who may see what: a protocol gets a manifest in which nothing is known of the test images."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from cxrbench.data.manifest import Manifest
 
 
 def without_test_truth(manifest: Manifest) -> Manifest:
-    """The manifest without any truth of its test images, so that no task can see it, even by mistake.
+    """The manifest without any truth of its test images, so that no protocol can see it, even by mistake.
 
     Labels become NaN; boxes and masks of test images, and reports and signals of test studies, are gone.
     """

@@ -41,7 +41,7 @@ class Augmentation:
 
     ``rotation``: degrees, clockwise on the screen. ``shift_x``, ``shift_y``: shares of the side, to the right and down.
     Gray value g in [0, 1] becomes (g - ½) contrast + ½ + brightness, cut to [0, 1]. What comes in from outside is
-    black, empty, or the ignore value.
+    black, or empty.
     """
 
     flip: bool = False
@@ -69,15 +69,11 @@ class Augmentation:
             mean, std = preprocess.mean, preprocess.std
         shift, spread = (torch.tensor(v, dtype=image.dtype)[:, None, None] for v in (mean, std))
         gray = (image * spread + shift - 0.5) * self.contrast + 0.5 + self.brightness
-        return (self._moved(gray.clamp(0, 1), "bilinear") - shift) / spread
+        return (self._moved(gray.clamp(0, 1)) - shift) / spread
 
     def apply_mask(self, mask: Tensor) -> Tensor:
         """Move masks or coverages [K, S, S], bilinear."""
-        return self._moved(mask.float(), "bilinear")
-
-    def apply_index(self, index: Tensor, ignore: int) -> Tensor:
-        """Move a map of classes [S, S] (nearest); what comes in from outside is ``ignore``."""
-        return self._moved(index[None].double() - ignore, "nearest")[0].round().to(index.dtype) + ignore
+        return self._moved(mask.float())
 
     def apply_boxes(self, boxes: NDArray[np.float64], size: int) -> NDArray[np.float64]:
         """Move boxes [n, 4] (x, y, width, height) in the pixels of a square of ``size``; cut at its edges.
@@ -93,8 +89,8 @@ class Augmentation:
         first, last = np.clip(centre - half, 0, size), np.clip(centre + half, 0, size)
         return np.concatenate([first, last - first], axis=1)
 
-    def _moved(self, values: Tensor, mode: str) -> Tensor:
-        """[C, S, S] with every pixel taken from where it was. Exact where nothing moves."""
+    def _moved(self, values: Tensor) -> Tensor:
+        """[C, S, S] with every pixel taken from where it was, bilinear. Exact where nothing moves."""
         if self == Augmentation(brightness=self.brightness, contrast=self.contrast):
             return values
         linear, shift = self.matrix[:, :2], self.matrix[:, 2]
@@ -102,7 +98,7 @@ class Augmentation:
         # grid_sample's coordinates run from -1 to 1 over the square: shares of the side from the centre, doubled
         theta = torch.from_numpy(np.concatenate([back, (-back @ (2 * shift))[:, None]], axis=1)).to(values.dtype)
         grid = F.affine_grid(theta[None], [1, *values.shape], align_corners=False)
-        return F.grid_sample(values[None], grid, mode=mode, padding_mode="zeros", align_corners=False)[0]
+        return F.grid_sample(values[None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
 
 
 def augmentation(seed: int, image_id: str, copy: int, ranges: Ranges = RANGES) -> Augmentation:

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cxrbench.features.journal import locked
-from cxrbench.files.atomic import disk_error
+from cxrbench.files.atomic import ReadOnlyError, writing
 from cxrbench.progress import Progress
 
 
@@ -31,6 +31,21 @@ def room(root: Path, folder: Path, size: int, limit: int, keep: Collection[Path]
     context; a finished entry of that name counts as itself.
     """
     reserved = folder.with_suffix(".reserved")
+    try:
+        fits = _reserve(root, folder, reserved, size, limit, keep)
+    except ReadOnlyError:  # nothing can be made there and nothing deleted: what is finished can be read
+        if not folder.exists():
+            raise
+        yield True
+        return
+    try:
+        yield fits
+    finally:
+        reserved.unlink(missing_ok=True)
+
+
+def _reserve(root: Path, folder: Path, reserved: Path, size: int, limit: int, keep: Collection[Path]) -> bool:
+    """Whether there is room, made by deleting what may be deleted; if so it is reserved."""
     with locked(root / "room", "another process is making room in the cache: waiting for it", Progress()):
         others = [held for held in _entries(root) if held.folder != folder]
         kept = sum(held.bytes for held in others if held.folder in keep)
@@ -44,10 +59,7 @@ def room(root: Path, folder: Path, size: int, limit: int, keep: Collection[Path]
             _write(reserved, size)
         elif not fits:
             _evict(folder)
-    try:
-        yield fits
-    finally:
-        reserved.unlink(missing_ok=True)
+        return fits
 
 
 def _entries(root: Path) -> list[Held]:
@@ -86,8 +98,6 @@ def _evict(folder: Path) -> bool:
 
 
 def _write(path: Path, size: int) -> None:
-    try:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(str(size))
-    except OSError as error:
-        raise disk_error(error, path.parent) from error

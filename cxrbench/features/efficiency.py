@@ -8,7 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cxrbench.encoder import Encoder, Preprocess
-from cxrbench.plugins.specs import count_parameters
+from cxrbench.plugins.identity import count_parameters
+from cxrbench.plugins.loading import fixed_batch
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,8 @@ class Efficiency:
     width: int
 
 
-def measure(
-    module: Encoder, preprocess: Preprocess, *, device: str = "cpu", precision: str = "fp32", batch_size: int = 1
-) -> Efficiency:
-    """Count an encoder's operations on black images, in one call of ``batch_size`` images.
+def measure(module: Encoder, preprocess: Preprocess, *, device: str = "cpu", precision: str = "fp32") -> Efficiency:
+    """Count an encoder's operations on the two fixed images, in one call.
 
     A multiply-add is two operations, as PyTorch counts and as ``cxrbench pretrain`` prints. Many papers call 10⁹
     multiply-adds (GMAC) a GFLOP: S-PCL's 6.1 and DeiT's 17.6 for ViT-B/16 at 224 px are half of what stands here.
@@ -31,7 +30,7 @@ def measure(
     plain matrix products while it is counted, because fused kernels on the CPU go uncounted. ``precision``: ``fp32``,
     or ``bf16`` autocast, which gives the same count.
     """
-    images = torch.zeros(batch_size, preprocess.channels, preprocess.size, preprocess.size, device=device)
+    images = fixed_batch(preprocess, device)
     counter = FlopCounterMode(display=False)
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
     with torch.inference_mode(), autocast, sdpa_kernel(SDPBackend.MATH), counter:
@@ -39,6 +38,6 @@ def measure(
     network: Any = module
     return Efficiency(
         parameters=count_parameters(network),
-        gflops_per_image=counter.get_total_flops() / batch_size / 1e9,
+        gflops_per_image=counter.get_total_flops() / len(images) / 1e9,
         width=features.pooled.shape[1],
     )

@@ -1,9 +1,9 @@
 """Entries of the caches: rows that are made once, however often the making is interrupted.
 
 An entry is a folder named by its key, with one file of rows (row-major, memory-mapped on reading) and ``meta.json``
-(shape, sha256, bad images, images per second). While it is being made the folder ends in ``.partial`` and a journal
-says which rows are on disk with which CRC, so that making them, killed at any moment, goes on where it stopped, with
-the same bits.
+(shape, sha256 of the rows, bad images, images per second; sealed itself). While it is being made the folder ends in
+``.partial`` and a journal says which rows are on disk with which CRC, so that making them, killed at any moment, goes
+on where it stopped, with the same bits. A finished entry is read without a lock and without writing anything.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +23,13 @@ from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike, NDArray
 
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import disk_error, sync_folder
+from cxrbench.features.entries import META, Bad, JournalRows, Place, damage_of, intact_rows
+from cxrbench.files.atomic import ReadOnlyError, sync_folder, writing
+from cxrbench.files.records import write_record
 from cxrbench.progress import Progress
 
 SECONDS_BETWEEN_SYNCS = 5.0
 BYTES_BETWEEN_SYNCS = 64 << 20
-
-Bad = tuple[tuple[str, str], ...]  # (path, reason) of images that cannot be read
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where an entry lies, how many rows it must have and of which type; ``file`` holds them."""
-
-    folder: Path
-    file: str
-    dtype: DTypeLike
-    rows: int
-
-
-@dataclass(frozen=True)
-class JournalRows:
-    """A finished entry: rows [n, width] (NaN where the image is bad), and what is known of its making."""
-
-    values: NDArray[Any]
-    bad: Bad
-    images_per_second: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    from_cache: bool = True
 
 
 def cached_rows(
@@ -68,13 +47,16 @@ def cached_rows(
     says ``waiting`` and waits. Raises UserError for a full disk, and whatever ``produce`` raises; what was finished
     is kept.
     """
-    found = read_rows(place)
+    found = intact_rows(place)
     if found is None:
-        with locked(place.folder, waiting, progress):
-            found = read_rows(place)
+        with _lock_to_make(place, waiting, progress):
+            found = intact_rows(place)
             if found is None:
+                if place.folder.exists():
+                    progress.note(f"{damage_of(place)}: it is made again")
+                    _remove(place.folder)
                 _make(place, produce, batch_size, facts, progress)
-                found = read_rows(place)
+                found = intact_rows(place)
                 found = found and replace(found, from_cache=False)
     if found is None:
         raise UserError(f"the cache entry {place.folder} is damaged as soon as it is written: check the disk")
@@ -83,8 +65,8 @@ def cached_rows(
 
 @contextmanager
 def locked(folder: Path, message: str, progress: Progress) -> Iterator[None]:
-    """Hold the lock of an entry; say so once when it has to be waited for."""
-    try:
+    """Hold the lock of an entry; say so once when it has to be waited for. Raises UserError where none can be made."""
+    with writing(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.with_suffix(".lock"))
         try:
@@ -92,31 +74,29 @@ def locked(folder: Path, message: str, progress: Progress) -> Iterator[None]:
         except Timeout:
             progress.wait(message)
             lock.acquire()
-    except OSError as error:
-        raise disk_error(error, folder.parent) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def read_rows(place: Place) -> JournalRows | None:
-    """A finished entry whose checksum fits, or None. A damaged one is deleted, so that it is made again."""
+@contextmanager
+def _lock_to_make(place: Place, waiting: str, progress: Progress) -> Iterator[None]:
+    """As ``locked``; where an entry is damaged and the folder read-only, the message says both."""
+    there = place.folder.exists()
     try:
-        meta: dict[str, Any] = json.loads((place.folder / "meta.json").read_text())
-        data = place.folder / place.file
-        with open(data, "rb") as handle:
-            intact = hashlib.file_digest(handle, "sha256").hexdigest() == meta["sha256"]
-        if intact and meta["rows"] == place.rows:
-            values = np.memmap(data, place.dtype, "r", shape=(place.rows, meta["width"]))
-            bad = tuple((path, reason) for path, reason in meta["bad"])
-            return JournalRows(values, bad, meta["images_per_second"], meta)
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, OSError):
-        pass
-    shutil.rmtree(place.folder, ignore_errors=True)
-    return None
+        with locked(place.folder, waiting, progress):
+            yield
+    except ReadOnlyError as error:
+        if there and place.folder.exists():
+            raise UserError(f"{damage_of(place)}, and it cannot be made again: {error}") from error
+        raise
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder of ours. Raises UserError if it cannot be deleted."""
+    with writing(folder.parent):
+        folder.unlink() if folder.is_file() else shutil.rmtree(folder)
 
 
 def _make(
@@ -128,33 +108,41 @@ def _make(
 ) -> None:
     """Make the rows in ``folder.partial``, going on from its journal if it has one, then rename it to ``folder``."""
     partial = place.folder.with_suffix(".partial")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        journal = Journal(partial, place.file, place.dtype, batch_size)
-        done = journal.rows
-        progress.start(place.rows, done)
-        started = time.perf_counter()
-        try:
-            for values, bad in produce(done):
-                journal.append(values, bad)
-                progress.advance(len(values))
-        except (UserError, KeyboardInterrupt):
-            journal.sync()
-            raise
-        seconds = time.perf_counter() - started
-        speed = (journal.rows - done) / seconds if journal.rows > done else float("nan")
-        journal.finish(**facts, images_per_second=speed)
+    with writing(place.folder.parent):
+        if not _finished(replace(place, folder=partial)):
+            partial.mkdir(parents=True, exist_ok=True)
+            journal = Journal(partial, place.file, place.dtype, batch_size)
+            done = journal.rows
+            progress.start(place.rows, done)
+            started = time.perf_counter()
+            try:
+                for values, bad in produce(done):
+                    journal.append(values, bad)
+                    progress.advance(len(values))
+            except (UserError, KeyboardInterrupt):
+                journal.sync()
+                raise
+            seconds = time.perf_counter() - started
+            speed = (journal.rows - done) / seconds if journal.rows > done else float("nan")
+            journal.finish(**facts, images_per_second=speed)
         os.replace(partial, place.folder)
         sync_folder(place.folder.parent)
-    except OSError as error:
-        raise disk_error(error, place.folder.parent) from error
+
+
+def _finished(partial: Place) -> bool:
+    """Whether whoever made a partial entry was killed just before its last step, the renaming. If not, rows go on."""
+    if intact_rows(partial) is not None:
+        return True
+    (partial.folder / META).unlink(missing_ok=True)
+    return False
 
 
 class Journal:
     """Appends rows to a file and keeps, in ``journal.jsonl``, which of them are safely on disk.
 
-    On opening, rows whose CRC does not fit (a write cut short) are dropped. Rows made with another batch size are
-    dropped too: the last bits may differ.
+    A line is the CRC of an entry, and the entry. On opening, what comes after the first line that does not fit (cut,
+    flipped, of another version), or whose rows do not, is dropped. Rows made with another batch size are dropped
+    too: the last bits may differ.
     """
 
     def __init__(self, folder: Path, file: str, dtype: DTypeLike, batch_size: int) -> None:
@@ -162,27 +150,27 @@ class Journal:
         self.batch_size, self.rows, self.width = batch_size, 0, 0
         self.bad: list[tuple[str, str]] = []
         kept, size = self._verified()
-        self.log.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+        self.log.write_bytes(b"".join(kept))
         with open(self.data, "ab") as handle:
             handle.truncate(size)
         self._pending: list[tuple[NDArray[Any], Bad]] = []
         self._synced, self._waiting = time.monotonic(), 0
 
-    def _verified(self) -> tuple[list[dict[str, Any]], int]:
-        kept: list[dict[str, Any]] = []
+    def _verified(self) -> tuple[list[bytes], int]:
+        """The journal's lines that hold, and how many bytes of rows they stand for."""
+        kept: list[bytes] = []
         size = 0
         if not (self.log.exists() and self.data.exists()):
             return kept, size
         with open(self.data, "rb") as handle:
-            for line in self.log.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
+            for line in self.log.read_bytes().splitlines(keepends=True):
+                entry = _entry(line)
+                if entry is None or entry["batch_size"] != self.batch_size:
                     break
                 chunk = handle.read(entry["rows"] * entry["width"] * self.dtype.itemsize)
-                if entry["batch_size"] != self.batch_size or zlib.crc32(chunk) != entry["crc"]:
+                if zlib.crc32(chunk) != entry["crc"]:
                     break
-                kept.append(entry)
+                kept.append(line)
                 size += len(chunk)
                 self.rows += entry["rows"]
                 self.width = max(self.width, entry["width"])
@@ -208,7 +196,7 @@ class Journal:
         _append(self.data, chunk.data)
         entry = {"rows": len(chunk), "width": self.width, "crc": zlib.crc32(chunk.data), "bad": bad,
                  "batch_size": self.batch_size}  # fmt: skip
-        _append(self.log, (json.dumps(entry) + "\n").encode())
+        _append(self.log, _line(entry))
         self.bad += bad
         self._pending, self._synced, self._waiting = [], time.monotonic(), 0
 
@@ -219,9 +207,28 @@ class Journal:
             raise UserError(f"not one image can be read; the first: {self._pending[0][1][0][0]}")
         with open(self.data, "rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        meta = {"rows": self.rows, "width": self.width, "sha256": digest, "bad": self.bad, **facts}
-        _append(self.log.with_name("meta.json"), json.dumps(meta).encode())
+        meta = {"file": self.data.name, "dtype": self.dtype.str, "rows": self.rows, "width": self.width,
+                "sha256": digest, "bad": self.bad}  # fmt: skip
+        write_record(self.log.with_name(META), meta | facts)
         self.log.unlink()
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    """An entry as the journal keeps it."""
+    text = json.dumps(entry).encode()
+    return f"{zlib.crc32(text):08x} ".encode() + text + b"\n"
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """The entry of a whole line of ours, or None."""
+    crc, _, text = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or crc != f"{zlib.crc32(text):08x}".encode():
+        return None
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and entry.keys() == {"rows", "width", "crc", "bad", "batch_size"} else None
 
 
 def _append(path: Path, content: bytes | memoryview) -> None:

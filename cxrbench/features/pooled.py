@@ -1,26 +1,32 @@
 """The feature cache: every image meets every encoder once.
 
-An entry (``cxrbench/features/journal.py``) holds ``pooled.f32``, the embeddings of a dataset's images by one encoder.
+An entry (``cxrbench/features/journal.py``) holds ``pooled.f32``, the embeddings of a dataset's images by one encoder,
+and ``fixed.json``, what the encoder gave for two fixed images at that time.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
-from cxrbench.errors import BadImageError
-from cxrbench.features.extract import ExtractOptions, extract
+from cxrbench.errors import BadImageError, UserError
 from cxrbench.features.journal import Bad, Place, cached_rows
+from cxrbench.features.reuse import check_unchanged, drop_if_changed
+from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.progress import Progress
+
+if TYPE_CHECKING:
+    from cxrbench.features.extract import ExtractOptions
 
 # Part of every key, that of dense maps included, and of every cell: change it when decoding, preprocessing, extraction
 # or the layout of a row change.
-FORMAT = "3"
+FORMAT = "4"
 
 
 @dataclass(frozen=True)
@@ -44,32 +50,49 @@ def pooled_features(
     preprocess: Preprocess,
     manifest: Manifest,
     cache: Path,
-    options: ExtractOptions,
+    options: "ExtractOptions",
     *,
     skip_bad: bool = False,
     progress: Progress | None = None,
+    fixed: FixedFeatures | None = None,
 ) -> PooledFeatures:
     """The cached features of a manifest's images, extracting whatever is not there.
+
+    ``fixed``: what the encoder gives for the fixed images now; an entry that was made when it gave something else is
+    made again. None: not compared.
 
     Two processes may ask for the same entry at once: one extracts, the other waits. Raises BadImageError for a
     corrupt image unless ``skip_bad``, UserError for NaN features or a full disk; what was finished is kept.
     """
+    from cxrbench.features.extract import extract  # torch: for who computes, not for who plans
+
     key = feature_key(spec, manifest, options.precision)
+    folder = cache / "features" / key[:2] / key
+    what, progress = f"features of {spec.name} on {manifest.name}", progress or Progress()
+    waiting = f"another process is extracting {spec.name} on {manifest.name}: waiting for it"
+    drop_if_changed(folder, fixed, what, waiting, progress)
 
     def produce(start: int) -> Iterator[tuple[NDArray[np.float32], Bad]]:
         for batch in extract(load_module, preprocess, manifest.paths(), start, options):
             if batch.bad and not skip_bad:
                 raise batch.bad[0]
+            width = batch.values.shape[1]
+            if fixed is not None and width not in (0, fixed.pooled.shape[1]):
+                raise UserError(
+                    f"encoder {spec.name} gives {width} numbers for each of {len(batch.values)} images and "
+                    f"{fixed.pooled.shape[1]} for each of two: the width must be the same for every batch"
+                )
             yield batch.values, tuple((error.path, error.reason) for error in batch.bad)
 
     found = cached_rows(
-        Place(cache / "features" / key[:2] / key, "pooled.f32", np.float32, len(manifest)),
+        Place(folder, "pooled.f32", np.float32, len(manifest)),
         produce,
         options.batch_size,
         {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision},
-        f"another process is extracting {spec.name} on {manifest.name}: waiting for it",
-        progress or Progress(),
+        waiting,
+        progress,
     )
+    check_unchanged(folder, fixed, what, found=found.from_cache)
     if found.bad and not skip_bad:
         raise BadImageError(*found.bad[0])
     return PooledFeatures(found.values, found.bad, found.images_per_second, found.from_cache)

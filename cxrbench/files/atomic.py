@@ -1,32 +1,56 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrbench.errors import UserError
+from cxrbench.errors import DiskError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+BROKEN = (errno.EIO,)
+IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
+TEMPORARY = ".tmp"
+
+
+class ReadOnlyError(DiskError):
+    """A folder that may be read and not written."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync it and rename it to ``path``, else remove it.
 
-    A reader sees the old file or the new one, never a part, even after SIGKILL or a power cut. A full disk is a
-    UserError that names the folder.
+    A reader sees the old file or the new one, never a part, even after SIGKILL or a power cut. The temporary file has
+    a random name, is made by this call alone and is never a link. Raises UserError if the folder cannot be written,
+    and whatever else the body raises.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise disk_error(error, path.parent) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _made_anew(path)
+        try:
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _made_anew(path: Path) -> Path:
+    """An empty file beside ``path`` that was not there before, readable by whom the umask allows."""
+    temporary = path.with_name(f".{path.name[:120]}.{secrets.token_hex(8)}{TEMPORARY}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
+    return temporary
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that ``atomic_path`` renames when it is whole: left behind if nobody is writing it."""
+    return path.name.startswith(".") and path.name.endswith(TEMPORARY)
 
 
 def sync_folder(folder: Path) -> None:
@@ -38,6 +62,31 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def disk_error(error: OSError, folder: Path) -> Exception:
-    """The UserError for a failed write: no space, no permission, read-only."""
-    return UserError(f"cannot write to {folder}: {error.strerror or error}; free some space or choose another folder")
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What fails in the body because ``folder`` cannot be written is a UserError; all else is left as it is."""
+    try:
+        yield
+    except OSError as error:
+        if not _of_writing(error, folder):
+            raise
+        raise disk_error(error, folder) from error
+
+
+def _of_writing(error: OSError, folder: Path) -> bool:
+    """Whether an error says that a folder cannot be written, and not that something was not found or not read."""
+    named = error.filename if isinstance(error.filename, str | os.PathLike) else ""
+    inside = bool(named) and (folder.is_relative_to(named) or Path(named).is_relative_to(folder))
+    if error.errno in (*FULL, *BROKEN, errno.EROFS):
+        return inside or not named
+    return error.errno in (*FORBIDDEN, *IN_THE_WAY) and inside
+
+
+def disk_error(error: OSError, folder: Path) -> DiskError:
+    """The UserError for a failed write, and what would help: space, permission, or another folder."""
+    said = f"cannot write to {folder}: {error.strerror or error}"
+    if error.errno in FULL:
+        return DiskError(f"{said}; free some space or choose another folder")
+    if error.errno in FORBIDDEN:
+        return ReadOnlyError(f"{said}; choose a folder that you may write to")
+    return DiskError(f"{said}; choose another folder")

@@ -5,21 +5,37 @@ import logging
 import pathlib
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
 import torch
-from safetensors.torch import load_file
+from filelock import FileLock
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path, writing
+from cxrbench.files.containers import (
+    PREFIXES,
+    contents,
+    in_the_way,
+    is_plain,
+    listed,
+    not_weights,
+    strip_prefixes,
+    unwrap,
+)
+from cxrbench.files.pickles import BombError, refuse_bombs
+from cxrbench.files.seal import BLANK, check, damage, is_sealed, seal
 
-CONTAINERS = ("state_dict", "model", "module", "encoder", "target_encoder", "teacher", "student", "params_ema", "net")
-PREFIXES = ("module.", "_orig_mod.")
-SHOWN = 4
+SEAL = "cxrbench.seal"  # in a safetensors header
+AGAIN = "fetch or make it again"
+SAVE_ONE = "save one state_dict alone"
+SHARED, SPARE = 8, 64 << 20  # how often numbers may be shared by tensors (tied weights, averages), and some bytes
 log = logging.getLogger(__name__)
 
 # Plain data that training scripts store beside the weights: their arguments, a path, a NumPy number. Building these
@@ -42,20 +58,53 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"no weights file {path}" + (" (it is a folder: name a file in it)" if path.is_dir() else ""))
+    if (other := not_weights(path)) is not None:
+        raise UserError(f"{path} is {other}")
     if path.suffix == ".safetensors":
-        try:
+        read_metadata(path)
+        with _safetensors(path):
             return dict(load_file(path))
-        except (safetensors.SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{path} is not a whole safetensors file ({first_line(error)}): fetch it again") from error
+    if is_sealed(path):  # files of others carry no checksum
+        check(path, AGAIN)
     try:
+        refuse_bombs(path)
         with torch.serialization.safe_globals(PLAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on old pickles and TorchScript; what matters is raised
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except BombError as error:
+        raise UserError(f"{path} {error}: it was not opened; ask for a file from who trained it") from error
     except Exception as error:  # damaged bytes can fail anywhere in the reader, with any exception
         raise UserError(why_unreadable(path, error)) from error
     if isinstance(content, nn.Module) or not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}, not a dictionary of weights: save its state_dict()")
+    _check_tensors(content, path)
     return dict(content)
+
+
+@contextmanager
+def _safetensors(path: Path) -> Iterator[None]:
+    """Read a safetensors file in the body; what is wrong with it is a UserError."""
+    try:
+        yield
+    except (safetensors.SafetensorError, OSError, ValueError, MemoryError) as error:
+        raise UserError(f"{path} is not a whole safetensors file ({first_line(error)}): fetch it again") from error
+
+
+def _check_tensors(content: Mapping[str, Any], path: Path) -> None:
+    """Raises UserError for tensors that claim to be larger than what the file holds, or that are no plain numbers."""
+    claimed, waiting, seen = 0, list[Any](content.values()), set[int]()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            if value.layout != torch.strided or value.device.type != "cpu":
+                kind = value.layout if value.layout != torch.strided else value.device
+                raise UserError(f"{path} holds a tensor without plain numbers ({kind}): save its weights dense")
+            claimed += value.numel() * value.element_size()
+        elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, Mapping) else value
+    if claimed > SHARED * path.stat().st_size + SPARE:
+        raise UserError(f"{path} holds {path.stat().st_size:,} bytes, and its tensors claim {claimed:,}: not opened")
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
@@ -78,78 +127,62 @@ def first_line(error: BaseException) -> str:
     return lines[0][:160] if lines else type(error).__name__
 
 
-def is_state(value: Any) -> bool:
-    """Whether a value is a state dict: a mapping from names to tensors, not empty."""
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Tensor) for v in value.values())
-
-
-def unwrap(content: Mapping[str, Any], keys: Sequence[str] = CONTAINERS) -> dict[str, Tensor]:
-    """The state dict inside a checkpoint: the content itself, or what lies under one of ``keys``, however deep.
-
-    Raises KeyError if there is none, or if several of ``keys`` hold one: then the caller must say which (an I-JEPA file
-    has ``encoder`` and ``target_encoder``, and they differ).
-    """
-    if is_state(content):
-        return dict(content)
-    found = [key for key in keys if isinstance(content.get(key), Mapping) and holds_tensors(content[key])]
-    if len(found) != 1:
-        raise KeyError(f"several sets of weights ({', '.join(found)})" if found else "no weights under a known name")
-    return unwrap(content[found[0]], keys)
-
-
-def holds_tensors(content: Mapping[str, Any]) -> bool:
-    """Whether any value, at any depth of mappings, is a tensor."""
-    values = content.values()
-    return any(isinstance(v, Tensor) or (isinstance(v, Mapping) and holds_tensors(v)) for v in values)
-
-
-def strip_prefixes(state: Mapping[str, Tensor], prefixes: Iterable[str] = PREFIXES) -> dict[str, Tensor]:
-    """Remove each prefix, repeatedly, as long as every name carries it."""
-    names = dict(state)
-    stripping = True
-    while stripping and names:
-        stripping = False
-        for prefix in prefixes:
-            if all(name.startswith(prefix) and name != prefix for name in names):
-                names = {name.removeprefix(prefix): value for name, value in names.items()}
-                stripping = True
-    return names
-
-
 def read_state_dict(
-    path: Path, containers: Sequence[str] = CONTAINERS, prefixes: Sequence[str] = PREFIXES
+    path: Path, containers: Sequence[str] | None = None, prefixes: Sequence[str] = PREFIXES
 ) -> dict[str, Tensor]:
     """Names to tensors (on the CPU, dtypes as stored) of a safetensors file or a torch.save checkpoint.
 
-    Unwraps the containers in which training scripts keep weights where exactly one is there, and strips the prefixes
-    that every name carries (``module.`` of DistributedDataParallel, ``_orig_mod.`` of torch.compile). Raises UserError.
+    Unwraps what training scripts keep weights in, where it is plain which (``containers.unwrap``; ``containers`` names
+    the ones that are meant), and strips the prefixes that every name carries (``module.`` of DistributedDataParallel,
+    ``_orig_mod.`` of torch.compile). Raises UserError.
     """
     content = read_checkpoint(path)
     try:
         return strip_prefixes(unwrap(content, containers), prefixes)
     except KeyError as error:
-        has = ", ".join(map(str, list(content)[:8])) or "nothing"
-        raise UserError(f"{path} has {error.args[0]}; it contains: {has}; save one state_dict alone") from error
+        raise UserError(f"{path} has {error.args[0]}; it contains: {contents(content)}; {SAVE_ONE}") from error
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """What a checkpoint says besides its weights: safetensors metadata, or a torch file's plain top-level values."""
     if path.suffix == ".safetensors" and path.is_file():
-        try:
-            with safetensors.safe_open(path, framework="pt") as handle:
-                return dict(handle.metadata() or {})
-        except (safetensors.SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"{path} is not a whole safetensors file ({first_line(error)}): fetch it again") from error
+        with _safetensors(path), safetensors.safe_open(path, framework="pt") as handle:
+            metadata = dict(handle.metadata() or {})
+        if SEAL in metadata:
+            check(path, AGAIN)
+        return {name: value for name, value in metadata.items() if name != SEAL}
     return {name: value for name, value in read_checkpoint(path).items() if is_plain(value)}
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a value is text, a number, or lists and mappings of such: no tensors."""
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and is_plain(v) for key, v in value.items())
-    if isinstance(value, list | tuple):
-        return all(is_plain(v) for v in value)
-    return value is None or isinstance(value, str | int | float | bool)
+def write_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Keep weights as safetensors with a checksum, atomically. ``read_checkpoint`` refuses them if a bit has changed.
+
+    Raises UserError if the disk will not.
+    """
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with atomic_path(path) as temporary:
+        # Not save_file, whose files nobody but their owner may read.
+        temporary.write_bytes(save(stored, metadata={**(metadata or {}), SEAL: BLANK}))
+        seal(temporary)
+
+
+def made_once(path: Path, make: Callable[[], Mapping[str, Tensor]]) -> None:
+    """Have the weights that ``make`` gives in ``path``: they are made if they are not there as they were written.
+
+    Two processes may ask at once: one makes them, the other waits. What is whole is not written, nor locked. Raises
+    UserError if the disk will not.
+    """
+    if _whole(path):
+        return
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not _whole(path):
+                write_weights(path, make())
+
+
+def _whole(path: Path) -> bool:
+    return path.is_file() and damage(path) is None
 
 
 def leave_out(state: Mapping[str, Tensor], prefixes: Sequence[str], path: object) -> dict[str, Tensor]:
@@ -163,8 +196,9 @@ def leave_out(state: Mapping[str, Tensor], prefixes: Sequence[str], path: object
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: object) -> None:
     """Copy ``state`` into ``module``; every name must match, in both directions, and every shape.
 
-    Raises UserError, one line with the first few names of each kind of mismatch and their counts; the module is then
-    unchanged. Batch-norm step counters, which inference never reads and old files lack, may be missing.
+    Raises UserError, one line with the first few names of each kind of mismatch and their counts, and what seems to be
+    in the way (a prefix, a decoder); the module is then unchanged. Batch-norm step counters, which inference never
+    reads and old files lack, may be missing.
     """
     own = module.state_dict()
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
@@ -180,13 +214,6 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: object) ->
         if names
     ]
     if problems:
-        kind = type(module).__name__
-        raise UserError(
-            f"weights in {path} do not fit {kind}: {'; '.join(problems)}. Name the architecture that made them"
-        )
+        kind, hint = type(module).__name__, in_the_way(own, state)
+        raise UserError(f"weights in {path} do not fit {kind}: {'; '.join(problems)}. {hint}")
     module.load_state_dict(dict(state), strict=True)
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, and an ellipsis if there are more."""
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

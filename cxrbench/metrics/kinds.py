@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.errors import UserError
 from cxrbench.metrics import detection as metrics_detection
 from cxrbench.metrics import segmentation as metrics_segmentation
 from cxrbench.metrics.classification import METRICS, Metric, Prepared, Weights, decide, never_defined
@@ -44,14 +43,6 @@ def complete(predictions: Predictions, manifest: Manifest) -> Predictions:
     """Retrieval: ranks and values are the truth already, for such a task sees it and trains on none of it."""
     del manifest
     return predictions
-
-
-def measure_of(kind: Kind, name: str) -> Measure:
-    """The metric ``name`` of a kind. Raises UserError if the kind has none of that name."""
-    measures = KINDS[kind].measures
-    if name not in measures:
-        raise UserError(f"{kind} results have no metric {name!r}: choose from {', '.join(measures)}")
-    return measures[name]
 
 
 def headline(predictions: Predictions) -> tuple[str, float]:

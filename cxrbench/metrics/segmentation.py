@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
-from cxrbench.data.annotations.masks import TrueMasks
 from cxrbench.data.manifest import Manifest
 from cxrbench.metrics.classification import Array, Prepared, Weights, ratio, weighted_sums
 from cxrbench.metrics.measure import Measure
@@ -21,6 +20,8 @@ def score(predictions: Predictions, manifest: Manifest) -> Predictions:
     Pixels marked as ignored are in none of the three. Where the true mask is unknown the target is NaN. Raises
     UserError if a mask does not fit its image.
     """
+    from cxrbench.data.annotations.masks import TrueMasks  # decoders of images: for scoring, not for tables
+
     truth = TrueMasks.of(manifest)
     rows = predictions.rows.copy()
     order = [truth.labels.index(label) for label in predictions.labels]

@@ -4,6 +4,7 @@ Anatomy coordinates: x = 0 is the midline, x > 0 is the patient's left (image ri
 lie near -0.78 and the costophrenic angles near 0.65. A frontal image shows about [-1, 1] in both.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +19,7 @@ Mask = NDArray[np.bool_]
 CARDIOMEGALY_RATIO = 0.50  # cardiothoracic ratio above which the heart is called enlarged
 ENLARGED_KNOB = 0.115  # radius of the aortic knob above which the aorta is called enlarged
 LOW, HIGH, BINS = -2.0, 2.0, 2048
+ARGUMENTS = np.linspace(LOW, HIGH, BINS)
 
 
 @dataclass(frozen=True)
@@ -111,21 +113,23 @@ class Pose:
 def curve(knots: list[tuple[float, float]], smooth: float = 0.02) -> Grid:
     """A smoothed piecewise-linear function as a table over [LOW, HIGH]: knots are (argument, value)."""
     arguments, values = zip(*knots, strict=True)
-    table = np.interp(np.linspace(LOW, HIGH, BINS), arguments, values)
+    table = np.interp(ARGUMENTS, arguments, values)
     return gaussian_filter1d(table, smooth * BINS / (HIGH - LOW), mode="nearest").astype(np.float32)
 
 
 def look_up(table: Grid, at: Grid) -> Grid:
     """Values of a ``curve`` on a grid."""
-    return table[np.clip((at - LOW) * ((BINS - 1) / (HIGH - LOW)), 0, BINS - 1).astype(np.int32)]
+    bins = np.subtract(at, LOW, dtype=np.float32)
+    bins *= (BINS - 1) / (HIGH - LOW)
+    np.clip(bins, 0, BINS - 1, out=bins)
+    return table.take(bins.astype(np.intp), mode="clip")
 
 
 def edge(distance: Grid, softness: float) -> Grid:
     """0 outside (distance < 0), 1 inside, a smooth ramp of total width ``softness`` between."""
     t = np.multiply(distance, np.float32(1 / softness))  # in place from here: this is the renderer's inner loop
     t += np.float32(0.5)
-    np.maximum(t, 0, out=t)
-    np.minimum(t, 1, out=t)
+    np.clip(t, 0, 1, out=t)
     square = t * t
     t *= -2
     t += 3
@@ -148,27 +152,90 @@ def spot(dx: Grid, dy: Grid, sigma: float) -> Grid:
     return np.exp(t, out=t)
 
 
+def radius(dx: Grid, dy: Grid) -> Grid:
+    """sqrt(dx^2 + dy^2), rounded once: what ``hypot`` gives in single precision, at half its cost."""
+    sum_of_squares = np.square(dx, dtype=np.float64)
+    sum_of_squares += np.square(dy, dtype=np.float64)
+    return np.sqrt(sum_of_squares, out=sum_of_squares).astype(np.float32)
+
+
+Window = tuple[slice, slice]
+"""Rows and columns of a part of a grid."""
+
+
 class Thorax:
     """The surfaces of one patient on one grid; all arrays [H, W] float32, distances positive inside the lung."""
 
     def __init__(self, anatomy: Anatomy, pose: Pose) -> None:
         self.anatomy, self.pose = anatomy, pose
-        self.x, self.y = pose.grid()
-        self.a = np.abs(self.x)
-        self.left = self.x > 0  # the patient's left: image right
-        k = anatomy.width
+        self.half_width = 0.69 * anatomy.width
+
+    @cached_property
+    def _grid(self) -> tuple[Grid, Grid]:
+        return self.pose.grid()
+
+    @property
+    def x(self) -> Grid:
+        """Distance from the midline, positive on the patient's left."""
+        return self._grid[0]
+
+    @property
+    def y(self) -> Grid:
+        """Height, growing downwards."""
+        return self._grid[1]
+
+    @cached_property
+    def a(self) -> Grid:
+        """Distance from the midline on either side."""
+        return np.abs(self.x)
+
+    @cached_property
+    def left(self) -> Mask:
+        """The patient's left: image right."""
+        return self.x > 0
+
+    @cached_property
+    def wall_curve(self) -> Grid:
+        """Distance of the chest wall from the midline, by height."""
+        k = self.anatomy.width
         knots = [(-0.86, -0.1), (-0.8, 0.1), (-0.78, 0.25), (-0.74, 0.34), (-0.66, 0.43), (-0.5, 0.53), (-0.25, 0.615),
                  (0.05, 0.665), (0.3, 0.69), (0.6, 0.69), (0.8, 0.67)]  # fmt: skip
-        self.wall_curve = curve([(y, v * k) for y, v in knots])
-        self.half_width = 0.69 * k
-        self.wall = look_up(self.wall_curve, self.y)
-        self.from_wall = self.wall - self.a
-        self.from_dome = look_up(self.dome_curve(left=True), self.x) - self.y
-        self.from_mediastinum = self.a - self.border
+        return curve([(y, v * k) for y, v in knots])
 
-    def dome_curve(self, *, left: bool) -> Grid:
+    @cached_property
+    def wall(self) -> Grid:
+        """Distance of the chest wall from the midline."""
+        return look_up(self.wall_curve, self.y)
+
+    @cached_property
+    def from_wall(self) -> Grid:
+        """Distance from the chest wall."""
+        return self.wall - self.a
+
+    @cached_property
+    def from_dome(self) -> Grid:
+        """Height above the diaphragm."""
+        return look_up(self.dome_curve(), self.x) - self.y
+
+    @cached_property
+    def from_mediastinum(self) -> Grid:
+        """Distance from the mediastinum and the heart."""
+        return self.a - self.border
+
+    def window(self, x: tuple[float, float], y: tuple[float, float] = (-2.0, 2.0)) -> Window:
+        """The part of the grid that holds every pixel with its coordinates in these ranges; it may be empty.
+
+        Most structures are small: they are drawn in their window, and are exactly zero outside it.
+        """
+        pose, cos, sin = self.pose, math.cos(self.pose.rotation), math.sin(self.pose.rotation)
+        columns = [(cos * at - sin * height + pose.dx) * pose.unit + pose.width / 2 for at in x for height in y]
+        rows = [(sin * at + cos * height + pose.dy) * pose.unit + pose.height / 2 for at in x for height in y]
+        left, right = max(0, math.floor(min(columns)) - 1), max(0, math.ceil(max(columns)) + 1)
+        top, bottom = max(0, math.floor(min(rows)) - 1), max(0, math.ceil(max(rows)) + 1)
+        return slice(top, bottom), slice(left, right)
+
+    def dome_curve(self) -> Grid:
         """Height y of the diaphragm as a function of x."""
-        del left
         an, h = self.anatomy, self.half_width
         top, arch = 0.40 + an.base, an.dome_arch
         knots = []
@@ -191,32 +258,15 @@ class Thorax:
         right, left = self.heart_reach
         b = self.anatomy.base
         left_knots = [
-            (-0.95, 0.1),
-            (-0.75, 0.115),
-            (-0.55, 0.105),
-            (-0.45, 0.11),
-            (-0.3, 0.12),
-            (-0.2, 0.14),
-            (-0.12, 0.15),
-            (-0.03, 0.165),
-        ]
-        left_knots += [
-            (0.1 + b / 2, 0.165 + (left - 0.165) * 0.5),
-            (0.22 + b, 0.165 + (left - 0.165) * 0.87),
-            (0.33 + b, left),
-            (0.42 + b, left * 0.985),
-            (0.5 + b, left * 0.86),
-            (0.56 + b, left * 0.6),
-            (0.62 + b, 0.1),
-        ]
-        right_knots = [(-0.95, 0.1), (-0.75, 0.1), (-0.55, 0.095), (-0.35, 0.105), (-0.15, 0.125), (0.0, 0.13)]
-        right_knots += [
-            (0.1 + b, 0.13 + (right - 0.13) * 0.75),
-            (0.22 + b, right),
-            (0.32 + b, right * 0.96),
-            (0.42 + b, right * 0.8),
-            (0.5 + b, 0.1),
-        ]
+            (-0.95, 0.1), (-0.75, 0.115), (-0.55, 0.105), (-0.45, 0.11), (-0.3, 0.12), (-0.2, 0.14), (-0.12, 0.15),
+            (-0.03, 0.165), (0.1 + b / 2, 0.165 + (left - 0.165) * 0.5), (0.22 + b, 0.165 + (left - 0.165) * 0.87),
+            (0.33 + b, left), (0.42 + b, left * 0.985), (0.5 + b, left * 0.86), (0.56 + b, left * 0.6), (0.62 + b, 0.1),
+        ]  # fmt: skip
+        right_knots = [
+            (-0.95, 0.1), (-0.75, 0.1), (-0.55, 0.095), (-0.35, 0.105), (-0.15, 0.125), (0.0, 0.13),
+            (0.1 + b, 0.13 + (right - 0.13) * 0.75), (0.22 + b, right), (0.32 + b, right * 0.96),
+            (0.42 + b, right * 0.8), (0.5 + b, 0.1),
+        ]  # fmt: skip
         r, lft = (look_up(curve(knots, 0.025), self.y) for knots in (right_knots, left_knots))
         chord = np.sqrt(np.clip(self.anatomy.knob**2 - np.square(self.y - self.anatomy.knob_y), 0, None))
         return np.where(self.left, np.maximum(lft, (0.055 + chord) * (chord > 0)), r).astype(np.float32)

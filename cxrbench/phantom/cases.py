@@ -1,7 +1,7 @@
 """Who is in the phantom datasets: for image number i of a part, which findings at which grade, on what image."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,7 +18,7 @@ from cxrbench.phantom.findings import (
     PNEUMOTHORAX,
     THICKENING,
 )
-from cxrbench.phantom.image import Radiograph, render
+from cxrbench.phantom.image import Radiograph, black, render
 
 Part = Literal[
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
@@ -47,7 +47,10 @@ SIIM_PNEUMOTHORAX = 0.26
 
 @dataclass(frozen=True)
 class Case:
-    """One image: its part, number, identifier (a UUID), sex, age, findings with grades, and size [H, W]."""
+    """One image: its part, number, identifier (a UUID), sex, age, findings with grades, and size [H, W].
+
+    ``blank``: its images are black; everything else, masks and boxes included, is as it would be.
+    """
 
     part: Part
     seed: int
@@ -57,6 +60,7 @@ class Case:
     age: int
     grades: dict[str, float]
     shape: tuple[int, int]
+    blank: bool = False
 
     def rng(self, purpose: int) -> Generator:
         """A stream of this image alone, so that neither order nor the number of workers matters."""
@@ -64,7 +68,8 @@ class Case:
 
     def image(self) -> Radiograph:
         """The image with the findings on it."""
-        return render((self.seed, PARTS.index(self.part), self.number, 1), self.grades, shape=self.shape)
+        radiograph = render((self.seed, PARTS.index(self.part), self.number, 1), self.grades, shape=self.shape)
+        return replace(radiograph, paint=lambda: black(self.shape)) if self.blank else radiograph
 
     def uid(self, kind: str) -> str:
         """A DICOM UID derived from the case (the UUID form of PS3.5 B.2)."""

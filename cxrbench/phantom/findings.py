@@ -4,6 +4,9 @@ A grade in [0, 1] sets how large and how dense a finding is: 0 is barely visible
 finding has companion signs over both lungs, as in patients: fine nodules beside an opacity, thickened septa with an
 effusion, congested vessels with a large heart, streaks of air in the chest wall beside a pneumothorax. They are
 textures without a mean, so a mean gray value does not show them, and every patch does. The mask holds the region only.
+
+Where a finding is and how it is painted are two steps: masks and boxes are known without a pixel of the image. All
+random numbers are drawn in the first.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from scipy.ndimage import find_objects, gaussian_filter, label, map_coordinates, zoom
+from scipy.ndimage import find_objects, label
 
 from cxrbench.phantom.anatomy import (
     CARDIOMEGALY_RATIO,
@@ -23,7 +26,9 @@ from cxrbench.phantom.anatomy import (
     curve,
     edge,
     look_up,
+    radius,
 )
+from cxrbench.phantom.textures import septa, striae, texture
 
 OPACITY = "Lung Opacity"
 EFFUSION = "Pleural effusion"
@@ -60,21 +65,56 @@ class Layers:
     added: Grid
 
 
-def draw_findings(t: Thorax, grades: Mapping[str, float], rng: Generator) -> tuple[Layers, list[Finding]]:
-    """Draw the findings of ``grades`` (name -> grade); heart and aorta count by their size, drawn already."""
-    ones = np.ones_like(t.a)
-    layers, found = Layers(ones, ones.copy(), np.zeros_like(ones)), []
-    streams = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
-    for name in FINDINGS:
-        if name in DRAW and name in grades:
-            masks = DRAW[name](t, layers, streams[name], grades[name])
-            found += [Finding(name, grades[name], mask) for mask in masks if mask.any()]
-    if t.anatomy.heart_ratio > CARDIOMEGALY_RATIO:
-        layers.vessels *= 1.5 + 1.5 * grades.get(CARDIOMEGALY, 0.0)  # pulmonary venous congestion
-        found.append(Finding(CARDIOMEGALY, grades.get(CARDIOMEGALY, 0.0), t.heart))
-    if t.anatomy.knob > ENLARGED_KNOB:
-        found.append(Finding(AORTA, grades.get(AORTA, 0.0), t.aortic_knob))
-    return layers, found
+Paint = Callable[[Layers], None]
+
+
+class Findings:
+    """The findings of an image, ``grades`` (name -> grade): each is placed when it is first asked for.
+
+    Heart and aorta count by their size, drawn already.
+    """
+
+    def __init__(self, t: Thorax, grades: Mapping[str, float], rng: Generator) -> None:
+        self.thorax, self.grades = t, grades
+        self.streams: dict[str, Generator] = dict(zip(FINDINGS, rng.spawn(len(FINDINGS)), strict=True))
+        self.placed: dict[str, tuple[list[Mask], Paint]] = {}
+
+    def of(self, name: str) -> list[Finding]:
+        """The regions of one finding."""
+        return [Finding(name, self.grades.get(name, 0.0), mask) for mask in self._place(name)[0] if mask.any()]
+
+    def all(self) -> tuple[Finding, ...]:
+        """The regions of all findings, heart and aorta last."""
+        return tuple(finding for name in (*PLACE, CARDIOMEGALY, AORTA) for finding in self.of(name))
+
+    def any(self) -> bool:
+        """Whether there is a finding at all."""
+        return any(self.of(name) for name in (CARDIOMEGALY, AORTA, *PLACE))
+
+    def paint(self, layers: Layers) -> None:
+        """Paint all findings."""
+        for name in (*PLACE, CARDIOMEGALY):
+            self._place(name)[1](layers)
+
+    def _place(self, name: str) -> tuple[list[Mask], Paint]:
+        if name not in self.placed:
+            self.placed[name] = self._first_placed(name)
+        return self.placed[name]
+
+    def _first_placed(self, name: str) -> tuple[list[Mask], Paint]:
+        t, grade = self.thorax, self.grades.get(name, 0.0)
+        if name in PLACE and name in self.grades:
+            return PLACE[name](t, self.streams[name], grade)
+        if name == CARDIOMEGALY and t.anatomy.heart_ratio > CARDIOMEGALY_RATIO:
+            return [t.heart], lambda layers: _congest(layers, grade)
+        if name == AORTA and t.anatomy.knob > ENLARGED_KNOB:
+            return [t.aortic_knob], lambda layers: None
+        return [], lambda layers: None
+
+
+def _congest(layers: Layers, grade: float) -> None:
+    """Pulmonary venous congestion, behind a large heart."""
+    layers.vessels *= 1.5 + 1.5 * grade
 
 
 def _pick(rng: Generator, where: Mask) -> tuple[int, int]:
@@ -83,51 +123,21 @@ def _pick(rng: Generator, where: Mask) -> tuple[int, int]:
     return divmod(int(at[rng.integers(len(at))]), where.shape[1])
 
 
-def _texture(rng: Generator, like: Grid, scale: float) -> Grid:
-    """Smooth random field of unit variance, correlated over about ``scale`` pixels."""
-    h, w = like.shape
-    step = max(1.0, scale / 2)
-    small = gaussian_filter(
-        rng.standard_normal((int(h / step) + 3, int(w / step) + 3), dtype=np.float32), scale / step / 2
-    )
-    field = np.asarray(zoom(small, step, order=1, prefilter=False) if step > 1 else small)[:h, :w]
-    return field / np.std(field)
-
-
-def _streaks(rng: Generator, x: Grid, y: Grid, side: Grid) -> Grid:
-    """Fine streaks along x, of unit variance; ``side`` (0 or 1) picks one of two independent patterns."""
-    table = gaussian_filter(rng.standard_normal((2, 128, 24), dtype=np.float32), (0, 1.0, 0.8))
-    at = np.stack([side, (y + 1.2) * 48 % 127, (x + 1.5) * 8 % 23])
-    field = map_coordinates(table, at, order=1, mode="nearest")
-    return field / np.std(field)
-
-
-def _striae(rng: Generator, t: Thorax) -> Grid:
-    """A fan of streaks: air between the fibres of the pectoral muscles (subcutaneous emphysema)."""
-    return _streaks(rng, t.a + 0.3 * t.y, t.y + 0.75 * t.a, t.left.astype(np.float32))
-
-
-def _septa(rng: Generator, t: Thorax) -> Grid:
-    """Short horizontal lines: thickened septa (Kerley's lines)."""
-    return _streaks(rng, t.x, t.y, t.left.astype(np.float32))
-
-
 def _blob(t: Thorax, x: float, y: float, radii: tuple[float, float], rng: Generator, ragged: float) -> Grid:
     """Radial coordinate of a ragged ellipse: below 1 inside."""
     dx, dy = t.x - np.float32(x), t.y - np.float32(y)
     angle = np.arctan2(dy, dx)
     shape = 1 + sum(ragged / k * np.cos(k * angle + rng.uniform(0, 6.28)) * rng.uniform(0.5, 1) for k in (2, 3, 5))
-    return (np.hypot(dx / radii[0], dy / radii[1]) / shape).astype(np.float32)
+    return (radius(dx / radii[0], dy / radii[1]) / shape).astype(np.float32)
 
 
-def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+def opacity(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]:
     """Air-space opacity: ill-defined, mottled patches in one or both lungs, denser towards their middle.
 
     Around them both lungs are full of nodules too small to be outlined (bronchopneumonic foci).
     """
-    masks: list[Mask] = []
-    mottle = _texture(rng, t.a, 0.03 * t.pose.unit)
-    layers.added += (0.03 + 0.065 * grade) * _texture(rng, t.a, 0.025 * t.pose.unit) * t.cavity
+    mottle, foci = texture(rng, t.a, 0.03 * t.pose.unit), texture(rng, t.a, 0.025 * t.pose.unit)
+    patches: list[Grid] = []
     central = t.lung & (t.from_wall > 0.09) & (t.from_dome > 0.08)
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.35 + 0.2 * grade)]:
         where = central & ((t.x > 0) == (side > 0)) & (t.y > rng.uniform(-0.65, 0.15))
@@ -136,36 +146,43 @@ def opacity(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mas
         row, column = _pick(rng, where)
         size = (0.75 + 0.65 * grade) * rng.uniform(0.85, 1.2)
         radii = (rng.uniform(0.13, 0.2) * size, rng.uniform(0.15, 0.27) * size)
-        r = _blob(t, t.x[row, column], t.y[row, column], radii, rng, 0.3)
-        field = edge(1.05 - r + 0.07 * mottle, 0.9)
-        layers.added += (
-            (0.045 + 0.14 * grade) * field * np.clip(1 + 0.35 * (1 - 0.4 * grade) * mottle, 0.2, 1.8) * t.cavity
-        )
-        layers.vessels *= 1 - (0.2 + 0.6 * grade) * field
-        masks.append((r < 1) & t.lung)
-    return masks
+        patches.append(_blob(t, t.x[row, column], t.y[row, column], radii, rng, 0.3))
+
+    def paint(layers: Layers) -> None:
+        mottled = mottle()
+        layers.added += (0.03 + 0.065 * grade) * foci() * t.cavity
+        for r in patches:
+            field = edge(1.05 - r + 0.07 * mottled, 0.9)
+            uneven = np.clip(1 + 0.35 * (1 - 0.4 * grade) * mottled, 0.2, 1.8)
+            layers.added += (0.045 + 0.14 * grade) * field * uneven * t.cavity
+            layers.vessels *= 1 - (0.2 + 0.6 * grade) * field
+
+    return [(r < 1) & t.lung for r in patches], paint
 
 
-def effusion(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+def effusion(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]:
     """Pleural effusion: fluid from the costophrenic angle up, its surface a meniscus that climbs the wall."""
     side = rng.choice([-1, 1])
     height = 0.07 + 0.62 * grade * rng.uniform(0.75, 1.1)
     floor = 0.60 + t.anatomy.base
     surface = floor - height * (0.5 + 0.5 * bump(t.from_wall, 0.1 + 0.22 * grade)) - 0.14 * (bump(t.from_wall, 0.05))
     depth = (t.y - surface) * ((t.x > 0) == (side > 0)) - 10.0 * ((t.x > 0) != (side > 0))
-    fluid = edge(depth, 0.04) * edge(t.from_wall, 0.012)
-    layers.air *= 1 - 0.9 * fluid
-    layers.vessels *= 1 - fluid
-    layers.added += 0.03 * fluid * t.cavity
     # Fluid in the pleura seldom comes without some in the lungs: interstitial oedema thickens the septa on both sides.
-    layers.added += (0.035 + 0.07 * grade) * _septa(rng, t) * t.cavity
-    return [(depth > 0) & t.lung]
+    lines = septa(rng, t)
+
+    def paint(layers: Layers) -> None:
+        fluid = edge(depth, 0.04) * edge(t.from_wall, 0.012)
+        layers.air *= 1 - 0.9 * fluid
+        layers.vessels *= 1 - fluid
+        layers.added += 0.03 * fluid * t.cavity
+        layers.added += (0.035 + 0.07 * grade) * lines() * t.cavity
+
+    return [(depth > 0) & t.lung], paint
 
 
-def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+def pneumothorax(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]:
     """Pneumothorax: lung shrunk from wall and apex towards its hilum; a fine visceral line, no vessels beyond."""
-    masks: list[Mask] = []
-    layers.added += (0.04 + 0.07 * grade) * _striae(rng, t)
+    streaks, spaces = striae(rng, t), []
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.06)]:
         here = (t.x > 0) == (side > 0)
         foot = rng.uniform(0.1, 0.4) + 0.4 * grade
@@ -176,32 +193,40 @@ def pneumothorax(t: Thorax, layers: Layers, rng: Generator, grade: float) -> lis
         inner_y = hilum_y + (t.y - hilum_y) * scale
         gap = look_up(t.wall_curve, inner_y) - hilum_x - (t.a - hilum_x) * scale
         wave = 0.006 * np.cos(t.y * rng.uniform(8, 14) + rng.uniform(0, 6))
-        gap = (gap + wave) * here + 10.0 * ~here
-        free = edge(-gap, 0.012) * t.cavity
-        # The other lung and what is left of this one carry the whole blood flow.
-        layers.vessels *= (1 - free) * (1.25 + 0.75 * grade)
-        layers.air *= 1 + (0.05 + 0.10 * grade) * free - (0.02 + 0.04 * grade) * (1 - free) * here * t.cavity
-        layers.added += (0.04 + 0.045 * grade) * bump(gap, 0.009) * edge(t.from_wall - 0.01, 0.01) * t.cavity
-        masks.append((gap < 0) & t.lung)
-    return masks
+        spaces.append((here, (gap + wave) * here + 10.0 * ~here))
+
+    def paint(layers: Layers) -> None:
+        layers.added += (0.04 + 0.07 * grade) * streaks()
+        for here, gap in spaces:
+            free = edge(-gap, 0.012) * t.cavity
+            # The other lung and what is left of this one carry the whole blood flow.
+            layers.vessels *= (1 - free) * (1.25 + 0.75 * grade)
+            layers.air *= 1 + (0.05 + 0.10 * grade) * free - (0.02 + 0.04 * grade) * (1 - free) * here * t.cavity
+            layers.added += (0.04 + 0.045 * grade) * bump(gap, 0.009) * edge(t.from_wall - 0.01, 0.01) * t.cavity
+
+    return [(gap < 0) & t.lung for _, gap in spaces], paint
 
 
-def nodule(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+def nodule(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]:
     """Nodule or mass: one to three round shadows with a fairly sharp margin."""
-    masks: list[Mask] = []
+    shadows: list[Grid] = []
     where = t.lung & (t.from_wall > 0.07) & (t.from_dome > 0.05) & (t.from_mediastinum > 0.04)
     for _ in range(1 + (rng.random() < 0.25) + (rng.random() < 0.12)):
         row, column = _pick(rng, where)
-        radius = (0.03 + 0.1 * grade) * rng.uniform(0.85, 1.25)
-        r = _blob(t, t.x[row, column], t.y[row, column], (radius, radius * rng.uniform(0.85, 1.15)), rng, 0.1)
-        layers.added += (0.16 + 0.28 * grade) * edge(1 - r, 0.45) * (0.75 + 0.25 * np.clip(1 - r, 0, 1)) * t.cavity
-        masks.append((r < 1) & t.lung)
-    return masks
+        size = (0.03 + 0.1 * grade) * rng.uniform(0.85, 1.25)
+        radii = (size, size * rng.uniform(0.85, 1.15))
+        shadows.append(_blob(t, t.x[row, column], t.y[row, column], radii, rng, 0.1))
+
+    def paint(layers: Layers) -> None:
+        for r in shadows:
+            layers.added += (0.16 + 0.28 * grade) * edge(1 - r, 0.45) * (0.75 + 0.25 * np.clip(1 - r, 0, 1)) * t.cavity
+
+    return [(r < 1) & t.lung for r in shadows], paint
 
 
-def thickening(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+def thickening(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]:
     """Pleural thickening: an uneven band along the lateral wall, or a cap over the apex."""
-    masks: list[Mask] = []
+    bands: list[Grid] = []
     for side in rng.permutation([-1, 1])[: 1 + (rng.random() < 0.35)]:
         here = (t.x > 0) == (side > 0)
         apical = rng.random() < 0.4
@@ -210,28 +235,34 @@ def thickening(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[
         thickness = (0.028 + 0.075 * grade) * (1 + 0.3 * np.cos(t.y * rng.uniform(10, 25) + rng.uniform(0, 6)))
         ends = edge(t.y - top, 0.12) * edge(top + length - t.y, 0.12)
         inset = np.minimum(t.from_wall, (t.y + 0.79) * 0.75) if apical else t.from_wall
-        depth = (thickness * ends - inset) * here - 1.0 * ~here
-        layers.added += (0.2 + 0.25 * grade) * edge(depth + 0.004, 0.02) * t.cavity
-        masks.append((depth > 0) & t.lung)
-    return masks
+        bands.append((thickness * ends - inset) * here - 1.0 * ~here)
+
+    def paint(layers: Layers) -> None:
+        for depth in bands:
+            layers.added += (0.2 + 0.25 * grade) * edge(depth + 0.004, 0.02) * t.cavity
+
+    return [(depth > 0) & t.lung for depth in bands], paint
 
 
-def fibrosis(t: Thorax, layers: Layers, rng: Generator, grade: float) -> list[Mask]:
+def fibrosis(t: Thorax, rng: Generator, grade: float) -> tuple[list[Mask], Paint]:
     """Pulmonary fibrosis: a net of fine lines in the lower and outer zones of both lungs."""
     scale = 0.04 * t.pose.unit
-    layers.added += (0.04 + 0.08 * grade) * _texture(rng, t.a, scale) * t.cavity  # finer than the net, everywhere
-    net = np.maximum(bump(_texture(rng, t.a, scale), 0.35), bump(_texture(rng, t.a, scale * 1.5), 0.3))
+    everywhere, fine, coarse = (texture(rng, t.a, scale * times) for times in (1, 1, 1.5))
     top = 0.25 - 0.45 * grade + rng.uniform(-0.1, 0.1)
     extent = t.y - top + 0.3 * bump(t.from_wall, 0.15) - 0.1
-    weight = edge(extent, 0.35) * t.cavity
-    layers.added += (0.09 + 0.26 * grade) * weight * (net - 0.2)
-    layers.vessels *= 1 - 0.3 * weight
+
+    def paint(layers: Layers) -> None:
+        layers.added += (0.04 + 0.08 * grade) * everywhere() * t.cavity  # finer than the net
+        net = np.maximum(bump(fine(), 0.35), bump(coarse(), 0.3))
+        weight = edge(extent, 0.35) * t.cavity
+        layers.added += (0.09 + 0.26 * grade) * weight * (net - 0.2)
+        layers.vessels *= 1 - 0.3 * weight
+
     mask = (extent > 0) & t.lung
-    regions = [mask & ~t.left, mask & t.left]
-    return [r for r in regions if r.any()]
+    return [r for r in (mask & ~t.left, mask & t.left) if r.any()], paint
 
 
-DRAW: dict[str, Callable[[Thorax, Layers, Generator, float], list[Mask]]] = {
+PLACE: dict[str, Callable[[Thorax, Generator, float], tuple[list[Mask], Paint]]] = {
     OPACITY: opacity,
     EFFUSION: effusion,
     PNEUMOTHORAX: pneumothorax,

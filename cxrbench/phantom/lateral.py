@@ -56,10 +56,29 @@ class Chest:
         return inside * edge(dome - self.y, 0.02) * edge(top, 0.05)
 
 
-def chest(anatomy: Anatomy, rng: Generator, shape: tuple[int, int] = SHAPE) -> Chest:
+@dataclass(frozen=True)
+class Exposure:
+    """What differs from one lateral image of a patient to the next: pose, blur, noise, contrast, and the marker."""
+
+    pose: Pose
+    blur: float
+    noise: Grid
+    contrast: float
+    level: float
+    marker: Grid
+
+
+def expose(rng: Generator, shape: tuple[int, int] = SHAPE) -> Exposure:
     """Put a patient sideways on the detector: small differences of shift and rotation from image to image."""
     pose = Pose(*shape, rotation=float(np.clip(rng.normal(0, 0.012), -0.04, 0.04)), zoom=ZOOM * shape[0] / min(shape),
                 dx=rng.normal(0, 0.01), dy=rng.normal(0.03, 0.01))  # fmt: skip
+    blur = rng.uniform(0.65, 0.8)
+    noise = rng.uniform(0.008, 0.016) * rng.standard_normal(shape, dtype=np.float32)
+    return Exposure(pose, blur, noise, rng.uniform(3.7, 3.9), rng.uniform(0.68, 0.70), _marker(shape, rng))
+
+
+def chest(anatomy: Anatomy, pose: Pose) -> Chest:
+    """The surfaces of a patient in a pose."""
     z, y = pose.grid()
     k, b = anatomy.width, anatomy.base
     front = [(-0.95, -0.05), (-0.75, -0.14), (-0.6, -0.25), (-0.3, -0.4), (0.0, -0.47), (0.3, -0.5), (0.6, -0.5)]
@@ -74,16 +93,14 @@ def chest(anatomy: Anatomy, rng: Generator, shape: tuple[int, int] = SHAPE) -> C
     )  # fmt: skip
 
 
-def lateral(
-    thorax: Thorax, findings: Sequence[Finding], who: Generator, how: Generator, shape: tuple[int, int] = SHAPE
-) -> Grid:
+def lateral(thorax: Thorax, findings: Sequence[Finding], who: Generator, how: Exposure) -> Grid:
     """Draw a lateral chest X-ray [H, W], float32 in [0, 1], bone white.
 
     ``thorax`` and ``findings`` are the frontal image's: a lesion keeps its height and size; how deep it lies is drawn
-    from ``who``, the patient's own stream, so that a second lateral image shows it in the same place. ``how``: pose,
-    exposure, noise, marker.
+    from ``who``, the patient's own stream, so that a second lateral image shows it in the same place. ``how``:
+    see ``expose``.
     """
-    c = chest(thorax.anatomy, how, shape)
+    c, shape = chest(thorax.anatomy, how.pose), (how.pose.height, how.pose.width)
     right, left = c.lung(c.right_dome), c.lung(c.left_dome)
     cavity = np.maximum(right, left)
     depth = np.minimum(c.z - c.front, c.back - c.z)
@@ -98,11 +115,11 @@ def lateral(
     radiograph = _soft_tissue(c) - (right + left) * air * layers.air + _heart(c) + _bones(c, who)
     radiograph += cavity * (0.2 * vessels * layers.vessels + 0.012 * grain) + layers.added * cavity
     radiograph -= _stomach(c)
-    radiograph = gaussian_filter(radiograph, how.uniform(0.65, 0.8), truncate=3)
-    radiograph += how.uniform(0.008, 0.016) * how.standard_normal(shape, dtype=np.float32)
-    image = 1 / (1 + np.exp(-how.uniform(3.7, 3.9) * (radiograph - how.uniform(0.68, 0.70))))
+    radiograph = gaussian_filter(radiograph, how.blur, truncate=3)
+    radiograph += how.noise
+    image = 1 / (1 + np.exp(-how.contrast * (radiograph - how.level)))
     image = np.clip((image - 0.07) / 0.86, 0, 1)
-    return np.maximum(image, _marker(shape, how)).astype(np.float32)
+    return np.maximum(image, how.marker).astype(np.float32)
 
 
 @dataclass

@@ -7,19 +7,23 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, disk_error
 from cxrbench.phantom.cases import PARTS, Part, case
-from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, padchest, studies
-from cxrbench.phantom.layouts import challenges as layouts
+from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
 
 VERSION = 5  # raise when any byte of the output changes
 MARKER = "PHANTOM.json"
@@ -27,12 +31,13 @@ IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 140
                              "mimic": 360, "symile": 360, "lungs": 200, "chexpert": 200, "chexpert-plus": 200,
                              "padchest": 200, "brax": 160}  # fmt: skip
 CHUNK = 8
+KEPT_BYTES = 31 << 20  # glibc raises its limits for blocks below 32 MiB only
 WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
-    "vindr": (layouts.vindr_image, layouts.vindr_tables),
-    "rsna": (layouts.rsna_image, layouts.rsna_tables),
-    "siim": (layouts.siim_image, layouts.siim_tables),
-    "mimic": (studies.mimic_image, studies.mimic_tables),
-    "symile": (studies.symile_image, studies.symile_tables),
+    "vindr": (vindr.vindr_image, vindr.vindr_tables),
+    "rsna": (rsna.rsna_image, rsna.rsna_tables),
+    "siim": (siim.siim_image, siim.siim_tables),
+    "mimic": (mimic.mimic_image, mimic.mimic_tables),
+    "symile": (symile.symile_image, symile.symile_tables),
     "lungs": (lungs.lungs_image, lungs.lungs_tables),
     "chexpert": (chexpert.chexpert_image, chexpert.chexpert_tables),
     "chexpert-plus": (chexpert_plus.chexpert_plus_image, chexpert_plus.chexpert_plus_tables),
@@ -54,6 +59,7 @@ def write(
     images: Mapping[str, int] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    blank: bool = False,
 ) -> None:
     """Write the datasets of WRITERS below ``out``, each in its official layout.
 
@@ -62,6 +68,9 @@ def write(
     ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
     A dataset is built in a hidden folder, its marker PHANTOM.json written last, and renamed when whole; what is already
     there with the same version, seed and counts is kept. A folder without the marker is never touched: UserError.
+    ``blank``: nothing is drawn, see ``write_blank``.
+
+    Raises UserError where the disk refuses, or a process that draws is killed; what was whole stays.
     """
     wanted = dict(IMAGES if images is None else images)
     if unknown := set(wanted) - set(PARTS):
@@ -69,7 +78,12 @@ def write(
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".phantom.lock"):
-            _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None))
+            _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None), blank)
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"a process that draws the phantom in {out} was killed (out of memory?); what is finished is kept: "
+            "run the command again"
+        ) from error
     except OSError as error:
         raise disk_error(error, out) from error
 
@@ -86,17 +100,42 @@ def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Pr
     return folder
 
 
+def folder_for_plan(cache: Path, dataset: str) -> Path:
+    """A data folder with this dataset's phantom in it, for who looks at tables alone: nothing is drawn.
+
+    It is the phantom's own where that is drawn already, else one of black images beside it, written in seconds.
+    """
+    drawn, parts = cache / f"phantom-v{VERSION}", [(p, n) for p, n in IMAGES.items() if _dataset(p) == dataset]
+    if not parts or _whole(drawn / dataset, _marker(0, parts, blank=False)):
+        return drawn
+    blank = cache / f"phantom-v{VERSION}-blank"
+    write_blank(blank, [dataset])
+    return blank
+
+
+def write_blank(out: Path, datasets: Collection[str], *, workers: int | None = None) -> None:
+    """Write the default phantom's datasets of these names below ``out``, with black images: for a plan, in seconds.
+
+    An adapter reads the manifest that it would read of the phantom itself: the same rows, splits, labels, boxes, masks,
+    reports and signals; only the sizes of files differ. The marker says that it is blank, so that ``ensure`` never
+    takes it for the phantom. ``out``: a temporary folder, or a folder of its own in the cache, where the next plan finds
+    what is whole. Names without a phantom are passed over.
+    """
+    wanted = {part: count for part, count in IMAGES.items() if _dataset(part) in datasets}
+    write(out, images=wanted, workers=workers, blank=True)
+
+
 def _dataset(part: str) -> str:
     """The dataset that a part belongs to: ``vindr_train`` to ``vindr``."""
     return part.partition("_")[0]
 
 
-def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress: Progress) -> None:
+def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress: Progress, blank: bool) -> None:
     """Write what is missing, under the lock."""
     todo: dict[str, list[tuple[Part, int]]] = {}
     for name in WRITERS:
         parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
-        if parts and not _whole(out / name, _marker(seed, parts)):
+        if parts and not _whole(out / name, _marker(seed, parts, blank)):
             todo[name] = parts
     total, done = sum(n for parts in todo.values() for _, n in parts), 0
     if not total:
@@ -109,18 +148,19 @@ def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress:
             image, tables = WRITERS[name]
             for part, count in parts:
                 records = []
-                for record in run(partial(_one, image, building, part, seed), range(count)):
+                for record in run(partial(_one, image, building, part, seed, blank), range(count)):
                     records.append(record)
                     progress(done := done + 1, total)
                 tables(building, part, records)
             with atomic_path(building / MARKER) as temporary:
-                temporary.write_text(json.dumps(_marker(seed, parts), indent=1) + "\n", encoding="utf-8")
+                temporary.write_text(json.dumps(_marker(seed, parts, blank), indent=1) + "\n", encoding="utf-8")
             _remove(final)
             os.replace(building, final)
 
 
-def _marker(seed: int, parts: Iterable[tuple[str, int]]) -> dict[str, Any]:
-    return {"synthetic": True, "generator": "cxrbench phantom", "version": VERSION, "seed": seed, "images": dict(parts)}
+def _marker(seed: int, parts: Iterable[tuple[str, int]], blank: bool) -> dict[str, Any]:
+    marker = {"synthetic": True, "generator": "cxrbench phantom", "version": VERSION, "seed": seed}
+    return marker | {"images": dict(parts)} | ({"blank": True} if blank else {})
 
 
 def _whole(folder: Path, marker: dict[str, Any]) -> bool:
@@ -140,9 +180,9 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _one(image: Callable[..., Any], folder: Path, part: Part, seed: int, number: int) -> Any:
+def _one(image: Callable[..., Any], folder: Path, part: Part, seed: int, blank: bool, number: int) -> Any:
     """Write one image; returns its rows of the tables."""
-    return image(folder, case(part, seed, number))
+    return image(folder, replace(case(part, seed, number), blank=blank))
 
 
 class _mapper:  # noqa: N801
@@ -150,7 +190,8 @@ class _mapper:  # noqa: N801
 
     def __init__(self, workers: int) -> None:
         # Spawned, not forked: the caller may hold PyTorch's threads.
-        self.pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else None
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(workers, context, initializer=_start) if workers > 1 else None
 
     def __enter__(self) -> Callable[..., Iterator[Any]]:
         return map if self.pool is None else partial(self.pool.map, chunksize=CHUNK)
@@ -158,3 +199,16 @@ class _mapper:  # noqa: N801
     def __exit__(self, *error: object) -> None:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
+
+
+def _start() -> None:
+    """Make a process ready to draw.
+
+    Ctrl-C is for the main process, which stops this one. When the main process is killed, so is this one, instead of
+    waiting for it for ever. The C library is led to keep freed memory: an image is made in dozens of arrays, each large
+    enough to be given back to the system and cleared by it again, which took a quarter of the time.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    np.empty(KEPT_BYTES, np.uint8)  # glibc raises its limit to the largest block that was freed

@@ -28,19 +28,30 @@ def loadable(group: str, what: str) -> dict[str, Any]:
     return plugins
 
 
-def load_plugin(group: str, name: str, what: str) -> Any:
-    """Import the plugin ``name`` of an entry-point group. Raises UserError: unknown, ambiguous, or broken."""
+def only_point(group: str, name: str, what: str) -> EntryPoint:
+    """The entry point of a name, not imported. Raises UserError: unknown, or offered by several packages."""
     points = found(group)
     if name not in points:
         raise UserError(unknown(what, name, points))
     if len(points[name]) > 1:
         values = ", ".join(sorted(point.value for point in points[name]))
         raise UserError(f"several installed packages offer {what} {name!r} ({values}): uninstall all but one")
+    return points[name][0]
+
+
+def load_plugin(group: str, name: str, what: str) -> Any:
+    """Import the plugin ``name`` of an entry-point group. Raises UserError: unknown, ambiguous, or broken."""
+    point = only_point(group, name, what)
     try:
-        return points[name][0].load()
+        return point.load()
     except Exception as error:  # whatever a plugin's own import raises
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{what} plugin {name} ({points[name][0].value}) cannot be imported: {reason}") from error
+        raise cannot_import(what, point, f"{type(error).__name__}: {error}") from error
+
+
+def cannot_import(what: str, point: EntryPoint, reason: str) -> UserError:
+    """The one line of a broken plugin."""
+    first = (reason.splitlines() or [""])[0]
+    return UserError(f"{what} plugin {point.name} ({point.value}) cannot be imported: {first}")
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -4,8 +4,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,35 @@ from torch import Tensor, nn
 
 from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, EncoderSpec, Features, Preprocess
 from cxrbench.errors import UserError
-from cxrbench.plugins.specs import count_parameters, source_sha256, weights_sha256
+from cxrbench.plugins.fixed_images import FixedFeatures, fixed_images, sketch
+from cxrbench.plugins.identity import (
+    configuration,
+    configuration_sha256,
+    count_parameters,
+    files_sha256,
+    source_sha256,
+    weights_sha256,
+)
+from cxrbench.plugins.sources import USER_FILE, helpers_of, is_library, qualified_name, top_of
 
 
 @dataclass(frozen=True)
 class LoadedEncoder:
-    """An encoder ready to run: who it is, and the module, in eval mode, its weights frozen, on the CPU."""
+    """An encoder ready to run: who it is, and the module, in eval mode, its weights frozen, on the CPU.
+
+    ``configuration``: what ``spec.configuration_sha256`` covers, by attribute. ``factory``: what built it. ``reads``:
+    the files that decide it beside its code, or None if its plugin does not say.
+    """
 
     spec: EncoderSpec
     module: Encoder
+    configuration: Mapping[str, str] = field(default_factory=dict, repr=False)
+    factory: Callable[..., Any] | None = None
+    reads: tuple[Path, ...] | None = None
 
 
 def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEncoder:
-    """Call a plugin and check what comes back. No image is shown to it: see ``probe``.
+    """Call a plugin and check what comes back. No image is shown to it: see ``fixed_features``.
 
     ``plugin``: an EncoderPlugin, or a class or function that is called with no argument, or with the path of the
     weights if the spec has ``@WEIGHTS``. Raises UserError.
@@ -49,6 +65,7 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
     card = getattr(module, "card", None) or EncoderCard(method=type(module).__name__)
     if not isinstance(card, EncoderCard):
         raise UserError(f"encoder {text!r}: its card is a {type(card).__name__}, not a cxrbench EncoderCard")
+    described = configuration(module, request)
     spec = EncoderSpec(
         name=text,
         card=card,
@@ -57,8 +74,12 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         preprocess=repr(module.preprocess),
         parameters=count_parameters(module),
         variant=request.variant or "",
+        factory=qualified_name(factory),
+        configuration_sha256=configuration_sha256(described),
+        files_sha256=files_sha256(request),
     )
-    return LoadedEncoder(spec, module)
+    reads = plugin.reads(request) if isinstance(plugin, EncoderPlugin) and plugin.reads else None
+    return LoadedEncoder(spec, module, described, factory, None if reads is None else tuple(reads))
 
 
 def plain_arguments(text: str, request: EncoderRequest, factory: Callable[..., Any]) -> tuple[str, ...]:
@@ -89,19 +110,53 @@ def check_module(text: str, module: object) -> None:
 
 
 def probe(loaded: LoadedEncoder) -> Features:
-    """Show the encoder two black images and check what it gives. Not part of loading: it costs an encoder call.
+    """Show the encoder the two fixed images and check what it gives. Not part of loading: it costs an encoder call.
 
-    Raises UserError that names what is missing.
+    Always in float32 on the CPU, whatever the run is done with; on a GPU if it cannot work elsewhere. Raises UserError
+    that names what is missing.
     """
-    preprocess, text = loaded.module.preprocess, loaded.spec.name
-    images = torch.zeros(2, preprocess.channels, preprocess.size, preprocess.size)
+    module: Any = loaded.module
+    images = fixed_batch(loaded.module.preprocess)
     try:
-        with torch.inference_mode():
-            features = loaded.module(images)
+        features = _shown(module, images)
     except Exception as error:  # whatever a plugin's own code raises
-        raise UserError(f"encoder {text!r} fails on images of shape {list(images.shape)}: {blame(error)}") from error
-    check_features(text, features, len(images))
+        if not torch.cuda.is_available():
+            raise UserError(_fails(loaded.spec.name, images, error)) from error
+        try:
+            features = _shown(module.to("cuda"), images.to("cuda"))
+        except Exception as again:
+            raise UserError(_fails(loaded.spec.name, images, again)) from again
+        finally:
+            module.to("cpu")
+    check_features(loaded.spec.name, features, len(images))
     return features
+
+
+def fixed_batch(preprocess: Preprocess, device: torch.device | str = "cpu") -> Tensor:
+    """The fixed images as an encoder wants them: float32 [2, channels, size, size]."""
+    from cxrbench.data.decode.preprocess import prepare
+
+    return torch.stack([prepare(image, preprocess) for image in fixed_images()]).to(device)
+
+
+def fixed_features(loaded: LoadedEncoder) -> FixedFeatures:
+    """What the encoder gives for the fixed images, to be kept beside all that is made with it. Raises UserError."""
+    pooled, maps = probe(loaded)
+    module: Any = loaded.module
+    tensors = (pooled, *maps, *module.parameters())
+    half = any(t.is_floating_point() and torch.finfo(t.dtype).bits < 32 for t in tensors)
+    flat = [m.float().cpu().flatten(1).numpy() for m in maps]
+    return FixedFeatures(pooled.float().cpu().numpy(), tuple(map(sketch, flat)), half or pooled.device.type != "cpu")
+
+
+def _shown(module: Any, images: Tensor) -> Features:
+    """One call, which leaves no trace in torch's random numbers."""
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        return module(images)
+
+
+def _fails(text: str, images: Tensor, error: Exception) -> str:
+    return f"encoder {text!r} fails on images of shape {list(images.shape)}: {blame(error)}"
 
 
 def check_features(text: str, features: Any, batch: int) -> None:
@@ -109,8 +164,9 @@ def check_features(text: str, features: Any, batch: int) -> None:
     if not isinstance(features, Features):
         raise UserError(f"encoder {text!r} gives a {type(features).__name__}; forward must return cxrbench Features")
     pooled, maps = features
-    if not isinstance(pooled, Tensor) or pooled.ndim != 2 or len(pooled) != batch or not pooled.is_floating_point():
-        raise UserError(f"encoder {text!r}: pooled is {shape_of(pooled)}; it must be floats [{batch}, D]")
+    fits = isinstance(pooled, Tensor) and pooled.ndim == 2 and len(pooled) == batch and pooled.shape[1] > 0
+    if not fits or not pooled.is_floating_point():
+        raise UserError(f"encoder {text!r}: pooled is {shape_of(pooled)}; it must be floats [{batch}, D] with D > 0")
     if len(maps) not in (0, 4) or any(not isinstance(m, Tensor) or m.ndim != 4 or len(m) != batch for m in maps):
         shapes = ", ".join(shape_of(m) for m in maps)
         raise UserError(f"encoder {text!r}: maps are ({shapes}); there must be none, or four of [{batch}, C, H, W]")
@@ -124,16 +180,18 @@ def shape_of(value: Any) -> str:
 def import_file(path: Path, name: str) -> Any:
     """The object ``name`` of a user's Python file. Modules beside the file may be imported by it.
 
-    The file is code that the user names on the command line: it is run. Raises UserError with the file and the line.
+    The file is code that the user names on the command line: it is run. Its helpers are read anew with it, so that they
+    are what the disk holds, and no other user's modules of the same names. Raises UserError with the file and the line.
     """
     if not path.is_file():
         raise UserError(f"no file {path} (looked from {Path.cwd()}); an encoder of your own is FILE.py:CLASS")
     path = path.resolve()
-    module_name = f"cxrbench_user_{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
+    module_name = f"{USER_FILE}{path.stem}_{sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
+    _forget(path)
     sys.modules[module_name] = module  # dataclasses and pickling look their module up
     sys.path.append(str(path.parent))  # last, so that the user's folder shadows nothing installed
     try:
@@ -147,6 +205,21 @@ def import_file(path: Path, name: str) -> Any:
         classes = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module_name]
         raise UserError(f"{path} has no {name!r}; it defines: {', '.join(classes) or 'nothing callable'}")
     return getattr(module, name)
+
+
+def _forget(path: Path) -> None:
+    """Take modules of the names that a user's file imports from beside it out of the imported ones.
+
+    Only those go that lie beside a user's file that was imported before: what is installed stays.
+    """
+    tops = {top_of(helper.name) for helper in helpers_of(path)}
+    files = {name: file for name, module in sys.modules.items() if (file := getattr(module, "__file__", None))}
+    folders = {Path(file).parent for name, file in files.items() if name.startswith(USER_FILE)}
+    importlib.invalidate_caches()
+    for name in [name for name in files if top_of(name) in tops]:
+        file = Path(files[name]).resolve()
+        if not is_library(file) and folders & set(file.parents):
+            del sys.modules[name]
 
 
 def blame(error: BaseException) -> str:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from cxrbench.encoder import EncoderCard, Preprocess
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
-from cxrbench.files.checkpoints import read_checkpoint, read_metadata, read_state_dict
+from cxrbench.files.checkpoints import read_checkpoint, read_metadata, read_state_dict, write_weights
+from cxrbench.files.records import parsed
 
 KEY = "cxrbench"  # of our JSON, in a safetensors header and in a Lightning checkpoint
 KEPT = "kept"  # of the encoder's weights in a Lightning checkpoint of ours
@@ -45,18 +44,13 @@ class TrainedBackbone:
 
 
 def write_encoder(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, Any], *, half: bool) -> None:
-    """Write weights as safetensors (floats as float16 if ``half``), ``facts`` as JSON in its header.
+    """Write weights as safetensors (floats as float16 if ``half``), ``facts`` as JSON and a checksum in its header.
 
     The file is there whole or not at all.
     """
     dtype = torch.float16 if half else torch.float32
-    stored = {
-        name: (tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor.detach().cpu()).contiguous()
-        for name, tensor in state.items()
-    }
-    with atomic_path(path) as temporary:
-        # Not save_file, whose files nobody but their owner may read.
-        temporary.write_bytes(save(stored, metadata={KEY: json.dumps(facts, sort_keys=True)}))
+    stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    write_weights(path, stored, {KEY: json.dumps(facts, sort_keys=True)})
 
 
 def encoder_facts(
@@ -74,14 +68,17 @@ def read_encoder(path: Path, method: str) -> TrainedEncoder:
     text = read_metadata(path).get(KEY)
     if text is None:
         return TrainedEncoder(read_state_dict(path), None, None, EncoderCard(method))
-    facts = json.loads(text)
-    if facts["method"] != method:
-        raise UserError(f"{path} was trained by {facts['method']}: name it {facts['method']}@{path}")
+    facts = parsed(text, path)
+    if facts.get("method") != method:
+        raise UserError(f"{path} was trained by {facts.get('method')}: name it {facts.get('method')}@{path}")
     content = read_checkpoint(path)
     state = content.get(KEPT, content)
-    card = EncoderCard(**facts["card"] | {"pretrained_on": tuple(facts["card"]["pretrained_on"])})
-    numbers = {name: tuple(facts["preprocess"][name]) for name in ("mean", "std")}
-    return TrainedEncoder(state, facts["arch"], Preprocess(**facts["preprocess"] | numbers), card, facts)
+    try:
+        card = EncoderCard(**facts["card"] | {"pretrained_on": tuple(facts["card"]["pretrained_on"])})
+        numbers = {name: tuple(facts["preprocess"][name]) for name in ("mean", "std")}
+        return TrainedEncoder(state, facts["arch"], Preprocess(**facts["preprocess"] | numbers), card, facts)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is not described in full (its facts lack or do not know {error})") from error
 
 
 def read_backbone(path: Path, method: str) -> TrainedBackbone:

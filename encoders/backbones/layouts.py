@@ -12,7 +12,7 @@ from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import Pooling, ViTEncoder, encoder_of, gray_preprocess, parse_pooling
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import strip_prefixes
+from cxrbench.files.containers import strip_prefixes
 
 UNUSED = ("decoder", "mask_token", "bert_encoder.", "bert_mlp.", "head.")
 MRM_CARD = EncoderCard("MRM", "MIT", ("mimic",))

@@ -13,7 +13,6 @@ from scipy.signal import butter, find_peaks, sosfiltfilt, welch
 
 from cxrbench.data.decode.arrays import read_ecg
 
-VERSION = "classical-1"
 RATE = 500  # samples per second
 BEFORE, AFTER = 0.30, 0.50  # of the R wave in the median beat, seconds
 BANDS = (0.67, 4.0, 8.0, 15.0, 25.0, 40.0)  # Hz

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from scipy.signal import butter, filtfilt, iirnotch, medfilt
 
 from cxrbench.data.datasets.symile import LEADS as MIMIC_LEADS
 from cxrbench.data.decode.arrays import read_ecg
 from cxrbench.errors import BadImageError
+from cxrbench.progress import tracked
 
 RATE = 500  # samples per second
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -41,8 +40,8 @@ def read_inputs(paths: Sequence[Path]) -> NDArray[np.float32]:
 
     Raises BadImageError for a file that is none, and for a recording that is not as long as the first.
     """
-    console, inputs = Console(stderr=True), []
-    for path in track(paths, "filtering ECGs", console=console, disable=not console.is_terminal):
+    inputs = []
+    for path in tracked(paths, "filtering ECGs", len(paths)):
         signal = read_ecg(path)
         if inputs and signal.shape[1] != inputs[0].shape[1]:
             raise BadImageError(path, f"{signal.shape[1]} samples, where other ECGs have {inputs[0].shape[1]}")

@@ -14,11 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 from torch.optim import AdamW
@@ -29,7 +25,8 @@ from cxrbench.encoders.ecg.signal import read_inputs
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.features.array_cache import cached_array
 from cxrbench.features.device import resolve_device
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.checkpoints import made_once
+from cxrbench.progress import tracked
 
 VERSION = "1"  # raise when the same recordings give another teacher or other embeddings
 SMALL = Net1DConfig((16, 32, 64, 128), (1, 1, 1, 1), 16)
@@ -71,13 +68,8 @@ def ecg_embeddings(
     said, recipe = "given", recipe or TeacherRecipe()
     if weights is None:
         weights = cache / f"ecg-teacher-{digest([VERSION, records, asdict(SMALL), asdict(recipe)])}.safetensors"
-        weights.parent.mkdir(parents=True, exist_ok=True)
         said = f"trained on {len(paths)} recordings of the data"
-        with FileLock(f"{weights}.lock"):
-            if not weights.exists():
-                net = train_teacher(read_inputs(paths), recipe)
-                with atomic_path(weights) as temporary:
-                    save_file({name: t.cpu().contiguous() for name, t in net.state_dict().items()}, temporary)
+        made_once(weights, lambda: train_teacher(read_inputs(paths), recipe).state_dict())
     net, sha256 = load_net1d(weights), hashlib.sha256(weights.read_bytes()).hexdigest()
     kept = cache / f"ecg-embeddings-{digest([VERSION, records, sha256])}.npy"
     embeddings = cached_array(kept, lambda: embed(net, paths))
@@ -103,8 +95,7 @@ def train_teacher(inputs: NDArray[np.float32], recipe: TeacherRecipe | None = No
     crop = min(recipe.crop, inputs.shape[2])
     parameters = [*net.parameters(), *head.parameters()]
     optimizer = AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    console = Console(stderr=True)
-    for step in track(range(recipe.steps), "training an ECG teacher", console=console, disable=not console.is_terminal):
+    for step in tracked(range(recipe.steps), "training an ECG teacher", recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * learning_rate_factor(step, recipe.steps, recipe.warmup)
         rows = rng.choice(len(inputs), min(recipe.batch, len(inputs)), replace=False)

@@ -15,7 +15,8 @@ from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, hf_preprocess, to_grid
 from cxrbench.encoders.families.published import card_of
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import first_line, listed
+from cxrbench.files.checkpoints import first_line
+from cxrbench.files.containers import listed
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,15 @@ def check_report(source: str, family: ModelFamily, report: Any) -> None:
         raise UserError(f"weights of hf:{source} do not fit {family.model}: {'; '.join(problems)}")
 
 
+def folder(request: EncoderRequest) -> tuple[Path, ...] | None:
+    """The folder that a spec names; None for a repository, which may be another tomorrow."""
+    path = Path(request.variant or "").expanduser()
+    return (path,) if request.variant and path.is_dir() else None
+
+
 PLUGIN = EncoderPlugin(
     load=load,
     summary=f"vision models of transformers ({', '.join(FAMILIES)}); never with a repository's own code",
     usage="hf:REPO-OR-FOLDER",
+    reads=folder,
 )

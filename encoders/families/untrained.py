@@ -50,11 +50,16 @@ def load_random(request: EncoderRequest) -> Encoder:
 
 
 PIXELS = EncoderPlugin(
-    load_pixels, "16 x 16 mean intensities: a warning, not an encoder", "pixels", complete=("pixels",)
+    load_pixels,
+    "16 x 16 mean intensities: a warning, not an encoder",
+    "pixels",
+    complete=("pixels",),
+    reads=lambda request: (),
 )
 RANDOM = EncoderPlugin(
     load_random,
     f"a method's encoder without training; ARCH: {', '.join(ARCHITECTURES)} (default {PHANTOM_ARCH})",
     "random[:METHOD][:ARCH][:mean|cls][@SEED]",
     complete=("random", "random:mvmae", "random:radjepa", "random:fane"),
+    reads=lambda request: (),  # what follows the @ is a seed
 )

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, named_weights
 from cxrbench.encoders.backbones.checkpoint import TrainedEncoder, read_encoder
 from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, how_to_pretrain, phantom_weights
 from cxrbench.encoders.backbones.vit import infer_config
@@ -239,4 +239,5 @@ PLUGIN = EncoderPlugin(
     usage="fane[@WEIGHTS]",
     phantom_weights=phantom_weights("fane"),
     without_weights=how_to_pretrain("fane", "mimic"),
+    reads=named_weights,
 )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import EncoderPlugin
+from cxrbench.encoder import EncoderPlugin, named_weights
 from cxrbench.encoders.backbones.encoder import how_to_pretrain, phantom_weights
 from cxrbench.encoders.backbones.masking import (
     Masking,
@@ -210,6 +210,7 @@ def plugin(name: str, summary: str) -> EncoderPlugin:
         usage=f"{name}[:F|L|U][-cls|-mean][@WEIGHTS]",
         phantom_weights=phantom_weights(name),
         without_weights=how_to_pretrain(name, "mimic"),
+        reads=named_weights,
     )
 
 

@@ -9,10 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
-from safetensors.torch import save_file
 from torch import Tensor
 
 from cxrbench.data.manifest import Manifest
@@ -21,7 +19,7 @@ from cxrbench.encoders.pacx.labs_dae import VERSION, Corruption, DAERecipe, labs
 from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import OnDisk
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.checkpoints import made_once
 
 ECG, LABS = "ecg", "labs"
 LAB = "lab:"
@@ -156,12 +154,7 @@ def ask_labs(signals: pd.DataFrame, teachers: Teachers, cache: Path) -> tuple[ND
         shown = hashlib.sha256(values.tobytes()).hexdigest()
         name = digest([VERSION, shown, list(values.shape), teachers.corruption, asdict(teachers.labs_recipe)])
         path, said = cache / f"labs-teacher-{name}.safetensors", f"trained on {len(x)} studies of the data"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.exists():
-                trained = train_dae(x, made, kind=teachers.corruption, recipe=teachers.labs_recipe)
-                with atomic_path(path) as temporary:
-                    save_file(trained.state_dict(), temporary)
+        made_once(path, lambda: train_dae(x, made, kind=teachers.corruption, recipe=teachers.labs_recipe).state_dict())
     model = load_dae(path, x.shape[1])
     means = (x * made).sum(0) / made.sum(0).clamp(min=1) if teachers.imputed == "mean" else None
     embeddings = labs_embeddings(model, x, made, means).numpy()

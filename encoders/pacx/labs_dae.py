@@ -16,7 +16,8 @@ from torch.optim import AdamW
 
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor, parameter_groups
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import load_strict, read_state_dict, strip_prefixes
+from cxrbench.files.checkpoints import load_strict, read_state_dict
+from cxrbench.files.containers import strip_prefixes
 
 INSIDE, WIDTH = 512, 256
 HIDDEN = 0.15  # share of the tests made that are hidden in training

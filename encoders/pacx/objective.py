@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Preprocess
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Preprocess, named_weights
 from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
@@ -45,7 +45,8 @@ from cxrbench.encoders.pretraining.method import (
     gather_batch,
 )
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, strip_prefixes
+from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata
+from cxrbench.files.containers import strip_prefixes
 
 # Stage 2 of the official code; its 5 epochs of warm-up are a tenth. The paper is silent on the learning rate.
 RECIPE = PretrainingRecipe(
@@ -216,4 +217,5 @@ PLUGIN = EncoderPlugin(
     usage="pacx[:mean|cls][@WEIGHTS]",
     phantom_weights=phantom_weights("pacx"),
     without_weights=HOW_TO,
+    reads=named_weights,
 )

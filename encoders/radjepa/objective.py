@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxrbench.encoder import EncoderPlugin, EncoderRequest
+from cxrbench.encoder import EncoderPlugin, EncoderRequest, named_weights
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
     ViTEncoder,
@@ -218,4 +218,5 @@ PLUGIN = EncoderPlugin(
     usage="radjepa[@WEIGHTS]",
     phantom_weights=phantom_weights("radjepa"),
     without_weights=WITHOUT_WEIGHTS,
+    reads=named_weights,
 )

@@ -11,7 +11,8 @@ from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.published import card_of
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import first_line, read_checkpoint, read_metadata, strip_prefixes, unwrap
+from cxrbench.files.checkpoints import first_line, read_checkpoint, read_metadata
+from cxrbench.files.containers import strip_prefixes, unwrap
 
 REPOSITORY = "AIDElab-IITBombay/RadJEPA"
 FILE = "jepa_encoder.pth.tar"

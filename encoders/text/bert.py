@@ -12,14 +12,13 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from cxrbench.encoders.families.hf import quiet
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.text.sentence_encoder import DEFAULT, default_folder
 from cxrbench.errors import UserError
+from cxrbench.progress import tracked
 
 HUB_NAME = "emilyalsentzer/Bio_ClinicalBERT"
 BATCH = 64
@@ -146,8 +145,8 @@ def _run(
     whole = framed(bert.tokeniser, rows, longest)
     order = sorted(range(len(whole)), key=lambda i: len(whole[i]))
     bert.model.to(device)
-    console = Console(stderr=True)
-    for start in track(range(0, len(order), BATCH), what, console=console, disable=not console.is_terminal):
+    starts = range(0, len(order), BATCH)
+    for start in tracked(starts, what, len(starts)):
         batch = order[start : start + BATCH]
         ids, mask = padded([whole[i] for i in batch], bert.tokeniser.pad_token_id)
         with torch.inference_mode():

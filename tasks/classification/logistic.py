@@ -80,8 +80,8 @@ def _basis(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _solve(x: Tensor, y: Tensor, mask: Tensor, inverse_c: Tensor, curvature: Tensor, *, softmax: bool) -> LinearModel:
     """Batched preconditioned L-BFGS. y: [n, P, K]; mask: [n, P, 1]; inverse_c, curvature: [P]."""
     coordinates, basis, eigenvalues = _basis(x)
-    z = torch.cat([coordinates, torch.ones_like(coordinates[:, :1])], 1)  # the last column carries the intercept
     rows, problems, outputs = y.shape
+    z = torch.cat([coordinates, x.new_ones(rows, 1)], 1)  # the last, or only, column carries the intercept
     size = z.shape[1]
     penalty = inverse_c[None, :, None].expand(size, problems, outputs).clone()
     penalty[-1] = 0.0

@@ -5,30 +5,25 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.splits import shared_patients
-from cxrbench.errors import UserError
-from cxrbench.predictions import Predictions, encoder_facts
-from cxrbench.task import Cell, FrozenEncoder
+from cxrbench.predictions import Predictions
+from cxrbench.task import Cell, FrozenEncoder, Views, predictions_of
 
-VIEWS = ("1", "2", "all")
 FRONTAL_FIRST = {"PA": 0, "AP": 1, "": 2, "L": 3}
 Fusion = Literal["logits", "scores"]
+ClassifierKind = Literal["multilabel", "multiclass"]
 Logits = NDArray[np.float64]
 
 
-def parse_views(text: str | None) -> str | None:
-    """``1``, ``2`` or ``all``; None: predict images. Raises UserError."""
-    if text is not None and text not in VIEWS:
-        raise UserError(f"--views {text!r}: choose 1, 2 or all views of a study")
-    return text
+def setting(views: Views | None) -> tuple[str, ...]:
+    """What a protocol's name says of the views: ``views2``."""
+    return (f"views{views}",) if views else ()
 
 
-def not_applicable(manifest: Manifest, views: str | None) -> str | None:
+def not_applicable(manifest: Manifest, views: Views | None) -> str | None:
     """Why the dataset's studies cannot be predicted from ``views`` of them, or None."""
     if views is None:
         return None
@@ -43,7 +38,7 @@ def not_applicable(manifest: Manifest, views: str | None) -> str | None:
     return None
 
 
-def rows_with_views(manifest: Manifest, views: str | None) -> Manifest:
+def rows_with_views(manifest: Manifest, views: Views | None) -> Manifest:
     """The manifest with the images that take part, the others' split being ``unused``.
 
     ``1``: one frontal image per study, PA before AP before unknown; the lateral one where there is no other. ``2``:
@@ -66,12 +61,16 @@ def rows_with_views(manifest: Manifest, views: str | None) -> Manifest:
     return replace(manifest, images=images.assign(split=images["split"].where(chosen, "unused")))
 
 
-def probabilities(logits: Logits, kind: str) -> Logits:
+def probabilities(logits: Logits, kind: ClassifierKind) -> Logits:
     """Sigmoid of each label's logit, or softmax over the classes: [..., L]."""
+    from scipy.special import expit, softmax
+
     return expit(logits) if kind == "multilabel" else softmax(logits, axis=-1)
 
 
-def fuse(logits: Logits, groups: Sequence[str], kind: str, fusion: Fusion = "logits") -> tuple[list[str], Logits]:
+def fuse(
+    logits: Logits, groups: Sequence[str], kind: ClassifierKind, fusion: Fusion = "logits"
+) -> tuple[list[str], Logits]:
     """Late fusion: the names of the groups, sorted, and each one's probabilities [groups, L].
 
     logits: [n, L] of single images; ``groups``: [n], the study of each. ``logits``: the probability of the mean logit
@@ -85,14 +84,14 @@ def fuse(logits: Logits, groups: Sequence[str], kind: str, fusion: Fusion = "log
     return names.tolist(), probabilities(means, kind) if fusion == "logits" else means
 
 
-def predictions_of(
+def classified(
     logits: Logits,
     rows: NDArray[np.int64],
     manifest: Manifest,
     encoder: FrozenEncoder,
     cell: Cell,
     *,
-    views: str | None = None,
+    views: Views | None = None,
     fusion: Fusion = "logits",
     train_images: int,
     notes: tuple[str, ...] = (),
@@ -106,25 +105,20 @@ def predictions_of(
     """
     images = manifest.images.iloc[rows]
     if views is None:
-        frame = images[["image_id", "patient_id", "split"]].reset_index(drop=True)
         scores = probabilities(logits, manifest.kind)
         targets = manifest.targets()[rows].astype(float)
     else:
         studies, scores = fuse(logits, images["study_id"].tolist(), manifest.kind, fusion)
-        first = images.groupby("study_id")[["patient_id", "split"]].first().loc[studies]
-        frame = first.reset_index(names="image_id")
+        images = images.groupby("study_id")[["patient_id", "split"]].first().loc[studies].reset_index(names="image_id")
         targets = manifest.study_targets().loc[studies].to_numpy(np.float64)
-    columns = {f"score:{label}": scores[:, i] for i, label in enumerate(manifest.labels)}
-    columns |= {f"target:{label}": targets[:, i] for i, label in enumerate(manifest.labels)}
-    return Predictions(
-        rows=pd.concat([frame, pd.DataFrame(columns)], axis=1),
-        labels=manifest.labels,
-        kind=manifest.kind,
-        groups=manifest.groups,
-        synthetic=manifest.synthetic,
-        cell=cell.facts() | {"train_images": train_images,
-              **({} if views is None else {"unit": "study"}), **(facts or {})},
-        encoder=encoder_facts(encoder.spec),
-        dataset=manifest.facts(),
-        notes=notes,
+    return predictions_of(
+        cell, encoder, manifest, images, of_labels(manifest.labels, scores, targets), labels=manifest.labels,
+        kind=manifest.kind, groups=manifest.groups, notes=notes,
+        facts={"train_images": train_images, **({} if views is None else {"unit": "study"}), **(facts or {})},
     )  # fmt: skip
+
+
+def of_labels(labels: Sequence[str], scores: Logits, targets: Logits) -> dict[str, Logits]:
+    """The columns ``score:LABEL`` and ``target:LABEL`` of scores and targets [n, L]."""
+    columns = {f"score:{label}": scores[:, i] for i, label in enumerate(labels)}
+    return columns | {f"target:{label}": targets[:, i] for i, label in enumerate(labels)}

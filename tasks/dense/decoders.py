@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import torch.nn.functional as F
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from segmentation_models_pytorch.decoders.upernet.decoder import UPerNetDecoder
 from torch import Tensor, nn
 
+from cxrbench.task import DecoderName
 from cxrbench.tasks.dense.neck import Neck
 
-DecoderName = Literal["linear", "unet", "upernet"]
-DECODERS: tuple[DecoderName, ...] = get_args(DecoderName)
 STRIDE = 4
 """Logits have a quarter of the square's resolution; they are brought to the image's own size bilinearly."""
 PYRAMID = 48

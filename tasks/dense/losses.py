@@ -14,8 +14,6 @@ from torch import Tensor
 
 INSIDE = 254
 IGNORE = 255
-FOCAL_GAMMA = 2.0
-FOCAL_WEIGHT = 10.0
 SMOOTH = 1.0
 
 
@@ -46,28 +44,6 @@ def dice_bce() -> PixelLoss:
     def of(sums: Tensor) -> Tensor:
         entropy, counts, *overlap = sums
         return (entropy / counts.clamp_min(1) + 1 - _dice(*overlap)).mean()
-
-    return PixelLoss(sums, of)
-
-
-def focal_dice() -> PixelLoss:
-    """10 x mean focal loss - log(soft Dice), mean over labels: what MGCA and FaNe train their U-Nets with.
-
-    Focal loss: (1 - p_t)^2 times the cross-entropy, Lin et al. (2017), without their alpha. For a coverage y between 0
-    and 1 both sides are weighted by y and 1 - y.
-    """
-
-    def sums(logits: Tensor, targets: Tensor) -> Tensor:
-        y, counts = _split(targets)
-        margin = logits.float()
-        p = margin.sigmoid()
-        focal = -y * (1 - p) ** FOCAL_GAMMA * F.logsigmoid(margin)
-        focal = focal - (1 - y) * p**FOCAL_GAMMA * F.logsigmoid(-margin)
-        return torch.stack([_total(focal * counts), _total(counts), *_overlap(p, y, counts)])
-
-    def of(sums: Tensor) -> Tensor:
-        focal, counts, *overlap = sums
-        return (FOCAL_WEIGHT * focal / counts.clamp_min(1) - _dice(*overlap).log()).mean()
 
     return PixelLoss(sums, of)
 

@@ -1,245 +1,48 @@
 """Segmentation: a decoder on the maps of a frozen encoder (or of one that is trained with it) outlines the findings."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, get_args
 
-import numpy as np
-import pandas as pd
-import torch
-from numpy.typing import NDArray
-from pycocotools import mask as coco
-from torch import Tensor, nn
-
-from cxrbench.data.annotations.masks import TrueMasks, no_masks
-from cxrbench.data.decode.images import image_size
+from cxrbench.data.annotations.masks import no_masks
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Preprocess
-from cxrbench.errors import UserError
-from cxrbench.features.augmentation import SEED
-from cxrbench.features.device import autocast
-from cxrbench.features.maps.dense import Geometry
-from cxrbench.predictions import Predictions, encoder_facts
-from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
-from cxrbench.tasks.dense.decoders import DECODERS, DecoderName, build_decoder, levels_read, logit_side
-from cxrbench.tasks.dense.losses import PixelLoss, dice_bce, dice_cross_entropy
-from cxrbench.tasks.dense.mask_targets import MaskTargets
-from cxrbench.tasks.dense.model import DenseModel, finetuned, on_frozen_maps
-from cxrbench.tasks.dense.training import DenseRecipe, Examples, balanced_epoch, fit, seeded
-from cxrbench.tasks.fractions import label_fraction
-
-THRESHOLD = 0.5
-FINETUNED = DenseRecipe(epochs=8, min_steps=200, batch=16, rate=1e-3)
-FROZEN: Mapping[DecoderName, DenseRecipe] = {
-    "linear": replace(FINETUNED, rate=2e-2),
-    "unet": replace(FINETUNED, rate=2e-3),
-    "upernet": replace(FINETUNED, rate=2e-3),
-}
-"""Few epochs: on cached maps of a frozen encoder a U-Net is as good after 8 as after 12, and a cell should take half a
-minute on two cores. Small training sets get 200 steps all the same."""
-EVALUATION_BATCH = 32
-
-Size = tuple[int, int]
+from cxrbench.predictions import Predictions
+from cxrbench.task import Cell, DecoderName, FrozenEncoder, Need, OptionName, Task, TaskOptions
+from cxrbench.tasks.dense.dense_task import DenseTask
 
 
-@dataclass(frozen=True)
-class Segmentation:
+@dataclass(frozen=True, kw_only=True)
+class Segmentation(DenseTask):
     """The ``segmentation`` protocol.
 
     Labels are independent (a sigmoid each, Dice + binary cross-entropy) unless the dataset's masks are maps of class
     indices (softmax with background, Dice + cross-entropy). An epoch is every image that shows something and as many
-    empty ones, drawn anew. The encoder meets every image once, frozen; with ``copies`` epoch e trains on copy e mod
-    (copies + 1). With ``finetune`` it is trained, too, on images augmented anew in every epoch. The validation loss
-    chooses the weights; predicted is what has a probability of at least one half at the image's own size.
+    empty ones, drawn anew. The validation loss chooses the weights; predicted is what has a probability of at least one
+    half at the image's own size.
     """
 
+    name: str = "segmentation"
+    summary: str = "decoder (U-Net, UPerNet or linear) on frozen maps, or fine-tuned: Dice, IoU"
+    needs: tuple[Need, ...] = ("train", "val", "test")
+    reads: frozenset[OptionName] = frozenset({"decoder", "finetune", "augment", "epochs"})
     decoder: DecoderName = "unet"
-    finetune: bool = False
-    copies: int = 0
-    epochs: int | None = None
-    preset: str | None = None
-    version: str = "1"
-    opt_in: bool = False
-    sees_test_truth: bool = False
 
     @property
-    def protocol(self) -> str:
-        """``segmentation``, and what is not its default."""
-        parts = ["segmentation"]
-        parts += [self.decoder] * (self.decoder != "unet") + ["finetune"] * self.finetune
-        parts += [f"augment{self.copies}"] * (self.copies > 0) + [f"epochs{self.epochs}"] * (self.epochs is not None)
-        return "+".join(parts)
+    def settings(self) -> tuple[str, ...]:
+        """``upernet``, and what all dense protocols say."""
+        return (*[self.decoder] * (self.decoder != "unet"), *super().settings)
 
-    @property
-    def summary(self) -> str:
-        """What it is."""
-        return "decoder (U-Net, UPerNet or linear) on frozen maps, or fine-tuned: Dice, IoU"
-
-    def configured(self, options: TaskOptions) -> "Segmentation":
+    def configured(self, options: TaskOptions) -> Task:
         """With the decoder, fine-tuning, augmented copies and epochs of the command line."""
-        if options.decoder is not None and options.decoder not in DECODERS:
-            raise UserError(f"--decoder {options.decoder!r}: choose from {', '.join(get_args(DecoderName))}")
-        return replace(
-            self,
-            decoder=options.decoder or self.decoder,  # type: ignore[arg-type]
-            finetune=options.finetune,
-            copies=0 if options.finetune else options.augment,
-            epochs=options.epochs,
-            preset=options.preset,
-        )
+        return super().configured(replace(options, decoder=options.decoder or self.decoder))
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without masks (or boxes of one finding), or without one of the splits, cannot be segmented."""
-        if self.preset is not None:
-            return f"preset {self.preset} sets a recipe that segmentation does not follow yet: run it without --preset"
-        if reason := no_masks(manifest):
-            return reason
-        empty = [split for split in ("train", "val", "test") if not len(manifest.rows_of(split))]
-        return f"its {' and '.join(empty)} split is empty" if empty else None
-
-    def seeds_matter(self, fraction: float) -> bool:
-        """Always: the decoder starts from random weights."""
-        del fraction
-        return True
+        return no_masks(manifest) or super().not_applicable(manifest)
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Train on the train split, stop by the validation split, predict validation and test."""
-        truth, context = TrueMasks.of(manifest), encoder.context
-        ids = [str(name) for name in manifest.images["image_id"]]
-        train, val = (_known(manifest.rows_of(split), ids, truth) for split in ("train", "val"))
-        if not len(train) or not len(val):
-            raise UserError(f"{manifest.name} has no mask in its {'validation' if len(train) else 'training'} split")
-        present = np.stack([truth.present(ids[row]) for row in train])
-        kept = label_fraction(manifest.images["patient_id"].to_numpy(str)[train], present, cell.fraction, cell.seed)
-        train, shown = train[kept], (present[kept] == 1).any(1)
-        model = self._model(encoder, manifest, len(truth.labels) + truth.exclusive, cell)
-        preprocess = model.preprocess
-        sizes = _sizes(manifest, context)
-        targets = MaskTargets(truth, ids, sizes, preprocess, logit_side(preprocess.size),
-                              seed=cell.seed if self.finetune else SEED, keep=not self.finetune)  # fmt: skip
-        trainer = _SegmentationTrainer(model, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
-        recipe = FINETUNED if self.finetune else FROZEN[self.decoder]
-        with seeded(cell.seed, context.options.device):
-            fitted = fit(
-                model.module,
-                lambda epoch: balanced_epoch(
-                    train, shown, epoch, epoch if self.finetune else epoch % (self.copies + 1), cell.seed
-                ),
-                trainer.loss,
-                lambda: trainer.loss_of(val),
-                recipe.of_epochs(self.epochs),
-                context,
-                what=f"{cell.encoder} on {cell.task}",
-                groups=model.groups,
-            )
-            held_out = np.concatenate([manifest.rows_of("val"), manifest.rows_of("test")])
-            rles = _predict(trainer, held_out, sizes, preprocess, exclusive=truth.exclusive)
-        rows = manifest.images.iloc[held_out][["image_id", "patient_id", "split"]].reset_index(drop=True)
-        columns = {"height": [sizes[row][0] for row in held_out], "width": [sizes[row][1] for row in held_out]}
-        masks = {f"rle:{label}": [of_image[i] for of_image in rles] for i, label in enumerate(truth.labels)}
-        named = {name: labels for name, labels in manifest.groups.items() if set(labels) <= set(truth.labels)}
-        return Predictions(
-            rows=pd.concat([rows, pd.DataFrame({**columns, **masks})], axis=1),
-            labels=truth.labels,
-            kind="segmentation",
-            groups={**named, "macro": truth.labels},
-            synthetic=manifest.synthetic,
-            cell=cell.facts() | {"train_images": len(train), "steps": fitted.steps,
-                                 "validation_losses": list(fitted.losses)},
-            encoder=encoder_facts(encoder.spec),
-            dataset=manifest.facts(),
-        )  # fmt: skip
+        from cxrbench.tasks.dense.segmenter import segment
 
-    def _model(self, encoder: FrozenEncoder, manifest: Manifest, classes: int, cell: Cell) -> DenseModel:
-        """The decoder, on frozen maps or with the encoder; its weights depend on the seed alone."""
-
-        def decoder(widths: Sequence[int], sides: Sequence[int], size: int) -> nn.Module:
-            with seeded(cell.seed, encoder.context.options.device):  # whether or not the encoder had to run before
-                return build_decoder(self.decoder, widths, sides, classes, size)
-
-        if self.finetune:
-            return finetuned(encoder, manifest, cell, decoder)
-        return on_frozen_maps(encoder, manifest, self.copies, decoder, levels_read(self.decoder))
+        return segment(self, self.decoder, encoder, manifest, cell)
 
 
 TASK = Segmentation()
-
-
-@dataclass(frozen=True)
-class _SegmentationTrainer:
-    """The model with its inputs, targets and loss, on batches of manifest rows."""
-
-    model: DenseModel
-    targets: MaskTargets
-    pixel_loss: PixelLoss
-    context: RunContext
-
-    def logits(self, rows: NDArray[np.int64], copy: int = 0) -> Tensor:
-        """Logits [len(rows), C, h, w]."""
-        return self.model(rows, copy, self.context.options.device)
-
-    def sums(self, rows: NDArray[np.int64], copy: int = 0) -> Tensor:
-        """The loss's sums over the pixels of some rows."""
-        return self.pixel_loss.sums(self.logits(rows, copy), self.targets(rows, copy).to(self.context.options.device))
-
-    def loss(self, examples: Examples) -> Tensor:
-        """Loss of a batch of (row, copy), which all have the same copy number."""
-        return self.pixel_loss.of(self.sums(examples[:, 0], int(examples[0, 1])))
-
-    def loss_of(self, rows: NDArray[np.int64]) -> float:
-        """Loss of a whole split."""
-        batches = [rows[i : i + EVALUATION_BATCH] for i in range(0, len(rows), EVALUATION_BATCH)]
-        return self.pixel_loss.of(torch.stack([self.sums(batch).double() for batch in batches]).sum(0)).item()
-
-
-def _known(rows: NDArray[np.int64], ids: Sequence[str], truth: TrueMasks) -> NDArray[np.int64]:
-    """The rows of images of which at least one mask is known."""
-    return rows[[bool(truth.known(ids[int(row)]).any()) for row in rows]]
-
-
-def _sizes(manifest: Manifest, context: RunContext) -> list[Size]:
-    """Height and width of every image, from the files' headers."""
-    with ThreadPoolExecutor(max(1, context.options.workers)) as pool:
-        return list(pool.map(image_size, manifest.paths()))
-
-
-def _predict(
-    trainer: _SegmentationTrainer,
-    rows: NDArray[np.int64],
-    sizes: Sequence[Size],
-    preprocess: Preprocess,
-    *,
-    exclusive: bool,
-) -> list[list[str]]:
-    """COCO's compressed RLE of each label's mask, for each row, at the image's own size."""
-    options = trainer.context.options
-    found: list[list[str]] = []
-    for first in range(0, len(rows), EVALUATION_BATCH):
-        batch = rows[first : first + EVALUATION_BATCH]
-        with torch.inference_mode(), autocast(options.device, options.precision):
-            logits = trainer.logits(batch).float().cpu()
-        scores = logits.softmax(1) if exclusive else logits.sigmoid()
-        for row, score in zip(batch, scores, strict=True):
-            geometry = Geometry.of(preprocess, *sizes[row])
-            found.append(_outlines(score, geometry, exclusive=exclusive))
-    return found
-
-
-def _outlines(scores: Tensor, geometry: Geometry, *, exclusive: bool) -> list[str]:
-    """RLE of each label from scores [C, h, w]: the most probable class of a pixel, or probability >= 1/2."""
-    if exclusive:
-        winner = geometry.scores_to_native(scores).argmax(0)
-        return [_rle((winner == label).numpy()) for label in range(1, len(scores))]
-    # interpolation does not go above what it interpolates, so a label below the threshold everywhere stays so
-    masks = np.zeros((len(scores), geometry.height, geometry.width), bool)
-    hopeful = np.flatnonzero((scores.amax((1, 2)) >= THRESHOLD).numpy())
-    if len(hopeful):
-        masks[hopeful] = (geometry.scores_to_native(scores[hopeful]) >= THRESHOLD).numpy()
-    return [_rle(mask) for mask in masks]
-
-
-def _rle(mask: NDArray[np.bool_]) -> str:
-    """COCO's compressed RLE of a mask [H, W]."""
-    encoded: Any = coco.encode(np.asfortranarray(mask, np.uint8))
-    return encoded["counts"].decode()

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.errors import UserError
 from cxrbench.features.device import autocast
 from cxrbench.task import RunContext
@@ -80,7 +81,8 @@ def fit(
     )
     steps = max(recipe.min_steps, recipe.epochs * len(_batches(draw(0), recipe.batch)))
     ends = {math.ceil(steps * (i + 1) / recipe.epochs) for i in range(recipe.epochs)}
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
+    rising = max(1, round(recipe.warmup * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, rising))
     losses: list[float] = []
     best: tuple[int, dict[str, Tensor]] = (0, {})
     model.train()
@@ -128,14 +130,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         torch.manual_seed(seed)
         yield
-
-
-def _rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at a step (from 0)."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 def _batches(examples: Examples, batch: int) -> list[Examples]:

@@ -4,7 +4,7 @@ A file has ``title``, ``variants``, and a table per protocol (``classification``
 ``segmentation``, ``detection``) with that protocol's settings; ``[[PROTOCOL.when]]`` tables override them for a
 ``variant``, ``dataset`` or label ``fraction``. ``[[data]]`` tables say how a dataset is split and read
 (``preset_data.py``), ``[run]`` which label fractions and how many seeds the paper shows. A key that is not in ``KEYS``
-is an error, and so is, in a task, a setting that the task cannot honour: nothing is silently dropped.
+is an error, and so is a setting that the protocol cannot honour: nothing is silently dropped.
 """
 
 import tomllib
@@ -79,8 +79,8 @@ class PresetName(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """What a protocol's name gets: ``+preset-spcl``, ``+preset-spcl-official``."""
-        return f"+preset-{self.name}" + ("" if self.variant == DEFAULT_VARIANT else f"-{self.variant}")
+        """What a protocol's name says of it: ``preset-spcl``, ``preset-spcl-official``."""
+        return f"preset-{self.name}" + ("" if self.variant == DEFAULT_VARIANT else f"-{self.variant}")
 
 
 def names() -> list[str]:
@@ -147,7 +147,7 @@ def run_settings(name: str) -> tuple[tuple[float, ...] | None, int | None]:
 
 
 def honour(settings: Mapping[str, Any], known: Collection[str], who: str) -> None:
-    """Raise UserError if ``settings`` hold a key that a task does not know: nothing is silently dropped."""
+    """Raise UserError if ``settings`` hold a key that a protocol does not know: nothing is silently dropped."""
     strange = sorted(set(settings) - set(known))
     if strange:
         raise UserError(f"{who} cannot honour {', '.join(strange)} of this preset: run it without --preset")

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoders.ecg import features as ecg_features
+from cxrbench.encoders.ecg import MEASUREMENTS
 from cxrbench.errors import NotApplicableError
 from cxrbench.features.array_cache import cached_array
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, TaskOptions
+from cxrbench.task import Cell, FrozenEncoder, Need, Task
 from cxrbench.tasks.fractions import label_fraction
-from cxrbench.tasks.retrieval.ranking import cosine, first_ranks, rank_columns, retrieved, study_means, study_rows
-from cxrbench.tasks.retrieval.ridge import Standardizer, fit_ridge
+from cxrbench.tasks.retrieval.ridge import fit_ridge
+from cxrbench.tasks.retrieval.studies import cosine, counted, rank_columns, retrieved, study_means, study_rows
+from cxrbench.tasks.standardize import Standardizer
 
 STRENGTH = 10.0  # PaCX-MAE's alpha
 ECG, LABS = "ecg", "labs"
@@ -27,8 +27,15 @@ ECG, LABS = "ecg", "labs"
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Physiology:
+def measured_ecgs(paths: Sequence[Path]) -> NDArray[np.float32]:
+    """``ecg_embeddings``, which is not needed to plan."""
+    from cxrbench.encoders.ecg.features import ecg_embeddings
+
+    return ecg_embeddings(paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Physiology(Task):
     """The ``physiology`` protocol: PaCX-MAE's alignment table (arXiv 2606.01537), on frozen embeddings of anything.
 
     One ridge map (alpha 10) per modality, from standardized image embeddings (means over the images of a study) to
@@ -42,28 +49,23 @@ class Physiology:
       first ``components`` principal components, not rescaled: cosine and R² mean what they mean before the rotation.
     """
 
-    embed_ecg: Callable[[Sequence[Path]], NDArray[np.float32]] = ecg_features.ecg_embeddings
-    embedder: str = ecg_features.VERSION
-    components: int = 64
-    protocol: str = "physiology"
+    name: str = "physiology"
     summary: str = "image to ECG and laboratory values, ridge map: cosine, R2, recall@1/5/10"
-    opt_in: bool = False
     sees_test_truth: bool = True
+    needs: tuple[Need, ...] = ("signals",)
+    embed_ecg: Callable[[Sequence[Path]], NDArray[np.float32]] = measured_ecgs
+    embedder: str = MEASUREMENTS
+    components: int = 64
 
     @property
     def version(self) -> str:
         """The protocol's own, and the ECG embedding's."""
-        return f"1 {self.embedder} {self.components}"
-
-    def configured(self, options: TaskOptions) -> "Physiology":
-        """It has no options."""
-        del options
-        return self
+        return f"{self.revision} {self.embedder} {self.components}"
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """It needs ECGs or laboratory values of two training and two test studies."""
-        if manifest.signals is None:
-            return "it has no ECGs or laboratory values"
+        if reason := super().not_applicable(manifest):
+            return reason
         studies = study_signals(manifest)
         if any(_enough(studies, present) for present in (has_ecg(studies), has_labs(studies))):
             return None
@@ -85,6 +87,7 @@ class Physiology:
         kept[of_train[label_fraction(patients[of_train], none, cell.fraction, cell.seed)]] = True
         columns: dict[str, object] = {}
         labels: list[str] = []
+        scored: list[str] = []
         for label, present in ((ECG, has_ecg(studies)), (LABS, has_labs(studies))):
             train, test = np.flatnonzero(present & kept), np.flatnonzero(present & (split == "test"))
             if len(train) < 2 or len(test) < 2:
@@ -103,11 +106,14 @@ class Physiology:
             predicted = ridge(standardize(x[test]))
             columns |= compared(label, predicted, y_test, answers, places, int((split == "test").sum()))
             labels.append(label)
+            scored.append(f"{label}: {counted(studies.iloc[test])}")
         if not labels:
             raise NotApplicableError("at this label fraction fewer than two training studies have ECG or labs")
         used = int(np.isin(manifest.images["study_id"].to_numpy(str), studies["study_id"].to_numpy(str)[kept]).sum())
         queries = studies.iloc[np.flatnonzero(split == "test")]
-        return retrieved(queries, columns, tuple(labels), encoder, manifest, cell, self._notes(labels), used)
+        return retrieved(
+            queries, columns, tuple(labels), encoder, manifest, cell, (*scored, *self._notes(labels)), used
+        )
 
     def _ecg(self, encoder: FrozenEncoder, manifest: Manifest, names: NDArray[np.str_]) -> NDArray[np.float32]:
         """Embeddings of recordings by their paths in the manifest, kept in the cache for other encoders."""
@@ -156,6 +162,8 @@ def ecg_targets(train: NDArray[np.floating], test: NDArray[np.floating], compone
     means = _column_means(train)
     filled = [np.where(np.isnan(e), means, e) for e in (train, test)]
     standardize = Standardizer.of(filled[0])
+    from sklearn.decomposition import PCA
+
     pca = PCA(min(components, len(train), train.shape[1]), svd_solver="full").fit(standardize(filled[0]))
     return pca.transform(standardize(filled[0])), pca.transform(standardize(filled[1]))
 
@@ -167,6 +175,8 @@ def compared(
 
     predicted, truth: [n, D]; answers: [n], equal where the truth is the same answer; places: [n].
     """
+    from cxrbench.tasks.retrieval.ranking import first_ranks
+
     ranks, alike, similarity, error = (np.full(rows, np.nan) for _ in range(4))
     ranks[places] = first_ranks(predicted, truth, answers, answers)
     alike[places] = np.bincount(answers)[answers]

@@ -12,20 +12,21 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.text.sentence_encoder import SentenceEncoder
 from cxrbench.errors import NotApplicableError
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, RunContext, TaskOptions
+from cxrbench.task import Cell, FrozenEncoder, Need, OptionName, RunContext, Task, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
-from cxrbench.tasks.retrieval.ranking import (
+from cxrbench.tasks.retrieval.ridge import fit_ridge
+from cxrbench.tasks.retrieval.studies import (
     cosine,
-    first_ranks,
+    counted,
     rank_columns,
     retrieved,
     study_means,
     study_rows,
     trains_on_nothing,
     unit,
-)  # fmt: skip
-from cxrbench.tasks.retrieval.ridge import Standardizer, fit_ridge
+)
 from cxrbench.tasks.retrieval.text_tower import beside_texts, same_space, text_tower
+from cxrbench.tasks.standardize import Standardizer
 
 LABELS = ("image_to_text", "text_to_image")
 STRENGTHS = tuple(float(a) for a in np.logspace(-1, 7, 17))
@@ -33,8 +34,8 @@ STRENGTHS = tuple(float(a) for a in np.logspace(-1, 7, 17))
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class TextRetrieval:
+@dataclass(frozen=True, kw_only=True)
+class TextRetrieval(Task):
     """The ``text-retrieval`` protocol: every test study asks for its report, and every report for its study.
 
     A study's text is its findings and its impression; its image embedding the mean over its images. Reports that say
@@ -47,29 +48,35 @@ class TextRetrieval:
     cosine on validation studies, and cosines are taken about the mean training sentence, which all reports share.
     """
 
-    sentences: SentenceEncoder = field(default_factory=SentenceEncoder)
-    protocol: str = "text-retrieval"
+    name: str = "text-retrieval"
     summary: str = "image to report and back: recall@1/5/10, median rank"
-    opt_in: bool = False
     sees_test_truth: bool = True
+    needs: tuple[Need, ...] = ("reports",)
+    reads: frozenset[OptionName] = frozenset({"text_encoder"})
+    sentences: SentenceEncoder = field(default_factory=SentenceEncoder)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The sentence encoder's name, if it is not the default."""
+        return (self.sentences.name,) if self.sentences.folder else ()
 
     @property
     def version(self) -> str:
         """The protocol's own, and the sentence encoder's weights."""
-        return f"1 {self.sentences.fingerprint}".strip()
+        return f"{self.revision} {self.sentences.fingerprint}".strip()
 
-    def configured(self, options: TaskOptions) -> "TextRetrieval":
+    def configured(self, options: TaskOptions) -> Task:
         """``text_encoder``: the folder of another sentence encoder. Raises UserError if it is none."""
         if options.text_encoder is None:
-            return self
+            return super().configured(options)
         sentences = SentenceEncoder(options.text_encoder.expanduser())
         sentences.located()
-        return replace(self, sentences=sentences, protocol=f"text-retrieval+{sentences.name}")
+        return replace(self, sentences=sentences).configured(replace(options, text_encoder=None))
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """It needs reports of two test studies."""
-        if manifest.reports is None:
-            return "it has no reports"
+        if reason := super().not_applicable(manifest):
+            return reason
         test = study_texts(manifest)["split"].to_numpy() == "test"
         return "fewer than two of its test studies have a report" if test.sum() < 2 else None
 
@@ -79,6 +86,8 @@ class TextRetrieval:
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Embed, map if need be, rank. What is fitted sees training and validation studies only."""
+        from cxrbench.tasks.retrieval.ranking import first_ranks
+
         studies = study_texts(manifest)
         test = np.flatnonzero(studies["split"] == "test")
         tower = text_tower(encoder)
@@ -102,7 +111,7 @@ class TextRetrieval:
                            np.ones(len(test), np.int64)),
             **rank_columns(LABELS[1], first_ranks(matched.texts, matched.images, group, group), as_often),
         }  # fmt: skip
-        notes = (matched.note, f"{len(test)} test studies with {len(wording)} different reports")
+        notes = (matched.note, f"{counted(studies.iloc[test])} with {len(wording):,} different reports")
         return retrieved(studies.iloc[test], columns, LABELS, encoder, manifest, cell, notes, matched.train_images)
 
     def _mapped(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell, studies: pd.DataFrame) -> "Matched":

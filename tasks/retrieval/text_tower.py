@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
 from cxrbench.task import FrozenEncoder
-from cxrbench.tasks.retrieval.ranking import unit
+from cxrbench.tasks.retrieval.studies import unit
 
 BATCH, ROWS = 64, 4096
 
@@ -27,6 +26,8 @@ def text_tower(encoder: FrozenEncoder) -> TextTower | None:
     module.to(encoder.context.options.device)
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        import torch
+
         with torch.inference_mode():
             batches = [
                 module.encode_text(list(texts[start : start + BATCH])).float().cpu().numpy()
@@ -49,6 +50,8 @@ def beside_texts(encoder: FrozenEncoder, pooled: NDArray[np.float32]) -> NDArray
     An encoder whose ``pooled`` lies in that space already has no ``project``. Raises UserError if it gives anything but
     one finite vector per image.
     """
+    import torch
+
     module: Any = encoder.module
     if not callable(getattr(module, "project", None)):
         return pooled

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from cxrbench.predictions import Predictions
+from cxrbench.predictions import Predictions, read_header
 from support.command import cxrbench
 
 pytestmark = pytest.mark.usefixtures("folders")
@@ -24,7 +26,17 @@ def run_words(encoder: str, dataset: Path) -> list[str]:
 
 
 def cells(results: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(results)): p.read_bytes() for p in sorted(results.glob("cells/**/*.parquet"))}
+    """Every cell's rows and header to the bit, but for when it was made and how long that took."""
+    found = {}
+    for path in sorted(results.glob("cells/**/*.parquet")):
+        header = read_header(path)
+        assert header.pop("made")["date"]
+        sink = pa.BufferOutputStream()
+        table = pq.read_table(path).replace_schema_metadata({"header": json.dumps(header, sort_keys=True)})
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        found[str(path.relative_to(results))] = sink.getvalue().to_pybytes()
+    return found
 
 
 def test_run_twice(
@@ -100,9 +112,9 @@ def test_bad_images_can_be_skipped_and_are_counted(
 ) -> None:
     dataset.with_name("011.png").write_bytes(b"not a picture")
     code, _, err = cxrbench(monkeypatch, capsys, *run_words)
-    assert code == 2
-    assert "011.png" in err
-    assert len(err.strip().splitlines()) == 1
+    assert code == 1
+    assert "6 of the cells failed" in err
+    assert [line.count("011.png") for line in err.splitlines()] == [0, 0, 0, 1, 1]  # a row per encoder
     code, _, _ = cxrbench(monkeypatch, capsys, *run_words, "--on-bad-image", "skip")
     assert code == 0
     predictions = Predictions.load(next(Path("results").glob("cells/*/*/pixels/fraction-1-seed-0.parquet")))
@@ -128,7 +140,6 @@ PICKLE_WITH_CODE = b"cos\nsystem\n(S'touch hacked'\ntR."
         (["--encoder", "spcl@evil.pt", "--tasks", "DATA"], "evil.pt"),
         (["--encoder", "timm:vit_tiny_patch16_224@evil.pt", "--tasks", "DATA"], "evil.pt"),
         (["--encoder", "MINE:Absent", "--tasks", "DATA"], "Absent"),
-        (["--encoder", "MINE:Broken", "--tasks", "DATA"], "NaN"),
         (["--encoder", "pixels", "--tasks", "DATA", "--fractions", "0,1"], "label fraction"),
         (["--encoder", "pixels", "--tasks", "DATA", "--fractions", "x"], "--fractions"),
         (["--encoder", "pixels", "--tasks", "DATA", "--device", "tpu9"], "device"),

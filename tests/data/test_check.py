@@ -65,3 +65,47 @@ def test_shared_patients_and_unknown_labels_are_reported(tmp_path: Path) -> None
     assert "patients in more than one split: 1 (p0)" in format_report(report)
     assert report.splits["val"].unknown == {"Mass": 1}
     assert "0 (1 unknown)" in format_report(report)
+
+
+def pictures(root: Path, splits: str = "train train val test") -> Path:
+    """Four pictures of structure, and a CSV that says which split each is in."""
+    rows = ["file,patient,split,Mass"]
+    for n, split in enumerate(splits.split()):
+        noise = np.random.default_rng(n).random((6, 5))
+        Image.fromarray((noise * 255).astype(np.uint8)).resize((300, 360)).save(root / f"{n}.png")
+        rows.append(f"{n}.png,p{n},{split},{n % 2}")
+    layouts.text(root / "own.csv", *rows)
+    return root / "own.csv"
+
+
+def test_one_picture_in_two_splits_is_a_problem_and_in_one_a_remark(tmp_path: Path) -> None:
+    table = pictures(tmp_path)
+    assert check(read_csv(table)).ok
+    with Image.open(tmp_path / "0.png") as image:
+        image.save(tmp_path / "1.png", compress_level=1)
+    report = check(read_csv(table), workers=2)
+    assert report.ok
+    assert (report.leaked, report.repeated) == ((), (("0.png", "1.png"),))
+    assert "pictures that a split has more than once: 1 (0.png = 1.png)" in format_report(report)
+    with Image.open(tmp_path / "2.png") as image:
+        image.resize((150, 180)).save(tmp_path / "3.png")
+    report = check(read_csv(table), workers=2)
+    assert not report.ok
+    assert report.leaked == (("2.png", "3.png"),)
+    assert "pictures in more than one split: 1 (2.png = 3.png)" in format_report(report)
+    assert json.loads(json.dumps(report.to_json()))["leaked"] == [["2.png", "3.png"]]
+
+
+def test_blank_and_saturated_images_are_counted_with_their_names(tmp_path: Path) -> None:
+    table = pictures(tmp_path)
+    Image.new("L", (9, 9), 7).save(tmp_path / "1.png")
+    dark = np.asarray(Image.open(tmp_path / "2.png")).copy()
+    dark[:270] = 0
+    Image.fromarray(dark).save(tmp_path / "2.png")
+    report = check(read_csv(table))
+    assert (report.constant, report.saturated, report.ok) == (("1.png",), ("2.png",), True)
+    text = format_report(report)
+    assert "images of a single gray value: 1 (1.png)" in text
+    assert "images mostly black or largely white: 1 (2.png)" in text
+    assert "pictures in more than one split: 0" in text
+    assert "pictures in" not in format_report(check(read_csv(table), decode_all=False))

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from cxrbench.encoders.backbones.checkpoint import read_encoder
 from cxrbench.encoders.backbones.encoder import WEIGHTS
-from cxrbench.engine.registry import every_encoder, load_encoder
+from cxrbench.engine.registry import load_encoder
+from cxrbench.plugins.listing import every_encoder
 
 METHODS = ("spcl", "mae", "supervised", "mvmae", "mvmae-v2t", "pacx", "radjepa", "fane")
 LARGEST = 4_000_000

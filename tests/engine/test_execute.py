@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,27 +22,25 @@ from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.files.names import safe_name
 from cxrbench.plugins import entry_points
 from cxrbench.predictions import Predictions, encoder_facts
-from cxrbench.task import Cell, FrozenEncoder, TaskOptions
+from cxrbench.task import Cell, FrozenEncoder, OptionName, Task, TaskOptions
 from cxrbench.tasks.classification.linear_probe import TASK as PROBE
 from support.command import cxrbench
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-@dataclass(frozen=True)
-class Peek:
+@dataclass(frozen=True, kw_only=True)
+class Peek(Task):
     """Asks for no features; scores every image 0.5; refuses `pixels`. Its protocol names every option it was given."""
 
-    options: TaskOptions = field(default_factory=TaskOptions)
-    version: str = "1"
+    name: str = "peek"
     summary: str = "looks at what it is given"
-    opt_in: bool = False
-    sees_test_truth: bool = False
+    reads: frozenset[OptionName] = frozenset(get_args(OptionName))
+    options: TaskOptions = field(default_factory=TaskOptions)
 
     @property
-    def protocol(self) -> str:
-        given = [f"{name}={v}" for name, v in vars(self.options).items() if v not in (None, False, 0)]
-        return "+".join(["peek", *given])
+    def settings(self) -> tuple[str, ...]:
+        return tuple(f"{name}={v}" for name, v in vars(self.options).items() if v not in (None, False, 0))
 
     def configured(self, options: TaskOptions) -> "Peek":
         return replace(self, options=options)
@@ -73,16 +71,17 @@ class Peek:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Neighbour(Peek):
     """Retrieval by file name: a query finds its answer at the rank that ends its name."""
 
+    name: str = "neighbour"
     opt_in: bool = True
     sees_test_truth: bool = True
 
     @property
-    def protocol(self) -> str:
-        return "neighbour"
+    def settings(self) -> tuple[str, ...]:
+        return ()
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         probed = super().run(encoder, manifest, cell)
@@ -161,12 +160,12 @@ def test_a_refusal_is_tried_again_when_its_ingredients_change(
 ) -> None:
     words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:peek"]
     run(*words)
-    monkeypatch.setattr(f"{__name__}.PEEK", Peek(version="2"))
+    monkeypatch.setattr(f"{__name__}.PEEK", Peek(revision="2"))
     _, out, _ = run(*words, "--dry-run", "--json")
     assert [(row["state"], row["reason"]) for row in json.loads(out)] == [("stale", "protocol version changed")]
     next(Path("results/cells").glob("*/*/*/*.json")).write_text("{")
     _, out, _ = run(*words, "--dry-run", "--json")
-    assert "damaged" in json.loads(out)[0]["reason"]
+    assert json.loads(out)[0]["state"] == "damaged"
 
 
 def test_a_dataset_alone_means_what_it_can_serve_and_what_is_not_opt_in(run: Run, dataset: Path) -> None:
@@ -284,7 +283,9 @@ def test_folds_are_by_patient_disjoint_and_deterministic(k: int) -> None:
 def test_an_image_without_a_patient_is_a_patient_of_its_own() -> None:
     splits = [fold.images["split"].tolist() for fold in kfold(manifest([""] * 9), 3, 0)]
     assert [one.count("test") for one in splits] == [3, 3, 3]
-    assert Folded(PROBE, 5).not_applicable(manifest(["a"] * 5 + ["b"] * 4)) == "it has 2 patients, fewer than 5 folds"
+    assert (
+        Folded.of(PROBE, 5).not_applicable(manifest(["a"] * 5 + ["b"] * 4)) == "it has 2 patients, fewer than 5 folds"
+    )
 
 
 def test_a_folded_cell_is_a_cell_of_its_own_and_pools_the_folds(
@@ -320,13 +321,14 @@ def test_a_folded_cell_is_a_cell_of_its_own_and_pools_the_folds(
         for split in ("val", "test"):
             expected = fold.images["image_id"][fold.images["split"] == split]
             assert set(mine["image_id"][mine["split"] == split]) == set(expected)
-    before = {path: path.read_bytes() for path in Path("results").glob("cells/**/*.parquet")}
+    before = {path: pd.read_parquet(path) for path in Path("results").glob("cells/**/*.parquet")}
     code, out, _ = run(*words, "--folds", "4", "--json")
     assert (code, json.loads(out)) == (0, [])
     run(*words, "--folds", "4", "--results", "again")
     for path, content in before.items():
         if "folds4" in str(path):
-            assert (Path("again") / path.relative_to("results")).read_bytes() == content
+            again = pd.read_parquet(Path("again") / path.relative_to("results"))
+            pd.testing.assert_frame_equal(again, content, check_exact=True)
 
 
 def test_the_store_holds_a_result_or_a_refusal_never_both(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from cxrbench.encoder import EncoderRequest
-from cxrbench.engine.registry import list_datasets, list_tasks, load_dataset, load_encoder, load_task, parse_tasks
+from cxrbench.engine.registry import load_dataset, load_encoder, load_task, parse_tasks
 from cxrbench.errors import UserError
+from cxrbench.plugins.listing import list_datasets, list_tasks
 from cxrbench.plugins.specs import parse_encoder
 
 

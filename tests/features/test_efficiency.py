@@ -22,7 +22,7 @@ def test_vit_equals_the_closed_form(precision: str) -> None:
         "vit_tiny_patch16_224", pretrained=False, num_classes=0, img_size=32, patch_size=8, depth=4
     )
     encoder = TimmEncoder(backbone, PREPROCESS, EncoderCard("vit")).eval()
-    measured = measure(encoder, PREPROCESS, precision=precision, batch_size=2)
+    measured = measure(encoder, PREPROCESS, precision=precision)
     assert measured.gflops_per_image * 1e9 == pytest.approx(2 * vit_macs(192, 4, 17, 16, 8), rel=1e-9)
     assert measured.parameters == sum(p.numel() for p in backbone.parameters())
     assert measured.width == 192

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, read_state_dict, unwrap
+from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, read_state_dict
+from cxrbench.files.containers import unwrap
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
 

@@ -13,7 +13,7 @@ from cxrbench.leaderboard.evaluate import evaluate
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.tables import build
-from cxrbench.metrics.kinds import measure_of
+from cxrbench.metrics.kinds import KINDS
 
 FAST = {"replicates": 300, "metrics": ("auroc",)}
 
@@ -211,7 +211,7 @@ def test_variances_of_several_seeds_and_of_patients_stand_apart(made_up):
 
 def test_replicates_vary_with_patients_and_with_seeds(made_up):
     ((task, cells),) = by_task([made_up("spcl", seed=s) for s in range(4)]).items()
-    one = evaluate(align(task, cells), measure_of("multilabel", "auroc"), 4_000, 0).estimates["spcl"]["macro"]
+    one = evaluate(align(task, cells), KINDS["multilabel"].measures["auroc"], 4_000, 0).estimates["spcl"]["macro"]
     # Drawing 4 of 4 seeds with replacement has 3/4 of the variance that the unbiased estimate has.
     expected = one.patient_error**2 + one.seed_error**2 * 3 / 4
     assert one.replicates.var(ddof=1) == pytest.approx(expected, rel=0.35)

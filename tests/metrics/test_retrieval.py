@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import r2_score
 
 from cxrbench.metrics.classification import Weights
-from cxrbench.metrics.kinds import KINDS, measure_of
+from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.retrieval import MEASURES, mean_over_queries, median_rank, r2
 
 ONE = Weights.of(np.ones((40, 1), np.uint16))
@@ -96,6 +96,4 @@ def test_a_measure_reads_its_columns_and_is_absent_without_them() -> None:
 
 
 def test_every_name_is_known_and_only_the_rank_is_better_low() -> None:
-    assert [n for n in KINDS["retrieval"].measures if not measure_of("retrieval", n).higher_is_better] == [
-        "median_rank"
-    ]
+    assert [n for n, m in KINDS["retrieval"].measures.items() if not m.higher_is_better] == ["median_rank"]

@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import json
+import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ from cxrbench.errors import UserError
 from cxrbench.phantom import write as phantom
 from cxrbench.phantom.cases import case
 from cxrbench.phantom.findings import FINDINGS, OPACITY, PNEUMOTHORAX
+from tests.support.phantom_digest import digest
+from tests.support.same_rows import assert_same_rows
 
 SMALL = {"vindr_train": 30, "vindr_test": 24, "rsna": 40, "siim": 40}
 SEED = 3
@@ -43,6 +47,60 @@ def test_same_bytes_from_one_worker_and_from_two(written: Path, tmp_path: Path) 
     phantom.write(tmp_path, seed=SEED, images=SMALL, workers=2, progress=lambda d, n: done.append((d, n)))
     assert digests(tmp_path) == digests(written)
     assert done == [(i + 1, sum(SMALL.values())) for i in range(sum(SMALL.values()))]
+
+
+# Of version 5 as it was first drawn, before it was drawn faster. Another phantom has another VERSION.
+FROZEN = {"vindr": "3bcfb55f59fac1b5", "rsna": "81deed9eb452564f", "siim": "25b53db22a9b15a8"}
+
+
+@pytest.mark.parametrize("name", list(FROZEN))
+def test_tables_and_pixels_are_those_of_the_version(written: Path, name: str) -> None:
+    assert phantom.VERSION == 5
+    assert digest(written / name) == FROZEN[name]
+
+
+def test_a_blank_phantom_has_the_rows_of_the_drawn_one(written: Path, tmp_path: Path) -> None:
+    phantom.write(tmp_path, seed=SEED, images=SMALL, workers=1, blank=True)
+    for name, adapter in (("vindr", vindr), ("rsna", rsna), ("siim", siim)):
+        manifest = adapter.DATASET.read(tmp_path / name)
+        assert_same_rows(manifest, adapter.DATASET.read(written / name))
+        assert "PixelData" not in pydicom.dcmread(manifest.paths()[0])
+
+
+def test_a_blank_phantom_is_never_taken_for_the_drawn_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phantom, "IMAGES", {"siim": 2})
+    folder = tmp_path / f"phantom-v{phantom.VERSION}"
+    phantom.write_blank(folder, ["siim", "nih"], workers=1)
+    assert json.loads((folder / "siim" / phantom.MARKER).read_text())["synthetic"]
+    phantom.ensure(tmp_path)
+    assert np.asarray(decode(siim.DATASET.read(folder / "siim").paths()[0])).max() > 0.5
+
+
+class Killed:
+    """A function that ends the process that receives it."""
+
+    def __reduce__(self) -> tuple[Callable[[int], None], tuple[int]]:
+        return os._exit, (1,)
+
+
+def test_a_killed_process_is_one_line_and_leaves_what_was_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phantom.write(tmp_path, images={"rsna": 2}, workers=1)
+    before = digests(tmp_path)
+    monkeypatch.setattr(phantom, "WRITERS", {**phantom.WRITERS, "siim": (Killed(), phantom.WRITERS["siim"][1])})
+    with pytest.raises(UserError, match=r"was killed.*run the command again") as caught:
+        phantom.write(tmp_path, images={"rsna": 2, "siim": 16}, workers=2)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "siim").exists()
+    assert digests(tmp_path) == before
+
+
+def test_a_dicom_file_says_what_pydicom_writes(written: Path, tmp_path: Path) -> None:
+    for path in [*(written / "vindr" / "train").iterdir(), *(written / "rsna" / "stage_2_train_images").iterdir()][::9]:
+        ours = pydicom.dcmread(path)
+        ours.save_as(tmp_path / "again.dcm")
+        assert (tmp_path / "again.dcm").read_bytes() == path.read_bytes()
 
 
 def test_another_seed_gives_other_images(written: Path, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxrbench.engine.registry import Listing, list_encoders, load_encoder
+from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
+from cxrbench.plugins.listing import Listing, list_encoders
 from cxrbench.plugins.loading import LoadedEncoder, probe
 
 MINE = '''
@@ -208,7 +209,7 @@ def test_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match=r"broken .*cannot be imported: ModuleNotFoundError"):
         load("broken")
     listings = {listing.name: listing for listing in list_encoders()}
-    assert listings["theirs"] == Listing("theirs", "mine", "mine[@NUMBER]")
+    assert listings["theirs"] == Listing("theirs", "mine", "mine[@NUMBER]", has_phantom_weights=True)
     assert listings["plain"].summary == "Rows of pixels."
     assert "nowhere" in listings["broken"].problem
     install(tmp_path / "again", "others", "theirs = elsewhere:PLUGIN")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
+from cxrbench.data.annotations.mask_files import inside, is_jpeg, read_mask
 from cxrbench.data.annotations.rle import decode_counts
 from cxrbench.data.decode.images import image_size
 from cxrbench.data.manifest import Manifest
@@ -31,7 +31,7 @@ class Counts(NamedTuple):
 
 
 class MaskFile(NamedTuple):
-    """A mask image: pixels equal to ``value`` (None: any but 0 and ``ignore``) belong to the label."""
+    """A mask image: pixels equal to ``value`` (None: any but 0 and ``ignore``, see ``inside``) belong to the label."""
 
     path: Path
     value: int | None
@@ -147,29 +147,21 @@ def no_masks(manifest: Manifest) -> str | None:
     return None
 
 
-def read_mask(path: Path) -> NDArray[np.integer]:
-    """The values [H, W] of a mask image, as stored: a palette's indices, not its colours. Raises UserError."""
-    try:
-        with Image.open(path) as image:
-            values = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read mask {path}: {error}") from error
-    if values.ndim == 3:
-        colours = values[..., : 3 if values.shape[2] > 2 else 1]
-        if (colours != colours[..., :1]).any():
-            raise UserError(f"mask {path} is a colour image; save it with one gray value per class")
-        values = colours[..., 0]
-    return values.astype(np.int32) if values.dtype.kind in "bf" else values
-
-
 def check_sizes(masks: pd.DataFrame, paths: Mapping[str, Path], root: Path) -> None:
-    """Compare mask files with their images, from the headers alone. Raises UserError for the first that differ.
+    """Compare mask files with their images, from the headers alone. Raises UserError for the first that do not fit.
 
-    ``paths``: the file of each image. Images that cannot be read are left to whoever decodes them.
+    ``paths``: the file of each image. Images that cannot be read are left to whoever decodes them. A JPEG keeps no
+    values apart, so it cannot be a mask of several classes, or one with an ignored value.
     """
-    pairs = masks[["image_id", "path"]].drop_duplicates()
+    named = masks[["value", "ignore"]].notna().any(axis=1)
+    pairs = masks[["image_id", "path"]].assign(named=named).drop_duplicates(["image_id", "path"])
 
-    def one(image_id: str, mask: str) -> None:
+    def one(image_id: str, mask: str, named: bool) -> None:
+        if named and is_jpeg(root / mask):
+            raise UserError(
+                f"mask {root / mask} is a JPEG: its values are not those that were drawn, so no class or ignored value "
+                "can be told; save it as PNG"
+            )
         try:
             size = image_size(paths[image_id])
         except UserError:
@@ -180,7 +172,7 @@ def check_sizes(masks: pd.DataFrame, paths: Mapping[str, Path], root: Path) -> N
             raise UserError(str(error).replace("read image", "read mask", 1)) from error
 
     with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(one, pairs["image_id"], pairs["path"]):
+        for _ in pool.map(one, pairs["image_id"], pairs["path"], pairs["named"]):
             pass
 
 
@@ -228,12 +220,14 @@ def _check_size(where: str, mask: tuple[int, int], image: tuple[int, int]) -> No
 
 def _paint_file(target: Mask, values: NDArray[np.integer], part: MaskFile, where: str) -> None:
     _check_size(f"{where}, {part.path},", (values.shape[0], values.shape[1]), (target.shape[0], target.shape[1]))
-    inside = values != 0 if part.value is None else values == part.value
+    if part.value is not None:
+        target[values == part.value] = 1
+    elif part.ignore is not None:
+        target[values != 0] = 1
+    else:
+        target[inside(values)] = 1
     if part.ignore is not None:
-        ignored = values == part.ignore
-        target[ignored] = IGNORE
-        inside &= ~ignored
-    target[inside] = 1
+        target[values == part.ignore] = IGNORE
 
 
 def _paint_box(target: Mask, box: Box, image_id: str) -> None:

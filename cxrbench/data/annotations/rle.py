@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
 
+MAX_PIXELS = 1 << 28
+"""Of a mask that run lengths are read for: more than any image that is decoded has."""
+
 
 def siim_to_counts(text: str, height: int, width: int) -> str:
     """SIIM's relative RLE as COCO counts, space-separated. ``-1`` is the empty mask. UserError if it does not fit."""
@@ -36,11 +39,6 @@ def union_counts(texts: Iterable[str], height: int, width: int) -> str:
     return encode_counts(np.logical_or.reduce(masks) if masks else np.zeros((height, width), bool))
 
 
-def decode_siim(text: str, height: int, width: int) -> NDArray[np.bool_]:
-    """Mask [height, width] of SIIM's relative RLE. UserError if it is malformed or runs beyond the image."""
-    return _decode(_numbers(text, height, width), height, width)
-
-
 def encode_siim(mask: NDArray[np.bool_]) -> str:
     """SIIM's relative RLE of a mask [height, width]; ``-1`` for an empty one."""
     return counts_to_siim(encode_counts(mask))
@@ -48,11 +46,10 @@ def encode_siim(mask: NDArray[np.bool_]) -> str:
 
 def decode_counts(counts: str, height: int, width: int) -> NDArray[np.bool_]:
     """Mask [height, width] of space-separated COCO counts. UserError if they do not add up to the image."""
-    numbers = np.array(counts.split(), np.int64)
-    if (numbers < 0).any() or numbers.sum() != height * width:
-        raise UserError(
-            f"mask counts add up to {numbers.sum()}, not to {height} x {width}; the mask is of another image"
-        )
+    numbers = _whole_numbers(counts)
+    total = _total(numbers, height, width)
+    if (numbers < 0).any() or total != height * width:
+        raise UserError(f"mask counts add up to {total}, not to {height} x {width}; the mask is of another image")
     return _decode(numbers, height, width)
 
 
@@ -68,18 +65,30 @@ def _numbers(text: str, height: int, width: int) -> NDArray[np.int64]:
     words = text.split()
     if words in ([], ["-1"]):
         return np.zeros(0, np.int64)
-    try:
-        numbers = np.array(words, np.int64)
-    except (ValueError, OverflowError) as error:
-        raise UserError(f"mask {text[:40]!r} is not a list of whole numbers") from error
+    numbers = _whole_numbers(text)
     if len(numbers) % 2 or (numbers < 0).any():
         raise UserError(f"mask {text[:40]!r} is not made of pairs of a start and a length")
-    if numbers.sum() > height * width:
+    total = _total(numbers, height, width)
+    if total > height * width:
         raise UserError(
-            f"mask {text[:40]!r} runs to pixel {numbers.sum():,}, beyond the {height} x {width} image; "
+            f"mask {text[:40]!r} runs to pixel {total:,}, beyond the {height} x {width} image; "
             "is the image of another size, or the RLE an absolute one?"
         )
     return numbers
+
+
+def _whole_numbers(text: str) -> NDArray[np.int64]:
+    try:
+        return np.array(text.split(), np.int64)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"mask {text[:40]!r} is not a list of whole numbers") from error
+
+
+def _total(runs: NDArray[np.int64], height: int, width: int) -> int:
+    """Where runs end, exactly: in 64 bits a sum of huge ones wraps around. UserError for an image of unlikely size."""
+    if height * width > MAX_PIXELS:
+        raise UserError(f"a mask of {width} x {height} pixels is more than the limit of {MAX_PIXELS:,}")
+    return sum(runs.tolist())
 
 
 def _decode(runs: NDArray[np.int64], height: int, width: int) -> NDArray[np.bool_]:

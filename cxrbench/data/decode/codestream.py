@@ -7,6 +7,8 @@ NO_LENGTH = {0x01, *range(0xD0, 0xDA)}
 NOT_FRAMES = {0xC4, 0xC8, 0xCC}
 JPEG_LS_FRAME = 0xF7
 START_OF_SCAN = 0xDA
+IMAGE_STARTS = (b"\xff\xd8\xff", J2K_START, b"\0\0\0\x0cjP")
+"""How a JPEG, JPEG-LS, JPEG 2000 codestream or JP2 file begins."""
 
 
 class Frame(NamedTuple):
@@ -20,7 +22,7 @@ class Frame(NamedTuple):
 
 def read_frame(stream: bytes) -> Frame | None:
     """The frame header, or None where there is none (ITU-T T.81 B.2.2, T.87 C.2.2, T.800 A.5.1)."""
-    start = stream.find(J2K_START, 0, 4096)  # a JP2 file puts boxes before its codestream
+    start = stream.find(J2K_START, 0, 1 << 16)  # a JP2 file puts boxes before its codestream
     if start >= 0:
         return _jpeg_2000(stream[start + 4 :])
     at = 2

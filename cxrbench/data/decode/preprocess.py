@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrbench.data.decode.images import MAX_PIXELS, decode
+from cxrbench.data.decode.images import MAX_PIXELS, use_decoded
 from cxrbench.encoder import Preprocess
 
 MAX_ASPECT = 16
@@ -16,7 +16,7 @@ MAX_ASPECT = 16
 
 def load_image(path: Path, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Decode and prepare one file: float32 [channels, size, size]. Raises BadImageError."""
-    return prepare(decode(path, max_pixels=max_pixels), preprocess)
+    return use_decoded(path, lambda image: prepare(image, preprocess), max_pixels=max_pixels)
 
 
 def prepare(image: NDArray[np.float32], preprocess: Preprocess) -> Tensor:
@@ -25,9 +25,12 @@ def prepare(image: NDArray[np.float32], preprocess: Preprocess) -> Tensor:
     Returns float32 [channels, size, size]. The same numbers as torchvision's Resize(antialias=True), CenterCrop and
     Normalize on a float tensor, clamped to [0, 1] between resizing (bicubic overshoots) and normalising.
     """
-    square = _to_square(torch.from_numpy(image), preprocess)
-    mean = torch.tensor(preprocess.mean, dtype=torch.float32)[:, None, None]
-    std = torch.tensor(preprocess.std, dtype=torch.float32)[:, None, None]
+    return normalised(_to_square(torch.from_numpy(image), preprocess), preprocess)
+
+
+def normalised(square: Tensor, preprocess: Preprocess) -> Tensor:
+    """A gray square [1, S, S] in [0, 1] as the encoder wants it: float32 [channels, S, S]."""
+    mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (preprocess.mean, preprocess.std))
     return ((square - mean) / std).expand(preprocess.channels, -1, -1).contiguous()
 
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cxrbench.data.annotations.masks import read_mask
+from cxrbench.data.annotations.mask_files import read_mask
 from cxrbench.data.annotations.rescaling import Sizes, eight_bits, fitted, nearest
 from cxrbench.data.decode.arrays import read_ecg
-from cxrbench.data.decode.images import decode
+from cxrbench.data.decode.images import use_decoded
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 
@@ -69,12 +69,16 @@ def make(radiograph: ImageFile, folder: Path, longest: int, max_pixels: int) -> 
 
     Raises BadImageError, UserError for a mask that does not fit, OSError where it cannot be written.
     """
-    image = decode(radiograph.path, max_pixels=max_pixels)
-    sizes = fitted(image.shape[0], image.shape[1], longest)
+
+    def small(image: NDArray[np.float32]) -> tuple[Sizes, NDArray[np.uint8]]:
+        sizes = fitted(image.shape[0], image.shape[1], longest)
+        return sizes, eight_bits(image, sizes)
+
+    sizes, pixels = use_decoded(radiograph.path, small, max_pixels=max_pixels)
     for path, name in radiograph.masks.items():
         _write_png(folder / name, _storable(nearest(read_mask(path), sizes, f"mask {path}"), path))
     said = json.dumps([radiograph.image_id, radiograph.bytes, radiograph.stamp, sizes.height, sizes.width])
-    _write_png(folder / radiograph.name, eight_bits(image, sizes), said)
+    _write_png(folder / radiograph.name, pixels, said)
     return sizes
 
 

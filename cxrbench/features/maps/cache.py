@@ -1,18 +1,18 @@
 """The cache of dense maps: a frozen encoder runs once per image, not once per epoch.
 
-An entry (``journal.py``) holds ``maps.f16``, one row per image (``maps_layout.py``). Augmented
+An entry (``journal.py``) holds ``maps.f16``, one row per image (``layout.py``). Augmented
 copies of the training images are entries of their own.
 """
 
+import contextlib
 import functools
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,11 +24,16 @@ from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, NotApplicableError, UserError
 from cxrbench.features.augmentation import RANGES, SEED, augmentation
 from cxrbench.features.cache_limit import room
+from cxrbench.features.entries import META, Bad, Place
 from cxrbench.features.extract import ExtractedBatch, ExtractOptions, embed, extract, unmoved
-from cxrbench.features.journal import Bad, Place, cached_rows
+from cxrbench.features.journal import cached_rows
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.features.maps.layout import HALF, LEVELS, Halves, MapsLayout
 from cxrbench.features.pooled import FORMAT
+from cxrbench.features.reuse import agrees, check_unchanged, drop_if_changed
+from cxrbench.files.records import read_record
+from cxrbench.plugins.fixed_images import FixedFeatures
+from cxrbench.plugins.loading import fixed_batch
 from cxrbench.progress import Progress
 
 Positions = NDArray[np.int64]
@@ -147,6 +152,7 @@ def dense_maps(
     limit_bytes: int,
     skip_bad: bool,
     progress: Progress,
+    fixed: FixedFeatures | None = None,
 ) -> DenseMaps:
     """The maps of a manifest's images and of ``copies`` augmented copies of its training images.
 
@@ -154,6 +160,8 @@ def dense_maps(
     encoders and datasets together, entries used longest ago being deleted. What does not fit is not cached: the
     encoder then runs at every ``batch``, and ``progress.note`` says so. Raises NotApplicableError for an encoder
     without maps, UserError for maps that are not square or not four, BadImageError unless ``skip_bad``.
+
+    ``fixed``: what the encoder gives for the fixed images now; see ``pooled_features``.
     """
     whole, root = dense_preprocess(preprocess), cache / "dense"
     load = functools.cache(load_module)
@@ -162,10 +170,13 @@ def dense_maps(
     images = [(np.arange(len(manifest)), manifest), *[(train, training)] * copies]
     keys = [dense_key(spec, part, whole, options.precision, copy) for copy, (_, part) in enumerate(images)]
     folders = [root / key[:2] / key for key in keys]
-    layout = _known_layout(folders) or _layout(spec.name, load(), whole, options)
+    layout = _known_layout([folder for folder in folders if agrees(folder, fixed)]) or _layout(
+        spec.name, load(), whole, options
+    )
     facts = {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision,
              "widths": layout.widths, "sides": layout.sides}  # fmt: skip
     waiting = f"another process is extracting maps of {spec.name} on {manifest.name}: waiting for it"
+    what = f"dense maps of {spec.name} on {manifest.name}"
     stored: dict[Path, int] = {}
     result: list[tuple[Positions, StoredMaps]] = []
     for copy, ((rows, part), folder) in enumerate(zip(images, folders, strict=True)):
@@ -176,11 +187,14 @@ def dense_maps(
                 result.append((rows, live))
                 continue
             place = Place(folder, "maps.f16", HALF, len(part))
+            drop_if_changed(folder, fixed, what, waiting, progress)
             found = cached_rows(place, _producer(live, skip_bad), options.batch_size, facts, waiting, progress)
+            check_unchanged(folder, fixed, what, found=found.from_cache)
         if found.bad and not skip_bad:
             raise BadImageError(*found.bad[0])
         now = time.time_ns()  # the system stamps files by a clock of some milliseconds: too coarse for an order
-        os.utime(folder / "meta.json", ns=(now, now))
+        with contextlib.suppress(OSError):  # in a read-only cache nothing is deleted, so no order is needed
+            os.utime(folder / META, ns=(now, now))
         stored[folder] = size
         result.append((rows, StoredRows(found.values)))
     if len(stored) < len(images):
@@ -209,18 +223,19 @@ def _known_layout(folders: Sequence[Path]) -> MapsLayout | None:
     """The layout that the first finished entry names, so that a full cache needs no encoder."""
     for folder in folders:
         try:
-            meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+            meta = read_record(folder / META)
             return MapsLayout(tuple(meta["widths"]), tuple(meta["sides"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, UserError, KeyError):
             continue
     return None
 
 
 def _layout(name: str, module: Encoder, preprocess: Preprocess, options: ExtractOptions) -> MapsLayout:
-    """Ask the encoder, with two black images, what its maps are."""
+    """Ask the encoder, with two images, what its maps are."""
     module = module.to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
-    black = torch.zeros(2, preprocess.channels, preprocess.size, preprocess.size)
-    shapes = embed(module, black, options, lambda features: np.array([m.shape[1:] for m in features.maps]))
+    shapes = embed(
+        module, fixed_batch(preprocess), options, lambda features: np.array([m.shape[1:] for m in features.maps])
+    )
     if not len(shapes):
         raise NotApplicableError(f"{name} gives no feature maps")
     if (shapes[:, 1] != shapes[:, 2]).any():

@@ -100,13 +100,6 @@ class Geometry:
         columns = _overlaps(self.width, self.scale_x, self.left, self.size)
         return np.clip((columns @ (rows @ mask.astype(np.float32)).T).T, 0, 1)
 
-    def index_to_square(self, index: NDArray[np.integer], ignore: int) -> NDArray[np.int64]:
-        """A native map of classes [H, W] to [size, size]: the class at each pixel's centre. Padding is ``ignore``."""
-        self._check(index)
-        y, inside_y = _nearest(self.height, self.scale_y, self.top, self.size)
-        x, inside_x = _nearest(self.width, self.scale_x, self.left, self.size)
-        return np.where(inside_y[:, None] & inside_x, index[y[:, None], x].astype(np.int64), ignore)
-
     def scores_to_native(self, scores: Tensor) -> Tensor:
         """Scores or probabilities [C, size, size] (or coarser, [C, h, w]) to [C, H, W], bilinear, without the padding.
 
@@ -130,9 +123,3 @@ def _overlaps(native: int, scale: float, offset: float, size: int) -> csr_array:
     pixel = np.arange(size)[:, None]
     shared = np.minimum(first + scale, pixel + 1) - np.maximum(first, pixel)
     return csr_array(np.maximum(shared, 0).astype(np.float32))
-
-
-def _nearest(native: int, scale: float, offset: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each pixel of the square, the native pixel under its centre, and whether there is one."""
-    at = np.floor((np.arange(size) + 0.5 - offset) / scale + 1e-9).astype(np.int64)  # on an edge: the later one
-    return np.clip(at, 0, native - 1), (at >= 0) & (at < native)

@@ -6,8 +6,8 @@ from pathlib import Path
 from cxrbench.data.datasets.brax import TABLES
 from cxrbench.data.datasets.chexpert import LABELS
 from cxrbench.phantom.cases import Case
-from cxrbench.phantom.layouts.challenges import Rows, write_csv
-from cxrbench.phantom.layouts.studies import gray, marks_of, number, study_of
+from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.study import gray, marks_of, number, study_of
 
 HEADER = ["DicomPath", "PngPath", "PatientID", "PatientSex", "PatientAge", "AccessionNumber", "StudyDate", *LABELS,
           "ViewPosition", "Rows", "Columns", "Manufacturer"]  # fmt: skip
@@ -25,7 +25,7 @@ def brax_image(folder: Path, case: Case) -> Rows:
         gray(shot.image).save(folder / "images" / place / f"{name}.png")
         rows.append([f"Anonymized_DICOMs/{place}/{name}.dcm", f"images/{place}/{name}.png", patient, case.sex, case.age,
                      accession, 20_150_101 + case.number % 28, *marks, shot.view if shot.position else "",
-                     *shot.image.shape, "phantom"])  # fmt: skip
+                     *shot.shape, "phantom"])  # fmt: skip
     return rows
 
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from cxrbench.data.datasets.chexpert import LABELS
 from cxrbench.phantom.cases import Case
-from cxrbench.phantom.layouts.challenges import Rows, write_csv
-from cxrbench.phantom.layouts.studies import gray, marks_of, study_of
+from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.study import gray, marks_of, study_of
 
 FOLDER = "CheXpert-v1.0-small"
 SHORT = 192  # pixels of an image's shorter side; the original's small version has 320

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cxrbench.data.datasets.chexpert import LABELS
 from cxrbench.data.datasets.chexpert_plus import LABEL_FILES, TABLE
 from cxrbench.phantom.cases import Case, case
-from cxrbench.phantom.layouts.challenges import Rows, write_csv
 from cxrbench.phantom.layouts.chexpert import place_of
-from cxrbench.phantom.layouts.studies import gray, study_of
+from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.study import gray, study_of
 
 ONLY_IMPRESSION = 0.3  # share of reports without a section of findings
 HEADER = ["path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_patient_id", "patient_report_date_order",
@@ -18,7 +19,7 @@ HEADER = ["path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_pati
 
 def chexpert_plus_image(folder: Path, numbered: Case) -> Rows:
     """Write the images of the CheXpert study of that number; returns their rows of the table, each with its labels."""
-    twin = case("chexpert", numbered.seed, numbered.number)
+    twin = replace(case("chexpert", numbered.seed, numbered.number), blank=numbered.blank)
     visit, place = study_of(twin), place_of(twin)
     (folder / "PNG" / place).mkdir(parents=True)
     said = visit.report

@@ -13,7 +13,7 @@ from cxrbench.phantom.anatomy import Thorax
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import EFFUSION, FINDINGS, NODULE, OPACITY, PNEUMOTHORAX
 from cxrbench.phantom.image import Radiograph
-from cxrbench.phantom.layouts.challenges import Rows, write_csv
+from cxrbench.phantom.layouts.tables import Rows, write_csv
 
 TITLE = "Phantom lungs: procedural images with masks of lung, heart and findings"
 SOURCE = "cxrbench data phantom"

@@ -24,9 +24,9 @@ from cxrbench.phantom.findings import (
     PNEUMOTHORAX,
     THICKENING,
 )
-from cxrbench.phantom.layouts.challenges import Rows, write_csv
-from cxrbench.phantom.layouts.studies import Study, number, study_of
+from cxrbench.phantom.layouts.tables import Rows, write_csv
 from cxrbench.phantom.sentences import pick
+from cxrbench.phantom.study import Study, number, study_of
 
 FOLDERS = 4
 # What annotators call a finding up to a grade; the last word has no limit.

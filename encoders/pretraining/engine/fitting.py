@@ -21,7 +21,7 @@ from cxrbench.encoders.pretraining.engine.prepared import decoding_processes
 from cxrbench.encoders.pretraining.engine.progress import TrainingProgress
 from cxrbench.encoders.pretraining.engine.trainer import STOPPED, Checkpoints, Pretraining, fit, launched
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import disk_error
+from cxrbench.files.atomic import writing
 
 
 def train(module: Pretraining, config: PretrainConfig) -> None:
@@ -34,7 +34,11 @@ def train(module: Pretraining, config: PretrainConfig) -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     callbacks = [TrainingProgress(out), Checkpoints(out, config.checkpoint_every, config.keep_every)]
     try:
-        with decoding_processes(lambda: f"{module.saved()}: go on with --resume"), passing_sigterm_on(config.devices):
+        with (
+            writing(out),
+            decoding_processes(lambda: f"{module.saved()}: go on with --resume"),
+            passing_sigterm_on(config.devices),
+        ):
             fit(
                 module,
                 [*callbacks, Pictures(out / "pictures", config.picture_every)],
@@ -59,8 +63,6 @@ def train(module: Pretraining, config: PretrainConfig) -> None:
             if told
             else f"out of GPU memory; {module.saved()}: lower --batch-size, or pass --gradient-checkpointing"
         ) from error
-    except OSError as error:
-        raise disk_error(error, out) from error
 
 
 @contextmanager

@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -15,8 +16,6 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,12 +23,17 @@ from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import BadImageError, UserError
-from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.files.atomic import sync_folder, writing
+from cxrbench.files.records import read_record, write_record
+from cxrbench.files.seal import DamagedError
+from cxrbench.progress import tracked
 
 Rows = NDArray[np.int64]
 Eligible = Callable[[Manifest], NDArray[np.bool_]]
 
 FORMAT = 1  # raise when the same file gives other pixels
+CHUNK = 1 << 20
+SLOW = 8 * 10**9  # bytes: whoever waits for more to be read is told
 SAVED_EVERY = 500  # images: more than these are not decoded twice
 
 
@@ -151,24 +155,47 @@ def prepare_images(
     what = json.dumps([FORMAT, listed, repr(gray)])
     path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.u8"
     record = path.with_suffix(".json")
-    if record.is_file() and on_bad_image == "error":
-        for name in (bad := json.loads(record.read_text())["dropped"]):
+    dropped = _dropped(path, len(rows), gray)
+    if dropped and on_bad_image == "error":
+        for name in dropped:
             load_image(Path(name), gray)
-        if bad:  # mended since
-            record.unlink()
-    if not record.is_file():
-        try:
+        with writing(cache):
+            record.unlink()  # they have been mended since
+        dropped = None
+    if dropped is None:
+        with writing(cache):
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                if not record.is_file():
-                    _write(path, [Path(p) for p in rows["path"]], gray, workers, on_bad_image)
-        except OSError as error:
-            raise disk_error(error, cache) from error
-    dropped = tuple(json.loads(record.read_text())["dropped"])
-    prepared = OnDisk(path, preprocess.size, len(rows) - len(dropped), dropped)
-    if not path.is_file() or path.stat().st_size != len(prepared) * preprocess.size**2:
-        raise UserError(f"{path} does not have the size that {record.name} implies: delete both and run again")
-    return prepared
+                dropped = _dropped(path, len(rows), gray)
+                if dropped is None:
+                    dropped = _write(path, [Path(p) for p in rows["path"]], gray, workers, on_bad_image)
+    return OnDisk(path, preprocess.size, len(rows) - len(dropped), dropped)
+
+
+def _dropped(path: Path, images: int, gray: Preprocess) -> tuple[str, ...] | None:
+    """The unreadable files that a finished file of prepared images lacks; None if it is not there, or is damaged.
+
+    Reads all of it, once for a whole training: a flipped bit would be learnt.
+    """
+    try:
+        kept = read_record(path.with_suffix(".json"))
+        dropped, size = tuple(kept["dropped"]), path.stat().st_size
+        if size > SLOW:
+            print(f"checking {size / 1e9:.0f} GB of prepared images", file=sys.stderr)
+        if size != (images - len(dropped)) * gray.size**2:
+            raise DamagedError(path, "it has another size than was written")
+        with open(path, "rb") as handle:
+            if hashlib.file_digest(handle, "sha256").hexdigest() != kept["sha256"]:
+                raise DamagedError(path, "its checksum does not fit")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if error.filename == str(path):
+            print(f"prepared images {path} are lost: they are decoded again", file=sys.stderr)
+        return None
+    except (DamagedError, KeyError) as error:
+        reason = error.reason if isinstance(error, DamagedError) else "another version wrote it"
+        print(f"prepared images {path} are damaged ({reason}): they are decoded again", file=sys.stderr)
+        return None
+    return dropped
 
 
 def as_gray(preprocess: Preprocess) -> Preprocess:
@@ -181,31 +208,31 @@ def eight_bits(image: Tensor) -> Tensor:
     return (image * 255).round().to(torch.uint8)
 
 
-def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad_image: str) -> None:
-    """Write the images in order, and last the record of what was dropped.
+def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad_image: str) -> tuple[str, ...]:
+    """Write the images in order, and last the record with their checksum and what was dropped, which is returned.
 
-    ``.part.json`` says how many files an interrupted call has dealt with; what ``.part`` holds beyond those is made
-    again. Plain writes, because a full disk under a memory map kills the process.
+    ``.part.json`` says how many files an interrupted call has dealt with, and the checksum of what it wrote; what
+    ``.part`` holds beyond those is made again. Plain writes, because a full disk under a memory map kills the process.
     """
     part, progress = path.with_suffix(".part"), path.with_suffix(".part.json")
-    done, dropped = 0, list[str]()
-    if part.is_file() and progress.is_file():
-        found = json.loads(progress.read_text())
-        if on_bad_image == "skip" or not found["dropped"]:
-            done, dropped = int(found["done"]), list(found["dropped"])
+    if not part.is_file() and progress.is_file() and path.is_file():  # killed between the renaming and the record
+        os.replace(path, part)
+    done, dropped, digest = _begun(part, progress, gray)
+    if dropped and on_bad_image == "error":
+        done, dropped, digest = 0, [], hashlib.sha256()
     # Errors travel as values: an exception raised in a worker process loses its type on the way.
     loader: DataLoader[Tensor | tuple[str, str]] = DataLoader(
         _Files(files[done:], gray), batch_size=None, num_workers=workers
     )
-    console = Console(stderr=True)
     mode, advice = "r+b" if done else "wb", "what was decoded is kept: run the same command again"
     with open(part, mode) as handle, decoding_processes(lambda: advice):
         handle.seek(handle.truncate((done - len(dropped)) * gray.size**2))
-        hidden = not console.is_terminal
-        for image in track(loader, "preparing images", len(files), completed=done, console=console, disable=hidden):
+        for image in tracked(loader, "preparing images", len(files), done=done):
             done += 1
             if isinstance(image, Tensor):
-                handle.write(image.numpy().tobytes())
+                content = image.numpy().tobytes()
+                digest.update(content)
+                handle.write(content)
             elif on_bad_image == "error":
                 raise BadImageError(*image)
             else:
@@ -213,12 +240,29 @@ def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad
             if done % SAVED_EVERY == 0 or done == len(files):
                 handle.flush()
                 os.fsync(handle.fileno())
-                with atomic_path(progress) as temporary:
-                    temporary.write_text(json.dumps({"done": done, "dropped": dropped}))
+                write_record(progress, {"done": done, "dropped": dropped, "sha256": digest.hexdigest()})
     os.replace(part, path)
-    with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps({"dropped": dropped}))
-    progress.unlink()
+    sync_folder(path.parent)
+    write_record(path.with_suffix(".json"), {"dropped": dropped, "sha256": digest.hexdigest()})
+    progress.unlink(missing_ok=True)
+    return tuple(dropped)
+
+
+def _begun(part: Path, progress: Path, gray: Preprocess) -> tuple[int, list[str], "hashlib._Hash"]:
+    """Of an interrupted call: how many files it has dealt with, those it dropped, and the digest of what it wrote.
+
+    All nothing where it left nothing, or nothing that is as it was written.
+    """
+    with suppress(FileNotFoundError, DamagedError, KeyError):
+        found, digest = read_record(progress), hashlib.sha256()
+        left = (found["done"] - len(found["dropped"])) * gray.size**2
+        with open(part, "rb") as handle:
+            while left and (chunk := handle.read(min(left, CHUNK))):
+                digest.update(chunk)
+                left -= len(chunk)
+        if digest.hexdigest() == found["sha256"]:
+            return found["done"], found["dropped"], digest
+    return 0, [], hashlib.sha256()
 
 
 @contextmanager

@@ -22,8 +22,10 @@ from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
 from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path, disk_error
+from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.checkpoints import read_checkpoint
+from cxrbench.files.records import parsed
+from cxrbench.files.seal import check, damage
 from cxrbench.plugins.entry_points import METHODS, load_plugin
 
 FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "accelerator",
@@ -51,11 +53,9 @@ def pretrain(
     ``command`` is recorded. Facts of the run go to stderr. Raises UserError.
     """
     blueprint = read_method(config).configure(config.arch, config.options)
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
-    except OSError as error:
-        raise disk_error(error, out) from error
     recipe = chosen_recipe(config, blueprint.recipe)
     check_settings(config, recipe, manifests)
     if (out / "last.ckpt").exists() and not resume:
@@ -148,16 +148,25 @@ def build_objective(config: PretrainConfig, blueprint: Blueprint, corpus: Corpus
 
 
 def resume_point(last: Path, facts: Mapping[str, Any]) -> int:
-    """The optimizer step to go on from: that of ``last.ckpt``, or 0. UserError if that run was another one."""
+    """The optimizer step to go on from: that of ``last.ckpt``, or 0. UserError if it is damaged or of another run."""
     if not last.exists():
         return 0
+    check(last, advice_on_damage(last))
     checkpoint = read_checkpoint(last)
     if KEY not in checkpoint:
         raise UserError(f"{last} was not written by cxrbench pretrain: choose another --out")
-    before, now = json.loads(checkpoint[KEY]), json.loads(json.dumps(facts))
+    before, now = parsed(checkpoint[KEY], last), json.loads(json.dumps(facts))
     pairs = [(name, before["config"].get(name), value) for name, value in now["config"].items() if name not in FREE]
     pairs += [(name, before.get(name), now[name]) for name in ("options", "images", "image_set", "corpus")]
     changed = [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
     if changed:
         raise UserError(f"{last} is of another run ({'; '.join(changed)}): use the same settings, or another --out")
     return int(checkpoint["global_step"])
+
+
+def advice_on_damage(last: Path) -> str:
+    """What to do where ``last.ckpt`` is damaged: the newest of the kept checkpoints that are whole, or anew."""
+    for kept in sorted(last.parent.glob("epoch-*.ckpt"), reverse=True):
+        if damage(kept) is None:
+            return f"copy {kept.name}, which is whole, over it and pass --resume again"
+    return "no other checkpoint was kept (--keep-every): delete it to begin anew"

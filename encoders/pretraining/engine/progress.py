@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining
 from cxrbench.files.atomic import atomic_path
+from cxrbench.progress import Heartbeat, counted
 
 
 class TrainingProgress(lightning.Callback):
@@ -25,6 +26,7 @@ class TrainingProgress(lightning.Callback):
         self.csv, self.curves = out / "log.csv", out / "tensorboard"
         self.bar: Bar | None = None
         self.writer: SummaryWriter | None = None
+        self.heartbeat = Heartbeat(self.line)
         self.seconds = self.batch_ended = self.waited = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -48,6 +50,7 @@ class TrainingProgress(lightning.Callback):
         self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
         self.bar.add_task("pretraining", total=pl_module.plan["steps"], completed=trainer.global_step, note="")
         self.bar.start()
+        self.heartbeat.__enter__()
         self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1)
 
     def on_train_batch_start(
@@ -103,8 +106,15 @@ class TrainingProgress(lightning.Callback):
         """Give the terminal back."""
         if self.bar is not None:
             self.bar.stop()
+        self.heartbeat.__exit__(None, None, None)
         if self.writer is not None:
             self.writer.close()
+
+    def line(self) -> str:
+        """What the bar would show, for a log: steps, epoch, loss, speed."""
+        assert self.bar is not None
+        task = self.bar.tasks[0]
+        return f"{counted('pretraining', task.completed, task.total)} steps, {task.fields['note']}".rstrip(", ")
 
     def keep_rows_to(self, step: int) -> None:
         """Drop the rows after ``step``, and a last row that was cut off."""

@@ -17,7 +17,6 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
@@ -28,10 +27,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY
 from cxrbench.encoders.pretraining.corpus import Corpus
+from cxrbench.encoders.pretraining.engine.checkpoint_io import AtomicIO
 from cxrbench.encoders.pretraining.method import Batch, Draw, Objective, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import DECAYED, half_cosine, learning_rate_factor, parameter_groups
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
 
 ORDER, MASKS, EXAMPLES, DROPOUT = range(4)  # purposes of random numbers
 STOPPED = 143  # exit code of a process that SIGTERM has ended
@@ -235,15 +234,6 @@ class Checkpoints(lightning.Callback):
             trainer.save_checkpoint(self.out / f"epoch-{epoch:04d}.ckpt")
         if stopping:
             raise SIGTERMException(STOPPED)
-
-
-class AtomicIO(TorchCheckpointIO):
-    """Checkpoints that are there whole or not at all, even after SIGKILL."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write beside ``path``, sync, rename."""
-        with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
 
 
 def fit(

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from cxrbench.data.annotations.rle import (
     counts_to_siim,
     decode_counts,
-    decode_siim,
     encode_counts,
     encode_siim,
     siim_to_counts,
@@ -19,6 +18,11 @@ from cxrbench.data.annotations.rle import (
 from cxrbench.errors import UserError
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
+
+
+def decode_siim(text: str, height: int, width: int) -> NDArray[np.bool_]:
+    """The way that a mask takes from SIIM's file to pixels."""
+    return decode_counts(siim_to_counts(text, height, width), height, width)
 
 
 def pixel_by_pixel(text: str, height: int, width: int) -> NDArray[np.bool_]:
@@ -97,3 +101,21 @@ def test_malformed_rle_is_refused(text: str) -> None:
 def test_counts_of_another_image_are_refused() -> None:
     with pytest.raises(UserError, match="add up to 12, not to 3 x 5"):
         decode_counts("1 3 7 1", 3, 5)
+
+
+@pytest.mark.parametrize("text", ["a 3", "1 2.5", "9" * 30 + " 1"])
+def test_what_is_no_list_of_numbers_is_one_line(text: str) -> None:
+    for read in (decode_counts, decode_siim):
+        with pytest.raises(UserError, match="not a list of whole numbers"):
+            read(text, 3, 4)
+
+
+def test_run_lengths_whose_sum_wraps_around_are_refused() -> None:
+    """Four times 2 ** 62 and 12 more are 12 in 64 bits: an image of 3 x 4, and memory for 2 ** 62 pixels."""
+    text = " ".join([str(2**62)] * 4 + ["12", "0"])
+    with pytest.raises(UserError, match="add up to 18446744073709551628, not to 3 x 4"):
+        decode_counts(text, 3, 4)
+    with pytest.raises(UserError, match="runs to pixel 18,446,744,073,709,551,628"):
+        decode_siim(text, 3, 4)
+    with pytest.raises(UserError, match="65535 x 65535 pixels is more than the limit"):
+        decode_siim("3 4", 65535, 65535)

@@ -24,7 +24,7 @@ from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, make_c
 from cxrbench.encoders.pretraining.engine.trainer import as_batch
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import NotApplicableError, UserError
-from cxrbench.plugins.specs import count_parameters, weights_sha256
+from cxrbench.plugins.identity import count_parameters, weights_sha256
 from support.fane_data import write_bert, write_studies
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from cxrbench.data.decode.preprocess import prepare
 from cxrbench.encoder import Preprocess
@@ -76,24 +75,9 @@ def test_an_image_lands_where_geometry_says(height: int, width: int, resize: Res
 def test_equal_sizes_are_the_identity() -> None:
     geometry = Geometry.of(plain(32, "pad"), 32, 32)
     mask = np.random.default_rng(0).random((32, 32)) < 0.3
-    index = np.random.default_rng(1).integers(0, 5, (32, 32))
     assert np.array_equal(geometry.mask_to_square(mask), mask.astype(np.float32))
-    assert np.array_equal(geometry.index_to_square(index, ignore=255), index)
     scores = torch.rand(2, 32, 32)
     assert torch.equal(geometry.scores_to_native(scores), scores)
-
-
-@pytest.mark.parametrize("resize", ["squash", "pad"])
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 16), (96, 60), (17, 40), (400, 300)])
-def test_nearest_is_pillow_s(height: int, width: int, resize: Resize) -> None:
-    index = np.random.default_rng(0).integers(0, 200, (height, width)).astype(np.uint8)
-    geometry = Geometry.of(plain(32, resize), height, width)
-    found = geometry.index_to_square(index, ignore=255)
-    w, h = round(geometry.scale_x * width), round(geometry.scale_y * height)
-    top, left = int(geometry.top), int(geometry.left)
-    expected = np.full((32, 32), 255)
-    expected[top : top + h, left : left + w] = np.array(Image.fromarray(index).resize((w, h), Image.Resampling.NEAREST))
-    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])

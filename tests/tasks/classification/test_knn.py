@@ -12,7 +12,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 from cxrbench.task import Cell
-from cxrbench.tasks.classification.knn import TASK, usable, votes
+from cxrbench.tasks.classification.knn import TASK
+from cxrbench.tasks.classification.neighbours import usable, votes
 from support.probe_data import SPEC, make
 
 

@@ -29,12 +29,13 @@ from cxrbench.progress import Progress
 from cxrbench.task import Cell, TaskOptions
 from cxrbench.tasks.classification import finetune, linear_sgd
 from cxrbench.tasks.classification import linear_probe as classification
-from cxrbench.tasks.classification.batches import ImageBatches
-from cxrbench.tasks.classification.finetune import set_drop_path
-from cxrbench.tasks.classification.image_augmentation import STEPS, augment, crop_box, generator
-from cxrbench.tasks.classification.recipe import ClassifierRecipe, learning_rate, peak_rate, training_rows
-from cxrbench.tasks.classification.trained import posed
-from cxrbench.tasks.classification.training import epoch_batches, loss_of
+from cxrbench.tasks.classification.problem import posed
+from cxrbench.tasks.classification.recipe import ClassifierRecipe, training_rows
+from cxrbench.tasks.classification.training.batches import ImageBatches
+from cxrbench.tasks.classification.training.end_to_end import set_drop_path
+from cxrbench.tasks.classification.training.image_augmentation import STEPS, augment, crop_box, generator
+from cxrbench.tasks.classification.training.loop import epoch_batches, linear_head, loss_of
+from cxrbench.tasks.classification.training.optimization import learning_rate, peak_rate
 
 SPEC = EncoderSpec("fake", EncoderCard("fake"), "w", "s", "p", 0)
 OPTIONS = ExtractOptions(torch.device("cpu"), "fp32", batch_size=32, workers=2)
@@ -135,8 +136,6 @@ def test_one_epoch_at_a_rate_of_nothing_leaves_the_encoder_as_it_was(manifest: M
     encoder = Fake(TinyViT)
     task = quick(finetune.TASK, learning_rates=(0.0,), epochs=1, warmup_epochs=0, drop_path=0.0, head_init_std=0.1)
     predictions = run(task, encoder, manifest)
-    from cxrbench.tasks.classification.training import linear_head
-
     head = linear_head(16, 2, replace(task.recipe), 0)
     held = np.concatenate([manifest.rows_of("val"), manifest.rows_of("test")])
     with torch.no_grad():
@@ -225,7 +224,7 @@ def test_batches_hold_every_image_once_or_whole_studies(manifest: Manifest) -> N
     images = manifest.images.assign(study_id=manifest.images["patient_id"])
     whole = replace(manifest, images=images)
     cell = Cell("fake", "clinic", "linear")
-    problem, _ = posed(whole, ClassifierRecipe((1.0,), batch_size=10), cell, "all", "logits")
+    problem, _ = posed(whole, ClassifierRecipe((1.0,), batch_size=10, views="all"), cell)
     batches = epoch_batches(problem, 0)
     assert sorted(np.concatenate(batches)) == problem.train.tolist()
     assert {len(b) for b in batches[:-1]} == {10}

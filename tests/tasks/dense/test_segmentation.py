@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -28,8 +28,8 @@ from cxrbench.metrics.classification import Weights
 from cxrbench.metrics.segmentation import MEASURES, score
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
-from cxrbench.task import Cell, RunContext, TaskOptions
-from cxrbench.tasks.dense.decoders import DECODERS, build_decoder, logit_side
+from cxrbench.task import Cell, DecoderName, RunContext, TaskOptions
+from cxrbench.tasks.dense.decoders import build_decoder, logit_side
 from cxrbench.tasks.dense.mask_targets import MaskTargets, coverage
 from cxrbench.tasks.dense.segmentation import TASK, Segmentation
 from cxrbench.tasks.dense.training import DenseRecipe, fit, seeded
@@ -135,7 +135,7 @@ def unet(toy: Manifest) -> Predictions:
     return run(toy, SHORT)
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", get_args(DecoderName))
 @pytest.mark.parametrize(
     ("widths", "sides", "size"),
     [((3, 5, 7, 9), (16, 8, 4, 2), 64), ((6,) * 4, (4,) * 4, 64), ((6,) * 4, (5,) * 4, 70)],
@@ -152,7 +152,7 @@ def test_every_decoder_takes_every_encoders_maps(
     assert not [name for name in idle if not name.startswith("decoder.psp")]  # batch norm over one cell gives nothing
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", get_args(DecoderName))
 def test_the_scale_of_the_maps_does_not_matter(name: Any) -> None:
     with seeded(0, CPU):
         decoder = build_decoder(name, (4, 6, 8, 10), (16, 8, 4, 2), 1, 64)

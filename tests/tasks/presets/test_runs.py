@@ -43,3 +43,14 @@ def test_a_preset_brings_the_fractions_and_seeds_of_its_paper_unless_they_are_gi
     assert planned("--preset", "fane") == [(0.01, 0), (0.1, 0), (1.0, 0)]
     assert planned("--preset", "radjepa") == [(1.0, seed) for seed in range(5)]
     assert planned("--preset", "radjepa", "--fractions", "0.5", "--seeds", "1") == [(0.5, 0)]
+
+
+def test_a_preset_with_a_bare_dataset_plans_what_the_paper_has_and_names_the_rest(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--encoder", "pixels", "--tasks", str(dataset), "--dry-run", "--json", "--fractions", "1"]
+    code, out, told = cxrbench(monkeypatch, capsys, *words, "--preset", "fane")
+    assert code == 0
+    assert {row["task"] for row in json.loads(out)} == {"clinic:classification+preset-fane"}
+    for protocol in ("knn", "retrieval", "text-retrieval", "physiology", "zero-shot"):
+        assert f"{protocol} (preset fane has no recipe for {protocol})" in " ".join(told.split())

@@ -5,7 +5,8 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from cxrbench.tasks.retrieval.ridge import Standardizer, fit_ridge
+from cxrbench.tasks.retrieval.ridge import fit_ridge
+from cxrbench.tasks.standardize import Standardizer
 
 
 @pytest.mark.parametrize("rows", [200, 12])

@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxrbench.data.decode.images import decode
-from cxrbench.data.decode.preprocess import prepare
+from cxrbench.data.decode.preprocess import normalised, prepare
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.tasks.classification.image_augmentation import augment, check_steps, generator, random_resized_crop
-
-Rows = NDArray[np.int64]
+from cxrbench.tasks.classification.problem import Rows
+from cxrbench.tasks.classification.training.image_augmentation import (
+    augment,
+    check_steps,
+    generator,
+    random_resized_crop,
+)
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,7 @@ class ImageBatches:
             square = prepare(image, gray)
         if epoch is not None:
             square = augment(square, self.steps, rng, seed, image_id, epoch)
-        mean, std = (torch.tensor(v, dtype=torch.float32)[:, None, None] for v in (wanted.mean, wanted.std))
-        return ((square - mean) / std).expand(wanted.channels, -1, -1).contiguous()
+        return normalised(square, wanted)
 
     def _framed(self, image: NDArray[np.float32], gray: Preprocess, rng: np.random.Generator | None) -> Tensor:
         """Cut the encoder's square out of a larger one, at random or (no ``rng``) at the centre."""

@@ -9,7 +9,7 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
-from cxrbench.tasks.classification.layer_decay import layer_decay_groups, layer_of
+from cxrbench.tasks.classification.training.layer_decay import layer_decay_groups, layer_of
 
 
 def by_name(module: nn.Module, groups: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:

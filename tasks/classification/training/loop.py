@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,30 +14,10 @@ from torch import Tensor, nn
 
 from cxrbench.errors import UserError
 from cxrbench.features.device import Precision, autocast
-from cxrbench.tasks.classification.recipe import ClassifierRecipe, learning_rate, optimizer_of, peak_rate, set_rate
-from cxrbench.tasks.classification.views import Fusion, Logits, fuse, probabilities
-
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is to be learned. Rows count the images of one manifest.
-
-    ``targets``: [n, L] float32, NaN where unknown or, of the training rows, where the label cannot be trained.
-    ``studies``: [n], the study of each image, or None if images are predicted. ``fusion``: how a study's prediction
-    comes from its images'. ``seed``: of batches, augmentation and initial weights.
-    """
-
-    kind: Literal["multilabel", "multiclass"]
-    targets: NDArray[np.float32]
-    train: Rows
-    val: Rows
-    test: Rows
-    studies: NDArray[np.str_] | None
-    fusion: Fusion
-    recipe: ClassifierRecipe
-    seed: int
+from cxrbench.tasks.classification.problem import Problem, Rows
+from cxrbench.tasks.classification.recipe import ClassifierRecipe
+from cxrbench.tasks.classification.training.optimization import learning_rate, optimizer_of, peak_rate, set_rate
+from cxrbench.tasks.classification.views import ClassifierKind, Logits, fuse, probabilities
 
 
 @dataclass(frozen=True)
@@ -69,7 +49,7 @@ def epoch_batches(problem: Problem, epoch: int) -> list[Rows]:
     return [np.concatenate([units[i] for i in order[at : at + size]]) for at in range(0, stop, size)]
 
 
-def loss_of(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
+def loss_of(logits: Tensor, targets: Tensor, kind: ClassifierKind) -> Tensor:
     """Mean binary cross-entropy over the known entries of [b, L], or mean cross-entropy of one-hot targets [b, K]."""
     if kind == "multiclass":
         return F.cross_entropy(logits, targets.argmax(1))
@@ -88,7 +68,7 @@ def validation(logits: Logits, problem: Problem) -> dict[str, float]:
     scores = probabilities(logits, problem.kind)
     if problem.studies is not None:
         studies = problem.studies[problem.val]
-        names, scores = fuse(logits, studies.tolist(), problem.kind, problem.fusion)
+        names, scores = fuse(logits, studies.tolist(), problem.kind, problem.recipe.fusion)
         best = np.full((len(names), targets.shape[1]), -np.inf, np.float32)
         np.maximum.at(best, np.unique(studies, return_inverse=True)[1], np.where(np.isnan(targets), -np.inf, targets))
         targets = np.where(np.isinf(best), np.nan, best)

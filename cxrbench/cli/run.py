@@ -1,0 +1,144 @@
+"""``cxrbench run``: encoders on tasks."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cxrbench.cli.console import RunBars, bar, table, warn
+from cxrbench.cli.options import (
+    MAX_PIXELS,
+    AugmentOption,
+    CacheLimitOption,
+    CacheOption,
+    DataOption,
+    DecoderOption,
+    EpochsOption,
+    FinetuneOption,
+    FoldsOption,
+    JsonOption,
+    MaxPixelsOption,
+    PresetOption,
+    ResultsOption,
+    TextEncoderOption,
+    ViewsOption,
+    parse_bytes,
+    parse_fractions,
+)
+from cxrbench.files.names import visible
+
+
+def run(
+    encoder: Annotated[
+        str, typer.Option(help="Encoders, separated by commas: spcl,imagenet,timm:NAME@file,./mine.py:Mine; or all.")
+    ],
+    tasks: Annotated[
+        str,
+        typer.Option(
+            help="DATASET[:PROTOCOL], separated by commas; a dataset may be a CSV file. Without a protocol: all that "
+            "the dataset can serve, but for the long ones (`cxrbench tasks list` marks them)."
+        ),
+    ],
+    data: DataOption = None,
+    results: ResultsOption = Path("results"),
+    fractions: Annotated[
+        str | None, typer.Option(help="Label fractions of the training split, e.g. 0.01,0.1,1 [default: 1].")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Repetitions of all that has chance in it: training patients, networks [default: 1]."),
+    ] = None,
+    folds: FoldsOption = None,
+    decoder: DecoderOption = None,
+    finetune: FinetuneOption = False,
+    augment: AugmentOption = 0,
+    epochs: EpochsOption = None,
+    views: ViewsOption = None,
+    preset: PresetOption = None,
+    text_encoder: TextEncoderOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto (bf16 where the hardware has it), fp32 or bf16.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per encoder call.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Decoding threads; 0: one per CPU core, at most 16.")] = 0,
+    on_bad_image: Annotated[str, typer.Option(help="error, or skip: drop unreadable images and count them.")] = "error",
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    cache: CacheOption = None,
+    cache_limit: CacheLimitOption = "20GB",
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="Stop at the first cell that fails, instead of going on with the others."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run encoders on tasks. Finished cells are skipped; interrupt at any time and run again.
+
+    A cell that fails does not end the others: they are listed in the end, with reasons, and the exit code is 1.
+
+    Without a data folder (--data or CXRBENCH_DATA) the phantom serves: procedural X-rays in the official layouts.
+
+    Examples:
+
+      cxrbench run --encoder spcl,imagenet,random --tasks vindr,rsna,siim
+
+      cxrbench run --encoder imagenet,hf:./rad-dino --tasks nih,./my/labels.csv --data /data --fractions 0.1,1 --seeds 3
+
+      cxrbench run --encoder imagenet,random --tasks siim:segmentation,rsna:detection --decoder unet --epochs 30
+    """
+    from cxrbench.api import cell_facts, headline_facts, prepare
+    from cxrbench.cli.failures import FAILED, failure_rows, failure_table
+    from cxrbench.engine.execute import Failed, Finished
+
+    settings: dict[str, Any] = {
+        "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds, "folds": folds,
+        "decoder": decoder, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
+        "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
+        "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
+        "cache": cache, "cache_limit": parse_bytes(cache_limit),
+    }  # fmt: skip
+    job = prepare(encoder, tasks, dry_run=dry_run, **settings)
+    plan = job.plan
+    if dry_run:
+        for remark in job.remarks:
+            warn(remark)
+        rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in plan.cells]
+        print(json.dumps(rows, indent=1) if as_json else table(rows))
+        return
+    done: list[dict[str, Any]] = []
+    failed: list[Failed] = []
+    skipped = sum(p.state in ("done", "not applicable") for p in plan.cells)
+    with bar() as progress:
+        bars = RunBars(progress)
+        for planned in plan.cells:
+            if planned.state == "not applicable":
+                bars.note(refusal(planned.cell, planned.reason))
+        cells = progress.add_task("cells", total=len(plan.cells), completed=skipped)
+        for outcome in job.execute(bars, fail_fast=fail_fast):
+            progress.advance(cells)
+            bars.done()
+            if isinstance(outcome, Finished):
+                done.append({**cell_facts(outcome.planned.cell), **headline_facts(outcome.predictions)})
+            elif isinstance(outcome, Failed):
+                failed.append(outcome)
+            else:
+                bars.note(refusal(outcome.planned.cell, outcome.reason))
+    for remark in job.remarks:  # at the end, where they do not hide an error
+        warn(remark)
+    if as_json:
+        print(json.dumps([*done, *failure_rows(failed)], indent=1))
+    else:
+        if done:
+            print(table(done))
+        kept = f", {skipped} finished before" if skipped else ""
+        kept += f", {len(failed)} failed" if failed else ""
+        print(visible(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}"))
+    if failed:
+        print(failure_table(failed), file=sys.stderr)
+        raise typer.Exit(FAILED)
+
+
+def refusal(cell: Any, reason: str) -> str:
+    """One line for a cell that its encoder cannot serve."""
+    return f"{cell.task} is not applicable to {cell.encoder}: {reason}"

@@ -1,0 +1,181 @@
+"""A run as a whole: what was asked, checked and planned (``prepare``), and doing it (``Job.execute``)."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+from cxrbench.engine.execute import Failed, Finished, Refused, execute
+from cxrbench.engine.folds import MIN_FOLDS
+from cxrbench.engine.names import refuse_wrong_names
+from cxrbench.engine.options import unread_options
+from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
+from cxrbench.engine.registry import load_task, parse_tasks
+from cxrbench.engine.results import Results
+from cxrbench.errors import UserError
+from cxrbench.features.device import chosen_device, resolve_device, resolve_precision
+from cxrbench.files.folders import cache_folder
+from cxrbench.plugins.listing import list_tasks
+from cxrbench.progress import Progress
+from cxrbench.task import DecoderName, Task, TaskOptions, Views
+
+if TYPE_CHECKING:
+    from cxrbench.features.extract import ExtractOptions
+
+
+class Settings(TypedDict, total=False):
+    """What may be said of a run beside encoders and tasks; the help of ``cxrbench run`` explains each.
+
+    ``data``: the folder with one folder per dataset (None: the phantom). ``cache_limit``: bytes.
+    """
+
+    data: Path | None
+    results: Path
+    fractions: Sequence[float] | None
+    seeds: int | None
+    folds: int | None
+    decoder: DecoderName | None
+    finetune: bool
+    augment: int
+    epochs: int | None
+    views: Views | None
+    preset: str | None
+    text_encoder: Path | None
+    device: str
+    precision: str
+    batch_size: int
+    workers: int
+    on_bad_image: Literal["error", "skip"]
+    max_pixels: int
+    cache: Path | None
+    cache_limit: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run would do (``plan``), and doing it. ``remarks``: what does not apply, and what is not read."""
+
+    request: "RunRequest"
+    plan: "Plan"
+    remarks: tuple[str, ...]
+    cache: Path
+    device: str
+    batch_size: int
+    workers: int
+    max_pixels: int | None
+
+    def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
+        """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
+        todo = any(planned.state in ("missing", "stale") for planned in self.plan.cells)
+        options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
+        yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
+
+    def _extraction(self) -> "ExtractOptions":
+        from cxrbench.data.decode.images import MAX_PIXELS
+        from cxrbench.features.extract import ExtractOptions
+
+        precision: Any = self.request.precision
+        device = resolve_device(self.device)
+        return ExtractOptions(device, precision, self.batch_size, self.workers, self.max_pixels or MAX_PIXELS)
+
+
+def prepare(
+    encoders: str | Sequence[str], tasks: str | Sequence[str], *, dry_run: bool = False, **settings: Unpack[Settings]
+) -> Job:
+    """Look at names, options, data and the results folder, in this order, and plan. No image is read.
+
+    ``dry_run``: the plan is all that is wanted, so a phantom that is not there is not drawn. Raises UserError for what
+    can be known to be wrong by now.
+    """
+    bad, workers = settings.get("on_bad_image", "error"), settings.get("workers", 0)
+    if bad not in ("error", "skip"):
+        raise UserError(f"--on-bad-image is error or skip, not {bad!r}")
+    names = [name.strip() for name in (encoders.split(",") if isinstance(encoders, str) else encoders) if name.strip()]
+    if not names:
+        raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
+    asked = parse_tasks(tasks if isinstance(tasks, str) else ",".join(tasks))
+    data = settings.get("data")
+    options = _checked_options(settings)
+    refuse_wrong_names(names, asked, data)
+    cache, device = cache_folder(settings.get("cache")), chosen_device(settings.get("device", "auto"))
+    request = RunRequest(
+        encoders=tuple(dict.fromkeys(names)),
+        tasks=tuple(asked),
+        data=data,
+        phantom=lambda dataset: _phantom(cache, dataset, dry_run),
+        results=Results(settings.get("results", Path("results"))),
+        precision=resolve_precision(settings.get("precision", "auto"), device),
+        fractions=_checked_fractions(settings.get("fractions") or (1.0,)),
+        seeds=settings.get("seeds") or 1,
+        skip_bad=bad == "skip",
+        task_options=options,
+        folds=_checked_folds(settings.get("folds")),
+        cache_limit=settings.get("cache_limit", CACHE_LIMIT),
+        cache=cache,
+    )
+    unread = partial(
+        unread_options,
+        options,
+        installed=lambda: _loadable([line.name for line in list_tasks()]),
+        folds=request.folds,
+        seeds=1 if options.preset else request.seeds,  # a paper's own are for whom they concern
+        fractions=request.fractions,
+    )
+    unread(_candidates(asked))  # before any data is read or drawn for it
+    plan = make_plan(request)
+    if not plan.cells:
+        raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
+    remarks = unread([planned.task for planned in plan.cells if planned.task is not None])
+    return Job(
+        request, plan, (*plan.remarks, *remarks), cache, device, settings.get("batch_size", 64),
+        workers or min(os.cpu_count() or 1, 16), settings.get("max_pixels"),
+    )  # fmt: skip
+
+
+def _phantom(cache: Path, dataset: str, dry_run: bool) -> Path:
+    """The phantom's data folder, with this dataset in it; for a plan alone nothing is drawn."""
+    from cxrbench.phantom.write import ensure, folder_for_plan
+
+    return folder_for_plan(cache, dataset) if dry_run else ensure(cache, [dataset])
+
+
+def _candidates(asked: Sequence[tuple[str, str | None]]) -> list[Task]:
+    """Every protocol that may be planned, before it is known what the datasets can be asked."""
+    named = {protocol for _, protocol in asked if protocol is not None}
+    usual = {line.name for line in list_tasks() if not line.opt_in} if any(p is None for _, p in asked) else set()
+    return _loadable(sorted(named | usual))
+
+
+def _loadable(names: Sequence[str]) -> list[Task]:
+    tasks = []
+    for name in names:
+        with suppress(UserError):  # the plan says what is wrong with it
+            tasks.append(load_task(name))
+    return tasks
+
+
+def _checked_fractions(fractions: Sequence[float]) -> tuple[float, ...]:
+    """Each once, in ascending order."""
+    if not all(0 < value <= 1 for value in fractions):
+        given = ",".join(f"{value:g}" for value in fractions)
+        raise UserError(f"--fractions {given}: a label fraction lies above 0 and is at most 1")
+    return tuple(sorted(set(fractions)))
+
+
+def _checked_folds(folds: int | None) -> int | None:
+    if folds is not None and folds < MIN_FOLDS:
+        raise UserError(
+            f"--folds {folds}: one fold is tested, one validates, the rest trains, so give {MIN_FOLDS} or more"
+        )
+    return folds
+
+
+def _checked_options(settings: Mapping[str, Any]) -> "TaskOptions":
+    """What is said of the tasks. Raises UserError for a value that no task knows."""
+    folder = settings.get("text_encoder")
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--text-encoder {folder}: no such folder; give one with a transformers sentence encoder")
+    return TaskOptions(**{f.name: settings[f.name] for f in fields(TaskOptions) if f.name in settings})

@@ -1,0 +1,64 @@
+"""Names before anything else: a slip of the pen is told at once, before data is read, drawn or downloaded."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cxrbench.errors import UserError
+from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, found, only_point, unknown
+from cxrbench.plugins.specs import parse_encoder
+
+ALL = "all"  # in place of encoders: every one that needs nothing more than its name
+PREPARED = "manifest.parquet"
+TABLES = ("labels.csv", PREPARED)
+"""What makes a folder of the data folder a dataset of one's own: a CSV, or the table of a prepared copy."""
+
+
+def refuse_wrong_names(encoders: Sequence[str], tasks: Sequence[tuple[str, str | None]], data: Path | None) -> None:
+    """Raise UserError for a protocol that does not exist, or if none of the encoders, or of the datasets, does.
+
+    Where some do, the run can go on with those. Looks at syntax and entry points; a missing file is found by the plan.
+    """
+    for _, protocol in tasks:
+        if protocol is not None:
+            only_point(TASKS, protocol, "protocol")
+    _refuse_if_all_wrong(map(encoder_problem, encoders))
+    _refuse_if_all_wrong(None if is_path(dataset) else dataset_problem(dataset, data) for dataset, _ in tasks)
+
+
+def encoder_problem(text: str) -> UserError | None:
+    """What is wrong with an encoder's name, as far as that is seen without loading it."""
+    try:
+        request = parse_encoder(text)
+        if text != ALL and not request.name.endswith(".py"):
+            only_point(ENCODERS, request.name, "encoder")
+    except UserError as error:
+        return error
+    return None
+
+
+def is_path(dataset: str) -> bool:
+    """Whether a dataset is named by the path of its table."""
+    return dataset.endswith((".csv", ".json"))
+
+
+def dataset_problem(name: str, data: Path | None) -> UserError | None:
+    """What is wrong with a dataset's name: no adapter, no file and no folder of the data folder is called that."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return None
+    if is_path(name):
+        return UserError(f"no {path.suffix[1:].upper()} file {path} (looked from {Path.cwd()})")
+    if data is not None and not data.is_dir():
+        return UserError(f"no data folder {data}: give the folder that holds one folder per dataset")
+    adapters = found(DATASETS)
+    if name in adapters or (data and any((data / name / table).is_file() for table in TABLES)):
+        return None
+    others = [path.parent.name for table in TABLES for path in data.glob(f"*/{table}")] if data else []
+    return UserError(unknown("dataset", name, [*adapters, *others]) + "; or give the path of your own CSV")
+
+
+def _refuse_if_all_wrong(problems: Iterable[UserError | None]) -> None:
+    """Raise the first of the problems if there is one for each name."""
+    found_problems = list(problems)
+    if found_problems and all(found_problems):
+        raise found_problems[0]  # type: ignore[misc]

@@ -1,0 +1,12 @@
+"""Where things lie that nobody named a place for."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder(cache: Path | None) -> Path:
+    """The cache folder: as given, else CXRBENCH_CACHE, else the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    named = cache or os.environ.get("CXRBENCH_CACHE")
+    return Path(named).expanduser() if named else user_cache_path("cxrbench")

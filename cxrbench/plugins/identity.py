@@ -1,0 +1,119 @@
+"""Who a loaded encoder is: hashes of all that decides its output."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cxrbench.encoder import EncoderRequest
+from cxrbench.plugins.sources import source_files
+from cxrbench.plugins.state import describe_modules
+
+TEXT_TOWER = "text_tower"
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
+NO_FILES = ""
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Hex sha256 over every parameter and buffer: name, dtype, shape and bytes, in the order of names.
+
+    Buffers that are not saved with the state dict count too: fixed position embeddings decide the features as well.
+    """
+    digest = hashlib.sha256()
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}|{tensor.dtype}|{list(tensor.shape)}|".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def source_sha256(module: nn.Module, factory: Callable[..., Any]) -> str:
+    """Hex sha256 of the source files that decide what ``module`` computes, by name: see ``source_files``.
+
+    Whole files, so an edited comment counts as a change: a needless recomputation is cheap, a wrong cell is not.
+    """
+    files = source_files(factory, {type(part) for part in module.modules()})
+    contents = sorted((name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in files)
+    return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+
+
+def configuration(module: nn.Module, request: EncoderRequest) -> dict[str, str]:
+    """What decides the output and is no tensor, by attribute: see ``describe_modules``."""
+    return describe_modules(module, [form for path in named_paths(request) for form in _forms(path)])
+
+
+def configuration_sha256(described: dict[str, str]) -> str:
+    """Hex sha256 of what ``configuration`` gave."""
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def files_sha256(request: EncoderRequest) -> str:
+    """Hex sha256 of the files that a spec names; nothing if it names none.
+
+    Behind ``@WEIGHTS`` every byte, of a folder every file in it. Of a folder after the colon (``hf:FOLDER``) what is no
+    weights, JSON by its values: its weights are hashed as tensors. Names in a folder count, where it lies does not.
+    """
+    digest = hashlib.sha256()
+    weights, variant = _existing(request.weights), _existing(request.variant)
+    named = False
+    if weights is not None:
+        for file in _files(weights, "**/*"):
+            named = True
+            with open(file, "rb") as handle:
+                content = hashlib.file_digest(handle, "sha256").hexdigest()
+            digest.update(f"weights|{_within(file, weights)}|{content}|".encode())
+    if variant is not None and variant.is_dir():
+        for file in _files(variant, "*"):
+            if file.suffix not in WEIGHTS and file.suffix.lower() != ".md":
+                named = True
+                digest.update(f"folder|{_within(file, variant)}|{_values_sha256(file)}|".encode())
+    return digest.hexdigest() if named else NO_FILES
+
+
+def named_paths(request: EncoderRequest) -> list[str]:
+    """What a spec names that is there as a file or a folder, as it was typed."""
+    return [text for text in (request.weights, request.variant) if text and _existing(text) is not None]
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Parameters of the image encoder: everything but a submodule named ``text_tower``, which images never meet."""
+    return sum(p.numel() for name, p in module.named_parameters() if name.partition(".")[0] != TEXT_TOWER)
+
+
+def _existing(text: str | None) -> Path | None:
+    path = Path(text).expanduser() if text else None
+    return path if path is not None and path.exists() else None
+
+
+def _files(path: Path, pattern: str) -> list[Path]:
+    """The file itself, or those in a folder, hidden ones left out, in the order of their names."""
+    if path.is_file():
+        return [path]
+    files = [file for file in path.glob(pattern) if file.is_file()]
+    return sorted(file for file in files if not any(part[0] == "." for part in file.relative_to(path).parts))
+
+
+def _within(file: Path, path: Path) -> str:
+    """A file's name inside the folder that was named; nothing for a file that was named itself."""
+    return "" if file == path else file.relative_to(path).as_posix()
+
+
+def _values_sha256(file: Path) -> str:
+    """Of a JSON file its values, so that its layout does not count; of any other its bytes."""
+    content = file.read_bytes()
+    if file.suffix == ".json":
+        with contextlib.suppress(ValueError, RecursionError):
+            content = json.dumps(json.loads(content), sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _forms(path: str) -> set[str]:
+    """The ways in which an encoder may keep a path that it was given."""
+    home = Path(path).expanduser()
+    forms = {path, str(home), str(home.absolute()), str(home.resolve())}
+    return {form for form in forms if set("/\\.") & set(form)}  # a bare word may well be a setting of that name

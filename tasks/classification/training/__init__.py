@@ -1,0 +1,1 @@
+"""Classifiers trained by gradient descent: batches of images, heads, epochs, selection on validation."""

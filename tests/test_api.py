@@ -1,0 +1,63 @@
+"""The Python face: what the command line does, as functions."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import cxrbench
+from support.command import cxrbench as command
+
+pytestmark = pytest.mark.usefixtures("folders")
+
+
+def test_importing_it_costs_nothing() -> None:
+    code = "import sys, cxrbench; print(cxrbench.__version__, sorted(set(sys.modules) & {'numpy', 'torch', 'typer'}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=1)[1] == "[]\n"
+    assert set(cxrbench.__all__) <= set(dir(cxrbench))
+    with pytest.raises(AttributeError, match="has no attribute 'evalute'"):
+        cxrbench.evalute  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_three_lines_run_an_encoder_and_show_a_table(
+    encoder: str,
+    dataset: Path,
+    encoder_calls: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = cxrbench.evaluate([encoder, "pixels"], f"{dataset}:classification", precision="fp32")
+    assert capsys.readouterr().out == ""
+    assert [(row["encoder"], row["metric"]) for row in given.rows] == [(encoder, "AUROC"), ("pixels", "AUROC")]
+    assert "AUROC" in str(given)
+    calls = encoder_calls.read_text()
+    again = cxrbench.evaluate(f"{encoder},pixels", [f"{dataset}:classification"], precision="fp32")
+    assert (again.rows, encoder_calls.read_text()) == (given.rows, calls)
+    for words, text in (
+        (["leaderboard", "--replicates", "100"], cxrbench.board(replicates=100)),
+        (["compare", "pixels", encoder, "--json"], cxrbench.compare("pixels", encoder, form="json")),
+    ):
+        assert command(monkeypatch, capsys, *words) == (0, text, "")
+    assert json.loads(cxrbench.board(replicates=100, form="json"))["records"]
+
+
+def test_what_fails_or_cannot_be_asked_has_a_row_that_says_why(encoder: str, dataset: Path) -> None:
+    broken = encoder.replace("Mine", "Broken")
+    given = cxrbench.evaluate([broken, encoder], [f"{dataset}:classification", f"{dataset}:zero-shot"])
+    metrics = [row["metric"] for row in given.rows]
+    assert "failed: " in metrics[0]
+    assert "NaN" in metrics[0]
+    assert metrics[2] == "AUROC"
+    assert metrics[3].startswith("not applicable: ")
+
+
+def test_encoders_and_datasets_by_name(dataset: Path) -> None:
+    manifest = cxrbench.load_dataset(str(dataset))
+    assert (len(manifest), manifest.labels) == (120, ("bright", "coin"))
+    pixels = cxrbench.load_encoder("pixels")
+    size = pixels.preprocess.size
+    assert pixels(torch.zeros(2, pixels.preprocess.channels, size, size)).pooled.shape == (2, 256)
