@@ -225,7 +225,7 @@ def test_rows_that_cannot_be_read(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(BadImageError, match=message):
             decode(tmp_path / name)
-    with pytest.raises(BadImageError, match="more than 15"):
+    with pytest.raises(BadImageError, match="more than the limit of 15"):
         decode(tmp_path / "a.npy#0", max_pixels=15)
     with pytest.raises(BadImageError, match="neither"):
         read_ecg(tmp_path / "a.npy#0")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from PIL import Image
 from cxrbench.data.annotations.masks import TrueMasks
 from cxrbench.data.annotations.rescaling import fitted, nearest, scaled_boxes
 from cxrbench.data.decode.arrays import read_ecg
-from cxrbench.data.decode.images import decode
+from cxrbench.data.decode.images import decode, use_decoded
 from cxrbench.data.manifest import MAX_METADATA, Manifest
 from cxrbench.data.prepared import files as prepared_files
 from cxrbench.data.prepared.copy import MANIFEST, prepare, read_prepared
@@ -198,11 +199,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are decoded from now on."""
     calls: list[str] = []
 
-    def noted(path: Path, *, max_pixels: int) -> np.ndarray:
+    def noted(path: Path, use: Callable[[np.ndarray], object], *, max_pixels: int) -> object:
         calls.append(path.name)
-        return decode(path, max_pixels=max_pixels)
+        return use_decoded(path, use, max_pixels=max_pixels)
 
-    monkeypatch.setattr(prepared_files, "decode", noted)
+    monkeypatch.setattr(prepared_files, "use_decoded", noted)
     return calls
 
 
@@ -214,21 +215,21 @@ KILLED = """
     from cxrbench.engine.registry import load_dataset
 
     data, log, after, where = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-    decode, replace = prepared_files.decode, os.replace
+    decode, replace = prepared_files.use_decoded, os.replace
 
-    def counting(path, **options):
+    def counting(path, use, **options):
         with open(log, "a") as handle:
             handle.write(path.name + "\\n")
         if where == "decoding" and len(log.read_text().split()) > after:
             os.kill(os.getpid(), signal.SIGKILL)
-        return decode(path, **options)
+        return decode(path, use, **options)
 
     def renaming(source, target):
         if where == "renaming" and log.exists() and len(log.read_text().split()) > after:
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
 
-    prepared_files.decode, os.replace = counting, renaming
+    prepared_files.use_decoded, os.replace = counting, renaming
     prepare(load_dataset("clinic", data, None), data / "fast", 32)
 """
 
