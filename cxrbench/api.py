@@ -112,7 +112,7 @@ def load_dataset(name: str, *, data: Path | None = None, cache: Path | None = No
     from cxrbench.engine.registry import load_dataset
     from cxrbench.phantom.write import ensure
 
-    return load_dataset(name, data, lambda: ensure(cache_folder(cache), [name]))
+    return load_dataset(name, data, lambda: ensure(cache_folder(cache), [name]), cache=cache_folder(cache))
 
 
 def board(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption, phantom_folder
+from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption, cache_folder, phantom_folder
 from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
@@ -37,7 +37,7 @@ def data_prepare(
 
     if on_bad_image not in ("error", "skip"):
         raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
-    manifest = load_dataset(name, data, lambda: phantom_folder(cache, [name]))
+    manifest = load_dataset(name, data, lambda: phantom_folder(cache, [name]), cache=cache_folder(cache))
     with counting(f"preparing {manifest.name}") as progress:
         copy = prepare(
             manifest,

@@ -155,8 +155,8 @@ def read(name: str, data_dir: Path | None, cache: Path | None) -> "Manifest":
     if "/" in name and folder.is_dir():
         if folder.name not in (known := dataset_adapters()) and any((folder / other).is_dir() for other in known):
             raise UserError(f"--data {name} is a folder of datasets: name them, e.g. --data mimic --data-dir {name}")
-        return load_dataset(folder.name, folder.parent, lambda: phantom_folder(cache, [name]))
-    return load_dataset(name, data_dir, lambda: phantom_folder(cache, [name]))
+        name, data_dir = folder.name, folder.parent
+    return load_dataset(name, data_dir, lambda: phantom_folder(cache, [name]), cache=cache_folder(cache))
 
 
 def held_out(manifests: "list[Manifest]", data_dir: Path | None, cache: Path | None) -> dict[str, frozenset[str]]:

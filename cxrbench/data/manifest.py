@@ -1,5 +1,6 @@
 """Manifest: the first of the two contracts. One table per dataset, one row per image."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -15,13 +16,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
-from cxrbench.files.seal import check
-from cxrbench.files.tables import write_sealed_table
+from cxrbench.files.atomic import atomic_path
+from cxrbench.files.seal import BLANK, check, seal
+from cxrbench.files.tables import SEAL_KEY
 
 COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes")
 SPLITS = ("train", "val", "test")
+RESERVED = (*COLUMNS, "stamp")
+"""Names of columns that a label cannot have."""
 TABLES = ("boxes", "masks", "reports", "signals")
 METADATA_KEY = b"cxrbench.manifest"
+FORMAT = 2  # of the file; raise when a manifest saved by an earlier version is read in another way
 MAX_METADATA = 2**31 - 1  # bytes: the reports of a large dataset are more than Arrow's default limit of 100 MB
 
 
@@ -31,7 +36,8 @@ class Manifest:
 
     ``images``: one row per image, sorted by ``image_id``; columns ``image_id``, ``patient_id``, ``study_id`` (str),
     ``view`` (``PA``, ``AP``, ``L`` or ``""``), ``split`` (``train``, ``val``, ``test``), ``path`` (relative to
-    ``root``, with ``/``), ``bytes`` (file size), and one float32 column per label in ``labels``: 1, 0, NaN where
+    ``root``, with ``/``), ``bytes`` (file size), ``stamp`` (of the file's content, ``data/stamps.py``; "" where nobody
+    has looked, which is added if it is not there), and one float32 column per label in ``labels``: 1, 0, NaN where
     unknown. ``kind``: ``multilabel`` or ``multiclass`` (exactly one label is 1). ``groups`` names sets of labels;
     ``groups["macro"]`` is the headline. ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored
     image. ``masks``: ``image_id, label, height, width, counts`` (COCO's uncompressed RLE, space-separated:
@@ -68,7 +74,10 @@ class Manifest:
             raise ValueError(f"manifest {self.name} lacks columns {missing}")
         if not self.images["image_id"].is_unique:
             raise ValueError(f"manifest {self.name} has repeated image ids")
-        ordered = self.images.sort_values("image_id", ignore_index=True)
+        if taken := sorted(set(self.labels) & set(RESERVED)):
+            raise ValueError(f"manifest {self.name} has labels with the names of columns: {taken}")
+        images = self.images if "stamp" in self.images.columns else self.images.assign(stamp="")
+        ordered = images.sort_values("image_id", ignore_index=True)
         object.__setattr__(self, "images", ordered)
         object.__setattr__(self, "groups", {"macro": self.labels, **self.groups})
 
@@ -77,18 +86,21 @@ class Manifest:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex sha256 of every row (ids, patients, splits, paths, sizes, labels), box, mask and label name."""
+        """Hex sha256 of every row (ids, patients, splits, paths, sizes, stamps, labels), box, mask and label name.
+
+        It says what the data is, not where it lies or when it was copied: neither the root nor a time is part of it.
+        """
         digest = hashlib.sha256(json.dumps([self.name, self.labels, self.kind, self.groups], sort_keys=True).encode())
-        for frame in (self.images[[*COLUMNS, *self.labels]], self.boxes, self.masks, self.reports, self.signals):
-            if frame is not None:
-                digest.update(frame.to_csv(index=False).encode())
+        tables: list[pd.DataFrame | None] = [getattr(self, name) for name in TABLES]
+        for frame in (pd.DataFrame(self.images[[*RESERVED, *self.labels]]), *tables):
+            digest.update(b"-" if frame is None else _digest(frame))
         return digest.hexdigest()
 
     @cached_property
     def image_set(self) -> str:
-        """Hex sha256 of what the features depend on: image ids, paths and file sizes; not labels, not splits."""
-        rows = self.images[["image_id", "path", "bytes"]].to_csv(index=False)
-        return hashlib.sha256(f"{self.name}|{rows}".encode()).hexdigest()
+        """Hex sha256 of what the features depend on: image ids, paths, sizes and stamps; not labels, not splits."""
+        rows = _digest(pd.DataFrame(self.images[["image_id", "path", "bytes", "stamp"]]))
+        return hashlib.sha256(self.name.encode() + b"|" + rows).hexdigest()
 
     def paths(self) -> list[Path]:
         """Absolute image paths, in row order."""
@@ -115,44 +127,88 @@ class Manifest:
         return replace(self, images=self.images[~self.images["image_id"].isin(list(image_ids))])
 
     def save(self, path: Path) -> None:
-        """Write the image table as Parquet with the fingerprint and the dataset's facts in its metadata."""
+        """Write the image table as Parquet, with everything else in its metadata: facts, fingerprint, other tables."""
         facts: dict[str, Any] = {
-            "name": self.name, "root": str(self.root), "labels": self.labels, "kind": self.kind, "groups": self.groups,
-            "synthetic": self.synthetic, "lineage": self.lineage, "own_patients": self.own_patients,
-            "source": self.source, "licence": self.licence, "notes": self.notes, "fingerprint": self.fingerprint,
-            "masks_complete": self.masks_complete,
-            **{name: _columns(getattr(self, name)) for name in TABLES},
+            "format": FORMAT, "name": self.name, "root": str(self.root), "labels": self.labels, "kind": self.kind,
+            "groups": self.groups, "synthetic": self.synthetic, "lineage": self.lineage,
+            "own_patients": self.own_patients, "source": self.source, "licence": self.licence, "notes": self.notes,
+            "fingerprint": self.fingerprint, "masks_complete": self.masks_complete,
         }  # fmt: skip
-        table = pa.Table.from_pandas(self.images, preserve_index=False)
-        write_sealed_table(path, table, {METADATA_KEY: json.dumps(facts).encode()})
+        metadata = {METADATA_KEY: json.dumps(facts).encode(), SEAL_KEY: BLANK.encode()}
+        metadata |= {_key(n): _packed(table) for n in TABLES if (table := getattr(self, n)) is not None}
+        table = pa.Table.from_pandas(self.images, preserve_index=False).replace_schema_metadata(None)
+        with atomic_path(path) as temporary:
+            with pq.ParquetWriter(temporary, table.schema, store_schema=False) as writer:
+                writer.write_table(table)
+                writer.add_key_value_metadata(metadata)  # not in the schema, where Arrow would write it twice
+            seal(temporary)
 
     @staticmethod
     def load(path: Path) -> "Manifest":
         """Read what ``save`` wrote; the checksum and the fingerprint must still fit. Raises UserError."""
         check(path)
         try:
-            table = pq.read_table(path, thrift_string_size_limit=MAX_METADATA, thrift_container_size_limit=MAX_METADATA)
-            facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
-        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-            raise UserError(f"{path} is not a cxrbench manifest ({error})") from error
-        fingerprint = facts.pop("fingerprint")
-        for name in ("labels", "lineage", "notes"):
-            facts[name] = tuple(facts[name])
-        facts["groups"] = {name: tuple(labels) for name, labels in facts["groups"].items()}
-        for name in TABLES:
-            facts[name] = None if facts[name] is None else pd.DataFrame(facts[name])
-        facts["root"] = Path(facts["root"])
-        manifest = Manifest(images=table.to_pandas(), **facts)
-        if manifest.fingerprint != fingerprint:
+            with pq.ParquetFile(
+                path, thrift_string_size_limit=MAX_METADATA, thrift_container_size_limit=MAX_METADATA
+            ) as file:
+                metadata, images = file.metadata.metadata or {}, file.read().replace_schema_metadata(None).to_pandas()
+            facts = json.loads(metadata[METADATA_KEY])
+            if facts.pop("format", 1) != FORMAT:
+                raise UserError(f"{path} was written by another version of cxrbench: delete it and run again")
+            fingerprint = facts.pop("fingerprint")
+            for name in ("labels", "lineage", "notes"):
+                facts[name] = tuple(facts[name])
+            facts["groups"] = {name: tuple(labels) for name, labels in facts["groups"].items()}
+            facts["root"] = Path(facts["root"])
+            facts |= {name: _unpacked(metadata[_key(name)]) for name in TABLES if _key(name) in metadata}
+            manifest = Manifest(images=images, **facts)
+            found = manifest.fingerprint
+        except UserError:
+            raise
+        except Exception as error:  # a damaged file may hold anything: Arrow, JSON and pandas each say so in their way
+            said = str(error).partition("\n")[0] or type(error).__name__
+            raise UserError(f"{path} is not a cxrbench manifest ({said})") from error
+        if found != fingerprint:
             raise UserError(
                 f"{path} does not match its own fingerprint: it was edited or damaged; delete it and run again"
             )
         return manifest
 
 
-def _columns(table: pd.DataFrame | None) -> dict[str, list[Any]] | None:
-    """A table as JSON values."""
-    return None if table is None else table.astype(object).where(table.notna(), None).to_dict("list")
+def _digest(frame: pd.DataFrame) -> bytes:
+    """sha256 of a table: of its columns' names, and of their cells, by row, as numbers or as text (which may be None).
+
+    Numbers count as float64, whatever their width: a table has the same digest before and after it was saved.
+    """
+    digest = hashlib.sha256(str(len(frame)).encode())
+    for name in frame.columns:
+        digest.update(f"|{name}|".encode())
+        column = frame[name].infer_objects()
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            values = column.to_numpy(np.float64, na_value=np.nan)
+            digest.update(np.where(np.isnan(values), np.nan, values).astype("<f8").tobytes())
+            continue
+        empty = column.isna().to_numpy()
+        cells = [b"" if gap else str(cell).encode() for cell, gap in zip(column.tolist(), empty, strict=True)]
+        digest.update(np.where(empty, -1, np.fromiter(map(len, cells), np.int64, len(cells))).astype("<i8").tobytes())
+        digest.update(b"".join(cells))
+    return digest.digest()
+
+
+def _key(table: str) -> bytes:
+    return METADATA_KEY + b"." + table.encode()
+
+
+def _packed(frame: pd.DataFrame) -> bytes:
+    """A table as compressed Parquet in base64: metadata is text."""
+    buffer = pa.BufferOutputStream()
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, buffer, compression="zstd")
+    return base64.b64encode(buffer.getvalue())
+
+
+def _unpacked(packed: bytes) -> pd.DataFrame:
+    return pq.read_table(pa.BufferReader(base64.b64decode(packed, validate=True))).to_pandas()
 
 
 @dataclass(frozen=True)

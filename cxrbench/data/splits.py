@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrbench.data.tables import identifier
+
 SEED = 42
 
 
@@ -34,3 +36,26 @@ def shared_patients(patient_ids: Sequence[str], splits: Sequence[str]) -> list[s
     """Patients who are in more than one split, sorted. Must be none."""
     first: dict[str, str] = {}
     return sorted({p for p, s in zip(patient_ids, splits, strict=True) if first.setdefault(p, s) != s})
+
+
+def near_equal(patient_ids: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of patients in different splits whose identifiers differ in nothing that means anything, sorted.
+
+    ``3`` and ``3.0``, ``007`` and ``7``, ``p1`` and ``P1``: a spreadsheet or a join may have made two of one. One pair
+    per such patient.
+    """
+    alike: dict[str, dict[str, str]] = {}
+    for patient, split in dict.fromkeys(zip(patient_ids, splits, strict=True)):
+        alike.setdefault(_bare(patient), {})[patient] = split
+    pairs = []
+    for ids in alike.values():
+        if len(ids) > 1 and len(set(ids.values())) > 1:
+            first = min(ids)
+            other = min(patient for patient in ids if ids[patient] != ids[first])
+            pairs.append((first, other))
+    return sorted(pairs)
+
+
+def _bare(patient: str) -> str:
+    """An identifier without blanks, case, leading zeros and an empty fraction."""
+    return identifier(patient.strip()).casefold().lstrip("0")

@@ -28,7 +28,7 @@ class RunRequest:
 
     ``tasks``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds``: run
     trained tasks by cross-validation. ``cache_limit``: bytes that dense maps may take on disk. ``cache``: where what is
-    known of encoders is kept, so that they need not be built to be planned; None: nowhere.
+    known of encoders and datasets is kept, so that they need not be built and read to be planned; None: nowhere.
     """
 
     encoders: tuple[str, ...]
@@ -109,9 +109,7 @@ def make_plan(request: RunRequest) -> Plan:
     manifests: dict[str, Manifest | UserError] = {}
     for dataset, _ in request.tasks:
         if dataset not in manifests:
-            manifests[dataset] = _caught(
-                lambda name=dataset: load_dataset(name, request.data, lambda: request.phantom(name))
-            )
+            manifests[dataset] = _caught(lambda name=dataset: _dataset(request, name))
     _refuse_same_names(manifests)
     columns, remarks = _columns(request, manifests)
     synthetic = all(m.synthetic for m in manifests.values() if isinstance(m, Manifest))
@@ -196,6 +194,10 @@ def _column(
             state, reason = request.results.state(cell, allow_dropped=request.skip_bad)
             planned.append(PlannedCell(cell, state, reason, task, ref, manifest))
     return planned
+
+
+def _dataset(request: RunRequest, name: str) -> Manifest:
+    return load_dataset(name, request.data, lambda: request.phantom(name), cache=request.cache)
 
 
 def _resolve(encoder: str, synthetic: bool, cache: Path | None) -> EncoderRef:

@@ -1,11 +1,15 @@
 """Names to encoders, datasets and tasks. Built-in ones are plugins like anybody else's."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrbench.data.kept import Origin, read_kept
 from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.splits import near_equal
+from cxrbench.data.tables import is_empty, some
 from cxrbench.encoder import EncoderPlugin
 from cxrbench.engine.names import PREPARED, dataset_problem
 from cxrbench.errors import UserError
@@ -16,6 +20,7 @@ from cxrbench.task import Task
 if TYPE_CHECKING:
     from cxrbench.plugins.loading import LoadedEncoder
 
+KEPT = "manifests"  # in the cache folder
 PHANTOM_MARK = "PHANTOM.json"
 """A dataset folder with this file in it holds phantom images: all that comes of it is stamped synthetic."""
 
@@ -42,36 +47,76 @@ def load_encoder(text: str, *, synthetic: bool) -> "LoadedEncoder":
     return build_encoder(text, request, plugin)
 
 
-def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path]) -> Manifest:
+def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, cache: Path | None = None) -> Manifest:
     """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
 
     The path of a COCO JSON will do, too. A folder ``data/NAME`` may hold a prepared copy instead of the original.
 
-    ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. Raises
-    UserError that says where it looked, where the data comes from and under which terms.
+    ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. ``cache``:
+    the folder in which manifests are kept (``data/kept.py``); without one everything is read. Raises UserError that
+    says where it looked, where the data comes from and under which terms.
     """
-    from cxrbench.data.custom.dataset import read_csv
-
     if (problem := dataset_problem(name, data)) is not None:
         raise problem
+    kept = cache / KEPT if cache is not None else None
     path = Path(name).expanduser()
     if path.is_file():
-        return stamped(read_csv(path), path.parent)
+        return _finished(read_kept(_own_table(path), kept), path.parent)
     root = data if data is not None else phantom()
     folder = root / name
     if (folder / PREPARED).is_file():
-        from cxrbench.data.prepared.copy import read_prepared
-
-        return stamped(read_prepared(folder), folder)
+        return _finished(read_kept(_copy(folder), kept), folder)
     if name not in entry_points.found(DATASETS):
-        return stamped(replace(read_csv(folder / "labels.csv"), name=name), folder)
+        manifest = read_kept(_own_table(folder / "labels.csv"), kept)
+        return _finished(replace(manifest, name=name), folder)
     adapter = load_plugin(DATASETS, name, "dataset")
     if not isinstance(adapter, Dataset):
         raise UserError(f"dataset plugin {name} is a {type(adapter).__name__}, not a cxrbench.data.manifest.Dataset")
     if not folder.is_dir():
         where = f"no folder {folder}" if data is not None else "there is no phantom of it and no data folder is given"
         raise UserError(f"dataset {name}: {where}; get it from {adapter.source} (terms: {adapter.licence})")
-    return stamped(adapter.read(folder), folder)
+    origin = Origin(folder, lambda: adapter.read(folder), code=_code_of(adapter))
+    return _finished(read_kept(origin, kept), folder)
+
+
+def _own_table(path: Path) -> Origin:
+    """A user's own CSV or COCO JSON."""
+    from cxrbench.data.custom.dataset import read_csv
+
+    table = path.absolute()
+    return Origin(table.parent, lambda: read_csv(table), table=table)
+
+
+def _copy(folder: Path) -> Origin:
+    """A prepared copy."""
+    from cxrbench.data.prepared.copy import read_prepared
+
+    return Origin(folder, lambda: read_prepared(folder))
+
+
+def _code_of(adapter: Dataset) -> Path | None:
+    """The folder of the module that a dataset's reader is defined in."""
+    module = sys.modules.get(getattr(adapter.read, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    return Path(file).parent if file else None
+
+
+def _finished(manifest: Manifest, folder: Path) -> Manifest:
+    """The manifest, checked for patients that are none or may be one, and stamped where it is phantom data.
+
+    Raises UserError for images whose patient is "nan" or the like.
+    """
+    patients, splits = manifest.images["patient_id"].tolist(), manifest.images["split"].tolist()
+    if nobody := sorted({patient for patient in patients if is_empty(patient)}):
+        count = sum(patient in nobody for patient in patients)
+        raise UserError(
+            f"{manifest.name} in {folder}: {count:,} image(s) have the patient {nobody[0]!r}, who is nobody"
+        )
+    if pairs := near_equal(patients, splits):
+        alike = some([f"{one} and {other}" for one, other in pairs])
+        note = f"{len(pairs):,} pair(s) of patients in different splits have all but the same identifier: {alike}."
+        manifest = replace(manifest, notes=(*manifest.notes, note))
+    return stamped(manifest, folder)
 
 
 def stamped(manifest: Manifest, folder: Path) -> Manifest:

@@ -11,6 +11,11 @@ def safe_name(name: str) -> str:
     return name if clean == name else f"{clean[-60:]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def is_folder_name(name: str) -> bool:
+    """Whether a name stays in the folder that it is put into: one part of a path, not hidden, no control characters."""
+    return re.fullmatch(r"[^/\\.\x00-\x1f][^/\\\x00-\x1f]{0,199}", name) is not None
+
+
 def visible(text: str) -> str:
     """The text with every character that would move, hide or reorder its neighbours written out as an escape.
 

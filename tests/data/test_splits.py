@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrbench.data.splits import by_patient, shared_patients
+from cxrbench.data.splits import by_patient, near_equal, shared_patients
 
 THIRDS = {"train": 0.7, "val": 0.1, "test": 0.2}
 cohorts = st.lists(st.integers(0, 40).map(str), min_size=1, max_size=120)
@@ -55,3 +55,9 @@ def test_the_split_is_pinned_seeded_and_nearly_stable_under_growth() -> None:
 
 def test_shared_patients_are_named() -> None:
     assert shared_patients(["b", "a", "b", "c", "a"], ["train", "test", "test", "val", "train"]) == ["a", "b"]
+
+
+def test_identifiers_that_may_mean_one_patient_are_paired_across_splits() -> None:
+    ids = ["3", "3.0", "007", "7", "p1", "P1", "8", "8.0", "30", "3.5"]
+    splits = ["train", "test", "train", "val", "train", "test", "train", "train", "test", "test"]
+    assert near_equal(ids, splits) == [("007", "7"), ("3", "3.0"), ("P1", "p1")]

@@ -1,148 +1,132 @@
-"""A user's own boxes: a CSV with one row per box, or a COCO JSON."""
+"""A user's own boxes: a CSV with one row per box."""
 
-import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.annotations.boxes import SIDES, check_areas, check_inside
+from cxrbench.data.annotations.boxes import SIDES, check_areas, without_repeated
+from cxrbench.data.custom.columns import plain_name
 from cxrbench.data.custom.labels import SEPARATOR
-from cxrbench.data.datasets.layout import Table
-from cxrbench.data.decode.images import image_size
+from cxrbench.data.tables import Table, is_empty, plain
 from cxrbench.errors import UserError
 
-CORNERS = ["x_min", "y_min", "x_max", "y_max"]
+CORNERS = (
+    ("x_min", "y_min", "x_max", "y_max"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)  # fmt: skip
+EDGES = (("x", "y", "width", "height"), ("x", "y", "w", "h"))
+TELLING = {name: form for form in CORNERS[:3] for name in form}
+"""Names of columns that can be nothing but part of a box."""
+IN_ONE_CELL = ("bbox", "box", "bounding_box", "boxes", "bboxes")
+NOTHING = ("no finding", "no findings", "normal", "negative", "healthy", "background", "nothing")
+"""Labels that say that there is nothing to draw."""
 AGREEING = ("patient", "split", "study", "view", "mask")
 
 
 class Boxed(NamedTuple):
-    """A table with one row per image, labels joined by ``|``, and boxes (as ``Manifest.boxes``), if there are any."""
+    """A table with one row per image, labels joined by ``|``, and boxes (as ``Manifest.boxes``), if there are any.
+
+    ``sizes``: height and width that the table itself says of images.
+    """
 
     table: Table
     boxes: pd.DataFrame | None
     notes: tuple[str, ...] = ()
+    sizes: Mapping[str, tuple[int, int]] = {}
 
 
 def take_boxes(path: Path, table: Table, columns: Mapping[str, str]) -> Boxed:
     """Take the boxes out of a CSV with one row per box: ``image, label, x, y, width, height[, patient, split, ...]``.
 
-    Pixels of the stored image from its upper left corner; ``x_min, y_min, x_max, y_max`` will do, too. An image with
-    several boxes has several rows; one without a box has one row whose box cells are empty. An image is positive for
-    the labels of its boxes. A table without such columns is given back as it is. ``columns``: roles of columns, as
-    ``find_columns`` gives them. Raises UserError for a box with gaps or without area or label, and for rows of one
-    image that disagree.
+    Pixels of the stored image from its upper left corner; ``x, y, w, h`` or corners (``CORNERS``) will do, too. An
+    image with several boxes has several rows; one without a box has one row whose box cells are empty. An image is
+    positive for the labels of its boxes. A table without such columns is given back as it is. ``columns``: roles of
+    columns, as ``find_columns`` gives them; the image column holds normal paths. Raises UserError for columns of boxes
+    that are not complete, a box with gaps or without area or label, a label without a box (but for ``NOTHING``), and
+    rows of one image that disagree.
     """
-    plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in table}
-    named = next(([plain[side] for side in form] for form in (SIDES, CORNERS) if set(form) <= set(plain)), None)
-    if named is None:
+    named, corners = _box_columns(path, table)
+    if not named:
         return Boxed(table, None)
     if "label" not in columns:
-        raise UserError(f"{path} has boxes, but no column 'label' that says of what")
+        raise UserError(f"{path} has boxes ({', '.join(named)}), but no column 'label' that says of what")
     try:
-        values = np.array([[cell or "nan" for cell in table[name]] for name in named], np.float64).T
+        cells = [["nan" if is_empty(cell) else cell for cell in table[name]] for name in named]
+        values = np.array(cells, np.float64).T
     except ValueError as error:
-        raise UserError(f"{path}: columns {', '.join(named)} are not all numbers ({error})") from error
-    column = columns["label"]
-    labels = [column if cell == "1" else "" if cell == "0" else cell for cell in table[column]]
+        raise UserError(f"{path}: columns {', '.join(named)} are not all numbers ({plain(str(error))})") from error
+    column, images = columns["label"], table[columns["image"]]
+    meant = {"1": column, "1.0": column, "0": "", "0.0": ""}
+    labels = [meant.get(cell, "" if is_empty(cell) else cell) for cell in table[column]]
     drawn = ~np.isnan(values).any(axis=1)
     if (torn := np.flatnonzero(~drawn & ~np.isnan(values).all(axis=1))).size:
         raise UserError(f"{path} row {torn[0] + 2}: fill all of {', '.join(named)}, or none where there is no box")
     if blank := [row for row in np.flatnonzero(drawn) if not labels[row]]:
         raise UserError(f"{path} row {blank[0] + 2} has a box without a label in column {column}")
-    if "x" not in plain:
+    if corners:
         values[:, 2:] -= values[:, :2]
-    images = [cell.replace("\\", "/") for cell in table[columns["image"]]]
+    notes = _without_box(path, labels, np.flatnonzero(~drawn).tolist())
     rows = [(images[row], labels[row], *values[row]) for row in np.flatnonzero(drawn)]
-    boxes = pd.DataFrame(rows, columns=["image_id", "label", *SIDES])
+    boxes, repeats = without_repeated(pd.DataFrame(rows, columns=["image_id", "label", *SIDES]), path.name)
     check_areas(boxes, str(path))
     kept = {name: cells for name, cells in table.items() if name not in named}
-    kept[columns["image"]] = images
-    return Boxed(_one_row_per_image(path, kept, columns, boxes), boxes)
+    return Boxed(_one_row_per_image(path, kept, columns, boxes), boxes, (*notes, *repeats))
+
+
+def _box_columns(path: Path, table: Table) -> tuple[list[str], bool]:
+    """The four columns of boxes (none if there are none), and whether they are corners. UserError for a part."""
+    spellings = {plain_name(name): name for name in table}
+    for forms, corners in ((EDGES[:1], False), (CORNERS, True), (EDGES[1:], False)):
+        for form in forms:
+            if set(form) <= set(spellings):
+                return [spellings[side] for side in form], corners
+    if part := next((name for name in spellings if name in TELLING), None):
+        lacking = [side for side in TELLING[part] if side not in spellings]
+        raise UserError(f"{path} has the column {spellings[part]}, but not {', '.join(lacking)}: boxes need all four")
+    if {"x", "y"} <= set(spellings):
+        raise UserError(f"{path} has the columns x and y, but not width and height: boxes need all four")
+    if whole := next((name for name in IN_ONE_CELL if name in spellings), None):
+        raise UserError(
+            f"{path}: column {spellings[whole]} holds whole boxes, which may mean x, y, width, height or corners: give "
+            "each number a column of its own, named x, y, width, height or x_min, y_min, x_max, y_max"
+        )
+    return [], False
+
+
+def _without_box(path: Path, labels: Sequence[str], rows: Sequence[int]) -> list[str]:
+    """A note on rows whose label says that there is nothing to draw. UserError for any other label without a box."""
+    said = {row: labels[row] for row in rows if labels[row]}
+    if torn := [row for row, label in said.items() if label.lower().replace("_", " ") not in NOTHING]:
+        raise UserError(
+            f"{path} row {torn[0] + 2} has the label {plain(said[torn[0]])!r}, but no box ({len(torn):,} such row(s)): "
+            "draw it, or leave the label empty where there is nothing to draw"
+        )
+    names = ", ".join(sorted(set(said.values())))
+    return [f"{len(said):,} row(s) without a box say {names}: taken as images without a box."] if said else []
 
 
 def _one_row_per_image(path: Path, table: Table, columns: Mapping[str, str], boxes: pd.DataFrame) -> Table:
     """The first row of each image, with the labels of all of its boxes."""
     first: dict[str, int] = {}
     images = table[columns["image"]]
+    compared = [(name, table[name]) for name in (columns[role] for role in AGREEING if role in columns)]
     for row, image in enumerate(images):
         start = first.setdefault(image, row)
-        for name in (columns[role] for role in AGREEING if role in columns):
-            if table[name][row] != table[name][start]:
-                raise UserError(f"{path} row {row + 2}: image {image} has another {name} than in row {start + 2}")
+        for name, cells in compared:
+            if cells[row] != cells[start]:
+                raise UserError(
+                    f"{path} row {row + 2}: image {plain(image)} has another {name} than in row {start + 2}"
+                )
     kept = {name: [cells[row] for row in first.values()] for name, cells in table.items()}
-    return kept | {columns["label"]: _labels(kept[columns["image"]], boxes)}
+    return kept | {columns["label"]: joined_labels(kept[columns["image"]], boxes)}
 
 
-def _labels(images: Sequence[str], boxes: pd.DataFrame) -> list[str]:
+def joined_labels(images: Sequence[str], boxes: pd.DataFrame) -> list[str]:
     """The labels of each image's boxes, joined."""
     found: dict[str, set[str]] = {}
     for image, label in zip(boxes["image_id"], boxes["label"], strict=True):
         found.setdefault(image, set()).add(label)
     return [SEPARATOR.join(sorted(found.get(image, ()))) for image in images]
-
-
-def read_coco(path: Path) -> Boxed:
-    """Read a COCO JSON: ``images`` (id, file_name), ``categories`` (id, name) and ``annotations`` with boxes.
-
-    An annotation has ``image_id``, ``category_id`` and ``bbox`` (x, y, width, height). File names are relative to the
-    JSON's folder, or to a folder ``images`` beside it. An image may say its ``patient_id`` and ``split``. Crowd
-    annotations are left out. Raises UserError for malformed JSON, missing keys, and boxes of unknown images or
-    categories.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        names = {image["id"]: str(image["file_name"]).replace("\\", "/") for image in content["images"]}
-        labels = {category["id"]: str(category["name"]) for category in content["categories"]}
-        drawn = [entry for entry in content["annotations"] if not entry.get("iscrowd", 0)]
-        rows = [_coco_box(path, entry, names, labels) for entry in drawn]
-        table: Table = {"image": list(names.values())}
-        for role, key in (("patient", "patient_id"), ("split", "split")):
-            if any(key in image for image in content["images"]):
-                table[role] = [str(image.get(key, "")) for image in content["images"]]
-    except FileNotFoundError as error:
-        raise UserError(f"no file {path}") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error})") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not in COCO's format ({type(error).__name__}: {error}): it has lists of images, categories and "
-            "annotations"
-        ) from error
-    if bad := next((name for name in labels.values() if SEPARATOR in name), None):
-        raise UserError(f"{path}: category {bad!r} has a {SEPARATOR} in its name; rename it")
-    if not rows:
-        raise UserError(f"{path} has no boxes")
-    if not (path.parent / table["image"][0]).is_file() and (path.parent / "images" / table["image"][0]).is_file():
-        table["image"] = [f"images/{name}" for name in table["image"]]
-        rows = [(f"images/{row[0]}", *row[1:]) for row in rows]
-    boxes = pd.DataFrame(rows, columns=["image_id", "label", *SIDES])
-    check_areas(boxes, str(path))
-    table["label"] = _labels(table["image"], boxes)
-    left_out = len(content["annotations"]) - len(drawn)
-    return Boxed(table, boxes, (f"{left_out:,} crowd annotations were left out.",) if left_out else ())
-
-
-def check_on_images(path: Path, boxes: pd.DataFrame) -> None:
-    """Compare boxes with the sizes of their images, read from the headers. Raises UserError if one ends outside."""
-    names = sorted(set(boxes["image_id"]))
-    with ThreadPoolExecutor(8) as pool:
-        sizes = dict(zip(names, pool.map(lambda name: image_size(path.parent / name), names), strict=True))
-    check_inside(boxes, sizes, str(path))
-
-
-def _coco_box(
-    path: Path, entry: Mapping[str, Any], names: Mapping[Any, str], labels: Mapping[Any, str]
-) -> tuple[Any, ...]:
-    """Image, label and sides of one annotation."""
-    number = entry.get("id", "without id")
-    for key, known in (("image_id", names), ("category_id", labels)):
-        if entry[key] not in known:
-            raise UserError(f"{path}: annotation {number} has the unknown {key} {entry[key]!r}")
-    bbox = entry["bbox"]
-    if len(bbox) != 4:
-        raise UserError(f"{path}: annotation {number} has a bbox of {len(bbox)} numbers; it needs x, y, width, height")
-    return (names[entry["image_id"]], labels[entry["category_id"]], *(float(side) for side in bbox))

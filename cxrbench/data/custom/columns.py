@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cxrbench.data.datasets.layout import Table
+from cxrbench.data.tables import Table, plain, read_text, some
 from cxrbench.errors import UserError
+from cxrbench.files.names import is_folder_name, visible
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "image": (
@@ -21,6 +22,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "mask": ("mask", "mask_path", "mask_file", "segmentation"),
     "label": ("label", "labels", "class", "class_name", "finding", "findings", "finding_labels", "diagnosis", "target"),
 }  # fmt: skip
+
+ROLE_NAMES = frozenset(alias for role, aliases in ALIASES.items() if role != "label" for alias in aliases)
+"""Names of columns that are no labels, whatever they hold."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +63,26 @@ def read_sidecar(path: Path) -> Sidecar:
     if not path.is_file():
         return Sidecar()
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as TOML ({error})") from error
+        values: dict[str, Any] = tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as TOML ({plain(str(error))})") from error
     known = [entry.name for entry in fields(Sidecar)]
     if unknown := sorted(set(values) - set(known)):
-        raise UserError(f"{path} has the unknown key {unknown[0]!r}; it may have {', '.join(known)}")
+        raise UserError(f"{path} has the unknown key {plain(unknown[0])!r}; it may have {', '.join(known)}")
     for key in ("labels", "lineage"):
         if key in values:
             values[key] = _names(path, key, values[key])
     masks = _mask_keys(path, values)
     groups = values.pop("groups", {})
-    if not isinstance(groups, dict):
-        raise UserError(f"{path}: groups must be a table of lists of label names")
+    if not isinstance(groups, dict) or not all(groups.values()):
+        raise UserError(f"{path}: groups must be a table of lists of label names, none of them empty")
     for key, value in values.items():
         if key not in ("labels", "lineage") and not isinstance(value, str):
-            raise UserError(f"{path}: {key} must be text, not {value!r}")
+            raise UserError(f"{path}: {key} must be text, not {plain(repr(value))}")
+        if isinstance(value, str) and visible(value) != value:
+            raise UserError(f"{path}: {key} has control characters in it: {plain(value)}")
+    if "name" in values and not is_folder_name(values["name"]):
+        raise UserError(f"{path}: name {values['name']!r} must do as a folder's name: no /, no \\, no dot in front")
     if values.get("kind", "multilabel") not in ("multilabel", "multiclass"):
         raise UserError(f"{path}: kind must be multilabel or multiclass, not {values['kind']!r}")
     if "label" in values and "labels" in values:
@@ -83,12 +91,19 @@ def read_sidecar(path: Path) -> Sidecar:
     return Sidecar(**values, **masks, groups=named)
 
 
+def plain_name(column: str) -> str:
+    """A column's name without case, blanks and hyphens, as ``ALIASES`` has it."""
+    return column.lower().replace(" ", "_").replace("-", "_")
+
+
 def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
     """Column of the CSV for each role in ``ALIASES`` that has one; ``image`` always has. Raises UserError.
 
     Case, blanks and hyphens in column names do not matter; of several candidates the first alias wins.
     """
-    plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in table}
+    spellings: dict[str, list[str]] = {}
+    for name in table:
+        spellings.setdefault(plain_name(name), []).append(name)
     columns: dict[str, str] = {}
     for role, aliases in ALIASES.items():
         named = getattr(sidecar, role)
@@ -96,13 +111,21 @@ def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
             raise UserError(
                 f"{path.with_suffix('.toml')} names column {named!r} for {role}; {path.name} has no such column"
             )
-        found = named or next((plain[alias] for alias in aliases if alias in plain), None)
+        if named is not None and named in columns.values():
+            raise UserError(f"{path.with_suffix('.toml')} names column {named!r} twice; a column has one meaning")
+        alias = next((alias for alias in aliases if alias in spellings), None)
+        if named is None and alias is not None and len(spellings[alias]) > 1:
+            raise UserError(
+                f"{path} has the columns {some(spellings[alias])}: say which is the {role} in "
+                f"{path.with_suffix('.toml').name}, or rename one"
+            )
+        found = named or (spellings[alias][0] if alias is not None else None)
         if found is not None and found not in columns.values():
             columns[role] = found
     if "image" not in columns:
         raise UserError(
             f"{path} has no column of image files: call it 'image', or name it in {path.with_suffix('.toml').name}; "
-            f"the columns are {', '.join(table)}"
+            f"the columns are {', '.join(map(plain, table))}"
         )
     return columns
 
@@ -114,6 +137,8 @@ def _mask_keys(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     numbers = [*classes.values(), ignore] if isinstance(classes, dict) else [None]
     if not all(type(number) is int for number in numbers):
         raise UserError(f"{path}: mask_classes and mask_ignore need whole numbers, as in {{ lung = 1, heart = 2 }}")
+    if not all(0 <= number < 2**31 for number in (*classes.values(), max(ignore, 0))):
+        raise UserError(f"{path}: mask_classes and mask_ignore are values of pixels, from 0 on")
     if len(set(numbers)) < len(numbers):
         raise UserError(f"{path}: two of mask_classes and mask_ignore have the same pixel value")
     if type(taken.get("masks_complete", True)) is not bool:
@@ -125,5 +150,7 @@ def _mask_keys(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 def _names(path: Path, key: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise UserError(f"{path}: {key} must be a list of names, not {value!r}")
+        raise UserError(f"{path}: {key} must be a list of names, not {plain(repr(value))}")
+    if len(set(value)) < len(value):
+        raise UserError(f"{path}: {key} has a name twice")
     return tuple(value)

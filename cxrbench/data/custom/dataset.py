@@ -1,20 +1,23 @@
 """A user's own dataset: one CSV with a row per image or per box, or a COCO JSON; no code."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from cxrbench.data.annotations.boxes import check_inside, image_sizes
 from cxrbench.data.annotations.masks import check_sizes
-from cxrbench.data.custom.boxes import Boxed, check_on_images, read_coco, take_boxes
+from cxrbench.data.custom.boxes import Boxed, take_boxes
+from cxrbench.data.custom.coco import read_coco
 from cxrbench.data.custom.columns import Sidecar, find_columns, read_sidecar
+from cxrbench.data.custom.files import find_files, find_images, normal_path
 from cxrbench.data.custom.labels import find_labels
-from cxrbench.data.datasets.layout import File, Table, image_table, read_table, some
+from cxrbench.data.datasets.layout import image_table
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.splits import by_patient, shared_patients
+from cxrbench.data.tables import Table, first_repeated, is_empty, plain, read_table, some
 from cxrbench.errors import UserError
 
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -37,27 +40,29 @@ def read_csv(path: Path) -> Manifest:
     files, and anything that is not clear.
     """
     path = path.expanduser().absolute()
-    table, boxes, box_notes = _read(path, sidecar := read_sidecar(path.with_suffix(".toml")))
+    table, boxes, box_notes, sizes = _read(path, sidecar := read_sidecar(path.with_suffix(".toml")))
     if boxes is not None:
         sidecar = replace(sidecar, kind="multilabel")
     columns = find_columns(path, table, sidecar)
-    ids = [cell.replace("\\", "/") for cell in table[columns["image"]]]
+    ids = table[columns["image"]]
     _check_ids(path, columns["image"], ids)
     labels = find_labels(path, table, columns, sidecar)
     patients, patient_notes = _patients(path, table, columns, ids)
     splits, split_notes = _splits(path, table, columns, patients)
     views = [VIEWS.get(cell.upper(), "") for cell in table[columns["view"]]] if "view" in columns else [""] * len(ids)
     images = image_table(
-        ids, _files(path, ids), patients=patients, splits=splits, views=views, labels=labels.names,
+        ids, find_images(path, ids), patients=patients, splits=splits, views=views, labels=labels.names,
         targets=labels.targets,
     )  # fmt: skip
     if boxes is not None:
-        check_on_images(path, boxes)
+        _check_on_images(path, boxes, sizes)
     if "study" in columns:
-        images["study_id"] = [cell or name for cell, name in zip(table[columns["study"]], ids, strict=True)]
+        images["study_id"] = [
+            name if is_empty(cell) else cell for cell, name in zip(table[columns["study"]], ids, strict=True)
+        ]
     for name, members in sidecar.groups.items():
         if absent := [member for member in members if member not in labels.names]:
-            raise UserError(f"{path.with_suffix('.toml')}: group {name} has {absent[0]!r}, which is not a label")
+            raise UserError(f"{path.with_suffix('.toml')}: group {name} has {plain(absent[0])!r}, which is not a label")
     return Manifest(
         name=sidecar.name or (path.parent.name if path.stem == "labels" else path.stem),
         root=path.parent,
@@ -80,7 +85,24 @@ def _read(path: Path, sidecar: Sidecar) -> Boxed:
     if path.suffix.lower() == ".json":
         return read_coco(path)
     table = read_table(path)
-    return take_boxes(path, table, find_columns(path, table, sidecar))
+    columns = find_columns(path, table, sidecar)
+    table[columns["image"]] = [normal_path(cell) for cell in table[columns["image"]]]
+    return take_boxes(path, table, columns)
+
+
+def _check_on_images(path: Path, boxes: pd.DataFrame, said: Mapping[str, tuple[int, int]]) -> None:
+    """Compare boxes with the sizes of their images, read from the headers. UserError if one ends outside.
+
+    ``said``: height and width of images as the table has them; where the file's differ, boxes would be out of place.
+    """
+    sizes = image_sizes({name: path.parent / name for name in sorted(set(boxes["image_id"]))})
+    for name, (height, width) in sizes.items():
+        if said.get(name, (height, width)) != (height, width):
+            raise UserError(
+                f"{path} says that image {plain(name)} has {said[name][1]} x {said[name][0]} pixels, its file has "
+                f"{width} x {height}: the boxes are of another copy; scale them, or take the images that they are of"
+            )
+    check_inside(boxes, sizes, str(path))
 
 
 def _check_ids(path: Path, column: str, ids: Sequence[str]) -> None:
@@ -88,17 +110,21 @@ def _check_ids(path: Path, column: str, ids: Sequence[str]) -> None:
         raise UserError(f"{path} has a header but no rows")
     if "" in ids:
         raise UserError(f"{path} row {ids.index('') + 2} has no file in column {column}")
-    if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise UserError(f"{path} has image {twice} in more than one row; give each image one row")
+    if twice := first_repeated(ids):
+        name, before, row = twice
+        raise UserError(
+            f"{path} has image {plain(name)} in more than one row ({before + 2} and {row + 2}); give each image one row"
+        )
 
 
 def _patients(path: Path, table: Table, columns: dict[str, str], ids: list[str]) -> tuple[list[str], list[str]]:
     if "patient" not in columns:
         return ids, ["No patient column: each image counts as a patient."]
     patients = table[columns["patient"]]
-    if "" in patients:
-        raise UserError(f"{path} row {patients.index('') + 2} has no patient in column {columns['patient']}")
+    row = next((row for row, cell in enumerate(patients) if is_empty(cell)), None)
+    if row is not None:
+        said = f" ({patients[row]!r} is none)" if patients[row] else ""
+        raise UserError(f"{path} row {row + 2} has no patient in column {columns['patient']}{said}; name one")
     return patients, [f"Patients: column {columns['patient']}."]
 
 
@@ -112,7 +138,7 @@ def _splits(
     splits = [SPLIT_NAMES.get(cell.lower(), "") for cell in cells]
     if "" in splits:
         row = splits.index("")
-        raise UserError(f"{path} row {row + 2} has split {cells[row]!r}; use train, val or test")
+        raise UserError(f"{path} row {row + 2} has split {plain(cells[row])!r}; use train, val or test")
     if missing := [name for name in ("train", "test") if name not in splits]:
         raise UserError(f"{path} has no {missing[0]} rows in column {columns['split']}; add some or remove the column")
     if shared := shared_patients(patients, splits):
@@ -127,37 +153,14 @@ def _splits(
     return splits, ["No validation rows: an eighth of the training rows, by patient, became validation."]
 
 
-def _files(path: Path, names: Sequence[str]) -> dict[str, File]:
-    """Size of each file, reading each folder once. UserError names the first few that are missing."""
-    wanted: dict[str, dict[str, str]] = {}
-    for name in names:
-        folder, _, base = name.rpartition("/")
-        wanted.setdefault(folder or ("/" if name.startswith("/") else ""), {})[base] = name
-    found: dict[str, File] = {}
-    for folder, bases in wanted.items():
-        where = path.parent / folder
-        if not where.is_dir():
-            continue
-        with os.scandir(where) as entries:
-            for entry in entries:
-                if entry.name in bases and entry.is_file():
-                    found[bases[entry.name]] = File(bases[entry.name], entry.stat().st_size)
-    if missing := [name for name in names if name not in found]:
-        raise UserError(
-            f"{path} names {len(missing):,} file(s) that are not there ({some(missing)}); paths are relative to "
-            f"{path.parent}"
-        )
-    return found
-
-
 def _masks(
     path: Path, table: Table, columns: dict[str, str], ids: list[str], sidecar: Sidecar
 ) -> pd.DataFrame | None:  # fmt: skip
     """A row per class for the images that have a mask file; its size must be the image's."""
     if "mask" not in columns:
         return None
-    cells = [(name, cell.replace("\\", "/")) for name, cell in zip(ids, table[columns["mask"]], strict=True) if cell]
-    _files(path, [cell for _, cell in cells])
+    cells = [(n, cell) for n, text in zip(ids, table[columns["mask"]], strict=True) if (cell := normal_path(text))]
+    find_files(path, [cell for _, cell in cells])
     classes = sidecar.mask_classes or {sidecar.mask_label: np.nan}
     ignore = np.nan if sidecar.mask_ignore is None else float(sidecar.mask_ignore)
     masks = pd.DataFrame(

@@ -38,8 +38,7 @@ def read(root: Path) -> Manifest:
     if column not in table:
         raise layout.error(f"{path.name} lacks the column {' or '.join(PATHS)}; it has {', '.join(table)}")
     ids = [PurePosixPath(cell).stem for cell in table[column]]
-    if len(set(ids)) < len(ids):
-        raise layout.error(f"{path.name} has an image twice")
+    layout.unique(ids, path.name)
     layout.require(ids, found[column], path.name)
     return Manifest(
         name="brax",

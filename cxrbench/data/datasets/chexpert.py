@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.data.datasets.layout import Layout, Table, image_table, some, subset_note
+from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient, shared_patients
+from cxrbench.data.tables import Table, plain, some
 
 TITLE = "CheXpert"
 SOURCE = "https://stanfordaimi.azurewebsites.net (CheXpert-v1.0 or CheXpert-v1.0-small)"
@@ -98,7 +99,7 @@ def name_of(layout: Layout, path: str, where: str) -> Name:
     """Read an official path. Raises UserError for another form."""
     match = IMAGE.fullmatch(path)
     if match is None:
-        raise layout.error(f"{where} has the path {path!r}; known are .../patient00001/study1/view1_frontal.jpg")
+        raise layout.error(f"{where} has the path {plain(path)!r}; known are .../patient00001/study1/view1_frontal.jpg")
     key, patient, study, _, side = match.groups()
     return Name(key, patient, f"{patient}_{study}", side)
 
@@ -114,7 +115,9 @@ def targets_of(layout: Layout, cells: Mapping[str, Sequence[str]], where: str) -
     for label in LABELS:
         meaning = {**KNOWN, **dict.fromkeys(UNSURE, UNCERTAIN.get(label, np.nan))}
         if unknown := sorted(set(cells[label]) - set(meaning)):
-            raise layout.error(f"{where} has the label value {unknown[0]!r} for {label}; known are 1, 0, -1 and blank")
+            raise layout.error(
+                f"{where} has the label value {plain(unknown[0])!r} for {label}; known are 1, 0, -1 and blank"
+            )
         columns.append([meaning[cell] for cell in cells[label]])
     return np.array(columns, np.float32).T
 

@@ -3,6 +3,7 @@
 The patients, studies and views are CheXpert's, under CheXpert's names.
 """
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +22,11 @@ from cxrbench.data.datasets.chexpert import (
     targets_of,
     view_of,
 )
-from cxrbench.data.datasets.layout import Layout, Table, image_table, some, subset_note
+from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.report_text import sections
+from cxrbench.data.tables import Table, plain, read_text, some
+from cxrbench.errors import UserError
 
 TITLE = "CheXpert Plus"
 SOURCE = "https://aimi.stanford.edu/datasets/chexpert-plus"
@@ -50,12 +53,11 @@ def read(root: Path) -> Manifest:
     table = layout.table(layout.first(TABLE), COLUMNS)
     names = [name_of(layout, path, TABLE) for path in table["path_to_image"]]
     ids = [name.image for name in names]
-    if len(set(ids)) < len(ids):
-        raise layout.error(f"{TABLE} has an image twice")
+    layout.unique(ids, TABLE)
     if other := [n.image for n, p in zip(names, table["deid_patient_id"], strict=True) if n.patient != p]:
         raise layout.error(f"deid_patient_id of {TABLE} is not the patient of the path for {some(other)}")
     if unknown := sorted(set(table["split"]) - set(PARTS)):
-        raise layout.error(f"{TABLE} has the unknown split {unknown[0]!r}; known are {', '.join(PARTS)}")
+        raise layout.error(f"{TABLE} has the unknown split {plain(unknown[0])!r}; known are {', '.join(PARTS)}")
     files = layout.files([""], EXTENSIONS, parts=3)
     layout.require((name.key for name in names), files, TABLE)
     splits, note = split_by_part(layout, [name.patient for name in names], table["split"])
@@ -96,22 +98,26 @@ def _targets(layout: Layout, keys: Sequence[str]) -> tuple[NDArray[np.float32], 
         )
     cells: dict[str, list[str]] = {label: [] for label in LABELS}
     row_of: dict[str, int] = {}
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-                row_of[name_of(layout, entry["path_to_image"], path.name).key] = number - 1
-                for label in LABELS:
-                    cells[label].append("" if entry[label] is None else str(entry[label]))
-            except (ValueError, TypeError, KeyError) as error:
-                raise layout.error(
-                    f"{path.name} line {number} is no object with path_to_image and 14 labels"
-                ) from error
+    for number, line in enumerate(io.StringIO(_text(layout, path)), 1):
+        try:
+            entry = json.loads(line)
+            row_of[name_of(layout, entry["path_to_image"], path.name).key] = number - 1
+            for label in LABELS:
+                cells[label].append("" if entry[label] is None else str(entry[label]))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise layout.error(f"{path.name} line {number} is no object with path_to_image and 14 labels") from error
     known = targets_of(layout, cells, path.name)
     known = np.concatenate([known, np.full((1, len(LABELS)), np.nan, np.float32)])
     absent = sum(key not in row_of for key in keys)
     note = f"{POLICY} They are CheXbert's, {path.name}."
     return known[[row_of.get(key, -1) for key in keys]], note + (f" {absent:,} images have none." if absent else "")
+
+
+def _text(layout: Layout, path: Path) -> str:
+    try:
+        return read_text(path)
+    except UserError as error:
+        raise layout.error(str(error)) from error
 
 
 def _reports(table: Table, studies: Sequence[str]) -> pd.DataFrame:

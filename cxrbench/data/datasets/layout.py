@@ -1,9 +1,6 @@
 """A dataset's folder as downloaded: its files and tables, and an error that helps when one is not there."""
 
-import csv
-import gzip
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrbench.data.annotations.boxes import check_areas, check_inside, image_sizes
+from cxrbench.data.tables import Table, first_repeated, is_empty, plain, read_table, read_text, some
 from cxrbench.errors import UserError
-
-SHOWN = 3
-
-Table = dict[str, list[str]]
-"""Columns of text by name, all of one length; an empty cell is ""."""
 
 
 class File(NamedTuple):
@@ -63,6 +57,13 @@ class Layout:
             raise self.error(f"{path.name} has no rows")
         return table
 
+    def lines(self, path: Path) -> list[str]:
+        """The words of a text file, such as an official list of images."""
+        try:
+            return read_text(path).split()
+        except UserError as error:
+            raise self.error(str(error)) from error
+
     def files(self, folders: Iterable[str], extensions: Sequence[str], *, parts: int = 1) -> dict[str, File]:
         """All files with these extensions in or below the folders ("": the root), by name without extension.
 
@@ -77,7 +78,10 @@ class Layout:
                 stem = "/".join(whole.split("/")[-parts:])
                 if stem in found:
                     raise self.error(f"image {stem} is there twice, {found[stem].path} and {path}; remove one")
-                found[stem] = File(path, entry.stat().st_size)
+                try:
+                    found[stem] = File(path, entry.stat().st_size)
+                except OSError as error:
+                    raise self.error(f"{path} cannot be looked at ({error.strerror})") from error
         return found
 
     def require(self, ids: Iterable[str], files: Mapping[str, File], where: str) -> None:
@@ -89,42 +93,24 @@ class Layout:
                 "subset keep only the rows of the images that you have"
             )
 
+    def unique(self, ids: Sequence[str], where: str) -> None:
+        """No image may come twice in a table of images."""
+        if twice := first_repeated(ids):
+            raise self.error(f"{where} has an image twice: {plain(twice[0])}")
+
     def numbers(self, table: Table, column: str, where: str) -> NDArray[np.float64]:
         """A column as floats; empty cells are NaN, anything else that is no number an error."""
         try:
-            return np.array([cell or "nan" for cell in table[column]], np.float64)
+            return np.array(["nan" if is_empty(cell) else cell for cell in table[column]], np.float64)
         except ValueError as error:
-            raise self.error(f"column {column} of {where} is not all numbers ({error})") from error
+            raise self.error(f"column {column} of {where} is not all numbers ({plain(str(error))})") from error
 
-
-def read_table(path: Path) -> Table:
-    """Read a CSV in UTF-8 (with or without a byte-order mark, gzipped if its name ends so).
-
-    Blanks around names and cells are stripped.
-
-    Raises UserError for a missing file, another encoding, a repeated or nameless column, or a row of the wrong length.
-    """
-    try:
-        opened = gzip.open if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
-            rows = csv.reader(handle, skipinitialspace=True)
-            names = [name.strip() for name in next(rows, [])]
-            columns: list[list[str]] = [[] for _ in names]
-            for row in rows:
-                if not row:
-                    continue
-                if len(row) != len(names):
-                    raise UserError(f"{path} line {rows.line_num} has {len(row)} cells, its header {len(names)}")
-                for column, cell in zip(columns, row, strict=True):
-                    column.append(cell.strip())
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist") from error
-    except (OSError, EOFError, zlib.error, UnicodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a CSV in UTF-8 ({error})") from error
-    repeated = [name for name in names if names.count(name) > 1]
-    if repeated or not names:
-        raise UserError(f"{path} has the column {repeated[0]!r} twice" if repeated else f"{path} is empty")
-    return dict(zip(names, columns, strict=True))
+    def check_boxes(self, boxes: pd.DataFrame, files: Mapping[str, File], where: str) -> None:
+        """Boxes must be plausible: in pixels, with an area, and within their images, whose headers say how large."""
+        path = self.root / where
+        check_areas(boxes, str(path))
+        names = sorted(set(boxes["image_id"]))
+        check_inside(boxes, image_sizes({name: self.root / files[name].path for name in names}), str(path))
 
 
 def image_table(
@@ -159,21 +145,26 @@ def subset_note(found: int, official: int, what: str) -> tuple[str, ...]:
     return () if found == official else (f"{found:,} {what}; the published set has {official:,}.",)
 
 
-def some(names: Sequence[str]) -> str:
-    """The first few of a list of names."""
-    return ", ".join([*names[:SHOWN], *(["..."] if len(names) > SHOWN else [])])
-
-
 def _walk(folder: Path, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Files below a folder called ``name``, each with its path; hidden ones and a missing folder are passed over."""
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = f"{name}/{entry.name}" if name else entry.name
-            if entry.is_dir():
-                yield from _walk(Path(entry.path), path)
-            else:
-                yield path, entry
+    """Files below a folder called ``name``, each with its path; hidden ones and a missing folder are passed over.
+
+    Links to folders are followed, but for those that lead back to a folder that they lie in.
+    """
+    todo = [(str(folder), name)] if os.path.isdir(folder) else []
+    while todo:
+        place, prefix = todo.pop()
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                path = f"{prefix}/{entry.name}" if prefix else entry.name
+                if not entry.is_dir():
+                    yield path, entry
+                elif not (entry.is_symlink() and _leads_back(entry.path)):
+                    todo.append((entry.path, path))
+
+
+def _leads_back(link: str) -> bool:
+    """Whether a link points to a folder that it lies in."""
+    target = os.path.realpath(link)
+    return os.path.commonpath([target, os.path.realpath(os.path.dirname(link))]) == target

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.datasets.layout import Layout, Table, image_table, some, subset_note
+from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.report_text import sections
 from cxrbench.data.splits import shared_patients
+from cxrbench.data.tables import Table, first_repeated, identifier, plain, some
 
 TITLE = "MIMIC-CXR-JPG"
 SOURCE = "https://physionet.org/content/mimic-cxr-jpg/ (reports: https://physionet.org/content/mimic-cxr/)"
@@ -41,8 +42,7 @@ def read(root: Path) -> Manifest:
     layout = Layout(TITLE, root, SOURCE, LICENCE)
     metadata, where = _table(layout, "metadata", ("dicom_id", "subject_id", "study_id", "ViewPosition"))
     ids = metadata["dicom_id"]
-    if len(set(ids)) < len(ids):
-        raise layout.error(f"{where} has an image twice")
+    layout.unique(ids, where)
     files = layout.files(("files",), (".jpg", ".jpeg", ".png"))
     layout.require(ids, files, where)
     splits = _splits(layout, ids)
@@ -77,7 +77,13 @@ def read(root: Path) -> Manifest:
 def _table(layout: Layout, name: str, columns: Sequence[str]) -> tuple[Table, str]:
     """One of the official tables, gzipped or not, and its file name."""
     path = layout.first(*(f"mimic-cxr-2.{minor}.0-{name}.csv{end}" for minor in (0, 1) for end in ("", ".gz")))
-    return layout.table(path, columns), path.name
+    table = layout.table(path, columns)
+    for name in ("subject_id", "study_id"):  # 50414267.0 where a spreadsheet or pandas has been at the table
+        if name in table:
+            table[name] = [identifier(cell) for cell in table[name]]
+            if odd := next((cell for cell in table[name] if not cell.isdigit()), None):
+                raise layout.error(f"{path.name} has the {name} {plain(odd)!r}, which is no number")
+    return table, path.name
 
 
 def _splits(layout: Layout, ids: Sequence[str]) -> list[str]:
@@ -87,7 +93,7 @@ def _splits(layout: Layout, ids: Sequence[str]) -> list[str]:
     if absent := [name for name in ids if name not in named]:
         raise layout.error(f"{where} lacks {len(absent):,} image(s): {some(absent)}")
     if unknown := sorted(set(table["split"]) - set(SPLIT_NAMES)):
-        raise layout.error(f"{where} has the unknown split {unknown[0]!r}")
+        raise layout.error(f"{where} has the unknown split {plain(unknown[0])!r}")
     return [SPLIT_NAMES[named[name]] for name in ids]
 
 
@@ -96,8 +102,10 @@ def _targets(layout: Layout, studies: Sequence[str]) -> tuple[np.ndarray, int]:
     table, where = _table(layout, "chexpert", ("study_id", *LABELS))
     cells = {cell for name in LABELS for cell in table[name]}
     if unknown := sorted(cells - set(CELLS)):
-        raise layout.error(f"{where} has the label value {unknown[0]!r}; known are 1, 0, -1 and blank")
+        raise layout.error(f"{where} has the label value {plain(unknown[0])!r}; known are 1, 0, -1 and blank")
     values = np.array([[CELLS[cell] for cell in table[name]] for name in LABELS], np.float32)
+    if twice := first_repeated(table["study_id"]):
+        raise layout.error(f"{where} has study {twice[0]} twice")
     row_of = {study: row for row, study in enumerate(table["study_id"])}
     values = np.concatenate([values, np.full((len(LABELS), 1), np.nan, np.float32)], axis=1)
     rows = [row_of.get(study, -1) for study in studies]
@@ -110,10 +118,10 @@ def _reports(root: Path, metadata: Table) -> tuple[pd.DataFrame | None, str]:
     rows = []
     for study, patient in sorted(patients.items()):
         name = f"files/p{patient[:2]}/p{patient}/s{study}.txt"
-        for path in (root / name, root / "reports" / name):
-            if path.is_file():
-                rows.append((study, *sections(path.read_text("utf-8", errors="replace"))))
-                break
+        report = _text(f"{root}/{name}")
+        report = _text(f"{root}/reports/{name}") if report is None else report
+        if report is not None:
+            rows.append((study, *sections(report)))
     if not rows:
         return (
             None,
@@ -121,6 +129,15 @@ def _reports(root: Path, metadata: Table) -> tuple[pd.DataFrame | None, str]:
         )
     table = pd.DataFrame(rows, columns=["study_id", "findings", "impression"])
     return table, f"{len(rows):,} of {len(patients):,} studies have a report."
+
+
+def _text(path: str) -> str | None:
+    """A report, or None where there is none. Opened by name at once: a question first would double the waiting."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _views(views: Sequence[str]) -> str:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.datasets.layout import Layout, image_table, some, subset_note
+from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient, shared_patients
+from cxrbench.data.tables import plain, some
 
 TITLE = "NIH ChestX-ray14"
 SOURCE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
@@ -35,13 +36,12 @@ def read(root: Path) -> Manifest:
     path = layout.first("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
     table = layout.table(path, COLUMNS)
     ids = [_stem(name) for name in table["Image Index"]]
-    if len(set(ids)) < len(ids):
-        raise layout.error(f"{path.name} has an image twice")
+    layout.unique(ids, path.name)
     files = layout.files(IMAGE_FOLDERS, (".png", ".jpg", ".jpeg"))
     layout.require(ids, files, path.name)
     found = [set(cell.split("|")) for cell in table["Finding Labels"]]
     if unknown := sorted(set().union(*found) - {*LABELS, NEGATIVE}):
-        raise layout.error(f"{path.name} has the unknown finding {unknown[0]!r}")
+        raise layout.error(f"{path.name} has the unknown finding {plain(unknown[0])!r}")
     splits, note = _splits(layout, ids, table["Patient ID"])
     images = image_table(
         ids, files, patients=table["Patient ID"], splits=splits, labels=LABELS,
@@ -73,7 +73,7 @@ def _splits(layout: Layout, ids: list[str], patients: list[str]) -> tuple[list[s
         return by_patient(patients, FRACTIONS).tolist(), "No official lists (test_list.txt): 70/10/20 by patient."
     if len(there) == 1:
         raise layout.error(f"{there[0].name} is there without its companion; add it, or remove it to split by patient")
-    train_val, test = ({_stem(name) for name in path.read_text("utf-8").split()} for path in paths)
+    train_val, test = ({_stem(name) for name in layout.lines(path)} for path in paths)
     if torn := [name for name in ids if (name in train_val) == (name in test)]:
         raise layout.error(f"{len(torn):,} image(s) are in neither or both of the official lists: {some(torn)}")
     dealt = iter(by_patient([p for name, p in zip(ids, patients, strict=True) if name in train_val], TRAIN_VAL))

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.data.datasets.layout import Layout, Table, image_table, some, subset_note
+from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
+from cxrbench.data.tables import Table, identifier, is_empty, plain, some
 
 TITLE = "PadChest"
 SOURCE = "https://bimcv.cipf.es/bimcv-projects/padchest/"
@@ -81,9 +82,9 @@ def read(root: Path) -> Manifest:
         raise layout.error(f"not one image of {path.name} is there ({some(stems)})")
     table = {name: [column[row] for row in there] for name, column in whole.items()}
     ids = [stems[row] for row in there]
-    if len(set(ids)) < len(ids):
-        raise layout.error(f"{path.name} has an image twice")
-    patients = [patient or study for patient, study in zip(table["PatientID"], table["StudyID"], strict=True)]
+    layout.unique(ids, path.name)
+    cells = zip(table["PatientID"], table["StudyID"], strict=True)
+    patients = [study if is_empty(patient) else identifier(patient) for patient, study in cells]
     targets, unknown = _targets(layout, table["Labels"], path.name)
     reports = _reports(table)
     return Manifest(
@@ -119,8 +120,10 @@ def _targets(layout: Layout, cells: Sequence[str], where: str) -> tuple[NDArray[
     """Targets [images, 14], and how many images have none."""
     targets = np.full((len(cells), len(LABELS)), np.nan, np.float32)
     for row, cell in enumerate(cells):
-        if cell.lower() not in ("", "nan") and not (cell.startswith("[") and cell.endswith("]")):
-            raise layout.error(f"{where} has the Labels {cell!r}; known are lists like ['cardiomegaly', 'nodule']")
+        if not is_empty(cell) and not (cell.startswith("[") and cell.endswith("]")):
+            raise layout.error(
+                f"{where} has the Labels {plain(cell)!r}; known are lists like ['cardiomegaly', 'nodule']"
+            )
         terms = {(single or double).strip().lower() for single, double in TERM.findall(cell)} - {""}
         if terms and EXCLUDED not in terms:
             targets[row] = [not terms.isdisjoint(TERMS[label]) for label in LABELS]

@@ -1,15 +1,17 @@
 """RSNA Pneumonia Detection Challenge, stage 2: 26,684 images of NIH ChestX-ray14. Shih et al., Radiol AI 1 (2019)."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.annotations.boxes import check_areas
-from cxrbench.data.datasets.layout import Layout, Table, image_table, some, subset_note
+from cxrbench.data.annotations.boxes import without_repeated
+from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
+from cxrbench.data.tables import Table, plain, read_json, some
+from cxrbench.errors import UserError
 
 TITLE = "RSNA Pneumonia Detection Challenge (stage 2)"
 SOURCE = "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge/data"
@@ -41,6 +43,7 @@ def read(root: Path) -> Manifest:
     files = layout.files(["stage_2_train_images"], (".dcm",))
     layout.require(ids, files, path.name)
     patients, note = _patients(layout, ids)
+    boxes, box_notes = _boxes(layout, table, files, path.name)
     targets = np.array([[float(target[name])] for name in ids], np.float32)
     return Manifest(
         name="rsna",
@@ -50,11 +53,11 @@ def read(root: Path) -> Manifest:
             labels=(LABEL,), targets=targets,
         ),
         labels=(LABEL,),
-        boxes=_boxes(layout, table, path.name),
+        boxes=boxes,
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
-        notes=(note, *subset_note(len(ids), OFFICIAL, "images")),
+        notes=(note, *box_notes, *subset_note(len(ids), OFFICIAL, "images")),
     )  # fmt: skip
 
 
@@ -63,7 +66,9 @@ def _one_value(layout: Layout, table: Table, column: str, where: str) -> dict[st
     values: dict[str, str] = {}
     for name, value in zip(table["patientId"], table[column], strict=True):
         if values.setdefault(name, value) != value:
-            raise layout.error(f"{where} gives image {name} both {column} {values[name]!r} and {value!r}")
+            raise layout.error(
+                f"{where} gives image {plain(name)} both {column} {plain(values[name])!r} and {plain(value)!r}"
+            )
     return values
 
 
@@ -74,21 +79,25 @@ def _check_classes(layout: Layout, target: dict[str, str]) -> None:
     if absent := [name for name in target if name not in classes]:
         raise layout.error(f"{path.name} lacks {len(absent):,} image(s): {some(absent)}")
     if unknown := sorted(set(classes.values()) - set(CLASSES)):
-        raise layout.error(f"{path.name} has the unknown class {unknown[0]!r}")
+        raise layout.error(f"{path.name} has the unknown class {plain(unknown[0])!r}")
     if torn := [name for name, value in target.items() if (classes.get(name) == OPACITY) != (value == "1")]:
         raise layout.error(f"{path.name} does not agree with the Target of {len(torn):,} image(s): {some(torn)}")
 
 
-def _boxes(layout: Layout, table: Table, where: str) -> pd.DataFrame:
-    """One row per box, in pixels of the stored image."""
+def _boxes(layout: Layout, table: Table, files: Mapping[str, File], where: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """One row per box, in pixels of the stored image, and a note on repeated ones. A negative image has none."""
     sides = {name: layout.numbers(table, name, where) for name in ("x", "y", "width", "height")}
     boxes = pd.DataFrame({"image_id": table["patientId"], "label": LABEL, **sides})
     positive = np.array(table["Target"]) == "1"
-    if not np.isfinite(np.stack(list(sides.values()))[:, positive]).all():
+    filled = np.isfinite(np.stack(list(sides.values())))
+    if not filled[:, positive].all():
         raise layout.error(f"{where} has a positive row without a box")
-    boxes = boxes.iloc[np.flatnonzero(positive)].reset_index(drop=True)
-    check_areas(boxes, f"{layout.root / where}")
-    return boxes
+    if (torn := np.flatnonzero(filled.any(axis=0) & ~positive)).size:
+        names = [table["patientId"][row] for row in torn]
+        raise layout.error(f"{where} has {len(names):,} box(es) of images whose Target is 0: {some(names)}")
+    boxes, notes = without_repeated(boxes.iloc[np.flatnonzero(positive)], where)
+    layout.check_boxes(boxes, files, where)
+    return boxes, notes
 
 
 def _patients(layout: Layout, ids: list[str]) -> tuple[list[str], str]:
@@ -97,9 +106,8 @@ def _patients(layout: Layout, ids: list[str]) -> tuple[list[str], str]:
     if not path.is_file():
         return ids, f"patientId names an image, and {MAPPING} is not there: each image counts as a patient."
     try:
-        entries = json.loads(path.read_text("utf-8"))
-        nih = {entry["subset_img_id"]: entry["img_id"].split("_")[0] for entry in entries}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        nih = {entry["subset_img_id"]: entry["img_id"].split("_")[0] for entry in read_json(path)}
+    except (UserError, TypeError, KeyError, AttributeError) as error:
         raise layout.error(f"{MAPPING} is no list of objects with subset_img_id and img_id ({error!r})") from error
     if unknown := [name for name in ids if name not in nih]:
         raise layout.error(f"{MAPPING} lacks {len(unknown):,} image(s): {some(unknown)}")

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.data.annotations.rle import union_counts
-from cxrbench.data.datasets.layout import File, Layout, image_table, some, subset_note
+from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.decode.dicom import read_header
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
+from cxrbench.data.tables import some
 from cxrbench.errors import UserError
 
 TITLE = "SIIM-ACR Pneumothorax Segmentation (stage 1)"

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.data.datasets.layout import Layout, some, subset_note
+from cxrbench.data.datasets.layout import Layout, subset_note
 from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import shared_patients
+from cxrbench.data.tables import identifier, some
 
 TITLE = "Symile-MIMIC"
 SOURCE = "https://physionet.org/content/symile-mimic/1.0.0/"
@@ -142,12 +143,7 @@ def _subjects(layout: Layout) -> dict[str, str]:
     if not all(path.is_file() for path in paths):
         return {}
     tables = [layout.table(path, ("hadm_id", "subject_id")) for path in paths]
-    return {_number(h): _number(s) for t in tables for h, s in zip(t["hadm_id"], t["subject_id"], strict=True)}
-
-
-def _number(cell: str) -> str:
-    """An identifier as the arrays have it: pandas writes 20000001.0 where a column had gaps."""
-    return cell.removesuffix(".0")
+    return {identifier(h): identifier(s) for t in tables for h, s in zip(t["hadm_id"], t["subject_id"], strict=True)}
 
 
 DATASET = Dataset("symile", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE, patients="mimic")

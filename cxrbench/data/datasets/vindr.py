@@ -1,15 +1,17 @@
 """VinDr-CXR 1.0.0: 18,000 PA radiographs, 28 labels by radiologists. Nguyen et al., Scientific Data 9:429 (2022)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.data.annotations.boxes import check_areas, fuse_readers
-from cxrbench.data.datasets.layout import Layout, image_table, subset_note
+from cxrbench.data.annotations.boxes import fuse_readers, without_repeated
+from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
+from cxrbench.data.tables import plain, some
 
 TITLE = "VinDr-CXR 1.0.0"
 SOURCE = "https://physionet.org/content/vindr-cxr/1.0.0/"
@@ -51,7 +53,8 @@ def read(root: Path) -> Manifest:
         splits = by_patient(ids, FRACTIONS) if part == "train" else ["test"] * len(ids)
         views = ["PA"] * len(ids)
         parts.append(image_table(ids, files, patients=ids, splits=splits, views=views, labels=LABELS, targets=targets))
-        drawn = _boxes(layout, part, set(ids))
+        drawn, box_notes = _boxes(layout, part, {name: files[name] for name in ids})
+        notes += box_notes
         boxes.append(fuse_readers(_of_majority(drawn, parts[-1])) if part == "train" else drawn)
         notes += subset_note(len(ids), official, f"images in {part}/")
         if unread := len(files) - len(ids):
@@ -96,22 +99,27 @@ def _fused(layout: Layout, part: str) -> tuple[list[str], NDArray[np.float32]]:
     return [str(name) for name in ids], (2 * positive > rows[:, None]).astype(np.float32)
 
 
-def _boxes(layout: Layout, part: str, ids: set[str]) -> pd.DataFrame:
-    """Boxes in pixels of the stored image: each radiologist's in training, the consensus in test."""
+def _boxes(layout: Layout, part: str, files: Mapping[str, File]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Boxes in pixels of the stored image, each radiologist's in training, the consensus in test; a note on repeats."""
     path = layout.first(f"annotations/annotations_{part}.csv")
     table = layout.table(path, ["image_id", "class_name", "x_min", "y_min", "x_max", "y_max"])
     left, top, right, bottom = (layout.numbers(table, name, path.name) for name in ("x_min", "y_min", "x_max", "y_max"))
     labels = [SPELLINGS.get(name, name) for name in table["class_name"]]
     if unknown := sorted(set(labels) - set(LABELS)):
-        raise layout.error(f"{path.name} has boxes of the unknown class {unknown[0]!r}")
+        raise layout.error(f"{path.name} has boxes of the unknown class {plain(unknown[0])!r}")
     boxes = pd.DataFrame({
         "image_id": table["image_id"], "label": labels, "x": left, "y": top, "width": right - left,
-        "height": bottom - top,
+        "height": bottom - top, "reader": table.get("rad_id", [""] * len(left)),
     })  # fmt: skip
-    drawn = np.isfinite(left) & np.array([name in ids for name in table["image_id"]])  # "No finding" has no box
-    boxes = boxes.iloc[np.flatnonzero(drawn)]
-    check_areas(boxes, str(path))
-    return boxes
+    filled = np.isfinite([left, top, right, bottom])
+    if (torn := np.flatnonzero(filled.any(axis=0) & ~filled.all(axis=0))).size:
+        raise layout.error(f"{path.name} row {torn[0] + 2} has a box with a gap")
+    boxes, notes = without_repeated(boxes.iloc[np.flatnonzero(filled.all(axis=0))], path.name)  # "No finding" has none
+    if absent := sorted(set(boxes["image_id"]) - set(files)):
+        notes += (f"Boxes of {len(absent):,} image(s) that {path.name} alone has were left out ({some(absent)}).",)
+        boxes = boxes.loc[boxes["image_id"].isin(list(files)).to_numpy()]
+    layout.check_boxes(boxes, files, f"annotations/{path.name}")
+    return boxes.drop(columns="reader"), notes
 
 
 def _of_majority(boxes: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:

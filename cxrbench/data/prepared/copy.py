@@ -16,15 +16,17 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from cxrbench.data.annotations.rescaling import Sizes, scaled_boxes, scaled_counts
-from cxrbench.data.datasets.layout import Layout, some
+from cxrbench.data.datasets.layout import Layout
 from cxrbench.data.decode.images import MAX_PIXELS
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.prepared.files import ImageFile, copy_signals, image_files, made, make, mask_names
+from cxrbench.data.tables import plain, some
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import atomic_path, writing
+from cxrbench.files.names import is_folder_name
 
 MANIFEST, PLAN, BAD = "manifest.parquet", "prepared.json", "unreadable.jsonl"
-FORMAT = 1  # raise when a copy made by an earlier version would not be made like that any more
+FORMAT = 2  # raise when a copy made by an earlier version would not be made like that any more
 
 Progress = Callable[[int, int], None]
 
@@ -58,6 +60,10 @@ def prepare(
     ``progress(done, total)`` counts images. Raises BadImageError for an unreadable image, or leaves it out and says so
     in the manifest's notes (``skip_bad``); UserError where ``out/NAME`` is something else, or the disk is full.
     """
+    if not is_folder_name(manifest.name):
+        raise UserError(
+            f"{plain(manifest.name)!r} will not do as a folder's name: rename the dataset (name = ... in its TOML)"
+        )
     final = out / manifest.name
     if final.resolve() == manifest.root.resolve():
         raise UserError(f"{final} is the dataset itself: choose another folder for its copy (--out)")
@@ -174,7 +180,11 @@ def _images(
     sizes = {image.image_id: found for image in whole if (found := made(image, work))}
     bad = _known_bad(work) if skip_bad else set()
     before = len(sizes)
-    todo = [image for image in whole if image.image_id not in sizes and (image.image_id, image.bytes) not in bad]
+    todo = [
+        image
+        for image in whole
+        if image.image_id not in sizes and (image.image_id, image.bytes, image.stamp) not in bad
+    ]
     report = progress or (lambda done, total: None)
     report(done := len(whole) - len(todo), len(whole))
 
@@ -216,22 +226,22 @@ def _in_threads(
             pool.shutdown(cancel_futures=True)
 
 
-def _known_bad(work: Path) -> set[tuple[str, int]]:
-    """Image ids, and sizes of the files, that an earlier call could not read."""
-    bad: set[tuple[str, int]] = set()
+def _known_bad(work: Path) -> set[tuple[str, int, str]]:
+    """Image ids, and sizes and stamps of the files, that an earlier call could not read."""
+    bad: set[tuple[str, int, str]] = set()
     if (work / BAD).is_file():
         for line in (work / BAD).read_text("utf-8").splitlines():
             try:
-                image_id, size, _ = json.loads(line)
+                image_id, size, stamp, _ = json.loads(line)
             except ValueError:  # the last line, cut short
                 continue
-            bad.add((image_id, size))
+            bad.add((image_id, size, stamp))
     return bad
 
 
 def _remember_bad(work: Path, image: ImageFile, error: BadImageError) -> None:
     with open(work / BAD, "a", encoding="utf-8") as handle:
-        handle.write(json.dumps([image.image_id, image.bytes, error.reason]) + "\n")
+        handle.write(json.dumps([image.image_id, image.bytes, image.stamp, error.reason]) + "\n")
 
 
 def _copied(manifest: Manifest, work: Path, sizes: Mapping[str, Sizes], size: int) -> Manifest:
@@ -242,7 +252,7 @@ def _copied(manifest: Manifest, work: Path, sizes: Mapping[str, Sizes], size: in
     lost = len(manifest) - len(images)
     return replace(
         manifest,
-        images=images.assign(path=paths, bytes=[os.path.getsize(work / path) for path in paths]),
+        images=images.assign(path=paths, bytes=[os.path.getsize(work / path) for path in paths], stamp=""),
         boxes=None if manifest.boxes is None else scaled_boxes(manifest.boxes, sizes),
         masks=None if manifest.masks is None else _scaled_masks(manifest, manifest.masks, sizes),
         signals=copy_signals(manifest, work),
@@ -261,6 +271,7 @@ def _scaled_masks(manifest: Manifest, table: pd.DataFrame, sizes: Mapping[str, S
     if "path" in masks:
         names = mask_names(manifest)
         pairs = zip(ids, masks["path"], strict=True)
+        masks = masks.drop(columns="stamp", errors="ignore")
         masks["path"] = [names[i][manifest.root / path] if isinstance(path, str) else path for i, path in pairs]
     if "counts" in masks:
         runs = masks["counts"].tolist()

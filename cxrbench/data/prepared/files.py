@@ -24,16 +24,17 @@ from cxrbench.data.decode.images import use_decoded
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 
-ORIGINAL = "original"  # the text chunk: [image id, bytes, height, width] as JSON
+ORIGINAL = "original"  # the text chunk: [image id, bytes, stamp, height, width] as JSON
 IEND = bytes.fromhex("0000000049454e44ae426082")  # the last chunk of every whole PNG
 PER_FOLDER = 1000
 
 
 class ImageFile(NamedTuple):
-    """One image to copy: its file, its place in the copy, and its mask files with theirs."""
+    """One image to copy: its file, with size and stamp, its place in the copy, and its mask files with theirs."""
 
     image_id: str
     bytes: int
+    stamp: str
     path: Path
     name: str
     masks: Mapping[Path, str]
@@ -42,11 +43,11 @@ class ImageFile(NamedTuple):
 def image_files(manifest: Manifest) -> list[ImageFile]:
     """The images of a manifest in row order; each lies in the copy by its row, ``images/0000/0000017.png``."""
     masks = mask_names(manifest)
-    columns = (manifest.images[name].tolist() for name in ("image_id", "bytes"))
+    columns = (manifest.images[name].tolist() for name in ("image_id", "bytes", "stamp"))
     found = []
-    for row, (image_id, size, path) in enumerate(zip(*columns, manifest.paths(), strict=True)):
+    for row, (image_id, size, stamp, path) in enumerate(zip(*columns, manifest.paths(), strict=True)):
         name = f"images/{row // PER_FOLDER:04d}/{row:07d}.png"
-        found.append(ImageFile(image_id, int(size), path, name, masks.get(image_id, {})))
+        found.append(ImageFile(image_id, int(size), stamp, path, name, masks.get(image_id, {})))
     return found
 
 
@@ -76,7 +77,7 @@ def make(radiograph: ImageFile, folder: Path, longest: int, max_pixels: int) -> 
     sizes, pixels = use_decoded(radiograph.path, small, max_pixels=max_pixels)
     for path, name in radiograph.masks.items():
         _write_png(folder / name, _storable(nearest(read_mask(path), sizes, f"mask {path}"), path))
-    said = json.dumps([radiograph.image_id, radiograph.bytes, sizes.height, sizes.width])
+    said = json.dumps([radiograph.image_id, radiograph.bytes, radiograph.stamp, sizes.height, sizes.width])
     _write_png(folder / radiograph.name, pixels, said)
     return sizes
 
@@ -90,8 +91,8 @@ def made(radiograph: ImageFile, folder: Path) -> Sizes | None:
                 return None
             handle.seek(0)
             with Image.open(handle, formats=["PNG"]) as image:
-                image_id, size, height, width = json.loads(image.info[ORIGINAL])
-                same = (image_id, size) == (radiograph.image_id, radiograph.bytes)
+                *original, height, width = json.loads(image.info[ORIGINAL])
+                same = original == [radiograph.image_id, radiograph.bytes, radiograph.stamp]
                 return Sizes(height, width, image.height, image.width) if same else None
     except (OSError, SyntaxError, ValueError, KeyError):
         return None

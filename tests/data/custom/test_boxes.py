@@ -125,6 +125,10 @@ def test_boxes_need_a_label_column(tmp_path: Path) -> None:
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "annotation 1 has a bbox of 3 numbers"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, 0]), "has no area"),
         (lambda c: c["annotations"][0].update(bbox=[20, 2, 30, 3]), "ends outside of the image"),
+        (lambda c: c["images"][0].update(width=60, height=80), "says that image images/0.png has 60 x 80 pixels, its"),
+        (lambda c: c["images"][1].update(id=10), "two image entries with the id 10"),
+        (lambda c: c["images"][0].update(file_name="\ud800.png"), "control characters in the name"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, 10**400]), "not in COCO's format .*OverflowError"),
         (lambda c: c.pop("categories"), "not in COCO's format .*categories"),
         (lambda c: c["images"][0].pop("file_name"), "not in COCO's format .*file_name"),
         (lambda c: c.update(annotations=[]), "has no boxes"),
@@ -138,6 +142,10 @@ def test_malformed_coco_has_one_line(change: Any, message: str, tmp_path: Path) 
 
 def test_json_that_is_cut_off(tmp_path: Path) -> None:
     path = coco(tmp_path)
-    path.write_text(path.read_text()[:100])
-    with pytest.raises(UserError, match="cannot be read as JSON"):
-        read_csv(path)
+    whole = path.read_text()
+    for damaged in (whole[:100], "[" * 100_000):
+        path.write_text(damaged)
+        with pytest.raises(UserError, match="cannot be read as JSON"):
+            read_csv(path)
+    path.write_text("\ufeff" + whole)
+    assert len(read_csv(path)) == 7

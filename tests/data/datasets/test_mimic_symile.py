@@ -1,6 +1,7 @@
 """The adapters of MIMIC-CXR-JPG and Symile-MIMIC on tiny folders in the official layouts, written by hand."""
 
 import gzip
+import re
 import shutil
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_mimic_gzipped_tables_and_reports_apart(tmp_path: Path) -> None:
     assert any("No reports" in note for note in without.notes)
     path = tmp_path / f"{TABLE.format('split')}.gz"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(UserError, match="cannot be read as a CSV"):
+    with pytest.raises(UserError, match=r"csv\.gz cannot be read"):
         mimic.read(tmp_path)
 
 
@@ -110,6 +111,22 @@ def test_mimic_tables_that_contradict_themselves(
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(UserError, match=message):
+        mimic.read(tmp_path)
+
+
+def test_mimic_numbers_that_a_spreadsheet_has_written(tmp_path: Path) -> None:
+    plain = mimic.read(write_mimic(tmp_path))
+    for name in ("metadata", "chexpert"):
+        path = tmp_path / TABLE.format(name)
+        path.write_text(re.sub(r"\b(1000003\d|504142\d\d)\b", r"\1.0", path.read_text()))
+        assert "50414267.0" in path.read_text()
+    assert mimic.read(tmp_path).fingerprint == plain.fingerprint
+
+
+def test_mimic_numbers_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    path = write_mimic(tmp_path) / TABLE.format("metadata")
+    path.write_text(path.read_text().replace("50414267", "../../../../x"))
+    with pytest.raises(UserError, match=r"has the study_id '\.\./\.\./\.\./\.\./x', which is no number"):
         mimic.read(tmp_path)
 
 
@@ -208,7 +225,7 @@ def test_rows_that_cannot_be_read(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(BadImageError, match=message):
             decode(tmp_path / name)
-    with pytest.raises(BadImageError, match="more than 15"):
+    with pytest.raises(BadImageError, match="more than the limit of 15"):
         decode(tmp_path / "a.npy#0", max_pixels=15)
     with pytest.raises(BadImageError, match="neither"):
         read_ecg(tmp_path / "a.npy#0")

@@ -213,7 +213,7 @@ KILLED = """
     from pathlib import Path
     from cxrbench.data.prepared import files as prepared_files
     from cxrbench.data.prepared.copy import prepare
-    from cxrbench.data.custom.dataset import read_csv
+    from cxrbench.engine.registry import load_dataset
 
     data, log, after, where = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     use_decoded, replace = prepared_files.use_decoded, os.replace
@@ -231,7 +231,7 @@ KILLED = """
         replace(source, target)
 
     prepared_files.use_decoded, os.replace = counting, renaming
-    prepare(read_csv(data / "clinic/labels.csv"), data / "fast", 32)
+    prepare(load_dataset("clinic", data, None), data / "fast", 32)
 """
 
 
@@ -286,7 +286,7 @@ def test_changed_and_missing_images_are_noticed_and_made_again(tmp_path: Path) -
     assert prepare(loaded(tmp_path), tmp_path / "fast", 32).made == 2
     assert (first.read_bytes(), second.read_bytes()) == kept
     middle = bytearray(third.read_bytes())
-    middle[len(middle) // 2] ^= 1  # of the same size: the PNG's CRC
+    middle[middle.index(b"IDAT") + 8] ^= 1  # of the same size: the PNG's CRC
     third.write_bytes(middle)
     manifest = loaded(tmp_path / "fast")
     with pytest.raises(BadImageError):
@@ -402,3 +402,25 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mask a has 7 x 5 pixels, its image 7 x 6"):
         nearest(np.zeros((5, 7)), fitted(6, 7, 3), "mask a")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", ".", "..", "a/b", "a\\b", ".hidden", "a\nb", ""])
+def test_a_name_cannot_lead_out_of_the_folder(name: str, tmp_path: Path) -> None:
+    manifest = replace(loaded(write_csv(tmp_path / "data/clinic").parent), name=name)
+    with pytest.raises(UserError, match="will not do as a folder's name"):
+        prepare(manifest, tmp_path / "deep/er/fast", 32)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_an_original_of_the_same_size_is_copied_again(tmp_path: Path) -> None:
+    folder = write_csv(tmp_path / "data/clinic")
+    prepare(loaded(folder.parent), tmp_path / "fast", 32)
+    work = tmp_path / "fast/clinic"
+    work.rename(tmp_path / "fast/.clinic.partial")
+    content = (folder / "00.png").read_bytes()
+    Image.fromarray(np.zeros((40, 90), np.uint8)).save(folder / "00.png")
+    black = (folder / "00.png").read_bytes()
+    (folder / "00.png").write_bytes(black + b"\0" * (len(content) - len(black)))
+    copy = prepare(loaded(folder.parent), tmp_path / "fast", 32)
+    assert (copy.images, copy.made) == (12, 1)
+    assert decode(loaded(tmp_path / "fast").paths()[0]).max() == 0

@@ -1,0 +1,135 @@
+"""Tables of text as people have them: a CSV, a list of names, JSON; damage and odd encodings are said in one line."""
+
+import csv
+import gzip
+import io
+import json
+import re
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from cxrbench.errors import UserError
+from cxrbench.files.names import visible
+
+Table = dict[str, list[str]]
+"""Columns of text by name, all of one length; an empty cell is ""."""
+
+EMPTY = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>"})
+"""What programs write for "no value", in lower case."""
+SHOWN = 3
+CHUNK = 20_000  # rows: what is held as rows before it becomes columns
+WIDE = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+NUMBER = re.compile(r"(\d+)\.0+")
+
+
+def is_empty(cell: str) -> bool:
+    """Whether a cell says that there is no value: blank, nan, NA, N/A, None, null."""
+    return cell.lower() in EMPTY
+
+
+def identifier(cell: str) -> str:
+    """An identifier as it was meant: pandas writes 50000000.0 for 50000000 where a column had gaps."""
+    whole = NUMBER.fullmatch(cell)
+    return whole[1] if whole else cell
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of a list of names, on one line."""
+    return ", ".join([*map(plain, names[:SHOWN]), *(["..."] if len(names) > SHOWN else [])])
+
+
+def plain(text: str) -> str:
+    """Text from a file as a message may show it: on one line, at most 100 characters."""
+    text = visible(text)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def first_repeated(names: Sequence[str]) -> tuple[str, int, int] | None:
+    """The first name that comes again, with the numbers (from 0) of both places; None where all differ. Linear."""
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if (before := first.setdefault(name, number)) != number:
+            return name, before, number
+    return None
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte-order mark, gunzipped if its name ends in ``.gz``.
+
+    Raises UserError for a missing or unreadable file, and for another encoding, with the line where it shows.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
+    for mark, encoding in WIDE:
+        if content.startswith(mark):
+            raise UserError(f"{path} is text in {encoding}: save it in UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path} line {line} is not UTF-8 (Latin-1 or Windows-1252, perhaps): save the file in UTF-8"
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UserError(f"{path} line {line} has a NUL character: the file is damaged, or not text in UTF-8")
+    return text
+
+
+def read_table(path: Path) -> Table:
+    """Read a CSV (``read_text`` says in which encodings). Blanks around names and cells are stripped.
+
+    Time and memory grow with the file's length, not faster. One column may have no name: pandas writes its index so.
+    Raises UserError for what ``read_text`` refuses, a repeated column, a row of the wrong length, and quotes that never
+    close or close in the middle of a cell.
+    """
+    text = read_text(path)
+    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    try:
+        names = [name.strip() for name in next(rows, [])]
+        columns: list[list[str]] = [[] for _ in names]
+        known: dict[str, str] = {}  # most cells of a table repeat: one string for all of them
+        while chunk := list(islice(rows, CHUNK)):
+            chunk = [row for row in chunk if row]
+            if any(len(row) != len(names) for row in chunk):
+                raise _ragged(path, text, len(names))
+            for column, cells in zip(columns, zip(*chunk, strict=True), strict=False):
+                column += [known.setdefault(cell, cell) for cell in map(str.strip, cells)]
+    except csv.Error as error:
+        raise UserError(
+            f"{path} line {rows.line_num} cannot be read as a CSV ({error}): look for quotes that are not in pairs"
+        ) from error
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated or not names:
+        raise UserError(f"{path} has the column {plain(repeated[0])!r} twice" if repeated else f"{path} is empty")
+    return dict(zip(names, columns, strict=True))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises UserError for one that is damaged or nested without end."""
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({plain(str(error))})") from error
+
+
+def _ragged(path: Path, text: str, width: int) -> UserError:
+    """The error for the first row of another length than the header."""
+    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    for row in rows:
+        if row and len(row) != width:
+            return UserError(f"{path} line {rows.line_num} has {len(row)} cells, its header {width}")
+    raise AssertionError("a row of another length was seen before")
