@@ -46,10 +46,11 @@ class Current:
 def current(predictions: Sequence[Predictions], refusals: Sequence[Refusal] = ()) -> Current:
     """Leave out stale cells: results of another state of the data, of the protocol, or of the encoder of that name.
 
-    Cells of one dataset and protocol must agree in the fingerprint of the dataset, the version of the protocol and
-    the format of the features; cells of one encoder name (on real and on phantom data apart) in everything that says
-    who the encoder is, and in its output on the fixed images, but for noise. Where they differ, the state of the newest
-    cell (``made["date"]``) is the current one; of cells without a date, that of the most cells. Cells that say nothing of their parts are kept.
+    Cells of one dataset and protocol must agree in the fingerprint of the dataset, the version of the protocol and the
+    format of the features; cells of one encoder name (on real and on phantom data apart) in everything that says who
+    the encoder is, and in its output on the fixed images, but for noise. Where they differ, the state of the newest
+    cell (``made["date"]``) is the current one; of cells without a date, that of the most cells. Cells that say nothing
+    of their parts are kept.
     """
     cells: list[Predictions | Refusal] = [*predictions, *refusals]
     reasons: dict[int, str] = {}
