@@ -69,11 +69,7 @@ class Job:
 
     def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
-<<<<<<< HEAD
         todo = any(planned.state in TODO for planned in self.plan.cells)
-=======
-        todo = any(planned.state in ("missing", "stale", "damaged") for planned in self.plan.cells)
->>>>>>> files
         options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
