@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-from cxrbench.engine.execute import TODO, Failed, Finished, Refused, execute
+from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.names import refuse_wrong_names
 from cxrbench.engine.options import unread_options
@@ -67,7 +67,7 @@ class Job:
     workers: int
     max_pixels: int | None
 
-    def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
+    def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Inapplicable | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
         todo = any(planned.state in TODO for planned in self.plan.cells)
         options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
