@@ -124,6 +124,14 @@ def write_blank(out: Path, datasets: Collection[str], *, workers: int | None = N
     write(out, images=wanted, workers=workers, blank=True)
 
 
+def is_blank(folder: Path) -> bool:
+    """Whether a dataset's folder holds black images in place of its phantom."""
+    try:
+        return bool(json.loads((folder / MARKER).read_text(encoding="utf-8")).get("blank"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def _dataset(part: str) -> str:
     """The dataset that a part belongs to: ``vindr_train`` to ``vindr``."""
     return part.partition("_")[0]

@@ -38,8 +38,8 @@ from cxrbench.phantom.layouts import lungs as phantom_lungs
 from cxrbench.phantom.reports import report_file, write_report
 from cxrbench.phantom.sentences import SeenFinding
 from cxrbench.phantom.study import number as number_of
-from tests.support.phantom_digest import digest, file_digests
-from tests.support.same_rows import assert_same_rows
+from support.phantom_digest import digest, file_digests
+from support.same_rows import assert_same_rows
 
 SMALL = {"mimic": 24, "symile": 20, "lungs": 20}
 SEED = 5

@@ -19,8 +19,8 @@ from cxrbench.errors import UserError
 from cxrbench.phantom import write as phantom
 from cxrbench.phantom.cases import case
 from cxrbench.phantom.findings import FINDINGS, OPACITY, PNEUMOTHORAX
-from tests.support.phantom_digest import digest, file_digests
-from tests.support.same_rows import assert_same_rows
+from support.phantom_digest import digest, file_digests
+from support.same_rows import assert_same_rows
 
 SMALL = {"vindr_train": 30, "vindr_test": 24, "rsna": 40, "siim": 40}
 SEED = 3
