@@ -44,7 +44,7 @@ class Finished(NamedTuple):
     predictions: Predictions
 
 
-class Refused(NamedTuple):
+class Inapplicable(NamedTuple):
     """A cell whose encoder cannot be asked this (it has no maps, no text tower), and why; the store remembers it."""
 
     planned: PlannedCell
@@ -120,7 +120,7 @@ def execute(
     progress: Progress,
     *,
     fail_fast: bool = False,
-) -> Iterator[Finished | Refused | Failed]:
+) -> Iterator[Finished | Inapplicable | Failed]:
     """Compute the missing, stale and damaged cells one by one, saving each before it is yielded.
 
     A cell that fails, or is blocked, is yielded with its reason and the others go on; with ``fail_fast`` the first one
@@ -159,7 +159,7 @@ def execute(
                     return
 
 
-def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Finished | Refused:
+def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Finished | Inapplicable:
     """Compute a cell and keep what comes of it. Raises whatever the encoder, the task or the disk do."""
     assert planned.task is not None
     manifest, started = encoder.images, time.perf_counter()
@@ -168,10 +168,10 @@ def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Fin
     ids = [i for i, p in zip(manifest.images["image_id"], manifest.paths(), strict=True) if str(p) in bad]
     try:
         predictions = _predict(planned, planned.task, encoder, manifest.without(ids) if ids else manifest)
-    except NotApplicableError as refusal:
-        reason = _about_it(str(refusal), planned.cell.encoder)
-        results.save_refusal(planned.cell, reason, synthetic=manifest.synthetic)
-        return Refused(planned, reason)
+    except NotApplicableError as why:
+        reason = _about_it(str(why), planned.cell.encoder)
+        results.save_not_applicable(planned.cell, reason, synthetic=manifest.synthetic)
+        return Inapplicable(planned, reason)
     made = how_made(encoder.context.options, time.perf_counter() - started)
     predictions = replace(predictions, cell={**predictions.cell, **planned.cell.facts()}, made=made)
     results.save(planned.cell, _with_dropped(predictions, manifest.name, len(ids)))
