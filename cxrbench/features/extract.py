@@ -22,7 +22,7 @@ from cxrbench.plugins.loading import blame, check_features
 
 # An EfficientNet-Lite0 at 224 pixels takes half the time of a batch of 64, and none goes into fresh memory; a small ViT
 # takes the same. Below 4 images matrices become so thin that other kernels, with other last bits, multiply them.
-CPU_PART = 16
+CPU_PART = 8
 
 
 @dataclass(frozen=True)
