@@ -7,8 +7,7 @@ from struct import unpack
 
 import numpy as np
 from PIL import Image
-from pydicom.pixels.decoders import RLELosslessDecoder
-from pydicom.pixels.decoders.base import DecodeRunner
+from pydicom.pixels.decoders.base import DecodeRunner, RLELosslessDecoder
 from pydicom.uid import RLELossless
 
 PLUGIN = "pillow-packbits"

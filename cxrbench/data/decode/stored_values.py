@@ -1,6 +1,7 @@
 """The stored values of a DICOM image's first frame, from the library that does its transfer syntax right."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -53,12 +54,14 @@ def stored_values(data: Dataset) -> NDArray[np.integer[Any]]:
 
 def _decoded(data: Dataset) -> NDArray[np.integer[Any]]:
     """The pixels as the plugins of pydicom decode them, or pydicom itself. Raises ValueError and what they raise."""
-    for plugin in PLUGINS.get(data.file_meta.TransferSyntaxUID, ("",)):
-        try:
+    *first, last = PLUGINS.get(data.file_meta.TransferSyntaxUID, ("",))
+    for plugin in first:
+        with suppress(RuntimeError):
             return pixel_array(data, index=0, decoding_plugin=plugin, correct_unused_bits=False)
-        except RuntimeError as error:  # "all available plugins", with whatever they made of it, which is no message
-            failure = error
-    raise ValueError("its compressed pixels are damaged") from failure
+    try:
+        return pixel_array(data, index=0, decoding_plugin=last, correct_unused_bits=False)
+    except RuntimeError as error:  # "all available plugins", with whatever they made of it, which is no message
+        raise ValueError("its compressed pixels are damaged") from error
 
 
 def _within_bits_stored(pixels: NDArray[np.integer[Any]], data: Dataset) -> NDArray[np.integer[Any]]:
