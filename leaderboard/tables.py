@@ -184,7 +184,8 @@ def scored(tests: TestSet, label: str) -> NDArray[np.bool_]:
     """
     members = [tests.labels.index(name) for name in tests.groups.get(label, (label,))]
     targets = tests.targets[:, members]
-    return (targets > 0 if tests.kind == "retrieval" else ~np.isnan(targets)).any(1)
+    counts_for = targets > 0 if tests.kind == "retrieval" else ~np.isnan(targets)
+    return np.asarray(counts_for.any(1))
 
 
 def patients_scored(tests: TestSet, label: str) -> int:

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.stamps import Known, file_of, look, with_stamps
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.seal import check
+from cxrbench.files.tables import write_sealed_table
 
 METADATA_KEY = b"cxrbench.kept"
 
@@ -142,12 +143,13 @@ def _known(looked: Looked | None, place: Path) -> Known:
 def _load(place: Path, code: str) -> Looked | None:
     """What was seen for the manifest that is kept, if both are whole and the same code made them."""
     try:
+        check(_list_of(place))
         table = pq.read_table(_list_of(place))
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         seen = np.stack([table[name].to_numpy() for name in ("size", "time")], axis=1)
         if facts == {"code": code, "manifest": _sha256(place)}:
             return Looked(table["path"].to_pylist(), seen)
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
+    except (OSError, UserError, pa.ArrowException, KeyError, ValueError, TypeError):
         pass
     return None
 
@@ -157,8 +159,7 @@ def _save(place: Path, code: str, looked: Looked, manifest: Manifest) -> None:
     manifest.save(place)
     facts = json.dumps({"code": code, "manifest": _sha256(place)}).encode()
     table = pa.table({"path": looked.paths, "size": looked.seen[:, 0], "time": looked.seen[:, 1]})
-    with atomic_path(_list_of(place)) as temporary:
-        pq.write_table(table.replace_schema_metadata({METADATA_KEY: facts}), temporary)
+    write_sealed_table(_list_of(place), table, {METADATA_KEY: facts})
 
 
 def _sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from cxrbench.engine.options import unread_options
 from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
 from cxrbench.engine.registry import load_task, parse_tasks
 from cxrbench.engine.results import Results
-from cxrbench.errors import UserError
+from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features.device import chosen_device, resolve_device, resolve_precision
 from cxrbench.files.folders import cache_folder
 from cxrbench.plugins.listing import list_tasks
@@ -129,7 +129,7 @@ def prepare(
         seeds=1 if options.preset else request.seeds,  # a paper's own are for whom they concern
         fractions=request.fractions,
     )
-    unread(_candidates(asked))  # before any data is read or drawn for it
+    unread(_candidates(asked, options))  # before any data is read or drawn for it
     plan = make_plan(request)
     if not plan.cells:
         raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
@@ -149,11 +149,18 @@ def _phantom(cache: Path, dataset: str, dry_run: bool, progress: Progress) -> Pa
     return ensure(cache, [dataset], progress=lambda done, total: progress.train("phantom images", done, total))
 
 
-def _candidates(asked: Sequence[tuple[str, str | None]]) -> list[Task]:
-    """Every protocol that may be planned, before it is known what the datasets can be asked."""
+def _candidates(asked: Sequence[tuple[str, str | None]], options: "TaskOptions") -> list[Task]:
+    """Every protocol that may be planned, as the options want it, before it is known what the datasets can be asked.
+
+    What a protocol reads may depend on the options: a preset makes another classifier of it.
+    """
     named = {protocol for _, protocol in asked if protocol is not None}
     usual = {line.name for line in list_tasks() if not line.opt_in} if any(p is None for _, p in asked) else set()
-    return _loadable(sorted(named | usual))
+    candidates = _loadable(sorted(named | usual))
+    for i, task in enumerate(candidates):
+        with suppress(UserError, NotApplicableError):  # the plan says why not
+            candidates[i] = task.configured(options)
+    return candidates
 
 
 def _loadable(names: Sequence[str]) -> list[Task]:

@@ -26,7 +26,7 @@ class TrainingProgress(lightning.Callback):
         self.csv, self.curves = out / "log.csv", out / "tensorboard"
         self.bar: Bar | None = None
         self.writer: SummaryWriter | None = None
-        self.heartbeat = Heartbeat(self.line)
+        self.heartbeat: Heartbeat | None = None  # made where it beats: a process that is started gets a copy of this
         self.seconds = self.batch_ended = self.waited = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -50,6 +50,7 @@ class TrainingProgress(lightning.Callback):
         self.bar = Bar(*columns, console=console, disable=not console.is_terminal)
         self.bar.add_task("pretraining", total=pl_module.plan.steps, completed=trainer.global_step, note="")
         self.bar.start()
+        self.heartbeat = Heartbeat(self.line)
         self.heartbeat.__enter__()
         self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1)
 
@@ -106,7 +107,8 @@ class TrainingProgress(lightning.Callback):
         """Give the terminal back."""
         if self.bar is not None:
             self.bar.stop()
-        self.heartbeat.__exit__(None, None, None)
+        if self.heartbeat is not None:
+            self.heartbeat.__exit__(None, None, None)
         if self.writer is not None:
             self.writer.close()
 

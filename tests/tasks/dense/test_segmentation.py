@@ -343,8 +343,9 @@ def test_options_give_protocols_and_mistakes_have_one_line() -> None:
     name = [TASK.configured(options).protocol for options in given]
     assert name == ["segmentation", "segmentation", "segmentation+linear", "segmentation+upernet+augment3",
                     "segmentation+finetune", "segmentation+epochs5"]  # fmt: skip
+    wrong: Any = "fpn"
     with pytest.raises(UserError, match="choose from linear, unet, upernet"):
-        TASK.configured(TaskOptions(decoder="fpn"))
+        TASK.configured(TaskOptions(decoder=wrong))
 
 
 def test_not_applicable_says_why(toy: Manifest) -> None:
