@@ -123,7 +123,8 @@ def test_a_run_decodes_each_image_once(
     made: list[DecodedImages] = []
     monkeypatch.setattr(decoded, "DecodedImages", lambda folder: made.append(DecodedImages(folder)) or made[-1])
     job = prepare(
-        f"pixels,{encoder}" if several else encoder, f"{dataset}:classification", dry_run=False, progress=Progress(), device="cpu", precision="fp32",
+        f"pixels,{encoder}" if several else encoder, f"{dataset}:classification", dry_run=False, progress=Progress(),
+        device="cpu", precision="fp32",
         results=tmp_path / "results", cache=tmp_path / "cache",
     )  # fmt: skip
     outcomes = list(job.execute(Progress()))
