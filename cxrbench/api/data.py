@@ -3,8 +3,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from cxrbench.errors import OnBadImage, chosen
 from cxrbench.files.folders import cache_folder
 from cxrbench.progress import Bar, unseen
 
@@ -70,7 +71,7 @@ def prepare_copy(
     size: int = 512,
     data: Path | None = None,
     cache: Path | None = None,
-    on_bad_image: Literal["error", "skip"] = "error",
+    on_bad_image: OnBadImage = "error",
     workers: int = 0,
     max_pixels: int | None = None,
     bar: Bar = unseen,
@@ -83,6 +84,7 @@ def prepare_copy(
     from cxrbench.data.decode.images import MAX_PIXELS
     from cxrbench.data.prepared.copy import prepare
 
+    chosen("--on-bad-image", OnBadImage, on_bad_image)
     manifest = load_dataset(dataset, data=data, cache=cache, bar=bar)
     with bar(f"preparing {manifest.name}") as advance:
         return prepare(

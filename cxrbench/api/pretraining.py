@@ -4,10 +4,10 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_origin, get_type_hints
 
 from cxrbench.api.data import load_dataset
-from cxrbench.errors import UserError
+from cxrbench.errors import OnBadImage, UserError, chosen
 from cxrbench.files.folders import cache_folder
 from cxrbench.progress import Bar, unseen
 
@@ -41,7 +41,7 @@ class PretrainSettings(TypedDict, total=False):
     checkpoint_every: int
     keep_every: int
     picture_every: int
-    on_bad_image: Literal["error", "skip"]
+    on_bad_image: OnBadImage
 
 
 def pretrain(
@@ -70,6 +70,10 @@ def pretrain(
     """
     names = named(data) if isinstance(data, str) else list(data)
     _refuse_wrong_names(method, names, data_dir)
+    kinds = get_type_hints(PretrainSettings)
+    for name, value in settings.items():
+        if get_origin(kinds.get(name)) is Literal:
+            chosen(f"--{name.replace('_', '-')}", kinds[name], str(value))
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
 
     config = PretrainConfig(method=method, **settings)

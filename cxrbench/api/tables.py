@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
+
+from cxrbench.errors import chosen
 
 if TYPE_CHECKING:
     from cxrbench.leaderboard.calibration import CalibrationReport, Variants
-    from cxrbench.leaderboard.recalibration import Method
+
+Form = Literal["md", "csv", "json"]
+Recalibration = Literal["temperature", "isotonic"]
 
 
 def board(
@@ -17,12 +21,13 @@ def board(
     metrics: Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
-    form: Literal["md", "csv", "json"] = "md",
+    form: Form = "md",
 ) -> str:
     """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
 
     ``metrics``: the first that a task has is its headline (default: all). Raises UserError.
     """
+    chosen("--format", Form, form)
     from cxrbench.engine.results import Results
     from cxrbench.leaderboard.markdown import to_markdown
     from cxrbench.leaderboard.render import to_csv, to_json
@@ -57,6 +62,7 @@ def compare(
 
     ``metrics``: default each task's headline. Raises UserError.
     """
+    chosen("form", Literal["md", "json"], form)
     from cxrbench.engine.results import Results
     from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
 
@@ -80,8 +86,9 @@ class Calibrated:
     def __str__(self) -> str:
         return self.text()
 
-    def text(self, form: Literal["md", "csv", "json"] = "md") -> str:
-        """The report as Markdown, CSV (a row per record) or JSON."""
+    def text(self, form: Form = "md") -> str:
+        """The report as Markdown, CSV (a row per record) or JSON. Raises UserError."""
+        chosen("--format", Form, form)
         from cxrbench.leaderboard.calibration_tables import to_csv, to_json, to_markdown
 
         return {"md": to_markdown, "csv": to_csv, "json": to_json}[form](self.report)
@@ -98,7 +105,7 @@ def calibration(
     *,
     tasks: Sequence[str] = (),
     encoders: Sequence[str] = (),
-    methods: "Sequence[Method]" = ("temperature", "isotonic"),
+    methods: Sequence[Recalibration] = get_args(Recalibration),
     replicates: int = 10_000,
     seed: int = 0,
 ) -> Calibrated:
@@ -109,6 +116,8 @@ def calibration(
 
         print(cxrbench.calibration("results", encoders=["imagenet", "random"]))
     """
+    for method in methods:
+        chosen("--method", Recalibration, method)
     from cxrbench.engine.results import Results
     from cxrbench.leaderboard.calibration import calibration, variants
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from cxrbench import api
 from cxrbench.cli.leaderboard import OutOption, ReplicatesOption, SeedOption, names, write
 from cxrbench.cli.options import ResultsOption
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, chosen
 
-METHODS: Mapping[str, Sequence[Literal["temperature", "isotonic"]]] = {
+METHODS: Mapping[str, Sequence[api.Recalibration]] = {
     "temperature": ("temperature",), "isotonic": ("isotonic",), "all": ("temperature", "isotonic"),
 }  # fmt: skip
 
@@ -37,8 +37,7 @@ def calibration(
 
       cxrbench calibration --tasks nih --encoders imagenet,random --method temperature --format json
     """
-    if form not in ("md", "csv", "json"):
-        raise UserError(f"--format is md, csv or json, not {form!r}")
+    chosen("--format", api.Form, form)
     if method not in METHODS:
         raise UserError(f"--method is temperature, isotonic or all, not {method!r}")
     calibrated = api.calibration(

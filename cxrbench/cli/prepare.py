@@ -8,7 +8,6 @@ import typer
 from cxrbench import api
 from cxrbench.cli.console import counting
 from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption
-from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
 
@@ -32,8 +31,6 @@ def data_prepare(
 
       cxrbench run --encoder imagenet --tasks mimic --data /fast
     """
-    if on_bad_image not in ("error", "skip"):
-        raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
     copy = api.prepare_copy(
         name, out, size=size, data=data, cache=cache, on_bad_image=on_bad_image,  # type: ignore[arg-type]
         workers=workers, max_pixels=max_pixels, bar=counting,

@@ -83,12 +83,6 @@ def pretrain(
         known = api.method_options(method)
         show([{"--option": name, "what it is": line} for name, line in known.items()], False)
         return
-    if precision not in ("auto", "32", "bf16"):
-        raise UserError(f"--precision is auto, 32 or bf16, not {precision!r}")
-    if decode not in ("once", "always"):
-        raise UserError(f"--decode is once or always, not {decode!r}")
-    if on_bad_image not in ("error", "skip"):
-        raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
     written = api.pretrain(
         method,
         data,
