@@ -1,7 +1,7 @@
 """Is the difference real? Paired tests, Holm's correction, tie groups, the smallest detectable difference, DeLong."""
 
 import string
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
@@ -56,6 +56,16 @@ def holm(p: Sequence[float]) -> list[float]:
     steps = values[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted.tolist()
+
+
+def holm_within(p: Sequence[float], families: Sequence[Hashable]) -> list[float]:
+    """``holm`` of every family by itself: ``families`` says for each p-value to which it belongs."""
+    adjusted = list(p)
+    for family in dict.fromkeys(families):
+        members = [i for i, one in enumerate(families) if one == family]
+        for i, value in zip(members, holm([p[i] for i in members]), strict=True):
+            adjusted[i] = value
+    return adjusted
 
 
 def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[str]:

@@ -74,12 +74,13 @@ def pretrain(
     for name, value in settings.items():
         if get_origin(kinds.get(name)) is Literal:
             chosen(f"--{name.replace('_', '-')}", kinds[name], str(value))
-    from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
+    from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, pretrain
 
     config = PretrainConfig(method=method, **settings)
-    manifests = [read(name, data_dir, cache, bar) for name in names]
-    if not manifests:
+    if not names:
         raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
+    checked(config)  # before data is read or drawn
+    manifests = [read(name, data_dir, cache, bar) for name in names]
     excluded = None
     if not keep_held_out:
         excluded, notes = held_out(manifests, data_dir, cache, bar)

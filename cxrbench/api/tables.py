@@ -42,7 +42,7 @@ def board(
         seed=seed,
         metrics=tuple(metrics) or None,
         efficiency=store.load_efficiency(predictions),
-        refusals=store.load_refusals(),
+        not_applicable=store.load_not_applicable(),
     )
     return {"md": to_markdown, "csv": to_csv, "json": to_json}[form](table)
 
