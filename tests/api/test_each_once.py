@@ -81,7 +81,8 @@ def test_pretraining_gives_an_encoder(
     assert weights == Path("runs/spcl/encoder.safetensors")
     assert capsys.readouterr().out == ""
     facts = api.describe(f"spcl@{weights}")
-    assert facts["parameters"] == sum(p.numel() for p in cxrbench.load_encoder(f"spcl@{weights}").parameters())
+    module: Any = cxrbench.load_encoder(f"spcl@{weights}")
+    assert facts["parameters"] == sum(p.numel() for p in module.parameters())
     code, out, _ = command(monkeypatch, capsys, "encoders", "info", f"spcl@{weights}", "--json")
     assert (code, json.loads(out)) == (0, json.loads(json.dumps(facts)))
     assert "ratio" in api.method_options("spcl")
