@@ -3,10 +3,22 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cxrbench.api import Evaluated, board, compare, evaluate, load_dataset, load_encoder
+    from cxrbench.api import (
+        Evaluated,
+        board,
+        calibration,
+        check,
+        compare,
+        evaluate,
+        load_dataset,
+        load_encoder,
+        pretrain,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Evaluated", "board", "compare", "evaluate", "load_dataset", "load_encoder"]
+__all__ = [
+    "Evaluated", "board", "calibration", "check", "compare", "evaluate", "load_dataset", "load_encoder", "pretrain",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

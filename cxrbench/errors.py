@@ -1,4 +1,9 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and the mistake that is made most: a word that is no choice."""
+
+from typing import Any, Literal, get_args
+
+OnBadImage = Literal["error", "skip"]
+"""What is done about an image that cannot be decoded: the work ends, or the image is left out and counted."""
 
 
 class UserError(Exception):
@@ -24,3 +29,12 @@ class BadImageError(UserError):
 
 class NotApplicableError(Exception):
     """An encoder cannot be asked this (it has no maps, no text tower): the cell is marked, the run goes on."""
+
+
+def chosen(what: str, wanted: Any, text: str) -> Any:
+    """The choice of a ``Literal`` type that ``text`` names. Raises UserError: ``--format is md or json, not 'txt'``."""
+    choices = get_args(wanted)
+    for choice in choices:
+        if str(choice) == text:
+            return choice
+    raise UserError(f"{what} is {', '.join(map(str, choices[:-1]))} or {choices[-1]}, not {text!r}")

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TextIO, TypeVar
 
@@ -11,6 +12,14 @@ Item = TypeVar("Item")
 MINUTE = 60.0
 Advance = Callable[[int, int], None]
 """Is told how many of how many are done."""
+Bar = Callable[[str], AbstractContextManager[Advance]]
+"""Given what is being done, a context in which it is done and shown, and which gives what is to be told of it."""
+
+
+@contextmanager
+def unseen(what: str) -> Iterator[Advance]:
+    """The Bar of who shows nothing."""
+    yield lambda done, total: None
 
 
 class Progress:

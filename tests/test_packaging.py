@@ -64,6 +64,10 @@ CORE = (
 BELOW_API = tuple(name for name in CORE if name not in ("api", "cli"))
 RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nothing imports the command line": ((*CORE[:1], *CORE[2:], "encoders", "tasks", "leaderboard"), ("cli",)),
+    "the command line reaches the engine, tables and encoders through the api": (
+        ("cli",),
+        ("engine", "leaderboard", "encoders", "tasks", "features", "plugins", "phantom", "metrics.kinds"),
+    ),
     "the core knows no concrete encoder, task or table": (BELOW_API, ("api", "encoders", "tasks", "leaderboard")),
     "encoders import no task and no table": (("encoders",), ("tasks", "leaderboard", "engine", "api")),
     "tasks import no method and no table": (

@@ -1,13 +1,19 @@
 """``cxrbench calibration``: are the probabilities right, and does recalibration make them better?"""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cxrbench import api
 from cxrbench.cli.leaderboard import OutOption, ReplicatesOption, SeedOption, names, write
 from cxrbench.cli.options import ResultsOption
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, chosen
+
+METHODS: Mapping[str, Sequence[api.Recalibration]] = {
+    "temperature": ("temperature",), "isotonic": ("isotonic",), "all": ("temperature", "isotonic"),
+}  # fmt: skip
 
 
 def calibration(
@@ -31,26 +37,13 @@ def calibration(
 
       cxrbench calibration --tasks nih --encoders imagenet,random --method temperature --format json
     """
-    if form not in ("md", "csv", "json"):
-        raise UserError(f"--format is md, csv or json, not {form!r}")
-    if method not in ("temperature", "isotonic", "all"):
+    chosen("--format", api.Form, form)
+    if method not in METHODS:
         raise UserError(f"--method is temperature, isotonic or all, not {method!r}")
-    from cxrbench.engine.results import Results
-    from cxrbench.leaderboard.calibration import calibration as report_on
-    from cxrbench.leaderboard.calibration import variants
-    from cxrbench.leaderboard.calibration_tables import to_csv, to_json, to_markdown
-    from cxrbench.leaderboard.recalibration import METHODS
-
-    of_tasks = variants(
-        Results(results).load_predictions(),
-        tasks=names(tasks) or None,
-        encoders=names(encoders) or None,
-        methods=[one for one in METHODS if method in (one, "all")],
+    calibrated = api.calibration(
+        results, tasks=names(tasks), encoders=names(encoders), methods=METHODS[method], replicates=replicates, seed=seed
     )
-    report = report_on(of_tasks, replicates=replicates, seed=seed)
-    write({"md": to_markdown, "csv": to_csv, "json": to_json}[form](report), output)
+    write(calibrated.text(form), output)  # type: ignore[arg-type]
     if plots is not None:
-        from cxrbench.leaderboard.reliability import draw
-
-        for path in draw(of_tasks, plots):
+        for path in calibrated.draw(plots):
             typer.echo(path, err=True)

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from cxrbench.files.names import visible
-from cxrbench.progress import Heartbeat, Progress, counted
+from cxrbench.progress import Advance, Heartbeat, Progress, counted
 
 STDERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -99,8 +99,8 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
 
 
 @contextmanager
-def counting(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for work that reports (done, total)."""
+def counting(description: str) -> Iterator[Advance]:
+    """A bar for work that says how many of how many are done."""
     with bar() as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

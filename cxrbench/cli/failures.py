@@ -1,27 +1,21 @@
 """The cells of a run that failed: told together in the end, where they are not missed."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from cxrbench.engine.execute import Failed
+from cxrbench import api
+from cxrbench.cli.console import table
 
 FAILED = 1  # exit code of a run in which some cells failed; a request that is refused as a whole is 2
 
 
-def failure_rows(failed: Iterable["Failed"]) -> list[dict[str, Any]]:
+def failure_rows(failed: Iterable[api.Outcome]) -> list[dict[str, Any]]:
     """A row per failed cell: its coordinates and the reason."""
-    return [
-        {"encoder": cell.encoder, "task": cell.task, "fraction": cell.fraction, "seed": cell.seed, "failed": one.reason}
-        for one in failed
-        for cell in [one.planned.cell]
-    ]
+    return [{**one.cell, "failed": one.reason} for one in failed]
 
 
-def failure_table(failed: Sequence["Failed"]) -> str:
+def failure_table(failed: Sequence[api.Outcome]) -> str:
     """An aligned table: encoder, task, reason. Cells that differ in fraction and seed alone share a row."""
-    from cxrbench.cli.console import table
-
     counts: dict[tuple[str, str, str], int] = {}
     for row in failure_rows(failed):
         key = (row["encoder"], row["task"], row["failed"])

@@ -1,14 +1,14 @@
 """The commands that look and change nothing, and the one that writes the phantom: data, encoders, tasks."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cxrbench.cli.console import show, visible_lines
-from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, JsonOption, MaxPixelsOption, phantom_folder
+from cxrbench import api
+from cxrbench.cli.console import counting, show, visible_lines
+from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, JsonOption, MaxPixelsOption
 from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
@@ -27,8 +27,6 @@ def data_list(data: DataOption = None, check: CheckOption = False, as_json: Json
 
     Example: cxrbench data list --data /data
     """
-    from cxrbench.plugins.listing import list_datasets
-
     rows: list[dict[str, Any]] = [
         {
             "name": d.name,
@@ -37,14 +35,10 @@ def data_list(data: DataOption = None, check: CheckOption = False, as_json: Json
             "source": d.source,
             **({"terms": d.licence} if as_json else {}),  # too long for a line
         }
-        for d in list_datasets(check=check)
+        for d in api.list_datasets(check=check)
     ]
-    known = {row["name"] for row in rows}
-    own = {"labels.csv": "your own CSV", "manifest.parquet": "a prepared copy"}
-    for table, what in own.items():
-        for path in sorted(data.glob(f"*/{table}")) if data else []:
-            if path.parent.name not in known:
-                rows.append({"name": path.parent.name, "dataset": what, "in the data folder": True})
+    for name, what in api.own_datasets(data, {row["name"] for row in rows}) if data else ():
+        rows.append({"name": name, "dataset": what, "in the data folder": True})
     show(rows, as_json)
 
 
@@ -68,20 +62,10 @@ def data_check(
 
       cxrbench data check ./my/labels.csv
     """
-    from cxrbench.cli.console import bar
-    from cxrbench.data.check import check, format_report
-    from cxrbench.engine.registry import load_dataset
-
-    manifest = load_dataset(name, data, lambda: phantom_folder(cache, [name]))
-    with bar() as bars:
-        task = bars.add_task(f"checking {manifest.name}", total=len(manifest))
-        report = check(
-            manifest,
-            decode_all=not headers_only,
-            max_pixels=max_pixels,
-            progress=lambda images: bars.advance(task, images),
-        )
-    print(json.dumps(report.to_json(), indent=1) if as_json else visible_lines(format_report(report)))
+    report = api.check(
+        name, data=data, cache=cache, decode=not headers_only, max_pixels=max_pixels, bar=counting
+    )  # fmt: skip
+    print(json.dumps(report.to_json(), indent=1) if as_json else visible_lines(str(report)))
     if not report.ok:
         raise typer.Exit(1)
 
@@ -100,17 +84,13 @@ def data_phantom(
 
     Example: cxrbench data phantom --out ./phantom --seed 1 --images rsna=500,siim=500
     """
-    from cxrbench.cli.console import counting
-    from cxrbench.phantom.write import write
-
     counts = None
     if images:
         try:
             counts = {name: int(count) for name, _, count in (part.partition("=") for part in images.split(","))}
         except ValueError as error:
             raise UserError(f"--images {images!r}: give NAME=COUNT, separated by commas") from error
-    with counting("phantom images") as progress:
-        write(out, seed=seed, images=counts, progress=progress)
+    api.write_phantom(out, seed=seed, images=counts, bar=counting)
     print(visible(f"phantom data in {out}: use it with --data {out}"))
 
 
@@ -120,11 +100,9 @@ def encoders_list(check: CheckOption = False, as_json: JsonOption = False) -> No
 
     Example: cxrbench encoders list
     """
-    from cxrbench.plugins.listing import list_encoders
-
     rows = [
         {"name": e.name, "how to name it": e.usage, "what it is": e.problem or e.summary}
-        for e in list_encoders(check=check)
+        for e in api.list_encoders(check=check)
     ]
     show(rows, as_json)
 
@@ -138,21 +116,7 @@ def encoders_info(
 
     Example: cxrbench encoders info timm:vit_base_patch16_224@vit.safetensors
     """
-    from cxrbench.engine.registry import load_encoder
-    from cxrbench.features.efficiency import measure
-
-    loaded = load_encoder(encoder, synthetic=True)
-    counts = measure(loaded.module, loaded.module.preprocess)
-    facts = {
-        "encoder": encoder,
-        **asdict(loaded.spec.card),
-        "parameters": loaded.spec.parameters,
-        "GFLOPs per image": round(counts.gflops_per_image, 3),
-        "feature width": counts.width,
-        "preprocessing": loaded.spec.preprocess,
-        "weights sha256": loaded.spec.weights_sha256,
-        "fingerprint": loaded.spec.fingerprint,
-    }
+    facts = api.describe(encoder)
     if as_json:
         print(json.dumps(facts, indent=1))
         return
@@ -166,10 +130,8 @@ def tasks_list(check: CheckOption = False, as_json: JsonOption = False) -> None:
 
     Example: cxrbench tasks list
     """
-    from cxrbench.plugins.listing import list_tasks
-
     rows = [
         {"protocol": t.name, "run": "when named" if t.opt_in else "by default", "what it is": t.problem or t.summary}
-        for t in list_tasks(check=check)
+        for t in api.list_tasks(check=check)
     ]
     show(rows, as_json)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cxrbench import api
 from cxrbench.cli.options import JsonOption, ResultsOption
-from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
 
 ReplicatesOption = Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")]
@@ -36,11 +36,7 @@ def leaderboard(
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
-    if form not in ("md", "csv", "json"):
-        raise UserError(f"--format is md, csv or json, not {form!r}")
-    from cxrbench.api import board
-
-    text = board(
+    text = api.board(
         results, baseline=baseline, metrics=names(metrics), replicates=replicates, seed=seed, form=form  # type: ignore[arg-type]
     )  # fmt: skip
     write(text, output)
@@ -61,8 +57,6 @@ def compare(
 
     Example: cxrbench compare spcl random --tasks vindr,rsna
     """
-    from cxrbench import api
-
     text = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
         form="json" if as_json else "md",

@@ -1,14 +1,12 @@
-"""Options that several commands share, and the folders they stand for."""
+"""Options that several commands share, and what their words stand for."""
 
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxrbench.errors import UserError
-from cxrbench.files.folders import cache_folder
 
 DataOption = Annotated[
     Path | None,
@@ -69,12 +67,3 @@ def parse_bytes(text: str) -> int:
     if not match or match[2].upper() not in UNITS:
         raise UserError(f"--cache-limit {text!r}: give a number and a unit, e.g. 20GB, 500MB, 1.5TB or 100GiB")
     return int(float(match[1]) * UNITS[match[2].upper()])
-
-
-def phantom_folder(cache: Path | None, datasets: Collection[str]) -> Path:
-    """The phantom's data folder; those of the datasets that it lacks are written now."""
-    from cxrbench.cli.console import counting
-    from cxrbench.phantom.write import ensure
-
-    with counting("phantom images") as progress:
-        return ensure(cache_folder(cache), datasets, progress=progress)

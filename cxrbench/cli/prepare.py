@@ -1,13 +1,13 @@
 """``cxrbench data prepare NAME``: a resized 8-bit copy, so that decoding keeps up with training."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption, cache_folder, phantom_folder
-from cxrbench.errors import UserError
+from cxrbench import api
+from cxrbench.cli.console import counting
+from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption
 from cxrbench.files.names import visible
 
 
@@ -31,23 +31,10 @@ def data_prepare(
 
       cxrbench run --encoder imagenet --tasks mimic --data /fast
     """
-    from cxrbench.cli.console import counting
-    from cxrbench.data.prepared.copy import prepare
-    from cxrbench.engine.registry import load_dataset
-
-    if on_bad_image not in ("error", "skip"):
-        raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
-    manifest = load_dataset(name, data, lambda: phantom_folder(cache, [name]), cache=cache_folder(cache))
-    with counting(f"preparing {manifest.name}") as progress:
-        copy = prepare(
-            manifest,
-            out.expanduser(),
-            size,
-            workers=workers or min(os.cpu_count() or 1, 16),
-            skip_bad=on_bad_image == "skip",
-            max_pixels=max_pixels,
-            progress=progress,
-        )
+    copy = api.prepare_copy(
+        name, out, size=size, data=data, cache=cache, on_bad_image=on_bad_image,  # type: ignore[arg-type]
+        workers=workers, max_pixels=max_pixels, bar=counting,
+    )  # fmt: skip
     said = (
         f"{copy.images:,} images in {copy.folder}, {copy.made:,} of them made now"
         + (f", {copy.unreadable:,} unreadable ones left out" if copy.unreadable else "")

@@ -1,20 +1,17 @@
 """``cxrbench pretrain METHOD``: training images in, an encoder out."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cxrbench.cli.options import CacheOption, phantom_folder
+from cxrbench import api
+from cxrbench.cli.console import counting, show, warn
+from cxrbench.cli.options import CacheOption
 from cxrbench.errors import UserError
-from cxrbench.files.folders import cache_folder
 from cxrbench.files.names import visible
-
-if TYPE_CHECKING:
-    from cxrbench.data.manifest import Manifest
 
 
 def pretrain(
@@ -82,30 +79,21 @@ def pretrain(
 
       cxrbench pretrain spcl --data ./my/labels.csv --arch micro --epochs 60 --option ratio=0.3 --option loss=ntxent
     """
-    from cxrbench.engine.names import dataset_problem
-    from cxrbench.plugins.entry_points import METHODS, only_point
-
-    only_point(METHODS, method, "method")  # wrong names before torch is imported and data read or drawn for them
-    for name in () if list_options else named(data):
-        if "/" not in name and (problem := dataset_problem(name, data_dir)) is not None:
-            raise problem
-    from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, read_method
-    from cxrbench.encoders.pretraining.engine.pretrain import pretrain as start
-
     if list_options:
-        from cxrbench.cli.console import show
-
-        known = read_method(PretrainConfig(method=method)).options
+        known = api.method_options(method)
         show([{"--option": name, "what it is": line} for name, line in known.items()], False)
         return
-    if precision not in ("auto", "32", "bf16"):
-        raise UserError(f"--precision is auto, 32 or bf16, not {precision!r}")
-    if decode not in ("once", "always"):
-        raise UserError(f"--decode is once or always, not {decode!r}")
-    if on_bad_image not in ("error", "skip"):
-        raise UserError(f"--on-bad-image is error or skip, not {on_bad_image!r}")
-    config = PretrainConfig(
-        method=method,
+    written = api.pretrain(
+        method,
+        data,
+        out=out,
+        data_dir=data_dir,
+        cache=cache,
+        resume=resume,
+        keep_held_out=keep_held_out,
+        command=shlex.join(["cxrbench", *(word for word in sys.argv[1:] if word != "--resume")]),
+        bar=counting,
+        note=warn,
         arch=arch,
         epochs=epochs,
         batch_size=batch_size,
@@ -127,54 +115,7 @@ def pretrain(
         half=half,
         on_bad_image=on_bad_image,  # type: ignore[arg-type]
     )
-    if not named(data):
-        raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
-    checked(config)  # before data is read or drawn
-    manifests = [read(name, data_dir, cache) for name in named(data)]
-    excluded = None if keep_held_out else held_out(manifests, data_dir, cache)
-    command = shlex.join(["cxrbench", *(word for word in sys.argv[1:] if word != "--resume")])
-    folder = cache_folder(cache) / "pretraining"
-    target = out or Path("runs") / method
-    written = start(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded)
     print(visible(str(written)))
-
-
-def named(data: str) -> list[str]:
-    """What --data names, separated by commas; the path of one dataset may have commas in it."""
-    if "/" in data and Path(data).expanduser().exists():
-        return [data]
-    return [name.strip() for name in data.split(",") if name.strip()]
-
-
-def read(name: str, data_dir: Path | None, cache: Path | None) -> "Manifest":
-    """A dataset by name, by the path of its folder, or by the path of a CSV."""
-    from cxrbench.engine.registry import dataset_adapters, load_dataset
-
-    folder = Path(os.path.abspath(Path(name).expanduser()))  # not resolved: a link may have another name
-    if "/" in name and not folder.exists():
-        raise UserError(f"--data {name}: there is no such folder or file")
-    if "/" in name and folder.is_dir():
-        if folder.name not in (known := dataset_adapters()) and any((folder / other).is_dir() for other in known):
-            raise UserError(f"--data {name} is a folder of datasets: name them, e.g. --data mimic --data-dir {name}")
-        name, data_dir = folder.name, folder.parent
-    return load_dataset(name, data_dir, lambda: phantom_folder(cache, [name]), cache=cache_folder(cache))
-
-
-def held_out(manifests: "list[Manifest]", data_dir: Path | None, cache: Path | None) -> dict[str, frozenset[str]]:
-    """Patients of each dataset whom a related dataset beside it holds out; says so, a line each."""
-    from cxrbench.cli.console import warn
-    from cxrbench.data.holdout import exclusions, present
-    from cxrbench.engine.registry import dataset_adapters
-
-    known = dataset_adapters()
-    ours = [m for m in manifests if m.name in known]
-    folders = [*([data_dir] if data_dir is not None else []), *dict.fromkeys(m.root.parent for m in ours)]
-    where = {name: folder for folder in reversed(folders) for name in present(folder, known)}  # data_dir comes first
-    names = {*where, *(m.name for m in ours)}
-    found = exclusions(manifests, names, known, lambda name: read(name, where[name], cache))
-    for note in found.notes:
-        warn(note)
-    return found.patients
 
 
 def parse_options(items: list[str]) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cxrbench import api
 from cxrbench.cli.console import RunBars, bar, table, warn
+from cxrbench.cli.failures import FAILED, failure_rows, failure_table
 from cxrbench.cli.options import (
     MAX_PIXELS,
     AugmentOption,
@@ -87,10 +90,6 @@ def run(
 
       cxrbench run --encoder imagenet,random --tasks siim:segmentation,rsna:detection --decoder unet --epochs 30
     """
-    from cxrbench.api import cell_facts, headline_facts, prepare
-    from cxrbench.cli.failures import FAILED, failure_rows, failure_table
-    from cxrbench.engine.execute import Failed, Finished
-
     settings: dict[str, Any] = {
         "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds, "folds": folds,
         "decoder": decoder, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
@@ -99,30 +98,29 @@ def run(
         "cache": cache, "cache_limit": parse_bytes(cache_limit),
     }  # fmt: skip
     done: list[dict[str, Any]] = []
-    failed: list[Failed] = []
+    failed: list[api.Outcome] = []
     with bar() as progress:
         bars = RunBars(progress)
-        job = prepare(encoder, tasks, dry_run=dry_run, progress=bars, **settings)
-        plan = () if dry_run else job.plan.cells
-        skipped = sum(p.state in ("done", "not applicable") for p in plan)
-        for planned in plan:
-            if planned.state == "not applicable":
-                bars.note(not_applicable(planned.cell, planned.reason))
+        job = api.prepare(encoder, tasks, dry_run=dry_run, progress=bars, **settings)
+        plan = api.planned(job)
+        skipped = sum(row["state"] in ("done", "not applicable") for row in plan)
+        for row in () if dry_run else plan:
+            if row["state"] == "not applicable":
+                bars.note(not_applicable(row, row["reason"]))
         cells = progress.add_task("cells", total=len(plan), completed=skipped, visible=not dry_run)
-        for outcome in () if dry_run else job.execute(bars, fail_fast=fail_fast):
+        for outcome in () if dry_run else api.outcomes(job, bars, fail_fast=fail_fast):
             progress.advance(cells)
             bars.done()
-            if isinstance(outcome, Finished):
-                done.append({**cell_facts(outcome.planned.cell), **headline_facts(outcome.predictions)})
-            elif isinstance(outcome, Failed):
+            if outcome.state == "computed":
+                done.append(outcome.cell | outcome.headline)
+            elif outcome.state == "failed":
                 failed.append(outcome)
             else:
-                bars.note(not_applicable(outcome.planned.cell, outcome.reason))
+                bars.note(not_applicable(outcome.cell, outcome.reason))
     for remark in job.remarks:  # at the end, where they do not hide an error
         warn(remark)
     if dry_run:
-        rows = [{**cell_facts(p.cell), "state": p.state, "reason": p.reason} for p in job.plan.cells]
-        print(json.dumps(rows, indent=1) if as_json else table(rows))
+        print(json.dumps(plan, indent=1) if as_json else table(plan))
     elif as_json:
         print(json.dumps([*done, *failure_rows(failed)], indent=1))
     else:
@@ -136,6 +134,6 @@ def run(
         raise typer.Exit(FAILED)
 
 
-def not_applicable(cell: Any, reason: str) -> str:
+def not_applicable(cell: Mapping[str, Any], reason: str) -> str:
     """One line for a cell that its encoder cannot serve."""
-    return f"{cell.task} is not applicable to {cell.encoder}: {reason}"
+    return f"{cell['task']} is not applicable to {cell['encoder']}: {reason}"

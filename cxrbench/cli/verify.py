@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cxrbench import api
 from cxrbench.cli.console import counting
 from cxrbench.cli.options import CacheOption, JsonOption, ResultsOption
-from cxrbench.errors import UserError
-from cxrbench.files.folders import cache_folder
 
 if TYPE_CHECKING:
-    from cxrbench.engine.verify import Verdict
+    from cxrbench.api.store import Verdict
 
 CONDITIONS = ("whole", "damaged", "unfinished", "left over", "foreign")
 
@@ -27,19 +26,7 @@ def verify(results: ResultsOption = Path("results"), cache: CacheOption = None, 
 
     Example: cxrbench verify --results results
     """
-    from cxrbench.engine.verify import examined, items
-
-    folder = cache_folder(cache)
-    if not results.is_dir():
-        raise UserError(f"no results folder {results}: give --results DIR")
-    if cache is not None and not folder.is_dir():
-        raise UserError(f"no cache folder {folder}: give --cache DIR")
-    todo = items(results, folder if folder.is_dir() else None)
-    verdicts = []
-    with counting("files") as progress:
-        for done, item in enumerate(todo):
-            progress(done, len(todo))
-            verdicts.append(examined(item))
+    verdicts = api.verify(results, cache=cache, bar=counting)
     if as_json:
         print(json.dumps([{**asdict(verdict), "path": str(verdict.path)} for verdict in verdicts], indent=1))
     else:

@@ -65,6 +65,9 @@ class CheckReport:
         """No patient and no picture in two splits, no unreadable file."""
         return not self.shared_patients and not self.unreadable and not self.leaked
 
+    def __str__(self) -> str:
+        return format_report(self)
+
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
         return {**asdict(self), "ok": self.ok}

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
@@ -15,7 +15,7 @@ from cxrbench.engine.options import unread_options
 from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
 from cxrbench.engine.registry import load_task, parse_tasks
 from cxrbench.engine.results import Results
-from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.errors import NotApplicableError, OnBadImage, UserError, chosen
 from cxrbench.features.device import chosen_device, resolve_device, resolve_precision
 from cxrbench.files.folders import cache_folder
 from cxrbench.plugins.listing import list_tasks
@@ -48,7 +48,7 @@ class Settings(TypedDict, total=False):
     precision: str
     batch_size: int
     workers: int
-    on_bad_image: Literal["error", "skip"]
+    on_bad_image: OnBadImage
     max_pixels: int
     cache: Path | None
     cache_limit: int
@@ -96,8 +96,7 @@ def prepare(
     can be known to be wrong by now.
     """
     bad, workers = settings.get("on_bad_image", "error"), settings.get("workers", 0)
-    if bad not in ("error", "skip"):
-        raise UserError(f"--on-bad-image is error or skip, not {bad!r}")
+    chosen("--on-bad-image", OnBadImage, bad)
     names = [name.strip() for name in (encoders.split(",") if isinstance(encoders, str) else encoders) if name.strip()]
     if not names:
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")

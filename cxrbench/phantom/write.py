@@ -73,8 +73,10 @@ def write(
     Raises UserError where the disk refuses, or a process that draws is killed; what was whole stays.
     """
     wanted = dict(IMAGES if images is None else images)
-    if unknown := set(wanted) - set(PARTS):
-        raise ValueError(f"unknown parts {sorted(unknown)}; known: {PARTS}")
+    for part, count in wanted.items():
+        if part not in PARTS or count < 0:
+            known = ", ".join(PARTS)
+            raise UserError(f"there are no {count} phantom images of {part!r}: give 0 or more of any of {known}")
     try:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, chosen
 
 T = TypeVar("T")
 Variant = Literal["fixed", "paper", "official"]
@@ -130,15 +130,6 @@ class OptionSet(Generic[T]):
             name: self.described(name) + (f" [default: {defaults[name]}]" if defaults[name] else "")
             for name in self.declared
         }
-
-
-def chosen(what: str, wanted: Any, text: str) -> Any:
-    """The choice of a ``Literal`` type that ``text`` names. Raises UserError."""
-    choices = get_args(wanted)
-    for choice in choices:
-        if str(choice) == text:
-            return choice
-    raise UserError(f"{what} is {', '.join(map(str, choices[:-1]))} or {choices[-1]}, not {text!r}")
 
 
 def typed(value: Any) -> str:

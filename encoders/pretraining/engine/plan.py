@@ -10,8 +10,7 @@ import torch
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.pretraining.method import Blueprint, Method, PretrainingRecipe
-from cxrbench.encoders.pretraining.options import chosen
-from cxrbench.errors import UserError
+from cxrbench.errors import OnBadImage, UserError, chosen
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class PretrainConfig:
     checkpoint_every: int = 100
     keep_every: int = 0
     picture_every: int = 0
-    on_bad_image: Literal["error", "skip"] = "error"
+    on_bad_image: OnBadImage = "error"
 
 
 def chosen_recipe(config: PretrainConfig, recipe: PretrainingRecipe) -> PretrainingRecipe:

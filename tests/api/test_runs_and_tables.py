@@ -15,9 +15,11 @@ pytestmark = pytest.mark.usefixtures("folders")
 
 
 def test_importing_it_costs_nothing() -> None:
-    code = "import sys, cxrbench; print(cxrbench.__version__, sorted(set(sys.modules) & {'numpy', 'torch', 'typer'}))"
+    heavy = {"numpy", "pandas", "torch", "typer", "rich", "platformdirs"}
+    code = f"import sys, cxrbench.api; print(cxrbench.__version__, sorted(set(sys.modules) & {heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split(maxsplit=1)[1] == "[]\n"
+    assert all(hasattr(cxrbench, name) for name in cxrbench.__all__)
     assert set(cxrbench.__all__) <= set(dir(cxrbench))
     with pytest.raises(AttributeError, match="has no attribute 'evalute'"):
         cxrbench.evalute  # type: ignore[attr-defined]  # noqa: B018

@@ -1,0 +1,118 @@
+"""Datasets: reading one, checking it, copying it small, and drawing the phantom."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrbench.errors import OnBadImage, chosen
+from cxrbench.files.folders import cache_folder
+from cxrbench.progress import Bar, unseen
+
+if TYPE_CHECKING:
+    from cxrbench.data.check import CheckReport
+    from cxrbench.data.manifest import Manifest
+    from cxrbench.data.prepared.copy import Copy
+
+MOST_THREADS = 16
+
+
+def load_dataset(
+    name: str, *, data: Path | None = None, cache: Path | None = None, anew: bool = False, bar: Bar = unseen
+) -> "Manifest":
+    """The table of a dataset's images by its name or the path of a CSV; without ``data``, the phantom.
+
+    ``anew``: the tables are read again, whatever is kept of them in the cache. ``bar`` shows the phantom being drawn.
+    Raises UserError.
+    """
+    from cxrbench.engine.registry import load_dataset
+
+    kept = None if anew else cache_folder(cache)
+    return load_dataset(name, data, lambda: _phantom(name, cache, bar), cache=kept)
+
+
+def check(
+    dataset: str,
+    *,
+    data: Path | None = None,
+    cache: Path | None = None,
+    decode: bool = True,
+    max_pixels: int | None = None,
+    bar: Bar = unseen,
+) -> "CheckReport":
+    """What is there: images, patients, positives per label and split, shared patients, unreadable files, copies.
+
+    ``dataset``, ``data``, ``cache``: as of ``load_dataset``. ``decode``: look at every image, too. ``max_pixels``:
+    larger images are counted as unreadable. The report has ``ok``, and prints as text. Raises UserError::
+
+        report = cxrbench.check("./my/labels.csv")
+        assert report.ok, report
+    """
+    from cxrbench.data.check import check
+    from cxrbench.data.decode.images import MAX_PIXELS
+
+    manifest = load_dataset(dataset, data=data, cache=cache, anew=True, bar=bar)
+    seen, total = 0, len(manifest)
+    with bar(f"checking {manifest.name}") as advance:
+
+        def looked(images: int) -> None:
+            nonlocal seen
+            seen += images
+            advance(seen, total)
+
+        advance(0, total)
+        return check(manifest, decode_all=decode, max_pixels=max_pixels or MAX_PIXELS, progress=looked)
+
+
+def prepare_copy(
+    dataset: str,
+    out: Path,
+    *,
+    size: int = 512,
+    data: Path | None = None,
+    cache: Path | None = None,
+    on_bad_image: OnBadImage = "error",
+    workers: int = 0,
+    max_pixels: int | None = None,
+    bar: Bar = unseen,
+) -> "Copy":
+    """Write ``out/NAME``: a dataset with 8-bit PNGs of at most ``size`` pixels a side, which is read like the original.
+
+    Goes on where an earlier call stopped. ``workers``: decoding threads (0: one per core, at most 16). Raises
+    UserError.
+    """
+    from cxrbench.data.decode.images import MAX_PIXELS
+    from cxrbench.data.prepared.copy import prepare
+
+    chosen("--on-bad-image", OnBadImage, on_bad_image)
+    manifest = load_dataset(dataset, data=data, cache=cache, bar=bar)
+    with bar(f"preparing {manifest.name}") as advance:
+        return prepare(
+            manifest,
+            out.expanduser(),
+            size,
+            workers=workers or min(os.cpu_count() or 1, MOST_THREADS),
+            skip_bad=on_bad_image == "skip",
+            max_pixels=max_pixels or MAX_PIXELS,
+            progress=advance,
+        )
+
+
+def write_phantom(out: Path, *, seed: int = 0, images: Mapping[str, int] | None = None, bar: Bar = unseen) -> None:
+    """Write procedural chest X-rays in the official layouts; same seed, same bytes.
+
+    ``images``: how many of each part (``vindr_train``, ``vindr_test``, ``rsna``, ...; default: all of them, as the
+    phantom has them). Raises UserError.
+    """
+    from cxrbench.phantom.write import write
+
+    with bar("phantom images") as advance:
+        write(out, seed=seed, images=images, progress=advance)
+
+
+def _phantom(name: str, cache: Path | None, bar: Bar) -> Path:
+    """The phantom's data folder; what this dataset lacks is drawn now."""
+    from cxrbench.phantom.write import ensure
+
+    with bar("phantom images") as advance:
+        return ensure(cache_folder(cache), [name], progress=advance)

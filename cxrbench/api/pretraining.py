@@ -1,0 +1,147 @@
+"""Training images in, an encoder out: names first, then the data, whom to leave out, and the start."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_origin, get_type_hints
+
+from cxrbench.api.data import load_dataset
+from cxrbench.errors import OnBadImage, UserError, chosen
+from cxrbench.files.folders import cache_folder
+from cxrbench.progress import Bar, unseen
+
+if TYPE_CHECKING:
+    from cxrbench.data.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+
+class PretrainSettings(TypedDict, total=False):
+    """What may be said of pretraining beside method and data; ``PretrainConfig`` explains it."""
+
+    arch: str
+    epochs: int | None
+    batch_size: int | None
+    lr: float | None
+    weight_decay: float | None
+    warmup: float | None
+    clip: float | None
+    options: Mapping[str, Any]
+    precision: Literal["auto", "32", "bf16"]
+    accumulate: int
+    seed: int
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: int
+    workers: int
+    decode: Literal["once", "always"]
+    gradient_checkpointing: bool
+    limit: int | None
+    half: bool
+    checkpoint_every: int
+    keep_every: int
+    picture_every: int
+    on_bad_image: OnBadImage
+
+
+def pretrain(
+    method: str,
+    data: str | Sequence[str],
+    *,
+    out: Path | str | None = None,
+    data_dir: Path | None = None,
+    cache: Path | None = None,
+    resume: bool = False,
+    keep_held_out: bool = False,
+    command: str = "",
+    bar: Bar = unseen,
+    note: Callable[[str], None] = log.warning,
+    **settings: Unpack[PretrainSettings],
+) -> Path:
+    """Pretrain an encoder on the training images of one or more datasets; returns the path of its weights.
+
+    ``data``: names of datasets (in ``data_dir``; without it, phantoms), their folders, or CSV files; several in a list,
+    or separated by commas. ``out`` (default ``runs/METHOD``): folder of the run. Patients whom a related dataset beside
+    these holds out are left out, unless ``keep_held_out``; ``note`` is told who they are. ``command`` is recorded in
+    the model card. ``bar`` shows a phantom being drawn; training itself speaks on stderr. Raises UserError::
+
+        weights = cxrbench.pretrain("spcl", ["nih", "./labels.csv"], data_dir=Path("/data"), arch="micro", epochs=60)
+        print(cxrbench.evaluate(f"spcl@{weights},random:micro", "nih"))
+    """
+    names = named(data) if isinstance(data, str) else list(data)
+    _refuse_wrong_names(method, names, data_dir)
+    kinds = get_type_hints(PretrainSettings)
+    for name, value in settings.items():
+        if get_origin(kinds.get(name)) is Literal:
+            chosen(f"--{name.replace('_', '-')}", kinds[name], str(value))
+    from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, pretrain
+
+    config = PretrainConfig(method=method, **settings)
+    if not names:
+        raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
+    checked(config)  # before data is read or drawn
+    manifests = [read(name, data_dir, cache, bar) for name in names]
+    excluded = None
+    if not keep_held_out:
+        excluded, notes = held_out(manifests, data_dir, cache, bar)
+        for line in notes:
+            note(line)
+    folder, target = cache_folder(cache) / "pretraining", Path(out or Path("runs") / method)
+    return pretrain(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded)
+
+
+def method_options(method: str) -> Mapping[str, str]:
+    """The settings of a method's own, by name: what each is. Raises UserError."""
+    _refuse_wrong_names(method, (), None)
+    from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, read_method
+
+    return read_method(PretrainConfig(method=method)).options
+
+
+def _refuse_wrong_names(method: str, names: Sequence[str], data_dir: Path | None) -> None:
+    """Raise UserError for a wrong name before torch is imported and data are read or drawn for it."""
+    from cxrbench.engine.names import dataset_problem
+    from cxrbench.plugins.entry_points import METHODS, only_point
+
+    only_point(METHODS, method, "method")
+    for name in names:
+        if "/" not in name and (problem := dataset_problem(name, data_dir)) is not None:
+            raise problem
+
+
+def named(data: str) -> list[str]:
+    """What --data names, separated by commas; the path of one dataset may have commas in it."""
+    if "/" in data and Path(data).expanduser().exists():
+        return [data]
+    return [name.strip() for name in data.split(",") if name.strip()]
+
+
+def read(name: str, data_dir: Path | None, cache: Path | None, bar: Bar = unseen) -> "Manifest":
+    """A dataset by name, by the path of its folder, or by the path of a CSV."""
+    from cxrbench.engine.registry import dataset_adapters
+
+    folder = Path(os.path.abspath(Path(name).expanduser()))  # not resolved: a link may have another name
+    if "/" in name and not folder.exists():
+        raise UserError(f"--data {name}: there is no such folder or file")
+    if "/" in name and folder.is_dir():
+        if folder.name not in (known := dataset_adapters()) and any((folder / other).is_dir() for other in known):
+            raise UserError(f"--data {name} is a folder of datasets: name them, e.g. --data mimic --data-dir {name}")
+        name, data_dir = folder.name, folder.parent
+    return load_dataset(name, data=data_dir, cache=cache, bar=bar)
+
+
+def held_out(
+    manifests: "Sequence[Manifest]", data_dir: Path | None, cache: Path | None, bar: Bar = unseen
+) -> tuple[dict[str, frozenset[str]], tuple[str, ...]]:
+    """Patients of each dataset whom a related dataset beside it holds out, and what is to be said of them."""
+    from cxrbench.data.holdout import exclusions, present
+    from cxrbench.engine.registry import dataset_adapters
+
+    known = dataset_adapters()
+    ours = [m for m in manifests if m.name in known]
+    folders = [*([data_dir] if data_dir is not None else []), *dict.fromkeys(m.root.parent for m in ours)]
+    where = {name: folder for folder in reversed(folders) for name in present(folder, known)}  # data_dir comes first
+    found = exclusions(
+        manifests, {*where, *(m.name for m in ours)}, known, lambda name: read(name, where[name], cache, bar)
+    )
+    return found.patients, found.notes

@@ -1,0 +1,85 @@
+"""Saved files: whether they are as they were written, and where a finished cell and its images are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrbench.errors import UserError
+from cxrbench.files.folders import cache_folder
+from cxrbench.progress import Bar, unseen
+
+if TYPE_CHECKING:
+    from cxrbench.data.manifest import Manifest
+    from cxrbench.engine.verify import Verdict
+    from cxrbench.predictions import Predictions
+
+
+def verify(results: Path | str = "results", *, cache: Path | None = None, bar: Bar = unseen) -> "list[Verdict]":
+    """Every file of a results folder and of the cache, checked against its checksum. Changes nothing.
+
+    Each has a ``condition`` (whole, damaged, unfinished, left over, foreign), its ``reason``, and what comes ``next``.
+    Raises UserError where a folder that is named is not there.
+    """
+    from cxrbench.engine.verify import examined, items
+
+    root, folder = Path(results), cache_folder(cache)
+    if not root.is_dir():
+        raise UserError(f"no results folder {root}: give --results DIR")
+    if cache is not None and not folder.is_dir():
+        raise UserError(f"no cache folder {folder}: give --cache DIR")
+    todo = items(root, folder if folder.is_dir() else None)
+    verdicts = []
+    with bar("files") as advance:
+        for done, item in enumerate(todo):
+            advance(done, len(todo))
+            verdicts.append(examined(item))
+    return verdicts
+
+
+def find_cell(cell: str, *, encoder: str = "", results: Path | str = "results") -> "Predictions":
+    """The predictions of a finished cell: of several fractions and seeds the largest and the first.
+
+    ``cell``: ``DATASET:PROTOCOL`` (and its ``encoder``), or the path of the cell's .parquet file. Raises UserError.
+    """
+    from cxrbench.files.names import safe_name
+    from cxrbench.predictions import Predictions
+
+    if cell.endswith(".parquet"):
+        if not Path(cell).is_file():
+            raise UserError(f"no file {cell} (looked from {Path.cwd()})")
+        return Predictions.load(Path(cell))
+    dataset, colon, protocol = cell.rpartition(":")
+    if not colon:
+        raise UserError(f"{cell!r} names no protocol: give DATASET:PROTOCOL, e.g. {cell}:segmentation")
+    if not encoder:
+        raise UserError(f"which encoder's {cell}? Add --encoder NAME")
+    folder = Path(results) / "cells" / safe_name(dataset) / safe_name(protocol) / safe_name(encoder)
+    found = sorted(folder.glob("fraction-*-seed-*.parquet"), key=_largest_first)
+    if not found:
+        raise UserError(f"no finished cell of {encoder} on {cell} in {results}: run `cxrbench run` first")
+    return Predictions.load(found[0])
+
+
+def find_manifest(predictions: "Predictions", *, cell: str, results: Path | str = "results") -> "Manifest":
+    """The dataset that ``find_cell(cell, ...)`` was computed on, with its images where they were then.
+
+    It is kept in the cell's own results folder. Raises UserError if it, or the folder of the images, is gone.
+    """
+    from cxrbench.data.manifest import Manifest
+    from cxrbench.files.names import safe_name
+
+    above = Path(cell).resolve().parents if cell.endswith(".parquet") else ()
+    root = above[4] if len(above) > 4 else Path(results)
+    name, fingerprint = predictions.cell["dataset"], predictions.cell["parts"].get("dataset", "")
+    path = root / "manifests" / f"{safe_name(name)}-{fingerprint[:12]}.parquet"
+    if not path.is_file():
+        raise UserError(f"{path} is not there: it says where the images are; run the cell again in this folder")
+    manifest = Manifest.load(path)
+    if not manifest.root.is_dir():
+        raise UserError(f"the images of {name} are not in {manifest.root} any more: put them back, or run again")
+    return manifest
+
+
+def _largest_first(path: Path) -> tuple[float, int]:
+    """Sorting key of ``fraction-F-seed-S``: largest fraction, then first seed."""
+    fraction, _, seed = path.stem.removeprefix("fraction-").rpartition("-seed-")
+    return -float(fraction), int(seed)

@@ -1,0 +1,130 @@
+"""What saved predictions say: the leaderboard, a comparison of two encoders, calibration. No image, no model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from cxrbench.errors import chosen
+
+if TYPE_CHECKING:
+    from cxrbench.leaderboard.calibration import CalibrationReport, Variants
+
+Form = Literal["md", "csv", "json"]
+Recalibration = Literal["temperature", "isotonic"]
+
+
+def board(
+    results: Path | str = "results",
+    *,
+    baseline: str | None = None,
+    metrics: Sequence[str] = (),
+    replicates: int = 10_000,
+    seed: int = 0,
+    form: Form = "md",
+) -> str:
+    """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
+
+    ``metrics``: the first that a task has is its headline (default: all). Raises UserError.
+    """
+    chosen("--format", Form, form)
+    from cxrbench.engine.results import Results
+    from cxrbench.leaderboard.markdown import to_markdown
+    from cxrbench.leaderboard.render import to_csv, to_json
+    from cxrbench.leaderboard.tables import build
+
+    store = Results(Path(results))
+    predictions = store.load_predictions()
+    table = build(
+        predictions,
+        baseline=baseline,
+        replicates=replicates,
+        seed=seed,
+        metrics=tuple(metrics) or None,
+        efficiency=store.load_efficiency(predictions),
+        not_applicable=store.load_not_applicable(),
+    )
+    return {"md": to_markdown, "csv": to_csv, "json": to_json}[form](table)
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    results: Path | str = "results",
+    tasks: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    replicates: int = 10_000,
+    seed: int = 0,
+    form: Literal["md", "json"] = "md",
+) -> str:
+    """Is encoder ``a`` better than ``b``? Differences, 95% intervals and one-tailed p per task and label, as text.
+
+    ``metrics``: default each task's headline. Raises UserError.
+    """
+    chosen("form", Literal["md", "json"], form)
+    from cxrbench.engine.results import Results
+    from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
+
+    comparison = compare(
+        Results(Path(results)).load_predictions(), a, b, tasks=tuple(tasks) or None, metrics=tuple(metrics) or None,
+        replicates=replicates, seed=seed,
+    )  # fmt: skip
+    return (comparison_to_json if form == "json" else comparison_to_markdown)(comparison)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Calibration of the encoders of a results folder, as given and recalibrated. Printed as Markdown.
+
+    ``report.records``: one per encoder, task, method, metric and label. ``variants``: the scores themselves, by task.
+    """
+
+    report: "CalibrationReport"
+    variants: "Sequence[Variants]"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, form: Form = "md") -> str:
+        """The report as Markdown, CSV (a row per record) or JSON. Raises UserError."""
+        chosen("--format", Form, form)
+        from cxrbench.leaderboard.calibration_tables import to_csv, to_json, to_markdown
+
+        return {"md": to_markdown, "csv": to_csv, "json": to_json}[form](self.report)
+
+    def draw(self, folder: Path) -> list[Path]:
+        """Write reliability diagrams (PNG), one per task and label, into a folder; returns the files written."""
+        from cxrbench.leaderboard.reliability import draw
+
+        return draw(self.variants, folder)
+
+
+def calibration(
+    results: Path | str = "results",
+    *,
+    tasks: Sequence[str] = (),
+    encoders: Sequence[str] = (),
+    methods: Sequence[Recalibration] = get_args(Recalibration),
+    replicates: int = 10_000,
+    seed: int = 0,
+) -> Calibrated:
+    """Brier score and its parts, ECE and log loss, before and after recalibration on validation images.
+
+    Reads saved classification predictions; nothing is trained again. ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``:
+    as the leaderboard names them (default: all of both). Raises UserError::
+
+        print(cxrbench.calibration("results", encoders=["imagenet", "random"]))
+    """
+    for method in methods:
+        chosen("--method", Recalibration, method)
+    from cxrbench.engine.results import Results
+    from cxrbench.leaderboard.calibration import calibration, variants
+
+    of_tasks = variants(
+        Results(Path(results)).load_predictions(),
+        tasks=tuple(tasks) or None,
+        encoders=tuple(encoders) or None,
+        methods=methods,
+    )
+    return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks)
