@@ -20,7 +20,8 @@ from cxrbench.progress import Progress
 if TYPE_CHECKING:
     from cxrbench.data.manifest import Manifest
     from cxrbench.encoder import Encoder
-    from cxrbench.engine.job import Job, Settings
+    from cxrbench.engine.job import Job
+    from cxrbench.engine.settings import Settings
     from cxrbench.predictions import Predictions
     from cxrbench.task import Cell
 
@@ -107,19 +108,20 @@ def load_encoder(spec: str, *, synthetic: bool = False) -> "Encoder":
     return load_encoder(spec, synthetic=synthetic).module
 
 
-def load_dataset(name: str, *, data: Path | None = None, cache: Path | None = None) -> "Manifest":
+def load_dataset(name: str, *, data: Path | str | None = None, cache: Path | str | None = None) -> "Manifest":
     """The table of a dataset's images by its name or the path of a CSV; without ``data``, the phantom. UserError."""
     from cxrbench.engine.registry import load_dataset
     from cxrbench.phantom.write import ensure
 
-    return load_dataset(name, data, lambda: ensure(cache_folder(cache), [name]), cache=cache_folder(cache))
+    folder, kept = None if data is None else Path(data), cache_folder(None if cache is None else Path(cache))
+    return load_dataset(name, folder, lambda: ensure(kept, [name]), cache=kept)
 
 
 def board(
     results: Path | str = "results",
     *,
     baseline: str | None = None,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
     form: Literal["md", "csv", "json"] = "md",
@@ -129,6 +131,7 @@ def board(
     ``metrics``: the first that a task has is its headline (default: all). Raises UserError.
     """
     from cxrbench.engine.results import Results
+    from cxrbench.engine.settings import names
     from cxrbench.leaderboard.markdown import to_markdown
     from cxrbench.leaderboard.render import to_csv, to_json
     from cxrbench.leaderboard.tables import build
@@ -140,7 +143,7 @@ def board(
         baseline=baseline,
         replicates=replicates,
         seed=seed,
-        metrics=tuple(metrics) or None,
+        metrics=tuple(names(metrics, "metrics")) or None,
         efficiency=store.load_efficiency(predictions),
         refusals=store.load_refusals(),
     )
@@ -152,8 +155,8 @@ def compare(
     b: str,
     *,
     results: Path | str = "results",
-    tasks: Sequence[str] = (),
-    metrics: Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
     form: Literal["md", "json"] = "md",
@@ -163,11 +166,12 @@ def compare(
     ``metrics``: default each task's headline. Raises UserError.
     """
     from cxrbench.engine.results import Results
+    from cxrbench.engine.settings import names
     from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
 
     comparison = compare(
-        Results(Path(results)).load_predictions(), a, b, tasks=tuple(tasks) or None, metrics=tuple(metrics) or None,
-        replicates=replicates, seed=seed,
+        Results(Path(results)).load_predictions(), a, b, tasks=tuple(names(tasks, "tasks")) or None,
+        metrics=tuple(names(metrics, "metrics")) or None, replicates=replicates, seed=seed,
     )  # fmt: skip
     return (comparison_to_json if form == "json" else comparison_to_markdown)(comparison)
 

@@ -24,3 +24,7 @@ class BadImageError(UserError):
 
 class NotApplicableError(Exception):
     """An encoder cannot be asked this (it has no maps, no text tower): the cell is marked, the run goes on."""
+
+
+THEIRS = (Exception, SystemExit)
+"""What a plugin's own code may raise: its ``sys.exit()`` ends its cell, not the run. Ctrl-C is the user's."""

@@ -19,7 +19,7 @@ from cxrbench.encoder import Encoder, EncoderSpec
 from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
 from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
-from cxrbench.errors import DiskError, NotApplicableError, UserError
+from cxrbench.errors import THEIRS, DiskError, NotApplicableError, UserError
 from cxrbench.features.pooled import PooledFeatures, pooled_features
 from cxrbench.files.atomic import FULL, disk_error
 from cxrbench.files.seal import DamagedError
@@ -150,7 +150,7 @@ def execute(
                 yield _cell(planned, encoder, request.results)
             except DiskError:
                 raise
-            except Exception as error:  # whatever an encoder's or a task's own code raises
+            except THEIRS as error:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise disk_error(error, cache) from error
                 log.debug("%s on %s", planned.cell.encoder, planned.cell.task, exc_info=True)
@@ -195,7 +195,7 @@ def how_made(options: "ExtractOptions", seconds: float) -> dict[str, Any]:
     }
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The reason of a failure: a UserError's own words, else the exception and where it arose."""
     from cxrbench.plugins.loading import blame
 
