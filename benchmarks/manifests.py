@@ -4,7 +4,7 @@
 
 Each figure is a process of its own, ``cxrbench run --encoder pixels --tasks ... --dry-run``: seconds on the clock, CPU
 seconds and peak memory, start-up included. The images are empty files, with the official tables and a short report per
-study. The CSV has as many rows, the last of which repeats an image: it has to be refused (its cell is blocked).
+study. The CSV has as many rows, the last of which repeats the one before: it has to be refused (its cell is blocked).
 ``--beside`` measures another installation on the same files; what takes longer than ``--limit`` seconds there is
 stopped.
 """
@@ -61,10 +61,10 @@ def write_mimic(root: Path, images: int) -> None:
 
 
 def write_csv(path: Path, rows: int) -> None:
-    """A table of that many images, its last row the first image again."""
+    """A table of that many images, its last row the one before it again."""
     for number in range(rows - 1):
         (_made(path.parent / f"img/{number // 1000}") / f"{number}.png").touch()
-    lines = [f"img/{number // 1000}/{number}.png,{number % 2}" for number in [*range(rows - 1), 0]]
+    lines = [f"img/{number // 1000}/{number}.png,{number % 2}" for number in [*range(rows - 1), rows - 2]]
     path.write_text("image,effusion\n" + "\n".join(lines) + "\n")
 
 

@@ -55,14 +55,14 @@ def evaluate(
     ``encoders``: specs (``imagenet``, ``./mine.py:Mine``), ``tasks``: ``DATASET[:PROTOCOL]``; several in a list, or
     separated by commas. Raises UserError.
     """
-    from cxrbench.engine.execute import Failed, Refused
+    from cxrbench.engine.execute import Failed, Inapplicable
     from cxrbench.predictions import Predictions
 
     progress = progress or Progress()
     job = prepare(encoders, tasks, progress=progress, **settings)
     reasons = {id(p): f"not applicable: {p.reason}" for p in job.plan.cells if p.state == "not applicable"}
     for outcome in job.execute(progress):
-        if isinstance(outcome, Refused | Failed):
+        if isinstance(outcome, Inapplicable | Failed):
             what = "failed" if isinstance(outcome, Failed) else "not applicable"
             reasons[id(outcome.planned)] = f"{what}: {outcome.reason}"
     rows = []
@@ -145,7 +145,7 @@ def board(
         seed=seed,
         metrics=tuple(names(metrics, "metrics")) or None,
         efficiency=store.load_efficiency(predictions),
-        refusals=store.load_refusals(),
+        not_applicable=store.load_not_applicable(),
     )
     return {"md": to_markdown, "csv": to_csv, "json": to_json}[form](table)
 

@@ -22,7 +22,7 @@ Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retriev
 
 
 @dataclass(frozen=True)
-class Refusal:
+class NotApplicable:
     """A cell that its encoder cannot serve. ``cell``: as in Predictions; ``reason``: why."""
 
     cell: Mapping[str, Any]

@@ -9,6 +9,8 @@ from typing import TextIO, TypeVar
 
 Item = TypeVar("Item")
 MINUTE = 60.0
+Advance = Callable[[int, int], None]
+"""Is told how many of how many are done."""
 
 
 class Progress:

@@ -66,14 +66,14 @@ class Column:
     metrics: tuple[str, ...]
     detectable: Mapping[str, float]
     notes: tuple[str, ...]
-    refusals: Mapping[str, str] = field(default_factory=dict)
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Board:
     """Everything that the leaderboard prints.
 
-    ``efficiency``: by encoder, then by quantity. ``unanswered``: the tasks that no encoder could be asked, and why.
+    ``efficiency``: by encoder, then by quantity. ``nowhere``: the tasks that no encoder could be asked, and why.
     ``remarks``: what concerns the whole board: stale cells that were left out, library versions that differ.
     """
 
@@ -83,5 +83,5 @@ class Board:
     replicates: int
     seed: int
     efficiency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    unanswered: Mapping[AlignedTask, Mapping[str, str]] = field(default_factory=dict)
+    nowhere: Mapping[AlignedTask, Mapping[str, str]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()

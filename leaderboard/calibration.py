@@ -15,7 +15,7 @@ from cxrbench.leaderboard.compare import chosen
 from cxrbench.leaderboard.currency import current
 from cxrbench.leaderboard.evaluate import Estimate, evaluate
 from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
-from cxrbench.leaderboard.significance import holm, paired_difference
+from cxrbench.leaderboard.significance import holm_within, paired_difference
 from cxrbench.leaderboard.tables import contamination, counts, patients_scored
 from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
 from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, never_defined
@@ -241,9 +241,5 @@ def _interval(metric: Metric, one: Estimate) -> Interval:
 def _corrected(records: Sequence[CalibrationRecord]) -> tuple[CalibrationRecord, ...]:
     """Holm over the means of each metric, and apart from them over its labels; synthetic and real apart."""
     families = [(r.metric, r.synthetic, r.label == HEADLINE) for r in records]
-    result = list(records)
-    for family in dict.fromkeys(families):
-        where = [i for i, one in enumerate(families) if one == family]
-        for i, p in zip(where, holm([records[i].p for i in where]), strict=True):
-            result[i] = replace(records[i], p_holm=p)
-    return tuple(result)
+    adjusted = holm_within([one.p for one in records], families)
+    return tuple(replace(one, p_holm=p) for one, p in zip(records, adjusted, strict=True))

@@ -13,8 +13,8 @@ from cxrbench.leaderboard.render import (
     code,
     dump_csv,
     dump_json,
+    escaped,
     markdown_table,
-    plain,
     remark,
     task_title,
 )
@@ -24,9 +24,8 @@ from cxrbench.metrics.calibration import CALIBRATION, MASS_BINS
 SCORES = ("brier", "brier_skill", "nll", "ece_mass")
 PARTS = ("brier", "reliability", "resolution", "uncertainty", "within_bins")
 SIGNS = {"reliability": "= ", "resolution": "− ", "uncertainty": "+ ", "within_bins": "+ "}
-Rows = dict[
-    tuple[AlignedTask, str, str], dict[str, CalibrationRecord]
-]  # by task, encoder and method: the means, by metric
+Means = dict[tuple[AlignedTask, str, str], dict[str, CalibrationRecord]]
+"""By task, encoder and method: the means, by metric."""
 
 
 def to_markdown(report: CalibrationReport) -> str:
@@ -57,7 +56,7 @@ def to_json(report: CalibrationReport) -> str:
 
 
 def _section(report: CalibrationReport, records: Sequence[CalibrationRecord], synthetic: bool) -> list[str]:
-    rows: Rows = {}
+    rows: Means = {}
     temperatures: dict[tuple[AlignedTask, str, str], list[float]] = {}
     for r in records:
         key = (r.task, r.encoder, r.method)
@@ -73,7 +72,7 @@ def _section(report: CalibrationReport, records: Sequence[CalibrationRecord], sy
     arrows = [f"{CALIBRATION[m].title} {'↑' if CALIBRATION[m].higher_is_better else '↓'}" for m in SCORES]
     who = ["Task", "Encoder", "Scores"]
     notes = [
-        f"- {plain(task_title(task))}: {remark(note)}."
+        f"- {escaped(task_title(task))}: {remark(note)}."
         for task, of_task in report.notes.items()
         if task.synthetic == synthetic
         for note in of_task
@@ -116,7 +115,7 @@ def _legend(report: CalibrationReport, tests: int) -> str:
 
 def _who(key: tuple[AlignedTask, str, str]) -> list[str]:
     task, encoder, method = key
-    return [plain(task_title(task)), code(encoder), method]
+    return [escaped(task_title(task)), code(encoder), method]
 
 
 def _cell(r: CalibrationRecord) -> str:

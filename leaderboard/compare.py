@@ -13,8 +13,18 @@ from cxrbench.leaderboard.bootstrap import REPLICATES
 from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.evaluate import evaluate
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
-from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, code, dump_json, markdown_table, plain, remark, task_title
-from cxrbench.leaderboard.significance import delong, holm, smallest_detectable_difference
+from cxrbench.leaderboard.render import (
+    ABSENT,
+    SYNTHETIC,
+    code,
+    dump_json,
+    escaped,
+    markdown_table,
+    number,
+    remark,
+    task_title,
+)
+from cxrbench.leaderboard.significance import delong, holm_within, smallest_detectable_difference
 from cxrbench.leaderboard.tables import contamination, counts, difference, patients_scored
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
@@ -194,16 +204,12 @@ def _delong(tests: TestSet, label: str, a: str, b: str) -> float:
 def _corrected(rows: Sequence[ComparisonRow]) -> tuple[ComparisonRow, ...]:
     """Holm over each table's means, and apart from them over its labels."""
     families = [(row.metric, row.synthetic, row.positives is None) for row in rows]
-    result = list(rows)
-    for family in dict.fromkeys(families):
-        where = [i for i, one in enumerate(families) if one == family]
-        for i, p in zip(where, holm([rows[i].p for i in where]), strict=True):
-            result[i] = replace(rows[i], p_holm=p)
-    return tuple(result)
+    adjusted = holm_within([one.p for one in rows], families)
+    return tuple(replace(one, p_holm=p) for one, p in zip(rows, adjusted, strict=True))
 
 
 def _line(row: ComparisonRow, with_delong: bool) -> list[str]:
-    label = f"**{row.label}**" if row.label == HEADLINE else plain(row.label)
+    label = f"**{row.label}**" if row.label == HEADLINE else escaped(row.label)
     if math.isnan(row.difference):
         change = ABSENT
     else:
@@ -211,12 +217,8 @@ def _line(row: ComparisonRow, with_delong: bool) -> list[str]:
         change = f"{row.difference:+.3f}{limits}"
     images = f"{row.n:,}" if row.positives is None else f"{row.positives:,} / {row.n:,}"
     p = [row.p, row.p_holm, *([row.p_delong] if with_delong else [])]
-    values = [_number(row.value_a), _number(row.value_b), change, *map(_probability, p), _number(row.detectable)]
-    return [plain(task_title(row.task)), label, *values, images]
-
-
-def _number(value: float) -> str:
-    return ABSENT if math.isnan(value) else f"{value:.3f}"
+    values = [number(row.value_a), number(row.value_b), change, *map(_probability, p), number(row.detectable)]
+    return [escaped(task_title(row.task)), label, *values, images]
 
 
 def _probability(p: float) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxrbench.plugins.fixed_images import FixedFeatures
-from cxrbench.predictions import Predictions, Refusal
+from cxrbench.predictions import NotApplicable, Predictions
 
 # What all encoders of a column must share. The rest of a cell's parts says who the encoder is, but for the precision,
 # which a user may choose for each run.
@@ -39,11 +39,11 @@ class Current:
     """The cells that may share tables, and those that may not."""
 
     predictions: list[Predictions]
-    refusals: list[Refusal]
+    not_applicable: list[NotApplicable]
     left_out: tuple[LeftOut, ...] = ()
 
 
-def current(predictions: Sequence[Predictions], refusals: Sequence[Refusal] = ()) -> Current:
+def current(predictions: Sequence[Predictions], not_applicable: Sequence[NotApplicable] = ()) -> Current:
     """Leave out stale cells: results of another state of the data, of the protocol, or of the encoder of that name.
 
     Cells of one dataset and protocol must agree in the fingerprint of the dataset, the version of the protocol and the
@@ -52,7 +52,7 @@ def current(predictions: Sequence[Predictions], refusals: Sequence[Refusal] = ()
     cell (``made["date"]``) is the current one; of cells without a date, that of the most cells. Cells that say nothing
     of their parts are kept.
     """
-    cells: list[Predictions | Refusal] = [*predictions, *refusals]
+    cells: list[Predictions | NotApplicable] = [*predictions, *not_applicable]
     reasons: dict[int, str] = {}
     for key, parts in ((_column, _parts_of_column), (_encoder, _parts_of_encoder)):
         groups: dict[Hashable, list[int]] = defaultdict(list)
@@ -70,7 +70,7 @@ def current(predictions: Sequence[Predictions], refusals: Sequence[Refusal] = ()
     kept = [cell for i, cell in enumerate(cells) if i not in reasons]
     return Current(
         [cell for cell in kept if isinstance(cell, Predictions)],
-        [cell for cell in kept if isinstance(cell, Refusal)],
+        [cell for cell in kept if isinstance(cell, NotApplicable)],
         _left_out([(cells[i], why) for i, why in reasons.items()]),
     )
 
@@ -90,7 +90,7 @@ def versions(predictions: Sequence[Predictions]) -> tuple[str, ...]:
 
 
 def _stale(
-    cells: Sequence[Predictions | Refusal], members: Sequence[int], parts_of: Callable[[Mapping[str, Any]], Parts]
+    cells: Sequence[Predictions | NotApplicable], members: Sequence[int], parts_of: Callable[[Mapping[str, Any]], Parts]
 ) -> dict[int, str]:
     """The members whose parts are not those of the newest, and in which they differ."""
     parts = {i: parts_of(cells[i].cell["parts"]) for i in members}
@@ -106,18 +106,18 @@ def _stale(
     }
 
 
-def _other_output(cells: Sequence[Predictions | Refusal], members: Sequence[int]) -> dict[int, str]:
+def _other_output(cells: Sequence[Predictions | NotApplicable], members: Sequence[int]) -> dict[int, str]:
     """The members whose encoder gave something else for the fixed images than that of the newest, beyond noise."""
     outputs = {i: FixedFeatures.from_json(cells[i].cell["fixed_images"]) for i in members}
     now = outputs[max(members, key=lambda i: (_date(cells[i]), i))]
     return {i: "output on the fixed images" for i, then in outputs.items() if now.difference(then)}
 
 
-def _column(cell: Predictions | Refusal) -> Hashable:
+def _column(cell: Predictions | NotApplicable) -> Hashable:
     return cell.synthetic, cell.cell["dataset"], cell.cell["protocol"]
 
 
-def _encoder(cell: Predictions | Refusal) -> Hashable:
+def _encoder(cell: Predictions | NotApplicable) -> Hashable:
     return cell.synthetic, cell.cell["encoder"]
 
 
@@ -129,11 +129,11 @@ def _parts_of_encoder(parts: Mapping[str, Any]) -> Parts:
     return tuple(sorted((name, str(part)) for name, part in parts.items() if name not in (*OF_COLUMN, *FREE)))
 
 
-def _date(cell: Predictions | Refusal) -> str:
+def _date(cell: Predictions | NotApplicable) -> str:
     return str(cell.made.get("date", "")) if isinstance(cell, Predictions) else ""
 
 
-def _left_out(stale: Sequence[tuple[Predictions | Refusal, str]]) -> tuple[LeftOut, ...]:
+def _left_out(stale: Sequence[tuple[Predictions | NotApplicable, str]]) -> tuple[LeftOut, ...]:
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for cell, why in stale:
         groups[str(cell.cell["encoder"]), why].append(f"{cell.cell['dataset']}:{cell.cell['protocol']}")

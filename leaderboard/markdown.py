@@ -12,9 +12,10 @@ from cxrbench.leaderboard.render import (
     NOT_APPLICABLE,
     SYNTHETIC,
     code,
+    escaped,
     markdown_table,
+    number,
     percent,
-    plain,
     remark,
     task_title,
 )
@@ -55,16 +56,16 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool) -> list[s
         for fraction in sorted({c.task.fraction for c in of_table}, reverse=True):
             shown = [c for c in of_table if c.task.fraction == fraction]
             labels = "" if fractions == [1.0] else f", {percent(fraction)} of the training labels"
-            parts += [f"### {plain(title)}{labels}", _headline(shown, cells)]
+            parts += [f"### {escaped(title)}{labels}", _headline(shown, cells)]
     parts.append(_legend(board, [_tests(of_table, cells) for of_table in tables.values()]))
     for title, of_table in tables.items():
         others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
         if others:
-            parts += [f"### {plain(title.partition(': ')[0])}: other metrics{_mean_over(of_table)}"]
+            parts += [f"### {escaped(title.partition(': ')[0])}: other metrics{_mean_over(of_table)}"]
             parts.append(_other_metrics(others, of_table, cells))
     if any(len(c.metrics) > 1 for c in columns):
         parts.append("Marks as above, for each metric in its own right; intervals and p are in the CSV and JSON.")
-    parts += ["### Notes", _notes(columns, cells, [w for w in board.unanswered.items() if w[0].synthetic == synthetic])]
+    parts += ["### Notes", _notes(columns, cells, [w for w in board.nowhere.items() if w[0].synthetic == synthetic])]
     return parts
 
 
@@ -108,7 +109,8 @@ def _headline(columns: Sequence[Column], cells: Cells) -> str:
     measure, family = _measure(kind, metric), FAMILIES[kind]
     sign = -1 if measure.higher_is_better else 1
     tasks = {c.task for c in columns}
-    asked = {e for task, m, e in cells if task in tasks and m == metric} | {e for c in columns for e in c.refusals}
+    asked = {e for task, m, e in cells if task in tasks and m == metric}
+    asked |= {e for column in columns for e in column.not_applicable}
     rows = {e: [cells.get((c.task, metric, e)) for c in columns] for e in sorted(asked)}
     means = {e: _mean(row) for e, row in rows.items()}
     order = sorted(rows, key=lambda e: (math.isnan(means[e]), sign * means[e] if not math.isnan(means[e]) else 0.0, e))
@@ -118,16 +120,18 @@ def _headline(columns: Sequence[Column], cells: Cells) -> str:
     body = []
     for e in order:
         line = [
-            _cell(r, rank.get(e)) if r else NOT_APPLICABLE if e in c.refusals else ABSENT
+            _cell(r, rank.get(e)) if r else NOT_APPLICABLE if e in c.not_applicable else ABSENT
             for r, rank, c in zip(rows[e], ranks, columns, strict=True)
         ]
-        mean = [_ranked(_number(means[e]), mean_ranks.get(e))] if show_mean else []
+        mean = [_ranked(number(means[e]), mean_ranks.get(e))] if show_mean else []
         body.append([code(e), *line, *mean])
     blank = [""] if show_mean else []
-    detectable = [_number(c.detectable[metric]) for c in columns]
+    detectable = [number(c.detectable[metric]) for c in columns]
     body.append(["*smallest detectable difference*", *(f"*{d}*" if d != ABSENT else d for d in detectable), *blank])
     body.append([f"*test {family.rows} (patients)*", *(f"*{c.rows:,} ({c.patients:,})*" for c in columns), *blank])
-    return markdown_table(body, ["Encoder", *(plain(c.task.title) for c in columns), *(["Mean"] if show_mean else [])])
+    return markdown_table(
+        body, ["Encoder", *(escaped(c.task.title) for c in columns), *(["Mean"] if show_mean else [])]
+    )
 
 
 def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
@@ -141,10 +145,10 @@ def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cel
         for e in here:
             of = [found[m].get(e) for m in metrics]
             line = [
-                _ranked(_number(r.value), ranks[m].get(e)) + _significant(r) if r else ABSENT
+                _ranked(number(r.value), ranks[m].get(e)) + _significant(r) if r else ABSENT
                 for m, r in zip(metrics, of, strict=True)
             ]
-            body.append([plain(task_title(column.task)), f"{code(e)}{_dagger(next(r for r in of if r))}", *line])
+            body.append([escaped(task_title(column.task)), f"{code(e)}{_dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
     return markdown_table(body, ["Task", "Encoder", *arrows])
 
@@ -177,17 +181,17 @@ def _legend(board: Board, tests: Sequence[int]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _notes(columns: Sequence[Column], cells: Cells, unanswered: Sequence[tuple[AlignedTask, Mapping[str, str]]]) -> str:
+def _notes(columns: Sequence[Column], cells: Cells, nowhere: Sequence[tuple[AlignedTask, Mapping[str, str]]]) -> str:
     """What must be told of each task, and for its headline where the uncertainty comes from."""
-    told = [(c.task, note) for c in columns for note in (*c.notes, *_not_applicable(c.refusals))]
-    told += [(task, note) for task, refusals in unanswered for note in _not_applicable(refusals)]
-    lines = [f"- {plain(who)}: {remark(note)}." for who, note in _together(told, [c.task for c in columns])]
+    told = [(c.task, note) for c in columns for note in (*c.notes, *_not_applicable(c.not_applicable))]
+    told += [(task, note) for task, not_applicable in nowhere for note in _not_applicable(not_applicable)]
+    lines = [f"- {escaped(who)}: {remark(note)}." for who, note in _together(told, [c.task for c in columns])]
     for c in columns:
         title = _measure(c.kind, c.metrics[0]).title
         for (task, metric, encoder), r in sorted(cells.items()):
             if (task, metric) == (c.task, c.metrics[0]) and r.seeds > 1:
                 lines.append(
-                    f"- {plain(task_title(task))}, {title}, {code(encoder)}: standard error from patients "
+                    f"- {escaped(task_title(task))}, {title}, {code(encoder)}: standard error from patients "
                     f"{r.se_patients:.4f}, from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
                 )
     return "\n".join(lines) or "None."
@@ -208,11 +212,11 @@ def _together(told: Sequence[tuple[AlignedTask, str]], tasks: Sequence[AlignedTa
     ]
 
 
-def _not_applicable(refusals: Mapping[str, str]) -> list[str]:
+def _not_applicable(not_applicable: Mapping[str, str]) -> list[str]:
     """Which encoders could not be asked, and why: encoders with one reason together."""
     return [
-        f"{NOT_APPLICABLE} for {', '.join(e for e, other in refusals.items() if other == why)}: {why}"
-        for why in dict.fromkeys(refusals.values())
+        f"{NOT_APPLICABLE} for {', '.join(e for e, other in not_applicable.items() if other == why)}: {why}"
+        for why in dict.fromkeys(not_applicable.values())
     ]
 
 
@@ -227,7 +231,7 @@ def _cell(r: Record, rank: int | None) -> str:
         return ABSENT
     limits = "" if math.isnan(r.lower) else f" [{r.lower:.3f}, {r.upper:.3f}]"
     group = f" {r.tie_group}" if r.tie_group else ""
-    return f"{_ranked(_number(r.value), rank)}{_dagger(r)}{limits}{_significant(r)}{group}"
+    return f"{_ranked(number(r.value), rank)}{_dagger(r)}{limits}{_significant(r)}{group}"
 
 
 def _significant(r: Record) -> str:
@@ -252,10 +256,6 @@ def _ranks(values: Mapping[str, float], measure: Measure) -> dict[str, int]:
 
 def _ranked(text: str, rank: int | None) -> str:
     return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank or 0, text)
-
-
-def _number(value: float) -> str:
-    return ABSENT if math.isnan(value) else f"{value:.3f}"
 
 
 def _quantity(value: Any) -> str:

@@ -32,14 +32,14 @@ def to_json(board: Board) -> str:
     tasks = [
         {**column.task._asdict(), "kind": column.kind, "headline": column.metrics[0], "images": column.rows,
          "patients": column.patients, "smallest_detectable_difference": dict(column.detectable),
-         "not_applicable": dict(column.refusals), "notes": list(column.notes)}
+         "not_applicable": dict(column.not_applicable), "notes": list(column.notes)}
         for column in board.columns
     ]  # fmt: skip
     whole = {
         "baseline": board.baseline, "replicates": board.replicates, "seed": board.seed, "tasks": tasks,
         "records": [asdict(record) for record in board.records], "efficiency": board.efficiency,
         "remarks": list(board.remarks),
-        "unanswered": [{**task._asdict(), "not_applicable": why} for task, why in board.unanswered.items()],
+        "nowhere_applicable": [{**task._asdict(), "not_applicable": why} for task, why in board.nowhere.items()],
     }  # fmt: skip
     return dump_json(whole)
 
@@ -65,7 +65,12 @@ def markdown_table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str
     return tabulate(safe, [visible(h).replace("|", "\\|") for h in headers], tablefmt="github", disable_numparse=True)
 
 
-def plain(text: str) -> str:
+def number(value: float) -> str:
+    """Three digits after the point; a dash for NaN."""
+    return ABSENT if math.isnan(value) else f"{value:.3f}"
+
+
+def escaped(text: str) -> str:
     """Text of others (names of labels and datasets) in Markdown: nothing in it is markup."""
     return re.sub(r"([\\`*<>\[\]])", r"\\\1", visible(text))
 

@@ -1,19 +1,20 @@
 """Is the difference real? Paired tests, Holm's correction, tie groups, the smallest detectable difference, DeLong."""
 
 import string
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri  # what scipy.stats.norm calls; all of that takes a second to import
 
 from cxrbench.leaderboard.bootstrap import Interval, interval, too_many_undefined
 
 Array = NDArray[np.float64]
 ALPHA = 0.05
 POWER = 0.80
+NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
+def holm_within(p: Sequence[float], families: Sequence[Hashable]) -> list[float]:
+    """``holm`` of every family by itself: ``families`` says for each p-value to which it belongs."""
+    adjusted = list(p)
+    for family in dict.fromkeys(families):
+        members = [i for i, one in enumerate(families) if one == family]
+        for i, value in zip(members, holm([p[i] for i in members]), strict=True):
+            adjusted[i] = value
+    return adjusted
+
+
 def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[str]:
     """Compact letter display: two encoders share a letter if and only if no test separates them.
 
@@ -84,7 +95,7 @@ def _letter(number: int) -> str:
 
 def smallest_detectable_difference(standard_error: float) -> float:
     """(z_0.95 + z_0.80) x SE of the paired difference: what a one-tailed 5% test finds with a power of 80%."""
-    return float((ndtri(1 - ALPHA) + ndtri(POWER)) * standard_error)
+    return (NORMAL.inv_cdf(1 - ALPHA) + NORMAL.inv_cdf(POWER)) * standard_error
 
 
 class DeLong(NamedTuple):
@@ -97,6 +108,8 @@ class DeLong(NamedTuple):
         """A weighted sum of the AUROCs, (1, -1) their difference: value, standard error, one-tailed p (H0: <= 0)."""
         value, variance = float(weights @ self.aurocs), float(weights @ self.covariance @ weights)
         error = float(np.sqrt(max(variance, 0.0)))
+        from scipy.special import ndtr  # here: a board, which needs no DeLong, shall not wait for scipy
+
         return value, error, float(ndtr(-value / error)) if error > 0 else np.nan
 
 

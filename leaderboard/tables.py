@@ -24,7 +24,7 @@ from cxrbench.leaderboard.significance import (
     tie_groups,
 )
 from cxrbench.metrics.measure import Measure
-from cxrbench.predictions import Predictions, Refusal
+from cxrbench.predictions import NotApplicable, Predictions
 
 DEFAULT_BASELINE = "random"
 
@@ -37,14 +37,14 @@ def build(
     seed: int = 0,
     metrics: Sequence[str] | None = None,
     efficiency: Mapping[str, Mapping[str, Any]] | None = None,
-    refusals: Sequence[Refusal] = (),
+    not_applicable: Sequence[NotApplicable] = (),
 ) -> Board:
     """Evaluate saved predictions: values, intervals, tests against the baseline, tie groups, detectable differences.
 
     ``baseline``: an encoder's name; by default ``random`` where it is present, else no encoder is tested. ``metrics``:
-    those that a task has of them, the first its headline; by default all of its kind. ``refusals``: cells whose encoder
-    could not be asked. Stale cells are left out, with a remark. Raises UserError if there is nothing to show, or the
-    baseline or a metric is unknown.
+    those that a task has of them, the first its headline; by default all of its kind. ``not_applicable``: cells whose
+    encoder could not be asked. Stale cells are left out, with a remark. Raises UserError if there is nothing to show,
+    or the baseline or a metric is unknown.
     """
     if not predictions:
         raise UserError("there are no results yet: run `cxrbench run --encoder ... --tasks ...` first")
@@ -53,15 +53,15 @@ def build(
         baseline = DEFAULT_BASELINE
     if baseline is not None and baseline not in encoders:
         raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
-    now = current(predictions, refusals)
-    predictions, refusals = now.predictions, now.refusals
+    now = current(predictions, not_applicable)
+    predictions, not_applicable = now.predictions, now.not_applicable
     check_metrics(metrics, [one.kind for one in predictions])
-    refused = _refused(refusals)
+    reasons = _reasons(not_applicable)
     records: list[Record] = []
     columns: list[Column] = []
     for task, of_task in by_task(predictions).items():
         there = {str(one.cell["encoder"]) for one in of_task}
-        why = {encoder: reason for encoder, reason in refused.pop(task, {}).items() if encoder not in there}
+        why = {encoder: reason for encoder, reason in reasons.pop(task, {}).items() if encoder not in there}
         column, rows = _column(align(task, of_task), of_task, why, metrics, baseline, replicates, seed)
         if column.metrics:
             columns.append(column)
@@ -73,7 +73,7 @@ def build(
         replicates=replicates,
         seed=seed,
         efficiency=dict(efficiency or {}),
-        unanswered=refused,
+        nowhere=reasons,
         remarks=(*(stale.line for stale in now.left_out), *versions(predictions)),
     )
 
@@ -81,7 +81,7 @@ def build(
 def _column(
     tests: TestSet,
     of_task: Sequence[Predictions],
-    refusals: Mapping[str, str],
+    not_applicable: Mapping[str, str],
     metrics: Sequence[str] | None,
     baseline: str | None,
     replicates: int,
@@ -128,16 +128,16 @@ def _column(
         metrics=tuple(detectable),
         detectable=detectable,
         notes=tuple(dict.fromkeys(notes)),
-        refusals=refusals,
+        not_applicable=not_applicable,
     )
     return column, records
 
 
-def _refused(refusals: Sequence[Refusal]) -> dict[AlignedTask, dict[str, str]]:
+def _reasons(not_applicable: Sequence[NotApplicable]) -> dict[AlignedTask, dict[str, str]]:
     """Why encoders could not be asked, by task and encoder, in a fixed order."""
     found: dict[AlignedTask, dict[str, str]] = {}
     for one in sorted(
-        refusals, key=lambda r: (str(r.cell["dataset"]), str(r.cell["protocol"]), str(r.cell["encoder"]))
+        not_applicable, key=lambda r: (str(r.cell["dataset"]), str(r.cell["protocol"]), str(r.cell["encoder"]))
     ):
         task = AlignedTask(one.synthetic, one.cell["dataset"], one.cell["protocol"], float(one.cell["fraction"]))
         found.setdefault(task, {})[str(one.cell["encoder"])] = one.reason
@@ -184,7 +184,8 @@ def scored(tests: TestSet, label: str) -> NDArray[np.bool_]:
     """
     members = [tests.labels.index(name) for name in tests.groups.get(label, (label,))]
     targets = tests.targets[:, members]
-    return (targets > 0 if tests.kind == "retrieval" else ~np.isnan(targets)).any(1)
+    counts_for = targets > 0 if tests.kind == "retrieval" else ~np.isnan(targets)
+    return np.asarray(counts_for.any(1))
 
 
 def patients_scored(tests: TestSet, label: str) -> int:

@@ -83,7 +83,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     from tabulate import tabulate
 
     shown = [{visible(str(k)): visible(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
-    return tabulate(shown, headers="keys", missingval="undefined")
+    names = list(dict.fromkeys(name for row in shown for name in row))
+    texts = [i for i, name in enumerate(names) if any(isinstance(row.get(name), str) for row in shown)]
+    return tabulate(shown, headers="keys", missingval="undefined", floatfmt=".10g", disable_numparse=texts)
 
 
 def visible_lines(text: str) -> str:

@@ -89,7 +89,7 @@ def pretrain(
     for name in () if list_options else named(data):
         if "/" not in name and (problem := dataset_problem(name, data_dir)) is not None:
             raise problem
-    from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, read_method
+    from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, read_method
     from cxrbench.encoders.pretraining.engine.pretrain import pretrain as start
 
     if list_options:
@@ -127,9 +127,10 @@ def pretrain(
         half=half,
         on_bad_image=on_bad_image,  # type: ignore[arg-type]
     )
-    manifests = [read(name, data_dir, cache) for name in named(data)]
-    if not manifests:
+    if not named(data):
         raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
+    checked(config)  # before data is read or drawn
+    manifests = [read(name, data_dir, cache) for name in named(data)]
     excluded = None if keep_held_out else held_out(manifests, data_dir, cache)
     command = shlex.join(["cxrbench", *(word for word in sys.argv[1:] if word != "--resume")])
     folder = cache_folder(cache) / "pretraining"

@@ -107,7 +107,7 @@ def run(
         skipped = sum(p.state in ("done", "not applicable") for p in plan)
         for planned in plan:
             if planned.state == "not applicable":
-                bars.note(refusal(planned.cell, planned.reason))
+                bars.note(not_applicable(planned.cell, planned.reason))
         cells = progress.add_task("cells", total=len(plan), completed=skipped, visible=not dry_run)
         for outcome in () if dry_run else job.execute(bars, fail_fast=fail_fast):
             progress.advance(cells)
@@ -117,7 +117,7 @@ def run(
             elif isinstance(outcome, Failed):
                 failed.append(outcome)
             else:
-                bars.note(refusal(outcome.planned.cell, outcome.reason))
+                bars.note(not_applicable(outcome.planned.cell, outcome.reason))
     for remark in job.remarks:  # at the end, where they do not hide an error
         warn(remark)
     if dry_run:
@@ -136,6 +136,6 @@ def run(
         raise typer.Exit(FAILED)
 
 
-def refusal(cell: Any, reason: str) -> str:
+def not_applicable(cell: Any, reason: str) -> str:
     """One line for a cell that its encoder cannot serve."""
     return f"{cell.task} is not applicable to {cell.encoder}: {reason}"

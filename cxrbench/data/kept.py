@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.stamps import Known, file_of, look, with_stamps
 from cxrbench.errors import UserError
+from cxrbench.files.digests import file_sha256
 from cxrbench.files.seal import check
 from cxrbench.files.tables import write_sealed_table
 
@@ -147,7 +148,7 @@ def _load(place: Path, code: str) -> Looked | None:
         table = pq.read_table(_list_of(place))
         facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         seen = np.stack([table[name].to_numpy() for name in ("size", "time")], axis=1)
-        if facts == {"code": code, "manifest": _sha256(place)}:
+        if facts == {"code": code, "manifest": file_sha256(place)}:
             return Looked(table["path"].to_pylist(), seen)
     except (OSError, UserError, pa.ArrowException, KeyError, ValueError, TypeError):
         pass
@@ -157,14 +158,9 @@ def _load(place: Path, code: str) -> Looked | None:
 def _save(place: Path, code: str, looked: Looked, manifest: Manifest) -> None:
     """Keep a manifest and what was seen for it. The list says which file it belongs to: a whole pair or nothing."""
     manifest.save(place)
-    facts = json.dumps({"code": code, "manifest": _sha256(place)}).encode()
+    facts = json.dumps({"code": code, "manifest": file_sha256(place)}).encode()
     table = pa.table({"path": looked.paths, "size": looked.seen[:, 0], "time": looked.seen[:, 1]})
     write_sealed_table(_list_of(place), table, {METADATA_KEY: facts})
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _list_of(place: Path) -> Path:

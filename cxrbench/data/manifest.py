@@ -26,6 +26,8 @@ RESERVED = (*COLUMNS, "stamp")
 """Names of columns that a label cannot have."""
 TABLES = ("boxes", "masks", "reports", "signals")
 METADATA_KEY = b"cxrbench.manifest"
+Rows = NDArray[np.int64]
+"""Numbers of a table's rows."""
 FORMAT = 2  # of the file; raise when a manifest saved by an earlier version is read in another way
 MAX_METADATA = 2**31 - 1  # bytes: the reports of a large dataset are more than Arrow's default limit of 100 MB
 

@@ -5,7 +5,6 @@ reading all of it. The time of its last change is no part of it (a copied folder
 says whether a stamp that is known has to be made again.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 from cxrbench.data.decode.arrays import array_row, read_row
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import BadImageError
+from cxrbench.files.digests import sampled_digest
 
-BLOCK = 4096
+BLOCKS, BLOCK = 3, 4096
 THREADS = 8  # files may lie on a network file system, where waiting is most of the work
 BATCH = 2000  # files: what a thread does at once
 GONE = (-1, -1)
@@ -62,10 +62,10 @@ def content_stamp(path: Path) -> str:
     try:
         if row := array_row(path):
             values = np.ascontiguousarray(read_row(row)).reshape(-1).view(np.uint8)
-            return _digest(values.nbytes, lambda offset, count: values[offset : offset + count].tobytes())
+            return _sampled(values.nbytes, lambda offset, count: values[offset : offset + count].tobytes())
         with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            return _digest(size, lambda offset, count: os.pread(file.fileno(), count, offset))
+            return _sampled(size, lambda offset, count: os.pread(file.fileno(), count, offset))
     except (OSError, ValueError, BadImageError):
         return ""  # whoever decodes it says why
 
@@ -107,11 +107,8 @@ def _seen(path: str, folder: int) -> Seen:
     return facts.st_size, facts.st_mtime_ns
 
 
-def _digest(size: int, block: Callable[[int, int], bytes]) -> str:
-    digest = hashlib.blake2b(str(size).encode(), digest_size=12)
-    for offset in sorted({0, max(0, (size - BLOCK) // 2), max(0, size - BLOCK)}) if size else ():
-        digest.update(block(offset, min(BLOCK, size - offset)))
-    return digest.hexdigest()
+def _sampled(size: int, read: Callable[[int, int], bytes]) -> str:
+    return sampled_digest(size, read, blocks=BLOCKS, block=BLOCK)
 
 
 def _in_batches(work: Callable[[Sequence[str]], T], items: Sequence[str]) -> list[T]:

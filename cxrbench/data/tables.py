@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from cxrbench.errors import UserError
-from cxrbench.files.names import visible
+from cxrbench.files.names import plain
 
 Table = dict[str, list[str]]
 """Columns of text by name, all of one length; an empty cell is ""."""
 
 EMPTY = frozenset({"", "nan", "na", "n/a", "none", "null", "<na>"})
 """What programs write for "no value", in lower case."""
-SHOWN = 3
 CHUNK = 20_000  # rows: what is held as rows before it becomes columns
 WIDE = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
@@ -40,17 +39,6 @@ def identifier(cell: str) -> str:
     """An identifier as it was meant: pandas writes 50000000.0 for 50000000 where a column had gaps."""
     whole = NUMBER.fullmatch(cell)
     return whole[1] if whole else cell
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few of a list of names, on one line."""
-    return ", ".join([*map(plain, names[:SHOWN]), *(["..."] if len(names) > SHOWN else [])])
-
-
-def plain(text: str) -> str:
-    """Text from a file as a message may show it: on one line, at most 100 characters."""
-    text = visible(text)
-    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def first_repeated(names: Sequence[str]) -> tuple[str, int, int] | None:

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -44,7 +45,7 @@ class Finished(NamedTuple):
     predictions: Predictions
 
 
-class Refused(NamedTuple):
+class Inapplicable(NamedTuple):
     """A cell whose encoder cannot be asked this (it has no maps, no text tower), and why; the store remembers it."""
 
     planned: PlannedCell
@@ -120,7 +121,7 @@ def execute(
     progress: Progress,
     *,
     fail_fast: bool = False,
-) -> Iterator[Finished | Refused | Failed]:
+) -> Iterator[Finished | Inapplicable | Failed]:
     """Compute the missing, stale and damaged cells one by one, saving each before it is yielded.
 
     A cell that fails, or is blocked, is yielded with its reason and the others go on; with ``fail_fast`` the first one
@@ -137,29 +138,46 @@ def execute(
         if fail_fast:
             return
     todo = [planned for planned in plan.cells if planned.state in TODO]
-    for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
-        cells = list(group)
-        ref, manifest = cells[0].encoder, cells[0].manifest
-        assert ref is not None  # only blocked cells lack them
-        assert manifest is not None
-        request.results.save_manifest(manifest)
-        context = RunContext(options, cache, progress)
-        encoder = CachedEncoder(ref, manifest, context, request.skip_bad, request.cache_limit)
-        for planned in cells:
-            try:
-                yield _cell(planned, encoder, request.results)
-            except DiskError:
-                raise
-            except THEIRS as error:
-                if isinstance(error, OSError) and error.errno in FULL:
-                    raise disk_error(error, cache) from error
-                log.debug("%s on %s", planned.cell.encoder, planned.cell.task, exc_info=True)
-                yield Failed(planned, one_line(error))
-                if fail_fast:
+    several = len({id(planned.encoder) for planned in todo}) > 1
+    with _images_kept(cache, options) if several else nullcontext(options) as options:
+        for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
+            for outcome in _group(list(group), request, RunContext(options, cache, progress)):
+                yield outcome
+                if fail_fast and isinstance(outcome, Failed):
                     return
 
 
-def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Finished | Refused:
+@contextmanager
+def _images_kept(cache: Path, options: "ExtractOptions") -> "Iterator[ExtractOptions]":
+    """The options by which an encoder gets the images as an earlier one of this run had them decoded."""
+    from cxrbench.features.decoded import DecodedImages
+
+    with DecodedImages(cache) as images:
+        yield replace(options, use=images.use)
+
+
+def _group(
+    cells: list[PlannedCell], request: RunRequest, context: RunContext
+) -> Iterator[Finished | Inapplicable | Failed]:
+    """Compute the cells of one encoder on one dataset."""
+    ref, manifest = cells[0].encoder, cells[0].manifest
+    assert ref is not None  # only blocked cells lack them
+    assert manifest is not None
+    request.results.save_manifest(manifest)
+    encoder = CachedEncoder(ref, manifest, context, request.skip_bad, request.cache_limit)
+    for planned in cells:
+        try:
+            yield _cell(planned, encoder, request.results)
+        except DiskError:
+            raise
+        except THEIRS as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise disk_error(error, context.scratch) from error
+            log.debug("%s on %s", planned.cell.encoder, planned.cell.task, exc_info=True)
+            yield Failed(planned, one_line(error))
+
+
+def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Finished | Inapplicable:
     """Compute a cell and keep what comes of it. Raises whatever the encoder, the task or the disk do."""
     assert planned.task is not None
     manifest, started = encoder.images, time.perf_counter()
@@ -168,10 +186,10 @@ def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Fin
     ids = [i for i, p in zip(manifest.images["image_id"], manifest.paths(), strict=True) if str(p) in bad]
     try:
         predictions = _predict(planned, planned.task, encoder, manifest.without(ids) if ids else manifest)
-    except NotApplicableError as refusal:
-        reason = _about_it(str(refusal), planned.cell.encoder)
-        results.save_refusal(planned.cell, reason, synthetic=manifest.synthetic)
-        return Refused(planned, reason)
+    except NotApplicableError as why:
+        reason = _about_it(str(why), planned.cell.encoder)
+        results.save_not_applicable(planned.cell, reason, synthetic=manifest.synthetic)
+        return Inapplicable(planned, reason)
     made = how_made(encoder.context.options, time.perf_counter() - started)
     predictions = replace(predictions, cell={**predictions.cell, **planned.cell.facts()}, made=made)
     results.save(planned.cell, _with_dropped(predictions, manifest.name, len(ids)))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from cxrbench.engine.execute import TODO, Failed, Finished, Refused, execute
+from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.names import refuse_wrong_names
 from cxrbench.engine.options import unread_options
@@ -40,7 +40,7 @@ class Job:
     workers: int
     max_pixels: int | None
 
-    def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Refused | Failed]":
+    def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Inapplicable | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
         todo = any(planned.state in TODO for planned in self.plan.cells)
         options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
@@ -109,7 +109,7 @@ def prepare(
         raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
     remarks = unread([planned.task for planned in plan.cells if planned.task is not None])
     return Job(
-        request, plan, (*plan.remarks, *remarks), cache, device, settings.get("batch_size", 64),
+        request, plan, (*plan.remarks, *remarks, *_undrawn(plan)), cache, device, settings.get("batch_size", 64),
         workers or min(os.cpu_count() or 1, 16), settings.get("max_pixels"),
     )  # fmt: skip
 
@@ -121,6 +121,24 @@ def _phantom(cache: Path, dataset: str, dry_run: bool, progress: Progress) -> Pa
     if dry_run:
         return folder_for_plan(cache, dataset)
     return ensure(cache, [dataset], progress=lambda done, total: progress.train("phantom images", done, total))
+
+
+def _undrawn(plan: Plan) -> list[str]:
+    """A remark on each dataset of whose cells only its phantom, once drawn, can tell that they are not stale."""
+    stale = {
+        p.manifest.name: p.manifest.root
+        for p in plan.cells
+        if p.state == "stale" and p.manifest is not None and p.manifest.synthetic
+    }
+    if not stale:
+        return []
+    from cxrbench.phantom.write import is_blank
+
+    return [
+        f"{name}: its phantom is not drawn, so that all results on it look stale; a run draws it and compares again"
+        for name, root in stale.items()
+        if is_blank(root)
+    ]
 
 
 def _candidates(asked: Sequence[tuple[str, str | None]], options: "TaskOptions") -> list[Task]:

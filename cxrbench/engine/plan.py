@@ -138,17 +138,17 @@ def _columns(
     columns: dict[tuple[str, str], tuple[Task, Manifest | UserError]] = {}
     remarks: list[str] = []
     for dataset, protocol in request.tasks:
-        refused: list[str] = []
+        not_applicable: list[str] = []
         for name in [protocol] if protocol else [line.name for line in list_tasks() if not line.opt_in]:
             try:
                 task = load_task(name).configured(request.task_options)
             except NotApplicableError as why:
-                refused.append(f"{name} ({why})")
+                not_applicable.append(f"{name} ({why})")
                 continue
             except UserError as why:  # a broken plugin is no reason to leave the others out
                 if protocol is not None:
                     raise
-                refused.append(f"{name} ({why})")
+                not_applicable.append(f"{name} ({why})")
                 continue
             manifest, reason = _adapted(task, manifests[dataset])
             if request.folds and not task.sees_test_truth:
@@ -156,11 +156,11 @@ def _columns(
             if isinstance(manifest, Manifest):
                 reason = reason or task.not_applicable(manifest)
             if reason:
-                refused.append(f"{name} ({reason})")
+                not_applicable.append(f"{name} ({reason})")
             else:
                 columns[(dataset, name)] = (task, manifest)
-        if refused:
-            remarks.append(f"{dataset} cannot serve: {', '.join(refused)}")
+        if not_applicable:
+            remarks.append(f"{dataset} cannot serve: {', '.join(not_applicable)}")
     return columns, tuple(remarks)
 
 
@@ -170,8 +170,8 @@ def _adapted(task: Task, manifest: Manifest | UserError) -> tuple[Manifest | Use
         return manifest, None
     try:
         return task.adapted(manifest), None
-    except NotApplicableError as refusal:
-        return manifest, str(refusal)
+    except NotApplicableError as why:
+        return manifest, str(why)
 
 
 def _column(

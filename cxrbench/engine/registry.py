@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from cxrbench.data.kept import Origin, read_kept
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import near_equal
-from cxrbench.data.tables import is_empty, some
+from cxrbench.data.tables import is_empty
 from cxrbench.encoder import EncoderPlugin
 from cxrbench.engine.names import PREPARED, dataset_problem
 from cxrbench.errors import UserError
+from cxrbench.files.names import some
 from cxrbench.plugins import entry_points
 from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, load_plugin, loadable
 from cxrbench.task import Task

@@ -12,7 +12,7 @@ from cxrbench.files.names import safe_name
 from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError, damage
 from cxrbench.plugins.fixed_images import FixedFeatures
-from cxrbench.predictions import Predictions, Refusal, read_header
+from cxrbench.predictions import NotApplicable, Predictions, read_header
 from cxrbench.task import Cell
 
 State = Literal["done", "missing", "stale", "damaged", "not applicable"]
@@ -41,12 +41,12 @@ class Results:
         ``allow_dropped``: whether a result from which bad images were dropped will do.
         """
         path = self.path(cell)
-        refused = path.with_suffix(".json").exists()
-        if not refused and not path.exists():
+        not_applicable = path.with_suffix(".json").exists()
+        if not not_applicable and not path.exists():
             return "missing", ""
         try:
-            refusal = _read_refusal(path.with_suffix(".json")) if refused else None
-            meta = {"cell": refusal.cell, "dataset": {}} if refusal else read_header(path)
+            found = _read_reason(path.with_suffix(".json")) if not_applicable else None
+            meta = {"cell": found.cell, "dataset": {}} if found else read_header(path)
         except DamagedError as error:
             return "damaged", error.reason
         except UserError as error:
@@ -58,8 +58,8 @@ class Results:
             return "stale", f"{', '.join(changed) or 'its identity'} changed"
         if difference := _output_changed(old, cell.fixed):
             return "stale", difference
-        if refusal:
-            return "not applicable", refusal.reason
+        if found:
+            return "not applicable", found.reason
         if meta["dataset"].get("dropped") and not allow_dropped:
             return "stale", f"made with --on-bad-image skip, {meta['dataset']['dropped']} images dropped"
         return "done", ""
@@ -69,15 +69,15 @@ class Results:
         _remove(self.path(cell).with_suffix(".json"))
         predictions.save(self.path(cell))
 
-    def save_refusal(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
+    def save_not_applicable(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
         """Remember that a cell's encoder cannot serve it, in place of an older result."""
         _remove(self.path(cell))
-        refusal = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
-        write_record(self.path(cell).with_suffix(".json"), refusal)
+        record = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
+        write_record(self.path(cell).with_suffix(".json"), record)
 
-    def load_refusals(self) -> list[Refusal]:
+    def load_not_applicable(self) -> list[NotApplicable]:
         """Every cell that is not applicable, in a fixed order."""
-        return [_read_refusal(path) for path in sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.json"))]
+        return [_read_reason(path) for path in sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.json"))]
 
     def save_manifest(self, manifest: Manifest) -> None:
         """Keep the rows and splits that the cells were computed on."""
@@ -138,9 +138,9 @@ def _output_changed(old: Mapping[str, Any], fixed: FixedFeatures | None) -> str 
         return "what was kept of its output on two fixed images is damaged"
 
 
-def _read_refusal(path: Path) -> Refusal:
+def _read_reason(path: Path) -> NotApplicable:
     """Raises DamagedError if the file is not as it was written."""
     try:
-        return Refusal(**read_record(path))
+        return NotApplicable(**read_record(path))
     except TypeError as error:
         raise DamagedError(path, "another version of cxrbench wrote it") from error

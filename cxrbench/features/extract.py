@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxrbench.data.decode.images import MAX_PIXELS
+from cxrbench.data.decode.images import MAX_PIXELS, UseDecoded, use_decoded
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoder import Encoder, Features, Preprocess
 from cxrbench.errors import THEIRS, BadImageError, UserError
@@ -22,7 +22,7 @@ from cxrbench.plugins.loading import blame, check_features
 
 # An EfficientNet-Lite0 at 224 pixels takes half the time of a batch of 64, and none goes into fresh memory; a small ViT
 # takes the same. Below 4 images matrices become so thin that other kernels, with other last bits, multiply them.
-CPU_PART = 16
+CPU_PART = 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ExtractOptions:
     """How to run: results depend on ``precision`` (and in the last bit on ``batch_size``), not on the rest.
 
     ``workers``: decoding threads; Pillow, gdcm and torch's resize let go of the interpreter lock. ``max_pixels``:
-    larger images are bad images.
+    larger images are bad images. ``use``: ``use_decoded``, or what gives the same images otherwise.
     """
 
     device: torch.device
@@ -38,6 +38,7 @@ class ExtractOptions:
     batch_size: int = 64
     workers: int = 2
     max_pixels: int = MAX_PIXELS
+    use: UseDecoded = use_decoded
 
 
 class ExtractedBatch(NamedTuple):
@@ -164,7 +165,7 @@ def _decoded(
 
         def decode_at(first: int) -> Decoded:
             rows = range(first, min(first + options.batch_size, len(paths)))
-            results = list(pool.map(lambda i: _load(paths[i], preprocess, options.max_pixels, i, move), rows))
+            results = list(pool.map(lambda i: _load(paths[i], preprocess, options, i, move), rows))
             bad = [r for r in results if isinstance(r, BadImageError)]
             return first, [None if isinstance(r, BadImageError) else r for r in results], bad
 
@@ -200,11 +201,11 @@ def _read_ahead(paths: Sequence[Path]) -> None:
 def _load(
     path: Path,
     preprocess: Preprocess,
-    max_pixels: int,
+    options: ExtractOptions,
     index: int,
     move: Callable[[int, torch.Tensor], torch.Tensor],
 ) -> torch.Tensor | BadImageError:
     try:
-        return move(index, load_image(path, preprocess, max_pixels=max_pixels))
+        return move(index, load_image(path, preprocess, max_pixels=options.max_pixels, use=options.use))
     except BadImageError as error:
         return error

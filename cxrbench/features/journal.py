@@ -6,7 +6,6 @@ An entry is a folder named by its key, with one file of rows (row-major, memory-
 on where it stopped, with the same bits. A finished entry is read without a lock and without writing anything.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from cxrbench.errors import UserError
 from cxrbench.features.entries import META, Bad, JournalRows, Place, damage_of, intact_rows
 from cxrbench.files.atomic import ReadOnlyError, sync_folder, writing
+from cxrbench.files.digests import file_sha256
 from cxrbench.files.records import write_record
 from cxrbench.progress import Progress
 
@@ -205,10 +205,8 @@ class Journal:
         self.sync()
         if not self.width:
             raise UserError(f"not one image can be read; the first: {self._pending[0][1][0][0]}")
-        with open(self.data, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
         meta = {"file": self.data.name, "dtype": self.dtype.str, "rows": self.rows, "width": self.width,
-                "sha256": digest, "bad": self.bad}  # fmt: skip
+                "sha256": file_sha256(self.data), "bad": self.bad}  # fmt: skip
         write_record(self.log.with_name(META), meta | facts)
         self.log.unlink()
 

@@ -3,6 +3,9 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
+
+SHOWN = 3
 
 
 def safe_name(name: str) -> str:
@@ -23,3 +26,14 @@ def visible(text: str) -> str:
     name; shown as they are, one name could pass for another or rewrite the screen.
     """
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of a list of names, on one line."""
+    return ", ".join([*map(plain, names[:SHOWN]), *(["..."] if len(names) > SHOWN else [])])
+
+
+def plain(text: str) -> str:
+    """Text from a file as a message may show it: on one line, at most 100 characters."""
+    text = visible(text)
+    return text if len(text) <= 100 else f"{text[:97]}..."

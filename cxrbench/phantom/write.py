@@ -24,6 +24,7 @@ from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.phantom.cases import PARTS, Part, case
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
+from cxrbench.progress import Advance
 
 VERSION = 5  # raise when any byte of the output changes
 MARKER = "PHANTOM.json"
@@ -44,7 +45,6 @@ WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "padchest": (padchest.padchest_image, padchest.padchest_tables),
     "brax": (brax.brax_image, brax.brax_tables),
 }
-Progress = Callable[[int, int], None]
 
 
 def cores() -> int:
@@ -58,7 +58,7 @@ def write(
     seed: int = 0,
     images: Mapping[str, int] | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
     blank: bool = False,
 ) -> None:
     """Write the datasets of WRITERS below ``out``, each in its official layout.
@@ -87,7 +87,7 @@ def write(
         ) from error
 
 
-def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Progress | None = None) -> Path:
+def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Advance | None = None) -> Path:
     """The data folder of the default phantom under the cache folder; what is not there whole is written first.
 
     ``datasets``: the names that are needed (default: all); names without a phantom are passed over. Two processes at
@@ -124,12 +124,20 @@ def write_blank(out: Path, datasets: Collection[str], *, workers: int | None = N
     write(out, images=wanted, workers=workers, blank=True)
 
 
+def is_blank(folder: Path) -> bool:
+    """Whether a dataset's folder holds black images in place of its phantom."""
+    try:
+        return bool(json.loads((folder / MARKER).read_text(encoding="utf-8")).get("blank"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def _dataset(part: str) -> str:
     """The dataset that a part belongs to: ``vindr_train`` to ``vindr``."""
     return part.partition("_")[0]
 
 
-def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress: Progress, blank: bool) -> None:
+def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress: Advance, blank: bool) -> None:
     """Write what is missing, under the lock."""
     todo: dict[str, list[tuple[Part, int]]] = {}
     for name in WRITERS:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from cxrbench.encoder import EncoderRequest
+from cxrbench.files.digests import file_sha256
 from cxrbench.plugins.sources import source_files
 from cxrbench.plugins.state import describe_modules
 
@@ -38,7 +39,7 @@ def source_sha256(module: nn.Module, factory: Callable[..., Any]) -> str:
     Whole files, so an edited comment counts as a change: a needless recomputation is cheap, a wrong cell is not.
     """
     files = source_files(factory, {type(part) for part in module.modules()})
-    contents = sorted((name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in files)
+    contents = sorted((name, file_sha256(path)) for name, path in files)
     return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 
@@ -64,9 +65,7 @@ def files_sha256(request: EncoderRequest) -> str:
     if weights is not None:
         for file in _files(weights, "**/*"):
             named = True
-            with open(file, "rb") as handle:
-                content = hashlib.file_digest(handle, "sha256").hexdigest()
-            digest.update(f"weights|{_within(file, weights)}|{content}|".encode())
+            digest.update(f"weights|{_within(file, weights)}|{file_sha256(file)}|".encode())
     if variant is not None and variant.is_dir():
         for file in _files(variant, "*"):
             if file.suffix not in WEIGHTS and file.suffix.lower() != ".md":

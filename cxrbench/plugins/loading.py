@@ -248,8 +248,3 @@ def blame(error: BaseException) -> str:
     else:
         where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {text}{where}"
-
-
-def first_doc_line(thing: Any) -> str:
-    """The first line of a docstring, or nothing."""
-    return (inspect.getdoc(thing) or "").partition("\n")[0]

@@ -1,9 +1,10 @@
 """Whether a file is still what it was, without reading all of a big one."""
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from cxrbench.files.digests import sampled_digest
 
 SMALL = 1 << 20  # bytes; larger files are sampled
 BLOCKS, BLOCK = 16, 1 << 16
@@ -23,14 +24,13 @@ def stamp(path: Path) -> Stamp:
     """The file as it is now. Raises OSError."""
     with open(path, "rb") as handle:
         facts = os.fstat(handle.fileno())
-        digest = hashlib.sha256()
-        if facts.st_size <= SMALL:
-            digest.update(handle.read())
-        else:
-            for block in range(BLOCKS):
-                handle.seek((facts.st_size - BLOCK) * block // (BLOCKS - 1))
-                digest.update(handle.read(BLOCK))
-    return Stamp(str(path.absolute()), facts.st_size, facts.st_mtime_ns, digest.hexdigest())
+        digest = sampled_digest(
+            facts.st_size,
+            lambda offset, count: os.pread(handle.fileno(), count, offset),
+            blocks=BLOCKS,
+            block=SMALL if facts.st_size <= SMALL else BLOCK,
+        )
+    return Stamp(str(path.absolute()), facts.st_size, facts.st_mtime_ns, digest)
 
 
 def holds(before: Stamp) -> bool:

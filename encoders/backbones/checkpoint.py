@@ -60,6 +60,12 @@ def encoder_facts(
     return {"method": method, "arch": dict(architecture), "preprocess": asdict(preprocess), "card": asdict(card)}
 
 
+def method_of(path: Path) -> str | None:
+    """By which method of ours the weights in a file were trained; None for a file of others. Raises UserError."""
+    text = read_metadata(path).get(KEY)
+    return None if text is None else str(parsed(text, path).get("method"))
+
+
 def read_encoder(path: Path, method: str) -> TrainedEncoder:
     """Read ``encoder.safetensors`` or a Lightning checkpoint of ours, or the state dict in a file of others.
 

@@ -26,6 +26,7 @@ from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.features.array_cache import cached_array
 from cxrbench.features.device import resolve_device
 from cxrbench.files.checkpoints import made_once
+from cxrbench.files.digests import file_sha256
 from cxrbench.progress import tracked
 
 VERSION = "1"  # raise when the same recordings give another teacher or other embeddings
@@ -70,7 +71,7 @@ def ecg_embeddings(
         weights = cache / f"ecg-teacher-{digest([VERSION, records, asdict(SMALL), asdict(recipe)])}.safetensors"
         said = f"trained on {len(paths)} recordings of the data"
         made_once(weights, lambda: train_teacher(read_inputs(paths), recipe).state_dict())
-    net, sha256 = load_net1d(weights), hashlib.sha256(weights.read_bytes()).hexdigest()
+    net, sha256 = load_net1d(weights), file_sha256(weights)
     kept = cache / f"ecg-embeddings-{digest([VERSION, records, sha256])}.npy"
     embeddings = cached_array(kept, lambda: embed(net, paths))
     return Taught(embeddings, f"Net1D, {net.width} features, {said}, sha256 {sha256[:16]}")

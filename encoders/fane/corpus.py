@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoders.fane.text import (
     LONGEST,
     joined_states,
@@ -19,7 +19,7 @@ from cxrbench.encoders.fane.text import (
     stacked,
     stacked_states,
 )
-from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.studies import Studies, group_studies, report_texts
 from cxrbench.encoders.text.bert import (
     Bert,

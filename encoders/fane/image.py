@@ -1,6 +1,5 @@
 """FaNe's image side: a ResNet with CLIP's attention pool, or a ViT; one vector of the image, many of its places."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,13 +12,13 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from cxrbench.encoder import EncoderCard, Preprocess
-from cxrbench.encoders.backbones.checkpoint import KEY, read_encoder
+from cxrbench.encoders.backbones.checkpoint import method_of, read_encoder
 from cxrbench.encoders.backbones.encoder import IMAGENET_MEAN, IMAGENET_STD, gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.fane.attention import AttentionPool
 from cxrbench.encoders.pretraining.method import Draw
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata, read_state_dict
+from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
 
 ODD_MEAN, ODD_STD = (0.4755, 0.4755, 0.406), (0.229, 0.224, 0.225)  # paper and code
 DEGREES = 5.0
@@ -151,8 +150,8 @@ def initialise_from(tower: ImageTower, path: Path) -> EncoderCard | None:
     Returns what the file says of itself, if it is one of ours: what its weights have seen. A ViT of one channel takes
     the sum over the three channels of the patch projection: what gray images, written into three channels, would give.
     """
-    text = read_metadata(path).get(KEY)
-    card = read_encoder(path, json.loads(text)["method"]).card if text else None
+    method = method_of(path)
+    card = read_encoder(path, method).card if method else None
     state = leave_out(read_state_dict(path), ("fc.", "head.", "head_dist."), path)
     own = tower.model.state_dict()
     kernel = "patch_embed.proj.weight"

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoders.ecg.teacher import TeacherRecipe, digest, ecg_embeddings
 from cxrbench.encoders.pacx.labs_dae import VERSION, Corruption, DAERecipe, labs_embeddings, load_dae, train_dae
-from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import OnDisk
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import made_once
+from cxrbench.files.digests import file_sha256
 
 ECG, LABS = "ecg", "labs"
 LAB = "lab:"
@@ -158,5 +159,5 @@ def ask_labs(signals: pd.DataFrame, teachers: Teachers, cache: Path) -> tuple[ND
     model = load_dae(path, x.shape[1])
     means = (x * made).sum(0) / made.sum(0).clamp(min=1) if teachers.imputed == "mean" else None
     embeddings = labs_embeddings(model, x, made, means).numpy()
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    sha256 = file_sha256(path)[:16]
     return embeddings, f"autoencoder of {x.shape[1]} tests, {said}, sha256 {sha256}"

@@ -7,7 +7,6 @@ LoRA is merged: a plain ViT that needs nothing but images. Stage 1a is ``mae``, 
 Formulas, variants, sources: docs/methods.md.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrbench.encoder import Preprocess
-from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_encoder
+from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, method_of, read_encoder
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
     gray_preprocess,
@@ -37,7 +36,7 @@ from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import leave_out, load_strict, read_metadata
+from cxrbench.files.checkpoints import leave_out, load_strict
 from cxrbench.files.containers import strip_prefixes
 
 WITHOUT_INIT = (
@@ -119,8 +118,7 @@ def read_base(path: Path, arch: ViTConfig) -> TrainedBackbone:
 
     Its channels and preprocessing are its own; width, depth, patch and size are those of ``arch``, else UserError.
     """
-    text = read_metadata(path).get(KEY)
-    found = read_encoder(path, json.loads(text)["method"] if text else "mae")
+    found = read_encoder(path, method_of(path) or "mae")
     if found.architecture is None:
         backbone = published_backbone(strip_prefixes(found.state, ("model.",)), found.card, path)
         backbone = TrainedBackbone(

@@ -7,13 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoders.pretraining.engine.prepared import Prepared
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrbench.data.manifest import Manifest
-from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
+from cxrbench.data.manifest import Manifest, Rows
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.errors import UserError
 
 

@@ -125,7 +125,7 @@ class OptionSet(Generic[T]):
 
     def lines(self) -> dict[str, str]:
         """A line of help for each option, with its default."""
-        defaults = {f.name: plain(f.default) for f in fields(self.kind)}  # type: ignore[arg-type]
+        defaults = {f.name: typed(f.default) for f in fields(self.kind)}  # type: ignore[arg-type]
         return {
             name: self.described(name) + (f" [default: {defaults[name]}]" if defaults[name] else "")
             for name in self.declared
@@ -141,7 +141,7 @@ def chosen(what: str, wanted: Any, text: str) -> Any:
     raise UserError(f"{what} is {', '.join(map(str, choices[:-1]))} or {choices[-1]}, not {text!r}")
 
 
-def plain(value: Any) -> str:
+def typed(value: Any) -> str:
     """A value as a user would type it."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrbench.encoders.pretraining.corpus import Rows, TrainingImages
+from cxrbench.data.manifest import Rows
+from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.text.tokens import ReportTokens
 
 VIEWS = ("F", "L", "U")  # frontal, lateral, unknown; a view's code is its place here

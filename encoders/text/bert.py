@@ -1,7 +1,6 @@
 """The BERT behind FaNe's text side: found, checked, run on token numbers. Any transformers BERT folder will do."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cxrbench.encoders.families.hf import quiet
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.text.sentence_encoder import DEFAULT, default_folder
 from cxrbench.errors import UserError
+from cxrbench.files.records import parsed
 from cxrbench.progress import tracked
 
 HUB_NAME = "emilyalsentzer/Bio_ClinicalBERT"
@@ -99,7 +99,7 @@ def _load(location: str, name: str) -> Bert:
 def _means(folder: Path) -> bool:
     """Whether a sentence-transformers folder says that its embedding is the mean of the tokens."""
     stated = folder / "1_Pooling" / "config.json"
-    return stated.is_file() and bool(json.loads(stated.read_text("utf-8")).get("pooling_mode_mean_tokens"))
+    return stated.is_file() and bool(parsed(stated.read_bytes(), stated).get("pooling_mode_mean_tokens"))
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features.array_cache import cached_array
+from cxrbench.files.digests import file_sha256
+from cxrbench.files.records import parsed
 
 if TYPE_CHECKING:  # its name and fingerprint are part of a plan, which must not wait for torch
     import torch
@@ -73,8 +75,7 @@ class SentenceEncoder:
         digest = hashlib.sha256()
         for path in sorted(folder.iterdir()):
             if path.suffix in (".json", ".txt", ".model", ".safetensors", ".bin"):
-                with open(path, "rb") as handle:
-                    digest.update(f"{path.name}:{hashlib.file_digest(handle, 'sha256').hexdigest()}|".encode())
+                digest.update(f"{path.name}:{file_sha256(path)}|".encode())
         return digest.hexdigest()
 
     def embed(
@@ -145,5 +146,5 @@ def _longest(folder: Path, tokeniser: Any, config: Any) -> int:
         positions -= config.pad_token_id + 1
     limits = [int(tokeniser.model_max_length), positions]
     if stated.is_file():
-        limits.append(int(json.loads(stated.read_text("utf-8")).get("max_seq_length") or limits[0]))
+        limits.append(int(parsed(stated.read_bytes(), stated).get("max_seq_length") or limits[0]))
     return min(limits)

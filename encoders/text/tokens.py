@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.utils import logging as hf_logging
 
+from cxrbench.data.manifest import Rows
 from cxrbench.encoders.families.hub import hub
-from cxrbench.encoders.pretraining.corpus import Rows
 from cxrbench.encoders.text.sentence_encoder import default_folder
 from cxrbench.errors import UserError
 

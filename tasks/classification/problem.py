@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.task import Cell
 from cxrbench.tasks.classification.recipe import ClassifierRecipe, training_rows
 from cxrbench.tasks.classification.views import ClassifierKind
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

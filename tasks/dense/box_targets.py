@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrbench.data.annotations.boxes import check_inside, sides
 from cxrbench.data.decode.images import image_size
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
 from cxrbench.features.augmentation import augmentation
@@ -20,8 +20,6 @@ from cxrbench.tasks.dense.yolo import Grid
 from cxrbench.tasks.dense.yolo_loss import Targets
 
 LEAST_SIDE = 2.0  # pixels of the square: what augmentation leaves of a box at the edge is no target below that
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.errors import UserError
 from cxrbench.features.augmentation import SEED
 from cxrbench.features.device import autocast
@@ -16,10 +16,10 @@ from cxrbench.features.maps.dense import Geometry
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, RunContext, predictions_of
 from cxrbench.tasks.dense.anchors import anchors
-from cxrbench.tasks.dense.box_targets import BoxTargets, BoxTruth, Rows, boxed_labels, geometry_of
+from cxrbench.tasks.dense.box_targets import BoxTargets, BoxTruth, boxed_labels, geometry_of
 from cxrbench.tasks.dense.dense_task import DenseTask
 from cxrbench.tasks.dense.model import DenseModel, finetuned, on_frozen_maps
-from cxrbench.tasks.dense.training import DenseRecipe, Examples, balanced_epoch, fit, seeded
+from cxrbench.tasks.dense.training import DenseRecipe, Examples, balanced_epoch, seeded, train_model
 from cxrbench.tasks.dense.yolo import LEVELS, Grid, YoloHead, detections
 from cxrbench.tasks.dense.yolo_loss import loss_of, loss_sums
 from cxrbench.tasks.fractions import label_fraction
@@ -55,7 +55,7 @@ def detect(protocol: DenseTask, encoder: FrozenEncoder, manifest: Manifest, cell
                              cell.seed if protocol.finetune else SEED)  # fmt: skip
         trainer = _DetectionTrainer(model, targets, context)
         recipe = FINETUNED if protocol.finetune else FROZEN
-        fitted = fit(
+        fitted = train_model(
             model.module,
             lambda epoch: balanced_epoch(train, shown, epoch, protocol.copy_in(epoch), cell.seed),
             trainer.loss,

@@ -26,7 +26,7 @@ from cxrbench.tasks.dense.dense_task import DenseTask
 from cxrbench.tasks.dense.losses import PixelLoss, dice_bce, dice_cross_entropy
 from cxrbench.tasks.dense.mask_targets import MaskTargets
 from cxrbench.tasks.dense.model import DenseModel, finetuned, on_frozen_maps
-from cxrbench.tasks.dense.training import DenseRecipe, Examples, balanced_epoch, fit, seeded
+from cxrbench.tasks.dense.training import DenseRecipe, Examples, balanced_epoch, seeded, train_model
 from cxrbench.tasks.fractions import label_fraction
 
 THRESHOLD = 0.5
@@ -66,7 +66,7 @@ def segment(
     trainer = _SegmentationTrainer(model, targets, dice_cross_entropy() if truth.exclusive else dice_bce(), context)
     recipe = FINETUNED if protocol.finetune else FROZEN[decoder]
     with seeded(cell.seed, context.options.device):
-        fitted = fit(
+        fitted = train_model(
             model.module,
             lambda epoch: balanced_epoch(train, shown, epoch, protocol.copy_in(epoch), cell.seed),
             trainer.loss,

@@ -56,7 +56,7 @@ class Fitted:
     steps: int
 
 
-def fit(
+def train_model(
     model: nn.Module,
     draw: Callable[[int], Examples],
     loss: Callable[[Examples], Tensor],

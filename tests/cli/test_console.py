@@ -38,3 +38,11 @@ def test_labels_of_a_table_cannot_move_the_cursor(
     _, out, _ = cxrbench(monkeypatch, capsys, "data", "check", str(dataset))
     assert "coin" in out
     assert "\x1b" not in out
+
+
+def test_a_table_shows_names_that_look_like_numbers_and_fractions_to_their_last_digit() -> None:
+    shown = table([{"task": "007:knn", "dataset": "007", "fraction": 0.3000001}, {"dataset": "1e3", "fraction": 1.0}])
+    assert [line.split() for line in shown.splitlines()[2:]] == [
+        ["007:knn", "007", "0.3000001"],
+        ["undefined", "1e3", "1"],
+    ]

@@ -1,6 +1,7 @@
 """What a command imports: nothing that it does not need, and no phantom for a slip of the pen."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,9 @@ def test_a_dry_run_draws_no_phantom_and_sees_the_one_that_is_drawn(
     phantom.ensure(Path("cache"), ["siim"])
     cxrbench(monkeypatch, capsys, *words[:-2])
     assert state() == ("done", "siim:retrieval")
+    shutil.rmtree(next(Path("cache").glob("phantom-v?")))  # without it nobody can tell, and that is said
+    assert state() == ("stale", "siim:retrieval")
+    assert "siim: its phantom is not drawn" in cxrbench(monkeypatch, capsys, *words)[2]
 
 
 @pytest.mark.usefixtures("folders")
@@ -101,10 +105,12 @@ def test_a_dry_run_draws_no_phantom_and_sees_the_one_that_is_drawn(
         (["run", "--encoder", "pixels@", "--tasks", "rsna"], "empty part"),
         (["pretrain", "spcI", "--data", "rsna"], "did you mean 'spcl'"),
         (["pretrain", "spcl", "--data", "rsna,vinder"], "did you mean 'vindr'"),
+        (["pretrain", "supervised", "--data", "rsna", "--picture-every", "5"], "draws no pictures"),
+        (["pretrain", "spcl", "--data", "rsna", "--option", "ratioo=0.3"], "ratio"),
         (["data", "check", "rnsa"], "did you mean 'rsna'"),
     ],
 )
-def test_a_wrong_name_is_told_before_a_phantom_is_drawn(
+def test_a_wrong_name_or_setting_is_told_before_a_phantom_is_drawn(
     words: list[str], part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def drawn(*arguments: object, **named: object) -> None:

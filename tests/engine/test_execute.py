@@ -1,4 +1,4 @@
-"""What the engine promises every task: hidden truth, features when asked for, refusals remembered, options, folds."""
+"""What the engine promises every task: hidden truth, features when asked for, reasons remembered, options, folds."""
 
 import json
 from collections.abc import Callable
@@ -31,7 +31,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Peek(Task):
-    """Asks for no features; scores every image 0.5; refuses `pixels`. Its protocol names every option it was given."""
+    """Asks for no features; scores every image 0.5; is not applicable to `pixels`.
+
+    Its protocol names every option it was given.
+    """
 
     name: str = "peek"
     summary: str = "looks at what it is given"
@@ -131,7 +134,7 @@ def test_a_task_sees_no_test_truth_and_what_it_does_not_ask_for_is_not_extracted
     assert json.loads(next(Path("results/encoders").glob("*.json")).read_text())["images_per_second"] > 0
 
 
-def test_a_refusal_is_said_remembered_and_shown(run: Run, dataset: Path, encoder: str) -> None:
+def test_a_cell_that_is_not_applicable_is_said_remembered_and_shown(run: Run, dataset: Path, encoder: str) -> None:
     words = ["run", "--encoder", f"pixels,{encoder}", "--tasks", f"{dataset}:peek,{dataset}:classification"]
     code, out, err = run(*words, "--fractions", "0.5,1", "--json")
     assert code == 0
@@ -155,7 +158,7 @@ def test_a_refusal_is_said_remembered_and_shown(run: Run, dataset: Path, encoder
     assert peek["not_applicable"] == {"pixels": "it has no eyes"}
 
 
-def test_a_refusal_is_tried_again_when_its_ingredients_change(
+def test_a_cell_that_is_not_applicable_is_tried_again_when_its_ingredients_change(
     run: Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:peek"]
@@ -331,20 +334,20 @@ def test_a_folded_cell_is_a_cell_of_its_own_and_pools_the_folds(
             pd.testing.assert_frame_equal(again, content, check_exact=True)
 
 
-def test_the_store_holds_a_result_or_a_refusal_never_both(tmp_path: Path) -> None:
+def test_the_store_holds_a_result_or_why_there_is_none_never_both(tmp_path: Path) -> None:
     store, cell = Results(tmp_path), Cell("a", "d", "p", parts={"x": "1"})
     rows = pd.DataFrame({"image_id": ["i"], "patient_id": ["p"], "split": ["test"]})
     facts = {"encoder": "a", "dataset": "d", "protocol": "p", "fraction": 1.0, "seed": 0, "identity": cell.identity}
     done = Predictions(rows, (), "multilabel", {}, False, cell={**facts, "parts": {"x": "1"}}, dataset={})
     store.save(cell, done)
     assert store.state(cell, allow_dropped=False) == ("done", "")
-    store.save_refusal(cell, "no", synthetic=False)
+    store.save_not_applicable(cell, "no", synthetic=False)
     assert store.state(cell, allow_dropped=False) == ("not applicable", "no")
-    assert [one.reason for one in store.load_refusals()] == ["no"]
+    assert [one.reason for one in store.load_not_applicable()] == ["no"]
     with pytest.raises(UserError, match="no finished cells"):
         store.load_predictions()
     store.save(cell, done)
-    assert store.load_refusals() == []
+    assert store.load_not_applicable() == []
 
 
 def test_the_default_cache_limit_is_what_the_help_says() -> None:

@@ -18,7 +18,7 @@ MOVES = [
     Augmentation(rotation=20),
     Augmentation(scale=1.2, shift_x=0.05, shift_y=-0.1),
     Augmentation(flip=True, rotation=-9, scale=0.9, shift_x=-0.04, shift_y=0.06),
-    *(augmentation(0, "film", copy) for copy in (1, 2, 3)),
+    *(augmentation(0, "image", copy) for copy in (1, 2, 3)),
 ]
 
 
@@ -59,31 +59,31 @@ def test_the_move_is_scipy_s(move: Augmentation) -> None:
 
 def test_nothing_is_left_as_it_is() -> None:
     image = torch.rand(3, SIZE, SIZE)
-    assert augmentation(3, "film", 0) == Augmentation()
+    assert augmentation(3, "image", 0) == Augmentation()
     assert torch.equal(Augmentation().apply_image(image), image)
     boxes = np.array([[3.0, 4.0, 5.0, 6.0]])
     np.testing.assert_allclose(Augmentation().apply_boxes(boxes, SIZE), boxes)
 
 
 def test_draws_depend_on_all_three_and_stay_in_range() -> None:
-    base = augmentation(0, "film", 1)
-    assert base == augmentation(0, "film", 1)
-    assert base not in (augmentation(1, "film", 1), augmentation(0, "film2", 1), augmentation(0, "film", 2))
-    many = [augmentation(0, f"film{i}", 1) for i in range(500)]
+    base = augmentation(0, "image", 1)
+    assert base == augmentation(0, "image", 1)
+    assert base not in (augmentation(1, "image", 1), augmentation(0, "image2", 1), augmentation(0, "image", 2))
+    many = [augmentation(0, f"image{i}", 1) for i in range(500)]
     assert not any(m.flip for m in many)
     for name, low, high in [("rotation", -10, 10), ("scale", 1 / 1.1, 1.1), ("shift_x", -0.05, 0.05),
                             ("brightness", -0.1, 0.1), ("contrast", 1 / 1.2, 1.2)]:  # fmt: skip
         values = [getattr(m, name) for m in many]
         assert low <= min(values) < low + 0.1 * (high - low)
         assert high - 0.1 * (high - low) < max(values) <= high
-    flipped = [augmentation(0, f"film{i}", 1, replace(RANGES, flip=True)).flip for i in range(500)]
+    flipped = [augmentation(0, f"image{i}", 1, replace(RANGES, flip=True)).flip for i in range(500)]
     assert 200 < sum(flipped) < 300
 
 
 def test_normalised_images_are_treated_as_gray_ones() -> None:
     image = np.random.default_rng(0).random((SIZE, SIZE), np.float32)
     preprocess = Preprocess(SIZE, "squash", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    move = augmentation(0, "film", 1)
+    move = augmentation(0, "image", 1)
     moved = move.apply_image(torch.from_numpy(image)[None])
     expected = prepare(moved[0].numpy(), preprocess)
     torch.testing.assert_close(move.apply_image(prepare(image, preprocess), preprocess), expected, atol=1e-5, rtol=0)

@@ -17,7 +17,7 @@ from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.tables import build
 from cxrbench.plugins.fixed_images import FixedFeatures
-from cxrbench.predictions import Predictions, Refusal
+from cxrbench.predictions import NotApplicable, Predictions
 
 PARTS = {"encoder weights": "w", "encoder source": "s", "precision": "fp32", "dataset": "d", "protocol version": "1"}
 
@@ -82,10 +82,10 @@ def test_an_encoder_whose_output_changed_is_another_encoder(made_up: Any) -> Non
     assert "output on the fixed images" in kept.left_out[0].line
 
 
-def test_stale_refusals_are_left_out_too(made_up: Any) -> None:
-    refusal = Refusal({**of(made_up, "a").cell, "parts": {**PARTS, "dataset": "old"}}, "it has no maps", False)
-    kept = current([of(made_up, "b", date="2026-01-01T00:00:00Z")], [refusal])
-    assert (kept.refusals, len(kept.left_out)) == ([], 1)
+def test_stale_reasons_are_left_out_too(made_up: Any) -> None:
+    cell = {**of(made_up, "a").cell, "parts": {**PARTS, "dataset": "old"}}
+    kept = current([of(made_up, "b", date="2026-01-01T00:00:00Z")], [NotApplicable(cell, "it has no maps", False)])
+    assert (kept.not_applicable, len(kept.left_out)) == ([], 1)
 
 
 def test_compare_and_calibration_leave_them_out_too(made_up: Any) -> None:

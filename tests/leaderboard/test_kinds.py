@@ -15,7 +15,7 @@ from cxrbench.leaderboard.compare import compare, comparison_to_markdown
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.tables import build
-from cxrbench.predictions import Refusal
+from cxrbench.predictions import NotApplicable
 
 FAST: dict[str, Any] = {"replicates": 300}
 
@@ -75,9 +75,9 @@ def detection(made_up, encoder, skill=0.5, **other):
     return of_kind(made_up, encoder, "detection", "detection", ("Opacity",), columns, **other)
 
 
-def refusal(encoder, protocol="segmentation", dataset="siim", reason="it gives no maps"):
+def not_applicable(encoder, protocol="segmentation", dataset="siim", reason="it gives no maps"):
     cell = {"encoder": encoder, "dataset": dataset, "protocol": protocol, "fraction": 1.0, "seed": 0}
-    return Refusal(cell, reason, synthetic=False)
+    return NotApplicable(cell, reason, synthetic=False)
 
 
 def record(board, encoder, metric, label="macro", **other):
@@ -184,9 +184,10 @@ def test_holm_covers_one_metric_of_one_protocol(made_up):
 def test_an_encoder_that_cannot_be_asked_has_n_a_no_mean_and_a_note(made_up):
     cells = [segmentation(made_up, e, dataset=d) for e in ("spcl", "random") for d in ("siim", "rsna")]
     cells += [segmentation(made_up, "pixels", dataset="rsna")]
-    refusals = [refusal("pixels"), refusal("spcl")]  # spcl has a result: the older refusal does not count
-    refusals += [refusal(e, "text-retrieval", reason="it has no text tower") for e in ("pixels", "spcl")]
-    board = build(cells, **FAST, refusals=refusals)
+    # spcl has a result: the older reason does not count
+    cells_without = [not_applicable("pixels"), not_applicable("spcl")]
+    cells_without += [not_applicable(e, "text-retrieval", reason="it has no text tower") for e in ("pixels", "spcl")]
+    board = build(cells, **FAST, not_applicable=cells_without)
     text = to_markdown(board)
     table = text.split("### Segmentation: Dice\n")[1].split("###")[0]
     cells_of = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in table.splitlines() if "| `" in line}
@@ -199,7 +200,7 @@ def test_an_encoder_that_cannot_be_asked_has_n_a_no_mean_and_a_note(made_up):
     assert (siim["kind"], siim["headline"], siim["not_applicable"]) == (
         "segmentation", "dice", {"pixels": "it gives no maps"},
     )  # fmt: skip
-    assert whole["unanswered"][0]["not_applicable"] == dict.fromkeys(("pixels", "spcl"), "it has no text tower")
+    assert whole["nowhere_applicable"][0]["not_applicable"] == dict.fromkeys(("pixels", "spcl"), "it has no text tower")
 
 
 def test_named_metrics_are_taken_where_a_task_has_them(made_up):
@@ -240,8 +241,9 @@ def test_seeds_of_any_kind_are_averaged(made_up):
 
 def test_any_order_gives_the_same_bytes(made_up):
     cells = [make(made_up, e) for e in ("spcl", "random") for make in (segmentation, retrieval, detection)]
-    refusals = [refusal("pixels"), refusal("pixels", "zero-shot")]
-    first, second = build(cells, **FAST, refusals=refusals), build(cells[::-1], **FAST, refusals=refusals[::-1])
+    cells_without = [not_applicable("pixels"), not_applicable("pixels", "zero-shot")]
+    first = build(cells, **FAST, not_applicable=cells_without)
+    second = build(cells[::-1], **FAST, not_applicable=cells_without[::-1])
     for render in (to_markdown, to_csv, to_json):
         assert render(first) == render(second)
 

@@ -1,6 +1,5 @@
 """The phantom's studies: views, reports, ECGs, labs and lung masks, as the adapters of the real datasets read them."""
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -39,19 +38,11 @@ from cxrbench.phantom.layouts import lungs as phantom_lungs
 from cxrbench.phantom.reports import report_file, write_report
 from cxrbench.phantom.sentences import SeenFinding
 from cxrbench.phantom.study import number as number_of
-from tests.support.phantom_digest import digest
-from tests.support.same_rows import assert_same_rows
+from support.phantom_digest import digest, file_digests
+from support.same_rows import assert_same_rows
 
 SMALL = {"mimic": 24, "symile": 20, "lungs": 20}
 SEED = 5
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".phantom.lock"
-    }
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +54,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_same_bytes_from_one_worker_and_from_two(written: Path, tmp_path: Path) -> None:
     phantom.write(tmp_path, seed=SEED, images=SMALL, workers=2)
-    assert digests(tmp_path) == digests(written)
+    assert file_digests(tmp_path) == file_digests(written)
 
 
 def test_only_what_is_asked_for_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """The phantom on disk: deterministic, whole or absent, and read by the adapters of the real datasets."""
 
 import csv
-import hashlib
 import json
 import os
 from collections import Counter
@@ -20,19 +19,11 @@ from cxrbench.errors import UserError
 from cxrbench.phantom import write as phantom
 from cxrbench.phantom.cases import case
 from cxrbench.phantom.findings import FINDINGS, OPACITY, PNEUMOTHORAX
-from tests.support.phantom_digest import digest
-from tests.support.same_rows import assert_same_rows
+from support.phantom_digest import digest, file_digests
+from support.same_rows import assert_same_rows
 
 SMALL = {"vindr_train": 30, "vindr_test": 24, "rsna": 40, "siim": 40}
 SEED = 3
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".phantom.lock"
-    }
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +36,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_same_bytes_from_one_worker_and_from_two(written: Path, tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
     phantom.write(tmp_path, seed=SEED, images=SMALL, workers=2, progress=lambda d, n: done.append((d, n)))
-    assert digests(tmp_path) == digests(written)
+    assert file_digests(tmp_path) == file_digests(written)
     assert done == [(i + 1, sum(SMALL.values())) for i in range(sum(SMALL.values()))]
 
 
@@ -87,13 +78,13 @@ def test_a_killed_process_is_one_line_and_leaves_what_was_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phantom.write(tmp_path, images={"rsna": 2}, workers=1)
-    before = digests(tmp_path)
+    before = file_digests(tmp_path)
     monkeypatch.setattr(phantom, "WRITERS", {**phantom.WRITERS, "siim": (Killed(), phantom.WRITERS["siim"][1])})
     with pytest.raises(UserError, match=r"was killed.*run the command again") as caught:
         phantom.write(tmp_path, images={"rsna": 2, "siim": 16}, workers=2)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "siim").exists()
-    assert digests(tmp_path) == before
+    assert file_digests(tmp_path) == before
 
 
 def test_a_dicom_file_says_what_pydicom_writes(written: Path, tmp_path: Path) -> None:
@@ -217,10 +208,10 @@ def test_an_interrupted_write_is_invisible_and_redone(tmp_path: Path) -> None:
     phantom.write(tmp_path, seed=SEED, images=counts, workers=1)
     marker = json.loads((tmp_path / "rsna" / phantom.MARKER).read_text())
     assert (marker["version"], marker["seed"], marker["images"]) == (phantom.VERSION, SEED, counts)
-    before = digests(tmp_path)
+    before = file_digests(tmp_path)
     phantom.write(tmp_path, seed=SEED, images=counts, workers=1, progress=lambda d, n: pytest.fail("written twice"))
     phantom.write(tmp_path, seed=SEED + 1, images=counts, workers=1)
-    assert digests(tmp_path) != before
+    assert file_digests(tmp_path) != before
     assert not list(tmp_path.glob(".*partial"))
 
 

@@ -6,9 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench.data.decode.images import decode
+from cxrbench.files.digests import file_sha256
 from cxrbench.phantom.write import MARKER
 
 TABLES = {".csv", ".txt", ".toml", ".json", ".jsonl"}
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """The sha256 of every file below a folder, by its path there."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".phantom.lock"]
+    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
 
 
 def digest(folder: Path) -> str:

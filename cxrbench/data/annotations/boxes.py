@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.decode.images import image_size
-from cxrbench.data.tables import plain
 from cxrbench.errors import BadImageError, UserError
+from cxrbench.files.names import plain
 
 SIDES = ["x", "y", "width", "height"]
 SAME_PLACE = 0.4

@@ -10,8 +10,9 @@ import pandas as pd
 from cxrbench.data.annotations.boxes import SIDES, check_areas, without_repeated
 from cxrbench.data.custom.columns import plain_name
 from cxrbench.data.custom.labels import SEPARATOR
-from cxrbench.data.tables import Table, is_empty, plain
+from cxrbench.data.tables import Table, is_empty
 from cxrbench.errors import UserError
+from cxrbench.files.names import plain
 
 CORNERS = (
     ("x_min", "y_min", "x_max", "y_max"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"),

@@ -12,9 +12,9 @@ from cxrbench.data.annotations.boxes import SIDES, check_areas, without_repeated
 from cxrbench.data.custom.boxes import Boxed, joined_labels
 from cxrbench.data.custom.files import normal_path
 from cxrbench.data.custom.labels import SEPARATOR
-from cxrbench.data.tables import Table, first_repeated, plain, read_json
+from cxrbench.data.tables import Table, first_repeated, read_json
 from cxrbench.errors import UserError
-from cxrbench.files.names import visible
+from cxrbench.files.names import plain, visible
 
 
 def read_coco(path: Path) -> Boxed:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cxrbench.data.tables import Table, plain, read_text, some
+from cxrbench.data.tables import Table, read_text
 from cxrbench.errors import UserError
-from cxrbench.files.names import is_folder_name, visible
+from cxrbench.files.names import is_folder_name, plain, some, visible
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "image": (

@@ -17,8 +17,9 @@ from cxrbench.data.custom.labels import find_labels
 from cxrbench.data.datasets.layout import image_table
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.splits import by_patient, shared_patients
-from cxrbench.data.tables import Table, first_repeated, is_empty, plain, read_table, some
+from cxrbench.data.tables import Table, first_repeated, is_empty, read_table
 from cxrbench.errors import UserError
+from cxrbench.files.names import plain, some
 
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 SPLIT_NAMES = {

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cxrbench.data.datasets.layout import File
-from cxrbench.data.tables import is_empty, plain, some
+from cxrbench.data.tables import is_empty
 from cxrbench.errors import UserError
+from cxrbench.files.names import plain, some
 
 Found = tuple[str, os.stat_result]
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cxrbench.data.custom.columns import ROLE_NAMES, Sidecar, plain_name
 from cxrbench.data.manifest import RESERVED
-from cxrbench.data.tables import Table, is_empty, plain
+from cxrbench.data.tables import Table, is_empty
 from cxrbench.errors import UserError
+from cxrbench.files.names import plain
 
 NUMBERS = {"0": 0.0, "1": 1.0, "-1": np.nan}
 WORDS = {"false": 0.0, "true": 1.0}

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient, shared_patients
-from cxrbench.data.tables import Table, plain, some
+from cxrbench.data.tables import Table
+from cxrbench.files.names import plain, some
 
 TITLE = "CheXpert"
 SOURCE = "https://stanfordaimi.azurewebsites.net (CheXpert-v1.0 or CheXpert-v1.0-small)"

@@ -25,8 +25,9 @@ from cxrbench.data.datasets.chexpert import (
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.report_text import sections
-from cxrbench.data.tables import Table, plain, read_text, some
+from cxrbench.data.tables import Table, read_text
 from cxrbench.errors import UserError
+from cxrbench.files.names import plain, some
 
 TITLE = "CheXpert Plus"
 SOURCE = "https://aimi.stanford.edu/datasets/chexpert-plus"

@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.annotations.boxes import check_areas, check_inside, image_sizes
-from cxrbench.data.tables import Table, first_repeated, is_empty, plain, read_table, read_text, some
+from cxrbench.data.tables import Table, first_repeated, is_empty, read_table, read_text
 from cxrbench.errors import UserError
+from cxrbench.files.names import plain, some
 
 
 class File(NamedTuple):

@@ -14,7 +14,8 @@ from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.report_text import sections
 from cxrbench.data.splits import shared_patients
-from cxrbench.data.tables import Table, first_repeated, identifier, plain, some
+from cxrbench.data.tables import Table, first_repeated, identifier
+from cxrbench.files.names import plain, some
 
 TITLE = "MIMIC-CXR-JPG"
 SOURCE = "https://physionet.org/content/mimic-cxr-jpg/ (reports: https://physionet.org/content/mimic-cxr/)"

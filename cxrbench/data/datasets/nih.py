@@ -8,7 +8,7 @@ import numpy as np
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient, shared_patients
-from cxrbench.data.tables import plain, some
+from cxrbench.files.names import plain, some
 
 TITLE = "NIH ChestX-ray14"
 SOURCE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
-from cxrbench.data.tables import Table, identifier, is_empty, plain, some
+from cxrbench.data.tables import Table, identifier, is_empty
+from cxrbench.files.names import plain, some
 
 TITLE = "PadChest"
 SOURCE = "https://bimcv.cipf.es/bimcv-projects/padchest/"

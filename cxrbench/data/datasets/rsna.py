@@ -10,8 +10,9 @@ from cxrbench.data.annotations.boxes import without_repeated
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
-from cxrbench.data.tables import Table, plain, read_json, some
+from cxrbench.data.tables import Table, read_json
 from cxrbench.errors import UserError
+from cxrbench.files.names import plain, some
 
 TITLE = "RSNA Pneumonia Detection Challenge (stage 2)"
 SOURCE = "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge/data"

@@ -12,8 +12,8 @@ from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.decode.dicom import read_header
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
-from cxrbench.data.tables import some
 from cxrbench.errors import UserError
+from cxrbench.files.names import some
 
 TITLE = "SIIM-ACR Pneumothorax Segmentation (stage 1)"
 SOURCE = "https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation/data"

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cxrbench.data.datasets.layout import Layout, subset_note
 from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import shared_patients
-from cxrbench.data.tables import identifier, some
+from cxrbench.data.tables import identifier
+from cxrbench.files.names import some
 
 TITLE = "Symile-MIMIC"
 SOURCE = "https://physionet.org/content/symile-mimic/1.0.0/"

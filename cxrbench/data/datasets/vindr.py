@@ -11,7 +11,7 @@ from cxrbench.data.annotations.boxes import fuse_readers, without_repeated
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
-from cxrbench.data.tables import plain, some
+from cxrbench.files.names import plain, some
 
 TITLE = "VinDr-CXR 1.0.0"
 SOURCE = "https://physionet.org/content/vindr-cxr/1.0.0/"

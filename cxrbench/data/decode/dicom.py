@@ -4,13 +4,15 @@ import io
 import os
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset, read_file_meta_info
+from pydicom.filereader import data_element_generator, read_dataset, read_file_meta_info
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import (
     UID,
@@ -33,8 +35,18 @@ EXTENSIONS = (".dcm", ".dicom", ".dic")
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 ROWS = 256  # turned into luma at a time
 PIXEL_DATA = 0x7FE00010
+DEFLATED = DeflatedExplicitVRLittleEndian.encode()
+"""Stands at the head of files that pydicom would inflate without a limit, and seldom of others."""
 HEADER_BYTES = 1 << 24
 """Of a deflated file: as much of its header, and of whatever follows its pixels, is inflated."""
+
+
+class Rest(NamedTuple):
+    """Where the elements behind a header start in the file, and how they are encoded, whatever its syntax says."""
+
+    start: int
+    implicit: bool
+    little: bool
 
 
 def is_dicom(path: Path) -> bool:
@@ -47,13 +59,24 @@ def is_dicom(path: Path) -> bool:
 
 def read_header(path: Path) -> Dataset:
     """Everything before the pixels. Raises BadImageError for a file that is no DICOM image."""
+    return _read_header(path)[0]
+
+
+def _read_header(path: Path) -> tuple[Dataset, Rest | None]:
+    """``read_header``, and how the file goes on behind it; None where it is, or may be, deflated."""
     try:
-        if _deflated(path):
-            header = _inflate(path, HEADER_BYTES, stop_before_pixels=True)[0]
-        else:
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        with open(path, "rb") as handle:
+            start = handle.read(1 << 16)
+            if DEFLATED in start:
+                header, rest = _inflate(path, HEADER_BYTES, stop_before_pixels=True)[0], None
+            else:
+                handle.seek(0)
+                header = pydicom.dcmread(handle, stop_before_pixels=True, force=True)
+                rows: Any = header.get_item("Rows") if "Rows" in header else None
+                implicit, little = getattr(rows, "is_implicit_VR", False), getattr(rows, "is_little_endian", True)
+                rest = Rest(handle.tell(), implicit, little)
         if header.get("Rows") and header.get("Columns"):
-            return header
+            return header, rest
     except FileNotFoundError as error:
         raise BadImageError(path, "no such file") from error
     # pydicom raises AttributeError, ValueError, struct.error, EOFError and others on damaged files
@@ -68,7 +91,7 @@ def dicom_source(path: Path) -> Source:
     A DICOM image is single-frame, of any transfer syntax that pydicom or GDCM decodes (``stored_values.py``); its gray
     is that of ``grayscale.py``, colour becomes luma (ITU-R 601).
     """
-    header = read_header(path)
+    header, rest = _read_header(path)
     try:
         height, width, frames = int(header.Rows), int(header.Columns), int(header.get("NumberOfFrames") or 1)
         memory = _memory(header, os.path.getsize(path))
@@ -76,13 +99,13 @@ def dicom_source(path: Path) -> Source:
         raise BadImageError(path, f"damaged DICOM header ({_one_line(error)})") from error
     if frames > 1:
         raise BadImageError(path, f"it has {frames} frames; a chest X-ray has one")
-    return Source(height, width, memory, lambda: _decode(path, header))
+    return Source(height, width, memory, lambda: _decode(path, header, rest))
 
 
-def _decode(path: Path, header: Dataset) -> NDArray[np.float32]:
+def _decode(path: Path, header: Dataset, rest: Rest | None) -> NDArray[np.float32]:
     """Decode to gray [H, W], float32 in [0, 1], 0 black."""
     try:
-        data = _inflated(path, header) if _deflated(path) else pydicom.dcmread(path, force=True)
+        data = _inflated(path, header) if rest is None else _with_pixels(path, header, rest)
         if "PixelData" not in data:
             raise ValueError("no pixel data: the file is truncated or holds no image")
         if "TransferSyntaxUID" not in data.file_meta:  # a file without the meta header: old, but valid
@@ -124,10 +147,13 @@ def _luma(pixels: Pixels, bits: int | None) -> NDArray[np.float32]:
     return image
 
 
-def _deflated(path: Path) -> bool:
-    """Whether the file is of Deflated Explicit VR Little Endian, which pydicom inflates without a limit."""
+def _with_pixels(path: Path, header: Dataset, rest: Rest) -> Dataset:
+    """The whole file: its header, to which is added what follows, read as the header was."""
     with open(path, "rb") as handle:
-        return DeflatedExplicitVRLittleEndian.encode() in handle.read(1 << 16)
+        handle.seek(rest.start)
+        with suppress(EOFError, NotImplementedError):  # for which dcmread, too, gives up all that it has read
+            header.update({e.tag: e for e in data_element_generator(handle, rest.implicit, rest.little)})
+    return header
 
 
 def _inflated(path: Path, header: Dataset) -> Dataset:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,14 @@ SMALL = 1 << 26
 """Bytes that no image is refused for."""
 
 Used = TypeVar("Used")
+
+
+class UseDecoded(Protocol):
+    """What ``use_decoded`` is."""
+
+    def __call__(self, path: Path, use: Callable[[NDArray[np.float32]], Used], *, max_pixels: int) -> Used:
+        """What ``use`` makes of the decoded image."""
+        ...
 
 
 def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:

@@ -8,15 +8,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrbench.data.decode.images import MAX_PIXELS, use_decoded
+from cxrbench.data.decode.images import MAX_PIXELS, UseDecoded, use_decoded
 from cxrbench.encoder import Preprocess
 
 MAX_ASPECT = 16
 
 
-def load_image(path: Path, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Decode and prepare one file: float32 [channels, size, size]. Raises BadImageError."""
-    return use_decoded(path, lambda image: prepare(image, preprocess), max_pixels=max_pixels)
+def load_image(
+    path: Path, preprocess: Preprocess, *, max_pixels: int = MAX_PIXELS, use: UseDecoded = use_decoded
+) -> Tensor:
+    """Decode and prepare one file: float32 [channels, size, size]. Raises BadImageError.
+
+    ``use``: ``use_decoded``, or what gives the same images otherwise.
+    """
+    return use(path, lambda image: prepare(image, preprocess), max_pixels=max_pixels)
 
 
 def prepare(image: NDArray[np.float32], preprocess: Preprocess) -> Tensor:

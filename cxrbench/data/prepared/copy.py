@@ -20,15 +20,13 @@ from cxrbench.data.datasets.layout import Layout
 from cxrbench.data.decode.images import MAX_PIXELS
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.prepared.files import ImageFile, copy_signals, image_files, made, make, mask_names
-from cxrbench.data.tables import plain, some
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import atomic_path, writing
-from cxrbench.files.names import is_folder_name
+from cxrbench.files.names import is_folder_name, plain, some
+from cxrbench.progress import Advance
 
 MANIFEST, PLAN, BAD = "manifest.parquet", "prepared.json", "unreadable.jsonl"
 FORMAT = 2  # raise when a copy made by an earlier version would not be made like that any more
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def prepare(
     workers: int = 1,
     skip_bad: bool = False,
     max_pixels: int = MAX_PIXELS,
-    progress: Progress | None = None,
+    progress: Advance | None = None,
 ) -> Copy:
     """Write the copy ``out/NAME`` of a dataset, longest side at most ``size``, or go on where an earlier call stopped.
 
@@ -173,7 +171,7 @@ def _images(
     workers: int,
     skip_bad: bool,
     max_pixels: int,
-    progress: Progress | None,
+    progress: Advance | None,
 ) -> tuple[int, dict[str, Sizes]]:
     """Make the images that are missing: how many were, and the sizes of all by image id; unreadable ones have none."""
     whole = image_files(manifest)

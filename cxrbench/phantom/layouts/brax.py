@@ -6,14 +6,14 @@ from pathlib import Path
 from cxrbench.data.datasets.brax import TABLES
 from cxrbench.data.datasets.chexpert import LABELS
 from cxrbench.phantom.cases import Case
-from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.layouts.tables import TableRows, write_csv
 from cxrbench.phantom.study import gray, marks_of, number, study_of
 
 HEADER = ["DicomPath", "PngPath", "PatientID", "PatientSex", "PatientAge", "AccessionNumber", "StudyDate", *LABELS,
           "ViewPosition", "Rows", "Columns", "Manufacturer"]  # fmt: skip
 
 
-def brax_image(folder: Path, case: Case) -> Rows:
+def brax_image(folder: Path, case: Case) -> TableRows:
     """Write one study's images, each a series of its own; returns their rows of the spreadsheet."""
     visit, rng = study_of(case), case.rng(5)
     patient, accession = f"id_{case.key.hex}", f"{number(case, 10**8)}"
@@ -29,6 +29,6 @@ def brax_image(folder: Path, case: Case) -> Rows:
     return rows
 
 
-def brax_tables(folder: Path, part: str, records: Sequence[Rows]) -> None:
+def brax_tables(folder: Path, part: str, records: Sequence[TableRows]) -> None:
     """The spreadsheet."""
     write_csv(folder / TABLES[0], HEADER, (row for rows in records for row in rows))

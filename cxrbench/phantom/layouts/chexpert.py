@@ -7,7 +7,7 @@ from PIL import Image
 
 from cxrbench.data.datasets.chexpert import LABELS
 from cxrbench.phantom.cases import Case
-from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.layouts.tables import TableRows, write_csv
 from cxrbench.phantom.study import gray, marks_of, study_of
 
 FOLDER = "CheXpert-v1.0-small"
@@ -22,7 +22,7 @@ def place_of(case: Case) -> str:
     return f"{PARTS[case.number % 20]}/patient{case.number + 1:05d}/study1"
 
 
-def chexpert_image(folder: Path, case: Case) -> Rows:
+def chexpert_image(folder: Path, case: Case) -> TableRows:
     """Write one study's images; returns their rows of the table.
 
     The validation set has what radiologists see, so nothing there is uncertain or blank: a doubt counts as positive.
@@ -32,7 +32,7 @@ def chexpert_image(folder: Path, case: Case) -> Rows:
     if place_of(case).startswith("valid"):
         marks = ["1.0" if mark in ("1.0", "-1.0") else "0.0" for mark in marks]
     (folder / place).mkdir(parents=True)
-    rows: Rows = []
+    rows: TableRows = []
     for count, shot in enumerate(visit.shots, 1):
         side = "lateral" if shot.view == "L" else "frontal"
         name = f"{place}/view{count}_{side}.jpg"
@@ -46,7 +46,7 @@ def chexpert_image(folder: Path, case: Case) -> Rows:
     return rows
 
 
-def chexpert_tables(folder: Path, part: str, records: Sequence[Rows]) -> None:
+def chexpert_tables(folder: Path, part: str, records: Sequence[TableRows]) -> None:
     """``train.csv`` and ``valid.csv``."""
     for split in ("train", "valid"):
         rows = [row for rows in records for row in rows if f"/{split}/" in row[0]]

@@ -9,7 +9,7 @@ from cxrbench.data.datasets.chexpert import LABELS
 from cxrbench.data.datasets.chexpert_plus import LABEL_FILES, TABLE
 from cxrbench.phantom.cases import Case, case
 from cxrbench.phantom.layouts.chexpert import place_of
-from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.layouts.tables import TableRows, write_csv
 from cxrbench.phantom.study import gray, study_of
 
 ONLY_IMPRESSION = 0.3  # share of reports without a section of findings
@@ -17,7 +17,7 @@ HEADER = ["path_to_image", "path_to_dcm", "frontal_lateral", "ap_pa", "deid_pati
           "age", "sex", "race", "ethnicity", "split", "report", "section_findings", "section_impression"]  # fmt: skip
 
 
-def chexpert_plus_image(folder: Path, numbered: Case) -> Rows:
+def chexpert_plus_image(folder: Path, numbered: Case) -> TableRows:
     """Write the images of the CheXpert study of that number; returns their rows of the table, each with its labels."""
     twin = replace(case("chexpert", numbered.seed, numbered.number), blank=numbered.blank)
     visit, place = study_of(twin), place_of(twin)
@@ -28,7 +28,7 @@ def chexpert_plus_image(folder: Path, numbered: Case) -> Rows:
     split, patient, _ = place.split("/")
     sex = "Female" if twin.sex == "F" else "Male"
     labels = {name: None if name not in said.labels else float(said.labels[name]) for name in LABELS}
-    rows: Rows = []
+    rows: TableRows = []
     for count, shot in enumerate(visit.shots, 1):
         side = "lateral" if shot.view == "L" else "frontal"
         name = f"{place}/view{count}_{side}"
@@ -39,7 +39,7 @@ def chexpert_plus_image(folder: Path, numbered: Case) -> Rows:
     return rows
 
 
-def chexpert_plus_tables(folder: Path, part: str, records: Sequence[Rows]) -> None:
+def chexpert_plus_tables(folder: Path, part: str, records: Sequence[TableRows]) -> None:
     """The table of images and reports, and CheXbert's labels of whole reports as JSON lines."""
     rows = [row for rows in records for row in rows]
     write_csv(folder / TABLE, HEADER, (row[:-1] for row in rows))

@@ -13,7 +13,7 @@ from cxrbench.phantom.anatomy import Thorax
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import EFFUSION, FINDINGS, NODULE, OPACITY, PNEUMOTHORAX
 from cxrbench.phantom.image import Radiograph
-from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.layouts.tables import TableRows, write_csv
 
 TITLE = "Phantom lungs: procedural images with masks of lung, heart and findings"
 SOURCE = "cxrbench data phantom"
@@ -38,7 +38,7 @@ def lungs_image(folder: Path, case: Case) -> list[object]:
 
 def lungs_tables(folder: Path, part: str, records: Sequence[list[object]]) -> None:
     """``labels.csv``, and ``labels.toml`` that says what the pixel values mean."""
-    rows: Rows = list(records)
+    rows: TableRows = list(records)
     write_csv(folder / "labels.csv", ["image", "patient", "split", "view", "mask", *FINDINGS], rows)
     classes = ", ".join(f'"{name}" = {value}' for name, value in CLASSES.items())
     names = ", ".join(f'"{name}"' for name in FINDINGS)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from cxrbench.data.datasets.mimic import LABELS
 from cxrbench.phantom.cases import Case
-from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.layouts.tables import TableRows, write_csv
 from cxrbench.phantom.study import gray, marks_of, number, study_of
 
 # What each of 20 consecutive cases is; the official validation set is far smaller than a phantom could use.
 SPLITS = ("train",) * 12 + ("validate",) * 3 + ("test",) * 5
 
 
-def mimic_image(folder: Path, case: Case) -> tuple[Rows, list[object]]:
+def mimic_image(folder: Path, case: Case) -> tuple[TableRows, list[object]]:
     """Write one study's images and report; returns its rows of the metadata table and its row of the CheXpert table."""
     visit = study_of(case)
     patient, study = number(case, 10_000_000), number(case, 50_000_000)
@@ -27,7 +27,7 @@ def mimic_image(folder: Path, case: Case) -> tuple[Rows, list[object]]:
     return rows, [patient, study, *marks_of(visit.report, LABELS)]
 
 
-def mimic_tables(folder: Path, part: str, records: Sequence[tuple[Rows, list[object]]]) -> None:
+def mimic_tables(folder: Path, part: str, records: Sequence[tuple[TableRows, list[object]]]) -> None:
     """The metadata, split and CheXpert tables."""
     images = [row for rows, _ in records for row in rows]
     header = ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows", "Columns"]

@@ -24,7 +24,7 @@ from cxrbench.phantom.findings import (
     PNEUMOTHORAX,
     THICKENING,
 )
-from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.layouts.tables import TableRows, write_csv
 from cxrbench.phantom.sentences import pick
 from cxrbench.phantom.study import Study, number, study_of
 
@@ -45,7 +45,7 @@ HEADER = ["", "ImageID", "ImageDir", "StudyDate_DICOM", "StudyID", "PatientID", 
           "MethodLabel", "Labels"]  # fmt: skip
 
 
-def padchest_image(folder: Path, case: Case) -> Rows:
+def padchest_image(folder: Path, case: Case) -> TableRows:
     """Write one study's images; returns their rows of the table, without the running number."""
     visit, rng = study_of(case), case.rng(5)
     study, patient, place = f"{number(case, 10**11)}", f"{number(case, 10**12)}", str(case.number % FOLDERS)
@@ -67,7 +67,7 @@ def write_deep(path: Path, image: Grid, bits: int) -> None:
     Image.fromarray(np.rint(image * (2**bits - 1)).astype(np.uint16)).save(path)
 
 
-def padchest_tables(folder: Path, part: str, records: Sequence[Rows]) -> None:
+def padchest_tables(folder: Path, part: str, records: Sequence[TableRows]) -> None:
     """The one table; its first column is a running number without a name."""
     rows = [row for rows in records for row in rows]
     write_csv(folder / TABLES[0], HEADER, ([count, *row] for count, row in enumerate(rows)))

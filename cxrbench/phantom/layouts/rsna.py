@@ -5,10 +5,10 @@ from pathlib import Path
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import OPACITY
 from cxrbench.phantom.layouts.dicom_files import write_jpeg
-from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.layouts.tables import TableRows, write_csv
 
 
-def rsna_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
+def rsna_image(folder: Path, case: Case) -> tuple[TableRows, TableRows]:
     """Write one RSNA image; returns its rows of the label table (one per box) and of the class table."""
     image = case.image()
     name = str(case.key)
@@ -19,7 +19,7 @@ def rsna_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
     return labels, [[name, kind]] * len(labels)
 
 
-def rsna_tables(folder: Path, part: str, records: list[tuple[Rows, Rows]]) -> None:
+def rsna_tables(folder: Path, part: str, records: list[tuple[TableRows, TableRows]]) -> None:
     """``stage_2_train_labels.csv`` and ``stage_2_detailed_class_info.csv``."""
     header = ["patientId", "x", "y", "width", "height", "Target"]
     write_csv(folder / "stage_2_train_labels.csv", header, (row for labels, _ in records for row in labels))

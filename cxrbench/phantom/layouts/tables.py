@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-Rows = list[list[Any]]
+TableRows = list[list[Any]]
 
 
 def write_csv(path: Path, header: list[str], rows: Iterable[list[Any]]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import FIBROSIS, NODULE, OPACITY
 from cxrbench.phantom.layouts.dicom_files import write_raw
-from cxrbench.phantom.layouts.tables import Rows, write_csv
+from cxrbench.phantom.layouts.tables import TableRows, write_csv
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 
@@ -23,7 +23,7 @@ FORMS = {"Consolidation": (OPACITY, 0.6, 1.0), "Infiltration": (OPACITY, 0.0, 0.
                "ILD": (FIBROSIS, 0.6, 1.0)}  # fmt: skip
 
 
-def vindr_image(folder: Path, case: Case) -> tuple[Rows, Rows]:
+def vindr_image(folder: Path, case: Case) -> tuple[TableRows, TableRows]:
     """Write one VinDr image; returns its rows of ``image_labels_*`` and ``annotations_*``, one or three readers'."""
     train = case.part == "vindr_train"
     image = case.image()
@@ -56,9 +56,9 @@ def _labels(keys: list[str], boxes: dict[str, Any]) -> list[Any]:
     return [*keys, *(int(k in boxes) for k in (*LOCAL, *GLOBAL)), 0, int(not boxes)]
 
 
-def _boxes(keys: list[str], boxes: dict[str, list[Box]]) -> Rows:
+def _boxes(keys: list[str], boxes: dict[str, list[Box]]) -> TableRows:
     """Rows of ``annotations_*``: class and corners; global labels and ``No finding`` have no box."""
-    rows: Rows = []
+    rows: TableRows = []
     for name in sorted(boxes):
         if name in LOCAL:
             rows += [[*keys, name, x, y, x + w, y + h] for x, y, w, h in boxes[name]]
@@ -83,7 +83,7 @@ def _anywhere(shape: tuple[int, ...], rng: np.random.Generator) -> Box:
     return int(x), int(y), w, h
 
 
-def vindr_tables(folder: Path, part: str, records: list[tuple[Rows, Rows]]) -> None:
+def vindr_tables(folder: Path, part: str, records: list[tuple[TableRows, TableRows]]) -> None:
     """The two tables of one part; the name of the last disease is spelled as in the original: two ways."""
     train = part == "vindr_train"
     keys, other = (["image_id", "rad_id"], "Other diseases") if train else (["image_id"], "Other disease")

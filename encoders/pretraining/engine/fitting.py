@@ -18,7 +18,7 @@ from cxrbench.encoders.pretraining.engine.pictures import Pictures
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
 from cxrbench.encoders.pretraining.engine.prepared import decoding_processes
 from cxrbench.encoders.pretraining.engine.progress import TrainingProgress
-from cxrbench.encoders.pretraining.engine.trainer import STOPPED, Checkpoints, Pretraining, fit, launched
+from cxrbench.encoders.pretraining.engine.trainer import STOPPED, Checkpoints, Pretraining, launched, run_trainer
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import writing
 
@@ -38,7 +38,7 @@ def train(module: Pretraining, config: PretrainConfig) -> None:
             decoding_processes(lambda: f"{module.saved()}: go on with --resume"),
             passing_sigterm_on(config.devices),
         ):
-            fit(
+            run_trainer(
                 module,
                 [*callbacks, Pictures(out / "pictures", config.picture_every)],
                 precision=module.plan.precision,

@@ -68,8 +68,8 @@ def chosen_recipe(config: PretrainConfig, recipe: PretrainingRecipe) -> Pretrain
     return recipe
 
 
-def check_settings(config: PretrainConfig, recipe: PretrainingRecipe, manifests: Sequence[Manifest]) -> None:
-    """What can be known to be wrong before any image is decoded. Raises UserError."""
+def check_settings(config: PretrainConfig, recipe: PretrainingRecipe) -> None:
+    """What can be known to be wrong before any data is read. Raises UserError."""
     for name, kind in get_type_hints(PretrainConfig).items():
         if get_origin(kind) is Literal:
             chosen(name, kind, getattr(config, name))
@@ -91,6 +91,10 @@ def check_settings(config: PretrainConfig, recipe: PretrainingRecipe, manifests:
         raise UserError("accelerator gpu is not here: choose auto or cpu")
     if gpus and config.accelerator != "cpu" and config.devices > gpus:
         raise UserError(f"--devices {config.devices}, but there are {gpus} GPUs: lower it")
+
+
+def check_names(manifests: Sequence[Manifest]) -> None:
+    """Datasets are told apart by their names. Raises UserError."""
     names = [manifest.name for manifest in manifests]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(

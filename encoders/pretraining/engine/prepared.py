@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cxrbench.data.decode.preprocess import load_image
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import sync_folder, writing
@@ -28,7 +28,6 @@ from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError, check_digest
 from cxrbench.progress import tracked
 
-Rows = NDArray[np.int64]
 Eligible = Callable[[Manifest], NDArray[np.bool_]]
 
 FORMAT = 1  # raise when the same file gives other pixels

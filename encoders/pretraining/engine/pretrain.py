@@ -20,13 +20,14 @@ from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
 from cxrbench.encoders.pretraining.engine.plan import (
     PretrainConfig,
     check_is_read,
+    check_names,
     check_settings,
     chosen_recipe,
     make_plan,
 )
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
-from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
+from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective, PretrainingRecipe
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.checkpoints import read_checkpoint
@@ -58,11 +59,8 @@ def pretrain(
     CPU the result is the same to the bit as that of an unbroken run. ``excluded``: patients to leave out, by dataset.
     ``command`` is recorded. Facts of the run go to stderr. Raises UserError.
     """
-    method = read_method(config)
-    blueprint = method.configure(config.arch, config.options)
-    recipe = chosen_recipe(config, blueprint.recipe)
-    check_settings(config, recipe, manifests)
-    check_is_read(config, method, blueprint)
+    blueprint, recipe = checked(config)
+    check_names(manifests)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
@@ -98,6 +96,16 @@ def pretrain(
     write_encoder(out / "encoder.safetensors", read_checkpoint(out / "last.ckpt")[KEPT], facts, half=config.half)
     say(f"wrote {out / 'encoder.safetensors'}: use it as {config.method}@{out / 'encoder.safetensors'}")
     return out / "encoder.safetensors"
+
+
+def checked(config: PretrainConfig) -> tuple[Blueprint, PretrainingRecipe]:
+    """What the settings make of the method. Raises UserError for what is wrong with them whatever the data are."""
+    method = read_method(config)
+    blueprint = method.configure(config.arch, config.options)
+    recipe = chosen_recipe(config, blueprint.recipe)
+    check_settings(config, recipe)
+    check_is_read(config, method, blueprint)
+    return blueprint, recipe
 
 
 def read_method(config: PretrainConfig) -> Method:

@@ -237,7 +237,7 @@ class Checkpoints(lightning.Callback):
             raise SIGTERMException(STOPPED)
 
 
-def fit(
+def run_trainer(
     module: Pretraining, callbacks: list[lightning.Callback], *, precision: str, accelerator: str, devices: int
 ) -> None:
     """Train to the plan's last step, from ``last.ckpt`` if ``module.start`` is not 0."""

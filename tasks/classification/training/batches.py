@@ -12,11 +12,10 @@ from torch import Tensor
 
 from cxrbench.data.decode.images import decode
 from cxrbench.data.decode.preprocess import normalised, prepare
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.tasks.classification.problem import Rows
 from cxrbench.tasks.classification.training.image_augmentation import (
     augment,
     check_steps,

@@ -7,12 +7,12 @@ import torch
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.errors import UserError
 from cxrbench.features.device import autocast
 from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.blank_image import features_of_blank
-from cxrbench.tasks.classification.problem import Problem, Rows
+from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.trained import Trained
 from cxrbench.tasks.classification.training.batches import ImageBatches
 from cxrbench.tasks.classification.training.layer_decay import layer_decay_groups

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoder import Encoder
 from cxrbench.features.extract import embed
 from cxrbench.task import FrozenEncoder
-from cxrbench.tasks.classification.problem import Problem, Rows
+from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.trained import Trained
 from cxrbench.tasks.classification.training.batches import ImageBatches
 from cxrbench.tasks.classification.training.image_augmentation import generator

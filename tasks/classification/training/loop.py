@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from cxrbench.data.manifest import Rows
 from cxrbench.errors import UserError
 from cxrbench.features.device import Precision, autocast
-from cxrbench.tasks.classification.problem import Problem, Rows
+from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.recipe import ClassifierRecipe
 from cxrbench.tasks.classification.training.optimization import learning_rate, optimizer_of, peak_rate, set_rate
 from cxrbench.tasks.classification.views import ClassifierKind, Logits, fuse, probabilities

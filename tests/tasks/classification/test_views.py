@@ -117,5 +117,6 @@ def test_what_cannot_be_fused_is_said() -> None:
     classes = images.assign(a=(images["view"] == "L") * 1.0, b=(images["view"] != "L") * 1.0)
     several = replace(manifest, images=classes, labels=("a", "b"), kind="multiclass", groups={})
     assert "different classes" in (not_applicable(several, "all") or "")
+    wrong: Any = "3"
     with pytest.raises(UserError, match="--views '3'"):
-        classification.TASK.configured(TaskOptions(views="3"))
+        classification.TASK.configured(TaskOptions(views=wrong))

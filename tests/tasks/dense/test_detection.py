@@ -25,10 +25,10 @@ from cxrbench.metrics.classification import Weights
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
-from cxrbench.task import Cell, RunContext, TaskOptions
+from cxrbench.task import Cell, RunContext, Task, TaskOptions
 from cxrbench.tasks.dense.anchors import ANCHORS
 from cxrbench.tasks.dense.box_targets import BoxTargets, BoxTruth
-from cxrbench.tasks.dense.detection import TASK, Detection
+from cxrbench.tasks.dense.detection import TASK
 from cxrbench.tasks.dense.yolo import Grid
 
 CPU = torch.device("cpu")
@@ -112,7 +112,7 @@ def dataset(root: Path, n: int = 300) -> Manifest:
     return Manifest("toy", root, images, (*LABELS, "Global"), boxes=boxes)
 
 
-def run(manifest: Manifest, task: Detection = TASK, seed: int = 0, fraction: float = 1.0, noise: bool = False):
+def run(manifest: Manifest, task: Task = TASK, seed: int = 0, fraction: float = 1.0, noise: bool = False):
     cell = Cell("fake", manifest.name, task.protocol, fraction, seed)
     return task.run(FakeEncoder(noise), without_test_truth(manifest), cell)  # pyright: ignore[reportArgumentType]
 

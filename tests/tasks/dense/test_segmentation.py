@@ -32,7 +32,7 @@ from cxrbench.task import Cell, DecoderName, RunContext, TaskOptions
 from cxrbench.tasks.dense.decoders import build_decoder, logit_side
 from cxrbench.tasks.dense.mask_targets import MaskTargets, coverage
 from cxrbench.tasks.dense.segmentation import TASK, Segmentation
-from cxrbench.tasks.dense.training import DenseRecipe, fit, seeded
+from cxrbench.tasks.dense.training import DenseRecipe, seeded, train_model
 
 CPU = torch.device("cpu")
 OPTIONS = ExtractOptions(CPU, "fp32", batch_size=16, workers=1)
@@ -200,7 +200,7 @@ def test_the_best_round_is_kept_and_training_stops_early() -> None:
         seen.append(model.weight.item())
         return [5.0, 3.0, 4.0, 4.0, 1.0][len(seen) - 1]
 
-    fitted = fit(
+    fitted = train_model(
         model,
         lambda epoch: np.arange(4)[:, None],
         lambda rows: (model(torch.ones(len(rows), 1)) - 1).square().mean(),
@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_has_one_line() -> None:
     model = nn.Linear(1, 1)
     context = RunContext(OPTIONS, Path(), Progress())
     with pytest.raises(UserError, match="toy: the training loss became nan at step 1"):
-        fit(model, lambda epoch: np.arange(4)[:, None], lambda rows: model(torch.ones(1, 1)).sum() * torch.nan,
+        train_model(model, lambda epoch: np.arange(4)[:, None], lambda rows: model(torch.ones(1, 1)).sum() * torch.nan,
             lambda: 0.0, DenseRecipe(2, 4, 4, 0.1), context, what="toy")  # fmt: skip
 
 
@@ -343,8 +343,9 @@ def test_options_give_protocols_and_mistakes_have_one_line() -> None:
     name = [TASK.configured(options).protocol for options in given]
     assert name == ["segmentation", "segmentation", "segmentation+linear", "segmentation+upernet+augment3",
                     "segmentation+finetune", "segmentation+epochs5"]  # fmt: skip
+    wrong: Any = "fpn"
     with pytest.raises(UserError, match="choose from linear, unet, upernet"):
-        TASK.configured(TaskOptions(decoder="fpn"))
+        TASK.configured(TaskOptions(decoder=wrong))
 
 
 def test_not_applicable_says_why(toy: Manifest) -> None:
