@@ -31,6 +31,10 @@ class NotApplicableError(Exception):
     """An encoder cannot be asked this (it has no maps, no text tower): the cell is marked, the run goes on."""
 
 
+THEIRS = (Exception, SystemExit)
+"""What a plugin's own code may raise: its ``sys.exit()`` ends its cell, not the run. Ctrl-C is the user's."""
+
+
 def chosen(what: str, wanted: Any, text: str) -> Any:
     """The choice of a ``Literal`` type that ``text`` names. Raises UserError: ``--format is md or json, not 'txt'``."""
     choices = get_args(wanted)

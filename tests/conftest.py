@@ -20,7 +20,7 @@ class Mine(torch.nn.Module):
     """Means of 4 x 4 tiles. Every call leaves a line in calls.txt, but for those on the two fixed images."""
     preprocess = Preprocess(size=16, resize="squash", mean=(0.0,), std=(1.0,), channels=1)
     def forward(self, images):
-        if torch.equal(images, fixed_batch(self.preprocess)):
+        if torch.equal(images[0], fixed_batch(self.preprocess)[0]):
             return Features(torch.nn.functional.avg_pool2d(images, 4).flatten(1))
         with open(Path(__file__).with_name("calls.txt"), "a") as log:
             log.write(f"{len(images)}\\n")

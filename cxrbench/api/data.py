@@ -18,7 +18,12 @@ MOST_THREADS = 16
 
 
 def load_dataset(
-    name: str, *, data: Path | None = None, cache: Path | None = None, anew: bool = False, bar: Bar = unseen
+    name: str,
+    *,
+    data: Path | str | None = None,
+    cache: Path | str | None = None,
+    anew: bool = False,
+    bar: Bar = unseen,
 ) -> "Manifest":
     """The table of a dataset's images by its name or the path of a CSV; without ``data``, the phantom.
 
@@ -28,14 +33,14 @@ def load_dataset(
     from cxrbench.engine.registry import load_dataset
 
     kept = None if anew else cache_folder(cache)
-    return load_dataset(name, data, lambda: _phantom(name, cache, bar), cache=kept)
+    return load_dataset(name, None if data is None else Path(data), lambda: _phantom(name, cache, bar), cache=kept)
 
 
 def check(
     dataset: str,
     *,
-    data: Path | None = None,
-    cache: Path | None = None,
+    data: Path | str | None = None,
+    cache: Path | str | None = None,
     decode: bool = True,
     max_pixels: int | None = None,
     bar: Bar = unseen,
@@ -69,8 +74,8 @@ def prepare_copy(
     out: Path,
     *,
     size: int = 512,
-    data: Path | None = None,
-    cache: Path | None = None,
+    data: Path | str | None = None,
+    cache: Path | str | None = None,
     on_bad_image: OnBadImage = "error",
     workers: int = 0,
     max_pixels: int | None = None,
@@ -110,7 +115,7 @@ def write_phantom(out: Path, *, seed: int = 0, images: Mapping[str, int] | None 
         write(out, seed=seed, images=images, progress=advance)
 
 
-def _phantom(name: str, cache: Path | None, bar: Bar) -> Path:
+def _phantom(name: str, cache: Path | str | None, bar: Bar) -> Path:
     """The phantom's data folder; what this dataset lacks is drawn now."""
     from cxrbench.phantom.write import ensure
 

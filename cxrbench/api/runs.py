@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from cxrbench.progress import Progress
 
 if TYPE_CHECKING:
-    from cxrbench.engine.job import Job, Settings
+    from cxrbench.engine.job import Job
+    from cxrbench.engine.settings import Settings
     from cxrbench.predictions import Predictions
     from cxrbench.task import Cell
 

@@ -18,7 +18,7 @@ def board(
     results: Path | str = "results",
     *,
     baseline: str | None = None,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
     form: Form = "md",
@@ -29,6 +29,7 @@ def board(
     """
     chosen("--format", Form, form)
     from cxrbench.engine.results import Results
+    from cxrbench.engine.settings import names
     from cxrbench.leaderboard.markdown import to_markdown
     from cxrbench.leaderboard.render import to_csv, to_json
     from cxrbench.leaderboard.tables import build
@@ -40,7 +41,7 @@ def board(
         baseline=baseline,
         replicates=replicates,
         seed=seed,
-        metrics=tuple(metrics) or None,
+        metrics=tuple(names(metrics, "metrics")) or None,
         efficiency=store.load_efficiency(predictions),
         not_applicable=store.load_not_applicable(),
     )
@@ -52,8 +53,8 @@ def compare(
     b: str,
     *,
     results: Path | str = "results",
-    tasks: Sequence[str] = (),
-    metrics: Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
     form: Literal["md", "json"] = "md",
@@ -64,11 +65,12 @@ def compare(
     """
     chosen("form", Literal["md", "json"], form)
     from cxrbench.engine.results import Results
+    from cxrbench.engine.settings import names
     from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
 
     comparison = compare(
-        Results(Path(results)).load_predictions(), a, b, tasks=tuple(tasks) or None, metrics=tuple(metrics) or None,
-        replicates=replicates, seed=seed,
+        Results(Path(results)).load_predictions(), a, b, tasks=tuple(names(tasks, "tasks")) or None,
+        metrics=tuple(names(metrics, "metrics")) or None, replicates=replicates, seed=seed,
     )  # fmt: skip
     return (comparison_to_json if form == "json" else comparison_to_markdown)(comparison)
 
@@ -103,8 +105,8 @@ class Calibrated:
 def calibration(
     results: Path | str = "results",
     *,
-    tasks: Sequence[str] = (),
-    encoders: Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
+    encoders: str | Sequence[str] = (),
     methods: Sequence[Recalibration] = get_args(Recalibration),
     replicates: int = 10_000,
     seed: int = 0,
@@ -119,12 +121,13 @@ def calibration(
     for method in methods:
         chosen("--method", Recalibration, method)
     from cxrbench.engine.results import Results
+    from cxrbench.engine.settings import names
     from cxrbench.leaderboard.calibration import calibration, variants
 
     of_tasks = variants(
         Results(Path(results)).load_predictions(),
-        tasks=tuple(tasks) or None,
-        encoders=tuple(encoders) or None,
+        tasks=tuple(names(tasks, "tasks")) or None,
+        encoders=tuple(names(encoders, "encoders")) or None,
         methods=methods,
     )
     return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks)

@@ -20,7 +20,7 @@ from cxrbench.encoder import Encoder, EncoderSpec
 from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
 from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
-from cxrbench.errors import DiskError, NotApplicableError, UserError
+from cxrbench.errors import THEIRS, DiskError, NotApplicableError, UserError
 from cxrbench.features.pooled import PooledFeatures, pooled_features
 from cxrbench.files.atomic import FULL, disk_error
 from cxrbench.files.seal import DamagedError
@@ -170,7 +170,7 @@ def _group(
             yield _cell(planned, encoder, request.results)
         except DiskError:
             raise
-        except Exception as error:  # whatever an encoder's or a task's own code raises
+        except THEIRS as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise disk_error(error, context.scratch) from error
             log.debug("%s on %s", planned.cell.encoder, planned.cell.task, exc_info=True)
@@ -213,7 +213,7 @@ def how_made(options: "ExtractOptions", seconds: float) -> dict[str, Any]:
     }
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The reason of a failure: a UserError's own words, else the exception and where it arose."""
     from cxrbench.plugins.loading import blame
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
@@ -15,43 +15,16 @@ from cxrbench.engine.options import unread_options
 from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
 from cxrbench.engine.registry import load_task, parse_tasks
 from cxrbench.engine.results import Results
+from cxrbench.engine.settings import Settings, checked_settings, names
 from cxrbench.errors import NotApplicableError, OnBadImage, UserError, chosen
 from cxrbench.features.device import chosen_device, resolve_device, resolve_precision
 from cxrbench.files.folders import cache_folder
 from cxrbench.plugins.listing import list_tasks
 from cxrbench.progress import Progress
-from cxrbench.task import DecoderName, Task, TaskOptions, Views
+from cxrbench.task import Task, TaskOptions
 
 if TYPE_CHECKING:
     from cxrbench.features.extract import ExtractOptions
-
-
-class Settings(TypedDict, total=False):
-    """What may be said of a run beside encoders and tasks; the help of ``cxrbench run`` explains each.
-
-    ``data``: the folder with one folder per dataset (None: the phantom). ``cache_limit``: bytes.
-    """
-
-    data: Path | None
-    results: Path
-    fractions: Sequence[float] | None
-    seeds: int | None
-    folds: int | None
-    decoder: DecoderName | None
-    finetune: bool
-    augment: int
-    epochs: int | None
-    views: Views | None
-    preset: str | None
-    text_encoder: Path | None
-    device: str
-    precision: str
-    batch_size: int
-    workers: int
-    on_bad_image: OnBadImage
-    max_pixels: int
-    cache: Path | None
-    cache_limit: int
 
 
 @dataclass(frozen=True)
@@ -88,25 +61,26 @@ def prepare(
     *,
     dry_run: bool,
     progress: Progress,
-    **settings: Unpack[Settings],
+    **given: Unpack[Settings],
 ) -> Job:
     """Look at names, options, data and the results folder, in this order, and plan. No image is read.
 
     ``dry_run``: the plan is all that is wanted, so a phantom that is not there is not drawn. Raises UserError for what
     can be known to be wrong by now.
     """
+    settings = checked_settings(given)
     bad, workers = settings.get("on_bad_image", "error"), settings.get("workers", 0)
     chosen("--on-bad-image", OnBadImage, bad)
-    names = [name.strip() for name in (encoders.split(",") if isinstance(encoders, str) else encoders) if name.strip()]
-    if not names:
+    specs = names(encoders, "encoders")
+    if not specs:
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
-    asked = parse_tasks(tasks if isinstance(tasks, str) else ",".join(tasks))
+    asked = parse_tasks(tasks if isinstance(tasks, str) else ",".join(names(tasks, "tasks")))
     data = settings.get("data")
     options = _checked_options(settings)
-    refuse_wrong_names(names, asked, data)
+    refuse_wrong_names(specs, asked, data)
     cache, device = cache_folder(settings.get("cache")), chosen_device(settings.get("device", "auto"))
     request = RunRequest(
-        encoders=tuple(dict.fromkeys(names)),
+        encoders=tuple(dict.fromkeys(specs)),
         tasks=tuple(asked),
         data=data,
         phantom=lambda dataset: _phantom(cache, dataset, dry_run, progress),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxrbench.data.decode.images import MAX_PIXELS, UseDecoded, use_decoded
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoder import Encoder, Features, Preprocess
-from cxrbench.errors import BadImageError, UserError
+from cxrbench.errors import THEIRS, BadImageError, UserError
 from cxrbench.features.device import Precision, autocast
 from cxrbench.plugins.loading import blame, check_features
 
@@ -140,7 +140,7 @@ def _embed_at_once(
         raise UserError(f"out of memory on {options.device} with {len(images)} images: lower --batch-size") from error
     except UserError:
         raise
-    except Exception as error:  # whatever a plugin's own code raises
+    except THEIRS as error:
         raise UserError(f"encoder {name} fails on images {list(images.shape)}: {blame(error)}") from error
 
 

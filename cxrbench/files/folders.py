@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def cache_folder(cache: Path | None) -> Path:
+def cache_folder(cache: Path | str | None) -> Path:
     """The cache folder: as given, else CXRBENCH_CACHE, else the user's cache folder."""
     from platformdirs import user_cache_path
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from cxrbench.errors import UserError
+from cxrbench.errors import THEIRS, UserError
 
 ENCODERS, DATASETS, TASKS, METHODS = "cxrbench.encoders", "cxrbench.datasets", "cxrbench.tasks", "cxrbench.methods"
 
@@ -44,7 +44,7 @@ def load_plugin(group: str, name: str, what: str) -> Any:
     point = only_point(group, name, what)
     try:
         return point.load()
-    except Exception as error:  # whatever a plugin's own import raises
+    except THEIRS as error:
         raise cannot_import(what, point, f"{type(error).__name__}: {error}") from error
 
 

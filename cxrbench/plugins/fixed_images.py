@@ -58,10 +58,20 @@ class FixedFeatures:
             return float("inf")
         return max(_relative(a, b) for a, b in zip(mine, theirs, strict=True))
 
+    @property
+    def tolerance(self) -> float:
+        """The largest relative change that is taken for noise."""
+        return COARSE_TOLERANCE if self.coarse else TOLERANCE
+
+    def row(self, image: int) -> "FixedFeatures":
+        """What it gives for one of the images."""
+        at = slice(image, image + 1)
+        return FixedFeatures(self.pooled[at], tuple(m[at] for m in self.maps), self.coarse)
+
     def difference(self, before: "FixedFeatures") -> str | None:
         """Why what was made by ``before`` is not this encoder's, or None if the change is noise."""
         change = self.change(before)
-        if change <= (COARSE_TOLERANCE if self.coarse or before.coarse else TOLERANCE):
+        if change <= max(self.tolerance, before.tolerance):
             return None
         if np.isinf(change):
             return "its output on two fixed images has another shape"
@@ -78,7 +88,7 @@ def fixed_images() -> Floats:
 
 
 def sketch(values: Floats) -> Floats:
-    """[2, n] to [2, SKETCH]: every number with a fixed sign into a fixed bucket, so that distances are kept.
+    """[b, n] to [b, SKETCH]: every number with a fixed sign into a fixed bucket, so that distances are kept.
 
     (A count sketch; Charikar et al. 2002: the expected squared norm is that of the values.)
     """

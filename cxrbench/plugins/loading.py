@@ -4,7 +4,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, EncoderSpec, Features, Preprocess
-from cxrbench.errors import UserError
+from cxrbench.errors import THEIRS, UserError
 from cxrbench.plugins.fixed_images import FixedFeatures, fixed_images, sketch
 from cxrbench.plugins.identity import (
     configuration,
@@ -58,7 +58,7 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         module: Any = factory(*arguments)
     except UserError:
         raise
-    except Exception as error:  # whatever a plugin's own code raises
+    except THEIRS as error:
         raise UserError(f"encoder {text!r} cannot be built: {blame(error)}") from error
     check_module(text, module)
     module = module.eval().requires_grad_(False)
@@ -109,22 +109,22 @@ def check_module(text: str, module: object) -> None:
         raise UserError(f"encoder {text!r} has no forward(images) -> Features")
 
 
-def probe(loaded: LoadedEncoder) -> Features:
-    """Show the encoder the two fixed images and check what it gives. Not part of loading: it costs an encoder call.
+def probe(loaded: LoadedEncoder, shown: Sequence[int] = (0, 1)) -> Features:
+    """Show the encoder the two fixed images, or one of them twice, and check what it gives: it costs an encoder call.
 
     Always in float32 on the CPU, whatever the run is done with; on a GPU if it cannot work elsewhere. Raises UserError
     that names what is missing.
     """
     module: Any = loaded.module
-    images = fixed_batch(loaded.module.preprocess)
+    images = fixed_batch(loaded.module.preprocess)[list(shown)]
     try:
         features = _shown(module, images)
-    except Exception as error:  # whatever a plugin's own code raises
+    except THEIRS as error:
         if not torch.cuda.is_available():
             raise UserError(_fails(loaded.spec.name, images, error)) from error
         try:
             features = _shown(module.to("cuda"), images.to("cuda"))
-        except Exception as again:
+        except THEIRS as again:
             raise UserError(_fails(loaded.spec.name, images, again)) from again
         finally:
             module.to("cpu")
@@ -140,8 +140,25 @@ def fixed_batch(preprocess: Preprocess, device: torch.device | str = "cpu") -> T
 
 
 def fixed_features(loaded: LoadedEncoder) -> FixedFeatures:
-    """What the encoder gives for the fixed images, to be kept beside all that is made with it. Raises UserError."""
-    pooled, maps = probe(loaded)
+    """What the encoder gives for the fixed images, to be kept beside all that is made with it.
+
+    Raises UserError if an image's features depend on more than the image: chance (dropout, noise), a count of calls, or
+    statistics of the batch would make a score depend on the order of the images and on ``--batch-size``.
+    """
+    together = _floats(loaded, probe(loaded))
+    twice = _floats(loaded, probe(loaded, (0, 0)))
+    change = max(twice.row(at).change(together.row(0)) for at in (0, 1))
+    if change > together.tolerance:
+        raise UserError(
+            f"encoder {loaded.spec.name!r} gives other features for the same image from call to call, or beside other "
+            f"images (by {100 * change:.2g}%): let them depend on that image only, without chance or the batch's mean"
+        )
+    return together
+
+
+def _floats(loaded: LoadedEncoder, features: Features) -> FixedFeatures:
+    """Features as they are compared."""
+    pooled, maps = features
     module: Any = loaded.module
     tensors = (pooled, *maps, *module.parameters())
     half = any(t.is_floating_point() and torch.finfo(t.dtype).bits < 32 for t in tensors)
@@ -155,7 +172,7 @@ def _shown(module: Any, images: Tensor) -> Features:
         return module(images)
 
 
-def _fails(text: str, images: Tensor, error: Exception) -> str:
+def _fails(text: str, images: Tensor, error: BaseException) -> str:
     return f"encoder {text!r} fails on images of shape {list(images.shape)}: {blame(error)}"
 
 
@@ -196,7 +213,7 @@ def import_file(path: Path, name: str) -> Any:
     sys.path.append(str(path.parent))  # last, so that the user's folder shadows nothing installed
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except THEIRS as error:
         del sys.modules[module_name]
         raise UserError(f"{path} cannot be imported: {blame(error)}") from error
     finally:

@@ -1,14 +1,17 @@
 """The Python face: what the command line does, as functions."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import cxrbench
+from cxrbench.errors import UserError
 from support.command import cxrbench as command
 
 pytestmark = pytest.mark.usefixtures("folders")
@@ -69,3 +72,31 @@ def test_encoders_and_datasets_by_name(dataset: Path) -> None:
     pixels = cxrbench.load_encoder("pixels")
     size = pixels.preprocess.size
     assert pixels(torch.zeros(2, pixels.preprocess.channels, size, size)).pooled.shape == (2, 256)
+
+
+@pytest.mark.parametrize(
+    ("encoders", "settings", "message"),
+    [
+        (3, {}, "encoders are 3: give names in a list"),
+        ("pixels", {"fractions": "1"}, "fractions='1': give numbers"),
+        ("pixels", {"seeds": 0}, "seeds=0: give a whole number of 1 or more"),
+        ("pixels", {"folds": 3.5}, "folds=3.5: give a whole number"),
+        ("pixels", {"results": 3}, "results=3: give a path"),
+        ("pixels", {"finetune": "no"}, "finetune='no': give True or False"),
+        ("pixels", {"views": 1}, "views=1: give a text"),
+        ("pixels", {"result": "r"}, "unknown setting 'result': choose from data, results"),
+    ],
+)  # fmt: skip
+def test_a_wrong_type_is_one_line(encoders: Any, settings: Any, message: str, dataset: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        cxrbench.evaluate(encoders, f"{dataset}:classification", **settings)
+
+
+def test_folders_may_be_texts_and_names_one_text(dataset: Path) -> None:
+    task = f"{dataset}:classification"
+    given = cxrbench.evaluate("pixels", task, results="mine", cache="kept", fractions=0.5, device="cpu")
+    assert [row["fraction"] for row in given.rows] == [0.5]
+    assert list(Path("mine").glob("cells/**/*.parquet"))
+    assert Path("kept/features").is_dir()
+    assert cxrbench.board("mine", metrics="auroc,brier", replicates=100).count("Brier score") == 1
+    assert len(cxrbench.load_dataset(str(dataset), data="nowhere", cache="kept")) > 0

@@ -40,6 +40,32 @@ class Exits(Base):
     def odd(self, images):
         raise KeyboardInterrupt
 
+class Quits(Base):
+    def odd(self, images):
+        raise SystemExit(7)
+
+class QuitsAtOnce(Base):
+    def __init__(self):
+        raise SystemExit(7)
+
+class Noisy(Base):
+    def forward(self, images):
+        return Features(self.shown(images) + 0.1 * torch.rand(len(images), 1))
+
+class Calls(Base):
+    calls = 0
+    def forward(self, images):
+        self.calls += 1
+        return Features(self.shown(images) * self.calls)
+
+class Batch(Base):
+    def forward(self, images):
+        return Features(self.shown(images) - self.shown(images).mean(0))
+
+class BatchMaps(Base):
+    def forward(self, images):
+        return Features(self.shown(images), (images - images.mean(0),) * 4)
+
 class Empty(Base):
     def forward(self, images):
         return Features(torch.zeros(len(images), 0))
@@ -71,12 +97,12 @@ def test_the_other_cells_go_on_and_the_failures_are_told_in_the_end(run: Command
     encoders = {
         "odd.py:Raises": "ValueError: no luck", "odd.py:Wider": "the width must be the same for every batch",
         "odd.py:Nan": "NaN or infinite features", "odd.py:Empty": "with D > 0", "imagnet": "did you mean 'imagenet'",
-        "odd.py:Absent": "has no 'Absent'",
+        "odd.py:Absent": "has no 'Absent'", "odd.py:Quits": "SystemExit: 7", "odd.py:QuitsAtOnce": "SystemExit: 7",
     }  # fmt: skip
     words = ["--encoder", ",".join([*encoders, "pixels"]), "--tasks", f"{dataset}:classification", "--json"]
     code, out, err = run(*words)
     assert code == 1
-    assert err.startswith("6 of the cells failed")
+    assert err.startswith("8 of the cells failed")
     reasons = table(err)
     assert reasons.keys() == encoders.keys()
     for encoder, part in encoders.items():
@@ -94,6 +120,15 @@ def test_constant_embeddings_tell_nothing_and_harm_nobody(run: Command, dataset:
     values = {row["encoder"]: row["value"] for row in json.loads(out)}
     assert (code, values["odd.py:Constant"], values["odd.py:Zero"]) == (0, 0.5, 0.5)
     assert values["pixels"] > 0.6
+
+
+def test_features_that_depend_on_more_than_their_image_are_refused(run: Command, dataset: Path) -> None:
+    encoders = {f"odd.py:{name}" for name in ("Noisy", "Calls", "Batch", "BatchMaps")}
+    code, _, err = run("--encoder", ",".join([*sorted(encoders), "pixels"]), "--tasks", f"{dataset}:classification")
+    assert code == 1
+    reasons = table(err)
+    assert reasons.keys() == encoders
+    assert all("gives other features for the same image" in text for text in reasons.values())
 
 
 def test_fail_fast_stops_at_the_first(run: Command, dataset: Path) -> None:

@@ -40,7 +40,7 @@ class Cnn(nn.Module):
         self.spec = EncoderSpec(name, EncoderCard(name), name, name, repr(self.preprocess), 0)
 
     def forward(self, images: Tensor) -> Features:
-        if len(images) != 2 or not torch.equal(images, fixed_batch(dense_preprocess(self.preprocess))):
+        if len(images) != 2 or not torch.equal(images[0], fixed_batch(dense_preprocess(self.preprocess))[0]):
             self.seen += len(images)
         both = torch.cat([images, images.square()], 1) * self.factor
         return Features(images.flatten(1)[:, :4], tuple(nn.functional.avg_pool2d(both, k) for k in (4, 8, 16, 32)))

@@ -1,0 +1,82 @@
+"""What may be said of a run beside encoders and tasks, and whether a program said it in the right types."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from cxrbench.errors import OnBadImage, UserError
+from cxrbench.task import DecoderName, Views
+
+
+class Settings(TypedDict, total=False):
+    """What may be said of a run beside encoders and tasks; the help of ``cxrbench run`` explains each.
+
+    ``data``: the folder with one folder per dataset (None: the phantom). ``cache_limit``: bytes.
+    """
+
+    data: Path | str | None
+    results: Path | str
+    fractions: Sequence[float] | float | None
+    seeds: int | None
+    folds: int | None
+    decoder: DecoderName | None
+    finetune: bool
+    augment: int
+    epochs: int | None
+    views: Views | None
+    preset: str | None
+    text_encoder: Path | str | None
+    device: str
+    precision: str
+    batch_size: int
+    workers: int
+    on_bad_image: OnBadImage
+    max_pixels: int
+    cache: Path | str | None
+    cache_limit: int
+
+
+PATHS = ("data", "results", "text_encoder", "cache")
+TEXTS = ("decoder", "views", "preset", "device", "precision", "on_bad_image")
+SMALLEST = {
+    "seeds": 1, "folds": 1, "augment": 0, "epochs": 1, "batch_size": 1, "workers": 0, "max_pixels": 1, "cache_limit": 0,
+}  # fmt: skip
+"""The whole numbers, and the least that each may be."""
+
+
+def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not None, folders as paths, label fractions in a tuple. Raises UserError."""
+    known = Settings.__annotations__
+    for name in settings:
+        if name not in known:
+            raise UserError(f"unknown setting {name!r}: choose from {', '.join(known)}")
+    return {name: _checked(name, value) for name, value in settings.items() if value is not None}
+
+
+def names(given: str | Sequence[str], what: str) -> list[str]:
+    """Names in a list, or in one text separated by commas; none that is empty. Raises UserError for anything else."""
+    several = given.split(",") if isinstance(given, str) else given
+    if not isinstance(several, Sequence) or not all(isinstance(name, str) for name in several):
+        raise UserError(f"{what} are {given!r}: give names in a list, or in one text separated by commas")
+    return [name.strip() for name in several if name.strip()]
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in PATHS:
+        return _of_type(name, value, (str, Path), "a path", Path)
+    if name in TEXTS:
+        return _of_type(name, value, (str,), "a text", str)
+    if name == "fractions":
+        several = value if isinstance(value, Sequence) else (value,)
+        return tuple(_of_type(name, one, (float, int), "numbers, e.g. [0.1, 1]", float) for one in several)
+    if name in SMALLEST:
+        if isinstance(value, bool) or not isinstance(value, int) or value < SMALLEST[name]:
+            raise UserError(f"{name}={value!r}: give a whole number of {SMALLEST[name]} or more")
+        return value
+    return _of_type(name, value, (bool,), "True or False", bool)
+
+
+def _of_type(name: str, value: Any, types: tuple[type, ...], wanted: str, made: type) -> Any:
+    if not isinstance(value, types):
+        raise UserError(f"{name}={value!r}: give {wanted}")
+    return made(value)
