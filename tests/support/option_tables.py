@@ -9,7 +9,7 @@ from cxrbench.encoders.fane import options as fane
 from cxrbench.encoders.mvmae import options as mvmae
 from cxrbench.encoders.pacx import options as pacx
 from cxrbench.encoders.pretraining.method import PretrainingRecipe
-from cxrbench.encoders.pretraining.options import OptionSet, plain
+from cxrbench.encoders.pretraining.options import OptionSet, typed
 from cxrbench.encoders.radjepa import options as radjepa
 
 SETS: Mapping[str, OptionSet[Any]] = {
@@ -41,7 +41,7 @@ def options_table(options: OptionSet[Any]) -> str:
     rows = [head, ["---"] * len(head)]
     for name in options.declared:
         values = [defaults[name], *(options.variants[v].get(name, defaults[name]) for v in others)]
-        texts = [plain(value) for value in values]
+        texts = [typed(value) for value in values]
         shown = [texts[0], *(text if text != texts[0] else "" for text in texts[1:])]
         if name == "variant":
             shown = [first, *others]
@@ -60,7 +60,7 @@ def recipes_table() -> str:
 
 def shown(value: Any) -> str:
     """A setting of a recipe: pairs with a comma, what does not move as a dash."""
-    return "-" if value is None else ", ".join(map(plain, value)) if isinstance(value, tuple) else plain(value)
+    return "-" if value is None else ", ".join(map(typed, value)) if isinstance(value, tuple) else typed(value)
 
 
 def tables() -> Iterator[tuple[str, str]]:
