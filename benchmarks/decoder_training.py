@@ -29,7 +29,7 @@ from cxrbench.task import RunContext
 from cxrbench.tasks.dense.decoders import DecoderName, build_decoder, levels_read, logit_side
 from cxrbench.tasks.dense.losses import dice_bce
 from cxrbench.tasks.dense.mask_targets import MaskTargets
-from cxrbench.tasks.dense.training import DenseRecipe, fit, seeded
+from cxrbench.tasks.dense.training import DenseRecipe, seeded, train_model
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 BATCH = 16
@@ -141,5 +141,5 @@ def train(
         recipe = DenseRecipe(epochs=schedule, min_steps=0, batch=BATCH, rate=2e-3, patience=schedule)
         start = time.perf_counter()
         with contextlib.suppress(EnoughError):
-            fit(decoder, draw, loss, lambda: 0.0, recipe, context, what=name)
+            train_model(decoder, draw, loss, lambda: 0.0, recipe, context, what=name)
         return Outcome(losses, times, time.perf_counter() - start)
