@@ -24,4 +24,6 @@ def failure_table(failed: Sequence[api.Outcome]) -> str:
         {"encoder": encoder, "task": task, "cells": count, "reason": reason}
         for (encoder, task, reason), count in counts.items()
     ]
-    return f"{len(failed)} of the cells failed (run again to try them again):\n{table(rows)}"
+    unreadable = any(reason.startswith("cannot read image") for _, _, reason in counts)
+    advice = "; --on-bad-image skip leaves unreadable images out" if unreadable else ""
+    return f"{len(failed)} of the cells failed (run again to try them again{advice}):\n{table(rows)}"

@@ -7,6 +7,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.options import JsonOption, ResultsOption
+from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
 
 ReplicatesOption = Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")]
@@ -74,5 +75,7 @@ def write(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="" if text.endswith("\n") else "\n")
         return
+    if output.is_dir():
+        raise UserError(f"-o {output} is a folder: name a file in it, e.g. {output / 'leaderboard.md'}")
     with atomic_path(output) as temporary:
         temporary.write_text(text)

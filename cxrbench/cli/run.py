@@ -128,7 +128,8 @@ def run(
             print(table(done))
         kept = f", {skipped} finished before" if skipped else ""
         kept += f", {len(failed)} failed" if failed else ""
-        print(visible(f"{len(done)} cells computed{kept}. Next: cxrbench leaderboard --results {results}"))
+        following = f" Next: cxrbench leaderboard --results {results}" if done or skipped else ""
+        print(visible(f"{len(done)} cells computed{kept}.{following}"))
     if failed:
         print(failure_table(failed), file=sys.stderr)
         raise typer.Exit(FAILED)

@@ -187,3 +187,16 @@ def test_help_and_lists(words: list[str], monkeypatch: pytest.MonkeyPatch, capsy
     code, out, err = cxrbench(monkeypatch, capsys, *words)
     assert (code, err) == (0, "")
     assert "cxrbench" in out or words[-1] == "list"
+
+
+def test_a_bad_image_and_a_folder_as_output_say_what_to_do(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:classification"]
+    (dataset.parent / "003.png").write_bytes(b"no image")
+    code, out, err = cxrbench(monkeypatch, capsys, *words)
+    assert (code, "Next:" in out, "--on-bad-image skip" in err) == (1, False, True)
+    code, out, _ = cxrbench(monkeypatch, capsys, *words, "--on-bad-image", "skip")
+    assert (code, "Next:" in out) == (0, True)
+    code, _, err = cxrbench(monkeypatch, capsys, "leaderboard", "--replicates", "100", "-o", str(dataset.parent))
+    assert (code, "name a file in it" in err) == (2, True)

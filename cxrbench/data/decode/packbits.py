@@ -1,4 +1,4 @@
-"""RLE frames of DICOM (PS3.5 Annex G) by Pillow's PackBits decoder: the same code, at a tenth of pydicom's time.
+"""RLE frames of DICOM (PS3.5 Annex G) by Pillow's PackBits decoder: the same code, outside Python.
 
 A decoding plugin of pydicom: what the header promises is checked there, and the frame is put into shape there.
 """
