@@ -30,8 +30,9 @@ from cxrbench.encoders.backbones.masking import (
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.mae import RECIPES
 from cxrbench.errors import UserError
 
 
@@ -54,8 +55,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True},
 }
 OPTIONS = OptionSet("MAE", MAEOptions, VARIANTS)
-# PaCX-MAE's stage 1, which trains on 512 images at a time at this absolute rate; MAE's own rule gives the same for 256.
-RECIPE = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
 
 
 class MAE(Objective):
@@ -118,7 +117,7 @@ class MAE(Objective):
 def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
     config = parse_arch(arch, channels=1)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: MAE(config, options), RECIPE)
+    return Blueprint(gray_preprocess(config), options, lambda corpus: MAE(config, options), backbone=config)
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
@@ -135,6 +134,7 @@ METHOD, PLUGIN = declare(
     summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
     usage="mae[:mean|cls][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=MAE,
     load=load,

@@ -30,6 +30,7 @@ from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.spcl import RECIPES
 from cxrbench.errors import UserError
 
 
@@ -142,7 +143,7 @@ class SPCL(Objective):
 def configure(arch: str, options: SPCLOptions) -> Blueprint:
     """S-PCL on single images."""
     config = parse_arch(arch, channels=1)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: SPCL(config, options))
+    return Blueprint(gray_preprocess(config), options, lambda corpus: SPCL(config, options), backbone=config)
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
@@ -160,6 +161,7 @@ METHOD, PLUGIN = declare(
     summary="S-PCL: contrast of two disjoint patch sets of one image (arXiv 2603.07113)",
     usage="spcl[:mean|cls][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=SPCL,
     load=load,

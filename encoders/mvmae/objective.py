@@ -29,12 +29,13 @@ from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.encoder import load, untrained
 from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
-from cxrbench.encoders.mvmae.options import OPTIONS, RECIPE, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
+from cxrbench.encoders.mvmae.options import OPTIONS, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
 from cxrbench.encoders.mvmae.text import TextDecoder
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
+from cxrbench.encoders.recipes.mvmae import RECIPES, V2T_RECIPES
 from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
 from cxrbench.errors import UserError
 
@@ -175,7 +176,7 @@ def configure(arch: str, options: MVMAEOptions) -> Blueprint:
         return MVMAE(config, options, corpus.reports.vocabulary)
 
     corpus = partial(study_corpus, options=options)
-    return Blueprint(preprocess_of(config, options), options, objective, RECIPE, corpus=corpus)
+    return Blueprint(preprocess_of(config, options), options, objective, corpus=corpus, backbone=config)
 
 
 METHOD, PLUGIN = declare(
@@ -183,6 +184,7 @@ METHOD, PLUGIN = declare(
     summary="MVMAE: masked autoencoding of a study's views, aligned with each other",
     usage="mvmae[:F|L|U][-cls|-mean][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=MVMAE,
     load=load,
@@ -194,6 +196,7 @@ V2T_METHOD, V2T_PLUGIN = declare(
     summary="MVMAE-V2T: MVMAE that also learns to write the report",
     usage="mvmae-v2t[:F|L|U][-cls|-mean][@WEIGHTS]",
     options=V2T_OPTIONS,
+    recipes=V2T_RECIPES,
     configure=configure,
     objective=MVMAE,
     load=load,

@@ -35,8 +35,9 @@ from cxrbench.encoders.pretraining.method import (
 )
 from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
-from cxrbench.encoders.radjepa.options import OPTIONS, RECIPE, RadJEPAOptions
+from cxrbench.encoders.radjepa.options import OPTIONS, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
+from cxrbench.encoders.recipes.radjepa import RECIPES
 
 PATCH = 14
 CROP_AREA = (0.3, 1.0)
@@ -116,7 +117,7 @@ class RadJEPA(Objective):
 def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
     """RadJEPA on single images. Named architectures have patches of 14 pixels: ``nano`` is 126 px, 9 x 9 patches."""
     config = parse_arch(arch, channels=options.channels, patch=PATCH, class_token=False)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: RadJEPA(config, options), RECIPE)
+    return Blueprint(gray_preprocess(config), options, lambda corpus: RadJEPA(config, options), backbone=config)
 
 
 METHOD, PLUGIN = declare(
@@ -124,6 +125,7 @@ METHOD, PLUGIN = declare(
     summary="RadJEPA: features of hidden blocks predicted from the rest of the image (arXiv 2601.15891)",
     usage="radjepa[@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=RadJEPA,
     load=load,
