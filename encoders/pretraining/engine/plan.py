@@ -27,10 +27,10 @@ class PretrainConfig:
     """
 
     method: str = "spcl"
-    recipe: str = "fixed"
     arch: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
+    recipe: str = "fixed"
     accumulate: int | None = None
     lr: float | None = None
     lr_rule: LearningRateRule | None = None
@@ -155,7 +155,7 @@ def check_is_read(config: PretrainConfig, method: Method, blueprint: Blueprint) 
         raise UserError(f"{method.name} draws no pictures of its training: leave out picture_every (--picture-every)")
     if config.gradient_checkpointing and not blueprint.recomputes:
         raise UserError(
-            f"{method.name} has nothing, as it is set, that gradient checkpointing could spare: leave it out"
+            f"{method.name} has, as it is set, nothing that gradient checkpointing could spare: leave it out"
         )
 
 
