@@ -36,8 +36,8 @@ def load_pixels(request: EncoderRequest) -> Pixels:
 def load_random(request: EncoderRequest) -> Encoder:
     """As ``USAGE``: what METHOD trains (default spcl), untrained, its weights drawn from SEED."""
     seed, words = request.weights or "0", (request.variant or "").split(":")
-    if not seed.isdecimal():
-        raise UserError(f"random@{seed}: what follows the @ is the seed, a whole number, e.g. random@1")
+    if not seed.isdecimal() or len(seed) > 18:
+        raise UserError(f"random@{seed[:20]}: what follows the @ is the seed, up to 18 digits, e.g. random@1")
     method = words.pop(0) if words[0] in found(METHODS) else "spcl"
     pooling = words.pop() if words and words[-1] in POOLINGS else None
     if len(words) > 1:

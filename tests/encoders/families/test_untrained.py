@@ -42,7 +42,8 @@ def test_random_does_not_touch_the_global_generator() -> None:
     ("spec", "message"),
     [
         ("random:huge", "unknown architecture 'huge'"),
-        ("random@x", "the seed, a whole number"),
+        ("random@x", "the seed, up to 18 digits"),
+        ("random@1" + "0" * 5000, "the seed, up to 18 digits"),
         ("pixels:a", "no variants"),
         ("pixels@a", "no weights"),
     ],
