@@ -33,11 +33,18 @@ def half_cosine(first: float, last: float, done: float) -> float:
     return last + (first - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def parameter_groups(module: nn.Module, weight_decay: float, decayed: Decayed = "matrices") -> list[dict[str, object]]:
-    """Two AdamW groups of what is trained: the parameters that ``decayed`` means, and those that are not decayed."""
-    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+def parameter_groups(
+    module: nn.Module, weight_decay: float, decayed: Decayed = "matrices", own_rates: Mapping[str, float] = {}
+) -> list[dict[str, object]]:
+    """AdamW's groups of what is trained: the parameters that ``decayed`` means, and those that are not decayed.
+
+    Behind these two, each parameter that ``own_rates`` names with its peak learning rate is a group, and not decayed.
+    """
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    own = [{"params": [trained.pop(name)], "weight_decay": 0.0, "lr": lr} for name, lr in own_rates.items()]
     chosen = RULES[decayed]
     return [
-        {"params": [p for name, p in trained if chosen(name, p)], "weight_decay": weight_decay},
-        {"params": [p for name, p in trained if not chosen(name, p)], "weight_decay": 0.0},
+        {"params": [p for name, p in trained.items() if chosen(name, p)], "weight_decay": weight_decay},
+        {"params": [p for name, p in trained.items() if not chosen(name, p)], "weight_decay": 0.0},
+        *own,
     ]

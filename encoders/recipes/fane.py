@@ -33,6 +33,8 @@ FIXED = PretrainingRecipe(
         "FaNe §3.1, eq. 3 as meant": "ema",
         "FaNe §3.2: τ₁ alone": "scale learn_scale",
         "SigLIP's sign; eq. 6 prints the other": "bias",
+        f"FaNe §3.2; {MODEL}": "initial_bias learn_bias",
+        f"{MODEL} has one rate for all": "fast",
         "ours: a masked patch has no weight": "mask_mode",
         "Robinson et al. 2021, in the place of eq. 16": "hard_negatives",
         "FaNe §3.3": "average",

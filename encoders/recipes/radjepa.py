@@ -13,7 +13,6 @@ FIXED = PretrainingRecipe(
     sources=cited({
         "ours: what a small machine trains; --arch takes the paper's base": "arch",
         f"{YAML}: 128 on each of 16 GPUs": "batch_size",
-        f"{TRAIN} has none": "accumulate",
         YAML: "epochs lr weight_decay final_weight_decay momentum final_momentum",
         f"{YAML} does not scale it": "lr_rule",
         f"{YAML}: 2e-4 of 1e-3": "start_lr",
@@ -28,6 +27,7 @@ FIXED = PretrainingRecipe(
         "ours: blocks reach every patch": "masks",
         TRAIN: "loss normalise_targets",
         "RadJEPA §3.1: no augmentation": "augment",
+        f"{TRAIN} has none": "accumulate variance",
         f"{HELPER}: 6 of 12": "predictor_depth",
         "Assran et al. 2023: the target encoder is evaluated": "keep",
         "ours: three equal channels tell nothing": "channels",

@@ -177,7 +177,8 @@ class Pretraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW and its schedules, stepped once per optimizer step."""
         recipe, steps = self.recipe, round(self.recipe.horizon * self.plan.steps)
-        groups: Any = parameter_groups(self.objective, recipe.weight_decay, recipe.decayed)
+        own = {name: recipe.peak * factor for name, factor in self.objective.rate_factors().items()}
+        groups: Any = parameter_groups(self.objective, recipe.weight_decay, recipe.decayed, own)
         optimizer = AdamW(groups, lr=recipe.peak, betas=recipe.betas, eps=recipe.eps)
         warmup = round(recipe.warmup * steps)
         schedule = LambdaLR(
