@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
 
-MODEL, TRAINER = "FaNe:models/fane.py", "FaNe:configs/base_trainer.yaml"
+MODEL, TRAINER = "FaNe:codes/fane/models/fane.py", "FaNe:configs/base_trainer.yaml"
 EXPERIMENT = "FaNe:configs/experiments/pre_train/train_fane.yaml"
 SETUP = "FaNe §4.1"
 BOTH = f"{SETUP}: 98 on each of two GPUs"
@@ -89,9 +89,9 @@ OFFICIAL = replace(
         f"{MODEL}: softplus(-s τ + β)": "bias",
         f"{MODEL}: log(1 / .07), not exponentiated": "scale",
         "FaNe:configs/pretrain_model/prior.yaml, gahter_pool: avg": "sentence_pool",
-        "FaNe:modules/sparse_local_attention.py": "mask_mode",
+        "FaNe:codes/fane/modules/sparse_local_attention.py": "mask_mode",
         f"{EXPERIMENT}: random_affine, random_horizontal_flip": "augment",
-        "FaNe:data/pretrain/mimiccxr.py": "odd_mean",
+        "FaNe:codes/fane/data/pretrain/mimiccxr.py": "odd_mean",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}
