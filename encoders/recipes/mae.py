@@ -33,7 +33,7 @@ PAPER = PretrainingRecipe(
         OF_THE_CODE: "batch_size",
         f"not stated; {CODE} has none": "accumulate",
         APPENDIX: "epochs lr betas weight_decay final_lr",
-        f"not stated (\"a base value\"); {MODULE}": "lr_rule",
+        f"not stated; 'a base value', and {MODULE} does not scale it": "lr_rule",
         f"not stated; {MODULE}": "start_lr horizon",
         f"{APPENDIX}: 10 of 400 epochs": "warmup",
         "not stated; torch.optim.AdamW": "eps",

@@ -32,7 +32,7 @@ def test_a_value_or_an_option_that_is_not_the_codes_is_found() -> None:
     text = DOCUMENT.read_text()
     for marker, table in tables():
         last = table.splitlines()[-1]
-        for wrong in (text.replace(last, last.replace(" |", "0 |")), text.replace(f"\n{last}", "")):
+        for wrong in (text.replace(last, f"{last[:-2]}0{last[-2:]}"), text.replace(f"\n{last}", "")):
             assert table_after(marker, wrong) != table == table_after(marker, text)
 
 

@@ -128,13 +128,6 @@ def test_a_horizon_beyond_the_run_shows_the_beginning_of_the_schedule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twice the run's three steps, half of them warm-up: the run ends as it reaches its peak."""
-    rates: list[float] = []
-    after = Toy.after_step
-
-    def watched(self: Toy, progress: float) -> None:
-        after(self, progress)
-
-    monkeypatch.setattr(Toy, "after_step", watched)
     _, module = run(tmp_path, monkeypatch, PretrainingRecipe(lr=0.3, warmup=0.5, horizon=2.0))
     schedule = module.lr_schedulers()
     rates = [0.3 * schedule.lr_lambdas[0](step) for step in range(6)]
