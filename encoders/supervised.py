@@ -106,6 +106,7 @@ def configure(arch: str, options: SupervisedOptions) -> Blueprint:
         RECIPE,
         corpus=labelled_images,
         eligible=has_a_label,
+        wants="training images with a known label",
     )
 
 

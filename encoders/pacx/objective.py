@@ -148,6 +148,9 @@ def shipped_base(images: TrainingImages, arch: ViTConfig, name: str) -> tuple[Pa
     return Path(path), read_base(Path(path), arch)
 
 
+SIGNALS = {"both": "an ECG or laboratory values", "ecg": "an ECG", "labs": "laboratory values"}
+
+
 def configure(name: str, options: PaCXOptions) -> Blueprint:
     """PaCX-MAE on studies with an ECG or laboratory values."""
     arch = parse_arch(name, channels=1)
@@ -165,8 +168,9 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
         return PaCX(base, options, preprocess, widths, path)
 
     return Blueprint(
-        preprocess, options, objective, RECIPE, corpus, lambda manifest: with_signals(manifest, options.modalities)
-    )
+        preprocess, options, objective, RECIPE, corpus, lambda manifest: with_signals(manifest, options.modalities),
+        wants=f"training images with {SIGNALS[options.modalities]}",
+    )  # fmt: skip
 
 
 METHOD, PLUGIN = declare(

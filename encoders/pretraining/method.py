@@ -114,9 +114,10 @@ def every_image(manifest: Manifest) -> NDArray[np.bool_]:
 class Blueprint:
     """A method whose architecture and options are read.
 
-    ``eligible`` says which images of a manifest it can use (bool [images]); ``corpus`` makes units of training out of
-    the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
-    ``recomputes``: whether the objective has blocks whose activations gradient checkpointing can spare.
+    ``wants`` says in words, ``eligible`` (bool [images]) which images of a manifest it can use; ``corpus`` makes units
+    of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
+    recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
+    can spare.
     """
 
     preprocess: Preprocess
@@ -126,6 +127,7 @@ class Blueprint:
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
+    wants: str = "training images"
 
 
 @dataclass(frozen=True)
