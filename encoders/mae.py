@@ -134,7 +134,7 @@ def configure(arch: str, options: MAEOptions) -> Blueprint:
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``mae[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or what MAE, Medical-MAE, MRM or PaCX published.
+    """``mae[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or what MAE, Medical-MAE, MRM or PaCX published.
 
     The CLS token is the default: MAE's own linear probe reads it (``main_linprobe.py``), and PaCX-MAE's does. MAE's
     loss trains no token for reading; He et al. (appendix A.1) report that the mean works as well.
@@ -145,7 +145,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
 METHOD, PLUGIN = declare(
     name="mae",
     summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
-    usage="mae[:mean|cls][@WEIGHTS]",
+    usage="mae[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=MAE,

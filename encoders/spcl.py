@@ -157,7 +157,7 @@ def configure(arch: str, options: SPCLOptions) -> Blueprint:
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``spcl[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish.
+    """``spcl[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish.
 
     The paper trains the CLS token and does not say what its probes read; Medical-MAE, whose evaluation it follows,
     reads the mean. The mean is the default: the CLS token keeps what tells images apart, the patches keep the findings,
@@ -169,7 +169,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
 METHOD, PLUGIN = declare(
     name="spcl",
     summary="S-PCL: contrast of two disjoint patch sets of one image (arXiv 2603.07113)",
-    usage="spcl[:mean|cls][@WEIGHTS]",
+    usage="spcl[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=SPCL,

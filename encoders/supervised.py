@@ -116,7 +116,7 @@ def configure(arch: str, options: SupervisedOptions) -> Blueprint:
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``supervised[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a ViT that others trained on labels.
+    """``supervised[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or a ViT that others trained on labels.
 
     Ours is read where its head did. Of others' files the head is left out (timm's names, DeiT's and those that MAE's
     fine-tuning writes).
@@ -127,7 +127,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
 METHOD, PLUGIN = declare(
     name="supervised",
     summary="supervised: the same backbone trained on the labels, the baseline of every pretraining paper",
-    usage="supervised[:mean|cls][@WEIGHTS]",
+    usage="supervised[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=Supervised,

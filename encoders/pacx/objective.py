@@ -181,7 +181,7 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
 METHOD, PLUGIN = declare(
     name="pacx",
     summary="PaCX-MAE: an MAE that learnt from ECGs and laboratory values (arXiv 2606.01537)",
-    usage="pacx[:mean|cls][@WEIGHTS]",
+    usage="pacx[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=PaCX,

@@ -85,6 +85,10 @@ class Objective(nn.Module, ABC):
     def architecture(self) -> dict[str, Any]:
         """What, beside the weights, it takes to build ``kept`` again; plain JSON values."""
 
+    def rate_factors(self) -> Mapping[str, float]:
+        """Parameters, by name, whose learning rate is so many times the recipe's, at every step; none is decayed."""
+        return {}
+
     def after_step(self, progress: float) -> None:
         """After every optimizer step, with the share of the run that lay behind before it: for moving averages."""
 
