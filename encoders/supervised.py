@@ -111,6 +111,7 @@ def configure(arch: str, options: SupervisedOptions) -> Blueprint:
         RECIPE,
         corpus=labelled_images,
         eligible=has_a_label,
+        wants="training images with a known label",
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
     )
 

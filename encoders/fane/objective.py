@@ -189,6 +189,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         RECIPES[options.variant],
         corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
         eligible=partial(has_sentences, least=options.min_sentences),
+        wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,
     )
 

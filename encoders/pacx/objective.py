@@ -151,6 +151,9 @@ def shipped_base(images: TrainingImages, arch: ViTConfig, name: str) -> tuple[Pa
     return Path(path), read_base(Path(path), arch)
 
 
+SIGNALS = {"both": "an ECG or laboratory values", "ecg": "an ECG", "labs": "laboratory values"}
+
+
 def configure(name: str, options: PaCXOptions) -> Blueprint:
     """PaCX-MAE on studies with an ECG or laboratory values."""
     arch = parse_arch(name, channels=1)
@@ -174,6 +177,7 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
         RECIPE,
         corpus,
         lambda manifest: with_signals(manifest, options.modalities),
+        wants=f"training images with {SIGNALS[options.modalities]}",
         decode_size=round(preprocess.size * ENLARGED) if options.augment else None,
     )
 

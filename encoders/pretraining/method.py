@@ -126,11 +126,11 @@ def every_image(manifest: Manifest) -> NDArray[np.bool_]:
 class Blueprint:
     """A method whose architecture and options are read.
 
-    ``eligible`` says which images of a manifest it can use (bool [images]); ``corpus`` makes units of training out of
-    the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
-    ``recomputes``: whether the objective has blocks whose activations gradient checkpointing can spare.
-    ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from; None: it
-    cuts none.
+    ``wants`` says in words, ``eligible`` (bool [images]) which images of a manifest it can use; ``corpus`` makes units
+    of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
+    recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
+    can spare. ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from;
+    None: it cuts none.
     """
 
     preprocess: Preprocess
@@ -140,6 +140,7 @@ class Blueprint:
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
+    wants: str = "training images"
     decode_size: int | None = None
 
 

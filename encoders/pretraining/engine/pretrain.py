@@ -130,7 +130,9 @@ def make_corpus(
     excluded: Mapping[str, frozenset[str]] | None,
 ) -> tuple[Corpus, TrainingImages]:
     """The training images, decoded once or to be decoded, and the units that the method makes of them."""
-    rows = training_rows(manifests, excluded=excluded, eligible=blueprint.eligible, limit=config.limit)
+    rows = training_rows(
+        manifests, excluded=excluded, eligible=blueprint.eligible, wants=blueprint.wants, limit=config.limit
+    )
     prepared: Prepared
     preprocess = replace(blueprint.preprocess, size=chosen_decode_size(config, blueprint))
     if config.decode == "once":
