@@ -65,6 +65,14 @@ class Objective(nn.Module, ABC):
     preprocess: Preprocess
     inherited: EncoderCard | None = None
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """What training sees of a batch, drawn anew: random crops, jitter. By default all of it, as it is.
+
+        Images come at the side ``Blueprint.decode_size`` and leave at that of ``preprocess``. It is called in training
+        alone, before ``forward`` and with the same ``draw``; costs are counted, and pictures drawn, without it.
+        """
+        return batch
+
     @abstractmethod
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """The loss; all randomness but dropout's comes from ``draw``."""
@@ -121,7 +129,8 @@ class Blueprint:
     ``wants`` says in words, ``eligible`` (bool [images]) which images of a manifest it can use; ``corpus`` makes units
     of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
     recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
-    can spare.
+    can spare. ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from;
+    None: it cuts none.
     """
 
     preprocess: Preprocess
@@ -132,6 +141,7 @@ class Blueprint:
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
     wants: str = "training images"
+    decode_size: int | None = None
 
 
 @dataclass(frozen=True)
