@@ -8,6 +8,7 @@ from cxrbench.encoders.pretraining.engine.plan import (
     PretrainConfig,
     check_is_read,
     check_settings,
+    chosen_decode_size,
     chosen_recipe,
     given_numbers,
     notes_on,
@@ -46,6 +47,8 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
         source = standard.sources.get(name, UNCITED)
         lines.append(RecipeLine(name, written(value), replaced(getattr(standard, name)) if name in given else source))
         lines += following(name, recipe, blueprint)
+        if name == "arch":
+            lines.append(decoded(config, blueprint))
     usual = method.configure(recipe.arch, {"variant": config.recipe}).options if config.options else blueprint.options
     sources = {**next(iter(method.recipes.values())).sources, **standard.sources}
     before = as_mapping(usual)
@@ -71,6 +74,14 @@ def following(name: str, recipe: PretrainingRecipe, blueprint: Blueprint) -> lis
         epochs = recipe.warmup * recipe.horizon * recipe.epochs
         return [RecipeLine("warm-up epochs", f"{epochs:.6g}", f"{FOLLOWS} warmup, horizon and epochs")]
     return []
+
+
+def decoded(config: PretrainConfig, blueprint: Blueprint) -> RecipeLine:
+    """The side at which images are decoded."""
+    side = chosen_decode_size(config, blueprint)
+    usual = blueprint.decode_size or blueprint.preprocess.size
+    source = "ours: crops are cut out of detail" if blueprint.decode_size else f"{FOLLOWS} arch and the options"
+    return RecipeLine("decode_size", written(side), source if config.decode_size is None else replaced(usual))
 
 
 def replaced(standard: Any) -> str:
