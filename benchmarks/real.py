@@ -18,15 +18,15 @@ import time
 from pathlib import Path
 
 import torch
-from evidence.marked import number, probability, put, table
-from evidence.patient_splits import SPLITS, pretraining_split, same_patients, sides, split_of, write_dataset
-from evidence.recipes import Recipe
-from evidence.split_tests import OverSplits, difference, over_splits, scored_labels
-from evidence.training import CACHE, cost, counted, steps, train
 
 from cxrbench import api
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
+from evidence.marked import number, probability, put, table
+from evidence.patient_splits import SPLITS, pretraining_split, same_patients, sides, split_of, write_dataset
+from evidence.recipes import Recipe
+from evidence.split_tests import OverSplits, difference, over_splits, scored_labels
+from evidence.training import CACHE, cost, steps, train
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "real-data.md"
@@ -158,11 +158,14 @@ def tables(methods: list[str]) -> dict[str, str]:
             tests.append(row)
     titles = [name.removeprefix("real-") for name in PROBED]
     return {
-        "pretraining": table(["Method", "batch, lr, options", "epochs", "steps", "minutes of one core"], pretrainings(methods)),
-        "test sets": table(["", "labels scored", "test images, by split", "test patients, by split"], test_sets(predictions["pixels"], labels)),
+        "pretraining": table(["Method", "batch, lr, options", "epochs", "steps", "CPU minutes"], pretrainings(methods)),
+        "test sets": table(
+            ["", "labels scored", "test images, by split", "test patients, by split"],
+            test_sets(predictions["pixels"], labels),
+        ),
         "values": table(["Encoder", *titles, "mean"], values),
         "differences": table(["Encoder", "minus", *titles], tests),
-    }  # fmt: skip
+    }
 
 
 def pretrainings(methods: list[str]) -> list[list[str]]:

@@ -33,7 +33,7 @@ def split_of(patients: Sequence[str], side: Mapping[str, str], number: int) -> d
 
 
 def pretraining_split(patients: Sequence[str], side: Mapping[str, str]) -> dict[str, str]:
-    """What pretraining is told: its own patients are train; of the others a half is val, so that none is taken of them."""
+    """What pretraining is told: its own patients are train, half of the others val (or val would be cut from its own)."""
     held_out = [patient for patient in patients if side[patient] == "held_out"]
     dealt = by_patient(held_out, {"test": 1, "val": 1}, seed=0).tolist()
     return dict.fromkeys(patients, "train") | dict(zip(held_out, dealt, strict=True))
@@ -73,7 +73,7 @@ def write_dataset(
     )
     labels = images[list(manifest.labels)]
     cells = (
-        [[str(label)] for label in labels.idxmax(axis=1)]
+        [[label] for label in labels.columns[labels.to_numpy().argmax(axis=1)]]
         if classes
         else [["" if pd.isna(cell) else f"{cell:.0f}" for cell in row] for row in labels.to_numpy()]
     )

@@ -98,7 +98,7 @@ SHIPPED: Mapping[str, Recipe] = {
         Recipe(
             "pacx", ("symile",), folder="phantom-studies", settings=_nano(30, 64, 3e-3), options={"rank": "16"},
             after="mae", title="PaCX-MAE's second stage",
-            learns_from="images with ECGs and laboratory values (both teachers are trained on the same admissions first)",
+            learns_from="images with ECGs and laboratory values, on which both teachers are trained first",
         ),
         Recipe(
             "radjepa", **IMAGES, settings=_nano(48, 128, 1e-3), options={"momentum": "0.996"}, seeds=3,

@@ -2,17 +2,17 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from evidence.recipes import DRAWINGS, PHANTOM_SEED, Recipe
 
 from cxrbench import api
 from cxrbench.encoders.backbones.checkpoint import read_encoder
 from cxrbench.errors import UserError
+from evidence.recipes import DRAWINGS, PHANTOM_SEED, SHIPPED, Recipe
 
 LARGEST = 4_000_000
 """Bytes that a checkpoint may have to be shipped."""
@@ -29,10 +29,15 @@ def state(recipe: Recipe, seed: int, scratch: Path) -> str:
     """``finished``, ``of another recipe``, ``begun`` or ``missing``."""
     weights = scratch / recipe.weights(seed)
     if weights.exists():
-        return (
-            "finished" if facts_of(weights, recipe.method)["command"] == recipe.command(seed) else "of another recipe"
-        )
+        return "finished" if is_of(recipe, seed, facts_of(weights, recipe.method)) else "of another recipe"
     return "begun" if weights.with_name("last.ckpt").exists() else "missing"
+
+
+def is_of(recipe: Recipe, seed: int, facts: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint that says this of itself was made by this recipe."""
+    config = facts["config"]
+    wanted = {**recipe.settings, "options": recipe.all_options(), "seed": seed}
+    return all(config.get(name) == value for name, value in wanted.items())
 
 
 def finished(recipe: Recipe, seed: int, scratch: Path) -> Path:
@@ -58,8 +63,6 @@ def train(recipe: Recipe, seed: int) -> Path:
     if found == "of another recipe":
         raise UserError(f"{recipe.run(seed)} is of another recipe: move it away to train this one")
     if recipe.after and found != "finished":
-        from evidence.recipes import SHIPPED
-
         finished(SHIPPED[recipe.after], 0, Path())
     if found != "finished":
         folder = draw(recipe.folder) if recipe.folder else None
