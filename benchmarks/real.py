@@ -67,6 +67,7 @@ ROWS = (
 """Method, where it is read (after the colon), and the untrained backbone that it stands beside."""
 WITHOUT_TRAINING = tuple(dict.fromkeys(baseline for *_, baseline in ROWS))
 OTHERS = ("imagenet", "pixels")
+TABLES = ("pretraining", "test sets", "values", "differences")
 
 
 def write_splits(data: Path) -> None:
@@ -157,15 +158,16 @@ def tables(methods: list[str]) -> dict[str, str]:
                 )
             tests.append(row)
     titles = [name.removeprefix("real-") for name in PROBED]
-    return {
-        "pretraining": table(["Method", "batch, lr, options", "epochs", "steps", "CPU minutes"], pretrainings(methods)),
-        "test sets": table(
+    made = (
+        table(["Method", "batch, lr, options", "epochs", "steps", "CPU minutes"], pretrainings(methods)),
+        table(
             ["", "labels scored", "test images, by split", "test patients, by split"],
             test_sets(predictions["pixels"], labels),
         ),
-        "values": table(["Encoder", *titles, "mean"], values),
-        "differences": table(["Encoder", "minus", *titles], tests),
-    }
+        table(["Encoder", *titles, "mean"], values),
+        table(["Encoder", "minus", *titles], tests),
+    )
+    return dict(zip(TABLES, made, strict=True))
 
 
 def pretrainings(methods: list[str]) -> list[list[str]]:

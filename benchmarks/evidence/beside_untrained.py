@@ -55,11 +55,12 @@ ROWS = (
 """In the order of the tables: those of one baseline together."""
 READ_AT = {"random:cls": "CLS", "random": "mean", "random:mvmae": "CLS", "random:radjepa": "mean"}
 TOP = "imagenet"
+TABLES = ("all labels", "label fractions", "pretraining seeds")
 P = f"p ({', '.join(DATASETS)})"
 
 
 @dataclass(frozen=True)
-class Test:
+class Beside:
     """An encoder's AUROC on a data set at a label fraction, its untrained backbone's, and one-tailed p."""
 
     value: float
@@ -72,7 +73,7 @@ class Test:
         return self.value - self.untrained
 
 
-Tests = Mapping[tuple[str, float], Test]
+Tests = Mapping[tuple[str, float], Beside]
 """By data set and fraction."""
 
 
@@ -119,7 +120,7 @@ def compared(spec: str, baseline: str, results: Path) -> Tests:
     """An encoder against its baseline on everything that both have results for: means over labels."""
     text = api.compare(spec, baseline, results=results, metrics="auroc", form="json")
     return {
-        (row["dataset"], row["fraction"]): Test(*(_known(row[name]) for name in ("value_a", "value_b", "p")))
+        (row["dataset"], row["fraction"]): Beside(*(_known(row[name]) for name in ("value_a", "value_b", "p")))
         for row in json.loads(text)["rows"]
         if row["label"] == "macro"
     }
@@ -132,11 +133,8 @@ def _known(value: Any) -> float:
 def tables(measured: Measured, ready: Mapping[str, Sequence[int]]) -> dict[str, str]:
     """The tables of docs/pretraining-on-the-phantom.md by name."""
     several = tuple(row for row in measured.rows if len(seeds_of(row, ready)) > 1)
-    return {
-        "all labels": _whole(measured),
-        "label fractions": _fractions(measured),
-        "pretraining seeds": _seeds(measured, several, ready),
-    }
+    made = (_whole(measured), _fractions(measured), _seeds(measured, several, ready))
+    return dict(zip(TABLES, made, strict=True))
 
 
 def _whole(measured: Measured) -> str:

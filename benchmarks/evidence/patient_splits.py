@@ -33,7 +33,7 @@ def split_of(patients: Sequence[str], side: Mapping[str, str], number: int) -> d
 
 
 def pretraining_split(patients: Sequence[str], side: Mapping[str, str]) -> dict[str, str]:
-    """What pretraining is told: its own patients are train, half of the others val (or val would be cut from its own)."""
+    """What pretraining is told: its own patients are train, half of the others val (or val is cut from its own)."""
     held_out = [patient for patient in patients if side[patient] == "held_out"]
     dealt = by_patient(held_out, {"test": 1, "val": 1}, seed=0).tolist()
     return dict.fromkeys(patients, "train") | dict(zip(held_out, dealt, strict=True))
