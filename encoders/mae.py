@@ -28,11 +28,13 @@ from cxrbench.encoders.backbones.masking import (
     unpatchify,
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
+
+CROP_AREA = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,15 @@ class MAE(Objective):
                 f"ratio {options.ratio} leaves {self.visible} of {arch.tokens} patches visible: all or none"
             )
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops and flips, where ``augment`` is on."""
+        if not self.options.augment:
+            return batch
+        return Batch(random_resized_crop_and_flip(batch.images, draw, CROP_AREA, self.preprocess.size), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size]: the mean squared error over the pixels of their hidden patches."""
         images = batch.images
-        if self.options.augment:
-            images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
         masking, predicted = self.reconstruct(images, draw)
         target = patchify(images, self.backbone.config.patch)
         if self.options.norm_pix:
@@ -118,11 +124,17 @@ class MAE(Objective):
 def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
     config = parse_arch(arch, channels=1)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: MAE(config, options), RECIPE)
+    return Blueprint(
+        gray_preprocess(config),
+        options,
+        lambda corpus: MAE(config, options),
+        RECIPE,
+        decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+    )
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``mae[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or what MAE, Medical-MAE, MRM or PaCX published.
+    """``mae[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or what MAE, Medical-MAE, MRM or PaCX published.
 
     The CLS token is the default: MAE's own linear probe reads it (``main_linprobe.py``), and PaCX-MAE's does. MAE's
     loss trains no token for reading; He et al. (appendix A.1) report that the mean works as well.
@@ -133,7 +145,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
 METHOD, PLUGIN = declare(
     name="mae",
     summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
-    usage="mae[:mean|cls][@WEIGHTS]",
+    usage="mae[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=MAE,
