@@ -23,6 +23,8 @@ Pooling = Literal["mean", "cls"]
 class ViTEncoder(nn.Module):
     """A trained backbone. ``pooling``: the mean of the patch tokens or the CLS token, both normalised."""
 
+    thread_safe = True
+
     def __init__(self, backbone: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
         super().__init__()
         self.backbone, self.preprocess, self.card, self.pooling = backbone, preprocess, card, pooling
