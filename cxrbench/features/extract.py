@@ -178,7 +178,9 @@ class _Embedding:
     def _begin(self, good: list[torch.Tensor]) -> Callable[[], NDArray[Any]]:
         if not good:
             return lambda: np.empty((0, 0), np.float32)
-        module = self._module = self._module or self._built()
+        if self._module is None:
+            self._module = self._built()
+        module: Any = self._module
         images = torch.stack(good)
         if self._lanes is None:
             values = embed(module, images, self._options, self._read)
@@ -192,7 +194,7 @@ class _Embedding:
     def _built(self) -> Any:
         """The encoder; beside it the threads that it embeds in."""
         # convolutions run about twice as fast on channels-last weights and images, in bf16 above all
-        module: Any = self._load_module().to(self._options.device, memory_format=torch.channels_last)
+        module: Any = self._load_module().to(self._options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
         cores, parts = torch.get_num_threads(), math.ceil(self._options.batch_size / CPU_PART)
         if self._options.device.type == "cpu" and min(cores, parts) > 1 and may_run_at_once(module):
             count = min(cores, parts)
