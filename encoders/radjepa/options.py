@@ -1,10 +1,9 @@
-"""What can be set in RadJEPA, what paper and code set differently, and how it is trained."""
+"""What can be set in RadJEPA, and what paper and code set differently."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cxrbench.encoders.pretraining.method import PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.radjepa.multiblock import Rule
 
@@ -18,6 +17,9 @@ class RadJEPAOptions:
     loss: Literal["smooth_l1", "mse"] = option("smooth_l1", "smooth-L1 with β = 1 (I-JEPA's code) or squares (paper)")
     normalise_targets: bool = option(True, "layer norm without affine over the features of each target token")
     augment: bool = option(False, "I-JEPA's RandomResizedCrop (area 0.3 to 1), without a flip")
+    variance: float = option(
+        0.0, "weight of VICReg's variance and covariance terms, of the pooled context embeddings of the batch", least=0
+    )
     momentum: float = option(
         0.996, "τ of the moving average at the start; too low and it collapses (spread in log.csv)", least=0, most=1
     )
@@ -38,8 +40,3 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "official": {"masks": "official", "augment": True, "channels": 3},
 }
 OPTIONS = OptionSet("RadJEPA", RadJEPAOptions, VARIANTS)
-# I-JEPA's, for ViT-H; the authors of RadJEPA state none. Neither clips gradients: 1 is the engine's.
-RECIPE = PretrainingRecipe(
-    epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
-    warmup=40 / 300, betas=(0.9, 0.999),
-)  # fmt: skip
