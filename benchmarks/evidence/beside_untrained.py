@@ -12,6 +12,7 @@ import numpy as np
 from cxrbench import api
 from evidence.embeddings import Directions, directions, embedded
 from evidence.marked import number, probability, table
+from evidence.probing import probe
 from evidence.recipes import SHIPPED
 from evidence.training import CACHE, facts_of
 
@@ -102,9 +103,7 @@ def measure(data: Path | None, results: Path, ready: Mapping[str, Sequence[int]]
     pairs = [(row.spec(seed), row.untrained(seed)) for row in rows for seed in seeds_of(row, ready)]
     specs = list(dict.fromkeys([spec for pair in pairs for spec in pair]))
     tasks = [f"{name}:classification" for name in DATASETS]
-    for spec in [*specs, TOP]:
-        print(f"probing {spec}", file=sys.stderr)
-        api.evaluate([spec], tasks, data=data, results=results, cache=CACHE, fractions=FRACTIONS, seeds=PROBE_SEEDS)
+    probe([*specs, TOP], tasks, data=data, results=results, cache=CACHE, fractions=FRACTIONS, seeds=PROBE_SEEDS)
     paths = [path for name in DATASETS for path in test_images(name, data)]
     used: dict[str, Directions] = {}
     for spec in specs:
