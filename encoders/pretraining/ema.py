@@ -26,8 +26,9 @@ class MovingAverage(nn.Module):
     @torch.no_grad()
     def update(self, source: nn.Module, momentum: float) -> None:
         """Follow ``source``, a module of the same shape. τ = 1: nothing moves; τ = 0: a copy."""
-        for average, current in zip(self.module.parameters(), source.parameters(), strict=True):
-            average.lerp_(current.to(average.device, average.dtype), 1 - momentum)
+        pairs = list(zip(self.module.parameters(), source.parameters(), strict=True))
+        averages = [average for average, _ in pairs]
+        torch._foreach_lerp_(averages, [now.to(old.device, old.dtype) for old, now in pairs], 1 - momentum)
         for average, current in zip(self.module.buffers(), source.buffers(), strict=True):
             average.copy_(current)
 

@@ -68,7 +68,7 @@ class RadJEPA(Objective):
         if self.options.augment:
             images = random_resized_crop(images, draw, CROP_AREA)
         masks = self.masks(len(images), draw, images.device)
-        features = self.target(images)[0]
+        features = self.features(images)
         context = self.backbone.encode(take(self.backbone.embed(images), masks.context))
         predicted = self.predictor(context, masks.context, masks.targets)
         value = latent_loss(predicted, self.wanted(features, masks.targets), self.options.loss)
@@ -84,6 +84,12 @@ class RadJEPA(Objective):
             "spread": spread,  # of the images' embeddings: 0 would be collapse
             **regularised,
         })  # fmt: skip
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """What the moving average makes of whole images: normalised tokens [B, N, D]. Its maps are not wanted here."""
+        target: ViT = self.target.module  # type: ignore[assignment]
+        return target.encode(target.embed(images))
 
     def masks(self, images: int, draw: Draw, device: torch.device) -> BlockMasks:
         """Our images' masks: drawn and cut for the batch of all processes, or theirs would have other lengths."""
