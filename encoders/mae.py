@@ -28,11 +28,13 @@ from cxrbench.encoders.backbones.masking import (
     unpatchify,
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
+
+CROP_AREA = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,15 @@ class MAE(Objective):
                 f"ratio {options.ratio} leaves {self.visible} of {arch.tokens} patches visible: all or none"
             )
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops and flips, where ``augment`` is on."""
+        if not self.options.augment:
+            return batch
+        return Batch(random_resized_crop_and_flip(batch.images, draw, CROP_AREA, self.preprocess.size), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size]: the mean squared error over the pixels of their hidden patches."""
         images = batch.images
-        if self.options.augment:
-            images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
         masking, predicted = self.reconstruct(images, draw)
         target = patchify(images, self.backbone.config.patch)
         if self.options.norm_pix:
@@ -118,7 +124,13 @@ class MAE(Objective):
 def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
     config = parse_arch(arch, channels=1)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: MAE(config, options), RECIPE)
+    return Blueprint(
+        gray_preprocess(config),
+        options,
+        lambda corpus: MAE(config, options),
+        RECIPE,
+        decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+    )
 
 
 def load(request: EncoderRequest) -> ViTEncoder:

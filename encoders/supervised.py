@@ -14,7 +14,7 @@ from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import (
@@ -27,6 +27,8 @@ from cxrbench.encoders.pretraining.method import (
     gather_batch,
 )
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+
+CROP_AREA = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,15 @@ class Supervised(Objective):
         ratios = torch.from_numpy(corpus.negatives / corpus.positives).float() if options.pos_weight else None
         self.register_buffer("pos_weight", ratios)
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops and flips, where ``augment`` is on."""
+        if not self.options.augment:
+            return batch
+        return Batch(random_resized_crop_and_flip(batch.images, draw, CROP_AREA, self.preprocess.size), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size] and ``targets`` [B, labels]."""
-        images = batch.images
-        if self.options.augment:
-            images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
-        return Loss(known_cross_entropy(self.logits(images), batch.more["targets"], self.pos_weight))
+        return Loss(known_cross_entropy(self.logits(batch.images), batch.more["targets"], self.pos_weight))
 
     def logits(self, images: Tensor) -> Tensor:
         """Images [B, channels, size, size] to logits [B, labels]."""
@@ -106,6 +111,8 @@ def configure(arch: str, options: SupervisedOptions) -> Blueprint:
         RECIPE,
         corpus=labelled_images,
         eligible=has_a_label,
+        wants="training images with a known label",
+        decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
     )
 
 

@@ -35,6 +35,7 @@ class PretrainSettings(TypedDict, total=False):
     devices: int
     workers: int
     decode: Literal["once", "always"]
+    decode_size: int | None
     gradient_checkpointing: bool
     limit: int | None
     half: bool

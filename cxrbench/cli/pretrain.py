@@ -48,6 +48,13 @@ def pretrain(
     decode: Annotated[
         str, typer.Option(help="once: into one file before training; always: whenever an image is needed.")
     ] = "once",
+    decode_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Side of the images that random crops are cut from, in pixels [default: 1.25 to 2 x that of a crop].",
+        ),
+    ] = None,
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = False,
@@ -108,6 +115,7 @@ def pretrain(
         devices=devices,
         workers=workers,
         decode=decode,  # type: ignore[arg-type]
+        decode_size=decode_size,
         gradient_checkpointing=gradient_checkpointing,
         keep_every=keep_every,
         picture_every=picture_every,

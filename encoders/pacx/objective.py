@@ -26,7 +26,7 @@ from cxrbench.encoders.backbones.encoder import (
 )
 from cxrbench.encoders.backbones.layouts import UNUSED, published_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pacx.augment import augment
+from cxrbench.encoders.pacx.augment import ENLARGED, augment
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.encoder import HOW_TO, load
 from cxrbench.encoders.pacx.lora import adapt, merged, set_norm_eps
@@ -75,10 +75,13 @@ class PaCX(Objective):
         self.regress = nn.ModuleDict({name: head(width, n, options) for name, n in widths.items()})
         self.log_scale = nn.Parameter(torch.tensor(math.log(options.initial_scale)))
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops, turns, jitter, blur and erasing, where ``augment`` is on."""
+        return Batch(augment(batch.images, self.preprocess, draw), batch.more) if self.options.augment else batch
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size]; of each modality ``NAME`` [B, E] and ``has_NAME`` [B], as in the corpus."""
-        images = augment(batch.images, self.preprocess, draw) if self.options.augment else batch.images
-        tokens = self.backbone(images)[0]
+        tokens = self.backbone(batch.images)[0]
         inputs = tokens[:, 0]
         image = gather_batch(self.project["image"](inputs).float())  # once: all modalities meet the same dropout
         pairs = [self.pair(name, inputs, image, batch) for name in self.regress]
@@ -148,6 +151,9 @@ def shipped_base(images: TrainingImages, arch: ViTConfig, name: str) -> tuple[Pa
     return Path(path), read_base(Path(path), arch)
 
 
+SIGNALS = {"both": "an ECG or laboratory values", "ecg": "an ECG", "labs": "laboratory values"}
+
+
 def configure(name: str, options: PaCXOptions) -> Blueprint:
     """PaCX-MAE on studies with an ECG or laboratory values."""
     arch = parse_arch(name, channels=1)
@@ -165,7 +171,14 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
         return PaCX(base, options, preprocess, widths, path)
 
     return Blueprint(
-        preprocess, options, objective, RECIPE, corpus, lambda manifest: with_signals(manifest, options.modalities)
+        preprocess,
+        options,
+        objective,
+        RECIPE,
+        corpus,
+        lambda manifest: with_signals(manifest, options.modalities),
+        wants=f"training images with {SIGNALS[options.modalities]}",
+        decode_size=round(preprocess.size * ENLARGED) if options.augment else None,
     )
 
 

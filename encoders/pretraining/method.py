@@ -65,6 +65,14 @@ class Objective(nn.Module, ABC):
     preprocess: Preprocess
     inherited: EncoderCard | None = None
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """What training sees of a batch, drawn anew: random crops, jitter. By default all of it, as it is.
+
+        Images come at the side ``Blueprint.decode_size`` and leave at that of ``preprocess``. It is called in training
+        alone, before ``forward`` and with the same ``draw``; costs are counted, and pictures drawn, without it.
+        """
+        return batch
+
     @abstractmethod
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """The loss; all randomness but dropout's comes from ``draw``."""
@@ -118,9 +126,11 @@ def every_image(manifest: Manifest) -> NDArray[np.bool_]:
 class Blueprint:
     """A method whose architecture and options are read.
 
-    ``eligible`` says which images of a manifest it can use (bool [images]); ``corpus`` makes units of training out of
-    the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
-    ``recomputes``: whether the objective has blocks whose activations gradient checkpointing can spare.
+    ``wants`` says in words, ``eligible`` (bool [images]) which images of a manifest it can use; ``corpus`` makes units
+    of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
+    recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
+    can spare. ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from;
+    None: it cuts none.
     """
 
     preprocess: Preprocess
@@ -130,6 +140,8 @@ class Blueprint:
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
+    wants: str = "training images"
+    decode_size: int | None = None
 
 
 @dataclass(frozen=True)

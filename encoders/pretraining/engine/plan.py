@@ -20,7 +20,8 @@ class PretrainConfig:
     ``batch_size``: units (images, studies) that are compared with each other, over all processes. ``accumulate``:
     batches per optimizer step (more negatives do not come of it). ``lr``: peak learning rate. ``warmup``: share of the
     steps. ``clip``: the largest gradient norm. ``options``: the method's own, by name. ``decode``: ``once``, into one
-    file of images at the size that is trained on, or ``always``, by ``workers`` processes while training.
+    file, or ``always``, by ``workers`` processes while training. ``decode_size``: pixels of a side at which they are
+    decoded, where random crops are cut from them; else it is the size that is trained on.
     ``gradient_checkpointing``: less memory, more time. ``limit``: number of images, to try things. ``half``: write
     float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimizer steps; every ``keep_every`` epochs one is
     kept, every ``picture_every`` epochs a picture of training is drawn (0: none).
@@ -42,6 +43,7 @@ class PretrainConfig:
     devices: int = 1
     workers: int = 0
     decode: Literal["once", "always"] = "once"
+    decode_size: int | None = None
     gradient_checkpointing: bool = False
     limit: int | None = None
     half: bool = False
@@ -110,6 +112,21 @@ def check_is_read(config: PretrainConfig, method: Method, blueprint: Blueprint) 
         raise UserError(
             f"{method.name} {config.arch} has nothing that gradient checkpointing could spare: leave it out"
         )
+
+
+def chosen_decode_size(config: PretrainConfig, blueprint: Blueprint) -> int:
+    """The side at which images are decoded: the method's, or the user's instead. UserError where it makes no sense."""
+    size, given = blueprint.preprocess.size, config.decode_size
+    if given is None:
+        return blueprint.decode_size or size
+    if given < size:
+        raise UserError(f"decode_size is {given}, but {size} pixels are trained on: give {size} at least")
+    if given > size and blueprint.decode_size is None:
+        raise UserError(
+            f"{config.method} cuts no crops as it is set, and would resize images of {given} pixels to {size} again: "
+            "leave out decode_size (--decode-size)"
+        )
+    return given
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY, write_encoder
-from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages
+from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages, whole
 from cxrbench.encoders.pretraining.engine.fitting import say, train
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
@@ -22,6 +22,7 @@ from cxrbench.encoders.pretraining.engine.plan import (
     check_is_read,
     check_names,
     check_settings,
+    chosen_decode_size,
     chosen_recipe,
     make_plan,
 )
@@ -73,8 +74,9 @@ def pretrain(
     objective = build_objective(config, blueprint, corpus)
     units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in images
     some = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
-    cost = step_cost(objective, as_batch(some, objective.preprocess))
+    cost = step_cost(objective, as_batch(whole(some, objective.preprocess), objective.preprocess))
     settings = asdict(config) | asdict(recipe) | {"precision": plan.precision, "options": dict(config.options)}
+    settings |= {"decode_size": images.prepared.size}
     facts = run_facts(config.method, objective, blueprint.options, settings, manifests, images, corpus.facts, cost)
     left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
     facts |= {"command": command, "excluded_patients": left_out}
@@ -105,6 +107,7 @@ def checked(config: PretrainConfig) -> tuple[Blueprint, PretrainingRecipe]:
     recipe = chosen_recipe(config, blueprint.recipe)
     check_settings(config, recipe)
     check_is_read(config, method, blueprint)
+    chosen_decode_size(config, blueprint)
     return blueprint, recipe
 
 
@@ -127,15 +130,16 @@ def make_corpus(
     excluded: Mapping[str, frozenset[str]] | None,
 ) -> tuple[Corpus, TrainingImages]:
     """The training images, decoded once or to be decoded, and the units that the method makes of them."""
-    rows = training_rows(manifests, excluded=excluded, eligible=blueprint.eligible, limit=config.limit)
+    rows = training_rows(
+        manifests, excluded=excluded, eligible=blueprint.eligible, wants=blueprint.wants, limit=config.limit
+    )
     prepared: Prepared
+    preprocess = replace(blueprint.preprocess, size=chosen_decode_size(config, blueprint))
     if config.decode == "once":
-        prepared = prepare_images(
-            rows, blueprint.preprocess, cache, workers=config.workers, on_bad_image=config.on_bad_image
-        )
+        prepared = prepare_images(rows, preprocess, cache, workers=config.workers, on_bad_image=config.on_bad_image)
         rows = rows.loc[~rows["path"].isin(list(prepared.dropped))].reset_index(drop=True)
     else:
-        prepared = Decoding(tuple(Path(path) for path in rows["path"]), as_gray(blueprint.preprocess))
+        prepared = Decoding(tuple(Path(path) for path in rows["path"]), as_gray(preprocess))
     images = TrainingImages(prepared, rows.drop(columns=["path", "bytes"]), {m.name: m for m in manifests})
     return blueprint.corpus(images), images
 

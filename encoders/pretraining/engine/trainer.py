@@ -92,7 +92,7 @@ def as_batch(read: Mapping[str, Tensor], preprocess: Preprocess) -> Batch:
     images = read["images"]
     mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (preprocess.mean, preprocess.std))
     shape = (*images.shape[:-3], preprocess.channels, *images.shape[-2:])
-    normalised = ((images.float() / 255 - mean) / std).expand(shape)
+    normalised = (images.float().div_(255) - mean).div_(std).expand(shape)
     return Batch(normalised, {name: tensor for name, tensor in read.items() if name != "images"})
 
 
@@ -140,7 +140,9 @@ class Pretraining(lightning.LightningModule):
             # Dropout knows the global state alone: it follows from the batch too, or a resumed run would differ.
             dropout = seed_of(self.plan.seed, DROPOUT, number, self.trainer.global_rank)
             torch.manual_seed(int(dropout.generate_state(1, np.uint64)[0] >> 1))
-            loss = self.objective(as_batch(read, self.objective.preprocess), self.draw(number))
+            draw = self.draw(number)
+            batch = self.objective.augmented(as_batch(read, self.objective.preprocess), draw)
+            loss = self.objective(batch, draw)
         value = loss.value.item()
         if not math.isfinite(value):
             raise UserError(self.diverged("loss", value))
