@@ -28,6 +28,7 @@ class PretrainSettings(TypedDict, total=False):
     warmup: float | None
     clip: float | None
     options: Mapping[str, Any]
+    init: str
     precision: Literal["auto", "32", "bf16"]
     accumulate: int
     seed: int

@@ -41,6 +41,12 @@ def pretrain(
     option: Annotated[
         list[str] | None, typer.Option(help="A setting of the method's own, NAME=VALUE; repeat for several.")
     ] = None,
+    init: Annotated[
+        str,
+        typer.Option(
+            help="Weights to begin from: a file, timm:NAME or random [default: what the method's source begins from]."
+        ),
+    ] = "",
     list_options: Annotated[bool, typer.Option("--list-options", help="Print the method's settings and stop.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch (DDP).")] = 1,
@@ -108,6 +114,7 @@ def pretrain(
         weight_decay=weight_decay,
         warmup=warmup,
         options=parse_options(option or []),
+        init=init,
         precision=precision,  # type: ignore[arg-type]
         accumulate=accumulate,
         seed=seed,

@@ -19,9 +19,10 @@ class PretrainConfig:
 
     ``batch_size``: units (images, studies) that are compared with each other, over all processes. ``accumulate``:
     batches per optimizer step (more negatives do not come of it). ``lr``: peak learning rate. ``warmup``: share of the
-    steps. ``clip``: the largest gradient norm. ``options``: the method's own, by name. ``decode``: ``once``, into one
-    file, or ``always``, by ``workers`` processes while training. ``decode_size``: pixels of a side at which they are
-    decoded, where random crops are cut from them; else it is the size that is trained on.
+    steps. ``clip``: the largest gradient norm. ``options``: the method's own, by name. ``init``: the weights to begin
+    from (a file, ``timm:NAME``, ``random``; "": those that the method's source begins from, if any). ``decode``:
+    ``once``, into one file, or ``always``, by ``workers`` processes while training. ``decode_size``: pixels of a side
+    at which they are decoded, where random crops are cut from them; else it is the size that is trained on.
     ``gradient_checkpointing``: less memory, more time. ``limit``: number of images, to try things. ``half``: write
     float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimizer steps; every ``keep_every`` epochs one is
     kept, every ``picture_every`` epochs a picture of training is drawn (0: none).
@@ -36,6 +37,7 @@ class PretrainConfig:
     warmup: float | None = None
     clip: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    init: str = ""
     precision: Literal["auto", "32", "bf16"] = "auto"
     accumulate: int = 1
     seed: int = 0
