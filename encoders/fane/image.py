@@ -20,6 +20,7 @@ from cxrbench.errors import UserError
 
 ODD_MEAN, ODD_STD = (0.4755, 0.4755, 0.406), (0.229, 0.224, 0.225)  # paper and code
 DEGREES = 5.0
+CITED = "FaNe:codes/fane/encoders/image/"
 # By width, depth, patch and size.
 DEIT = {
     (192, 12, 16, 224): "deit_tiny_patch16_224",
@@ -152,9 +153,9 @@ def source_weights(config: ImageConfig) -> SourceWeights:
     """What paper and code begin from: ImageNet weights of torchvision's ResNet-50, or of DeiT."""
     if isinstance(config, ResNetConfig):
         fifty = config.bottleneck and config.blocks == RESNETS["resnet50"].blocks
-        return SourceWeights("torchvision's ImageNet weights", "timm:resnet50.tv_in1k" if fifty else "")
+        return SourceWeights(CITED, "torchvision's ImageNet weights", "timm:resnet50.tv_in1k" if fifty else "")
     published = DEIT.get((config.width, config.depth, config.patch, config.size), "")
-    return SourceWeights("DeiT's ImageNet weights", published and f"timm:{published}.fb_in1k")
+    return SourceWeights(CITED, "DeiT's ImageNet weights", published and f"timm:{published}.fb_in1k")
 
 
 def infer_image_config(state: Mapping[str, Tensor], path: object) -> ResNetConfig:

@@ -31,11 +31,12 @@ from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.encoder import HOW_TO, load
 from cxrbench.encoders.pacx.lora import adapt, merged, set_norm_eps
 from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
-from cxrbench.encoders.pacx.options import OPTIONS, RECIPE, PaCXOptions
+from cxrbench.encoders.pacx.options import OPTIONS, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.initial import VIEW_ROWS, InitialWeights, read_initial, refuse_misfit
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.recipes.pacx import RECIPES
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import load_strict
 
@@ -158,12 +159,12 @@ def configure(name: str, options: PaCXOptions, initial: InitialWeights | None = 
         preprocess,
         options,
         objective,
-        RECIPE,
         corpus,
         lambda manifest: with_signals(manifest, options.modalities),
         wants=f"training images with {SIGNALS[options.modalities]}",
         decode_size=round(preprocess.size * ENLARGED) if options.augment else None,
         begun_from=partial(configure, name, options),
+        backbone=arch,
     )
 
 
@@ -172,6 +173,7 @@ METHOD, PLUGIN = declare(
     summary="PaCX-MAE: an MAE that learnt from ECGs and laboratory values (arXiv 2606.01537)",
     usage="pacx[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=PaCX,
     load=load,

@@ -49,8 +49,12 @@ class InitialWeights:
 
 @dataclass(frozen=True)
 class SourceWeights:
-    """What a method's own source begins from. ``spec``: where they are to be had for ``--init``; "": nowhere."""
+    """What a method's own source begins from, as is said or done at ``cited``.
 
+    ``spec``: where these weights are to be had, for ``--init``; "": nowhere.
+    """
+
+    cited: str
     words: str
     spec: str = ""
 

@@ -18,7 +18,9 @@ def check_init(config: PretrainConfig) -> None:
             raise UserError(f"--init {config.init}: no such file; give one of weights, timm:NAME or {RANDOM}")
 
 
-def initial_weights(config: PretrainConfig, blueprint: Blueprint, note: Callable[[str], None]) -> InitialWeights | None:
+def initial_weights(
+    config: PretrainConfig, arch: str, blueprint: Blueprint, note: Callable[[str], None]
+) -> InitialWeights | None:
     """The weights to begin from; None: random ones.
 
     Where none are asked for, they are those that the method's source begins from. If these cannot be had, ``note`` is
@@ -29,7 +31,7 @@ def initial_weights(config: PretrainConfig, blueprint: Blueprint, note: Callable
         return None if config.init == RANDOM else read_initial(config.init)
     if source is None:
         return None
-    why = f"there are none for --arch {config.arch}"
+    why = f"there are none for --arch {arch}"
     if source.spec:
         try:
             return read_initial(source.spec)

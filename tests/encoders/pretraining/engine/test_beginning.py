@@ -43,7 +43,7 @@ def written(path: Path, network: nn.Module) -> str:
 def begun(config: PretrainConfig, manifest: Manifest, cache: Path) -> Any:
     """The objective at its beginning."""
     blueprint = checked(config)[0]
-    initial = initial_weights(config, blueprint, lambda line: None)
+    initial = initial_weights(config, ARCH, blueprint, lambda line: None)
     corpus, _ = make_corpus(config, blueprint, [manifest], cache, None)
     objective = build_objective(config, blueprint, corpus)
     begin(objective, blueprint, initial, lambda line: None)
@@ -93,24 +93,23 @@ def test_the_card_says_what_it_began_from_and_has_seen(manifest: Manifest, tmp_p
 
 def test_what_a_source_begins_from_is_taken_or_missed_aloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("cxrbench.encoders.families.hub.reachable", lambda endpoint: False)
-    options = {"variant": "paper"}
-    fane = PretrainConfig("fane", "resnet50", options=options)
-    radjepa = PretrainConfig("radjepa", ARCH, options=options)
+    fane = PretrainConfig("fane", "resnet50", recipe="paper")
+    radjepa = PretrainConfig("radjepa", ARCH, recipe="paper")
     for config, words in (
         (fane, r"fane begins from torchvision's ImageNet weights \(cannot fetch .*begins from RANDOM weights"),
-        (replace(fane, arch="resnet18"), r"\(there are none for --arch resnet18\)"),
-        (radjepa, r"radjepa begins from weights of I-JEPA that nobody has published"),
+        (replace(fane, arch="resnet18"), r"\(there are none for --arch 64x4p8s32\)"),
+        (radjepa, r"radjepa begins from weights of I-JEPA that nobody published"),
     ):
         lines: list[str] = []
         blueprint = checked(config)[0]
-        assert initial_weights(config, blueprint, lines.append) is None
+        assert initial_weights(config, ARCH, blueprint, lines.append) is None
         (line,) = lines
         assert re.search(words, line), line
         assert "the source begins from" in begin(nn.Module(), blueprint, None, lines.append)  # type: ignore[arg-type]
-        assert initial_weights(replace(config, init="random"), blueprint, lines.append) is None
+        assert initial_weights(replace(config, init="random"), ARCH, blueprint, lines.append) is None
         assert len(lines) == 1
-    fixed = replace(fane, options={})
-    assert initial_weights(fixed, checked(fixed)[0], lines.append) is None
+    fixed = replace(fane, recipe="fixed")
+    assert initial_weights(fixed, ARCH, checked(fixed)[0], lines.append) is None
     assert len(lines) == 1
 
 
