@@ -14,7 +14,13 @@ from torch import Tensor
 
 from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.decoder import MAEDecoder, decoder_of
-from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
+from cxrbench.encoders.backbones.encoder import (
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    pooled_tokens,
+    untrained_by_name,
+)
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.masking import (
     Masking,
@@ -95,6 +101,10 @@ class MAE(Objective):
     def kept(self) -> ViT:
         """The backbone."""
         return self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The CLS token."""
+        return {"": pooled_tokens(self.backbone(images)[0], "cls", self.backbone.config.tokens)}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""

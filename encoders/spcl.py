@@ -21,6 +21,7 @@ from cxrbench.encoders.backbones.encoder import (
     gray_preprocess,
     how_to_pretrain,
     load_vit,
+    pooled_tokens,
     untrained_by_name,
 )
 from cxrbench.encoders.backbones.masking import kept_tokens, take
@@ -133,6 +134,10 @@ class SPCL(Objective):
     def kept(self) -> ViT:
         """The backbone."""
         return self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The mean of the patch tokens."""
+        return {"": pooled_tokens(self.backbone(images)[0], "mean", self.backbone.config.tokens)}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""

@@ -11,7 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderRequest
-from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
+from cxrbench.encoders.backbones.encoder import (
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    pooled_tokens,
+    untrained_by_name,
+)
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
@@ -90,6 +96,10 @@ class Supervised(Objective):
     def kept(self) -> ViT:
         """The backbone; the head stays in the checkpoint."""
         return self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """Where the head reads."""
+        return {"": pooled_tokens(self.backbone(images)[0], self.options.pooling, self.backbone.config.tokens)}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""

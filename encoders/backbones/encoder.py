@@ -25,13 +25,18 @@ class ViTEncoder(nn.Module):
 
     def __init__(self, backbone: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
         super().__init__()
-        self.backbone, self.preprocess, self.card, self.pooling = backbone, preprocess, card, pooling
+        self.backbone, self.preprocess, self.card = backbone, preprocess, card
+        self.pooling: Pooling = pooling
 
     def forward(self, images: Tensor) -> Features:
         """Images [B, channels, size, size] to pooled [B, D] and the maps of four evenly spaced blocks."""
         tokens, maps = self.backbone(images)
-        patches = tokens[:, -self.backbone.config.tokens :]
-        return Features(tokens[:, 0] if self.pooling == "cls" else patches.mean(dim=1), maps)
+        return Features(pooled_tokens(tokens, self.pooling, self.backbone.config.tokens), maps)
+
+
+def pooled_tokens(tokens: Tensor, pooling: Pooling, patches: int) -> Tensor:
+    """Tokens [B, (1 +) patches, D], a CLS token first if there is one, to the embeddings of the images: [B, D]."""
+    return tokens[:, 0] if pooling == "cls" else tokens[:, -patches:].mean(dim=1)
 
 
 def gray_preprocess(config: ViTConfig) -> Preprocess:

@@ -136,6 +136,10 @@ class FaNe(Objective):
         """Both towers with the projections to the common space; a frozen BERT is not in it."""
         return self.network
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The image tower's vectors, before their projection."""
+        return {"": self.network.image_encoder(images).pooled}
+
     def architecture(self) -> dict[str, Any]:
         """Of both towers, and which text encoder it was."""
         return self.network.config.as_plain()

@@ -132,6 +132,10 @@ class MVMAE(Objective):
         """The backbone."""
         return self.backbone
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The CLS token, every image taken to be frontal."""
+        return {"": self.backbone(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))[0][:, 0]}
+
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""
         return asdict(self.backbone.config)

@@ -100,6 +100,10 @@ class PaCX(Objective):
         """The backbone, LoRA merged: a copy."""
         return merged(self.backbone)
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The CLS token."""
+        return {"": self.backbone(images)[0][:, 0]}
+
     def architecture(self) -> dict[str, Any]:
         """Of the backbone; ``norm_eps`` is that of all its norms."""
         backbone: Any = self.backbone.base_model.model

@@ -100,6 +100,12 @@ class RadJEPA(Objective):
         """The target encoder, which I-JEPA evaluates, or the context encoder."""
         return self.target.module if self.options.keep == "target" else self.backbone
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The means of the patch tokens of target and context encoder, the one that is kept first."""
+        networks = {"target": self.target, "context": self.backbone}
+        names = ("target", "context") if self.options.keep == "target" else ("context", "target")
+        return {name: networks[name](images)[0].mean(dim=1) for name in names}
+
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""
         return asdict(self.backbone.config)

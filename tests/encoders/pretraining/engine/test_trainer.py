@@ -49,10 +49,10 @@ def test_hooks_and_schedules(manifest: Manifest, tmp_path: Path, monkeypatch: py
 
     train = engine.train
 
-    def caught(trained: Any, config: PretrainConfig) -> None:
+    def caught(trained: Any, *arguments: Any) -> None:
         nonlocal module
         module = trained
-        train(trained, config)
+        train(trained, *arguments)
 
     module: Any = None
     monkeypatch.setattr(Toy, "after_step", watched)
