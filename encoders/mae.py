@@ -36,7 +36,7 @@ from cxrbench.encoders.backbones.masking import (
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
 
@@ -66,6 +66,11 @@ RECIPE = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0
 
 class MAE(Objective):
     """The objective: the hidden patches of every image are painted from the visible ones."""
+
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a lower --option ratio or a lower --lr",
+    )
 
     def __init__(self, arch: ViTConfig, options: MAEOptions) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
 
@@ -105,6 +105,11 @@ def clip_loss(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Te
 
 class SPCL(Objective):
     """The objective: the two views of every image find each other."""
+
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a larger --batch-size, which gives more negatives, or a lower --lr",
+    )
 
     def __init__(self, arch: ViTConfig, options: SPCLOptions) -> None:
         super().__init__()

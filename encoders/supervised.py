@@ -24,6 +24,7 @@ from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import (
+    Advice,
     Batch,
     Blueprint,
     Draw,
@@ -68,6 +69,11 @@ def known_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | No
 
 class Supervised(Objective):
     """The objective: a linear layer on the pooled tokens tells every label."""
+
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a lower --lr, unless the labels are few and ask for no more",
+    )
 
     def __init__(self, arch: ViTConfig, options: SupervisedOptions, corpus: LabelledImages) -> None:
         super().__init__()

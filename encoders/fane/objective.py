@@ -40,7 +40,7 @@ from cxrbench.encoders.fane.losses import (
 from cxrbench.encoders.fane.options import OPTIONS, RECIPES, FaNeOptions
 from cxrbench.encoders.fane.text import Texts, projection
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.text.bert import load_bert
 
 TAU1, TAU2, TAU3, BIAS = 0.1, 0.07, 0.07, -10.0
@@ -61,6 +61,11 @@ class FaNe(Objective):
     semantic division are those of the joined batch; the paper's code compares within a process. A ResNet's batch norms
     are of each process.
     """
+
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a larger --batch-size or a lower --option hn",
+    )
 
     def __init__(self, image: ImageConfig, options: FaNeOptions, corpus: ReportCorpus) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_los
 from cxrbench.encoders.pacx.options import OPTIONS, RECIPE, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
 from cxrbench.files.containers import strip_prefixes
@@ -47,6 +47,11 @@ WITHOUT_INIT = (
 
 class PaCX(Objective):
     """The objective: the image's CLS token against what the teachers make of ECG and labs."""
+
+    advice = Advice(
+        one_point="a lower --lr or a lower --option contrastive",
+        few_dimensions="a larger --batch-size or a lower --lr",
+    )
 
     def __init__(
         self,

@@ -26,6 +26,7 @@ from cxrbench.encoders.pretraining.augment import random_resized_crop
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
 from cxrbench.encoders.pretraining.method import (
+    Advice,
     Batch,
     Blueprint,
     Draw,
@@ -51,6 +52,11 @@ def latent_loss(predicted: Tensor, wanted: Tensor, kind: Literal["smooth_l1", "m
 
 class RadJEPA(Objective):
     """The objective: the features of four blocks of every image, predicted from the rest."""
+
+    advice = Advice(
+        one_point="an --option momentum nearer to 1 or a lower --lr",
+        few_dimensions="an --option momentum nearer to 1, a lower --lr or a larger --batch-size",
+    )
 
     def __init__(self, arch: ViTConfig, options: RadJEPAOptions) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def embed(objective: Objective, images: Tensor) -> dict[str, Tensor]:
-    """``Objective.watched`` of images [n, channels, size, size], a few at a time; by name, float32 [n, D] on the CPU."""
+    """``Objective.watched`` of images [n, channels, size, size], a few at a time: float32 [n, D], on the CPU."""
     with evaluating(objective):
         parts = [objective.watched(chunk) for chunk in images.split(CHUNK)]
     return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}

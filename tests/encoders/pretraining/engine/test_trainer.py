@@ -15,7 +15,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import KEPT, read_encoder
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.encoders.pretraining.engine import pretrain as engine
-from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
+from cxrbench.encoders.pretraining.engine.pretrain import pretrain
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import half_cosine
 from cxrbench.errors import UserError
