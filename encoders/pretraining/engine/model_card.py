@@ -103,8 +103,8 @@ def trained_lines(training: Mapping[str, Any]) -> str:
     lines = []
     if watched := training.get("watched"):
         figures = [
-            f"{figure.replace('_', ' ')}{f' of {name}' if name else ''} {shown(start)} at step {watched['first_step']}, "
-            f"{shown(watched['now'][name][figure])} at step {watched['step']}"
+            f"{figure.replace('_', ' ')}{f' of {name}' if name else ''} {shown(start)} at step {watched['first_step']}"
+            f" and {shown(watched['now'][name][figure])} at step {watched['step']}"
             for name, starts in watched["start"].items()
             for figure, start in starts.items()
         ]
