@@ -21,6 +21,7 @@ from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
 from cxrbench.encoders.pretraining.engine.prepared import decoding_processes
 from cxrbench.encoders.pretraining.engine.progress import TrainingProgress
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, launched, run_trainer
+from cxrbench.encoders.pretraining.engine.watching.hours import Hours
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import writing
 
@@ -34,7 +35,12 @@ def train(module: Pretraining, config: PretrainConfig, watchers: Sequence[Callba
     out = module.plan.out
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    callbacks = [*watchers, TrainingProgress(out), Checkpoints(out, config.checkpoint_every, config.keep_every)]
+    callbacks = [
+        Hours(),
+        *watchers,
+        TrainingProgress(out),
+        Checkpoints(out, config.checkpoint_every, config.keep_every),
+    ]
     try:
         with (
             writing(out),

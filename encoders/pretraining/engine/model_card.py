@@ -19,6 +19,8 @@ from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.flops import StepCost
 from cxrbench.encoders.pretraining.method import Objective
 
+CLOCKS = {"wall": "on the clock", "gpu": "of GPUs", "cpu": "of CPU cores"}
+
 
 def run_facts(
     method: str,
@@ -56,6 +58,12 @@ def run_facts(
         "cxrbench": cxrbench_version(),
         "torch": torch.__version__,
     }
+
+
+def with_training(facts: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts with what training said of itself; its hours stand on the encoder's card, too, where boards read it."""
+    hours = {f"{kind}_hours": hours for kind, hours in training.get("hours", {}).items()}
+    return {**facts, "card": {**facts["card"], **hours}, "training": dict(training)}
 
 
 def cxrbench_version() -> str:
@@ -101,6 +109,9 @@ def card_text(facts: Mapping[str, Any]) -> str:
 def trained_lines(training: Mapping[str, Any]) -> str:
     """What training said of itself: figures of the images that were watched, and every collapse. Nothing before it."""
     lines = []
+    if hours := training.get("hours"):
+        told = ", ".join(f"{hours[kind]:.3g} h {name}" for kind, name in CLOCKS.items() if kind in hours)
+        lines.append(f"* Training took {told}.\n")
     if watched := training.get("watched"):
         figures = [
             f"{figure.replace('_', ' ')}{f' of {name}' if name else ''} {shown(start)} at step {watched['first_step']}"

@@ -16,7 +16,7 @@ from cxrbench.encoders.backbones.checkpoint import KEPT, KEY, write_encoder
 from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages
 from cxrbench.encoders.pretraining.engine.fitting import say, train
 from cxrbench.encoders.pretraining.engine.flops import step_cost
-from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
+from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts, with_training
 from cxrbench.encoders.pretraining.engine.plan import (
     PretrainConfig,
     check_is_read,
@@ -113,7 +113,7 @@ def run(
     if start < plan.batches:
         train(module, config, watchers(config, blueprint, module, manifests, cache, excluded, cost))
     last = read_checkpoint(out / "last.ckpt")
-    facts |= {"training": parsed(last[KEY], out / "last.ckpt").get("training", {})}
+    facts = with_training(facts, parsed(last[KEY], out / "last.ckpt").get("training", {}))
     with atomic_path(out / "encoder.md") as temporary:
         temporary.write_text(card_text(facts))
     write_encoder(out / "encoder.safetensors", last[KEPT], facts, half=config.half)

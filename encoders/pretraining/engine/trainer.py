@@ -25,6 +25,7 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY
 from cxrbench.encoders.pretraining.corpus import Corpus
 from cxrbench.encoders.pretraining.engine.checkpoint_io import AtomicIO
+from cxrbench.encoders.pretraining.engine.model_card import with_training
 from cxrbench.encoders.pretraining.engine.plan import TrainingPlan
 from cxrbench.encoders.pretraining.method import Batch, Draw, Objective, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import DECAYED, half_cosine, learning_rate_factor, parameter_groups
@@ -210,7 +211,7 @@ class Pretraining(lightning.LightningModule):
         if not all(bool(p.isfinite().all()) for p in self.parameters()):
             raise UserError(self.diverged("weight", math.nan))
         checkpoint[KEPT] = {name: tensor.detach() for name, tensor in self.objective.kept().state_dict().items()}
-        checkpoint[KEY] = json.dumps({**self.facts, "training": self.record})
+        checkpoint[KEY] = json.dumps(with_training(self.facts, self.record))
 
 
 def run_trainer(

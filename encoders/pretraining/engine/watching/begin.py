@@ -42,6 +42,7 @@ def watchers(
         excluded=excluded,
         eligible=blueprint.eligible,
         workers=config.workers,
+        keep=config.decode == "once",
     )
     some = as_batch({"images": found.first(2)}, module.objective.preprocess).images
     if not embed(module.objective, some):
@@ -55,8 +56,8 @@ def watchers(
 
 def interval(gflops: float, cost: StepCost, plan: TrainingPlan) -> int:
     """Steps between two looks of ``gflops`` each that take no more than ``SHARE`` of all operations; round numbers."""
-    step = cost.training * plan.batch_size * plan.accumulate
-    return ROUND * max(1, math.ceil(gflops / (SHARE * step) / ROUND))
+    allowed = SHARE * cost.training * plan.batch_size * plan.accumulate
+    return ROUND * math.ceil(gflops / allowed / ROUND) if allowed else ROUND
 
 
 def say(text: str) -> None:
