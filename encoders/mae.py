@@ -18,7 +18,7 @@ from cxrbench.encoders.backbones.encoder import (
     ViTEncoder,
     gray_preprocess,
     how_to_pretrain,
-    pooled_tokens,
+    pool,
     untrained_by_name,
 )
 from cxrbench.encoders.backbones.layouts import load_plain_vit
@@ -109,7 +109,7 @@ class MAE(Objective):
 
     def watched(self, images: Tensor) -> dict[str, Tensor]:
         """The CLS token."""
-        return {"": pooled_tokens(self.backbone(images)[0], "cls", self.backbone.config.tokens)}
+        return {"": pool(self.backbone(images)[0], self.backbone.config.tokens, "cls")}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""
@@ -137,7 +137,7 @@ def configure(arch: str, options: MAEOptions) -> Blueprint:
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``mae[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or what MAE, Medical-MAE, MRM or PaCX published.
+    """``mae[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or what MAE, Medical-MAE, MRM or PaCX published.
 
     The CLS token is the default: MAE's own linear probe reads it (``main_linprobe.py``), and PaCX-MAE's does. MAE's
     loss trains no token for reading; He et al. (appendix A.1) report that the mean works as well.
@@ -148,7 +148,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
 METHOD, PLUGIN = declare(
     name="mae",
     summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
-    usage="mae[:mean|cls][@WEIGHTS]",
+    usage="mae[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=MAE,

@@ -21,7 +21,7 @@ from cxrbench.encoders.backbones.encoder import (
     gray_preprocess,
     how_to_pretrain,
     load_vit,
-    pooled_tokens,
+    pool,
     untrained_by_name,
 )
 from cxrbench.encoders.backbones.masking import kept_tokens, take
@@ -142,7 +142,7 @@ class SPCL(Objective):
 
     def watched(self, images: Tensor) -> dict[str, Tensor]:
         """The mean of the patch tokens."""
-        return {"": pooled_tokens(self.backbone(images)[0], "mean", self.backbone.config.tokens)}
+        return {"": pool(self.backbone(images)[0], self.backbone.config.tokens, "mean")}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""
@@ -156,7 +156,7 @@ def configure(arch: str, options: SPCLOptions) -> Blueprint:
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``spcl[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish.
+    """``spcl[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or timm-named weights as OCL and MAE publish.
 
     The paper trains the CLS token and does not say what its probes read; Medical-MAE, whose evaluation it follows,
     reads the mean. The mean is the default: the CLS token keeps what tells images apart, the patches keep the findings,
@@ -168,7 +168,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
 METHOD, PLUGIN = declare(
     name="spcl",
     summary="S-PCL: contrast of two disjoint patch sets of one image (arXiv 2603.07113)",
-    usage="spcl[:mean|cls][@WEIGHTS]",
+    usage="spcl[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=SPCL,

@@ -15,7 +15,7 @@ from cxrbench.encoders.backbones.encoder import (
     ViTEncoder,
     gray_preprocess,
     how_to_pretrain,
-    pooled_tokens,
+    pool,
     untrained_by_name,
 )
 from cxrbench.encoders.backbones.layouts import load_plain_vit
@@ -105,7 +105,7 @@ class Supervised(Objective):
 
     def watched(self, images: Tensor) -> dict[str, Tensor]:
         """Where the head reads."""
-        return {"": pooled_tokens(self.backbone(images)[0], self.options.pooling, self.backbone.config.tokens)}
+        return {"": pool(self.backbone(images)[0], self.backbone.config.tokens, self.options.pooling)}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""
@@ -122,11 +122,12 @@ def configure(arch: str, options: SupervisedOptions) -> Blueprint:
         RECIPE,
         corpus=labelled_images,
         eligible=has_a_label,
+        wants="training images with a known label",
     )
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``supervised[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a ViT that others trained on labels.
+    """``supervised[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or a ViT that others trained on labels.
 
     Ours is read where its head did. Of others' files the head is left out (timm's names, DeiT's and those that MAE's
     fine-tuning writes).
@@ -137,7 +138,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
 METHOD, PLUGIN = declare(
     name="supervised",
     summary="supervised: the same backbone trained on the labels, the baseline of every pretraining paper",
-    usage="supervised[:mean|cls][@WEIGHTS]",
+    usage="supervised[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=Supervised,

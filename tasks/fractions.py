@@ -27,6 +27,19 @@ def label_fraction(
     return np.flatnonzero(np.isin(codes, order[:length]))
 
 
+def more_than_asked(fraction: float, kept: int, images: int) -> tuple[str, ...]:
+    """The note on a fraction of ``images`` that keeps half as many again as were asked for, or more; else none.
+
+    Small fractions of small sets do: two of them may then be the same training images, and give the same figures.
+    """
+    if kept < 1.5 * fraction * images or kept <= 1:
+        return ()
+    return (
+        f"label fraction {fraction:g}: {kept:,} of {images:,} training images ({kept / images:.0%}), for every label "
+        "needs a positive and a negative, and a patient's images stay together",
+    )
+
+
 def _covering(codes: NDArray[np.int64], targets: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Patients, in the given order, that together hold a positive and a negative of every label that has both."""
     rank = np.empty(len(order), np.int64)

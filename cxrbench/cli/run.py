@@ -30,6 +30,7 @@ from cxrbench.cli.options import (
     parse_bytes,
     parse_fractions,
 )
+from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
 
@@ -121,6 +122,8 @@ def run(
         warn(remark)
     if dry_run:
         print(json.dumps(plan, indent=1) if as_json else table(plan))
+        if plan and all(row["state"] == "blocked" for row in plan):
+            raise UserError(plan[0]["reason"])  # as without --dry-run
     elif as_json:
         print(json.dumps([*done, *failure_rows(failed)], indent=1))
     else:

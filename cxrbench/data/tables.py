@@ -27,6 +27,7 @@ WIDE = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")  # how PNG, JPEG and TIFF begin
 NUMBER = re.compile(r"(\d+)\.0+")
 
 
@@ -61,6 +62,8 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path} does not exist") from error
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error})") from error
+    if content.startswith(PICTURES) or content[128:132] == b"DICM":
+        raise UserError(f"{path} is an image, where a table is wanted: give the CSV file that names the images")
     for mark, encoding in WIDE:
         if content.startswith(mark):
             raise UserError(f"{path} is text in {encoding}: save it in UTF-8")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,25 @@ PHANTOM_ARCH = "nano"
 WEIGHTS = Path(__file__).parents[1] / "weights"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "mean+sd"]
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+
+
+def pool(tokens: Tensor, patches: int, pooling: Pooling) -> Tensor:
+    """Tokens [B, 1 + patches, D], CLS first if there is one, to one embedding per image.
+
+    ``cls``: the CLS token; ``mean``: the patch tokens' mean, both [B, D]; ``mean+sd``: their mean and, behind it, each
+    feature's standard deviation (population) over them, [B, 2 D]: what differs from place to place has no mean.
+    """
+    if pooling == "cls":
+        return tokens[:, 0]
+    of_patches = tokens[:, -patches:]
+    mean = of_patches.mean(dim=1)
+    return torch.cat([mean, of_patches.std(dim=1, correction=0)], dim=1) if pooling == "mean+sd" else mean
 
 
 class ViTEncoder(nn.Module):
-    """A trained backbone. ``pooling``: the mean of the patch tokens or the CLS token, both normalised."""
+    """A trained backbone, read at the normalised tokens of its last block as ``pooling`` says (``pool``)."""
 
     def __init__(self, backbone: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
         super().__init__()
@@ -29,14 +43,9 @@ class ViTEncoder(nn.Module):
         self.pooling: Pooling = pooling
 
     def forward(self, images: Tensor) -> Features:
-        """Images [B, channels, size, size] to pooled [B, D] and the maps of four evenly spaced blocks."""
+        """Images [B, channels, size, size] to pooled [B, D or 2 D] and the maps of four evenly spaced blocks."""
         tokens, maps = self.backbone(images)
-        return Features(pooled_tokens(tokens, self.pooling, self.backbone.config.tokens), maps)
-
-
-def pooled_tokens(tokens: Tensor, pooling: Pooling, patches: int) -> Tensor:
-    """Tokens [B, (1 +) patches, D], a CLS token first if there is one, to the embeddings of the images: [B, D]."""
-    return tokens[:, 0] if pooling == "cls" else tokens[:, -patches:].mean(dim=1)
+        return Features(pool(tokens, self.backbone.config.tokens, self.pooling), maps)
 
 
 def gray_preprocess(config: ViTConfig) -> Preprocess:
@@ -67,11 +76,11 @@ def untrained_by_name(
 
 
 def parse_pooling(request: EncoderRequest, default: Pooling) -> Pooling:
-    """What follows the colon of a spec: ``mean`` or ``cls``. Raises UserError."""
-    if request.variant not in (None, "cls", "mean"):
+    """What follows the colon of a spec: ``mean``, ``cls`` or ``mean+sd``. Raises UserError."""
+    if request.variant not in (None, *POOLINGS):
         raise UserError(
-            f"{request.name}:{request.variant}: the part after the colon is the pooling: mean or cls "
-            f"({default} is the default)"
+            f"{request.name}:{request.variant}: the part after the colon is the pooling: {', '.join(POOLINGS[:-1])} or "
+            f"{POOLINGS[-1]} ({default} is the default)"
         )
     return cast(Pooling, request.variant or default)
 
@@ -84,7 +93,7 @@ def load_vit(
     without_weights: str,
     class_token: bool = True,
 ) -> ViTEncoder:
-    """``METHOD[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a plain ViT with timm's names.
+    """``METHOD[:mean|cls|mean+sd]@WEIGHTS``: our encoder.safetensors or .ckpt, or a plain ViT with timm's names.
 
     ``class_token``: whether the method's backbones have one. Raises UserError.
     """

@@ -29,7 +29,7 @@ class NormAfterPooling(ViTEncoder):
 
 
 def load_plain_vit(request: EncoderRequest, *, method: str, default: Pooling, without_weights: str) -> ViTEncoder:
-    """``METHOD[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or one of the published layouts.
+    """``METHOD[:mean|cls|mean+sd]@WEIGHTS``: our encoder.safetensors or .ckpt, or one of the published layouts.
 
     Where nothing follows the colon, a file of ours is read at the pooling that it was trained on, if it says so, else
     at ``default``. In files of others the decoder, MRM's report decoder and the classifier are left out, and all else

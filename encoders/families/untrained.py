@@ -1,15 +1,18 @@
 """The two baselines that know nothing, ``pixels`` and ``random``. What does not beat them has learned nothing."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
-from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, ViTEncoder
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, POOLINGS, Pooling, ViTEncoder
 from cxrbench.encoders.backbones.vit import ARCHITECTURES
 from cxrbench.errors import UserError
 from cxrbench.plugins.entry_points import METHODS, found, load_plugin
 
 GRID = 16
+USAGE = "random[:METHOD][:ARCH][:mean|cls|mean+sd][@SEED]"
 
 
 class Pixels(nn.Module):
@@ -31,21 +34,21 @@ def load_pixels(request: EncoderRequest) -> Pixels:
 
 
 def load_random(request: EncoderRequest) -> Encoder:
-    """``random[:METHOD][:ARCH][:mean|cls][@SEED]``: what METHOD trains (default spcl), its weights drawn from SEED."""
+    """As ``USAGE``: what METHOD trains (default spcl), untrained, its weights drawn from SEED."""
     seed, words = request.weights or "0", (request.variant or "").split(":")
-    if not seed.isdecimal():
-        raise UserError(f"random@{seed}: what follows the @ is the seed, a whole number, e.g. random@1")
+    if not seed.isdecimal() or len(seed) > 18:
+        raise UserError(f"random@{seed[:20]}: what follows the @ is the seed, up to 18 digits, e.g. random@1")
     method = words.pop(0) if words[0] in found(METHODS) else "spcl"
-    pooling = words.pop() if words and words[-1] in ("mean", "cls") else None
+    pooling = words.pop() if words and words[-1] in POOLINGS else None
     if len(words) > 1:
-        raise UserError(f"random:{request.variant}: the grammar is random[:METHOD][:ARCH][:mean|cls][@SEED]")
+        raise UserError(f"random:{request.variant}: the grammar is {USAGE}")
     encoder = load_plugin(METHODS, method, "method").untrained(words[0] if words else "", int(seed))
     if pooling is not None:
         if not isinstance(encoder, ViTEncoder):
             raise UserError(f"random:{request.variant}: {method}'s encoder has one way of reading; leave out {pooling}")
         if pooling == "cls" and not encoder.backbone.config.class_token:
             raise UserError(f"random:{request.variant}: {method}'s encoder has no CLS token; leave out cls")
-        encoder.pooling = "cls" if pooling == "cls" else "mean"
+        encoder.pooling = cast(Pooling, pooling)
     return encoder
 
 
@@ -59,7 +62,7 @@ PIXELS = EncoderPlugin(
 RANDOM = EncoderPlugin(
     load_random,
     f"a method's encoder without training; ARCH: {', '.join(ARCHITECTURES)} (default {PHANTOM_ARCH})",
-    "random[:METHOD][:ARCH][:mean|cls][@SEED]",
+    USAGE,
     complete=("random", "random:mvmae", "random:radjepa", "random:fane"),
     reads=lambda request: (),  # what follows the @ is a seed
 )

@@ -10,6 +10,7 @@ Formulas, variants, sources: docs/methods.md.
 
 import json
 import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,13 +38,13 @@ from cxrbench.encoders.fane.losses import (
     multi_positive_sigmoid,
     within_report,
 )
-from cxrbench.encoders.fane.options import OPTIONS, RECIPES, FaNeOptions
+from cxrbench.encoders.fane.options import OPTIONS, PRIOR, RECIPES, FaNeOptions, first_bias
 from cxrbench.encoders.fane.text import Texts, projection
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.text.bert import load_bert
 
-TAU1, TAU2, TAU3, BIAS = 0.1, 0.07, 0.07, -10.0
+TAU1, TAU2, TAU3 = 0.1, 0.07, 0.07
 
 
 class Local(NamedTuple):
@@ -85,7 +86,9 @@ class FaNe(Objective):
         self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
         self.division = SemanticDivision(options.kappa, options.alpha, options.ema)
         self.tau = nn.Parameter(torch.tensor(options.scale), requires_grad=options.learn_scale)
-        self.beta = nn.Parameter(torch.tensor(BIAS))
+        # With ``prior`` beta is what is learnt beyond the bias of the batch's size, which only a batch knows.
+        start = 0.0 if options.initial_bias == PRIOR else first_bias(options.initial_bias, 0)
+        self.beta = nn.Parameter(torch.tensor(start), requires_grad=options.learn_bias)
 
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size] and what ReportCorpus adds."""
@@ -107,9 +110,12 @@ class FaNe(Objective):
         v, t = share(F.normalize(v, dim=1)), share(F.normalize(t, dim=1))
         same = self.division(share(reports))
         terms: dict[str, Tensor] = {}
+        facts: dict[str, Tensor] = {}
         if options.mp:
-            bias = -self.beta if options.bias == "printed" else self.beta
-            terms["mp"] = multi_positive_sigmoid(v @ t.T, same, self.tau / TAU1, bias)
+            cosines, scale, bias = v @ t.T, self.tau / TAU1, self.bias_of(len(v))
+            terms["mp"] = multi_positive_sigmoid(cosines, same, scale, bias)
+            right = (cosines * scale + bias > 0) & same
+            facts = {"scale": scale, "bias": bias, "positives_right": right.sum() / same.sum()}
         if local is not None:
             sums, counts = share(local.sums), share(local.counts)
             terms["tc"] = mean_within_report(sums, counts, per_report=options.average == "reports")
@@ -118,8 +124,19 @@ class FaNe(Objective):
             push = partial(hard_negatives, same=same, temperature=TAU3, form=options.hard_negatives)
             terms["hn"] = (push(v @ v.T) + push(t @ t.T)) / 2
         total = torch.stack([getattr(options, name) * term for name, term in terms.items()]).sum()
-        facts = {"positives": same.sum(dim=1).float().mean(), "average_similarity": self.division.memory}
+        facts |= {"positives": same.sum(dim=1).float().mean(), "average_similarity": self.division.memory}
         return Loss(total, {name: value.detach() for name, value in (terms | facts).items()})
+
+    def bias_of(self, batch: int) -> Tensor:
+        """The sigmoid loss's bias in a batch of so many pairs, a scalar."""
+        beta = self.beta + first_bias(PRIOR, batch) if self.options.initial_bias == PRIOR else self.beta
+        return -beta if self.options.bias == "printed" else beta
+
+    def rate_factors(self) -> Mapping[str, float]:
+        """Of scale and bias, where they are learnt."""
+        if self.options.fast == 1:
+            return {}
+        return {name: self.options.fast for name in ("tau", "beta") if getattr(self, name).requires_grad}
 
     def texts(self, batch: Batch) -> Texts:
         """Sentences and reports of a batch, by the trained BERT or out of its frozen states."""
@@ -177,6 +194,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         RECIPES[options.variant],
         corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
         eligible=partial(has_sentences, least=options.min_sentences),
+        wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,
     )
 

@@ -13,7 +13,12 @@ from cxrbench.encoders.pretraining.schedule import half_cosine
 from cxrbench.errors import UserError
 
 LOCAL = ("tc or spa is more than 0", lambda options: options.tc or options.spa)
+PRIOR = "prior"  # an initial bias
 SIGMOID = ("mp is more than 0", lambda options: options.mp)
+LEARNT = (
+    "mp is more than 0 and learn_bias or learn_scale is true",
+    lambda options: options.mp and (options.learn_bias or options.learn_scale),
+)
 DIVIDED = ("mp or hn is more than 0", lambda options: options.mp or options.hn)
 
 
@@ -37,6 +42,15 @@ class FaNeOptions:
     ema: Literal["recursive", "printed"] = option("recursive", "eq. 3 as meant, or as printed", when=DIVIDED)
     scale: float = option(1.0, "of the cosines over τ₁ = 0.1 in the sigmoid loss", above=0, when=SIGMOID)
     learn_scale: bool = option(False, "whether that scale is learnt", when=SIGMOID)
+    initial_bias: str = option(
+        "-10", f"of the sigmoid loss: a number, or {PRIOR}: -ln(B - 1), at which pairs of cosine 0 are taken for "
+        "positives as often as one of a batch of B is one", when=SIGMOID,
+    )  # fmt: skip
+    learn_bias: bool = option(True, "whether that bias is learnt", when=SIGMOID)
+    fast: float = option(
+        1.0, "learning rate of scale and bias, in those of the rest: AdamW moves a number by no more than its rate in "
+        "a step, however wrong it is", above=0, when=LEARNT,
+    )  # fmt: skip
     bias: Literal["corrected", "printed"] = option("corrected", "sign of the sigmoid loss's bias", when=SIGMOID)
     mask_mode: MaskMode = option("post", "a masked patch has no weight (post), or ½ (pre, the paper)", when=LOCAL)
     hard_negatives: HardNegatives = option("fixed", "form of eq. 16", when=("hn is more than 0", lambda o: o.hn))
@@ -77,10 +91,22 @@ RECIPES = {
 }
 
 
+def first_bias(text: str, batch: int) -> float:
+    """``initial_bias`` of the logits in batches of so many pairs; NaN where the text is no number."""
+    if text == PRIOR:
+        return -math.log(max(1, batch - 1))
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def check(options: FaNeOptions) -> None:
     """Some loss has a weight, and heads share the pools' width. Raises UserError."""
     if not any((options.mp, options.tc, options.hn)):
         raise UserError("FaNe: mp, tc and hn are all 0: nothing would be learnt")
+    if not math.isfinite(first_bias(options.initial_bias, 2)):
+        raise UserError(f"FaNe: initial_bias is a number or {PRIOR}, not {options.initial_bias!r}")
     if options.pool_width % HEADS:
         raise UserError(f"FaNe: pool_width is {options.pool_width}: it must be a multiple of {HEADS}, or 0")
 

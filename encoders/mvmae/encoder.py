@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import read_encoder
-from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, Pooling, how_to_pretrain
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, POOLINGS, Pooling, how_to_pretrain, pool
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.encoders.mvmae.backbone import (
     PUBLISHED_UNUSED,
@@ -31,12 +32,13 @@ class MultiviewEncoder(nn.Module):
         self, backbone: MultiviewBackbone, preprocess: Preprocess, card: EncoderCard, pooling: Pooling, view: int
     ) -> None:
         super().__init__()
-        self.backbone, self.preprocess, self.card, self.pooling, self.view = backbone, preprocess, card, pooling, view
+        self.backbone, self.preprocess, self.card, self.view = backbone, preprocess, card, view
+        self.pooling: Pooling = pooling
 
     def forward(self, images: Tensor) -> Features:
-        """Images [B, 1, size, size] to pooled [B, D], the normalised CLS token by default, and four blocks' maps."""
+        """Images [B, 1, size, size] to pooled [B, D or 2 D], the CLS token by default, and four blocks' maps."""
         tokens, maps = self.backbone(images, torch.full((len(images),), self.view, device=images.device))
-        return Features(tokens[:, 0] if self.pooling == "cls" else tokens[:, 1:].mean(dim=1), maps)
+        return Features(pool(tokens, self.backbone.config.tokens, self.pooling), maps)
 
 
 def load(request: EncoderRequest) -> MultiviewEncoder:
@@ -45,7 +47,7 @@ def load(request: EncoderRequest) -> MultiviewEncoder:
     VIEW says from which side all images are taken to be (F, L, U); the default is the one that most training images
     had, frontal in every public collection, and F for others' files. The row of a view that training never met is
     noise: asking for it is an error, and it is why U is no default, true as it is of an image without a view.
-    POOLING is cls (default) or mean. Raises UserError.
+    POOLING is cls (default), mean or mean+sd. Raises UserError.
     """
     if request.weights is None:
         raise UserError(f"{request.name} has no weights for real images: {how_to_pretrain(request.name, 'mimic')}")
@@ -77,14 +79,14 @@ def parse_variant(request: EncoderRequest) -> tuple[str, Pooling]:
     for part in given:
         if part in VIEWS and not view:
             view = part
-        elif part in ("cls", "mean") and not pooling:
+        elif part in POOLINGS and not pooling:
             pooling = part
         else:
             raise UserError(
                 f"{request.name}:{request.variant}: the part after the colon is the images' view, F, L or U, the "
-                "pooling, cls or mean, or both, e.g. L-mean"
+                "pooling, cls, mean or mean+sd, or both, e.g. L-mean"
             )
-    return view, "mean" if pooling == "mean" else "cls"
+    return view, cast(Pooling, pooling or "cls")
 
 
 def untrained(arch: str, seed: int) -> MultiviewEncoder:

@@ -19,11 +19,11 @@ def beta_at(progress: float, final: float, *, late: bool = False) -> float:
     It is 0 until the share WARMUP, then the sigmoid about the middle of what remains, stretched so that it starts at 0
     and ends at ``final``. ``late``: as the official code has it, final · σ(k (p - warm-up - midpoint)); its midpoint,
     (warm-up + 1) / 2, is a place in the run but is compared with what has passed since warm-up, so it comes late by the
-    warm-up, and neither end is reached: of 2 it is .003 at first, .008 after warm-up and 1.94 at last.
+    warm-up, and neither end is reached: of 2 it is .008 until warm-up is over and 1.94 at last.
     """
     middle = (WARMUP + 1) / 2
     if late:
-        return final * _sigmoid(progress - WARMUP - middle)
+        return final * _sigmoid(max(0.0, progress - WARMUP) - middle)
     first, last = _sigmoid(WARMUP - middle), _sigmoid(1 - middle)
     return final * max(0.0, (_sigmoid(progress - middle) - first) / (last - first))
 

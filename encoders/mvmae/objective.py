@@ -190,7 +190,7 @@ def configure(arch: str, options: MVMAEOptions) -> Blueprint:
 METHOD, PLUGIN = declare(
     name="mvmae",
     summary="MVMAE: masked autoencoding of a study's views, aligned with each other",
-    usage="mvmae[:F|L|U][-cls|-mean][@WEIGHTS]",
+    usage="mvmae[:F|L|U][-cls|-mean|-mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=MVMAE,
@@ -201,7 +201,7 @@ METHOD, PLUGIN = declare(
 V2T_METHOD, V2T_PLUGIN = declare(
     name="mvmae-v2t",
     summary="MVMAE-V2T: MVMAE that also learns to write the report",
-    usage="mvmae-v2t[:F|L|U][-cls|-mean][@WEIGHTS]",
+    usage="mvmae-v2t[:F|L|U][-cls|-mean|-mean+sd][@WEIGHTS]",
     options=V2T_OPTIONS,
     configure=configure,
     objective=MVMAE,

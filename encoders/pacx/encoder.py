@@ -16,7 +16,7 @@ HOW_TO = (
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``pacx[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or a stage-2 checkpoint of the authors.
+    """``pacx[:mean|cls|mean+sd]@WEIGHTS``: our encoder.safetensors or .ckpt, or a stage-2 checkpoint of the authors.
 
     The CLS token is the default: it is what the losses train and what the paper's probes read.
     """

@@ -157,6 +157,9 @@ def shipped_base(images: TrainingImages, arch: ViTConfig, name: str) -> tuple[Pa
     return Path(path), read_base(Path(path), arch)
 
 
+SIGNALS = {"both": "an ECG or laboratory values", "ecg": "an ECG", "labs": "laboratory values"}
+
+
 def configure(name: str, options: PaCXOptions) -> Blueprint:
     """PaCX-MAE on studies with an ECG or laboratory values."""
     arch = parse_arch(name, channels=1)
@@ -174,14 +177,15 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
         return PaCX(base, options, preprocess, widths, path)
 
     return Blueprint(
-        preprocess, options, objective, RECIPE, corpus, lambda manifest: with_signals(manifest, options.modalities)
-    )
+        preprocess, options, objective, RECIPE, corpus, lambda manifest: with_signals(manifest, options.modalities),
+        wants=f"training images with {SIGNALS[options.modalities]}",
+    )  # fmt: skip
 
 
 METHOD, PLUGIN = declare(
     name="pacx",
     summary="PaCX-MAE: an MAE that learnt from ECGs and laboratory values (arXiv 2606.01537)",
-    usage="pacx[:mean|cls][@WEIGHTS]",
+    usage="pacx[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=PaCX,

@@ -86,6 +86,10 @@ class Objective(nn.Module, ABC):
     def architecture(self) -> dict[str, Any]:
         """What, beside the weights, it takes to build ``kept`` again; plain JSON values."""
 
+    def rate_factors(self) -> Mapping[str, float]:
+        """Parameters, by name, whose learning rate is so many times the recipe's, at every step; none is decayed."""
+        return {}
+
     def after_step(self, progress: float) -> None:
         """After every optimizer step, with the share of the run that lay behind before it: for moving averages."""
 
@@ -131,9 +135,10 @@ def every_image(manifest: Manifest) -> NDArray[np.bool_]:
 class Blueprint:
     """A method whose architecture and options are read.
 
-    ``eligible`` says which images of a manifest it can use (bool [images]); ``corpus`` makes units of training out of
-    the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is recorded (a dataclass).
-    ``recomputes``: whether the objective has blocks whose activations gradient checkpointing can spare.
+    ``wants`` says in words, ``eligible`` (bool [images]) which images of a manifest it can use; ``corpus`` makes units
+    of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
+    recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
+    can spare.
     """
 
     preprocess: Preprocess
@@ -143,6 +148,7 @@ class Blueprint:
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
+    wants: str = "training images"
 
 
 @dataclass(frozen=True)

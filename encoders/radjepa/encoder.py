@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cxrbench.encoder import EncoderCard, EncoderRequest
 from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_backbone
-from cxrbench.encoders.backbones.encoder import ViTEncoder, encoder_of, how_to_pretrain
+from cxrbench.encoders.backbones.encoder import ViTEncoder, encoder_of, how_to_pretrain, parse_pooling
 from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.published import card_of
@@ -22,18 +22,17 @@ LAYOUTS = (("state_dict", "target_encoder"), ("state_dict", "encoder"))  # keys 
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
-    """``radjepa@WEIGHTS``: our encoder.safetensors or .ckpt, RadJEPA's file, its folder or repository, I-JEPA's file.
+    """``radjepa[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, RadJEPA's file, folder or repository, I-JEPA's.
 
-    Pooled: the mean of the patch tokens after the last norm; there is no CLS token.
+    Pooled: the mean of the patch tokens after the last norm, or mean and deviation; there is no CLS token.
     """
-    if request.variant is not None:
-        raise UserError(
-            f"radjepa:{request.variant}: radjepa is read in one way, at the mean of its patches: leave it out"
-        )
+    pooling = parse_pooling(request, "mean")
+    if pooling == "cls":
+        raise UserError(f"{request.name}:cls: radjepa has no CLS token: leave out cls, or pass mean+sd")
     if request.weights is None:
         raise UserError(f"radjepa has no weights for real images: {WITHOUT_WEIGHTS}")
     path = locate(request.weights)
-    return encoder_of(read_jepa(path), path, "mean")
+    return encoder_of(read_jepa(path), path, pooling)
 
 
 def locate(weights: str) -> Path:

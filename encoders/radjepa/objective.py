@@ -38,6 +38,7 @@ from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
 from cxrbench.encoders.radjepa.options import OPTIONS, RECIPE, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
+from cxrbench.encoders.radjepa.variance import variance_covariance
 
 PATCH = 14
 CROP_AREA = (0.3, 1.0)
@@ -55,7 +56,7 @@ class RadJEPA(Objective):
 
     advice = Advice(
         one_point="an --option momentum nearer to 1 or a lower --lr",
-        few_dimensions="an --option momentum nearer to 1, a lower --lr or a larger --batch-size",
+        few_dimensions="--option variance=0.01, an --option momentum nearer to 1 or a lower --lr",
     )
 
     def __init__(self, arch: ViTConfig, options: RadJEPAOptions) -> None:
@@ -68,7 +69,7 @@ class RadJEPA(Objective):
         self.predictor = JepaPredictor(arch, options.predictor_depth or arch.depth // 2)
 
     def forward(self, batch: Batch, draw: Draw) -> Loss:
-        """Images [B, channels, size, size]; the mean over blocks, tokens and features of the prediction's error."""
+        """Images [B, channels, size, size]; the prediction's mean error over blocks, tokens and features."""
         images = batch.images
         if self.options.augment:
             images = random_resized_crop(images, draw, CROP_AREA)
@@ -77,11 +78,17 @@ class RadJEPA(Objective):
         context = self.backbone.encode(take(self.backbone.embed(images), masks.context))
         predicted = self.predictor(context, masks.context, masks.targets)
         value = latent_loss(predicted, self.wanted(features, masks.targets), self.options.loss)
+        regularised: dict[str, Tensor] = {}
+        if self.options.variance:
+            hinge, covariance = variance_covariance(gather_batch(context.mean(dim=1)))
+            value = value + self.options.variance * (hinge + covariance)
+            regularised = {"variance_hinge": hinge.detach(), "covariance": covariance.detach()}
         spread = gather_batch(features.mean(dim=1)).float().std(dim=0, correction=0).mean()
         return Loss(value, {
             "relaxed": torch.tensor(float(masks.relaxed)),
             "context_patches": torch.tensor(float(masks.context.shape[1])),
             "spread": spread,  # of the images' embeddings: 0 would be collapse
+            **regularised,
         })  # fmt: skip
 
     def masks(self, images: int, draw: Draw, device: torch.device) -> BlockMasks:
@@ -134,7 +141,7 @@ def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
 METHOD, PLUGIN = declare(
     name="radjepa",
     summary="RadJEPA: features of hidden blocks predicted from the rest of the image (arXiv 2601.15891)",
-    usage="radjepa[@WEIGHTS]",
+    usage="radjepa[:mean|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=RadJEPA,

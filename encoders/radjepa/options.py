@@ -18,6 +18,9 @@ class RadJEPAOptions:
     loss: Literal["smooth_l1", "mse"] = option("smooth_l1", "smooth-L1 with β = 1 (I-JEPA's code) or squares (paper)")
     normalise_targets: bool = option(True, "layer norm without affine over the features of each target token")
     augment: bool = option(False, "I-JEPA's RandomResizedCrop (area 0.3 to 1), without a flip")
+    variance: float = option(
+        0.0, "weight of VICReg's variance and covariance terms, of the pooled context embeddings of the batch", least=0
+    )
     momentum: float = option(
         0.996, "τ of the moving average at the start; too low and it collapses (spread in log.csv)", least=0, most=1
     )

@@ -24,7 +24,7 @@ def votes(train: Floats, targets: Floats, queries: Floats, ks: tuple[int, ...]) 
     train: [n, D]; targets: [n, L] of 0, 1, NaN; queries: [q, D]. Labels known of the same images are looked up
     together. NaN for a label that is known of no image.
     """
-    unit, asked = (torch.nn.functional.normalize(torch.from_numpy(x), dim=1) for x in (train, queries))
+    unit, asked = (unit_rows(torch.from_numpy(x)) for x in (train, queries))
     scores = {k: np.full((len(queries), targets.shape[1]), np.nan) for k in ks}
     patterns, group = np.unique(~np.isnan(targets), axis=1, return_inverse=True)
     for number, known in enumerate(patterns.T):
@@ -42,6 +42,12 @@ def votes(train: Floats, targets: Floats, queries: Floats, ks: tuple[int, ...]) 
                 at = min(k, len(y)) - 1
                 scores[k][start : start + CHUNK, labels] = (weighted[:, at] / total[:, at]).numpy()
     return scores
+
+
+def unit_rows(rows: torch.Tensor) -> torch.Tensor:
+    """Rows [n, D] at length one; rows of zeros stay zeros. Squares of large features do not overflow on the way."""
+    _, exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True))
+    return torch.nn.functional.normalize(torch.ldexp(rows, -exponent), dim=1)  # a power of two changes no digit
 
 
 def quality(scores: Doubles, targets: Floats) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.data.splits import shared_patients
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, Views, predictions_of
+from cxrbench.tasks.fractions import more_than_asked
 
 FRONTAL_FIRST = {"PA": 0, "AP": 1, "": 2, "L": 3}
 Fusion = Literal["logits", "scores"]
@@ -103,6 +104,7 @@ def classified(
     the splits of ``rows_with_views``; a study's target comes from all of its images, whichever take part. ``facts`` go
     into the cell (what was chosen on validation).
     """
+    notes = (*notes, *more_than_asked(cell.fraction, train_images, len(manifest.rows_of("train"))))
     images = manifest.images.iloc[rows]
     if views is None:
         scores = probabilities(logits, manifest.kind)

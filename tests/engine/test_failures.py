@@ -154,6 +154,9 @@ def test_a_request_in_which_every_cell_is_blocked_is_refused(words: list[str], r
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
     assert not Path("results").exists()
+    code, out, planned = run(*words, "--tasks", f"{dataset}:classification", "--dry-run")
+    assert (code, planned) == (2, err)
+    assert "blocked" in out
 
 
 def test_an_interruption_is_no_failure_of_a_cell(run: Command, dataset: Path) -> None:

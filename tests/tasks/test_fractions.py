@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrbench.tasks.fractions import label_fraction
+from cxrbench.tasks.fractions import label_fraction, more_than_asked
 
 
 def cohort(rows: int, labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,3 +48,11 @@ def test_seeds_draw_other_patients_and_the_same_seed_the_same() -> None:
 def test_a_fraction_outside_zero_to_one_is_refused() -> None:
     with pytest.raises(ValueError, match="label fraction"):
         label_fraction(np.array(["a"]), np.zeros((1, 1), np.float32), 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "kept", "said"), [(0.01, 14, "14 of 200 training images (7%)"), (0.1, 22, ""), (1.0, 200, "")]
+)
+def test_a_fraction_that_keeps_much_more_than_asked_says_so(fraction: float, kept: int, said: str) -> None:
+    notes = more_than_asked(fraction, kept, 200)
+    assert [said in note for note in notes] == [True] * bool(said)

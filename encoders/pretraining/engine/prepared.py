@@ -102,13 +102,14 @@ def training_rows(
     *,
     excluded: Mapping[str, frozenset[str]] | None = None,
     eligible: Eligible | None = None,
+    wants: str = "training images",
     limit: int | None = None,
 ) -> pd.DataFrame:
     """``dataset, image_id, patient_id, study_id, view, path, bytes`` of every image to train on; ``path`` is absolute.
 
     A patient who also has a validation or test image is left out, whatever the split column says, and so are those
-    of ``excluded`` (by dataset) and images that are not ``eligible``. Of what is left, whole studies are drawn evenly
-    until ``limit`` images would be exceeded, one at least.
+    of ``excluded`` (by dataset) and images that are not ``eligible`` (``wants``: in words). Of what is left, whole
+    studies are drawn evenly until ``limit`` images would be exceeded, one at least.
     """
     tables = []
     for manifest in manifests:
@@ -125,7 +126,7 @@ def training_rows(
     rows = pd.concat(tables, ignore_index=True)
     if rows.empty:
         names = ", ".join(m.name for m in manifests)
-        raise UserError(f"no training images in {names} that this method can use: check the split column and the data")
+        raise UserError(f"{names}: there are no {wants}; check the split column and the data, or choose other data")
     if limit is not None and limit < len(rows):
         study = rows.groupby(["dataset", "patient_id", "study_id"], sort=False, dropna=False).ngroup().to_numpy()
         inputs = np.bincount(study)

@@ -150,7 +150,9 @@ def make_corpus(
     excluded: Mapping[str, frozenset[str]] | None,
 ) -> tuple[Corpus, TrainingImages]:
     """The training images, decoded once or to be decoded, and the units that the method makes of them."""
-    rows = training_rows(manifests, excluded=excluded, eligible=blueprint.eligible, limit=config.limit)
+    rows = training_rows(
+        manifests, excluded=excluded, eligible=blueprint.eligible, wants=blueprint.wants, limit=config.limit
+    )
     prepared: Prepared
     if config.decode == "once":
         prepared = prepare_images(

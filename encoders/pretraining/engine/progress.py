@@ -72,8 +72,9 @@ class TrainingProgress(lightning.Callback):
         self.heartbeat = Heartbeat(self.line)
         self.heartbeat.__enter__()
         self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1 if trainer.global_step else 0)
-        self.looked = {}
-        self.draw(pl_module.watched, trainer.global_step)
+        self.looked = known(pl_module.watched)
+        if not trainer.global_step:
+            self.draw(self.looked, 0)
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -112,6 +113,7 @@ class TrainingProgress(lightning.Callback):
         if pl_module.device.type == "cuda":
             row["gpu_memory"] = torch.cuda.max_memory_allocated(pl_module.device) / 1e9
         self.write(row | pl_module.watched)
+        self.looked |= known(pl_module.watched)
         self.draw(
             {name: value for name, value in row.items() if name != "step"} | pl_module.watched, trainer.global_step
         )
@@ -132,12 +134,10 @@ class TrainingProgress(lightning.Callback):
             DictWriter(handle, self.names, restval="").writerow(texts)
 
     def draw(self, values: Mapping[str, float | None], step: int) -> None:
-        """Points of TensorBoard's curves; what is watched is remembered for the line."""
-        known = {name: value for name, value in values.items() if value is not None}
-        for name, value in known.items():
-            if self.writer is not None:
+        """Points of TensorBoard's curves."""
+        for name, value in values.items():
+            if self.writer is not None and value is not None:
                 self.writer.add_scalar(name, value, step)
-        self.looked |= known
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Close the bar."""
@@ -179,6 +179,11 @@ class TrainingProgress(lightning.Callback):
 def trained(module: Pretraining) -> float:
     """Seconds on a clock that stands still while nothing is trained."""
     return time.monotonic() - module.paused
+
+
+def known(values: Mapping[str, float | None]) -> dict[str, float]:
+    """What this step has been watched for."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def note(row: Mapping[str, float], looked: Mapping[str, float]) -> str:

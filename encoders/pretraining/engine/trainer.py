@@ -191,7 +191,8 @@ class Pretraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW and its schedules, stepped once per optimizer step."""
         recipe, steps = self.recipe, self.plan.steps
-        groups: Any = parameter_groups(self.objective, recipe.weight_decay)
+        own = {name: recipe.lr * factor for name, factor in self.objective.rate_factors().items()}
+        groups: Any = parameter_groups(self.objective, recipe.weight_decay, own)
         optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas)
         warmup = round(recipe.warmup * steps)
         schedule = LambdaLR(

@@ -177,6 +177,8 @@ def test_repeated_box_rows_count_once_and_are_said(tmp_path: Path) -> None:
         (b'image,a\nx,"1\ny,0\nz,1\n', "cannot be read as a CSV .*look for quotes"),
         (b'image,a\nx,"1"2\n', "cannot be read as a CSV"),
         (b"", "is empty"),
+        (b"\x89PNG\r\n\x1a\n", "is an image, where a table is wanted"),
+        (b"\0" * 128 + b"DICM", "is an image, where a table is wanted"),
         (b"image,a\nx,1,2\n", "line 2 has 3 cells, its header 2"),
     ],
 )

@@ -32,6 +32,9 @@ def test_features_are_the_class_token_or_the_mean_and_four_maps() -> None:
     assert [m.shape for m in features.maps] == [(2, 192, 8, 8)] * 4
     cls = ViTEncoder(encoder.backbone, encoder.preprocess, encoder.card, "cls")
     torch.testing.assert_close(cls(images).pooled, tokens[:, 0])
+    both = ViTEncoder(encoder.backbone, encoder.preprocess, encoder.card, "mean+sd")(images).pooled.detach()
+    torch.testing.assert_close(both[:, :192], features.pooled)
+    assert both[:, 192:].numpy() == pytest.approx(tokens[:, 1:].detach().numpy().std(axis=1), abs=1e-5)
 
 
 def test_untrained_follows_its_seed_and_leaves_the_global_one_alone() -> None:

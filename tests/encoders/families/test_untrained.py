@@ -42,7 +42,8 @@ def test_random_does_not_touch_the_global_generator() -> None:
     ("spec", "message"),
     [
         ("random:huge", "unknown architecture 'huge'"),
-        ("random@x", "the seed, a whole number"),
+        ("random@x", "the seed, up to 18 digits"),
+        ("random@1" + "0" * 5000, "the seed, up to 18 digits"),
         ("pixels:a", "no variants"),
         ("pixels@a", "no weights"),
     ],
@@ -56,5 +57,10 @@ def test_what_is_read_of_the_same_weights_is_part_of_an_encoders_identity() -> N
     mean, cls = (load_encoder(name, synthetic=True) for name in ("random:nano", "random:nano:cls"))
     assert mean.spec.weights_sha256 == cls.spec.weights_sha256
     assert mean.spec.fingerprint != cls.spec.fingerprint
+    both = load_encoder("random:nano:mean+sd", synthetic=True)
+    assert len({e.spec.fingerprint for e in (mean, cls, both)}) == 3
     images = torch.randn(2, 1, 128, 128)
+    assert torch.equal(both.module(images).pooled[:, :192], mean.module(images).pooled)
+    radjepa = load_encoder("random:radjepa:mean+sd", synthetic=True)
+    assert radjepa.module(images[..., 1:127, 1:127]).pooled.shape == (2, 384)
     assert not torch.allclose(mean.module(images).pooled, cls.module(images).pooled)

@@ -4,6 +4,7 @@ import copy
 import math
 import multiprocessing
 from contextlib import nullcontext
+from csv import DictReader
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,12 @@ def test_official_schedule_ends_in_the_middle_of_its_cosine() -> None:
         ({"pool_width": "12"}, "multiple of 8"),
         ({"mask_mode": "none"}, "mask_mode is pre or post, not 'none'"),
         ({"alpha": "0"}, "alpha is 0"),
+        ({"initial_bias": "big"}, "initial_bias is a number or prior, not 'big'"),
+        ({"initial_bias": "inf"}, "initial_bias is a number or prior, not 'inf'"),
+        (
+            {"fast": "10", "learn_bias": "false"},
+            "reads fast only where mp is more than 0 and learn_bias or learn_scale",
+        ),
         ({"kappa": "nan"}, "kappa is a number, not 'nan'"),
         ({"mp": "inf"}, "mp is a number, not 'inf'"),
         ({"min_sentences": "3.0"}, "min_sentences is a whole number, not '3.0'"),
@@ -150,6 +157,38 @@ def test_the_first_loss_is_about_10_and_970_where_the_bias_has_the_wrong_sign(co
         assert float(loss) == pytest.approx(expected, abs=0.01)
 
 
+def test_with_the_prior_bias_a_pair_of_cosine_0_is_as_probable_as_a_positive(corpora: Any, bert: str) -> None:
+    built = objective(corpora, bert, initial_bias="prior")
+    for pairs in (2, 8, 64):
+        assert float(torch.sigmoid(built.bias_of(pairs)).detach()) == pytest.approx(1 / pairs)
+    assert float(objective(corpora, bert, initial_bias="-3.5").bias_of(8)) == -3.5
+    printed = objective(corpora, bert, initial_bias="prior", bias="printed")
+    assert float(printed.bias_of(8)) == pytest.approx(math.log(7))
+
+
+def test_the_log_says_which_positives_are_on_the_right_side(corpora: Any, bert: str) -> None:
+    v = torch.eye(8, 16)
+    t = torch.cat([v[:6], -v[6:]])  # cosines 1 of six pairs, -1 of two
+    for bias, right in (("-3", 6 / 8), ("-10.5", 0), ("11", 1)):  # logits 10 s + bias
+        built = objective(corpora, bert, kappa=1, initial_bias=bias)
+        logged = built.losses(v, t, torch.eye(8, 16), None).logged
+        assert float(logged["positives_right"]) == right
+        assert float(logged["scale"]) == pytest.approx(10)
+        assert float(logged["bias"]) == float(bias)
+
+
+def test_scale_and_bias_are_learnt_where_asked_and_at_their_own_rate(corpora: Any, bert: str) -> None:
+    for options, learnt, factors in (
+        ({}, {"beta"}, {}),
+        ({"fast": 100}, {"beta"}, {"beta": 100}),
+        ({"fast": 100, "learn_scale": True}, {"tau", "beta"}, {"tau": 100, "beta": 100}),
+        ({"learn_bias": False}, set(), {}),
+    ):
+        built = objective(corpora, bert, **options)
+        assert {name for name in ("tau", "beta") if getattr(built, name).requires_grad} == learnt
+        assert built.rate_factors() == factors
+
+
 @pytest.mark.parametrize("train_text", [False, True])
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_every_part_is_trained_and_the_total_is_the_sum(
@@ -157,7 +196,9 @@ def test_every_part_is_trained_and_the_total_is_the_sum(
 ) -> None:
     built = objective(corpora, bert, train_text=train_text, variant=variant, kappa=0.5)
     loss = built(batch(built, corpora), draw())
-    assert sorted(loss.logged) == ["average_similarity", "hn", "mp", "positives", "spa", "tc"]
+    assert sorted(loss.logged) == [
+        "average_similarity", "bias", "hn", "mp", "positives", "positives_right", "scale", "spa", "tc",
+    ]  # fmt: skip
     assert float(loss.value.detach()) == pytest.approx(
         sum(float(loss.logged[name]) for name in ("mp", "tc", "hn", "spa"))
     )
@@ -333,3 +374,15 @@ def test_a_run_learns_and_says_what_it_was(manifest: Manifest, bert: str, folder
     lines = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert "positives" in lines[0]
     assert len(lines) > 2
+
+
+def test_a_fast_bias_moves_by_its_own_rate(manifest: Manifest, bert: str, folder: Path, tmp_path: Path) -> None:
+    moved = []
+    for fast in (1, 50):
+        options = DATA | {"text": bert, "train_text": "false", "fast": fast}
+        config = PretrainConfig("fane", ARCH, epochs=2, batch_size=4, lr=1e-3, warmup=0.0, precision="32",
+                                accelerator="cpu", options=options)  # fmt: skip
+        pretrain(config, [manifest], tmp_path / str(fast), cache=folder / "images")
+        rows = list(DictReader((tmp_path / str(fast) / "log.csv").open()))
+        moved.append(abs(float(rows[1]["bias"]) - float(rows[0]["bias"])))  # AdamW's first step is its rate
+    assert moved == pytest.approx([1e-3, 50e-3], rel=1e-3)

@@ -155,7 +155,7 @@ def test_studies_with_a_frontal_image_and_enough_sentences(manifest: Manifest, t
     assert sorted({len(sentences) for sentences in whole.sentences}) == [4, 5]
     assert len(corpus(manifest, tmp_path, bert, least=1)) == 12
     assert whole.facts["text encoder"]["name"] == bert
-    with pytest.raises(UserError, match="no training images in toy that this method can use"):
+    with pytest.raises(UserError, match="toy: there are no training images"):
         corpus(manifest, tmp_path, bert, least=6)
 
 

@@ -138,8 +138,8 @@ def test_a_view_that_training_never_met_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_follows_the_colon() -> None:
-    parsed = [parse_variant(EncoderRequest("mvmae", text, None)) for text in (None, "L", "mean", "U-mean", "cls-F")]
-    assert parsed == [("", "cls"), ("L", "cls"), ("", "mean"), ("U", "mean"), ("F", "cls")]
+    parsed = [parse_variant(EncoderRequest("mvmae", text, None)) for text in (None, "L", "mean", "U-mean+sd", "cls-F")]
+    assert parsed == [("", "cls"), ("L", "cls"), ("", "mean"), ("U", "mean+sd"), ("F", "cls")]
     for text in ("PA", "F-L", "mean-cls", "F-max", "-"):
         with pytest.raises(UserError, match="the part after the colon is"):
             parse_variant(EncoderRequest("mvmae", text, None))

@@ -85,5 +85,5 @@ def test_without_an_mae_it_says_how_to_get_one(studies: Manifest, config: Pretra
         pretrain(replace(config, options=options, arch="nano"), [real], tmp_path / "real", cache=tmp_path / "cache")
     with pytest.raises(UserError, match="is a ViT 64x4p8s32: pass it as --arch"):
         pretrain(replace(config, arch="nano"), [studies], tmp_path / "other", cache=tmp_path / "cache")
-    with pytest.raises(UserError, match="no training images in symile that this method can use"):
+    with pytest.raises(UserError, match="symile: there are no training images with "):
         pretrain(config, [replace(studies, signals=None)], tmp_path / "none", cache=tmp_path / "cache")

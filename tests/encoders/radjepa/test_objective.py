@@ -485,6 +485,17 @@ def test_what_training_keeps_is_read_back(tmp_path: Path, channels: int, half: b
     assert encoder.preprocess == model.preprocess
 
 
+def test_mean_and_deviation_of_the_patches_of_the_same_file(tmp_path: Path) -> None:
+    model = objective()
+    facts = encoder_facts("radjepa", model.architecture(), model.preprocess, METHOD.untrained("", 0).card)  # type: ignore[attr-defined]
+    write_encoder(tmp_path / "e.safetensors", model.kept().state_dict(), facts, half=False)
+    images = random_images(2)
+    pooled = load(request(tmp_path / "e.safetensors", "mean+sd"))(images).pooled
+    tokens = model.target(images)[0].numpy()
+    torch.testing.assert_close(pooled[:, :64], load(request(tmp_path / "e.safetensors", "mean"))(images).pooled)
+    assert pooled[:, 64:].detach().numpy() == pytest.approx(tokens.std(axis=1), abs=1e-5)
+
+
 def test_wrong_files_and_specs_are_one_line(tmp_path: Path) -> None:
     state = timm_vit().state_dict()
     torch.save(
@@ -502,7 +513,7 @@ def test_wrong_files_and_specs_are_one_line(tmp_path: Path) -> None:
     torch.save({"predictor": state, "epoch": 1}, tmp_path / "none.pth")
     with pytest.raises(UserError, match="no weights under target_encoder or encoder; it contains: predictor, epoch"):
         load(request(tmp_path / "none.pth"))
-    with pytest.raises(UserError, match="read in one way"):
+    with pytest.raises(UserError, match="radjepa has no CLS token"):
         load(request(tmp_path / "cls.pth", "cls"))
     with pytest.raises(UserError, match="cxrbench pretrain radjepa"):
         load(EncoderRequest("radjepa", None, None))

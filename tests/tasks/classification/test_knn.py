@@ -38,6 +38,14 @@ def test_votes_equal_scikit_learns(k: int) -> None:
         np.testing.assert_allclose(scores[:, i], peer(x[train], y[:, i], x[test], k)[:, 1], atol=2e-5)
 
 
+@pytest.mark.parametrize("scale", [2.0**110, 2.0**-110])
+def test_features_whose_squares_overflow_vote_as_others_do(scale: float) -> None:
+    x, manifest = make()
+    train, test = manifest.rows_of("train"), manifest.rows_of("test")
+    y, big = manifest.targets()[train], (x * scale).astype(np.float32)
+    np.testing.assert_array_equal(votes(big[train], y, big[test], (5,))[5], votes(x[train], y, x[test], (5,))[5])
+
+
 def test_unknown_labels_are_no_neighbours() -> None:
     x, manifest = make()
     y = manifest.targets()[:300].copy()

@@ -41,7 +41,7 @@ class Watcher(lightning.Callback):
             return
         with pl_module.pause():
             now = self.look(pl_module)
-        pl_module.watched = dict.fromkeys(columns(now))
+        pl_module.watched |= columns(now)
         # Batch norms know no statistics yet: what they make of images now is of another scale.
         if "watched" not in pl_module.record and not any(map(batch_normalised, pl_module.modules())):
             self.keep(pl_module, 0, now)

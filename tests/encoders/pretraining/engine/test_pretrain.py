@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
+from torch import nn
 
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest
@@ -303,6 +304,15 @@ def test_only_matrices_are_decayed() -> None:
     assert all(name.endswith(".bias") or "norm" in name or name in ("backbone.cls_token", "log_scale") for name in rest)
     assert len(decayed) + len(rest) == len(names)
     assert len(decayed) == 1 + 4 * 4
+
+
+def test_a_parameter_with_a_rate_of_its_own_is_in_no_other_group_and_not_decayed() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+    *others, own = parameter_groups(model, 0.05, {"0.weight": 0.5})
+    assert own == {"params": [model[0].weight], "weight_decay": 0.0, "lr": 0.5}
+    in_others = {id(p) for group in others for p in group["params"]}  # type: ignore[attr-defined]
+    assert in_others == {id(p) for p in model.parameters()} - {id(model[0].weight)}
+    assert all("lr" not in group for group in others)
 
 
 def test_flops_in_closed_form() -> None:
