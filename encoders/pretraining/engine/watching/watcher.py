@@ -20,6 +20,8 @@ WATCHED = 128
 """Images at most."""
 PAIRED = 64
 """Of them, those of which a second view is embedded, too."""
+LOOKS = 3
+"""In a row, that show a collapse before it is said."""
 CROP_AREA, CROP_RATIO = (0.8, 1.0), (0.9, 1 / 0.9)
 
 
@@ -102,18 +104,25 @@ def from_plain(plain: Mapping[str, float | None]) -> Monitors:
 
 
 def warn(module: Pretraining, step: int, now: Mapping[str, Monitors]) -> None:
-    """Say each way of collapsing once in a run, on stderr, and write it into the record."""
-    said = module.record.setdefault("collapsed", [])
+    """Say each way of collapsing once in a run, on stderr, and write it into the record.
+
+    It must have shown at ``LOOKS`` looks in a row, or at the last of the run: in their first steps healthy runs pass
+    through few dimensions.
+    """
+    record, advice = module.record, module.objective.advice
+    said, before, shown = record.setdefault("collapsed", []), record.get("showing", {}), {}
     for name, figures in now.items():
-        start = from_plain(module.record["watched"]["start"][name])
-        for mode, why in collapses(start, figures):
-            if mode in (one["to"] for one in said):
+        for mode, why in collapses(from_plain(record["watched"]["start"][name]), figures):
+            sign = f"{name} {mode}"
+            shown[sign] = before.get(sign, 0) + 1
+            due = shown[sign] >= LOOKS or step == module.plan.steps
+            if not due or mode in (one["to"] for one in said):
                 continue
             said.append({"to": mode, "step": step, "encoder": name, "why": why})
-            advice = module.objective.advice
-            advised = advice.one_point if mode == "one point" else advice.few_dimensions
             encoder = f" of the {name} encoder" if name else ""
+            advised = advice.one_point if mode == "one point" else advice.few_dimensions
             print(
                 f"warning: at step {step} the embeddings{encoder} have collapsed to {mode} ({why}); try {advised}",
                 file=sys.stderr,
             )
+    record["showing"] = shown

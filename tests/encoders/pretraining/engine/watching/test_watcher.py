@@ -142,18 +142,18 @@ def test_a_run_that_collapses_by_construction_warns_once_and_says_what_to_try(
     manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Targets that follow at once (momentum .5): the encoder agrees with itself, on less and less."""
-    config = replace(CONFIG, epochs=40, options={"momentum": 0.5}, watch_every=10)
+    config = replace(CONFIG, epochs=10, options={"momentum": 0.5}, watch_every=5)
     path = pretrain(config, [manifest], tmp_path / "run")
     warnings = [line for line in capsys.readouterr().err.splitlines() if "collapsed" in line]
     said = read_encoder(path, "radjepa").facts["training"]["collapsed"]
     assert len(warnings) == len(said) == len({one["to"] for one in said}) >= 1
-    assert said[0]["step"] <= 120
+    assert 15 <= said[0]["step"] <= 30  # three looks
     assert warnings[0].startswith(f"warning: at step {said[0]['step']} the embeddings of the ")
     assert "momentum" in warnings[0]
     assert said[0]["why"] in (tmp_path / "run" / "encoder.md").read_text()
 
 
 def test_a_healthy_run_does_not_warn(manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = pretrain(replace(CONFIG, method="mae", epochs=20, options={"ratio": 0.75}), [manifest], tmp_path / "run")
+    path = pretrain(replace(CONFIG, method="spcl", epochs=8, watch_every=4), [manifest], tmp_path / "run")
     assert "warning" not in capsys.readouterr().err
-    assert read_encoder(path, "mae").facts["training"]["collapsed"] == []
+    assert read_encoder(path, "spcl").facts["training"]["collapsed"] == []
