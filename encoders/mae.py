@@ -34,11 +34,14 @@ from cxrbench.encoders.backbones.masking import (
     unpatchify,
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.mae import RECIPES
 from cxrbench.errors import UserError
+
+CROP_AREA = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True},
 }
 OPTIONS = OptionSet("MAE", MAEOptions, VARIANTS)
-# PaCX-MAE's stage 1, which trains on 512 images at a time at this absolute rate; MAE's own rule gives the same for 256.
-RECIPE = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
 
 
 class MAE(Objective):
@@ -84,11 +85,15 @@ class MAE(Objective):
                 f"ratio {options.ratio} leaves {self.visible} of {arch.tokens} patches visible: all or none"
             )
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops and flips, where ``augment`` is on."""
+        if not self.options.augment:
+            return batch
+        return Batch(random_resized_crop_and_flip(batch.images, draw, CROP_AREA, self.preprocess.size), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size]: the mean squared error over the pixels of their hidden patches."""
         images = batch.images
-        if self.options.augment:
-            images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
         masking, predicted = self.reconstruct(images, draw)
         target = patchify(images, self.backbone.config.patch)
         if self.options.norm_pix:
@@ -133,7 +138,13 @@ class MAE(Objective):
 def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
     config = parse_arch(arch, channels=1)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: MAE(config, options), RECIPE)
+    return Blueprint(
+        gray_preprocess(config),
+        options,
+        lambda corpus: MAE(config, options),
+        decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        backbone=config,
+    )
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
@@ -150,6 +161,7 @@ METHOD, PLUGIN = declare(
     summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
     usage="mae[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=MAE,
     load=load,

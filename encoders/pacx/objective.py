@@ -26,15 +26,16 @@ from cxrbench.encoders.backbones.encoder import (
 )
 from cxrbench.encoders.backbones.layouts import UNUSED, published_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pacx.augment import augment
+from cxrbench.encoders.pacx.augment import ENLARGED, augment
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.encoder import HOW_TO, load
 from cxrbench.encoders.pacx.lora import adapt, merged, set_norm_eps
 from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
-from cxrbench.encoders.pacx.options import OPTIONS, RECIPE, PaCXOptions
+from cxrbench.encoders.pacx.options import OPTIONS, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.recipes.pacx import RECIPES
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
 from cxrbench.files.containers import strip_prefixes
@@ -80,10 +81,13 @@ class PaCX(Objective):
         self.regress = nn.ModuleDict({name: head(width, n, options) for name, n in widths.items()})
         self.log_scale = nn.Parameter(torch.tensor(math.log(options.initial_scale)))
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops, turns, jitter, blur and erasing, where ``augment`` is on."""
+        return Batch(augment(batch.images, self.preprocess, draw), batch.more) if self.options.augment else batch
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size]; of each modality ``NAME`` [B, E] and ``has_NAME`` [B], as in the corpus."""
-        images = augment(batch.images, self.preprocess, draw) if self.options.augment else batch.images
-        tokens = self.backbone(images)[0]
+        tokens = self.backbone(batch.images)[0]
         inputs = tokens[:, 0]
         image = gather_batch(self.project["image"](inputs).float())  # once: all modalities meet the same dropout
         pairs = [self.pair(name, inputs, image, batch) for name in self.regress]
@@ -177,9 +181,15 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
         return PaCX(base, options, preprocess, widths, path)
 
     return Blueprint(
-        preprocess, options, objective, RECIPE, corpus, lambda manifest: with_signals(manifest, options.modalities),
+        preprocess,
+        options,
+        objective,
+        corpus,
+        lambda manifest: with_signals(manifest, options.modalities),
         wants=f"training images with {SIGNALS[options.modalities]}",
-    )  # fmt: skip
+        decode_size=round(preprocess.size * ENLARGED) if options.augment else None,
+        backbone=arch,
+    )
 
 
 METHOD, PLUGIN = declare(
@@ -187,6 +197,7 @@ METHOD, PLUGIN = declare(
     summary="PaCX-MAE: an MAE that learnt from ECGs and laboratory values (arXiv 2606.01537)",
     usage="pacx[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=PaCX,
     load=load,
