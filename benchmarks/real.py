@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,8 +23,10 @@ import torch
 from cxrbench import api
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
+from cxrbench.predictions import Predictions
 from evidence.marked import number, probability, put, table
 from evidence.patient_splits import SPLITS, pretraining_split, same_patients, sides, split_of, write_dataset
+from evidence.probing import probe
 from evidence.recipes import Recipe
 from evidence.split_tests import OverSplits, difference, over_splits, scored_labels
 from evidence.training import CACHE, cost, steps, train
@@ -67,6 +70,8 @@ ROWS = (
 """Method, where it is read (after the colon), and the untrained backbone that it stands beside."""
 WITHOUT_TRAINING = tuple(dict.fromkeys(baseline for *_, baseline in ROWS))
 OTHERS = ("imagenet", "pixels")
+Scored = dict[str, dict[str, OverSplits]]
+"""By encoder and data set."""
 TABLES = ("pretraining", "test sets", "values", "differences")
 
 
@@ -116,15 +121,16 @@ def within_budget(recipe: Recipe) -> Recipe:
     return Recipe(recipe.method, recipe.data, {**recipe.settings, "epochs": epochs}, recipe.options)
 
 
-def probed(spec: str) -> dict[str, list]:
-    """An encoder's predictions by data set, a list over the splits; computed now unless they are there."""
-    found: dict[str, list] = {name: [] for name in PROBED}
+def probed(specs: Sequence[str]) -> dict[str, dict[str, list[Predictions]]]:
+    """Predictions by encoder and data set, a list over the splits; computed now unless they are there."""
+    found: dict[str, dict[str, list[Predictions]]] = {spec: {name: [] for name in PROBED} for spec in specs}
     for split in range(SPLITS):
         results = Path(f"results-{split}")
         tasks = [f"./split-{split}/{name}/labels.csv:classification" for name in PROBED]
-        api.evaluate([spec], tasks, results=results, cache=CACHE)
-        for name in PROBED:
-            found[name].append(api.find_cell(f"{name}:classification", encoder=spec, results=results))
+        probe(specs, tasks, results=results, cache=CACHE)
+        for spec, of_datasets in found.items():
+            for name, of_splits in of_datasets.items():
+                of_splits.append(api.find_cell(f"{name}:classification", encoder=spec, results=results))
     return found
 
 
@@ -132,31 +138,24 @@ def tables(methods: list[str]) -> dict[str, str]:
     """The tables of docs/real-data.md by name, for the methods that are finished."""
     of = {f"{m}{at}": f"{m}{at}@{REAL[m].weights(0)}" for m, at, _ in ROWS if m in methods}
     specs = {**of, **{name: name for name in (*WITHOUT_TRAINING, *OTHERS)}}
-    predictions = {}
-    for name, spec in specs.items():
-        print(f"probing {name}", file=sys.stderr)
-        predictions[name] = probed(spec)
+    of_specs = probed(list(specs.values()))
+    predictions = {name: of_specs[spec] for name, spec in specs.items()}
     labels = {data: scored_labels(predictions["pixels"][data]) for data in PROBED}
-    scored: dict[str, dict[str, OverSplits]] = {
-        name: {data: over_splits(found[data], labels[data]) for data in PROBED} for name, found in predictions.items()
+    scored: Scored = {
+        name: {data: over_splits(of_datasets[data], labels[data]) for data in PROBED}
+        for name, of_datasets in predictions.items()
     }
-    values, tests = [], []
-    for name in (*WITHOUT_TRAINING, *OTHERS, *of):
-        cells = [f"{number(one.values.mean())} ± {number(one.values.std(ddof=1))}" for one in scored[name].values()]
-        mean = sum(one.values.mean() for one in scored[name].values()) / len(PROBED)
+    values = []
+    for name, of_datasets in scored.items():
+        cells = [f"{number(one.values.mean())} ± {number(one.values.std(ddof=1))}" for one in of_datasets.values()]
+        mean = sum(one.values.mean() for one in of_datasets.values()) / len(PROBED)
         values.append([f"`{name}`", *cells, number(float(mean))])
-    for method, at, baseline in ROWS:
-        for other in (baseline, *OTHERS) if method in methods else ():
-            row = [f"`{method}{at}`", f"`{other}`"]
-            for data in PROBED:
-                found = difference(scored[f"{method}{at}"][data], scored[other][data])
-                apart = scored[f"{method}{at}"][data].values - scored[other][data].values
-                row.append(
-                    f"{number(found.value, sign=True)} [{number(found.interval.lower, sign=True)}, "
-                    f"{number(found.interval.upper, sign=True)}], {(apart > 0).sum()} of {SPLITS}, "
-                    f"p {probability(found.p)}"
-                )
-            tests.append(row)
+    tests = [
+        [f"`{m}{at}`", f"`{other}`", *(compared(scored[f"{m}{at}"][data], scored[other][data]) for data in PROBED)]
+        for m, at, baseline in ROWS
+        if m in methods
+        for other in (baseline, *OTHERS)
+    ]
     titles = [name.removeprefix("real-") for name in PROBED]
     made = (
         table(["Method", "batch, lr, options", "epochs", "steps", "CPU minutes"], pretrainings(methods)),
@@ -168,6 +167,14 @@ def tables(methods: list[str]) -> dict[str, str]:
         table(["Encoder", "minus", *titles], tests),
     )
     return dict(zip(TABLES, made, strict=True))
+
+
+def compared(one: OverSplits, other: OverSplits) -> str:
+    """Difference and interval, in how many splits it is positive, and p."""
+    found = difference(one, other)
+    ends = [number(end, sign=True) for end in (found.interval.lower, found.interval.upper)]
+    positive = int((one.values > other.values).sum())
+    return f"{number(found.value, sign=True)} [{', '.join(ends)}], {positive} of {SPLITS}, p {probability(found.p)}"
 
 
 def pretrainings(methods: list[str]) -> list[list[str]]:
@@ -182,7 +189,7 @@ def pretrainings(methods: list[str]) -> list[list[str]]:
     return rows
 
 
-def test_sets(predictions: dict[str, list], labels: dict[str, tuple[str, ...]]) -> list[list[str]]:
+def test_sets(predictions: dict[str, list[Predictions]], labels: dict[str, tuple[str, ...]]) -> list[list[str]]:
     """What is tested on: a row per data set."""
     rows = []
     for name, of_splits in predictions.items():

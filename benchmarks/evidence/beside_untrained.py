@@ -12,6 +12,7 @@ import numpy as np
 from cxrbench import api
 from evidence.embeddings import Directions, directions, embedded
 from evidence.marked import number, probability, table
+from evidence.probing import probe
 from evidence.recipes import SHIPPED
 from evidence.training import CACHE, facts_of
 
@@ -38,6 +39,10 @@ class Row:
         """The encoder, in the scratch folder."""
         return f"{self.name}@{SHIPPED[self.method].weights(seed)}"
 
+    def untrained(self, seed: int) -> str:
+        """The baseline with the weights of the same seed."""
+        return f"{self.baseline}@{seed}" if seed else self.baseline
+
 
 ROWS = (
     Row("pacx", "", "random:cls"),
@@ -55,6 +60,7 @@ ROWS = (
 """In the order of the tables: those of one baseline together."""
 READ_AT = {"random:cls": "CLS", "random": "mean", "random:mvmae": "CLS", "random:radjepa": "mean"}
 TOP = "imagenet"
+LEVEL = 0.05
 TABLES = ("all labels", "label fractions", "pretraining seeds")
 P = f"p ({', '.join(DATASETS)})"
 
@@ -94,12 +100,10 @@ def seeds_of(row: Row, ready: Mapping[str, Sequence[int]]) -> Sequence[int]:
 def measure(data: Path | None, results: Path, ready: Mapping[str, Sequence[int]]) -> Measured:
     """Probe and test what is ``ready`` (seeds by method) on the phantom in ``data`` (None: that of seed 0)."""
     rows = tuple(row for row in ROWS if seeds_of(row, ready))
-    pairs = [(row.spec(seed), row.baseline) for row in rows for seed in seeds_of(row, ready)]
+    pairs = [(row.spec(seed), row.untrained(seed)) for row in rows for seed in seeds_of(row, ready)]
     specs = list(dict.fromkeys([spec for pair in pairs for spec in pair]))
     tasks = [f"{name}:classification" for name in DATASETS]
-    for spec in [*specs, TOP]:
-        print(f"probing {spec}", file=sys.stderr)
-        api.evaluate([spec], tasks, data=data, results=results, cache=CACHE, fractions=FRACTIONS, seeds=PROBE_SEEDS)
+    probe([*specs, TOP], tasks, data=data, results=results, cache=CACHE, fractions=FRACTIONS, seeds=PROBE_SEEDS)
     paths = [path for name in DATASETS for path in test_images(name, data)]
     used: dict[str, Directions] = {}
     for spec in specs:
@@ -177,18 +181,20 @@ def _fractions(measured: Measured) -> str:
 
 
 def _seeds(measured: Measured, rows: Sequence[Row], ready: Mapping[str, Sequence[int]]) -> str:
-    """Differences to the untrained backbone of each pretraining seed, and their mean and SD."""
+    """Each seed less its untrained backbone, mean and SD, and how many seeds are better at p < LEVEL."""
     lines = []
     for row in rows:
         for fraction in FRACTIONS:
             of_seeds = [measured.tests[row.spec(seed)] for seed in seeds_of(row, ready)]
             gains = np.array([[tests[name, fraction].gain for name in DATASETS] for tests in of_seeds])
             gains = np.column_stack([gains, gains.mean(1)])
-            cells = [", ".join(number(gain, sign=True) for gain in column) for column in gains.T]
             said = [
-                f"{cell}: {number(column.mean(), sign=True)} ± {number(column.std(ddof=1))}"
-                for cell, column in zip(cells, gains.T, strict=True)
+                f"{', '.join(number(gain, sign=True) for gain in column)}: "
+                f"{number(column.mean(), sign=True)} ± {number(column.std(ddof=1))}"
+                for column in gains.T
             ]
+            for column, name in enumerate(DATASETS):
+                said[column] += f" ({sum(tests[name, fraction].p < LEVEL for tests in of_seeds)} of {len(of_seeds)})"
             ranks = ", ".join(number(measured.directions[row.spec(seed)].rank, 1) for seed in seeds_of(row, ready))
             lines.append([f"`{row.name}`", f"{fraction:.0%}", *said, ranks])
     return table(["Encoder", "labels", *DATASETS, "mean", "effective ranks"], lines)

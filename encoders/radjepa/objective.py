@@ -25,6 +25,7 @@ from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
+from cxrbench.encoders.pretraining.initial import SourceWeights
 from cxrbench.encoders.pretraining.method import (
     Advice,
     Batch,
@@ -42,6 +43,8 @@ from cxrbench.encoders.radjepa.variance import variance_covariance
 from cxrbench.encoders.recipes.radjepa import RECIPES
 
 PATCH = 14
+# Meta has published no I-JEPA of the shape ViT-B/14.
+SOURCE_WEIGHTS = SourceWeights("RadJEPA's repository, finetuned from ijepa", "weights of I-JEPA that nobody published")
 CROP_AREA = (0.3, 1.0)
 
 
@@ -114,6 +117,10 @@ class RadJEPA(Objective):
         momentum = linear_momentum(self.options.momentum, self.options.final_momentum, progress)
         self.target.update(self.backbone, momentum)
 
+    def beginnings(self) -> tuple[torch.nn.Module, ...]:
+        """The encoder, and its moving average, which starts as its copy."""
+        return self.backbone, self.target.module
+
     def kept(self) -> torch.nn.Module:
         """The target encoder, which I-JEPA evaluates, or the context encoder."""
         return self.target.module if self.options.keep == "target" else self.backbone
@@ -145,6 +152,7 @@ def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
         options,
         lambda corpus: RadJEPA(config, options),
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        source_weights=SOURCE_WEIGHTS if options.variant == "paper" else None,
         backbone=config,
     )
 

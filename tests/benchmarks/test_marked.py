@@ -46,6 +46,14 @@ def test_the_documents_have_a_place_for_every_table() -> None:
             assert replaced(text, name, "new") != text
 
 
+def test_a_seed_stands_beside_the_untrained_backbone_of_that_seed() -> None:
+    (row,) = [row for row in ROWS if row.name == "mae"]
+    assert [(row.spec(seed), row.untrained(seed)) for seed in (0, 2)] == [
+        ("mae@mae-seed0/encoder.safetensors", "random:cls"),
+        ("mae@mae-seed2/encoder.safetensors", "random:cls@2"),
+    ]
+
+
 def invented(ready: dict[str, list[int]]) -> Measured:
     """AUROC 0.9 - seed / 10 against 0.6, p 0.01 at all labels and 0.3 below."""
     rows = tuple(row for row in ROWS if row.method in ready)
@@ -77,5 +85,5 @@ def test_rows_stand_above_the_untrained_backbone_that_they_are_compared_with(
     assert cells[6:9] == ["**0.01**, **0.01**, **0.01**", "6.4", "33%"]
     assert cells[9].startswith("2,760 images x ")
     assert "0.30, 0.30, 0.30" in found["label fractions"]
-    assert "+0.300, +0.200: +0.250 ± 0.071" in found["pretraining seeds"]
+    assert "+0.300, +0.200: +0.250 ± 0.071 (2 of 2)" in found["pretraining seeds"]
     assert "mae" not in found["pretraining seeds"]

@@ -62,6 +62,9 @@ def test_a_card_written_anew_gives_the_recipe_and_the_facts_of_the_file(method: 
     drawn, trained = commands(text)
     assert said(trained) == said(SHIPPED[method].command(0))
     assert said(drawn) == said(drawing_command(SHIPPED[method].folder))
+    of_file = facts | {"training": {"hours": {"wall": 0.7, "cpu": 0.4}}}
+    assert "0.7 hours (0.4 of one core's time)" in card(SHIPPED[method], of_file, 1, {"wall": 0.0, "cpu": 0.0})
+    assert "hours" not in card(SHIPPED[method], facts, 1, {"wall": 0.0, "cpu": 0.0})
     assert f"1,234 steps of {facts['config']['batch_size']}, 2.0 hours (1.0 of one core's time)" in text
     assert max(map(len, text.splitlines())) <= 140
 
