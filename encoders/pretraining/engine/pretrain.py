@@ -33,6 +33,7 @@ from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as
 from cxrbench.encoders.pretraining.engine.run_lock import only_run
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
 from cxrbench.encoders.pretraining.engine.watching.begin import watchers
+from cxrbench.encoders.pretraining.initial import InitialWeights
 from cxrbench.encoders.pretraining.method import Blueprint, Objective
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.errors import UserError
@@ -78,13 +79,16 @@ def pretrain(
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
     with only_run(out, config.devices):
-        return run(config, blueprint, recipe, manifests, out, cache or out / "images", resume, command, excluded)
+        return run(
+            config, blueprint, recipe, initial, manifests, out, cache or out / "images", resume, command, excluded
+        )
 
 
 def run(
     config: PretrainConfig,
     blueprint: Blueprint,
     recipe: PretrainingRecipe,
+    initial: InitialWeights | None,
     manifests: Sequence[Manifest],
     out: Path,
     cache: Path,
