@@ -75,7 +75,7 @@ class MAE(Objective):
     """The objective: the hidden patches of every image are painted from the visible ones."""
 
     advice = Advice(
-        one_point="a lower --lr or a longer --warmup",
+        one_point="longer training (one point paints no patch, and the spread comes back), else a lower --lr",
         few_dimensions="a lower --option ratio or a lower --lr",
     )
 

@@ -14,13 +14,16 @@ MOST_IN_FIRST = 0.8
 def collapses(start: Monitors, now: Monitors) -> Iterator[tuple[Mode, str]]:
     """The modes that ``now`` shows and what shows them, in words; ``start``: the same figures before training.
 
-    ``one point``: the images' spread is below a third of its start. ``few dimensions``: their effective rank is below
-    half of its start, or the first component has more than 80% of the variance and the others less than half of the
-    share that they had. The last condition is there because the brightness of whole images may be that much of an
-    untrained encoder's embeddings: 80% by itself is no sign.
+    ``one point``: the images' spread is below a third of its start. ``few dimensions``: the first component's share of
+    the variance has grown, and their effective rank is below half of its start, or that share is above 80% and what is
+    left to the others less than half of what they had. 80% by itself is no sign, because the brightness of images may
+    be that much of an untrained encoder's embeddings; nor is a low rank by itself, because an untrained encoder's is
+    high of many directions with next to nothing in them, which healthy training gives up.
     """
     if now.spread < SPREAD_LEFT * start.spread:
         yield "one point", f"their spread is {now.spread:.3g}, and was {start.spread:.3g}"
+    if now.first_component <= start.first_component:
+        return
     if now.effective_rank < RANK_LEFT * start.effective_rank:
         yield "few dimensions", f"their effective rank is {now.effective_rank:.1f}, and was {start.effective_rank:.1f}"
     elif now.first_component > max(MOST_IN_FIRST, 1 - REST_LEFT * (1 - start.first_component)):
