@@ -36,6 +36,7 @@ from cxrbench.encoders.pretraining.method import (
     gather_batch,
 )
 from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
+from cxrbench.encoders.radjepa.initialisation import initialise_as_ijepa
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
 from cxrbench.encoders.radjepa.options import OPTIONS, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
@@ -69,8 +70,11 @@ class RadJEPA(Objective):
         self.preprocess = gray_preprocess(arch)
         self.blocks = MultiBlock(arch.side, options.masks)
         self.backbone = ViT(arch)
-        self.target = MovingAverage(self.backbone)
         self.predictor = JepaPredictor(arch, options.predictor_depth or arch.depth // 2)
+        if options.initialisation != "mae":
+            for network in (self.backbone, self.predictor):
+                initialise_as_ijepa(network, network.blocks, divided=options.initialisation == "ijepa")
+        self.target = MovingAverage(self.backbone)  # a copy of what the backbone has become
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
         """Crops, where ``augment`` is on."""
@@ -82,7 +86,7 @@ class RadJEPA(Objective):
         """Images [B, channels, size, size]; the prediction's mean error over blocks, tokens and features."""
         images = batch.images
         masks = self.masks(len(images), draw, images.device)
-        features = self.target(images)[0]
+        features = self.features(images)
         context = self.backbone.encode(take(self.backbone.embed(images), masks.context))
         predicted = self.predictor(context, masks.context, masks.targets)
         value = latent_loss(predicted, self.wanted(features, masks.targets), self.options.loss)
@@ -99,10 +103,19 @@ class RadJEPA(Objective):
             **regularised,
         })  # fmt: skip
 
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """What the moving average makes of whole images: normalised tokens [B, N, D]. Its maps are not wanted here."""
+        target: ViT = self.target.module  # type: ignore[assignment]
+        return target.encode(target.embed(images))
+
     def masks(self, images: int, draw: Draw, device: torch.device) -> BlockMasks:
-        """Our images' masks: drawn and cut for the batch of all processes, or theirs would have other lengths."""
-        whole = sample(self.blocks, draw.world * images, draw.generator)
-        ours = whole.rows(slice(draw.rank * images, (draw.rank + 1) * images))
+        """Our images' masks, drawn for the batch of all processes; ``context_length``: which are equally long."""
+        part = slice(draw.rank * images, (draw.rank + 1) * images)
+        if self.options.context_length == "process":
+            ours = sample(self.blocks, draw.world * images, draw.generator, part)
+        else:
+            ours = sample(self.blocks, draw.world * images, draw.generator).rows(part)
         return BlockMasks(ours.context.to(device), ours.targets.to(device), ours.relaxed)
 
     def wanted(self, features: Tensor, targets: Tensor) -> Tensor:
