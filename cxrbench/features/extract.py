@@ -20,6 +20,7 @@ from cxrbench.encoder import Encoder, Features, Preprocess
 from cxrbench.errors import THEIRS, BadImageError, UserError
 from cxrbench.features.device import Precision, autocast
 from cxrbench.features.lanes import may_run_at_once, threads_of
+from cxrbench.memory import keep_freed
 from cxrbench.plugins.loading import blame, check_features
 
 # An EfficientNet-Lite0 at 224 pixels takes half the time of a batch of 64, and none goes into fresh memory; a small ViT
@@ -195,6 +196,8 @@ class _Embedding:
         """The encoder; beside it the threads that it embeds in."""
         # convolutions run about twice as fast on channels-last weights and images, in bf16 above all
         module: Any = self._load_module().to(self._options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
+        if self._options.device.type == "cpu":
+            keep_freed()
         cores, parts = torch.get_num_threads(), math.ceil(self._options.batch_size / CPU_PART)
         if self._options.device.type == "cpu" and min(cores, parts) > 1 and may_run_at_once(module):
             count = min(cores, parts)
