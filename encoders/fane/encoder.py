@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import TrainedEncoder, read_encoder
-from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, how_to_pretrain
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, Pooling, how_to_pretrain, parse_pooling
 from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.fane.image import (
     ImageConfig,
+    ViTImage,
     as_plain,
     build_image_tower,
     from_plain,
@@ -87,16 +88,21 @@ class FaNeNetwork(nn.Module):
 
 
 class FaNeImageEncoder(nn.Module):
-    """The image tower alone: ``pooled`` before the projection, 2048 numbers of a ResNet-50, the CLS token of a ViT."""
+    """The image tower alone: ``pooled`` before the projection, 2048 numbers of a ResNet-50, the CLS token of a ViT.
 
-    def __init__(self, image_encoder: nn.Module, preprocess: Preprocess, card: EncoderCard) -> None:
+    ``pooling``: ``mean`` reads the mean of a ViT's patch tokens instead, which meet no text.
+    """
+
+    def __init__(
+        self, image_encoder: nn.Module, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "cls"
+    ) -> None:
         super().__init__()
-        self.image_encoder, self.preprocess, self.card = image_encoder, preprocess, card
+        self.image_encoder, self.preprocess, self.card, self.pooling = image_encoder, preprocess, card, pooling
 
     def forward(self, images: Tensor) -> Features:
         """Images [B, channels, size, size] to pooled [B, D] and four maps: a CNN's stages, or a ViT's blocks."""
         seen = self.image_encoder(images)
-        return Features(seen.pooled, seen.maps)
+        return Features(seen.places.mean(dim=1) if self.pooling == "mean" else seen.pooled, seen.maps)
 
 
 class FaNeEncoder(FaNeImageEncoder):
@@ -174,18 +180,27 @@ def untrained(arch: str, seed: int) -> FaNeImageEncoder:
 
 
 def load(request: EncoderRequest) -> FaNeImageEncoder:
-    """``fane@WEIGHTS``: our encoder.safetensors or .ckpt, or the image side of the layout of the paper's code."""
-    if request.variant is not None:
-        raise UserError(f"fane:{request.variant}: fane has no variants; write fane@WEIGHTS")
+    """``fane[:mean|cls]@WEIGHTS``: our encoder.safetensors or .ckpt, or the image side of the paper's code's layout."""
+    pooling = parse_pooling(request, "cls")
     if request.weights is None:
         raise UserError(f"fane has no weights for real images: {how_to_pretrain('fane', 'mimic')}")
     path = Path(request.weights).expanduser()
     found = read_encoder(path, "fane")
     if found.architecture is None or found.preprocess is None:
-        return published(found, path)
+        encoder = published(found, path)
+        return read_at(pooling, encoder) if request.variant else encoder
     network = FaNeNetwork(FaNeConfig.from_plain(found.architecture))
     load_strict(network, found.state, path)
-    return FaNeEncoder(network, found.preprocess, found.card)
+    encoder = FaNeEncoder(network, found.preprocess, found.card)
+    return read_at(pooling, encoder) if request.variant else encoder
+
+
+def read_at(pooling: Pooling, encoder: FaNeImageEncoder) -> FaNeImageEncoder:
+    """A ViT's encoder read at ``pooling``; at the mean, which no projection takes to texts, it has no text side."""
+    tower = encoder.image_encoder
+    if not isinstance(tower, ViTImage):
+        raise UserError(f"fane:{pooling}: a ResNet has no tokens and is read at its attention pool: leave it out")
+    return encoder if pooling == "cls" else FaNeImageEncoder(tower, encoder.preprocess, encoder.card, pooling)
 
 
 UNUSED = ("global_image_projection.", "global_text_projection.", "local_image_projection.", "local_text_projection.",

@@ -193,7 +193,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
 METHOD, PLUGIN = declare(
     name="fane",
     summary="FaNe: images and reports in one space, with several positives and sparse attention (AAAI 2026)",
-    usage="fane[@WEIGHTS]",
+    usage="fane[:mean|cls][@WEIGHTS]",
     options=OPTIONS,
     configure=configure,
     objective=FaNe,

@@ -73,6 +73,11 @@ def test_a_run_is_an_encoder_from_either_file(run: Path) -> None:
     assert [tuple(m.shape) for m in features.maps] == [(2, 64, 3, 3)] * 4
     for got, expected in zip(features.maps, maps, strict=True):
         torch.testing.assert_close(got, expected)
+    mean, cls = (load(EncoderRequest("fane", at, str(run / "last.ckpt"))).eval() for at in ("mean", "cls"))
+    torch.testing.assert_close(mean(images).pooled, tokens[:, 1:].mean(dim=1))
+    torch.testing.assert_close(cls(images).pooled, tokens[:, 0])
+    assert not hasattr(mean, "encode_text")  # its embeddings are in no space with texts
+    assert hasattr(cls, "encode_text")
 
 
 def test_a_frozen_text_encoder_is_not_in_the_file(run: Path, folder: Path) -> None:
@@ -150,7 +155,7 @@ def test_without_its_text_encoder_images_can_still_be_embedded(run: Path, folder
 
 def test_errors_are_one_line(run: Path, tmp_path: Path) -> None:
     path = run / "encoder.safetensors"
-    with pytest.raises(UserError, match="fane has no variants"):
+    with pytest.raises(UserError, match="fane:joint: the part after the colon is the pooling: mean or cls"):
         load(EncoderRequest("fane", "joint", str(path)))
     with pytest.raises(UserError, match="fane has no weights for real images: pretrain with"):
         load(EncoderRequest("fane", None, None))
@@ -183,6 +188,8 @@ def test_published_resnet_loads_strictly(tmp_path: Path) -> None:
     images = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
         torch.testing.assert_close(encoder(images).pooled, tower(images).pooled)
+    with pytest.raises(UserError, match="fane:mean: a ResNet has no tokens"):
+        load(EncoderRequest("fane", "mean", str(tmp_path / "fane.ckpt")))
     names = [name for name in state if name.endswith("layer2.0.conv1.weight")]
     torch.save({"state_dict": {n: v for n, v in state.items() if n not in names}}, tmp_path / "less.ckpt")
     with pytest.raises(UserError, match=r"1 missing: image_encoder\.model\.layer2\.0\.conv1\.weight"):
