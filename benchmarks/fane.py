@@ -111,15 +111,15 @@ class Bench:
             found["probes"][pooling] = [
                 {"dataset": row["dataset"], "fraction": row["fraction"], "auroc": row["value_a"],
                  "difference": row["difference"], "error": (row["upper"] - row["lower"]) / (2 * WITHIN_95)}
-                for row in compared["rows"] if row["label"] == "mean"
+                for row in compared["rows"] if row["label"] == "macro"
             ]  # fmt: skip
             found["rank"][pooling] = self.rank(spec)
         spec = f"fane@{weights}"
         cxrbench.evaluate(spec, "mimic:text-retrieval", data=self.studies, results=results, cache=self.cache,
                           device="cpu")  # fmt: skip
         board = json.loads(cxrbench.board(results, metrics="recall@10", form="json"))
-        rows = [row for row in board["rows"] if row["encoder"] == spec and row["metric"] == "recall@10"]
-        found["recall"] = float(np.mean([row["value"] for row in rows if row["label"] in ("mean", "all")]))
+        of_spec = [row for row in board["records"] if row["encoder"] == spec and row["label"] == "macro"]
+        found["recall"] = next(row["value"] for row in of_spec if row["metric"] == "recall@10")
         columns = [*(c for p in UNTRAINED for c, _ in self.columns(found, p)), found["recall"]]
         return found | {"mean of columns": float(np.mean(columns))}
 

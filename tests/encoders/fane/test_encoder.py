@@ -46,16 +46,18 @@ def manifest(folder: Path) -> Manifest:
     return write_studies(folder)
 
 
-def options(folder: Path, trained: bool) -> dict[str, Any]:
-    return {"text": str(folder / "bert"), "train_text": trained, "min_sentences": 3, "dim": 16, "pool_width": 8}
+def options(folder: Path, run: str) -> dict[str, Any]:
+    """Of the run ``frozen``, ``trained`` or ``official``, by what its text side is."""
+    head = {"text_head": "official"} if run == "official" else {"pool_width": 8}
+    return {"text": str(folder / "bert"), "train_text": run == "trained", "min_sentences": 3, "dim": 16} | head
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["frozen", "trained"])
+@pytest.fixture(scope="module", params=["frozen", "trained", "official"])
 def run(request: pytest.FixtureRequest, folder: Path, manifest: Manifest) -> Path:
-    """A finished run, with a frozen and with a trained text encoder."""
+    """A finished run, with a frozen and with a trained text encoder, and a frozen one under the official head."""
     config = PretrainConfig("fane", ARCH, epochs=1, batch_size=4, precision="32", accelerator="cpu",
                             options=options(folder, request.param))  # fmt: skip
-    out = folder / f"run{request.param}"
+    out = folder / request.param
     pretrain(config, [manifest], out, cache=folder / "images")
     return out
 
@@ -82,7 +84,7 @@ def test_a_run_is_an_encoder_from_either_file(run: Path) -> None:
 
 def test_a_frozen_text_encoder_is_not_in_the_file(run: Path, folder: Path) -> None:
     state = load_file(run / "encoder.safetensors")
-    trained = run.name == "runTrue"
+    trained = run.name == "trained"
     assert any(name.startswith("text_tower.bert.") for name in state) == trained
     encoder = load(EncoderRequest("fane", None, str(run / "encoder.safetensors")))
     assert isinstance(encoder, FaNeEncoder)
@@ -91,9 +93,8 @@ def test_a_frozen_text_encoder_is_not_in_the_file(run: Path, folder: Path) -> No
 
 
 def test_texts_are_read_as_in_training(run: Path, folder: Path, manifest: Manifest) -> None:
-    trained = run.name == "runTrue"
     encoder: Any = load(EncoderRequest("fane", None, str(run / "encoder.safetensors"))).eval()
-    blueprint = METHOD.configure(ARCH, options(folder, trained))
+    blueprint = METHOD.configure(ARCH, options(folder, run.name))
     corpus: Any = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
     objective = blueprint.objective(corpus)
     assert isinstance(objective, FaNe)
@@ -155,7 +156,7 @@ def test_without_its_text_encoder_images_can_still_be_embedded(run: Path, folder
 
 def test_errors_are_one_line(run: Path, tmp_path: Path) -> None:
     path = run / "encoder.safetensors"
-    with pytest.raises(UserError, match="fane:joint: the part after the colon is the pooling: mean or cls"):
+    with pytest.raises(UserError, match=r"fane:joint: the part after the colon is the pooling: mean, cls or mean\+sd"):
         load(EncoderRequest("fane", "joint", str(path)))
     with pytest.raises(UserError, match="fane has no weights for real images: pretrain with"):
         load(EncoderRequest("fane", None, None))
@@ -228,7 +229,7 @@ def test_a_backbone_starts_from_a_file(tmp_path: Path, folder: Path, manifest: M
     torch.manual_seed(1)
     backbone = ViT(ViTConfig(64, 4, 1, 8, 24, 3))
     torch.save({"model": backbone.state_dict() | {"head.weight": torch.zeros(10, 64)}}, tmp_path / "deit.pth")
-    given = options(folder, False) | {"init": str(tmp_path / "deit.pth")}
+    given = options(folder, "frozen") | {"init": str(tmp_path / "deit.pth")}
     blueprint = METHOD.configure(ARCH, given)
     corpus = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
     objective: Any = blueprint.objective(corpus)
@@ -250,7 +251,7 @@ def test_what_the_starting_weights_have_seen_the_result_has_seen(
     card = EncoderCard("mae", "unknown", ("nih", "rsna"))
     facts = encoder_facts("mae", asdict(config), gray_preprocess(config), card)
     write_encoder(tmp_path / "mae.safetensors", ViT(config).state_dict(), facts, half=False)
-    blueprint = METHOD.configure(ARCH, options(folder, False) | {"init": str(tmp_path / "mae.safetensors")})
+    blueprint = METHOD.configure(ARCH, options(folder, "frozen") | {"init": str(tmp_path / "mae.safetensors")})
     corpus = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
     assert blueprint.objective(corpus).inherited == card
 
@@ -273,8 +274,8 @@ def test_untrained_follows_from_its_seed() -> None:
 
 
 def test_the_architecture_is_enough_to_build_the_network(folder: Path, manifest: Manifest) -> None:
-    for trained, arch in ((False, "resnet18-32"), (True, ARCH)):
-        blueprint = METHOD.configure(arch, options(folder, trained))
+    for text, arch in (("official", "resnet18-32"), ("trained", ARCH)):
+        blueprint = METHOD.configure(arch, options(folder, text))
         corpus = make_corpus(PretrainConfig("fane", arch), blueprint, [manifest], folder / "images", None)[0]
         objective = blueprint.objective(corpus)
         with torch.device("meta"):
