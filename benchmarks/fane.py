@@ -28,8 +28,9 @@ from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoders.backbones.encoder import Pooling
 
 SHIPPED: dict[str, Any] = {"arch": "nano", "warmup": 0.1, "batch_size": 64, "lr": 7e-4, "accelerator": "cpu"}
-OPTIONS = {"train_text": "false", "sentence_pool": "mean", "pool_width": "32", "kappa": "0.6"}
-FAST = {"initial_bias": "prior", "fast": "100"}
+OPTIONS: dict[str, Any] = {"train_text": "false", "sentence_pool": "mean", "pool_width": "32", "kappa": "0.6"}
+FAST: dict[str, Any] = {"initial_bias": "prior", "fast": "100"}
+# None: an option that is left out.
 VARIATIONS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "hn .1": {"hn": "0.1"},
@@ -38,6 +39,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "fast, hn .1": {**FAST, "hn": "0.1"},
     "fast, hn 0": {**FAST, "hn": "0"},
     "fast, clip 5": {**FAST, "clip": 5.0},
+    "official text head": {"text_head": "official", "pool_width": None},
 }
 BASE, SHORT, LONG, SEEDS, CHOSEN = "as shipped", 12, 40, (0, 1, 2), 2
 HELD_OUT = {"vindr_train": 1200, "vindr_test": 400, "rsna": 1200, "siim": 1200}
@@ -87,11 +89,11 @@ class Bench:
         out = self.scratch / cell.folder
         weights = out / "encoder.safetensors"
         if not weights.exists():
-            given = {name: value for name, value in VARIATIONS[cell.name].items() if name != "clip"}
-            clip = {name: value for name, value in VARIATIONS[cell.name].items() if name == "clip"}
+            options = OPTIONS | VARIATIONS[cell.name]
+            clip = {"clip": options.pop("clip")} if "clip" in options else {}
             weights = cxrbench.pretrain(
                 "fane", "mimic", out=out, data_dir=self.studies, cache=self.cache, resume=True, seed=cell.seed,
-                epochs=cell.epochs, options=OPTIONS | given, **SHIPPED, **clip,
+                epochs=cell.epochs, options={k: v for k, v in options.items() if v is not None}, **SHIPPED, **clip,
             )  # fmt: skip
         scores = self.evaluated(weights) | self.watched(out / "log.csv")
         (out / "scores.json").write_text(json.dumps(scores, indent=1))

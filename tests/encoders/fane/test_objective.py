@@ -381,8 +381,9 @@ def test_a_run_learns_and_says_what_it_was(manifest: Manifest, bert: str, folder
 
 
 def test_a_fast_bias_moves_by_its_own_rate(manifest: Manifest, bert: str, folder: Path, tmp_path: Path) -> None:
+    options = DATA | {"text": bert, "train_text": "false", "fast": 50}
     config = PretrainConfig("fane", ARCH, epochs=1, batch_size=4, lr=1e-3, warmup=0.0, precision="32",
-                            accelerator="cpu", options=DATA | {"text": bert, "train_text": "false", "fast": 50})  # fmt: skip
+                            accelerator="cpu", options=options)  # fmt: skip
     pretrain(config, [manifest], tmp_path / "run", cache=folder / "images")
     rows = list(DictReader((tmp_path / "run" / "log.csv").open()))
     moved = abs(float(rows[1]["bias"]) - float(rows[0]["bias"]))
