@@ -6,13 +6,13 @@ hidden pixels. Where PaCX-MAE's paper and code (arXiv 2606.01537) disagree, ``VA
 Formulas, variants, sources: docs/methods.md.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import EncoderRequest
+from cxrbench.encoder import EncoderRequest, Preprocess
 from cxrbench.encoders.backbones.decoder import MAEDecoder, decoder_of
 from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
 from cxrbench.encoders.backbones.layouts import load_plain_vit
@@ -28,11 +28,14 @@ from cxrbench.encoders.backbones.masking import (
     unpatchify,
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.mae import RECIPES
 from cxrbench.errors import UserError
+
+CROP_AREA = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,21 @@ class MAEOptions:
     error: Literal["mean", "sum"] = option("mean", "over a patch's pixels; sum is PaCX-MAE's eq. 1")
     floor_slack: float = option(1e-9, "added to (1 - ratio) N before the floor", least=0, below=1)
     augment: bool = option(False, "RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)")
+    channels: Literal[1, 3] = option(1, "3: the image thrice, ImageNet's mean and deviation")
 
 
 # paper: eq. 1 as printed. official: PaCX-MAE's code, which stores 0.9 and never reads it: MAE's default 0.75 is used.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
-    "paper": {"error": "sum"},
-    "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True},
+    "paper": {"error": "sum", "channels": 3},
+    "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True, "channels": 3},
 }
 OPTIONS = OptionSet("MAE", MAEOptions, VARIANTS)
-# PaCX-MAE's stage 1, which trains on 512 images at a time at this absolute rate; MAE's own rule gives the same for 256.
-RECIPE = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
+
+
+def whole_preprocess(arch: ViTConfig) -> Preprocess:
+    """Whole images, squashed to a square: gray ones, or, as PaCX-MAE has them, thrice with ImageNet's numbers."""
+    return replace(gray_preprocess(arch), resize="squash")
 
 
 class MAE(Objective):
@@ -66,18 +73,22 @@ class MAE(Objective):
         self.backbone = ViT(arch)
         self.decoder = MAEDecoder(arch, decoder_of(arch))
         self.options = options
-        self.preprocess = gray_preprocess(arch)
+        self.preprocess = whole_preprocess(arch)
         self.visible = kept_tokens(arch.tokens, options.ratio, options.floor_slack)
         if not 0 < self.visible < arch.tokens:
             raise UserError(
                 f"ratio {options.ratio} leaves {self.visible} of {arch.tokens} patches visible: all or none"
             )
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops and flips, where ``augment`` is on."""
+        if not self.options.augment:
+            return batch
+        return Batch(random_resized_crop_and_flip(batch.images, draw, CROP_AREA, self.preprocess.size), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size]: the mean squared error over the pixels of their hidden patches."""
         images = batch.images
-        if self.options.augment:
-            images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
         masking, predicted = self.reconstruct(images, draw)
         target = patchify(images, self.backbone.config.patch)
         if self.options.norm_pix:
@@ -117,8 +128,14 @@ class MAE(Objective):
 
 def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
-    config = parse_arch(arch, channels=1)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: MAE(config, options), RECIPE)
+    config = parse_arch(arch, channels=options.channels)
+    return Blueprint(
+        whole_preprocess(config),
+        options,
+        lambda corpus: MAE(config, options),
+        decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        backbone=config,
+    )
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
@@ -135,6 +152,7 @@ METHOD, PLUGIN = declare(
     summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
     usage="mae[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=MAE,
     load=load,

@@ -26,11 +26,14 @@ from cxrbench.encoders.backbones.encoder import (
 from cxrbench.encoders.backbones.masking import kept_tokens, take
 from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.spcl import RECIPES
 from cxrbench.errors import UserError
+
+CROP_AREA = (0.2, 1.0)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class SPCLOptions:
         1e-9, "added to (1 - r) N before the floor: 10 (1 - 0.9) is 0.99...98", least=0, below=1
     )
     augment: bool = option(False, "RandomResizedCrop (area 0.2 to 1) and horizontal flip (breaks laterality)")
+    channels: Literal[1, 3] = option(1, "3: the image thrice, its centre, ImageNet's mean and deviation")
 
 
 # paper: §3.1's ratio (§2.2 says 0.3) and an unbounded scale. official: what OCL's main_pretrain.py does by default.
@@ -57,6 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"ratio": 0.6, "max_scale": math.inf},
     "official": {
         "ratio": 0.9, "loss": "clip", "learn_scale": False, "gather": False, "floor_slack": 0.0, "augment": True,
+        "channels": 3,
     },
 }  # fmt: skip
 OPTIONS = OptionSet("S-PCL", SPCLOptions, VARIANTS)
@@ -115,11 +120,15 @@ class SPCL(Objective):
             raise UserError(f"ratio {options.ratio} leaves no patch of {arch.tokens} for two views: lower it")
         self.log_scale = nn.Parameter(torch.tensor(math.log(options.initial_scale)), requires_grad=options.learn_scale)
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops and flips, where ``augment`` is on."""
+        if not self.options.augment:
+            return batch
+        return Batch(random_resized_crop_and_flip(batch.images, draw, CROP_AREA, self.preprocess.size), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, 1, size, size]; one encoder call on 2B sequences of visible / 2 patches and CLS."""
         images = batch.images
-        if self.options.augment:
-            images = random_resized_crop_and_flip(images, draw)
         tokens = self.backbone.embed(images)
         noise = draw.rand(len(images), tokens.shape[1])
         views = [take(tokens, index.to(tokens.device)) for index in partition(noise, self.visible)]
@@ -141,8 +150,14 @@ class SPCL(Objective):
 
 def configure(arch: str, options: SPCLOptions) -> Blueprint:
     """S-PCL on single images."""
-    config = parse_arch(arch, channels=1)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: SPCL(config, options))
+    config = parse_arch(arch, channels=options.channels)
+    return Blueprint(
+        gray_preprocess(config),
+        options,
+        lambda corpus: SPCL(config, options),
+        decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        backbone=config,
+    )
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
@@ -160,6 +175,7 @@ METHOD, PLUGIN = declare(
     summary="S-PCL: contrast of two disjoint patch sets of one image (arXiv 2603.07113)",
     usage="spcl[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=SPCL,
     load=load,

@@ -14,7 +14,7 @@ from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import (
@@ -23,10 +23,12 @@ from cxrbench.encoders.pretraining.method import (
     Draw,
     Loss,
     Objective,
-    PretrainingRecipe,
     gather_batch,
 )
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.supervised import RECIPES
+
+CROP_AREA = (0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,6 @@ class SupervisedOptions:
 
 
 OPTIONS = OptionSet("supervised", SupervisedOptions, {"fixed": {}})
-# MVMAE's classifiers, the supervised baseline among them (its release: AdamW's own betas, 1e-4 for 256 studies).
-RECIPE = PretrainingRecipe(epochs=100, batch_size=256, lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999))
 
 
 def known_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | None = None) -> Tensor:
@@ -75,12 +75,15 @@ class Supervised(Objective):
         ratios = torch.from_numpy(corpus.negatives / corpus.positives).float() if options.pos_weight else None
         self.register_buffer("pos_weight", ratios)
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops and flips, where ``augment`` is on."""
+        if not self.options.augment:
+            return batch
+        return Batch(random_resized_crop_and_flip(batch.images, draw, CROP_AREA, self.preprocess.size), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size] and ``targets`` [B, labels]."""
-        images = batch.images
-        if self.options.augment:
-            images = random_resized_crop_and_flip(images, draw, scale=(0.5, 1.0))
-        return Loss(known_cross_entropy(self.logits(images), batch.more["targets"], self.pos_weight))
+        return Loss(known_cross_entropy(self.logits(batch.images), batch.more["targets"], self.pos_weight))
 
     def logits(self, images: Tensor) -> Tensor:
         """Images [B, channels, size, size] to logits [B, labels]."""
@@ -103,10 +106,11 @@ def configure(arch: str, options: SupervisedOptions) -> Blueprint:
         gray_preprocess(config),
         options,
         lambda corpus: Supervised(config, options, corpus),
-        RECIPE,
         corpus=labelled_images,
         eligible=has_a_label,
         wants="training images with a known label",
+        decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        backbone=config,
     )
 
 
@@ -124,6 +128,7 @@ METHOD, PLUGIN = declare(
     summary="supervised: the same backbone trained on the labels, the baseline of every pretraining paper",
     usage="supervised[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=Supervised,
     load=load,

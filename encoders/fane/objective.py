@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -28,9 +27,9 @@ from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeNetwork, load, untrai
 from cxrbench.encoders.fane.image import (
     ImageConfig,
     image_preprocess,
-    initialise_from,
     parse_image_arch,
     rotate_and_flip,
+    source_weights,
 )
 from cxrbench.encoders.fane.losses import (
     hard_negatives,
@@ -38,10 +37,11 @@ from cxrbench.encoders.fane.losses import (
     multi_positive_sigmoid,
     within_report,
 )
-from cxrbench.encoders.fane.options import OPTIONS, PRIOR, RECIPES, FaNeOptions, first_bias
+from cxrbench.encoders.fane.options import OPTIONS, PRIOR, FaNeOptions, first_bias
 from cxrbench.encoders.fane.text import Texts, projection
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.recipes.fane import RECIPES
 from cxrbench.encoders.text.bert import load_bert
 
 TAU1, TAU2, TAU3 = 0.1, 0.07, 0.07
@@ -76,8 +76,6 @@ class FaNe(Objective):
             image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config, options.text_head
         )
         self.network = FaNeNetwork(config, bert)
-        if options.init:
-            self.inherited = initialise_from(self.network.image_encoder, Path(options.init).expanduser())
         self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
         wide = options.text_head == "ours"  # else sentences are in the common space when they are pooled
         self.local_text_projection = projection(corpus.source.width, options.dim) if wide else nn.Identity()
@@ -88,13 +86,17 @@ class FaNe(Objective):
         start = 0.0 if options.initial_bias == PRIOR else first_bias(options.initial_bias, 0)
         self.beta = nn.Parameter(torch.tensor(start), requires_grad=options.learn_bias)
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """A rotation and a flip, where ``augment`` is on. They keep the scale: nothing is gained by larger images."""
+        if not self.options.augment:
+            return batch
+        mean, std = (batch.images.new_tensor(v)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
+        return Batch(rotate_and_flip(batch.images, draw, black=-mean / std), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size] and what ReportCorpus adds."""
-        images, options = batch.images, self.options
-        if options.augment:
-            mean, std = (images.new_tensor(v)[:, None, None] for v in (self.preprocess.mean, self.preprocess.std))
-            images = rotate_and_flip(images, draw, black=-mean / std)
-        seen, texts = self.network.image_encoder(images), self.texts(batch)
+        options = self.options
+        seen, texts = self.network.image_encoder(batch.images), self.texts(batch)
         v = self.network.global_image_projection(seen.pooled)
         t = self.network.text_tower.projection(texts.reports)
         local = self.local(texts, seen.places) if options.tc or options.spa else None
@@ -152,6 +154,10 @@ class FaNe(Objective):
             sums, counts = within_report(found.visual.float(), sentences.float(), texts.present, TAU2)
             return Local(sums, counts, sparsity(found.mask, texts.present))
 
+    def beginnings(self) -> tuple[nn.Module, ...]:
+        """The ViT or the ResNet of the image side."""
+        return (self.network.image_encoder.model,)
+
     def kept(self) -> FaNeNetwork:
         """Both towers with the projections to the common space; a frozen BERT is not in it."""
         return self.network
@@ -185,11 +191,12 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         image_preprocess(image, options.odd_mean),
         options,
         lambda corpus: FaNe(image, options, corpus),
-        RECIPES[options.variant],
         corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
         eligible=partial(has_sentences, least=options.min_sentences),
         wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,
+        source_weights=None if options.variant == "fixed" else source_weights(image),
+        backbone=image,
     )
 
 
@@ -198,6 +205,7 @@ METHOD, PLUGIN = declare(
     summary="FaNe: images and reports in one space, with several positives and sparse attention (AAAI 2026)",
     usage="fane[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=FaNe,
     load=load,

@@ -24,17 +24,19 @@ from cxrbench.encoders.backbones.masking import (
     unpatchify,
 )
 from cxrbench.encoders.backbones.vit import ViTConfig
-from cxrbench.encoders.mvmae.augment import NUMBERS, PLACE, augment
+from cxrbench.encoders.mvmae.augment import NUMBERS, PLACE, SCALE, augment
 from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.encoder import load, untrained
 from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
-from cxrbench.encoders.mvmae.options import OPTIONS, RECIPE, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
+from cxrbench.encoders.mvmae.options import OPTIONS, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
 from cxrbench.encoders.mvmae.text import TextDecoder
+from cxrbench.encoders.pretraining.augment import decode_size
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
+from cxrbench.encoders.recipes.mvmae import RECIPES, V2T_RECIPES
 from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
 from cxrbench.errors import UserError
 
@@ -68,6 +70,18 @@ class MVMAE(Objective):
             assert isinstance(options, V2TOptions)
             self.text = TextDecoder(arch, vocabulary, options.decoder)
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops, flips and jitter, where ``augment`` is on. Random numbers are drawn for every slot, present or not."""
+        present, options = batch.more["present"], self.options
+        if not options.augment:
+            return batch
+        u = draw.rand(*present.shape, NUMBERS)
+        if options.align == "token_shared_mask":  # crop and flip are the study's, colours each image's
+            u[:, :, :PLACE] = u[:, :1, :PLACE].clone()
+        pixels, size = self.plain(batch.images[present]), self.preprocess.size
+        cut = augment(pixels, u.to(pixels.device)[present], flip=options.flip, size=size)
+        return Batch(spread(self.normalised(cut), present), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Studies as of ``StudyCorpus``: images [B, V, 1, size, size], ``views``, ``present`` and maybe ``text``."""
         present, options = batch.more["present"], self.options
@@ -92,18 +106,12 @@ class MVMAE(Objective):
         return Loss(rest + beta * means["alignment"], logged)
 
     def encode(self, batch: Batch, draw: Draw) -> Encoded:
-        """Augment, mask and encode the present views. Random numbers are drawn for every slot, present or not."""
+        """Mask and encode the present views. Random numbers are drawn for every slot, present or not."""
         present, options = batch.more["present"], self.options
         studies, slots = present.shape
         one_mask = options.align == "token_shared_mask"
         noise = draw.rand(studies, 1 if one_mask else slots, self.backbone.config.tokens).expand(-1, slots, -1)
         images, views = batch.images[present], batch.more["views"][present]
-        if self.training and options.augment:
-            u = draw.rand(studies, slots, NUMBERS)
-            if one_mask:  # of the same places: crop and flip are the study's, colours each image's
-                u[:, :, :PLACE] = u[:, :1, :PLACE].clone()
-            u = u.to(images.device)[present]
-            images = self.normalised(augment(self.plain(images), u, flip=options.flip))
         masking = random_masking(noise.to(images.device)[present], self.visible)
         tokens = self.backbone.encode(take(self.backbone.embed(images, views), masking.kept))
         return Encoded(patchify(images, self.backbone.config.patch), masking, views, tokens)
@@ -175,7 +183,14 @@ def configure(arch: str, options: MVMAEOptions) -> Blueprint:
         return MVMAE(config, options, corpus.reports.vocabulary)
 
     corpus = partial(study_corpus, options=options)
-    return Blueprint(preprocess_of(config, options), options, objective, RECIPE, corpus=corpus)
+    return Blueprint(
+        preprocess_of(config, options),
+        options,
+        objective,
+        corpus=corpus,
+        decode_size=decode_size(config.size, SCALE[0]) if options.augment else None,
+        backbone=config,
+    )
 
 
 METHOD, PLUGIN = declare(
@@ -183,6 +198,7 @@ METHOD, PLUGIN = declare(
     summary="MVMAE: masked autoencoding of a study's views, aligned with each other",
     usage="mvmae[:F|L|U][-cls|-mean|-mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=MVMAE,
     load=load,
@@ -194,6 +210,7 @@ V2T_METHOD, V2T_PLUGIN = declare(
     summary="MVMAE-V2T: MVMAE that also learns to write the report",
     usage="mvmae-v2t[:F|L|U][-cls|-mean|-mean+sd][@WEIGHTS]",
     options=V2T_OPTIONS,
+    recipes=V2T_RECIPES,
     configure=configure,
     objective=MVMAE,
     load=load,

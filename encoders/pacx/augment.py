@@ -9,6 +9,7 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.pretraining.augment import affine, blur, erase, jitter, random_resized_crop
 from cxrbench.encoders.pretraining.method import Draw
 
+ENLARGED = 320 / 224  # of the images that are cropped: the official code's, and Symile-MIMIC's
 CROP_AREA, CROP_RATIO = (0.75, 1.0), (0.85, 1.15)
 TURN, SHIFT, ZOOM = 10.0, 0.1, (0.9, 1.1)  # degrees, share of the side, factor
 JITTER = 0.2
@@ -18,15 +19,15 @@ AFFINE_P, JITTER_P, BLUR_P, ERASE_P = 0.6, 0.3, 0.15, 0.25
 
 
 def augment(images: Tensor, preprocess: Preprocess, draw: Draw) -> Tensor:
-    """Normalised images [B, C, S, S] to others of the same shape.
+    """Normalised images [B, C, D, D] to others, [B, C, S, S] with S of ``preprocess``.
 
     On pixels in [0, 1]: RandomResizedCrop; with p .6 a rotation, shift and scaling; with p .3 brightness and contrast;
-    with p .15 a blur. Then, normalised again, with p .25 one box becomes 0. The official code crops from 320 pixels to
-    224; here an image has been resized to the encoder's size before.
+    with p .15 a blur. Then, normalised again, with p .25 one box becomes 0. Images are ENLARGED times as large as what
+    leaves, or as large.
     """
     mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (preprocess.mean, preprocess.std))
     u = draw.rand(len(images), 16).to(images.device)
-    pixels = random_resized_crop(images * std + mean, draw, CROP_AREA, CROP_RATIO).clamp(0, 1)
+    pixels = random_resized_crop(images * std + mean, draw, CROP_AREA, CROP_RATIO, size=preprocess.size).clamp(0, 1)
     moved = affine(pixels, TURN * (2 * u[:, 0] - 1), SHIFT * (2 * u[:, 1:3] - 1), between(ZOOM, u[:, 3]))
     pixels = chosen(u[:, 4] < AFFINE_P, moved, pixels)
     brightness, contrast = (1 + JITTER * (2 * u[:, 5:7] - 1)).unbind(1)

@@ -6,12 +6,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.pretraining.method import Draw
 
+LEAST_ENLARGED, MOST_ENLARGED = 1.25, 2.0
 
-def random_resized_crop_and_flip(images: Tensor, draw: Draw, scale: tuple[float, float] = (0.2, 1.0)) -> Tensor:
+
+def decode_size(size: int, area: float) -> int:
+    """The side to decode images at of which crops of ``area`` (the least share) are resized to ``size`` pixels.
+
+    1 / sqrt(area) times ``size``, so that the smallest crop has all its pixels, rounded up to quarters; 1.25 times at
+    least and 2 times at most: 1.5 for half of the image, 2 for a fifth, whose crops have 90% of the pixels.
+    """
+    factor = math.ceil(4 / math.sqrt(area)) / 4
+    return round(size * min(MOST_ENLARGED, max(LEAST_ENLARGED, factor)))
+
+
+def random_resized_crop_and_flip(
+    images: Tensor, draw: Draw, scale: tuple[float, float] = (0.2, 1.0), size: int | None = None
+) -> Tensor:
     """``random_resized_crop``, and a horizontal flip with probability ½: heart and liver change sides."""
-    return random_resized_crop(images, draw, scale, flips=0.5)
+    return random_resized_crop(images, draw, scale, flips=0.5, size=size)
 
 
 def random_resized_crop(
@@ -20,28 +35,58 @@ def random_resized_crop(
     scale: tuple[float, float],
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     flips: float = 0.0,
+    size: int | None = None,
 ) -> Tensor:
     """RandomResizedCrop (area ``scale``, log-uniform aspect ``ratio``, bicubic), flipped with probability ``flips``.
 
-    images: [B, C, S, S], square; the same shape comes back. A crop that would not fit is shortened to the image's side,
-    where torchvision draws again.
+    images: [B, C, D, D], square, to [B, C, size, size]; D, where no size is given. A crop that would not fit is
+    shortened to the image's side, where torchvision draws again.
     """
     u = draw.rand(len(images), 5).to(images.device)
     area = scale[0] + u[:, 0] * (scale[1] - scale[0])
     aspect = torch.exp(math.log(ratio[0]) + u[:, 1] * (math.log(ratio[1]) - math.log(ratio[0])))
     width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
     left, top = u[:, 2] * (1 - width), u[:, 3] * (1 - height)
-    return crop_resize(images, left, top, width, height, flip=u[:, 4] < flips)
+    return crop_resize(images, left, top, width, height, flip=u[:, 4] < flips, size=size)
 
 
-def crop_resize(images: Tensor, left: Tensor, top: Tensor, width: Tensor, height: Tensor, flip: Tensor) -> Tensor:
-    """Cut one box per image (each [B], as shares of the side), resize it to the image (bicubic), flip where told."""
-    sign = torch.where(flip, -1.0, 1.0)
-    zero = torch.zeros_like(width)
-    x = torch.stack([width * sign, zero, 2 * left + width - 1], dim=1)
-    y = torch.stack([zero, height, 2 * top + height - 1], dim=1)
-    grid = F.affine_grid(torch.stack([x, y], dim=1), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid.to(images.dtype), mode="bicubic", padding_mode="border", align_corners=False)
+def crop_resize(
+    images: Tensor, left: Tensor, top: Tensor, width: Tensor, height: Tensor, flip: Tensor, size: int | None = None
+) -> Tensor:
+    """Cut one box per image (each [B], as shares of the side), resize it to ``size`` pixels, flip where told.
+
+    images: float32 [B, C, D, D] to [B, C, size, size]. Bicubic with an antialiasing filter that sees the box alone:
+    torchvision's ``resized_crop(antialias=True)``, whose boxes are of whole pixels; ours may lie between them.
+    """
+    (batch, channels, side), size = images.shape[:3], size or images.shape[3]
+    across, down = (
+        resampling(left, width, side, size, flip),
+        resampling(top, height, side, size, torch.zeros_like(flip)),
+    )
+    with full_precision(images.device):
+        narrow = (images.flatten(1, 2) @ across.mT).view(batch, channels, side, size)
+        cut = down @ narrow.transpose(1, 2).flatten(2)
+    return cut.view(batch, size, channels, size).transpose(1, 2)
+
+
+def resampling(start: Tensor, length: Tensor, source: int, target: int, flip: Tensor) -> Tensor:
+    """How much each of ``source`` pixels of a line counts in each of ``target``: [B, target, source], rows sum to 1.
+
+    ``start``, ``length``: [B], of the part that is resized, as shares of the line; ``flip``: bool [B]. Keys' cubic
+    (a = -0.5), as wide as a target pixel where that is wider than a source pixel.
+    """
+    step = length * source / target
+    wide = step.clamp(min=1)[:, None, None]
+    centre = (start * source)[:, None] + step[:, None] * (torch.arange(target, device=start.device) + 0.5)
+    centre = torch.where(flip[:, None], centre.flip(1), centre)[:, :, None]
+    reach = torch.arange(math.ceil(4 * max(1.0, source / target)) + 2, device=start.device)
+    pixel = (centre - 2 * wide).floor() + reach
+    x = ((pixel + 0.5 - centre) / wide).abs()
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    inside = ((pixel + 0.5 - start[:, None, None] * source) / (length[:, None, None] * source) - 0.5).abs() < 0.5
+    weight = torch.where(x < 1, near, far) * (inside & (x < 2))
+    weight = weight / weight.sum(dim=2, keepdim=True)
+    return weight.new_zeros(len(start), target, source).scatter_add_(2, pixel.long().clamp(0, source - 1), weight)
 
 
 def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

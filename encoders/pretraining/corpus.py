@@ -7,10 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cxrbench.data.manifest import Manifest, Rows
-from cxrbench.encoders.pretraining.engine.prepared import Prepared
+from cxrbench.encoder import Preprocess
+from cxrbench.encoders.pretraining.engine.prepared import Prepared, eight_bits
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,18 @@ class ImageCorpus:
     def facts(self) -> Mapping[str, Any]:
         """Nothing beyond the images of each dataset, which every model card has."""
         return {}
+
+
+def whole(read: Mapping[str, Tensor], preprocess: Preprocess) -> dict[str, Tensor]:
+    """What a corpus gives, with its uint8 images [..., 1, D, D] at the training size: [..., 1, S, S].
+
+    They come decoded at a larger side where crops are cut from them. What is not cropped (pictures, monitors, costs)
+    is resized as ``preprocess`` resizes files.
+    """
+    images, size = read["images"], preprocess.size
+    if images.shape[-1] == size:
+        return dict(read)
+    small = F.interpolate(
+        images.flatten(0, -4).float() / 255, (size, size), mode=preprocess.interpolation, antialias=True
+    )
+    return {**read, "images": eight_bits(small.clamp_(0, 1)).view(*images.shape[:-2], size, size)}

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderCard, Preprocess
 from cxrbench.encoders.pretraining.corpus import Corpus, ImageCorpus, TrainingImages
+from cxrbench.encoders.pretraining.initial import InitialWeights, SourceWeights
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
+from cxrbench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,14 @@ class Objective(nn.Module, ABC):
     preprocess: Preprocess
     inherited: EncoderCard | None = None
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """What training sees of a batch, drawn anew: random crops, jitter. By default all of it, as it is.
+
+        Images come at the side ``Blueprint.decode_size`` and leave at that of ``preprocess``. It is called in training
+        alone, before ``forward`` and with the same ``draw``; costs are counted, and pictures drawn, without it.
+        """
+        return batch
+
     @abstractmethod
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """The loss; all randomness but dropout's comes from ``draw``."""
@@ -81,32 +92,19 @@ class Objective(nn.Module, ABC):
         """Parameters, by name, whose learning rate is so many times the recipe's, at every step; none is decayed."""
         return {}
 
+    def beginnings(self) -> tuple[nn.Module, ...]:
+        """The backbones, all alike, that ``--init`` fills: that which is called ``backbone``. Raises UserError."""
+        backbone = getattr(self, "backbone", None)
+        if not isinstance(backbone, nn.Module):
+            raise UserError(f"{type(self).__name__} has no backbone that could begin from weights: leave out --init")
+        return (backbone,)
+
     def after_step(self, progress: float) -> None:
         """After every optimizer step, with the share of the run that lay behind before it: for moving averages."""
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
         """What a person wants to see of training (reconstructions, attention): [H, W] or [3, H, W] in [0, 1]."""
         return None
-
-
-@dataclass(frozen=True)
-class PretrainingRecipe:
-    """How a method is trained where the user does not say otherwise.
-
-    ``lr``: peak; ``start_lr``, ``final_lr``: shares of it before warm-up and at the end. ``warmup``: share of the
-    steps. ``final_weight_decay``: where a cosine takes ``weight_decay`` (None: it stays). ``clip``: of gradient norms.
-    """
-
-    epochs: int = 200
-    batch_size: int = 256
-    lr: float = 5e-4
-    start_lr: float = 0.0
-    final_lr: float = 0.0
-    weight_decay: float = 0.05
-    final_weight_decay: float | None = None
-    warmup: float = 0.05
-    clip: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.95)
 
 
 def every_image(manifest: Manifest) -> NDArray[np.bool_]:
@@ -121,27 +119,34 @@ class Blueprint:
     ``wants`` says in words, ``eligible`` (bool [images]) which images of a manifest it can use; ``corpus`` makes units
     of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
     recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
-    can spare.
+    can spare. ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from;
+    None: it cuts none. ``backbone``: its configuration, a dataclass, to be shown. ``source_weights``: what the method's
+    source begins from. ``begun_from``: the same method from given weights, where these decide more than a backbone's
+    numbers; None: ``Objective.beginnings`` are filled.
     """
 
     preprocess: Preprocess
     options: Any
     objective: Callable[[Any], Objective]
-    recipe: PretrainingRecipe = field(default_factory=PretrainingRecipe)
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
     wants: str = "training images"
+    decode_size: int | None = None
+    source_weights: SourceWeights | None = None
+    begun_from: "Callable[[InitialWeights], Blueprint] | None" = None
+    backbone: Any = None
 
 
 @dataclass(frozen=True)
 class Method:
     """What an entry point in group ``cxrbench.methods`` names.
 
-    ``configure`` takes the architecture's name and the method's own options, as text or numbers by name, and raises
-    UserError for what it does not know. ``options``: name to one line of help. ``untrained`` makes the same encoder
-    without training from an architecture's name ("": the one of the phantom weights) and a seed: the method's own
-    ``random``. ``pictures``: whether its objective draws any (overrides ``Objective.picture``).
+    ``configure`` takes the architecture's name and the method's own options, as text or numbers by name, with the name
+    of the recipe under ``variant``; it raises UserError for what it does not know. ``options``: name to one line of
+    help. ``untrained`` makes the same encoder without training from an architecture's name ("": the one of the phantom
+    weights) and a seed: the method's own ``random``. ``pictures``: whether its objective draws any (overrides
+    ``Objective.picture``). ``recipes``: by name, the default first.
     """
 
     name: str
@@ -149,6 +154,7 @@ class Method:
     options: Mapping[str, str]
     untrained: Callable[[str, int], Encoder]
     pictures: bool = False
+    recipes: Mapping[str, PretrainingRecipe] = field(default_factory=lambda: {"fixed": PretrainingRecipe()})
 
 
 class _GatherBatch(torch.autograd.Function):

@@ -22,9 +22,10 @@ from cxrbench.encoders.backbones.encoder import (
 from cxrbench.encoders.backbones.masking import take
 from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import random_resized_crop
+from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
+from cxrbench.encoders.pretraining.initial import SourceWeights
 from cxrbench.encoders.pretraining.method import (
     Batch,
     Blueprint,
@@ -35,11 +36,14 @@ from cxrbench.encoders.pretraining.method import (
 )
 from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
-from cxrbench.encoders.radjepa.options import OPTIONS, RECIPE, RadJEPAOptions
+from cxrbench.encoders.radjepa.options import OPTIONS, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
 from cxrbench.encoders.radjepa.variance import variance_covariance
+from cxrbench.encoders.recipes.radjepa import RECIPES
 
 PATCH = 14
+# Meta has published no I-JEPA of the shape ViT-B/14.
+SOURCE_WEIGHTS = SourceWeights("RadJEPA's repository, finetuned from ijepa", "weights of I-JEPA that nobody published")
 CROP_AREA = (0.3, 1.0)
 
 
@@ -62,11 +66,15 @@ class RadJEPA(Objective):
         self.target = MovingAverage(self.backbone)
         self.predictor = JepaPredictor(arch, options.predictor_depth or arch.depth // 2)
 
+    def augmented(self, batch: Batch, draw: Draw) -> Batch:
+        """Crops, where ``augment`` is on."""
+        if not self.options.augment:
+            return batch
+        return Batch(random_resized_crop(batch.images, draw, CROP_AREA, size=self.preprocess.size), batch.more)
+
     def forward(self, batch: Batch, draw: Draw) -> Loss:
         """Images [B, channels, size, size]; the prediction's mean error over blocks, tokens and features."""
         images = batch.images
-        if self.options.augment:
-            images = random_resized_crop(images, draw, CROP_AREA)
         masks = self.masks(len(images), draw, images.device)
         features = self.target(images)[0]
         context = self.backbone.encode(take(self.backbone.embed(images), masks.context))
@@ -103,6 +111,10 @@ class RadJEPA(Objective):
         momentum = linear_momentum(self.options.momentum, self.options.final_momentum, progress)
         self.target.update(self.backbone, momentum)
 
+    def beginnings(self) -> tuple[torch.nn.Module, ...]:
+        """The encoder, and its moving average, which starts as its copy."""
+        return self.backbone, self.target.module
+
     def kept(self) -> torch.nn.Module:
         """The target encoder, which I-JEPA evaluates, or the context encoder."""
         return self.target.module if self.options.keep == "target" else self.backbone
@@ -123,7 +135,14 @@ class RadJEPA(Objective):
 def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
     """RadJEPA on single images. Named architectures have patches of 14 pixels: ``nano`` is 126 px, 9 x 9 patches."""
     config = parse_arch(arch, channels=options.channels, patch=PATCH, class_token=False)
-    return Blueprint(gray_preprocess(config), options, lambda corpus: RadJEPA(config, options), RECIPE)
+    return Blueprint(
+        gray_preprocess(config),
+        options,
+        lambda corpus: RadJEPA(config, options),
+        decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        source_weights=SOURCE_WEIGHTS if options.variant == "paper" else None,
+        backbone=config,
+    )
 
 
 METHOD, PLUGIN = declare(
@@ -131,6 +150,7 @@ METHOD, PLUGIN = declare(
     summary="RadJEPA: features of hidden blocks predicted from the rest of the image (arXiv 2601.15891)",
     usage="radjepa[:mean|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=RadJEPA,
     load=load,

@@ -216,9 +216,11 @@ def test_options_override_the_variant_and_may_be_text() -> None:
 
 
 def test_augmentation_follows_the_draw_alone() -> None:
-    model, images = objective(variant="official", ratio=0.5), torch.randn(4, 1, 24, 24)
-    losses = [float(model(Batch(images), draw(seed)).value) for seed in (3, 3, 4)]
-    assert losses[0] == losses[1] != losses[2]
+    model, images = objective(variant="official", ratio=0.5), torch.randn(4, 1, 48, 48)
+    one, again, other = (model.augmented(Batch(images), draw(seed)).images for seed in (3, 3, 4))
+    assert one.shape == (4, 1, 24, 24)
+    assert torch.equal(one, again)
+    assert all((one[k] != other[k]).any() for k in range(4))
 
 
 def test_loss_is_float32_under_autocast() -> None:

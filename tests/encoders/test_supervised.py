@@ -186,9 +186,12 @@ def test_gradient_reaches_every_weight() -> None:
 
 def test_augmentation_follows_the_draw_alone() -> None:
     model = objective(corpus([[1.0, 0.0], [0.0, 1.0]]), augment=True)
-    batch = Batch(torch.randn(2, 1, 24, 24), {"targets": torch.tensor([[1.0, NAN], [0.0, 1.0]])})
-    losses = [float(model(batch, Draw(torch.Generator().manual_seed(s))).value.detach()) for s in (3, 3, 4)]
-    assert losses[0] == losses[1] != losses[2]
+    batch = Batch(torch.randn(2, 1, 36, 36), {"targets": torch.tensor([[1.0, NAN], [0.0, 1.0]])})
+    one, again, other = (model.augmented(batch, Draw(torch.Generator().manual_seed(s))) for s in (3, 3, 4))
+    assert one.images.shape == (2, 1, 24, 24)
+    assert torch.equal(one.images, again.images)
+    assert not torch.equal(one.images, other.images)
+    assert one.more is batch.more
 
 
 def test_wrong_options_are_one_line() -> None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cxrbench.encoders.pretraining.corpus import whole
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
 from cxrbench.files.atomic import atomic_path
 
@@ -39,7 +40,7 @@ def drawn(module: Pretraining) -> Any:
     """The objective's picture as uint8 [H, W] or [H, W, 3], or None. Training goes on as if it had not been drawn."""
     corpus, objective = module.corpus, module.objective
     units = np.arange(min(SHOWN, len(corpus)))
-    read = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
+    read = whole(corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units]), objective.preprocess)
     batch = as_batch({name: tensor.to(module.device) for name, tensor in read.items()}, objective.preprocess)
     training = objective.training
     objective.eval()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY, write_encoder
-from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages
+from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages, whole
+from cxrbench.encoders.pretraining.engine.beginning import begin, check_init, initial_weights
 from cxrbench.encoders.pretraining.engine.fitting import say, train
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
@@ -22,22 +23,27 @@ from cxrbench.encoders.pretraining.engine.plan import (
     check_is_read,
     check_names,
     check_settings,
+    chosen_decode_size,
     chosen_recipe,
     make_plan,
+    notes_on,
+    read_method,
 )
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
-from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Blueprint, Objective
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.checkpoints import read_checkpoint
 from cxrbench.files.records import parsed
 from cxrbench.files.seal import check, damage
-from cxrbench.plugins.entry_points import METHODS, load_plugin
 
 FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "accelerator",
         "gradient_checkpointing")  # fmt: skip
 """Settings that may change when a run is resumed: they do not change what is learnt."""
+COMPARED = ("options", "images", "image_set", "corpus", "began_from")
+"""What else must be the same."""
 COUNTED = 8
 """Units of which the cost is the mean."""
 
@@ -61,6 +67,11 @@ def pretrain(
     """
     blueprint, recipe = checked(config)
     check_names(manifests)
+    for line in notes_on(config, recipe):
+        say(line)
+    initial = initial_weights(config, recipe.arch, blueprint, say)
+    if initial is not None and blueprint.begun_from is not None:
+        blueprint = blueprint.begun_from(initial)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
@@ -71,21 +82,23 @@ def pretrain(
     corpus, images = make_corpus(config, blueprint, manifests, cache or out / "images", excluded)
     plan = make_plan(config, recipe, len(corpus), out)
     objective = build_objective(config, blueprint, corpus)
+    began_from = begin(objective, blueprint, initial, say)
     units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in images
     some = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
-    cost = step_cost(objective, as_batch(some, objective.preprocess))
-    settings = asdict(config) | asdict(recipe) | {"precision": plan.precision, "options": dict(config.options)}
+    cost = step_cost(objective, as_batch(whole(some, objective.preprocess), objective.preprocess))
+    settings = asdict(config) | recipe.numbers() | {"precision": plan.precision, "options": dict(config.options)}
+    settings |= {"decode_size": images.prepared.size}
     facts = run_facts(config.method, objective, blueprint.options, settings, manifests, images, corpus.facts, cost)
     left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
-    facts |= {"command": command, "excluded_patients": left_out}
-    start = resume_point(out / "last.ckpt", facts) * config.accumulate
+    facts |= {"command": command, "excluded_patients": left_out, "began_from": began_from}
+    start = resume_point(out / "last.ckpt", facts) * plan.accumulate
     module = Pretraining(objective, corpus, recipe, plan, facts, start)
     counts = [f"{name} {count:,}" for name, count in facts["images"].items()]
     counts += [f"{len(images.prepared.dropped)} unreadable left out"] if images.prepared.dropped else []
     say(
-        f"{config.method} {config.arch}: {len(images):,} images ({', '.join(counts)}), {plan.steps} steps, "
+        f"{config.method} {recipe.arch}: {len(images):,} images ({', '.join(counts)}), {plan.steps} steps, "
         f"{plan.precision}, {cost.forward:.3g} GFLOPs per unit forward, {cost.training:.3g} in training"
-        f"{f'; resumed at step {start // config.accumulate}' if start else ''}"
+        f"{f'; resumed at step {start // plan.accumulate}' if start else ''}"
     )
     if facts["card"]["synthetic"]:
         say("SYNTHETIC DATA: what is learnt from phantom images is fit for phantom images, and for nothing else.")
@@ -101,22 +114,13 @@ def pretrain(
 def checked(config: PretrainConfig) -> tuple[Blueprint, PretrainingRecipe]:
     """What the settings make of the method. Raises UserError for what is wrong with them whatever the data are."""
     method = read_method(config)
-    blueprint = method.configure(config.arch, config.options)
-    recipe = chosen_recipe(config, blueprint.recipe)
+    recipe = chosen_recipe(config, method)
     check_settings(config, recipe)
+    blueprint = method.configure(recipe.arch, {**config.options, "variant": config.recipe})
     check_is_read(config, method, blueprint)
+    chosen_decode_size(config, blueprint)
+    check_init(config)
     return blueprint, recipe
-
-
-def read_method(config: PretrainConfig) -> Method:
-    """The method by name. Raises UserError."""
-    method = load_plugin(METHODS, config.method, "method")
-    if not isinstance(method, Method):
-        raise UserError(
-            f"method plugin {config.method} is a {type(method).__name__}, not a Method "
-            "(cxrbench.encoders.pretraining.method)"
-        )
-    return method
 
 
 def make_corpus(
@@ -131,13 +135,12 @@ def make_corpus(
         manifests, excluded=excluded, eligible=blueprint.eligible, wants=blueprint.wants, limit=config.limit
     )
     prepared: Prepared
+    preprocess = replace(blueprint.preprocess, size=chosen_decode_size(config, blueprint))
     if config.decode == "once":
-        prepared = prepare_images(
-            rows, blueprint.preprocess, cache, workers=config.workers, on_bad_image=config.on_bad_image
-        )
+        prepared = prepare_images(rows, preprocess, cache, workers=config.workers, on_bad_image=config.on_bad_image)
         rows = rows.loc[~rows["path"].isin(list(prepared.dropped))].reset_index(drop=True)
     else:
-        prepared = Decoding(tuple(Path(path) for path in rows["path"]), as_gray(blueprint.preprocess))
+        prepared = Decoding(tuple(Path(path) for path in rows["path"]), as_gray(preprocess))
     images = TrainingImages(prepared, rows.drop(columns=["path", "bytes"]), {m.name: m for m in manifests})
     return blueprint.corpus(images), images
 
@@ -159,7 +162,7 @@ def build_objective(config: PretrainConfig, blueprint: Blueprint, corpus: Corpus
         for backbone in backbones:
             backbone.gradient_checkpointing = True
         if not backbones and not berts:
-            raise UserError(f"{config.method} {config.arch} has nothing that gradient checkpointing could spare")
+            raise UserError(f"{config.method} has nothing that gradient checkpointing could spare")
     return objective
 
 
@@ -173,7 +176,7 @@ def resume_point(last: Path, facts: Mapping[str, Any]) -> int:
         raise UserError(f"{last} was not written by cxrbench pretrain: choose another --out")
     before, now = parsed(checkpoint[KEY], last), json.loads(json.dumps(facts))
     pairs = [(name, before["config"].get(name), value) for name, value in now["config"].items() if name not in FREE]
-    pairs += [(name, before.get(name), now[name]) for name in ("options", "images", "image_set", "corpus")]
+    pairs += [(name, before.get(name), now[name]) for name in COMPARED]
     changed = [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
     if changed:
         raise UserError(f"{last} is of another run ({'; '.join(changed)}): use the same settings, or another --out")

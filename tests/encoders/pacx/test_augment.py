@@ -55,6 +55,11 @@ def test_augmentation_follows_the_draw_and_keeps_shape_and_range() -> None:
     assert float(one.max()) <= 2 + 1e-5  # black and white of (0.5, 0.25)
 
 
+def test_larger_images_come_out_at_the_encoders_size() -> None:
+    small = augment(torch.zeros(3, 1, 46, 46), GRAY, Draw(torch.Generator().manual_seed(0)))
+    assert small.shape == (3, 1, 32, 32)
+
+
 def test_two_processes_augment_as_one() -> None:
     images = torch.rand(8, 1, 32, 32)
     whole = augment(images, GRAY, Draw(torch.Generator().manual_seed(0)))
