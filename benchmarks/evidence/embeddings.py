@@ -15,8 +15,9 @@ BATCH = 32
 
 
 class Directions(NamedTuple):
-    """``rank``, ``variance_rank``: effective rank, and the same of the variances, in which small ones count less; from 1
-    to the width. ``first``: share of the variance along the first component.
+    """How many directions there are, from 1 to the width, and the share of the variance along the first component.
+
+    ``rank``: effective rank. ``variance_rank``: the same of the variances, in which small ones count less.
     """
 
     rank: float
