@@ -6,15 +6,21 @@ hidden pixels. Where PaCX-MAE's paper and code (arXiv 2606.01537) disagree, ``VA
 Formulas, variants, sources: docs/methods.md.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import EncoderRequest
+from cxrbench.encoder import EncoderRequest, Preprocess
 from cxrbench.encoders.backbones.decoder import MAEDecoder, decoder_of
-from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
+from cxrbench.encoders.backbones.encoder import (
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    pool,
+    untrained_by_name,
+)
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.masking import (
     Masking,
@@ -30,7 +36,7 @@ from cxrbench.encoders.backbones.masking import (
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.recipes.mae import RECIPES
 from cxrbench.errors import UserError
@@ -48,26 +54,37 @@ class MAEOptions:
     error: Literal["mean", "sum"] = option("mean", "over a patch's pixels; sum is PaCX-MAE's eq. 1")
     floor_slack: float = option(1e-9, "added to (1 - ratio) N before the floor", least=0, below=1)
     augment: bool = option(False, "RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)")
+    channels: Literal[1, 3] = option(1, "3: the image thrice, ImageNet's mean and deviation")
 
 
 # paper: eq. 1 as printed. official: PaCX-MAE's code, which stores 0.9 and never reads it: MAE's default 0.75 is used.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
-    "paper": {"error": "sum"},
-    "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True},
+    "paper": {"error": "sum", "channels": 3},
+    "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True, "channels": 3},
 }
 OPTIONS = OptionSet("MAE", MAEOptions, VARIANTS)
 
 
+def whole_preprocess(arch: ViTConfig) -> Preprocess:
+    """Whole images, squashed to a square: gray ones, or, as PaCX-MAE has them, thrice with ImageNet's numbers."""
+    return replace(gray_preprocess(arch), resize="squash")
+
+
 class MAE(Objective):
     """The objective: the hidden patches of every image are painted from the visible ones."""
+
+    advice = Advice(
+        one_point="longer training (one point paints no patch, and the spread comes back), else a lower --lr",
+        few_dimensions="a lower --option ratio or a lower --lr",
+    )
 
     def __init__(self, arch: ViTConfig, options: MAEOptions) -> None:
         super().__init__()
         self.backbone = ViT(arch)
         self.decoder = MAEDecoder(arch, decoder_of(arch))
         self.options = options
-        self.preprocess = gray_preprocess(arch)
+        self.preprocess = whole_preprocess(arch)
         self.visible = kept_tokens(arch.tokens, options.ratio, options.floor_slack)
         if not 0 < self.visible < arch.tokens:
             raise UserError(
@@ -101,6 +118,10 @@ class MAE(Objective):
         """The backbone."""
         return self.backbone
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The CLS token."""
+        return {"": pool(self.backbone(images)[0], self.backbone.config.tokens, "cls")}
+
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""
         return asdict(self.backbone.config)
@@ -122,9 +143,9 @@ class MAE(Objective):
 
 def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
-    config = parse_arch(arch, channels=1)
+    config = parse_arch(arch, channels=options.channels)
     return Blueprint(
-        gray_preprocess(config),
+        whole_preprocess(config),
         options,
         lambda corpus: MAE(config, options),
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,

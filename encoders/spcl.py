@@ -21,6 +21,7 @@ from cxrbench.encoders.backbones.encoder import (
     gray_preprocess,
     how_to_pretrain,
     load_vit,
+    pool,
     untrained_by_name,
 )
 from cxrbench.encoders.backbones.masking import kept_tokens, take
@@ -28,7 +29,7 @@ from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.recipes.spcl import RECIPES
 from cxrbench.errors import UserError
@@ -52,6 +53,7 @@ class SPCLOptions:
         1e-9, "added to (1 - r) N before the floor: 10 (1 - 0.9) is 0.99...98", least=0, below=1
     )
     augment: bool = option(False, "RandomResizedCrop (area 0.2 to 1) and horizontal flip (breaks laterality)")
+    channels: Literal[1, 3] = option(1, "3: the image thrice, its centre, ImageNet's mean and deviation")
 
 
 # paper: §3.1's ratio (§2.2 says 0.3) and an unbounded scale. official: what OCL's main_pretrain.py does by default.
@@ -60,6 +62,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"ratio": 0.6, "max_scale": math.inf},
     "official": {
         "ratio": 0.9, "loss": "clip", "learn_scale": False, "gather": False, "floor_slack": 0.0, "augment": True,
+        "channels": 3,
     },
 }  # fmt: skip
 OPTIONS = OptionSet("S-PCL", SPCLOptions, VARIANTS)
@@ -108,6 +111,11 @@ def clip_loss(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Te
 class SPCL(Objective):
     """The objective: the two views of every image find each other."""
 
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a larger --batch-size, which gives more negatives, or a lower --lr",
+    )
+
     def __init__(self, arch: ViTConfig, options: SPCLOptions) -> None:
         super().__init__()
         self.backbone = ViT(arch)
@@ -141,6 +149,10 @@ class SPCL(Objective):
         """The backbone."""
         return self.backbone
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The mean of the patch tokens."""
+        return {"": pool(self.backbone(images)[0], self.backbone.config.tokens, "mean")}
+
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""
         return asdict(self.backbone.config)
@@ -148,7 +160,7 @@ class SPCL(Objective):
 
 def configure(arch: str, options: SPCLOptions) -> Blueprint:
     """S-PCL on single images."""
-    config = parse_arch(arch, channels=1)
+    config = parse_arch(arch, channels=options.channels)
     return Blueprint(
         gray_preprocess(config),
         options,

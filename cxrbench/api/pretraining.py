@@ -37,6 +37,7 @@ class PretrainSettings(TypedDict, total=False):
     clip: float | None
     precision: Literal["auto", "32", "bf16"] | None
     options: Mapping[str, Any]
+    init: str
     seed: int
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: int
@@ -49,6 +50,7 @@ class PretrainSettings(TypedDict, total=False):
     checkpoint_every: int
     keep_every: int
     picture_every: int
+    watch_every: int | None
     on_bad_image: OnBadImage
 
 

@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -28,9 +27,9 @@ from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeNetwork, load, untrai
 from cxrbench.encoders.fane.image import (
     ImageConfig,
     image_preprocess,
-    initialise_from,
     parse_image_arch,
     rotate_and_flip,
+    source_weights,
 )
 from cxrbench.encoders.fane.losses import (
     hard_negatives,
@@ -41,7 +40,7 @@ from cxrbench.encoders.fane.losses import (
 from cxrbench.encoders.fane.options import OPTIONS, PRIOR, FaNeOptions, first_bias
 from cxrbench.encoders.fane.text import Texts, projection
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.recipes.fane import RECIPES
 from cxrbench.encoders.text.bert import load_bert
 
@@ -64,6 +63,11 @@ class FaNe(Objective):
     are of each process.
     """
 
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a larger --batch-size or a lower --option hn",
+    )
+
     def __init__(self, image: ImageConfig, options: FaNeOptions, corpus: ReportCorpus) -> None:
         super().__init__()
         self.options = options
@@ -75,8 +79,6 @@ class FaNe(Objective):
             bert_config = json.loads(bert.config.to_json_string())
         config = FaNeConfig(image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config)
         self.network = FaNeNetwork(config, bert)
-        if options.init:
-            self.inherited = initialise_from(self.network.image_encoder, Path(options.init).expanduser())
         self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
         self.local_text_projection = projection(corpus.source.width, options.dim)
         self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
@@ -154,9 +156,17 @@ class FaNe(Objective):
             sums, counts = within_report(found.visual.float(), sentences.float(), texts.present, TAU2)
             return Local(sums, counts, sparsity(found.mask, texts.present))
 
+    def beginnings(self) -> tuple[nn.Module, ...]:
+        """The ViT or the ResNet of the image side."""
+        return (self.network.image_encoder.model,)
+
     def kept(self) -> FaNeNetwork:
         """Both towers with the projections to the common space; a frozen BERT is not in it."""
         return self.network
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The image tower's vectors, before their projection."""
+        return {"": self.network.image_encoder(images).pooled}
 
     def architecture(self) -> dict[str, Any]:
         """Of both towers, and which text encoder it was."""
@@ -191,6 +201,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         eligible=partial(has_sentences, least=options.min_sentences),
         wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,
+        source_weights=None if options.variant == "fixed" else source_weights(image),
         backbone=image,
     )
 

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderCard, Preprocess
 from cxrbench.encoders.pretraining.corpus import Corpus, ImageCorpus, TrainingImages
+from cxrbench.encoders.pretraining.initial import InitialWeights, SourceWeights
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
+from cxrbench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,23 @@ class Loss(NamedTuple):
     logged: Mapping[str, Tensor] = {}
 
 
+class Advice(NamedTuple):
+    """What to try, as the end of a sentence, where embeddings collapse to one point, or to few dimensions."""
+
+    one_point: str = "a lower --lr or a longer --warmup"
+    few_dimensions: str = "a lower --lr or a larger --batch-size"
+
+
 class Objective(nn.Module, ABC):
     """The loss of a batch, with everything that is trained for it. In the end only ``kept`` is kept.
 
     ``inherited``: of the weights that training began from, if any: what they have seen, the result has seen.
+    ``advice``: against a collapse.
     """
 
     preprocess: Preprocess
     inherited: EncoderCard | None = None
+    advice: Advice = Advice()
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
         """What training sees of a batch, drawn anew: random crops, jitter. By default all of it, as it is.
@@ -90,8 +101,23 @@ class Objective(nn.Module, ABC):
         """Parameters, by name, whose learning rate is so many times the recipe's, at every step; none is decayed."""
         return {}
 
+    def beginnings(self) -> tuple[nn.Module, ...]:
+        """The backbones, all alike, that ``--init`` fills: that which is called ``backbone``. Raises UserError."""
+        backbone = getattr(self, "backbone", None)
+        if not isinstance(backbone, nn.Module):
+            raise UserError(f"{type(self).__name__} has no backbone that could begin from weights: leave out --init")
+        return (backbone,)
+
     def after_step(self, progress: float) -> None:
         """After every optimizer step, with the share of the run that lay behind before it: for moving averages."""
+
+    def watched(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Pooled embeddings [n, D] of normalised images [n, channels, size, size], read where evaluation reads them.
+
+        By name of the network, the one that is kept first; "" where there is but one. Called in evaluation mode,
+        without gradients, by one process. Nothing (the default): nothing is watched.
+        """
+        return {}
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
         """What a person wants to see of training (reconstructions, attention): [H, W] or [3, H, W] in [0, 1]."""
@@ -111,7 +137,9 @@ class Blueprint:
     of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
     recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
     can spare. ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from;
-    None: it cuts none. ``backbone``: its configuration, a dataclass, to be shown.
+    None: it cuts none. ``backbone``: its configuration, a dataclass, to be shown. ``source_weights``: what the method's
+    source begins from. ``begun_from``: the same method from given weights, where these decide more than a backbone's
+    numbers; None: ``Objective.beginnings`` are filled.
     """
 
     preprocess: Preprocess
@@ -122,6 +150,8 @@ class Blueprint:
     recomputes: bool = True
     wants: str = "training images"
     decode_size: int | None = None
+    source_weights: SourceWeights | None = None
+    begun_from: "Callable[[InitialWeights], Blueprint] | None" = None
     backbone: Any = None
 
 

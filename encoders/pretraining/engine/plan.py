@@ -19,12 +19,14 @@ from cxrbench.plugins.entry_points import METHODS, load_plugin
 class PretrainConfig:
     """What to train and how. What is None is the recipe's: ``recipe`` is its name, ``PretrainingRecipe`` its numbers.
 
-    ``options``: the method's own, by name. ``decode``: ``once``, into one file, or ``always``, by ``workers`` processes
-    while training. ``decode_size``: pixels of a side at which they are decoded, where random crops are cut from them;
-    else it is the size that is trained on.
+    ``options``: the method's own, by name. ``init``: the weights to begin from (a file, ``timm:NAME``, ``random``; "":
+    those that the method's source begins from, if any). ``decode``: ``once``, into one file, or ``always``, by
+    ``workers`` processes while training. ``decode_size``: pixels of a side at which they are decoded, where random
+    crops are cut from them; else it is the size that is trained on.
     ``gradient_checkpointing``: less memory, more time. ``limit``: number of images, to try things. ``half``: write
     float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimizer steps; every ``keep_every`` epochs one is
-    kept, every ``picture_every`` epochs a picture of training is drawn (0: none).
+    kept, every ``picture_every`` epochs a picture of training is drawn (0: none). Every ``watch_every`` steps
+    embeddings of a fixed set of images are looked at (0: never; None: as often as costs about 2% of training).
     """
 
     method: str = "spcl"
@@ -42,6 +44,7 @@ class PretrainConfig:
     clip: float | None = None
     precision: Precision | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    init: str = ""
     seed: int = 0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
@@ -54,6 +57,7 @@ class PretrainConfig:
     checkpoint_every: int = 100
     keep_every: int = 0
     picture_every: int = 0
+    watch_every: int | None = None
     on_bad_image: OnBadImage = "error"
 
 
@@ -128,8 +132,9 @@ def check_settings(config: PretrainConfig, recipe: PretrainingRecipe) -> None:
     for name in ("devices", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise UserError(f"{name} is {getattr(config, name)}: it must be at least 1")
-    if config.seed < 0:
-        raise UserError(f"seed is {config.seed}: it must be at least 0")
+    for name in ("seed", "watch_every"):
+        if (getattr(config, name) or 0) < 0:
+            raise UserError(f"{name} is {getattr(config, name)}: it must be at least 0")
     if recipe.batch_size % config.devices:
         raise UserError(
             f"batch size {recipe.batch_size} cannot be shared by {config.devices} devices: choose a multiple"
