@@ -50,6 +50,8 @@ class PretrainSettings(TypedDict, total=False):
     checkpoint_every: int
     keep_every: int
     picture_every: int
+    watch_every: int | None
+    probe_every: int
     on_bad_image: OnBadImage
 
 

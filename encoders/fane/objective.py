@@ -40,7 +40,7 @@ from cxrbench.encoders.fane.losses import (
 from cxrbench.encoders.fane.options import OPTIONS, PRIOR, FaNeOptions, first_bias
 from cxrbench.encoders.fane.text import Texts, projection
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.recipes.fane import RECIPES
 from cxrbench.encoders.text.bert import load_bert
 
@@ -63,6 +63,11 @@ class FaNe(Objective):
     are of each process.
     """
 
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a larger --batch-size or a lower --option hn",
+    )
+
     def __init__(self, image: ImageConfig, options: FaNeOptions, corpus: ReportCorpus) -> None:
         super().__init__()
         self.options = options
@@ -72,10 +77,13 @@ class FaNe(Objective):
             bert = load_bert(options.text).model.requires_grad_(True).train()
             bert.pooler = None
             bert_config = json.loads(bert.config.to_json_string())
-        config = FaNeConfig(image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config)
+        config = FaNeConfig(
+            image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config, options.text_head
+        )
         self.network = FaNeNetwork(config, bert)
         self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
-        self.local_text_projection = projection(corpus.source.width, options.dim)
+        wide = options.text_head == "ours"  # else sentences are in the common space when they are pooled
+        self.local_text_projection = projection(corpus.source.width, options.dim) if wide else nn.Identity()
         self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
         self.division = SemanticDivision(options.kappa, options.alpha, options.ema)
         self.tau = nn.Parameter(torch.tensor(options.scale), requires_grad=options.learn_scale)
@@ -159,6 +167,10 @@ class FaNe(Objective):
         """Both towers with the projections to the common space; a frozen BERT is not in it."""
         return self.network
 
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The image tower's vectors, before their projection."""
+        return {"": self.network.image_encoder(images).pooled}
+
     def architecture(self) -> dict[str, Any]:
         """Of both towers, and which text encoder it was."""
         return self.network.config.as_plain()
@@ -200,7 +212,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
 METHOD, PLUGIN = declare(
     name="fane",
     summary="FaNe: images and reports in one space, with several positives and sparse attention (AAAI 2026)",
-    usage="fane[@WEIGHTS]",
+    usage="fane[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     recipes=RECIPES,
     configure=configure,
