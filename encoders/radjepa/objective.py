@@ -27,6 +27,7 @@ from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
 from cxrbench.encoders.pretraining.initial import SourceWeights
 from cxrbench.encoders.pretraining.method import (
+    Advice,
     Batch,
     Blueprint,
     Draw,
@@ -35,6 +36,7 @@ from cxrbench.encoders.pretraining.method import (
     gather_batch,
 )
 from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
+from cxrbench.encoders.radjepa.initialisation import initialise_as_ijepa
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
 from cxrbench.encoders.radjepa.options import OPTIONS, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
@@ -57,14 +59,22 @@ def latent_loss(predicted: Tensor, wanted: Tensor, kind: Literal["smooth_l1", "m
 class RadJEPA(Objective):
     """The objective: the features of four blocks of every image, predicted from the rest."""
 
+    advice = Advice(
+        one_point="an --option momentum nearer to 1 or a lower --lr",
+        few_dimensions="--option variance=0.01, an --option momentum nearer to 1 or a lower --lr",
+    )
+
     def __init__(self, arch: ViTConfig, options: RadJEPAOptions) -> None:
         super().__init__()
         self.options = options
         self.preprocess = gray_preprocess(arch)
         self.blocks = MultiBlock(arch.side, options.masks)
         self.backbone = ViT(arch)
-        self.target = MovingAverage(self.backbone)
         self.predictor = JepaPredictor(arch, options.predictor_depth or arch.depth // 2)
+        if options.initialisation != "mae":
+            for network in (self.backbone, self.predictor):
+                initialise_as_ijepa(network, network.blocks, divided=options.initialisation == "ijepa")
+        self.target = MovingAverage(self.backbone)  # a copy of what the backbone has become
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
         """Crops, where ``augment`` is on."""
@@ -76,7 +86,7 @@ class RadJEPA(Objective):
         """Images [B, channels, size, size]; the prediction's mean error over blocks, tokens and features."""
         images = batch.images
         masks = self.masks(len(images), draw, images.device)
-        features = self.target(images)[0]
+        features = self.features(images)
         context = self.backbone.encode(take(self.backbone.embed(images), masks.context))
         predicted = self.predictor(context, masks.context, masks.targets)
         value = latent_loss(predicted, self.wanted(features, masks.targets), self.options.loss)
@@ -93,10 +103,19 @@ class RadJEPA(Objective):
             **regularised,
         })  # fmt: skip
 
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """What the moving average makes of whole images: normalised tokens [B, N, D]. Its maps are not wanted here."""
+        target: ViT = self.target.module  # type: ignore[assignment]
+        return target.encode(target.embed(images))
+
     def masks(self, images: int, draw: Draw, device: torch.device) -> BlockMasks:
-        """Our images' masks: drawn and cut for the batch of all processes, or theirs would have other lengths."""
-        whole = sample(self.blocks, draw.world * images, draw.generator)
-        ours = whole.rows(slice(draw.rank * images, (draw.rank + 1) * images))
+        """Our images' masks, drawn for the batch of all processes; ``context_length``: which are equally long."""
+        part = slice(draw.rank * images, (draw.rank + 1) * images)
+        if self.options.context_length == "process":
+            ours = sample(self.blocks, draw.world * images, draw.generator, part)
+        else:
+            ours = sample(self.blocks, draw.world * images, draw.generator).rows(part)
         return BlockMasks(ours.context.to(device), ours.targets.to(device), ours.relaxed)
 
     def wanted(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -118,6 +137,12 @@ class RadJEPA(Objective):
     def kept(self) -> torch.nn.Module:
         """The target encoder, which I-JEPA evaluates, or the context encoder."""
         return self.target.module if self.options.keep == "target" else self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The means of the patch tokens of target and context encoder, the one that is kept first."""
+        networks = {"target": self.target, "context": self.backbone}
+        names = ("target", "context") if self.options.keep == "target" else ("context", "target")
+        return {name: networks[name](images)[0].mean(dim=1) for name in names}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""
