@@ -34,7 +34,7 @@ class AlignedTask(NamedTuple):
 class TestSet:
     """What all encoders of one task are measured on.
 
-    ``rows``: for each encoder and training seed its test rows [n], all in one order; ``targets``: [n, labels], NaN
+    ``rows``: for each encoder and training seed (``seeds``) its test rows [n], all in one order; ``targets``: [n, labels], NaN
     where unknown; ``patients``: [n], image ids where the dataset knows no patients. ``key`` identifies the images:
     the resamples derive from it.
     """
@@ -49,6 +49,7 @@ class TestSet:
     patients: NDArray[np.str_]
     targets: Array
     rows: Mapping[str, tuple[pd.DataFrame, ...]]
+    seeds: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
 
     def scores(self, encoder: str, label: str) -> Array:
@@ -80,7 +81,7 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         raise UserError(f"{task.title}: no test image is common to all encoders; run them again on the same images")
     targets = first.targets(frames[0].loc[shared])
     aligned: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    seen: set[tuple[str, int]] = set()
+    seeds: dict[str, list[int]] = defaultdict(list)
     for one, frame in zip(predictions, frames, strict=True):
         encoder, seed = _encoder_and_seed(one)
         rows = frame.loc[shared]
@@ -89,9 +90,9 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         ):
             both = f"{encoder} and {first.cell['encoder']}"
             raise UserError(f"{task.title}: {both} were tested on different labels; run them again on the same data")
-        if (encoder, seed) in seen:
+        if seed in seeds[encoder]:
             raise UserError(f"{task.title}: two results of {encoder} with seed {seed}; delete the stale one")
-        seen.add((encoder, seed))
+        seeds[encoder].append(seed)
         aligned[encoder].append(rows.reset_index())
     patients = _patients(frames[0].loc[shared])
     return TestSet(
@@ -103,6 +104,7 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         patients=patients,
         targets=targets,
         rows={encoder: tuple(each) for encoder, each in aligned.items()},
+        seeds={encoder: tuple(each) for encoder, each in seeds.items()},
         notes=_notes(predictions, frames, shared, patients),
     )
 

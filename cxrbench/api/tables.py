@@ -57,11 +57,13 @@ def compare(
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
+    margin: float | None = None,
     form: Literal["md", "json"] = "md",
 ) -> str:
-    """Is encoder ``a`` better than ``b``? Differences, 95% intervals and one-tailed p per task and label, as text.
+    """Is encoder ``a`` better than ``b``? Differences, 90% intervals and one-tailed p per task and label, as text.
 
-    ``metrics``: default each task's headline. Raises UserError.
+    ``metrics``: default each task's headline. ``margin``: a difference that does not matter, for tests of
+    non-inferiority and equivalence. Raises UserError.
     """
     chosen("form", Literal["md", "json"], form)
     from cxrbench.engine.results import Results
@@ -70,7 +72,7 @@ def compare(
 
     comparison = compare(
         Results(Path(results)).load_predictions(), a, b, tasks=tuple(names(tasks, "tasks")) or None,
-        metrics=tuple(names(metrics, "metrics")) or None, replicates=replicates, seed=seed,
+        metrics=tuple(names(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
     )  # fmt: skip
     return (comparison_to_json if form == "json" else comparison_to_markdown)(comparison)
 
