@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cxrbench.leaderboard.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.predictions import Kind
 
 HEADLINE = "macro"

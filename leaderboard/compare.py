@@ -8,14 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
-from cxrbench.leaderboard.bootstrap import REPLICATES
 from cxrbench.leaderboard.currency import current, versions
-from cxrbench.leaderboard.counting import counts, patients_scored
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
-from cxrbench.leaderboard.inference import Components, Uncertain, moderated
-from cxrbench.leaderboard.measured import measured
 from cxrbench.leaderboard.remarks import contamination, left_out
 from cxrbench.leaderboard.render import (
     ABSENT,
@@ -28,7 +23,12 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
-from cxrbench.leaderboard.significance import GAIN_LEVEL, delong, holm, smallest_detectable_difference
+from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
+from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
+from cxrbench.leaderboard.statistics.counting import counts, patients_scored
+from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
+from cxrbench.leaderboard.statistics.measured import measured
+from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, delong, holm, smallest_detectable_difference
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
@@ -76,7 +76,7 @@ class ComparisonRow:
         return AlignedTask(self.synthetic, self.dataset, self.protocol, self.fraction)
 
 
-class _Draft(NamedTuple):
+class _Row(NamedTuple):
     """A row before anything is corrected, and the gain of A over B; None where it is not tested."""
 
     row: ComparisonRow
@@ -124,7 +124,7 @@ def compare(
     now = current(predictions)
     wanted = chosen(now.predictions, tasks)
     check_metrics(metrics, [one.kind for one in wanted])
-    drafts: list[_Draft] = []
+    drafts: list[_Row] = []
     notes = [stale.line for stale in now.left_out if stale.encoder in (a, b)]
     notes += versions([one for one in wanted if one.cell["encoder"] in (a, b)])
     paired = False
@@ -187,7 +187,7 @@ def chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> l
 
 def _drafts(
     tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int, notes: list[str]
-) -> list[_Draft]:
+) -> list[_Row]:
     """A row for each label and group, and notes on what is left out; none if the task has no such metric."""
     one = measured(tests, measure, b, replicates, seed)
     if one is None:
@@ -204,7 +204,7 @@ def _drafts(
             p_delong=_delong(tests, label, a, b) if with_delong else NAN, n=n, positives=positives,
             patients=patients_scored(tests, label), title=measure.title,
         )  # fmt: skip
-        drafts.append(_Draft(row, one.gains.get((a, label))))
+        drafts.append(_Row(row, one.gains.get((a, label))))
     return drafts
 
 
@@ -220,7 +220,7 @@ def _delong(tests: TestSet, label: str, a: str, b: str) -> float:
     return delong(scores, targets, tests.patients).contrast(contrast)[2]
 
 
-def _tested(drafts: Sequence[_Draft], margin: float | None) -> tuple[ComparisonRow, ...]:
+def _tested(drafts: Sequence[_Row], margin: float | None) -> tuple[ComparisonRow, ...]:
     """Every row with its test; means, and apart from them labels, of one metric and label fraction are a family."""
     families: dict[tuple[object, ...], list[int]] = {}
     for i, (row, _) in enumerate(drafts):
@@ -255,12 +255,12 @@ def _against(gain: Uncertain, margin: float | None) -> dict[str, float]:
 def _legend(comparison: Comparison) -> str:
     a, b = code(comparison.a), code(comparison.b)
     text = (
-        f"Difference: {a} minus {b}, turned so that positive means {a} is better, with the interval whose lower limit is "
-        f"where the one-tailed 5% test ends. p: one-tailed, H0: {a} is no better; Student's t on the standard error of "
-        f"the paired bootstrap over patients ({comparison.replicates:,} replicates) and of the training seeds. Holm: "
-        "over the table's means of a label fraction, and apart from them over its labels. DeLong: one-tailed, "
-        "placements summed by patient. Detectable: the smallest difference that the strictest of these tests finds with "
-        "80% power. What one training seed gave is conditional on that seed."
+        f"Difference: {a} minus {b}, turned so that positive means {a} is better, with the interval whose lower limit "
+        f"is where the one-tailed 5% test ends. p: one-tailed, H0: {a} is no better; Student's t on the standard error "
+        f"of the paired bootstrap over patients ({comparison.replicates:,} replicates) and of the training seeds. "
+        "Holm: over the table's means of a label fraction, and apart from them over its labels. DeLong: one-tailed, "
+        "placements summed by patient. Detectable: the smallest difference that the strictest of these tests finds "
+        "with 80% power. What one training seed gave is conditional on that seed."
     )
     if comparison.margin is not None:
         text += (

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
 from cxrbench.leaderboard.families import FAMILIES
+from cxrbench.leaderboard.legend import legend
 from cxrbench.leaderboard.render import (
     ABSENT,
     NOT_APPLICABLE,
@@ -19,7 +19,8 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
-from cxrbench.leaderboard.significance import ALPHA
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.significance import ALPHA
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Kind
@@ -61,7 +62,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool) -> list[s
             parts += [f"### {escaped(title)}{labels}", _headline(shown, cells, over)]
             parts += [_overall(over)] if over else []
             counts.append(_tests(shown, cells))
-    parts.append(_legend(board, counts))
+    parts.append(legend(board, counts))
     for title, of_table in tables.items():
         others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
         if others:
@@ -177,38 +178,6 @@ def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cel
             body.append([escaped(task_title(column.task)), f"{code(e)}{_dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
     return markdown_table(body, ["Task", "Encoder", *arrows])
-
-
-def _legend(board: Board, tests: Sequence[int]) -> str:
-    """What was resampled and tested, and what the marks cannot say. ``tests``: how many each headline table holds."""
-    lines = [
-        f"Cells: value [95% interval]. Patients were resampled, {board.replicates:,} times, alike for all encoders; "
-        "intervals are Student's t on that standard error, on the logit scale for values between 0 and 1, and cover "
-        "training seeds where several were run. With one seed they are conditional on what it trained. **Best**, "
-        "<u>second</u>.",
-        "Letters: encoders of a column that share a letter are not separated by any paired test (two-sided, Holm over "
-        f"all pairs of a table, 5%). {ABSENT} in their place: not tested, see the notes.",
-        "Smallest detectable difference: what the strictest of a table's tests against the baseline finds with 80% "
-        "power, median over encoders: how sensitive the test set is, not what to believe of a difference.",
-        f"{ABSENT}: no result or undefined; {NOT_APPLICABLE}: the encoder cannot be asked this (see the notes); an "
-        "encoder with such a cell gets no mean.",
-    ]
-    if board.baseline is None:
-        lines.insert(1, "No baseline was declared, so no encoder is tested against one (`--baseline NAME`).")
-    else:
-        count = str(tests[0]) if len(tests) == 1 else f"{', '.join(map(str, tests))} (tables from the top)"
-        lines.insert(
-            1,
-            f"`*`: better than the baseline {code(board.baseline)}, p < {ALPHA:g}, one-tailed, paired. Policy: in each "
-            "table (a metric, protocol and label fraction) a false `*` has a probability of at most 5% (Holm). Tests "
-            f"made: {count}. The 90% interval of a gain ends where its one-tailed test does.",
-        )
-    if board.overall:
-        lines.append(
-            "Over all columns: every test set's patients resampled; ranks, shares and means are about these test sets, "
-            "not about data sets that are not here."
-        )
-    return "\n".join(f"- {line}" for line in lines)
 
 
 def _notes(columns: Sequence[Column], cells: Cells, nowhere: Sequence[tuple[AlignedTask, Mapping[str, str]]]) -> str:

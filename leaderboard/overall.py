@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.leaderboard.board import HEADLINE, NAN, Overall, Table
-from cxrbench.leaderboard.bootstrap import percentile_interval
-from cxrbench.leaderboard.inference import Components, Uncertain, moderated
-from cxrbench.leaderboard.measured import Measured, families, improvement
-from cxrbench.leaderboard.significance import GAIN_LEVEL, VALUE_LEVEL, holm
+from cxrbench.leaderboard.statistics.bootstrap import percentile_interval
+from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
+from cxrbench.leaderboard.statistics.measured import Measured, families, improvement
+from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 
 Array = NDArray[np.float64]
 

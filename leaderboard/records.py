@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, NAN, Record
-from cxrbench.leaderboard.bootstrap import Interval
-from cxrbench.leaderboard.counting import FEWEST_WITH_INTERVAL, counts, patients_scored, rarer_patients
-from cxrbench.leaderboard.inference import Components, Uncertain, moderated
-from cxrbench.leaderboard.measured import Key, Measured, families
-from cxrbench.leaderboard.significance import (
+from cxrbench.leaderboard.statistics.bootstrap import Interval
+from cxrbench.leaderboard.statistics.counting import FEWEST_WITH_INTERVAL, counts, patients_scored, rarer_patients
+from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
+from cxrbench.leaderboard.statistics.measured import Key, Measured, families
+from cxrbench.leaderboard.statistics.significance import (
     ALPHA,
     GAIN_LEVEL,
     VALUE_LEVEL,

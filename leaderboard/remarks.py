@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from cxrbench.leaderboard.alignment import AlignedTask
-from cxrbench.leaderboard.counting import FEW, FEWEST_TESTED, counts, rarer_patients
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
-from cxrbench.leaderboard.measured import Measured
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.counting import FEW, FEWEST_TESTED, counts, rarer_patients
+from cxrbench.leaderboard.statistics.measured import Measured
 from cxrbench.predictions import NotApplicable, Predictions
 
 

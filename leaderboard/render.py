@@ -12,8 +12,8 @@ from typing import Any
 from tabulate import tabulate
 
 from cxrbench.files.names import visible
-from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import Board, Record
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 
 ABSENT, NOT_APPLICABLE = "–", "n/a"
 SYNTHETIC = (

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, Board, Column
-from cxrbench.leaderboard.bootstrap import REPLICATES
-from cxrbench.leaderboard.counting import patients_scored, scored
 from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.families import check_metrics, wanted_measures
-from cxrbench.leaderboard.measured import Measured, measured
 from cxrbench.leaderboard.overall import overall
 from cxrbench.leaderboard.records import Tested, in_families
 from cxrbench.leaderboard.remarks import contamination, left_out, merged, reasons
+from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
+from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
+from cxrbench.leaderboard.statistics.counting import patients_scored, scored
+from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.predictions import NotApplicable, Predictions
 
 DEFAULT_BASELINE = "random"

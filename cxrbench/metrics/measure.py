@@ -16,9 +16,9 @@ class Measure:
     for ``macro`` where that is not the mean over labels. A label that it leaves out has no such metric; where it gives
     nothing at all, the metric does not belong to this task.
 
-    ``by_chance(rows, labels)``: by label, what to expect of scores that are right but for chance, where that is not the
-    best value. ``share``: values lie in [0, 1]. ``ranks``: rows are compared with each other, so that those which several models
-    have scored must not be mixed. ``tested``: whether a better value is a claim that can be tested.
+    ``share``: values lie in [0, 1]. ``ranks``: rows are compared with each other, so that those which several models
+    have scored must not be mixed. ``tested``: whether a better value is a claim that can be tested; if not,
+    ``by_chance(rows, labels)`` says by label what to expect of scores that are right but for chance.
     """
 
     name: str

@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
-from cxrbench.leaderboard.bootstrap import REPLICATES, Interval, percentile_interval
+from cxrbench.leaderboard.calibration.recalibration import METHODS, Method, recalibrate
 from cxrbench.leaderboard.compare import chosen
 from cxrbench.leaderboard.currency import current
-from cxrbench.leaderboard.counting import counts, patients_scored
-from cxrbench.leaderboard.evaluate import Estimate, evaluate
-from cxrbench.leaderboard.inference import Components, moderated
-from cxrbench.leaderboard.measured import improvement
-from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
 from cxrbench.leaderboard.remarks import contamination
-from cxrbench.leaderboard.significance import GAIN_LEVEL, VALUE_LEVEL, holm
+from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
+from cxrbench.leaderboard.statistics.bootstrap import REPLICATES, Interval, percentile_interval
+from cxrbench.leaderboard.statistics.counting import counts, patients_scored
+from cxrbench.leaderboard.statistics.evaluate import Estimate, evaluate
+from cxrbench.leaderboard.statistics.inference import Components, moderated
+from cxrbench.leaderboard.statistics.measured import improvement
+from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
 from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, never_defined
 from cxrbench.metrics.measure import Measure
@@ -215,12 +215,13 @@ def _everything(tests: TestSet) -> tuple[TestSet, Measure]:
         f"{name}:{group}": tuple(f"{name}:{x}" for x in of) for name in FORMULAS for group, of in tests.groups.items()
     }
     labels = [f"{name}:{label}" for name in FORMULAS for label in tests.labels]
+    targets = np.tile(tests.targets, (1, len(FORMULAS)))
     if tests.kind == "multiclass":
         del groups[f"nll:{HEADLINE}"]
         labels.append(f"nll:{HEADLINE}")
-    return replace(tests, labels=tuple(labels), groups=groups), Measure(
-        "calibration", "Calibration", prepare, higher_is_better=False, share=False
-    )
+        targets = np.concatenate([targets, tests.targets[:, :1]], axis=1)
+    measure = Measure("calibration", "Calibration", prepare, higher_is_better=False, share=False)
+    return replace(tests, labels=tuple(labels), targets=targets, groups=groups), measure
 
 
 def _apply(formula: Formula, sums: Callable[[Weights], Sums], weights: Weights) -> Array:
@@ -228,7 +229,7 @@ def _apply(formula: Formula, sums: Callable[[Weights], Sums], weights: Weights) 
 
 
 def _interval(metric: Metric, one: Estimate) -> Interval:
-    """Value -+ t standard errors; for metrics of bins the basic one, not below 0 (Davison and Hinkley 1997, section 5.2).
+    """Value -+ t standard errors; for metrics of bins basic and not below 0 (Davison and Hinkley 1997, section 5.2).
 
     Resampling adds to the noise that already makes them too large, so their percentiles lie high, often wholly above
     the true value. The basic interval, 2 x value - percentiles, turns that round. It is about what endless images in

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.leaderboard.bootstrap import Interval, too_many_undefined
+from cxrbench.leaderboard.statistics.bootstrap import Interval, too_many_undefined
 
 Array = NDArray[np.float64]
 LARGE = 1e9  # degrees of freedom that count as infinitely many

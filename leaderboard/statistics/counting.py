@@ -5,8 +5,8 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.leaderboard.alignment import TestSet
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
+from cxrbench.leaderboard.statistics.alignment import TestSet
 
 FEWEST_WITH_INTERVAL = 5
 """Patients of the rarer class below which a value has no interval: with 4, the best of them covers 80% for 95%."""

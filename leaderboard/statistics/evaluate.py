@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.leaderboard.alignment import TestSet
 from cxrbench.leaderboard.board import HEADLINE
-from cxrbench.leaderboard.bootstrap import replicate
-from cxrbench.leaderboard.counting import FEWEST_TESTED, patients_scored, rarer_patients
-from cxrbench.leaderboard.in_folds import InFolds, prepared
-from cxrbench.leaderboard.inference import Components, components
+from cxrbench.leaderboard.statistics.alignment import TestSet
+from cxrbench.leaderboard.statistics.bootstrap import replicate
+from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
+from cxrbench.leaderboard.statistics.in_folds import InFolds, prepared
+from cxrbench.leaderboard.statistics.inference import Components, components
 from cxrbench.metrics.classification import Prepared, Weights, macro, never_defined
 from cxrbench.metrics.measure import Measure
 
@@ -82,6 +82,7 @@ def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Ev
     draws = draws.reshape(len(cells), len(wanted), replicates)
     defined = np.asarray(np.isfinite(values[:, : len(labels), 0]).all(axis=0))
     patients = np.array([rarer_patients(tests, label) for label in labels], dtype=np.float64)
+    everybody = len(np.unique(tests.patients))
     of_group = members(tests, labels, defined, patients >= FEWEST_TESTED)
 
     def with_groups(one: Array) -> dict[str, Array]:
@@ -100,17 +101,18 @@ def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Ev
         estimates[encoder] = {
             name: Estimate(
                 points=np.array([p[name][0] for p in points]), replicates=np.stack([d[name] for d in drawn]),
-                seeds=tests.seeds[encoder], patients_df=df.get(name, patients_scored(tests, HEADLINE) - 1.0),
+                seeds=tests.seeds[encoder], patients_df=df.get(name, everybody - 1.0),
                 folds=folds[name],
             )
             for name in points[0]
         }  # fmt: skip
     few = patients < FEWEST_TESTED
+    headline = of_group.get(HEADLINE, np.zeros(len(labels), dtype=bool))
     return Evaluation(
         estimates,
         undefined=tuple(label for label, known in zip(labels, defined, strict=True) if not known),
         rare=tuple(label for label, known, rare in zip(labels, defined, few, strict=True) if known and rare),
-        counted=tuple(label for label, counts in zip(labels, of_group[HEADLINE], strict=True) if counts),
+        counted=tuple(label for label, counts in zip(labels, headline, strict=True) if counts),
         tested=frozenset(_tested(tests, labels, few, of_group, overall) if measure.tested else ()),
     )
 
@@ -139,7 +141,7 @@ def _tested(
     tested = {label for label, rare in zip(labels, few, strict=True) if not rare}
     tested |= {name for name, at in of_group.items() if at.any() and not few[at].any()}
     if overall:
-        enough = patients_scored(tests, HEADLINE) >= FEWEST_TESTED
+        enough = len(np.unique(tests.patients)) >= FEWEST_TESTED
         tested = tested | {HEADLINE} if enough else tested - {HEADLINE}
     return tested
 

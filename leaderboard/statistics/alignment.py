@@ -34,9 +34,9 @@ class AlignedTask(NamedTuple):
 class TestSet:
     """What all encoders of one task are measured on.
 
-    ``rows``: for each encoder and training seed (``seeds``) its test rows [n], all in one order; ``targets``: [n, labels], NaN
-    where unknown; ``patients``: [n], image ids where the dataset knows no patients. ``key`` identifies the images:
-    the resamples derive from it.
+    ``rows``: for each encoder and training seed (``seeds``) its test rows [n], all in one order; ``targets``: [n,
+    labels], NaN where unknown; ``patients``: [n], image ids where the dataset knows no patients. ``key`` identifies the
+    images: the resamples derive from it.
     """
 
     __test__ = False  # Not a test, whatever pytest thinks of the name.

@@ -6,11 +6,11 @@ from itertools import combinations
 
 import numpy as np
 
-from cxrbench.leaderboard.alignment import TestSet
 from cxrbench.leaderboard.board import HEADLINE, Table
-from cxrbench.leaderboard.bootstrap import percentile_p
-from cxrbench.leaderboard.evaluate import Estimate, Evaluation, evaluate
-from cxrbench.leaderboard.inference import Components, components
+from cxrbench.leaderboard.statistics.alignment import TestSet
+from cxrbench.leaderboard.statistics.bootstrap import percentile_p
+from cxrbench.leaderboard.statistics.evaluate import Estimate, Evaluation, evaluate
+from cxrbench.leaderboard.statistics.inference import Components, components
 from cxrbench.metrics.measure import Measure
 
 Key = tuple[str, str]
