@@ -33,7 +33,7 @@ ARCH, BATCH, STEPS = ("tiny", 4, 3) if QUICK else ("base", 8, 3)
 # What each method is trained on, and options; a unit of any of them is one image.
 METHODS: dict[str, tuple[str, dict[str, str]]] = {
     "spcl": ("rsna", {}),
-    "mae": ("rsna", {"variant": "official"}),
+    "mae": ("rsna", {}),
     "radjepa": ("rsna", {}),
     "supervised": ("rsna", {}),
     "pacx": ("symile", {}),
@@ -54,8 +54,8 @@ def one(method: str, scratch: Path) -> dict[str, Any]:
     if method == "pacx":
         options = {**options, "init": str(untrained_mae(scratch))}
     config = PretrainConfig(
-        method=method, arch=arch, batch_size=BATCH, precision="32", accelerator="cpu", options=options,
-        checkpoint_every=10**6,
+        method=method, recipe="official" if method == "mae" else "fixed", arch=arch, batch_size=BATCH, precision="32",
+        accelerator="cpu", options=options, checkpoint_every=10**6,
     )  # fmt: skip
     config = replace(config, epochs=-(-STEPS * BATCH // fewest_units(manifest)))
     path = pretrain(config, [manifest], scratch / f"run-{method}", cache=scratch / "images")

@@ -61,6 +61,9 @@ class Encoder(Protocol):
     Texts are compared with ``pooled``, or with ``project(pooled) -> Tensor``, if it has that as well.
 
     ``forward`` takes a float batch [B, channels, size, size], normalised as ``preprocess`` says.
+
+    A class that has ``thread_safe = True`` says that a call leaves nothing behind in the module or outside it. On a
+    CPU several threads may then call it at once, which is faster.
     """
 
     preprocess: Preprocess

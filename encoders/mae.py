@@ -30,8 +30,9 @@ from cxrbench.encoders.backbones.masking import (
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.mae import RECIPES
 from cxrbench.errors import UserError
 
 CROP_AREA = (0.5, 1.0)
@@ -56,8 +57,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True},
 }
 OPTIONS = OptionSet("MAE", MAEOptions, VARIANTS)
-# PaCX-MAE's stage 1, which trains on 512 images at a time at this absolute rate; MAE's own rule gives the same for 256.
-RECIPE = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, weight_decay=0.05, warmup=0.025)
 
 
 class MAE(Objective):
@@ -128,8 +127,8 @@ def configure(arch: str, options: MAEOptions) -> Blueprint:
         gray_preprocess(config),
         options,
         lambda corpus: MAE(config, options),
-        RECIPE,
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        backbone=config,
     )
 
 
@@ -147,6 +146,7 @@ METHOD, PLUGIN = declare(
     summary="MAE: hidden patches painted from the visible ones (He et al., 2022); loads Medical-MAE and MRM, too",
     usage="mae[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=MAE,
     load=load,

@@ -30,6 +30,7 @@ from cxrbench.encoders.pretraining.augment import decode_size, random_resized_cr
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.spcl import RECIPES
 from cxrbench.errors import UserError
 
 CROP_AREA = (0.2, 1.0)
@@ -153,6 +154,7 @@ def configure(arch: str, options: SPCLOptions) -> Blueprint:
         options,
         lambda corpus: SPCL(config, options),
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        backbone=config,
     )
 
 
@@ -171,6 +173,7 @@ METHOD, PLUGIN = declare(
     summary="S-PCL: contrast of two disjoint patch sets of one image (arXiv 2603.07113)",
     usage="spcl[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=SPCL,
     load=load,

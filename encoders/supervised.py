@@ -23,10 +23,10 @@ from cxrbench.encoders.pretraining.method import (
     Draw,
     Loss,
     Objective,
-    PretrainingRecipe,
     gather_batch,
 )
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
+from cxrbench.encoders.recipes.supervised import RECIPES
 
 CROP_AREA = (0.5, 1.0)
 
@@ -44,8 +44,6 @@ class SupervisedOptions:
 
 
 OPTIONS = OptionSet("supervised", SupervisedOptions, {"fixed": {}})
-# MVMAE's classifiers, the supervised baseline among them (its release: AdamW's own betas, 1e-4 for 256 studies).
-RECIPE = PretrainingRecipe(epochs=100, batch_size=256, lr=1e-4, weight_decay=0.05, betas=(0.9, 0.999))
 
 
 def known_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | None = None) -> Tensor:
@@ -108,11 +106,11 @@ def configure(arch: str, options: SupervisedOptions) -> Blueprint:
         gray_preprocess(config),
         options,
         lambda corpus: Supervised(config, options, corpus),
-        RECIPE,
         corpus=labelled_images,
         eligible=has_a_label,
         wants="training images with a known label",
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        backbone=config,
     )
 
 
@@ -130,6 +128,7 @@ METHOD, PLUGIN = declare(
     summary="supervised: the same backbone trained on the labels, the baseline of every pretraining paper",
     usage="supervised[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=Supervised,
     load=load,

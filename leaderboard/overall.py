@@ -71,7 +71,7 @@ def _known(one: Measured, encoder: str) -> bool:
 def _gains(
     columns: Sequence[Measured], names: Sequence[str], means: Array, sign: float, baseline: str | None
 ) -> dict[str, Uncertain]:
-    if baseline not in names:
+    if baseline is None or baseline not in names:
         return {}
     others = [e for e in names if e != baseline]
     base = names.index(baseline)

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 from cxrbench.api.data import load_dataset
 from cxrbench.errors import OnBadImage, UserError, chosen
@@ -13,23 +13,30 @@ from cxrbench.progress import Bar, unseen
 
 if TYPE_CHECKING:
     from cxrbench.data.manifest import Manifest
+    from cxrbench.encoders.pretraining.engine.recipe_lines import RecipeLine
 
 log = logging.getLogger(__name__)
 
 
 class PretrainSettings(TypedDict, total=False):
-    """What may be said of pretraining beside method and data; ``PretrainConfig`` explains it."""
+    """What may be said of pretraining beside method and data; ``PretrainConfig`` explains it, ``PretrainingRecipe``
+    what is the recipe's where it is None or not said.
+    """
 
-    arch: str
+    recipe: str
+    arch: str | None
     epochs: int | None
     batch_size: int | None
+    accumulate: int | None
     lr: float | None
-    weight_decay: float | None
+    lr_rule: Literal["absolute", "per-256"] | None
     warmup: float | None
+    betas: tuple[float, float] | None
+    weight_decay: float | None
+    final_weight_decay: float | None
     clip: float | None
+    precision: Literal["auto", "32", "bf16"] | None
     options: Mapping[str, Any]
-    precision: Literal["auto", "32", "bf16"]
-    accumulate: int
     seed: int
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: int
@@ -71,10 +78,7 @@ def pretrain(
     """
     names = named(data) if isinstance(data, str) else list(data)
     _refuse_wrong_names(method, names, data_dir)
-    kinds = get_type_hints(PretrainSettings)
-    for name, value in settings.items():
-        if get_origin(kinds.get(name)) is Literal:
-            chosen(f"--{name.replace('_', '-')}", kinds[name], str(value))
+    _refuse_wrong_choices(settings)
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, pretrain
 
     config = PretrainConfig(method=method, **settings)
@@ -94,9 +98,39 @@ def pretrain(
 def method_options(method: str) -> Mapping[str, str]:
     """The settings of a method's own, by name: what each is. Raises UserError."""
     _refuse_wrong_names(method, (), None)
-    from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, read_method
+    from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, read_method
 
     return read_method(PretrainConfig(method=method)).options
+
+
+def pretraining_recipe(
+    method: str, *, note: Callable[[str], None] = log.warning, **settings: Unpack[PretrainSettings]
+) -> "list[RecipeLine]":
+    """Every number that ``pretrain`` with these settings trains with: (name, value, source), options included.
+
+    A source is a section of the paper, a file of the public code, or ours and why; what ``settings`` say otherwise than
+    the recipe is marked as given. ``note`` is told what follows from that and might surprise. No data are read. Raises
+    UserError.
+    """
+    _refuse_wrong_names(method, (), None)
+    _refuse_wrong_choices(settings)
+    from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
+    from cxrbench.encoders.pretraining.engine.recipe_lines import recipe_lines
+
+    lines, notes = recipe_lines(PretrainConfig(method=method, **settings))
+    for line in notes:
+        note(line)
+    return lines
+
+
+def _refuse_wrong_choices(settings: PretrainSettings) -> None:
+    """Raise UserError for a word that is none of the choices, before torch is imported."""
+    kinds = get_type_hints(PretrainSettings)
+    for name, value in settings.items():
+        kind = kinds.get(name)
+        choices = next((part for part in (kind, *get_args(kind)) if get_origin(part) is Literal), None)
+        if choices is not None and value is not None:
+            chosen(f"--{name.replace('_', '-')}", choices, str(value))
 
 
 def _refuse_wrong_names(method: str, names: Sequence[str], data_dir: Path | None) -> None:

@@ -13,35 +13,55 @@ from cxrbench.cli.options import CacheOption
 from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
+THEIRS = "[default: the recipe's]"
+
 
 def pretrain(
     method: Annotated[str, typer.Argument(help="The method, e.g. spcl.")],
     data: Annotated[
         str, typer.Option(help="Training data, separated by commas: dataset names, dataset folders or CSV files.")
     ] = "vindr,rsna,siim",
+    recipe: Annotated[
+        str, typer.Option(help="Options and every number of the training: fixed, paper or official. See --dry-run.")
+    ] = "fixed",
     arch: Annotated[
-        str, typer.Option(help="nano, micro, tiny, small, base, base-512, or e.g. 192x6p16s128.")
-    ] = "small",
-    epochs: Annotated[int | None, typer.Option(min=1, help="[default: the method's own]")] = None,
+        str | None,
+        typer.Option(help=f"nano, micro, tiny, small, base, base-512, or e.g. 192x6p16s128 {THEIRS}."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help=THEIRS)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints and logs [default: runs/METHOD].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.ckpt.")] = False,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Images or studies per batch, over all devices [default: the method's own]."),
+        typer.Option(min=1, help=f"Images or studies per batch, over all devices {THEIRS}."),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate [default: the method's own].")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="[default: the method's own]")] = None,
+    accumulate: Annotated[int | None, typer.Option(min=1, help=f"Batches per optimizer step {THEIRS}.")] = None,
+    lr: Annotated[float | None, typer.Option(help=f"Peak learning rate {THEIRS}.")] = None,
+    lr_rule: Annotated[
+        str | None,
+        typer.Option(
+            help=f"absolute, or per-256: lr is for 256 units, and is scaled with batch x accumulate {THEIRS}."
+        ),
+    ] = None,
     warmup: Annotated[
-        float | None,
-        typer.Option(help="Share of the steps with rising learning rate; cosine after it [default: the method's own]."),
+        float | None, typer.Option(help=f"Share of the steps with rising learning rate; cosine after it {THEIRS}.")
     ] = None,
-    accumulate: Annotated[int, typer.Option(min=1, help="Batches per optimizer step.")] = 1,
-    precision: Annotated[str, typer.Option(help="auto, 32 or bf16.")] = "auto",
+    betas: Annotated[str | None, typer.Option(help=f"AdamW's, e.g. 0.9,0.95 {THEIRS}.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help=f"At the start {THEIRS}.")] = None,
+    final_weight_decay: Annotated[
+        float | None, typer.Option(help=f"Where a cosine takes the weight decay {THEIRS}.")
+    ] = None,
+    clip: Annotated[float | None, typer.Option(help=f"Largest norm of a gradient; 0: it is not cut {THEIRS}.")] = None,
+    precision: Annotated[str | None, typer.Option(help=f"auto, 32 or bf16 {THEIRS}.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     option: Annotated[
         list[str] | None, typer.Option(help="A setting of the method's own, NAME=VALUE; repeat for several.")
     ] = None,
     list_options: Annotated[bool, typer.Option("--list-options", help="Print the method's settings and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print every number of the recipe with its source and stop.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print --list-options or --dry-run as JSON.")] = False,
     accelerator: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes that share each batch (DDP).")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that decode images.")] = 0,
@@ -58,6 +78,7 @@ def pretrain(
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = False,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Replace last.ckpt every so many steps.")] = 100,
     keep_every: Annotated[int, typer.Option(min=0, help="Keep a checkpoint every so many epochs; 0: none.")] = 0,
     picture_every: Annotated[int, typer.Option(min=0, help="Draw a picture every so many epochs; 0: none.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many images, to try things.")] = None,
@@ -74,6 +95,8 @@ def pretrain(
 ) -> None:
     """Pretrain an encoder on the training images of one or more datasets.
 
+    What a recipe says is the default; flags and --option stand above it.
+
     Test and validation patients stay out, and so do those whom another dataset of the same source, in the same data
     folder, holds out.
 
@@ -85,10 +108,46 @@ def pretrain(
       cxrbench pretrain spcl --data nih,rsna --data-dir /data --arch base --epochs 100 --out runs/spcl
 
       cxrbench pretrain spcl --data ./my/labels.csv --arch micro --epochs 60 --option ratio=0.3 --option loss=ntxent
+
+      cxrbench pretrain spcl --recipe paper --dry-run
     """
     if list_options:
         known = api.method_options(method)
-        show([{"--option": name, "what it is": line} for name, line in known.items()], False)
+        show([{"--option": name, "what it is": line} for name, line in known.items()], as_json)
+        return
+    if as_json and not dry_run:
+        raise UserError("--json is of --dry-run and --list-options: leave it out")
+    settings = api.PretrainSettings(
+        recipe=recipe,
+        arch=arch,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        lr=lr,
+        lr_rule=lr_rule,  # type: ignore[typeddict-item]
+        warmup=warmup,
+        betas=parse_betas(betas),
+        weight_decay=weight_decay,
+        final_weight_decay=final_weight_decay,
+        clip=clip,
+        precision=precision,  # type: ignore[typeddict-item]
+        options=parse_options(option or []),
+        seed=seed,
+        accelerator=accelerator,  # type: ignore[typeddict-item]
+        devices=devices,
+        workers=workers,
+        decode=decode,  # type: ignore[typeddict-item]
+        decode_size=decode_size,
+        gradient_checkpointing=gradient_checkpointing,
+        checkpoint_every=checkpoint_every,
+        keep_every=keep_every,
+        picture_every=picture_every,
+        limit=limit,
+        half=half,
+        on_bad_image=on_bad_image,  # type: ignore[typeddict-item]
+    )
+    if dry_run:
+        show([line._asdict() for line in api.pretraining_recipe(method, note=warn, **settings)], as_json)
         return
     written = api.pretrain(
         method,
@@ -101,27 +160,7 @@ def pretrain(
         command=shlex.join(["cxrbench", *(word for word in sys.argv[1:] if word != "--resume")]),
         bar=counting,
         note=warn,
-        arch=arch,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=weight_decay,
-        warmup=warmup,
-        options=parse_options(option or []),
-        precision=precision,  # type: ignore[arg-type]
-        accumulate=accumulate,
-        seed=seed,
-        accelerator=accelerator,  # type: ignore[arg-type]
-        devices=devices,
-        workers=workers,
-        decode=decode,  # type: ignore[arg-type]
-        decode_size=decode_size,
-        gradient_checkpointing=gradient_checkpointing,
-        keep_every=keep_every,
-        picture_every=picture_every,
-        limit=limit,
-        half=half,
-        on_bad_image=on_bad_image,  # type: ignore[arg-type]
+        **settings,
     )
     print(visible(str(written)))
 
@@ -132,3 +171,14 @@ def parse_options(items: list[str]) -> dict[str, str]:
     if any(not equals for _, equals, _ in pairs):
         raise UserError(f"--option {' '.join(items)!r}: give NAME=VALUE, e.g. --option ratio=0.3")
     return {name: value for name, _, value in pairs}
+
+
+def parse_betas(text: str | None) -> tuple[float, float] | None:
+    """``A,B`` as two numbers."""
+    if text is None:
+        return None
+    try:
+        first, second = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--betas {text}: give two numbers, e.g. --betas 0.9,0.95") from None
+    return first, second

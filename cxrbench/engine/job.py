@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
+from cxrbench.engine.importing import importing
 from cxrbench.engine.names import refuse_wrong_names
 from cxrbench.engine.options import unread_options
 from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
@@ -83,7 +84,9 @@ def prepare(
         encoders=tuple(dict.fromkeys(specs)),
         tasks=tuple(asked),
         data=data,
-        phantom=lambda dataset: _phantom(cache, dataset, dry_run, progress),
+        phantom=lambda dataset: (
+            _plan_phantom(cache, dataset) if dry_run else _phantom(cache, [name for name, _ in asked], specs, progress)
+        ),
         results=Results(settings.get("results", Path("results"))),
         precision=resolve_precision(settings.get("precision", "auto"), device),
         fractions=_checked_fractions(settings.get("fractions") or (1.0,)),
@@ -113,13 +116,19 @@ def prepare(
     )  # fmt: skip
 
 
-def _phantom(cache: Path, dataset: str, dry_run: bool, progress: Progress) -> Path:
-    """The phantom's data folder, with this dataset in it; for a plan alone nothing is drawn."""
-    from cxrbench.phantom.write import ensure, folder_for_plan
+def _plan_phantom(cache: Path, dataset: str) -> Path:
+    """For a plan alone nothing is drawn."""
+    from cxrbench.phantom.write import folder_for_plan
 
-    if dry_run:
-        return folder_for_plan(cache, dataset)
-    return ensure(cache, [dataset], progress=lambda done, total: progress.train("phantom images", done, total))
+    return folder_for_plan(cache, dataset)
+
+
+def _phantom(cache: Path, datasets: Sequence[str], encoders: Sequence[str], progress: Progress) -> Path:
+    """The phantom's data folder with all datasets of this run; while others draw, this process imports encoders."""
+    from cxrbench.phantom.write import ensure, is_drawn
+
+    with nullcontext() if is_drawn(cache, datasets) else importing(encoders):
+        return ensure(cache, datasets, progress=lambda done, total: progress.train("phantom images", done, total))
 
 
 def _undrawn(plan: Plan) -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoder import Encoder, Features, Preprocess
 from cxrbench.errors import THEIRS, BadImageError, UserError
 from cxrbench.features.device import Precision, autocast
+from cxrbench.features.lanes import may_run_at_once, threads_of
 from cxrbench.plugins.loading import blame, check_features
 
 # An EfficientNet-Lite0 at 224 pixels takes half the time of a batch of 64, and none goes into fresh memory; a small ViT
@@ -76,36 +78,28 @@ def extract(
     multiples of the batch size, so an extraction that starts again at such a multiple gives the same bits as one that
     never stopped. A bad image becomes a row of NaN; it is not in the encoder's batch.
     """
-    module: torch.nn.Module | None = None
     known_width = 0
-    for first, images, bad in _decoded(preprocess, paths, start, options, move):
-        rows = len(images)
-        good = [i for i, image in enumerate(images) if image is not None]
-        width = 0
-        values = None
-        if good:
-            if module is None:
-                # convolutions run about twice as fast on channels-last weights and images, in bf16 above all
-                module = load_module().to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
-            batch = torch.stack([image for image in images if image is not None])
-            values = embed(module, batch, options, read)  # type: ignore[arg-type]
-            width = values.shape[1]
-            if known_width not in (0, width):
+    with _Embedding(load_module, options, read) as embedding:
+        for first, images, bad, embedded in embedding.of(_decoded(preprocess, paths, start, options, move)):
+            good = [i for i, image in enumerate(images) if image is not None]
+            values = embedded() if good else None
+            width = 0 if values is None else values.shape[1]
+            if width and known_width not in (0, width):
                 raise UserError(
                     f"the encoder gave {known_width} numbers per image, and {width} per image for a batch of "
                     f"{len(good)}: the width must be the same for every batch"
                 )
-            known_width = width
-        whole = np.full((rows, width), np.nan, np.float32 if values is None else values.dtype)
-        if values is not None:
-            finite = np.isfinite(values).all(1)
-            if not finite.all():
-                raise UserError(
-                    f"the encoder gives NaN or infinite features for {paths[first + good[int(np.argmin(finite))]]}: "
-                    "its weights or its preprocessing are broken (with --precision fp32 too?)"
-                )
-            whole[good] = values
-        yield ExtractedBatch(first, whole, bad)
+            known_width = width or known_width
+            whole = np.full((len(images), width), np.nan, np.float32 if values is None else values.dtype)
+            if values is not None:
+                finite = np.isfinite(values).all(1)
+                if not finite.all():
+                    raise UserError(
+                        f"the encoder gives NaN or infinite features for {paths[first + good[int(np.argmin(finite))]]}"
+                        ": its weights or its preprocessing are broken (with --precision fp32 too?)"
+                    )
+                whole[good] = values
+            yield ExtractedBatch(first, whole, bad)
 
 
 def embed(
@@ -120,10 +114,13 @@ def embed(
 
     Raises UserError if the encoder fails, or gives something else than Features of b images.
     """
-    if options.device.type != "cpu" or len(images) <= CPU_PART:
-        return _embed_at_once(module, images, options, read)
-    parts = images.tensor_split(math.ceil(len(images) / CPU_PART))
-    return np.concatenate([_embed_at_once(module, part, options, read) for part in parts])
+    return np.concatenate([_embed_at_once(module, part, options, read) for part in _parts(images, options)])
+
+
+def _parts(images: torch.Tensor, options: ExtractOptions) -> Sequence[torch.Tensor]:
+    """What of a batch is embedded in one call."""
+    whole = options.device.type != "cpu" or len(images) <= CPU_PART
+    return [images] if whole else images.tensor_split(math.ceil(len(images) / CPU_PART))
 
 
 def _embed_at_once(
@@ -145,6 +142,64 @@ def _embed_at_once(
 
 
 Decoded = tuple[int, list[torch.Tensor | None], list[BadImageError]]
+Embedded = tuple[int, list[torch.Tensor | None], list[BadImageError], Callable[[], NDArray[Any]]]
+
+
+class _Embedding:
+    """What embeds batches: an encoder, built for the first good image; a context, which ends its threads.
+
+    On a CPU an encoder that several threads may call embeds several parts of a batch at once, and while it does the
+    next batch is decoded (``lanes.py``).
+    """
+
+    def __init__(
+        self, load_module: Callable[[], Encoder], options: ExtractOptions, read: Callable[[Features], NDArray[Any]]
+    ) -> None:
+        self._load_module, self._options, self._read = load_module, options, read
+        self._module: Any = None
+        self._lanes: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> "_Embedding":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._lanes is not None:
+            self._lanes.shutdown(cancel_futures=True)
+
+    def of(self, batches: Iterator[Decoded]) -> Iterator[Embedded]:
+        """The batches in order, each with what gives the features of its good images."""
+        begun: deque[Embedded] = deque()
+        for first, images, bad in batches:
+            begun.append((first, images, bad, self._begin([image for image in images if image is not None])))
+            if self._lanes is None or len(begun) > 1:
+                yield begun.popleft()
+        yield from begun
+
+    def _begin(self, good: list[torch.Tensor]) -> Callable[[], NDArray[Any]]:
+        if not good:
+            return lambda: np.empty((0, 0), np.float32)
+        if self._module is None:
+            self._module = self._built()
+        module: Any = self._module
+        images = torch.stack(good)
+        if self._lanes is None:
+            values = embed(module, images, self._options, self._read)
+            return lambda: values
+        parts = [
+            self._lanes.submit(_embed_at_once, module, part, self._options, self._read)
+            for part in _parts(images, self._options)
+        ]
+        return lambda: np.concatenate([part.result() for part in parts])
+
+    def _built(self) -> Any:
+        """The encoder; beside it the threads that it embeds in."""
+        # convolutions run about twice as fast on channels-last weights and images, in bf16 above all
+        module: Any = self._load_module().to(self._options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
+        cores, parts = torch.get_num_threads(), math.ceil(self._options.batch_size / CPU_PART)
+        if self._options.device.type == "cpu" and min(cores, parts) > 1 and may_run_at_once(module):
+            count = min(cores, parts)
+            self._lanes = threads_of(count, cores // count)
+        return module
 
 
 def _decoded(
@@ -157,11 +212,11 @@ def _decoded(
     """Decoded batches in order; at most three batches are in memory, however many images there are.
 
     For an accelerator the next batch is decoded while this one is embedded. A model on the CPU has all cores already:
-    a decoder beside it keeps its threads waiting for each other, so there the two take turns, and of the next files
-    the system is only asked to read ahead.
+    a decoder beside it keeps its threads waiting for each other, so there the two take turns, unless the model works
+    in lanes; of the next files the system is only asked to read ahead.
     """
-    firsts = range(start, len(paths), options.batch_size)
-    with ThreadPoolExecutor(max(1, options.workers)) as pool:
+    firsts, workers = range(start, len(paths), options.batch_size), max(1, options.workers)
+    with threads_of(workers, max(1, torch.get_num_threads() // workers)) as pool:
 
         def decode_at(first: int) -> Decoded:
             rows = range(first, min(first + options.batch_size, len(paths)))

@@ -8,13 +8,16 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -101,14 +104,19 @@ def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Ad
     return folder
 
 
+def is_drawn(cache: Path, datasets: Collection[str]) -> bool:
+    """Whether ``ensure`` finds all of these datasets that have a phantom whole."""
+    folder = cache / f"phantom-v{VERSION}"
+    return all(_whole(folder / name, _marker(0, _parts(name), blank=False)) for name in WRITERS if name in datasets)
+
+
 def folder_for_plan(cache: Path, dataset: str) -> Path:
     """A data folder with this dataset's phantom in it, for who looks at tables alone: nothing is drawn.
 
     It is the phantom's own where that is drawn already, else one of black images beside it, written in seconds.
     """
-    drawn, parts = cache / f"phantom-v{VERSION}", [(p, n) for p, n in IMAGES.items() if _dataset(p) == dataset]
-    if not parts or _whole(drawn / dataset, _marker(0, parts, blank=False)):
-        return drawn
+    if is_drawn(cache, [dataset]):
+        return cache / f"phantom-v{VERSION}"
     blank = cache / f"phantom-v{VERSION}-blank"
     write_blank(blank, [dataset])
     return blank
@@ -132,6 +140,11 @@ def is_blank(folder: Path) -> bool:
         return bool(json.loads((folder / MARKER).read_text(encoding="utf-8")).get("blank"))
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def _parts(dataset: str) -> list[tuple[str, int]]:
+    """The parts of a dataset of the default phantom, with their numbers of images."""
+    return [(part, count) for part, count in IMAGES.items() if _dataset(part) == dataset]
 
 
 def _dataset(part: str) -> str:
@@ -199,8 +212,7 @@ class _mapper:  # noqa: N801
 
     def __init__(self, workers: int) -> None:
         # Spawned, not forked: the caller may hold PyTorch's threads.
-        context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPoolExecutor(workers, context, initializer=_start) if workers > 1 else None
+        self.pool = ProcessPoolExecutor(workers, Context(), initializer=_start) if workers > 1 else None
 
     def __enter__(self) -> Callable[..., Iterator[Any]]:
         return map if self.pool is None else partial(self.pool.map, chunksize=CHUNK)
@@ -208,6 +220,28 @@ class _mapper:  # noqa: N801
     def __exit__(self, *error: object) -> None:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
+
+
+class _Process(SpawnProcess):
+    """A process that does not import the main module of this one.
+
+    It needs nothing of it, the command line takes as long to import as forty images to draw, and a user's script
+    without ``if __name__ == "__main__"`` would call for the phantom again and wait for the lock for ever.
+    """
+
+    def start(self) -> None:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")  # has neither a file nor a name to be imported by
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
+
+
+class Context(SpawnContext):
+    """Starts such processes."""
+
+    Process = _Process  # type: ignore[assignment]
 
 
 def _start() -> None:

@@ -37,6 +37,8 @@ def pool(tokens: Tensor, patches: int, pooling: Pooling) -> Tensor:
 class ViTEncoder(nn.Module):
     """A trained backbone, read at the normalised tokens of its last block as ``pooling`` says (``pool``)."""
 
+    thread_safe = True
+
     def __init__(self, backbone: ViT, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "mean") -> None:
         super().__init__()
         self.backbone, self.preprocess, self.card = backbone, preprocess, card

@@ -20,6 +20,7 @@ class Pixels(nn.Module):
 
     preprocess = Preprocess(size=8 * GRID, resize="squash", mean=(0.0,), std=(1.0,), channels=1)
     card = EncoderCard(method="16 x 16 mean intensities", licence="Apache-2.0")
+    thread_safe = True
 
     def forward(self, images: Tensor) -> Features:
         """Images [B, 1, 128, 128] in [0, 1] to pooled [B, 256], row by row; no maps."""

@@ -38,10 +38,11 @@ from cxrbench.encoders.fane.losses import (
     multi_positive_sigmoid,
     within_report,
 )
-from cxrbench.encoders.fane.options import OPTIONS, PRIOR, RECIPES, FaNeOptions, first_bias
+from cxrbench.encoders.fane.options import OPTIONS, PRIOR, FaNeOptions, first_bias
 from cxrbench.encoders.fane.text import Texts, projection
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.recipes.fane import RECIPES
 from cxrbench.encoders.text.bert import load_bert
 
 TAU1, TAU2, TAU3 = 0.1, 0.07, 0.07
@@ -186,11 +187,11 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         image_preprocess(image, options.odd_mean),
         options,
         lambda corpus: FaNe(image, options, corpus),
-        RECIPES[options.variant],
         corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
         eligible=partial(has_sentences, least=options.min_sentences),
         wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,
+        backbone=image,
     )
 
 
@@ -199,6 +200,7 @@ METHOD, PLUGIN = declare(
     summary="FaNe: images and reports in one space, with several positives and sparse attention (AAAI 2026)",
     usage="fane[@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=FaNe,
     load=load,

@@ -1,15 +1,13 @@
-"""What can be set in FaNe, the variants of its paper and its code, and how each is trained."""
+"""What can be set in FaNe, and the variants of its paper and its code."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from cxrbench.encoders.fane.attention import HEADS, MaskMode
 from cxrbench.encoders.fane.losses import HardNegatives
 from cxrbench.encoders.fane.text import SentencePool
-from cxrbench.encoders.pretraining.method import PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
-from cxrbench.encoders.pretraining.schedule import half_cosine
 from cxrbench.errors import UserError
 
 LOCAL = ("tc or spa is more than 0", lambda options: options.tc or options.spa)
@@ -81,14 +79,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "odd_mean": True,
     },
 }  # fmt: skip
-# The paper: AdamW, 98 pairs on each of two GPUs, cosine decay. Its code's cosine is one of 100 epochs with 40 of
-# warm-up, of which it runs 50: 40 of them warm-up, at the end still at .93 of the peak.
-RECIPE = PretrainingRecipe(epochs=50, batch_size=196, lr=4e-4, weight_decay=1e-6, warmup=0.05, betas=(0.9, 0.999))
-RECIPES = {
-    "fixed": RECIPE,
-    "paper": replace(RECIPE, warmup=0.0),
-    "official": replace(RECIPE, warmup=0.8, final_lr=half_cosine(1, 0, 10 / 60)),
-}
 
 
 def first_bias(text: str, batch: int) -> float:

@@ -29,13 +29,14 @@ from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.encoder import load, untrained
 from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
-from cxrbench.encoders.mvmae.options import OPTIONS, RECIPE, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
+from cxrbench.encoders.mvmae.options import OPTIONS, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
 from cxrbench.encoders.mvmae.text import TextDecoder
 from cxrbench.encoders.pretraining.augment import decode_size
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
+from cxrbench.encoders.recipes.mvmae import RECIPES, V2T_RECIPES
 from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
 from cxrbench.errors import UserError
 
@@ -186,9 +187,9 @@ def configure(arch: str, options: MVMAEOptions) -> Blueprint:
         preprocess_of(config, options),
         options,
         objective,
-        RECIPE,
         corpus=corpus,
         decode_size=decode_size(config.size, SCALE[0]) if options.augment else None,
+        backbone=config,
     )
 
 
@@ -197,6 +198,7 @@ METHOD, PLUGIN = declare(
     summary="MVMAE: masked autoencoding of a study's views, aligned with each other",
     usage="mvmae[:F|L|U][-cls|-mean|-mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=MVMAE,
     load=load,
@@ -208,6 +210,7 @@ V2T_METHOD, V2T_PLUGIN = declare(
     summary="MVMAE-V2T: MVMAE that also learns to write the report",
     usage="mvmae-v2t[:F|L|U][-cls|-mean|-mean+sd][@WEIGHTS]",
     options=V2T_OPTIONS,
+    recipes=V2T_RECIPES,
     configure=configure,
     objective=MVMAE,
     load=load,

@@ -1,4 +1,4 @@
-"""What can be set in MVMAE and MVMAE-V2T, what paper, code and ``fixed`` mean, and how both are trained."""
+"""What can be set in MVMAE and MVMAE-V2T, and what paper, code and ``fixed`` mean."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,7 +7,6 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.mvmae.losses import Alignment
 from cxrbench.encoders.mvmae.text import TextDecoderConfig
-from cxrbench.encoders.pretraining.method import PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.pretraining.studies import Section
 
@@ -65,13 +64,13 @@ class V2TOptions(MVMAEOptions):
         )  # fmt: skip
 
 
-# paper: pixels in [0, 1] of the centre, eq. 1 as printed, 1/α; it names no augmentation. official: config_base.yaml and
+# paper: pixels in [0, 1] of the centre, eq. 1 as printed, 1/α, crops, jitter and flips. official: config_base.yaml and
 # config_v2t.yaml, dataclass defaults where they are silent; it has the paper's centre too, and crops are cut out of it.
 # fixed squashes whole images: the centre of a portrait image lacks the costophrenic angles.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "paper": {
-        "align": "token_index", "nominal_ratio": True, "augment": False, "mean": 0.0, "std": 1.0, "centre_crop": True,
+        "align": "token_index", "nominal_ratio": True, "flip": True, "mean": 0.0, "std": 1.0, "centre_crop": True,
     },
     "official": {
         "mask": 0.93, "flip": True, "late_midpoint": True, "all_slots": True, "nominal_ratio": True, "floor_slack": 0.0,
@@ -87,8 +86,6 @@ V2T_VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 OPTIONS = OptionSet("MVMAE", MVMAEOptions, VARIANTS)
 V2T_OPTIONS = OptionSet("MVMAE-V2T", V2TOptions, V2T_VARIANTS)
-# The official dataclasses': 500 epochs of 64 studies, lr 1.2e-4 · 64 / 256, from half of it in 50 epochs of warm-up.
-RECIPE = PretrainingRecipe(epochs=500, batch_size=64, lr=3e-5, start_lr=0.5, warmup=0.1, betas=(0.9, 0.999))
 
 
 def preprocess_of(arch: ViTConfig, options: MVMAEOptions) -> Preprocess:

@@ -31,10 +31,11 @@ from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.encoder import HOW_TO, load
 from cxrbench.encoders.pacx.lora import adapt, merged, set_norm_eps
 from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
-from cxrbench.encoders.pacx.options import OPTIONS, RECIPE, PaCXOptions
+from cxrbench.encoders.pacx.options import OPTIONS, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.recipes.pacx import RECIPES
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
 from cxrbench.files.containers import strip_prefixes
@@ -174,11 +175,11 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
         preprocess,
         options,
         objective,
-        RECIPE,
         corpus,
         lambda manifest: with_signals(manifest, options.modalities),
         wants=f"training images with {SIGNALS[options.modalities]}",
         decode_size=round(preprocess.size * ENLARGED) if options.augment else None,
+        backbone=arch,
     )
 
 
@@ -187,6 +188,7 @@ METHOD, PLUGIN = declare(
     summary="PaCX-MAE: an MAE that learnt from ECGs and laboratory values (arXiv 2606.01537)",
     usage="pacx[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=PaCX,
     load=load,

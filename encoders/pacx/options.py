@@ -1,4 +1,4 @@
-"""What can be set in PaCX-MAE's stage 2, what paper and code set differently, and how it is trained."""
+"""What can be set in PaCX-MAE's stage 2, and what paper and code set differently."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from cxrbench.encoders.pacx.corpus import Imputed, Modalities, Teachers
 from cxrbench.encoders.pacx.labs_dae import Corruption
-from cxrbench.encoders.pretraining.method import PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
 
@@ -78,7 +77,3 @@ def check(options: PaCXOptions) -> None:
 
 
 OPTIONS = OptionSet("PaCX-MAE", PaCXOptions, VARIANTS, check)
-# Stage 2 of the official code; its 5 epochs of warm-up are a tenth. The paper is silent on the learning rate.
-RECIPE = PretrainingRecipe(
-    epochs=50, batch_size=128, lr=1e-4, final_lr=0.01, weight_decay=0.05, warmup=0.1, clip=1.0, betas=(0.9, 0.999)
-)

@@ -1,12 +1,13 @@
 """The two entry points of a method that is pretrained here: what ``cxrbench pretrain`` and ``--encoder`` name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from cxrbench.encoder import Encoder, EncoderPlugin, EncoderRequest, named_weights
 from cxrbench.encoders.backbones.encoder import how_to_pretrain, phantom_weights
 from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
 from cxrbench.encoders.pretraining.options import OptionSet
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 
 T = TypeVar("T")
 
@@ -17,6 +18,7 @@ def declare(
     summary: str,
     usage: str,
     options: OptionSet[T],
+    recipes: Mapping[str, PretrainingRecipe],
     configure: Callable[[str, T], Blueprint],
     objective: type[Objective],
     load: Callable[[EncoderRequest], Encoder],
@@ -26,9 +28,9 @@ def declare(
 ) -> tuple[Method, EncoderPlugin]:
     """The method ``name``, and its result as an encoder. Called once per module, with literal texts.
 
-    ``configure``: architecture and options to a blueprint, whose objective is an ``objective``. ``data``: what to
-    pretrain on, for the advice of what to do without weights; ``without_weights``: another advice. The rest as in
-    ``Method`` and ``EncoderPlugin``.
+    ``configure``: architecture and options to a blueprint, whose objective is an ``objective``. ``recipes``: one for
+    each variant of the options, the default first. ``data``: what to pretrain on, for the advice of what to do without
+    weights; ``without_weights``: another advice. The rest as in ``Method`` and ``EncoderPlugin``.
     """
     return (
         Method(
@@ -37,6 +39,7 @@ def declare(
             options=options.lines(),
             untrained=untrained,
             pictures=objective.picture is not Objective.picture,
+            recipes=recipes,
         ),
         EncoderPlugin(
             load=load,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderCard, Preprocess
 from cxrbench.encoders.pretraining.corpus import Corpus, ImageCorpus, TrainingImages
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 
 
 @dataclass(frozen=True)
@@ -97,26 +98,6 @@ class Objective(nn.Module, ABC):
         return None
 
 
-@dataclass(frozen=True)
-class PretrainingRecipe:
-    """How a method is trained where the user does not say otherwise.
-
-    ``lr``: peak; ``start_lr``, ``final_lr``: shares of it before warm-up and at the end. ``warmup``: share of the
-    steps. ``final_weight_decay``: where a cosine takes ``weight_decay`` (None: it stays). ``clip``: of gradient norms.
-    """
-
-    epochs: int = 200
-    batch_size: int = 256
-    lr: float = 5e-4
-    start_lr: float = 0.0
-    final_lr: float = 0.0
-    weight_decay: float = 0.05
-    final_weight_decay: float | None = None
-    warmup: float = 0.05
-    clip: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.95)
-
-
 def every_image(manifest: Manifest) -> NDArray[np.bool_]:
     """All rows."""
     return np.ones(len(manifest), bool)
@@ -130,28 +111,29 @@ class Blueprint:
     of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
     recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
     can spare. ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from;
-    None: it cuts none.
+    None: it cuts none. ``backbone``: its configuration, a dataclass, to be shown.
     """
 
     preprocess: Preprocess
     options: Any
     objective: Callable[[Any], Objective]
-    recipe: PretrainingRecipe = field(default_factory=PretrainingRecipe)
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
     wants: str = "training images"
     decode_size: int | None = None
+    backbone: Any = None
 
 
 @dataclass(frozen=True)
 class Method:
     """What an entry point in group ``cxrbench.methods`` names.
 
-    ``configure`` takes the architecture's name and the method's own options, as text or numbers by name, and raises
-    UserError for what it does not know. ``options``: name to one line of help. ``untrained`` makes the same encoder
-    without training from an architecture's name ("": the one of the phantom weights) and a seed: the method's own
-    ``random``. ``pictures``: whether its objective draws any (overrides ``Objective.picture``).
+    ``configure`` takes the architecture's name and the method's own options, as text or numbers by name, with the name
+    of the recipe under ``variant``; it raises UserError for what it does not know. ``options``: name to one line of
+    help. ``untrained`` makes the same encoder without training from an architecture's name ("": the one of the phantom
+    weights) and a seed: the method's own ``random``. ``pictures``: whether its objective draws any (overrides
+    ``Objective.picture``). ``recipes``: by name, the default first.
     """
 
     name: str
@@ -159,6 +141,7 @@ class Method:
     options: Mapping[str, str]
     untrained: Callable[[str, int], Encoder]
     pictures: bool = False
+    recipes: Mapping[str, PretrainingRecipe] = field(default_factory=lambda: {"fixed": PretrainingRecipe()})
 
 
 class _GatherBatch(torch.autograd.Function):

@@ -63,10 +63,8 @@ class OptionSet(Generic[T]):
 
     @property
     def declared(self) -> dict[str, Declared]:
-        """The options by name."""
-        known = {f.name: f.metadata[DECLARED] for f in fields(self.kind) if DECLARED in f.metadata}  # type: ignore[arg-type]
-        variant = Declared(f"where paper and code differ: {', '.join(self.variants)}")
-        return ({"variant": variant} if len(self.variants) > 1 else {}) | known
+        """The options by name; the variant is none of them, but part of the recipe."""
+        return {f.name: f.metadata[DECLARED] for f in fields(self.kind) if DECLARED in f.metadata}  # type: ignore[arg-type]
 
     @property
     def types(self) -> dict[str, Any]:
@@ -74,20 +72,21 @@ class OptionSet(Generic[T]):
         return get_type_hints(self.kind)
 
     def read(self, given: Mapping[str, Any]) -> T:
-        """The options from values by name, numbers or text as typed; what is not given comes from the variant.
+        """The options from values by name, numbers or text as typed; what is not given comes from ``variant`` of them.
 
         Raises UserError for an unknown name, variant or choice, for text that is no number, for a number out of
         bounds, and for an option that nothing reads.
         """
         declared, types = self.declared, self.types
+        variant = str(given.get("variant", next(iter(self.variants))))
+        given = {name: value for name, value in given.items() if name != "variant"}
         if unknown := sorted(set(given) - set(declared)):
             raise UserError(f"{self.method} has no option {', '.join(unknown)}: choose from {', '.join(declared)}")
-        variant = str(given.get("variant", next(iter(self.variants))))
         if variant not in self.variants:
             raise UserError(f"{self.method} has no variant {variant!r}: choose one of {', '.join(self.variants)}")
         values = {"variant": variant, **self.variants[variant]}
         for name, text in given.items():
-            values[name] = variant if name == "variant" else self.value(name, types[name], text)
+            values[name] = self.value(name, types[name], text)
         options = self.kind(**values)
         for name in given:
             if (when := declared[name].when) and not when[1](options):
@@ -119,7 +118,7 @@ class OptionSet(Generic[T]):
     def described(self, name: str) -> str:
         """What an option is, what it may be, and when it is read."""
         one, kind = self.declared[name], self.types[name]
-        choices = get_args(kind) if get_origin(kind) is Literal and name != "variant" else ()
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
         when = f"read where {one.when[0]}" if one.when else ""
         return "; ".join(filter(None, (one.help, " or ".join(map(str, choices)), one.bounds, when)))
 

@@ -1,11 +1,21 @@
 """How the learning rate moves, and which parameters are decayed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from torch import nn
+from torch import Tensor, nn
+
+from cxrbench.encoders.pretraining.recipe import Decayed
 
 DECAYED = 0  # index of the parameter group with weight decay
+
+# Which of the parameters are decayed. timm's rule, which OCL, MAE and I-JEPA follow, goes by the number of dimensions:
+# it decays tokens [1, 1, D], too.
+RULES: Mapping[Decayed, Callable[[str, Tensor], bool]] = {
+    "matrices": lambda name, p: sum(side > 1 for side in p.shape) > 1,
+    "matrices+tokens": lambda name, p: p.ndim > 1 and not name.endswith("bias"),
+    "all": lambda name, p: True,
+}
 
 
 def learning_rate_factor(step: int, total: int, warmup: int, start: float = 0.0, final: float = 0.0) -> float:
@@ -24,18 +34,17 @@ def half_cosine(first: float, last: float, done: float) -> float:
 
 
 def parameter_groups(
-    module: nn.Module, weight_decay: float, own_rates: Mapping[str, float] = {}
+    module: nn.Module, weight_decay: float, decayed: Decayed = "matrices", own_rates: Mapping[str, float] = {}
 ) -> list[dict[str, object]]:
-    """AdamW's groups: matrices are decayed; biases, norms, scalars and tokens (all but one dimension 1) are not.
+    """AdamW's groups of what is trained: the parameters that ``decayed`` means, and those that are not decayed.
 
     Behind these two, each parameter that ``own_rates`` names with its peak learning rate is a group, and not decayed.
     """
     trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
     own = [{"params": [trained.pop(name)], "weight_decay": 0.0, "lr": lr} for name, lr in own_rates.items()]
-    decayed = [p for p in trained.values() if sum(side > 1 for side in p.shape) > 1]
-    chosen = {id(p) for p in decayed}
+    chosen = RULES[decayed]
     return [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": [p for p in trained.values() if id(p) not in chosen], "weight_decay": 0.0},
+        {"params": [p for name, p in trained.items() if chosen(name, p)], "weight_decay": weight_decay},
+        {"params": [p for name, p in trained.items() if not chosen(name, p)], "weight_decay": 0.0},
         *own,
     ]

@@ -35,9 +35,10 @@ from cxrbench.encoders.pretraining.method import (
 )
 from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
-from cxrbench.encoders.radjepa.options import OPTIONS, RECIPE, RadJEPAOptions
+from cxrbench.encoders.radjepa.options import OPTIONS, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
 from cxrbench.encoders.radjepa.variance import variance_covariance
+from cxrbench.encoders.recipes.radjepa import RECIPES
 
 PATCH = 14
 CROP_AREA = (0.3, 1.0)
@@ -131,8 +132,8 @@ def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
         gray_preprocess(config),
         options,
         lambda corpus: RadJEPA(config, options),
-        RECIPE,
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        backbone=config,
     )
 
 
@@ -141,6 +142,7 @@ METHOD, PLUGIN = declare(
     summary="RadJEPA: features of hidden blocks predicted from the rest of the image (arXiv 2601.15891)",
     usage="radjepa[:mean|mean+sd][@WEIGHTS]",
     options=OPTIONS,
+    recipes=RECIPES,
     configure=configure,
     objective=RadJEPA,
     load=load,

@@ -1,10 +1,9 @@
-"""What can be set in RadJEPA, what paper and code set differently, and how it is trained."""
+"""What can be set in RadJEPA, and what paper and code set differently."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cxrbench.encoders.pretraining.method import PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.radjepa.multiblock import Rule
 
@@ -41,8 +40,3 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "official": {"masks": "official", "augment": True, "channels": 3},
 }
 OPTIONS = OptionSet("RadJEPA", RadJEPAOptions, VARIANTS)
-# I-JEPA's, for ViT-H; the authors of RadJEPA state none. Neither clips gradients: 1 is the engine's.
-RECIPE = PretrainingRecipe(
-    epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
-    warmup=40 / 300, betas=(0.9, 0.999),
-)  # fmt: skip

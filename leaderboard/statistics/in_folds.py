@@ -34,7 +34,7 @@ class InFolds:
 
     def __call__(self, weights: Weights) -> Array:
         """The mean [B] under weights [n, B]; NaN where a fold that has a share has no value."""
-        counted = np.flatnonzero(self.shares)
+        counted = np.flatnonzero(self.shares).tolist()
         return self.shares[counted] @ np.stack([self._fold(k, weights) for k in counted])
 
     def values(self) -> Array:

@@ -1,5 +1,7 @@
 """``cxrbench pretrain`` and exit codes on the command line: names, folders, mistakes found before hours of work."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,11 @@ def test_a_run_and_what_is_refused_before_an_image_is_decoded(
         "batch size 4 cannot be shared by 3 devices": ["--out", "new", "--devices", "3"],
         "accelerator is auto, cpu or gpu, not 'tpu'": ["--out", "new", "--accelerator", "tpu"],
         "Invalid value for '--seed'": ["--out", "new", "--seed", "-1"],
+        "pass --recipe official, not --option variant": ["--out", "new", "--option", "variant=official"],
+        "spcl has no recipe 'ours': choose one of fixed, paper, official": ["--out", "new", "--recipe", "ours"],
+        "--betas 0.9: give two numbers, e.g. --betas 0.9,0.95": ["--out", "new", "--betas", "0.9"],
+        "--lr-rule is absolute or per-256, not 'linear'": ["--out", "new", "--lr-rule", "linear"],
+        "--json is of --dry-run and --list-options": ["--out", "new", "--json"],
     }
     for message, more in mistakes.items():
         code, _, err = cxrbench(monkeypatch, capsys, *words, *more)
@@ -61,6 +68,27 @@ def test_a_run_and_what_is_refused_before_an_image_is_decoded(
         assert message in err
         assert err.count("\n") == 1
     assert prepared() == []
+
+
+def test_a_dry_run_prints_the_recipe_and_reads_no_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["pretrain", "radjepa", "--data", "./nowhere.csv", "--recipe", "official", "--dry-run"]
+    code, out, err = cxrbench(monkeypatch, capsys, *words)
+    assert (code, err) == (0, "")
+    rows = [re.split(r"  +", line) for line in out.splitlines()]
+    assert ["clip", "0", "ijepa:src/train.py does not cut"] in rows
+    assert ["weight_decay", "0.04", "ijepa:configs/in1k_vith14_ep300.yaml"] in rows
+    given = ["--weight-decay", "0.1", "--clip", "0.5", "--betas", "0.8,0.9", "--option", "momentum=0.9", "--json"]
+    code, out, err = cxrbench(monkeypatch, capsys, *words, *given)
+    assert code == 0
+    assert err.startswith("weight decay goes from 0.1 to 0.4, as the recipe's does: pass --final-weight-decay 0.1")
+    told = {row["name"]: (row["value"], row["source"]) for row in json.loads(out)}
+    assert told["weight_decay"] == ("0.1", "given; the recipe has 0.04")
+    assert told["clip"] == ("0.5", "given; the recipe has 0")
+    assert told["betas"] == ("0.8,0.9", "given; the recipe has 0.9,0.999")
+    assert told["momentum"] == ("0.9", "given; the recipe has 0.996")
+    assert list(Path().iterdir()) == []
 
 
 def test_names_that_mean_no_dataset_and_two_of_one_name(

@@ -3,9 +3,12 @@
 import csv
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pydicom
@@ -85,6 +88,20 @@ def test_a_killed_process_is_one_line_and_leaves_what_was_whole(
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "siim").exists()
     assert file_digests(tmp_path) == before
+
+
+def test_a_process_that_draws_does_not_run_the_script_that_asked_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ``if __name__ == "__main__"`` the script would ask again, and wait for itself."""
+    script, main = tmp_path / "script.py", ModuleType("__main__")
+    script.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    main.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with ProcessPoolExecutor(1, phantom.Context()) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
+    assert not (tmp_path / "ran").exists()
+    assert sys.modules["__main__"] is main
 
 
 def test_a_dicom_file_says_what_pydicom_writes(written: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The tables of docs/methods.md, as the code has them: in tests/, ``python -m support.option_tables`` prints them."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -8,9 +9,10 @@ from cxrbench.encoders import mae, spcl, supervised
 from cxrbench.encoders.fane import options as fane
 from cxrbench.encoders.mvmae import options as mvmae
 from cxrbench.encoders.pacx import options as pacx
-from cxrbench.encoders.pretraining.method import PretrainingRecipe
 from cxrbench.encoders.pretraining.options import OptionSet, typed
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.encoders.radjepa import options as radjepa
+from cxrbench.plugins.entry_points import METHODS, load_plugin
 
 SETS: Mapping[str, OptionSet[Any]] = {
     "spcl": spcl.OPTIONS,
@@ -22,40 +24,51 @@ SETS: Mapping[str, OptionSet[Any]] = {
     "radjepa": radjepa.OPTIONS,
     "fane": fane.OPTIONS,
 }
-RECIPES: Mapping[str, PretrainingRecipe] = {
-    "`spcl`": PretrainingRecipe(),
-    "`mae`": mae.RECIPE,
-    "`supervised`": supervised.RECIPE,
-    "`mvmae`, `mvmae-v2t`": mvmae.RECIPE,
-    "`pacx`": pacx.RECIPE,
-    "`radjepa`": radjepa.RECIPE,
-    **{f"`fane`, {variant}": recipe for variant, recipe in fane.RECIPES.items()},
-}
+CONSTANT = ("eps", "selection")  # said in words, because they are the same everywhere
+
+
+def recipes(method: str) -> Mapping[str, PretrainingRecipe]:
+    """Of a method, by name."""
+    return load_plugin(METHODS, method, "method").recipes
+
+
+def table(rows: list[list[str]]) -> str:
+    """Markdown, the first row being the head."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
 
 
 def options_table(options: OptionSet[Any]) -> str:
     """Markdown: every option, what it is, and its value in each variant; empty where it is that of the first."""
-    first, *others = options.variants
+    _, *others = options.variants
     defaults = {f.name: f.default for f in fields(options.kind)}
-    head = ["option", "what it is", *options.variants]
-    rows = [head, ["---"] * len(head)]
+    rows = [["option", "what it is", *options.variants]]
     for name in options.declared:
         values = [defaults[name], *(options.variants[v].get(name, defaults[name]) for v in others)]
         texts = [typed(value) for value in values]
         shown = [texts[0], *(text if text != texts[0] else "" for text in texts[1:])]
-        if name == "variant":
-            shown = [first, *others]
         rows.append([f"`{name}`", options.described(name), *shown])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return table(rows)
 
 
 def recipes_table() -> str:
-    """Markdown: what each method is trained with where the user says nothing else."""
-    names = [f.name for f in fields(PretrainingRecipe)]
-    rows = [["method", *(f"`{name}`" for name in names)], ["---"] * (1 + len(names))]
-    for method, recipe in RECIPES.items():
-        rows.append([method, *(shown(getattr(recipe, name)) for name in names)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    """Markdown: what each method is trained with in each recipe."""
+    names = [f.name for f in fields(PretrainingRecipe) if f.name not in ("sources", *CONSTANT)]
+    rows = [["recipe", *(f"`{name}`" for name in names)]]
+    for method in SETS:
+        for name, recipe in recipes(method).items():
+            rows.append([f"`{method}` {name}", *(shown(getattr(recipe, number)) for number in names)])
+    return table(rows)
+
+
+def sources_list(method: str) -> str:
+    """Markdown: of each recipe of a method its sources, and what is from each."""
+    lines = []
+    for name, recipe in recipes(method).items():
+        by_source: dict[str, list[str]] = defaultdict(list)
+        for number, source in recipe.sources.items():
+            by_source[source].append(f"`{number}`")
+        lines.append(f"* **{name}**: " + "; ".join(f"{', '.join(of)} ({source})" for source, of in by_source.items()))
+    return "\n".join(lines)
 
 
 def shown(value: Any) -> str:
@@ -67,9 +80,10 @@ def tables() -> Iterator[tuple[str, str]]:
     """Every table by the marker that stands before it in the document."""
     for name, options in SETS.items():
         yield f"<!-- options of {name} -->", options_table(options)
+        yield f"<!-- sources of {name} -->", sources_list(name)
     yield "<!-- recipes -->", recipes_table()
 
 
 if __name__ == "__main__":
-    for marker, table in tables():
-        print(f"{marker}\n{table}\n")
+    for marker, text in tables():
+        print(f"{marker}\n{text}\n")

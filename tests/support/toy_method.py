@@ -15,7 +15,8 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
 from cxrbench.encoders.families.untrained import Pixels
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Method, Objective
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.files.checkpoints import read_checkpoint
 
 CONFIG = PretrainConfig(arch="nano-32", epochs=2, batch_size=4, precision="32", accelerator="cpu", checkpoint_every=1)
@@ -56,11 +57,12 @@ class Toy(Objective):
         return batch.images[0, 0]
 
 
-def toy_method(recipe: PretrainingRecipe) -> Method:
+def toy_method(recipe: PretrainingRecipe | None = None) -> Method:
     def configure(arch: str, options: Mapping[str, Any]) -> Blueprint:
-        return Blueprint(Toy.preprocess, ToyOptions(), lambda corpus: Toy(), recipe)
+        return Blueprint(Toy.preprocess, ToyOptions(), lambda corpus: Toy())
 
-    return Method("toy", configure, {}, lambda arch, seed: Pixels(), pictures=True)
+    recipes = {"fixed": recipe or PretrainingRecipe()}
+    return Method("toy", configure, {}, lambda arch, seed: Pixels(), pictures=True, recipes=recipes)
 
 
 def make_manifest(root: Path) -> Manifest:

@@ -9,35 +9,39 @@ from typing import Any, Literal, get_origin, get_type_hints
 import torch
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoders.pretraining.method import Blueprint, Method, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Blueprint, Method
+from cxrbench.encoders.pretraining.recipe import LearningRateRule, Precision, PretrainingRecipe
 from cxrbench.errors import OnBadImage, UserError, chosen
+from cxrbench.plugins.entry_points import METHODS, load_plugin
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """What to train and how. What is None is the method's own.
+    """What to train and how. What is None is the recipe's: ``recipe`` is its name, ``PretrainingRecipe`` its numbers.
 
-    ``batch_size``: units (images, studies) that are compared with each other, over all processes. ``accumulate``:
-    batches per optimizer step (more negatives do not come of it). ``lr``: peak learning rate. ``warmup``: share of the
-    steps. ``clip``: the largest gradient norm. ``options``: the method's own, by name. ``decode``: ``once``, into one
-    file, or ``always``, by ``workers`` processes while training. ``decode_size``: pixels of a side at which they are
-    decoded, where random crops are cut from them; else it is the size that is trained on.
+    ``options``: the method's own, by name. ``decode``: ``once``, into one file, or ``always``, by ``workers`` processes
+    while training. ``decode_size``: pixels of a side at which they are decoded, where random crops are cut from them;
+    else it is the size that is trained on.
     ``gradient_checkpointing``: less memory, more time. ``limit``: number of images, to try things. ``half``: write
     float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimizer steps; every ``keep_every`` epochs one is
     kept, every ``picture_every`` epochs a picture of training is drawn (0: none).
     """
 
     method: str = "spcl"
-    arch: str = "small"
+    arch: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
+    recipe: str = "fixed"
+    accumulate: int | None = None
     lr: float | None = None
-    weight_decay: float | None = None
+    lr_rule: LearningRateRule | None = None
     warmup: float | None = None
+    betas: tuple[float, float] | None = None
+    weight_decay: float | None = None
+    final_weight_decay: float | None = None
     clip: float | None = None
+    precision: Precision | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    precision: Literal["auto", "32", "bf16"] = "auto"
-    accumulate: int = 1
     seed: int = 0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
@@ -53,20 +57,59 @@ class PretrainConfig:
     on_bad_image: OnBadImage = "error"
 
 
-def chosen_recipe(config: PretrainConfig, recipe: PretrainingRecipe) -> PretrainingRecipe:
-    """The method's recipe with what the user said instead. Raises UserError for impossible values."""
+def read_method(config: PretrainConfig) -> Method:
+    """The method by name. Raises UserError."""
+    method = load_plugin(METHODS, config.method, "method")
+    if not isinstance(method, Method):
+        raise UserError(
+            f"method plugin {config.method} is a {type(method).__name__}, not a Method "
+            "(cxrbench.encoders.pretraining.method)"
+        )
+    return method
+
+
+def given_numbers(config: PretrainConfig) -> dict[str, Any]:
+    """The numbers of the recipe that the user says otherwise, by name."""
     named = {f.name for f in fields(PretrainingRecipe)} & {f.name for f in fields(config)}
-    given = {name: getattr(config, name) for name in named}
-    recipe = replace(recipe, **{name: value for name, value in given.items() if value is not None})
-    for name in ("epochs", "batch_size"):
+    return {f.name: value for f in fields(config) if f.name in named and (value := getattr(config, f.name)) is not None}
+
+
+def chosen_recipe(config: PretrainConfig, method: Method) -> PretrainingRecipe:
+    """The method's recipe, with what the user said instead. Raises UserError for impossible values."""
+    if config.recipe not in method.recipes:
+        raise UserError(f"{method.name} has no recipe {config.recipe!r}: choose one of {', '.join(method.recipes)}")
+    given = given_numbers(config)
+    kinds = get_type_hints(PretrainingRecipe)
+    for name, value in given.items():
+        if get_origin(kinds[name]) is Literal:
+            chosen(name, kinds[name], str(value))
+    recipe = replace(method.recipes[config.recipe], **given)
+    for name in ("epochs", "batch_size", "accumulate"):
         if getattr(recipe, name) < 1:
             raise UserError(f"{name} is {getattr(recipe, name)}: it must be at least 1")
-    finite = 0 < recipe.lr < math.inf and 0 <= recipe.weight_decay < math.inf
-    if not finite or not 0 <= recipe.warmup < 1 or not recipe.clip > 0:
-        raise UserError("pretraining needs lr > 0, weight_decay >= 0, 0 <= warmup < 1 and clip > 0")
-    if given["weight_decay"] is not None:
-        recipe = replace(recipe, final_weight_decay=None)
+    if not 0 < recipe.lr < math.inf or not 0 <= recipe.warmup < 1 or not 0 <= recipe.clip < math.inf:
+        raise UserError("pretraining needs lr > 0, 0 <= warmup < 1 and clip >= 0 (0: gradients are not cut)")
+    if not all(0 <= decay < math.inf for decay in (recipe.weight_decay, recipe.final_weight_decay or 0.0)):
+        raise UserError("pretraining needs weight_decay >= 0 and final_weight_decay >= 0")
+    if len(recipe.betas) != 2 or not all(0 <= beta < 1 for beta in recipe.betas):
+        raise UserError(f"betas are {recipe.betas}: give two numbers in [0, 1), e.g. 0.9,0.95")
     return recipe
+
+
+def notes_on(config: PretrainConfig, recipe: PretrainingRecipe) -> list[str]:
+    """What a user might not expect of the numbers that they gave, a line each."""
+    notes, ramp = [], recipe.final_weight_decay
+    if config.weight_decay is not None and config.final_weight_decay is None and ramp is not None:
+        notes.append(
+            f"weight decay goes from {recipe.weight_decay:g} to {ramp:g}, as the recipe's does: pass "
+            f"--final-weight-decay {recipe.weight_decay:g} to keep it"
+        )
+    if config.lr is not None and config.lr_rule is None and recipe.lr_rule == "per-256":
+        notes.append(
+            f"lr {recipe.lr:g} is taken for 256 units of an optimizer step, as the recipe's is: the peak is "
+            f"{recipe.peak:g}; pass --lr-rule absolute to train at {recipe.lr:g}"
+        )
+    return notes
 
 
 def check_settings(config: PretrainConfig, recipe: PretrainingRecipe) -> None:
@@ -78,7 +121,11 @@ def check_settings(config: PretrainConfig, recipe: PretrainingRecipe) -> None:
         raise UserError(
             "unreadable images can be left out only where images are decoded once: leave out one of the two"
         )
-    for name in ("accumulate", "devices", "checkpoint_every"):
+    if "variant" in config.options:
+        raise UserError(
+            f"the variant is part of the recipe: pass --recipe {config.options['variant']}, not --option variant"
+        )
+    for name in ("devices", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise UserError(f"{name} is {getattr(config, name)}: it must be at least 1")
     if config.seed < 0:
@@ -110,7 +157,7 @@ def check_is_read(config: PretrainConfig, method: Method, blueprint: Blueprint) 
         raise UserError(f"{method.name} draws no pictures of its training: leave out picture_every (--picture-every)")
     if config.gradient_checkpointing and not blueprint.recomputes:
         raise UserError(
-            f"{method.name} {config.arch} has nothing that gradient checkpointing could spare: leave it out"
+            f"{method.name} has, as it is set, nothing that gradient checkpointing could spare: leave it out"
         )
 
 
@@ -162,22 +209,22 @@ def make_plan(config: PretrainConfig, recipe: PretrainingRecipe, units: int, out
     if units < max(2, recipe.batch_size):
         raise UserError(f"{units} training units are fewer than one batch of {recipe.batch_size}: lower the batch size")
     batches_per_epoch = units // recipe.batch_size
-    steps = recipe.epochs * batches_per_epoch // config.accumulate
+    steps = recipe.epochs * batches_per_epoch // recipe.accumulate
     if steps == 0:
-        raise UserError(f"{recipe.epochs} epochs give no step of {config.accumulate} batches: raise the epochs")
+        raise UserError(f"{recipe.epochs} epochs give no step of {recipe.accumulate} batches: raise the epochs")
     return TrainingPlan(
         batch_size=recipe.batch_size,
-        accumulate=config.accumulate,
+        accumulate=recipe.accumulate,
         seed=config.seed,
         loaders=config.workers if config.decode == "always" else 0,
-        precision=chosen_precision(config.precision),
+        precision=chosen_precision(recipe.precision),
         batches_per_epoch=batches_per_epoch,
         steps=steps,
         out=out,
     )
 
 
-def chosen_precision(wanted: Literal["auto", "32", "bf16"]) -> Literal["32", "bf16"]:
+def chosen_precision(wanted: Precision) -> Literal["32", "bf16"]:
     """``auto`` is bf16 where the GPU or the CPU multiplies it natively, else 32."""
     if wanted != "auto":
         return wanted

@@ -25,16 +25,18 @@ from cxrbench.encoders.pretraining.engine.plan import (
     chosen_decode_size,
     chosen_recipe,
     make_plan,
+    notes_on,
+    read_method,
 )
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
-from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Blueprint, Objective
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.checkpoints import read_checkpoint
 from cxrbench.files.records import parsed
 from cxrbench.files.seal import check, damage
-from cxrbench.plugins.entry_points import METHODS, load_plugin
 
 FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "accelerator",
         "gradient_checkpointing")  # fmt: skip
@@ -62,6 +64,8 @@ def pretrain(
     """
     blueprint, recipe = checked(config)
     check_names(manifests)
+    for line in notes_on(config, recipe):
+        say(line)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
@@ -75,19 +79,19 @@ def pretrain(
     units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in images
     some = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
     cost = step_cost(objective, as_batch(whole(some, objective.preprocess), objective.preprocess))
-    settings = asdict(config) | asdict(recipe) | {"precision": plan.precision, "options": dict(config.options)}
+    settings = asdict(config) | recipe.numbers() | {"precision": plan.precision, "options": dict(config.options)}
     settings |= {"decode_size": images.prepared.size}
     facts = run_facts(config.method, objective, blueprint.options, settings, manifests, images, corpus.facts, cost)
     left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
     facts |= {"command": command, "excluded_patients": left_out}
-    start = resume_point(out / "last.ckpt", facts) * config.accumulate
+    start = resume_point(out / "last.ckpt", facts) * plan.accumulate
     module = Pretraining(objective, corpus, recipe, plan, facts, start)
     counts = [f"{name} {count:,}" for name, count in facts["images"].items()]
     counts += [f"{len(images.prepared.dropped)} unreadable left out"] if images.prepared.dropped else []
     say(
-        f"{config.method} {config.arch}: {len(images):,} images ({', '.join(counts)}), {plan.steps} steps, "
+        f"{config.method} {recipe.arch}: {len(images):,} images ({', '.join(counts)}), {plan.steps} steps, "
         f"{plan.precision}, {cost.forward:.3g} GFLOPs per unit forward, {cost.training:.3g} in training"
-        f"{f'; resumed at step {start // config.accumulate}' if start else ''}"
+        f"{f'; resumed at step {start // plan.accumulate}' if start else ''}"
     )
     if facts["card"]["synthetic"]:
         say("SYNTHETIC DATA: what is learnt from phantom images is fit for phantom images, and for nothing else.")
@@ -103,23 +107,12 @@ def pretrain(
 def checked(config: PretrainConfig) -> tuple[Blueprint, PretrainingRecipe]:
     """What the settings make of the method. Raises UserError for what is wrong with them whatever the data are."""
     method = read_method(config)
-    blueprint = method.configure(config.arch, config.options)
-    recipe = chosen_recipe(config, blueprint.recipe)
+    recipe = chosen_recipe(config, method)
     check_settings(config, recipe)
+    blueprint = method.configure(recipe.arch, {**config.options, "variant": config.recipe})
     check_is_read(config, method, blueprint)
     chosen_decode_size(config, blueprint)
     return blueprint, recipe
-
-
-def read_method(config: PretrainConfig) -> Method:
-    """The method by name. Raises UserError."""
-    method = load_plugin(METHODS, config.method, "method")
-    if not isinstance(method, Method):
-        raise UserError(
-            f"method plugin {config.method} is a {type(method).__name__}, not a Method "
-            "(cxrbench.encoders.pretraining.method)"
-        )
-    return method
 
 
 def make_corpus(
@@ -161,7 +154,7 @@ def build_objective(config: PretrainConfig, blueprint: Blueprint, corpus: Corpus
         for backbone in backbones:
             backbone.gradient_checkpointing = True
         if not backbones and not berts:
-            raise UserError(f"{config.method} {config.arch} has nothing that gradient checkpointing could spare")
+            raise UserError(f"{config.method} has nothing that gradient checkpointing could spare")
     return objective
 
 

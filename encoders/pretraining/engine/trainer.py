@@ -29,7 +29,8 @@ from cxrbench.encoders.backbones.checkpoint import KEPT, KEY
 from cxrbench.encoders.pretraining.corpus import Corpus
 from cxrbench.encoders.pretraining.engine.checkpoint_io import AtomicIO
 from cxrbench.encoders.pretraining.engine.plan import TrainingPlan
-from cxrbench.encoders.pretraining.method import Batch, Draw, Objective, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Batch, Draw, Objective
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import DECAYED, half_cosine, learning_rate_factor, parameter_groups
 from cxrbench.errors import UserError
 
@@ -157,8 +158,8 @@ class Pretraining(lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the gradient's norm; stops before the optimizer steps on a gradient that is no number."""
-        norm = nn.utils.clip_grad_norm_(self.parameters(), self.recipe.clip).item()
+        """Clip the gradient's norm, if at all; stops before the optimizer steps on a gradient that is no number."""
+        norm = nn.utils.clip_grad_norm_(self.parameters(), self.recipe.clip or math.inf).item()
         if not math.isfinite(norm):
             raise UserError(self.diverged("gradient", norm))
         self.logged["gradient_norm"] = norm
@@ -177,10 +178,10 @@ class Pretraining(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedules, stepped once per optimizer step."""
-        recipe, steps = self.recipe, self.plan.steps
-        own = {name: recipe.lr * factor for name, factor in self.objective.rate_factors().items()}
-        groups: Any = parameter_groups(self.objective, recipe.weight_decay, own)
-        optimizer = AdamW(groups, lr=recipe.lr, betas=recipe.betas)
+        recipe, steps = self.recipe, round(self.recipe.horizon * self.plan.steps)
+        own = {name: recipe.peak * factor for name, factor in self.objective.rate_factors().items()}
+        groups: Any = parameter_groups(self.objective, recipe.weight_decay, recipe.decayed, own)
+        optimizer = AdamW(groups, lr=recipe.peak, betas=recipe.betas, eps=recipe.eps)
         warmup = round(recipe.warmup * steps)
         schedule = LambdaLR(
             optimizer, lambda step: learning_rate_factor(step, steps, warmup, recipe.start_lr, recipe.final_lr)
@@ -190,7 +191,7 @@ class Pretraining(lightning.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Set this step's weight decay, where it moves."""
         if self.recipe.final_weight_decay is not None:
-            done = self.trainer.global_step / self.plan.steps
+            done = self.trainer.global_step / (self.recipe.horizon * self.plan.steps)
             decay = half_cosine(self.recipe.weight_decay, self.recipe.final_weight_decay, done)
             optimizer.param_groups[DECAYED]["weight_decay"] = decay
 

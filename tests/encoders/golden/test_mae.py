@@ -14,6 +14,8 @@ from cxrbench.encoders.mae import MAE, OPTIONS
 from cxrbench.encoders.pretraining.method import Batch
 from support.golden import FormulaDraw, agree, digest, fill, gradient_norm, inputs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCH = ViTConfig(width=96, depth=3, heads=3, patch=4, size=40, channels=3)
 PUBLIC = {
     "false": {"loss": 1.79924965, "gradient": 3.52955494},

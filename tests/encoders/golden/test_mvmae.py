@@ -22,6 +22,8 @@ from cxrbench.encoders.pretraining.method import Batch
 from cxrbench.encoders.text.tokens import Vocabulary
 from support.golden import FormulaDraw, agree, digest, fill, formula, gradient_norm, inputs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCH = ViTConfig(96, 3, 3, patch=4, size=40, channels=1, qk_norm=True, learned_positions=True, norm_eps=1e-5)
 STUDIES, SLOTS = 4, 3
 PRESENT = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1]]).bool()

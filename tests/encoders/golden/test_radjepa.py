@@ -18,6 +18,8 @@ from cxrbench.encoders.pretraining.method import Batch
 from cxrbench.encoders.radjepa.objective import OPTIONS, RadJEPA
 from support.golden import FormulaDraw, agree, digest, fill, formula, gradient_norm, inputs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ARCH = ViTConfig(width=96, depth=4, heads=3, patch=4, size=32, channels=3, class_token=False)
 IMAGES = 5
 CONTEXT = [

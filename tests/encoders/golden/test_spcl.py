@@ -5,6 +5,7 @@ patches of 4, 96 wide, 3 blocks, 3 heads, eps 1e-6, mask_ratio 0.9), run with to
 paper's own code is not public; eq. 2 (``ntxent``) is compared with its closed form in tests/encoders/test_spcl.py.
 """
 
+import pytest
 import torch
 
 from cxrbench.encoders.backbones.masking import take
@@ -12,6 +13,8 @@ from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.pretraining.method import Batch
 from cxrbench.encoders.spcl import OPTIONS, SPCL, partition
 from support.golden import FormulaDraw, agree, digest, fill, formula, gradient_norm, inputs
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ARCH = ViTConfig(width=96, depth=3, heads=3, patch=4, size=40, channels=3)
 OCL = {

@@ -32,7 +32,7 @@ def test_what_is_given_stands_above_the_variant_and_that_above_the_class() -> No
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"knob": 1}, "Toy has no option knob: choose from variant, ratio, blocks, kind, flip, lost, path"),
+        ({"knob": 1}, "Toy has no option knob: choose from ratio, blocks, kind, flip, lost, path"),
         ({"variant": "official"}, "Toy has no variant 'official': choose one of fixed, paper"),
         ({"ratio": 1}, r"Toy: ratio is 1: it must be in \[0, 1\)"),
         ({"ratio": -0.1}, r"it must be in \[0, 1\)"),
@@ -57,7 +57,6 @@ def test_an_option_is_read_where_its_condition_holds() -> None:
 
 def test_help_says_what_an_option_may_be_when_it_is_read_and_its_default() -> None:
     assert KNOBS.lines() == {
-        "variant": "where paper and code differ: fixed, paper [default: fixed]",
         "ratio": "a share; in [0, 1) [default: 0.25]",
         "blocks": "a number; at least 1 [default: 4]",
         "kind": "a choice; a or b [default: a]",
@@ -75,8 +74,9 @@ def test_bounds_in_words_and_in_numbers() -> None:
     ]  # fmt: skip
 
 
-def test_one_variant_is_none_to_choose() -> None:
+def test_the_variant_is_no_option_though_it_is_read() -> None:
+    assert "variant" not in KNOBS.lines()
     alone = OptionSet("Toy", Knobs, {"fixed": {}})
-    assert "variant" not in alone.lines()
-    with pytest.raises(UserError, match="no option variant"):
-        alone.read({"variant": "fixed"})
+    assert alone.read({"variant": "fixed"}) == Knobs()
+    with pytest.raises(UserError, match="no variant 'paper': choose one of fixed"):
+        alone.read({"variant": "paper"})

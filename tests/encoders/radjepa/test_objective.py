@@ -25,6 +25,7 @@ from cxrbench.encoders.radjepa.multiblock import as_grids
 from cxrbench.encoders.radjepa.objective import METHOD, RadJEPA, configure, latent_loss
 from cxrbench.encoders.radjepa.options import OPTIONS
 from cxrbench.encoders.radjepa.predictor import JepaPredictor, predictor_width
+from cxrbench.encoders.recipes.radjepa import RECIPES
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
 
@@ -335,7 +336,7 @@ def test_named_architectures_have_patches_of_14() -> None:
 
 
 def test_recipe_is_i_jepas() -> None:
-    recipe = configure("base", OPTIONS.read({})).recipe
+    recipe = RECIPES["fixed"]
     total, warmup = 3000, round(recipe.warmup * 3000)
     rates = [recipe.lr * learning_rate_factor(s, total, warmup, recipe.start_lr, recipe.final_lr) for s in range(total)]
     assert warmup == 400

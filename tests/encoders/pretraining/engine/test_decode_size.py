@@ -115,8 +115,8 @@ def test_wrong_sizes_are_refused_before_any_data_is_read() -> None:
 SIDES = {  # of 64 pixels, by variant
     "spcl": (64, 64, 128),
     "mae": (64, 64, 96),
-    "mvmae": (96, 64, 96),
-    "mvmae-v2t": (96, 64, 96),
+    "mvmae": (96, 96, 96),
+    "mvmae-v2t": (96, 96, 96),
     "pacx": (91, 64, 91),
     "radjepa": (70, 70, 140),
     "fane": (64, 64, 64),

@@ -18,7 +18,7 @@ from cxrbench.encoders.pretraining.engine import pretrain as engine
 from cxrbench.encoders.pretraining.engine.prepared import decoding_processes
 from cxrbench.encoders.pretraining.engine.pretrain import pretrain
 from cxrbench.encoders.pretraining.engine.trainer import launched
-from cxrbench.encoders.pretraining.method import Batch, Draw, Loss, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.encoders.spcl import SPCL, load
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_checkpoint
@@ -40,7 +40,7 @@ def test_being_stopped_says_how_to_go_on(
     sent: signal.Signals, code: int, kept: str,
 ) -> None:  # fmt: skip
     """Slurm's SIGTERM saves the step that it meets; Ctrl-C leaves what was saved before, here nothing."""
-    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(PretrainingRecipe()))
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method())
     config = replace(CONFIG, method="toy", lr=1e-2, checkpoint_every=100)
     pretrain(config, [manifest], tmp_path / "whole")
     good, calls = Toy.forward, 0
@@ -121,7 +121,7 @@ pretrain(t.CONFIG, [t.make_manifest(Path({str(tmp_path / "data")!r}))], Path({st
 def test_sigterm_within_an_accumulated_step_waits_for_its_end(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(PretrainingRecipe()))
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method())
     config = replace(CONFIG, method="toy", accumulate=3, epochs=4, checkpoint_every=100)
     good, calls = Toy.forward, 0
 

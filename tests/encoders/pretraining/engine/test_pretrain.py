@@ -304,7 +304,7 @@ def test_only_matrices_are_decayed() -> None:
 
 def test_a_parameter_with_a_rate_of_its_own_is_in_no_other_group_and_not_decayed() -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
-    *others, own = parameter_groups(model, 0.05, {"0.weight": 0.5})
+    *others, own = parameter_groups(model, 0.05, own_rates={"0.weight": 0.5})
     assert own == {"params": [model[0].weight], "weight_decay": 0.0, "lr": 0.5}
     in_others = {id(p) for group in others for p in group["params"]}  # type: ignore[attr-defined]
     assert in_others == {id(p) for p in model.parameters()} - {id(model[0].weight)}

@@ -16,7 +16,8 @@ from cxrbench.encoders.backbones.checkpoint import KEPT, read_encoder
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.encoders.pretraining.engine import pretrain as engine
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
-from cxrbench.encoders.pretraining.method import Batch, Draw, Loss, PretrainingRecipe
+from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import half_cosine
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_checkpoint
@@ -72,7 +73,7 @@ def test_hooks_and_schedules(manifest: Manifest, tmp_path: Path, monkeypatch: py
 def test_dropout_and_moving_averages_resume_to_the_bit(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(PretrainingRecipe()))
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method())
     config = replace(CONFIG, method="toy", epochs=2, lr=1e-2)
     pretrain(config, [manifest], tmp_path / "whole")
     good, calls = Toy.forward, 0
@@ -136,7 +137,7 @@ def test_excluded_patients_are_not_trained_on(manifest: Manifest, tmp_path: Path
 
 
 def test_logs_pictures_and_card(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "read_method", lambda config: toy_method(PretrainingRecipe()))
+    monkeypatch.setattr(engine, "read_method", lambda config: toy_method())
     out = tmp_path / "run"
     pretrain(replace(CONFIG, method="toy", picture_every=1), [manifest], out, command="cxrbench pretrain toy")
     table = log(out)

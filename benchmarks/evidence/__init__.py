@@ -1,0 +1,1 @@
+"""What benchmarks/shipped.py and benchmarks/real.py are made of."""

@@ -1,0 +1,102 @@
+"""A recipe to read before it is trained: every number, its value, and where it comes from."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any, NamedTuple
+
+from cxrbench.encoders.pretraining.engine.plan import (
+    PretrainConfig,
+    check_is_read,
+    check_settings,
+    chosen_decode_size,
+    chosen_recipe,
+    given_numbers,
+    notes_on,
+    read_method,
+)
+from cxrbench.encoders.pretraining.method import Blueprint
+from cxrbench.encoders.pretraining.options import typed
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
+
+FOLLOWS = "follows from"
+UNCITED = "no source is given"
+
+
+class RecipeLine(NamedTuple):
+    """``name``: of a number of the recipe, of an option of the method, or of what follows from them."""
+
+    name: str
+    value: str
+    source: str
+
+
+def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
+    """Every number of a training as ``config`` has it, and what there is to say of those given. Raises UserError.
+
+    What the user gave is marked, and says what the recipe has in its place. No data are read.
+    """
+    method = read_method(config)
+    standard, recipe = method.recipes.get(config.recipe), chosen_recipe(config, method)
+    assert standard is not None
+    check_settings(config, recipe)
+    blueprint = method.configure(recipe.arch, {**config.options, "variant": config.recipe})
+    check_is_read(config, method, blueprint)
+    lines: list[RecipeLine] = []
+    given = given_numbers(config)
+    for name, value in recipe.numbers().items():
+        source = standard.sources.get(name, UNCITED)
+        lines.append(RecipeLine(name, written(value), replaced(getattr(standard, name)) if name in given else source))
+        lines += following(name, recipe, blueprint)
+        if name == "arch":
+            lines.append(decoded(config, blueprint))
+    usual = method.configure(recipe.arch, {"variant": config.recipe}).options if config.options else blueprint.options
+    sources = {**next(iter(method.recipes.values())).sources, **standard.sources}
+    before = as_mapping(usual)
+    for name, value in as_mapping(blueprint.options).items():
+        source = replaced(before[name]) if name in config.options else sources.get(name, UNCITED)
+        lines.append(RecipeLine(name, written(value), source))
+    return lines, notes_on(config, recipe)
+
+
+def following(name: str, recipe: PretrainingRecipe, blueprint: Blueprint) -> list[RecipeLine]:
+    """What follows from a number, behind it: shape and images, the peak learning rate, epochs of warm-up."""
+    if name == "arch":
+        shape = as_mapping(blueprint.backbone)
+        sides = [RecipeLine(part, written(value), f"{FOLLOWS} arch and the options") for part, value in shape.items()]
+        image = blueprint.preprocess
+        text = (
+            f"{image.channels} x {image.size} px, {image.resize}, mean {written(image.mean)}, std {written(image.std)}"
+        )
+        return [*sides, RecipeLine("image", text, f"{FOLLOWS} arch and the options")]
+    if name == "lr_rule":
+        return [RecipeLine("peak lr", f"{recipe.peak:.6g}", f"{FOLLOWS} lr, lr_rule, batch_size and accumulate")]
+    if name == "horizon":
+        epochs = recipe.warmup * recipe.horizon * recipe.epochs
+        return [RecipeLine("warm-up epochs", f"{epochs:.6g}", f"{FOLLOWS} warmup, horizon and epochs")]
+    return []
+
+
+def decoded(config: PretrainConfig, blueprint: Blueprint) -> RecipeLine:
+    """The side at which images are decoded."""
+    side = chosen_decode_size(config, blueprint)
+    usual = blueprint.decode_size or blueprint.preprocess.size
+    source = "ours: crops are cut out of detail" if blueprint.decode_size else f"{FOLLOWS} arch and the options"
+    return RecipeLine("decode_size", written(side), source if config.decode_size is None else replaced(usual))
+
+
+def replaced(standard: Any) -> str:
+    """The source of a number that the user gave."""
+    return f"given; the recipe has {written(standard)}"
+
+
+def as_mapping(values: Any) -> Mapping[str, Any]:
+    """A dataclass by field, without the name of the variant."""
+    whole = asdict(values) if is_dataclass(values) and not isinstance(values, type) else {}
+    return {name: value for name, value in whole.items() if name != "variant"}
+
+
+def written(value: Any) -> str:
+    """A number as a user would type it; pairs with a comma, what there is none of as a dash."""
+    if value is None or value == "":
+        return "-"
+    return ",".join(map(typed, value)) if isinstance(value, tuple | list) else typed(value)

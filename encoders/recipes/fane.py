@@ -1,0 +1,97 @@
+"""FaNe. Its code's cosine is one of 100 epochs, 40 of them warm-up, of which it runs 50."""
+
+from dataclasses import replace
+
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
+
+MODEL, TRAINER = "FaNe:codes/fane/models/fane.py", "FaNe:configs/base_trainer.yaml"
+EXPERIMENT = "FaNe:configs/experiments/pre_train/train_fane.yaml"
+SETUP = "FaNe §4.1"
+BOTH = f"{SETUP}: 98 on each of two GPUs"
+BEST = "ours: the last; FaNe:configs/callbacks/model_checkpoint.yaml keeps the least training loss, too"
+
+FIXED = PretrainingRecipe(
+    epochs=50, batch_size=196, lr=4e-4, weight_decay=1e-6, warmup=0.05, betas=(0.9, 0.999),
+    sources=cited({
+        "ours: what a small machine trains; --arch takes base and resnet50": "arch",
+        BOTH: "batch_size",
+        f"{TRAINER} has none": "accumulate",
+        SETUP: "epochs lr final_lr dim mp tc hn spa",
+        f"{MODEL} does not scale it": "lr_rule",
+        "ours: from 0 in a twentieth of the steps": "start_lr warmup",
+        "ours: the cosine ends with the run": "horizon",
+        MODEL: "betas weight_decay pool_width",
+        "torch.optim.AdamW": "eps",
+        f"{MODEL}: nothing moves it": "final_weight_decay",
+        "ours: biases, norms and scalars are no matrices": "decayed",
+        "ours: a guard against single batches": "clip",
+        "ours: bf16 where it is native": "precision",
+        BEST: "selection",
+        "FaNe A.2: BioClinicalBERT": "text train_text",
+        "FaNe A.2: self-attention": "sentence_pool",
+        "FaNe §3.1": "kappa alpha",
+        "FaNe §3.1, eq. 3 as meant": "ema",
+        "FaNe §3.2: τ₁ alone": "scale learn_scale",
+        "SigLIP's sign; eq. 6 prints the other": "bias",
+        f"FaNe §3.2; {MODEL}": "initial_bias learn_bias",
+        f"{MODEL} has one rate for all": "fast",
+        "ours: a masked patch has no weight": "mask_mode",
+        "Robinson et al. 2021, in the place of eq. 16": "hard_negatives",
+        "FaNe §3.3": "average",
+        "ours: W processes of B are to learn what one of W B does": "gather",
+        "ours: laterality is kept": "augment",
+        "ours: three equal channels tell nothing to a ViT": "odd_mean",
+        f"{SETUP}, A.1": "min_sentences",
+        "ours: nothing to download": "init",
+    }),
+)  # fmt: skip
+PAPER = replace(
+    FIXED, arch="resnet50", warmup=0.0, decayed="all", clip=0.0,
+    sources=cited({
+        f"{SETUP}: ResNet-50, 224 px": "arch",
+        BOTH: "batch_size",
+        f"not stated; {TRAINER} has none": "accumulate",
+        SETUP: "epochs lr",
+        f"not stated; {MODEL} does not scale it": "lr_rule",
+        f"{SETUP}: a cosine, and no warm-up is stated": "start_lr final_lr warmup horizon",
+        f"not stated; {MODEL}": "betas weight_decay",
+        "not stated; torch.optim.AdamW": "eps",
+        f"not stated; {MODEL}: nothing moves it": "final_weight_decay",
+        f"not stated; {MODEL}: all parameters": "decayed",
+        f"not stated; {TRAINER} does not cut": "clip",
+        f"not stated; {TRAINER} has fp16, here bf16 where it is native": "precision",
+        f"not stated; {BEST}": "selection",
+        "FaNe eq. 3": "ema",
+        "FaNe eq. 6": "bias",
+        "FaNe eq. 8": "mask_mode",
+        "FaNe eq. 16": "hard_negatives",
+        "FaNe A.1": "odd_mean",
+    }),
+)  # fmt: skip
+OFFICIAL = replace(
+    FIXED, arch="base", start_lr=1e-8 / 4e-4, final_lr=1e-8 / 4e-4, horizon=2.0, warmup=0.4, decayed="all", clip=0.0,
+    sources=cited({
+        f"{EXPERIMENT}: vit_base, 224 px": "arch",
+        f"{EXPERIMENT}: 98 on each of two GPUs": "batch_size",
+        f"{TRAINER} has none": "accumulate",
+        TRAINER: "epochs",
+        MODEL: "lr betas weight_decay learn_scale hard_negatives average gather",
+        f"{MODEL} does not scale it": "lr_rule",
+        f"{MODEL}: 1e-8 of 4e-4": "start_lr final_lr",
+        f"{MODEL}: .4 of a schedule of 100 epochs": "warmup",
+        f"{MODEL}: a schedule of 100 epochs, of which {TRAINER} runs 50": "horizon",
+        "torch.optim.AdamW": "eps",
+        f"{MODEL}: nothing moves it": "final_weight_decay",
+        f"{MODEL}: all parameters": "decayed",
+        f"{TRAINER} does not cut": "clip",
+        f"{TRAINER} has fp16, here bf16 where it is native": "precision",
+        BEST: "selection",
+        f"{MODEL}: softplus(-s τ + β)": "bias",
+        f"{MODEL}: log(1 / .07), not exponentiated": "scale",
+        "FaNe:configs/pretrain_model/prior.yaml, gahter_pool: avg": "sentence_pool",
+        "FaNe:codes/fane/modules/sparse_local_attention.py": "mask_mode",
+        f"{EXPERIMENT}: random_affine, random_horizontal_flip": "augment",
+        "FaNe:codes/fane/data/pretrain/mimiccxr.py": "odd_mean",
+    }),
+)  # fmt: skip
+RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}

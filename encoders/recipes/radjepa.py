@@ -1,0 +1,76 @@
+"""RadJEPA. Its authors state no number of the training and say "the I-JEPA protocol": I-JEPA's, for ViT-H."""
+
+from dataclasses import replace
+
+from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
+
+YAML, HELPER = "ijepa:configs/in1k_vith14_ep300.yaml", "ijepa:src/helper.py"
+SCHEDULES, TRAIN, MASKS = "ijepa:src/utils/schedulers.py", "ijepa:src/train.py", "ijepa:src/masks/multiblock.py"
+
+FIXED = PretrainingRecipe(
+    epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
+    warmup=40 / 300, betas=(0.9, 0.999),
+    sources=cited({
+        "ours: what a small machine trains; --arch takes the paper's base": "arch",
+        f"{YAML}: 128 on each of 16 GPUs": "batch_size",
+        YAML: "epochs lr weight_decay final_weight_decay momentum final_momentum",
+        f"{YAML} does not scale it": "lr_rule",
+        f"{YAML}: 2e-4 of 1e-3": "start_lr",
+        f"{YAML}: 1e-6 of 1e-3": "final_lr",
+        f"{YAML}: 40 of 300 epochs": "warmup",
+        f"{YAML}, ipe_scale": "horizon",
+        "torch.optim.AdamW": "betas eps",
+        "ours: tokens are no matrices": "decayed",
+        "ours: a guard against single batches": "clip",
+        "ours: bf16 where it is native": "precision",
+        f"{TRAIN} keeps the last epoch; so do we": "selection",
+        "ours: blocks reach every patch": "masks",
+        TRAIN: "loss normalise_targets",
+        "RadJEPA §3.1: no augmentation": "augment",
+        f"{TRAIN} has none": "accumulate variance",
+        f"{HELPER}: 6 of 12": "predictor_depth",
+        "Assran et al. 2023: the target encoder is evaluated": "keep",
+        "ours: three equal channels tell nothing": "channels",
+    }),
+)  # fmt: skip
+PAPER = replace(
+    FIXED, arch="base", decayed="matrices+tokens", clip=0.0, precision="bf16",
+    sources=cited({
+        "RadJEPA Table 2: ViT-B/14, 224 px": "arch",
+        f"not stated; {YAML}: 128 on each of 16 GPUs": "batch_size",
+        f"not stated; {TRAIN} has none": "accumulate",
+        f"not stated; {YAML}": "epochs lr weight_decay final_weight_decay precision",
+        f"not stated; {YAML} does not scale it": "lr_rule",
+        f"not stated; {YAML}: 2e-4 of 1e-3": "start_lr",
+        f"not stated; {YAML}: 1e-6 of 1e-3": "final_lr",
+        f"not stated; {YAML}: 40 of 300 epochs": "warmup",
+        f"not stated; {YAML}, ipe_scale": "horizon",
+        "not stated; torch.optim.AdamW": "betas eps",
+        f"not stated; {HELPER}: all but biases and what has one dimension": "decayed",
+        f"not stated; {TRAIN} does not cut": "clip",
+        f"not stated; {TRAIN} keeps the last epoch; so do we": "selection",
+        "RadJEPA §3.1": "loss normalise_targets",
+        "RadJEPA §4; ijepa:src/transforms.py": "channels",
+    }),
+)  # fmt: skip
+OFFICIAL = replace(
+    PAPER, sources=cited({
+        f"RadJEPA's published weights, ViT-B/14, 224 px; {YAML} has ViT-H/14": "arch",
+        f"{YAML}: 128 on each of 16 GPUs": "batch_size",
+        f"{TRAIN} has none": "accumulate",
+        YAML: "epochs lr weight_decay final_weight_decay precision",
+        f"{YAML} does not scale it": "lr_rule",
+        f"{YAML}: 2e-4 of 1e-3": "start_lr",
+        f"{YAML}: 1e-6 of 1e-3": "final_lr",
+        f"{YAML}: 40 of 300 epochs": "warmup",
+        f"{YAML}, ipe_scale": "horizon",
+        "torch.optim.AdamW": "betas eps",
+        f"{HELPER}: all but biases and what has one dimension": "decayed",
+        f"{TRAIN} does not cut": "clip",
+        f"{TRAIN} keeps the last epoch; so do we": "selection",
+        MASKS: "masks",
+        "ijepa:src/transforms.py: RandomResizedCrop(.3 to 1)": "augment",
+        "ijepa:src/transforms.py": "channels",
+    }),
+)  # fmt: skip
+RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}
