@@ -48,14 +48,14 @@ def one(method: str, scratch: Path) -> dict[str, Any]:
     """Train for a few steps and say what it took."""
     dataset, options = METHODS[method]
     manifest = load_dataset(dataset, scratch / "phantom", Path)
-    arch = ARCH
+    arch, init = ARCH, ""
     if method == "radjepa":  # by name it has patches of 14 pixels, as published; here all have 16
         arch = "192x12p16s224" if QUICK else "768x12p16s224"
     if method == "pacx":
-        options = {**options, "init": str(untrained_mae(scratch))}
+        init = str(untrained_mae(scratch))
     config = PretrainConfig(
         method=method, recipe="official" if method == "mae" else "fixed", arch=arch, batch_size=BATCH, precision="32",
-        accelerator="cpu", options=options, checkpoint_every=10**6,
+        accelerator="cpu", options=options, init=init, checkpoint_every=10**6,
     )  # fmt: skip
     config = replace(config, epochs=-(-STEPS * BATCH // fewest_units(manifest)))
     path = pretrain(config, [manifest], scratch / f"run-{method}", cache=scratch / "images")

@@ -6,13 +6,13 @@ hidden pixels. Where PaCX-MAE's paper and code (arXiv 2606.01537) disagree, ``VA
 Formulas, variants, sources: docs/methods.md.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import EncoderRequest
+from cxrbench.encoder import EncoderRequest, Preprocess
 from cxrbench.encoders.backbones.decoder import MAEDecoder, decoder_of
 from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
 from cxrbench.encoders.backbones.layouts import load_plain_vit
@@ -48,15 +48,21 @@ class MAEOptions:
     error: Literal["mean", "sum"] = option("mean", "over a patch's pixels; sum is PaCX-MAE's eq. 1")
     floor_slack: float = option(1e-9, "added to (1 - ratio) N before the floor", least=0, below=1)
     augment: bool = option(False, "RandomResizedCrop (area 0.5 to 1) and horizontal flip (breaks laterality)")
+    channels: Literal[1, 3] = option(1, "3: the image thrice, ImageNet's mean and deviation")
 
 
 # paper: eq. 1 as printed. official: PaCX-MAE's code, which stores 0.9 and never reads it: MAE's default 0.75 is used.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
-    "paper": {"error": "sum"},
-    "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True},
+    "paper": {"error": "sum", "channels": 3},
+    "official": {"ratio": 0.75, "floor_slack": 0.0, "augment": True, "channels": 3},
 }
 OPTIONS = OptionSet("MAE", MAEOptions, VARIANTS)
+
+
+def whole_preprocess(arch: ViTConfig) -> Preprocess:
+    """Whole images, squashed to a square: gray ones, or, as PaCX-MAE has them, thrice with ImageNet's numbers."""
+    return replace(gray_preprocess(arch), resize="squash")
 
 
 class MAE(Objective):
@@ -67,7 +73,7 @@ class MAE(Objective):
         self.backbone = ViT(arch)
         self.decoder = MAEDecoder(arch, decoder_of(arch))
         self.options = options
-        self.preprocess = gray_preprocess(arch)
+        self.preprocess = whole_preprocess(arch)
         self.visible = kept_tokens(arch.tokens, options.ratio, options.floor_slack)
         if not 0 < self.visible < arch.tokens:
             raise UserError(
@@ -122,9 +128,9 @@ class MAE(Objective):
 
 def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
-    config = parse_arch(arch, channels=1)
+    config = parse_arch(arch, channels=options.channels)
     return Blueprint(
-        gray_preprocess(config),
+        whole_preprocess(config),
         options,
         lambda corpus: MAE(config, options),
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,

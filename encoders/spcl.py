@@ -52,6 +52,7 @@ class SPCLOptions:
         1e-9, "added to (1 - r) N before the floor: 10 (1 - 0.9) is 0.99...98", least=0, below=1
     )
     augment: bool = option(False, "RandomResizedCrop (area 0.2 to 1) and horizontal flip (breaks laterality)")
+    channels: Literal[1, 3] = option(1, "3: the image thrice, its centre, ImageNet's mean and deviation")
 
 
 # paper: §3.1's ratio (§2.2 says 0.3) and an unbounded scale. official: what OCL's main_pretrain.py does by default.
@@ -60,6 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"ratio": 0.6, "max_scale": math.inf},
     "official": {
         "ratio": 0.9, "loss": "clip", "learn_scale": False, "gather": False, "floor_slack": 0.0, "augment": True,
+        "channels": 3,
     },
 }  # fmt: skip
 OPTIONS = OptionSet("S-PCL", SPCLOptions, VARIANTS)
@@ -148,7 +150,7 @@ class SPCL(Objective):
 
 def configure(arch: str, options: SPCLOptions) -> Blueprint:
     """S-PCL on single images."""
-    config = parse_arch(arch, channels=1)
+    config = parse_arch(arch, channels=options.channels)
     return Blueprint(
         gray_preprocess(config),
         options,

@@ -37,6 +37,7 @@ class PretrainSettings(TypedDict, total=False):
     clip: float | None
     precision: Literal["auto", "32", "bf16"] | None
     options: Mapping[str, Any]
+    init: str
     seed: int
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: int

@@ -57,6 +57,12 @@ def pretrain(
     option: Annotated[
         list[str] | None, typer.Option(help="A setting of the method's own, NAME=VALUE; repeat for several.")
     ] = None,
+    init: Annotated[
+        str,
+        typer.Option(
+            help="Weights to begin from: a file, timm:NAME or random [default: what the method's source begins from]."
+        ),
+    ] = "",
     list_options: Annotated[bool, typer.Option("--list-options", help="Print the method's settings and stop.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print every number of the recipe with its source and stop.")
@@ -132,6 +138,7 @@ def pretrain(
         clip=clip,
         precision=precision,  # type: ignore[typeddict-item]
         options=parse_options(option or []),
+        init=init,
         seed=seed,
         accelerator=accelerator,  # type: ignore[typeddict-item]
         devices=devices,

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cxrbench.metrics.classification import (
     Array,
@@ -57,20 +55,20 @@ class Sums:
     (of squared errors), ``loss`` (of minus the log of the probability of what came true).
     """
 
-    weight: Tensor
-    forecast: Tensor
-    positive: Tensor
-    error: Tensor
-    loss: Tensor
+    weight: Array
+    forecast: Array
+    positive: Array
+    error: Array
+    loss: Array
 
     @property
-    def total(self) -> Tensor:
+    def total(self) -> Array:
         """Total weight [B]."""
         return self.weight.sum(0)
 
-    def over_weight(self, products: Tensor) -> Tensor:
+    def over_weight(self, products: Array) -> Array:
         """Products [bins, B] over the bin's weight, 0 where it has none, added up to [B]."""
-        return torch.where(self.weight > 0, products / self.weight, 0.0).sum(0)
+        return ratio(products, self.weight, undefined=0.0).sum(0)
 
 
 def prepare_sums(scores: Array, targets: Array) -> Callable[[Weights], Sums]:
@@ -85,13 +83,13 @@ def prepare_sums(scores: Array, targets: Array) -> Callable[[Weights], Sums]:
     inside = (mass_bins(f, targets) == np.arange(MASS_BINS)[:, None]) * known
     p = np.clip(f, EPSILON, 1 - EPSILON)
     loss = known * np.where(o == 1, -np.log(p), -np.log1p(-p))
-    rows = torch.from_numpy(np.concatenate([inside, inside * f, inside * o, [known * (f - o) ** 2, loss]]))
+    rows = np.concatenate([inside, inside * f, inside * o, [known * (f - o) ** 2, loss]])
     last: tuple[Weights, Sums] | None = None
 
     def of_weights(weights: Weights) -> Sums:
         nonlocal last
         if last is None or last[0] is not weights:
-            *binned, overall = (rows @ weights.double).split([MASS_BINS, MASS_BINS, MASS_BINS, 2])
+            *binned, overall = np.split(rows @ weights.double, [MASS_BINS, 2 * MASS_BINS, 3 * MASS_BINS])
             last = (weights, Sums(*binned, *overall))
         return last[1]
 
@@ -113,7 +111,7 @@ def reliability(s: Sums) -> Array:
 
 def resolution(s: Sums) -> Array:
     """Resolution: the sum over bins of the bin's share x (its share of positives - prevalence)^2. Murphy (1973)."""
-    prevalence = torch.where(s.total > 0, s.positive.sum(0) / s.total, 0.0)
+    prevalence = ratio(s.positive.sum(0), s.total, undefined=0.0)
     return ratio(s.over_weight((s.positive - s.weight * prevalence) ** 2), s.total)
 
 
@@ -141,7 +139,7 @@ def brier_skill(s: Sums) -> Array:
     The reference says the *test* prevalence under the same weights, which no forecaster knows beforehand, so the score
     is slightly strict. Its Brier score is the uncertainty; NaN where that is 0 (one class only).
     """
-    bs, bs_ref = torch.from_numpy(brier(s)), torch.from_numpy(uncertainty(s))
+    bs, bs_ref = brier(s), uncertainty(s)
     return ratio(bs_ref - bs, bs_ref)
 
 
@@ -150,13 +148,13 @@ def ece_mass(s: Sums) -> Array:
 
     Naeini et al. (2015); equal mass: Nguyen and O'Connor (2015), "adaptive" in Nixon et al. (2019).
     """
-    return ratio((s.forecast - s.positive).abs().sum(0), s.total)
+    return ratio(np.abs(s.forecast - s.positive).sum(0), s.total)
 
 
 def mce(s: Sums) -> Array:
     """Maximum calibration error: the largest |mean forecast - share of positives| of a bin. Naeini et al. (2015)."""
-    gaps = torch.where(s.weight > 0, (s.forecast - s.positive).abs() / s.weight, 0.0)
-    return torch.where(s.total > 0, gaps.amax(0), torch.nan).numpy()
+    gaps = ratio(np.abs(s.forecast - s.positive), s.weight, undefined=0.0)
+    return np.where(s.total > 0, gaps.max(0), np.nan)
 
 
 def nll(s: Sums) -> Array:
@@ -177,7 +175,8 @@ def nll_of_classes(scores: Array, targets: Array) -> Prepared:
         return never_defined
     true = np.where(known, np.nan_to_num(scores * targets).sum(1), 1.0)
     losses = -np.log(np.clip(true, EPSILON, 1 - EPSILON))
-    return lambda weights: ratio(*weighted_sums((np.where(known, losses, 0.0), known), weights))
+    sums = weighted_sums((np.where(known, losses, 0.0), known))
+    return lambda weights: ratio(*sums(weights))
 
 
 Formula = Callable[[Sums], Array]

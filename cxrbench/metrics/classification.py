@@ -10,24 +10,23 @@ from dataclasses import dataclass
 from functools import cached_property, wraps
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from scipy.sparse import csr_array
 
 Array = NDArray[np.float64]
+Sums = NDArray[np.floating]
 ECE_BINS = 15
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights [n, B], one column per weighting, as tensors that the metrics read.
+    """Weights [n, B], one column per weighting, as the metrics read them.
 
     ``sums``: for gathering and adding rows; float32 if the weights are counts whose sums float32 holds exactly (below
     2^24), else float64. Half the bytes are half the time, and nothing is lost.
     """
 
-    sums: Tensor
+    sums: Sums
 
     @staticmethod
     def of(weights: NDArray[np.generic]) -> "Weights":
@@ -35,12 +34,12 @@ class Weights:
         if weights.ndim != 2:
             raise ValueError(f"weights must be [n, B], not {weights.shape}")
         counts = np.issubdtype(weights.dtype, np.integer) and len(weights) * int(weights.max(initial=0)) < 2**24
-        return Weights(torch.from_numpy(np.ascontiguousarray(weights, np.float32 if counts else np.float64)))
+        return Weights(np.ascontiguousarray(weights, np.float32 if counts else np.float64))
 
     @cached_property
-    def double(self) -> Tensor:
+    def double(self) -> Array:
         """The same in float64, for products with real numbers; made once however many metrics ask."""
-        return self.sums.double()
+        return self.sums.astype(np.float64, copy=False)
 
 
 Prepared = Callable[[Weights], Array]
@@ -103,9 +102,9 @@ def auroc(scores: Array, targets: Array) -> Prepared:
         rare, common, key = negative, positive, -scores
     values, rare_sums = _by_value(key, rare)
     rows, left, right = _place(key, common, values)
-    below_sums = _RowSums(rows, left)
+    below_sums = RowSums.at(rows, left, len(key))
     tied = np.flatnonzero(left < right)
-    tied_sums = _RowSums.between(rows, left[tied], right[tied])
+    tied_sums = RowSums.between(rows, left[tied], right[tied], len(key))
 
     def of_weights(weights: Weights) -> Array:
         at_value, between = rare_sums(weights.sums), below_sums(weights.sums)
@@ -113,7 +112,7 @@ def auroc(scores: Array, targets: Array) -> Prepared:
         wins = _dot(at_value, below[:-1])
         if len(tied):
             wins += _dot(at_value[tied], tied_sums(weights.sums)) / 2
-        return ratio(wins, at_value.sum(0).double() * below[-1].double())
+        return ratio(wins, at_value.sum(0, dtype=np.float64) * below[-1])
 
     return of_weights
 
@@ -124,16 +123,16 @@ def auprc(scores: Array, targets: Array) -> Prepared:
     positive, negative = targets == 1, targets == 0
     values, positive_sums = _by_value(-scores, positive)
     rows, _, right = _place(-scores, negative, values)
-    negative_sums = _RowSums(rows, right)
+    negative_sums = RowSums.at(rows, right, len(scores))
 
     def of_weights(weights: Weights) -> Array:
-        steps = positive_sums(weights.sums).double()
+        steps = positive_sums(weights.sums).astype(np.float64)
         hits = steps.cumsum(0)
-        false_alarms = negative_sums(weights.sums).cumsum(0).double()
+        false_alarms = negative_sums(weights.sums).cumsum(0)
         # A threshold with no weight has no step in recall: 0 / 0 counts 0 there.
-        precision = torch.nan_to_num(hits / (hits + false_alarms[:-1]))
+        precision = ratio(hits, hits + false_alarms[:-1], undefined=0.0)
         total, negatives = steps.sum(0), false_alarms[-1]
-        return ratio(_dot(steps, precision), torch.where(negatives > 0, total, 0.0))
+        return ratio(_dot(steps, precision), np.where(negatives > 0, total, 0.0))
 
     return of_weights
 
@@ -146,10 +145,11 @@ def f1(decisions: Array, targets: Array) -> Prepared:
         (decisions != targets) & known_targets(targets),
         targets == 1,
     )
+    sums = weighted_sums((hit, wrong, positive))
 
     def of_weights(weights: Weights) -> Array:
-        hits, errors, positives = weighted_sums((hit, wrong, positive), weights)
-        return ratio(2 * hits, torch.where(positives > 0, 2 * hits + errors, 0.0))
+        hits, errors, positives = sums(weights)
+        return ratio(2 * hits, np.where(positives > 0, 2 * hits + errors, 0.0))
 
     return of_weights
 
@@ -157,15 +157,15 @@ def f1(decisions: Array, targets: Array) -> Prepared:
 @_of_whole_scores
 def accuracy(decisions: Array, targets: Array) -> Prepared:
     """Weighted share of decisions (1 or 0) that equal the target."""
-    right = (decisions == targets).astype(np.float64)
-    return lambda weights: ratio(*weighted_sums((right, known_targets(targets)), weights))
+    sums = weighted_sums((decisions == targets, known_targets(targets)))
+    return lambda weights: ratio(*sums(weights))
 
 
 @_of_whole_scores
 def brier(scores: Array, targets: Array) -> Prepared:
     """Brier score: weighted mean squared error of probabilities. Brier (1950), the form for one event."""
-    errors = np.nan_to_num((scores - targets) ** 2)
-    return lambda weights: ratio(*weighted_sums((errors, known_targets(targets)), weights))
+    sums = weighted_sums((np.nan_to_num((scores - targets) ** 2), known_targets(targets)))
+    return lambda weights: ratio(*sums(weights))
 
 
 @_of_whole_scores
@@ -178,11 +178,11 @@ def ece(scores: Array, targets: Array) -> Prepared:
     known = known_targets(targets)
     bins = np.clip(np.ceil(np.nan_to_num(scores) * ECE_BINS) - 1, 0, ECE_BINS - 1)
     gaps = np.where(known, scores - np.nan_to_num(targets), 0.0)
-    rows = (*((bins == b) * gaps for b in range(ECE_BINS)), known)
+    sums = weighted_sums((*((bins == b) * gaps for b in range(ECE_BINS)), known))
 
     def of_weights(weights: Weights) -> Array:
-        *gap, total = weighted_sums(rows, weights)
-        return ratio(torch.stack(gap).abs().sum(0), total)
+        of_rows = sums(weights)
+        return ratio(np.abs(of_rows[:-1]).sum(0), of_rows[-1])
 
     return of_weights
 
@@ -234,34 +234,35 @@ def macro(values: Array, defined: NDArray[np.bool_]) -> Array:
 
 
 @dataclass(frozen=True)
-class _RowSums:
-    """Sums of consecutive runs of rows: the matrix [n, B] to [runs, B]; run i starts at ``starts[i]`` of ``rows``."""
+class RowSums:
+    """Sums of consecutive runs of rows: the matrix [n, B] to [runs, B]."""
 
-    rows: Tensor
-    starts: Tensor
-
-    def __init__(self, rows: NDArray[np.int64], cuts: NDArray[np.int64]) -> None:
-        """Runs between the ``cuts`` (ascending positions in ``rows``): one before each cut and one after the last."""
-        object.__setattr__(self, "rows", torch.from_numpy(rows))
-        object.__setattr__(self, "starts", torch.from_numpy(np.concatenate([[0], cuts])))
+    picked: csr_array
 
     @staticmethod
-    def between(rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> "_RowSums":
+    def at(rows: NDArray[np.int64], cuts: NDArray[np.int64], n: int) -> "RowSums":
+        """Runs between the ``cuts`` (ascending positions in ``rows``): one before each cut and one after the last."""
+        # a product with a sparse matrix is "gather rows and add them up run by run", without a copy of those gathered
+        ends = np.concatenate([[0], cuts, [len(rows)]])
+        return RowSums(csr_array((np.ones(len(rows), np.float32), rows, ends), shape=(len(ends) - 1, n)))
+
+    @staticmethod
+    def between(rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], n: int) -> "RowSums":
         """Runs [start, end) of ``rows``, dropping what lies between them."""
         kept = [rows[a:b] for a, b in zip(starts, ends, strict=True)]
-        return _RowSums(np.concatenate([rows[:0], *kept]), np.cumsum(ends - starts)[:-1])
+        return RowSums.at(np.concatenate([rows[:0], *kept]), np.cumsum(ends - starts)[:-1], n)
 
-    def __call__(self, matrix: Tensor) -> Tensor:
-        # embedding_bag is exactly "gather rows and add them up run by run", without a copy of the gathered rows.
-        return F.embedding_bag(self.rows, matrix, self.starts, mode="sum")
+    def __call__(self, matrix: Sums) -> Sums:
+        """The sums."""
+        return self.picked @ matrix
 
 
-def _by_value(key: Array, chosen: NDArray[np.bool_]) -> tuple[Array, _RowSums]:
+def _by_value(key: Array, chosen: NDArray[np.bool_]) -> tuple[Array, RowSums]:
     """The distinct keys of the chosen rows, ascending, and the row sums at each of them."""
     rows = np.flatnonzero(chosen)
     rows = rows[np.argsort(key[rows], kind="stable")]
     values, first = np.unique(key[rows], return_index=True)
-    return values, _RowSums(rows, first[1:])
+    return values, RowSums.at(rows, first[1:], len(key))
 
 
 def _place(
@@ -278,16 +279,18 @@ def known_targets(targets: Array) -> NDArray[np.bool_]:
     return ~np.isnan(targets)
 
 
-def weighted_sums(rows: tuple[NDArray[np.generic], ...], weights: Weights) -> Tensor:
-    """Weighted sums [rows, B] of several per-image quantities [n]."""
-    return torch.from_numpy(np.stack([row.astype(np.float64) for row in rows])) @ weights.double
+def weighted_sums(rows: tuple[NDArray[np.generic], ...]) -> Prepared:
+    """Of several per-image quantities [n]: a function of weights [n, B] to their weighted sums [rows, B]."""
+    together = np.stack([row.astype(np.float64) for row in rows])
+    return lambda weights: together @ weights.double
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
+def _dot(a: Sums, b: Sums) -> Array:
     """Column-wise dot products [B] of two matrices [k, B], multiplied and added in float64."""
-    return torch.from_numpy(np.einsum("kb,kb->b", a.numpy(), b.numpy(), dtype=np.float64))
+    return np.einsum("kb,kb->b", a, b, dtype=np.float64)
 
 
-def ratio(numerator: Tensor, denominator: Tensor) -> Array:
-    """Quotient as a NumPy array; NaN where the denominator is zero."""
-    return torch.where(denominator > 0, numerator / denominator, torch.nan).numpy()
+def ratio(numerator: Sums, denominator: Sums, undefined: float = np.nan) -> Array:
+    """Quotient, float64; ``undefined`` where the denominator is not above zero."""
+    result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), undefined)
+    return np.divide(numerator, denominator, out=result, where=denominator > 0)

@@ -14,21 +14,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from torch import Tensor
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.metrics.classification import Array, Prepared, Weights, never_defined
+from cxrbench.metrics.classification import Array, Prepared, RowSums, Sums, Weights, never_defined, ratio
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
 THRESHOLDS = tuple(round(0.40 + 0.05 * t, 2) for t in range(12))
 """IoU thresholds; bit t of a detection's ``matches`` belongs to the t-th."""
 MAX_DETECTIONS = 100
-RECALLS = torch.from_numpy(np.linspace(0.0, 1.0, 101))  # torch.linspace differs from COCO's in the last bits
+RECALLS = np.linspace(0.0, 1.0, 101)
 
 Boxes = NDArray[np.float64]
 Bits = NDArray[np.int32]
@@ -141,14 +138,14 @@ class Detections:
         same = (image[1:] == image[:-1]) & (scores[1:] == scores[:-1])
         return Detections(image, scores, bits[order], np.append(same, False) | np.append(False, same))
 
-    def repeated(self, sums: Tensor) -> tuple["Detections", Tensor]:
+    def repeated(self, sums: Sums) -> tuple["Detections", Sums]:
         """Twins written out once per copy of their image, and the weights [n + copies, B] of images and copies.
 
         The j-th copy has the weight min(1, max(0, w - j)): 1 as long as the image is there more than j times.
         """
         images, place = np.unique(self.image[self.twin], return_inverse=True)
-        copies = int(np.ceil(sums.max().item())) if len(images) else 0
-        each = [(sums[torch.from_numpy(images)] - j).clamp(0, 1) for j in range(copies)]
+        copies = int(np.ceil(sums.max())) if len(images) else 0
+        each = [np.clip(sums[images] - j, 0, 1, dtype=sums.dtype) for j in range(copies)]
         twins, others = np.flatnonzero(self.twin), np.flatnonzero(~self.twin)
         copy = np.repeat(np.arange(copies), len(twins))
         source = np.concatenate([others, np.tile(twins, copies)])
@@ -157,7 +154,7 @@ class Detections:
         order = np.lexsort((source, copy, self.image[source], -self.scores[source]))
         source = source[order]
         written_out = Detections(row[order], self.scores[source], self.bits[source], self.twin[source])
-        return written_out, torch.cat([sums, *each])
+        return written_out, np.concatenate([sums, *each])
 
 
 def average_precision(detections: Detections, truth: Array, thresholds: Sequence[int]) -> Prepared:
@@ -168,27 +165,26 @@ def average_precision(detections: Detections, truth: Array, thresholds: Sequence
     detections so far and G that of the true boxes, p = max over later hits of h / s counts for the recalls in
     (previous h / G, h / G], the first one also for recall 0.
     """
-    boxes = torch.tensor(truth)
     mask = sum(1 << t for t in thresholds)
     once = _Hits.of(detections, mask)
     has_twins = bool(detections.twin.any())
 
     def of_weights(weights: Weights) -> Array:
-        total = boxes @ weights.double
-        exact = weights.sums.dtype == torch.float64 or len(detections.image) * weights.sums.max() < 2**24
+        total = truth @ weights.double
+        exact = weights.sums.dtype == np.float64 or len(detections.image) * weights.sums.max() < 2**24
         sums = weights.sums if exact else weights.double
         hits, sums = (_of_repeated(detections, sums, mask)) if has_twins else (once, sums)
-        seen = F.embedding_bag(hits.before, sums, hits.starts, mode="sum").double().cumsum_(0)
-        own = sums[hits.images].double()
-        areas = torch.zeros_like(total)
+        seen = hits.since(len(sums))(sums).cumsum(0, dtype=np.float64)
+        own = sums[hits.images].astype(np.float64)
+        areas = np.zeros_like(total)
         for t in thresholds:
-            at = torch.from_numpy(np.flatnonzero(hits.bits >> t & 1))
-            found = own[at].cumsum_(0)
-            precision = torch.nan_to_num(found / seen[at])
-            best = np.maximum.accumulate(precision.numpy()[::-1])[::-1]
-            reached = torch.bucketize(found / total, RECALLS, right=True).numpy()
-            areas += torch.from_numpy(np.einsum("kb,kb->b", np.diff(reached, axis=0, prepend=0), best))
-        return torch.where(total > 0, areas / (len(RECALLS) * len(thresholds)), torch.nan).numpy()
+            at = np.flatnonzero(hits.bits >> t & 1)
+            found = own[at].cumsum(0)
+            precision = ratio(found, seen[at], undefined=0.0)
+            best = np.maximum.accumulate(precision[::-1])[::-1]
+            reached = np.searchsorted(RECALLS, ratio(found, total), side="right")
+            areas += np.einsum("kb,kb->b", np.diff(reached, axis=0, prepend=0), best)
+        return np.where(total > 0, areas / (len(RECALLS) * len(thresholds)), np.nan)
 
     return of_weights
 
@@ -197,27 +193,27 @@ def average_precision(detections: Detections, truth: Array, thresholds: Sequence
 class _Hits:
     """Detections that are a hit at some threshold (``images``, ``bits``), and the images of all detections ``before``.
 
-    Those that ``starts[k]`` opens in ``before`` end with the k-th hit itself.
+    The ``ends[k]`` first of these end with the k-th hit itself.
     """
 
-    images: Tensor
+    images: NDArray[np.int64]
     bits: Bits
-    before: Tensor
-    starts: Tensor
+    before: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
     @staticmethod
     def of(detections: Detections, mask: int) -> "_Hits":
         at = np.flatnonzero(detections.bits & mask)
-        ends = at + 1
-        return _Hits(
-            torch.from_numpy(detections.image[at]),
-            detections.bits[at],
-            torch.from_numpy(detections.image[: ends[-1] if len(at) else 0]),
-            torch.from_numpy(np.concatenate([[0], ends[:-1]])[: len(at)].astype(np.int64)),
-        )
+        last = at[-1] + 1 if len(at) else 0
+        return _Hits(detections.image[at], detections.bits[at], detections.image[:last], at + 1)
+
+    def since(self, n: int) -> RowSums:
+        """Sums over the detections since the hit before, of weights [n, B]: one for each hit."""
+        starts = np.concatenate([[0], self.ends[:-1]])[: len(self.ends)].astype(np.int64)
+        return RowSums.at(self.before, starts[1:], n)
 
 
-def _of_repeated(detections: Detections, sums: Tensor, mask: int) -> tuple[_Hits, Tensor]:
+def _of_repeated(detections: Detections, sums: Sums, mask: int) -> tuple[_Hits, Sums]:
     repeated, sums = detections.repeated(sums)
     return _Hits.of(repeated, mask), sums
 

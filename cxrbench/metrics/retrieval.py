@@ -9,22 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
-from cxrbench.metrics.classification import Array, Prepared, Weights, never_defined
+from cxrbench.metrics.classification import Array, Prepared, Weights, never_defined, ratio, weighted_sums
 from cxrbench.metrics.measure import Measure
 
 
 def mean_over_queries(values: Array, counted: NDArray[np.bool_]) -> Prepared:
     """Weighted mean of per-query values [n]; NaN where no counted query has weight."""
-    summands = torch.from_numpy(np.stack([np.where(counted, values, 0.0), counted]))
-
-    def of_weights(weights: Weights) -> Array:
-        total, count = summands @ weights.double
-        return torch.where(count > 0, total / count, torch.nan).numpy()
-
-    return of_weights
+    sums = weighted_sums((np.where(counted, values, 0.0), counted))
+    return lambda weights: ratio(*sums(weights))
 
 
 def median_rank(ranks: Array, counted: NDArray[np.bool_]) -> Prepared:
@@ -37,8 +31,8 @@ def median_rank(ranks: Array, counted: NDArray[np.bool_]) -> Prepared:
     rows = np.flatnonzero(counted)
     if np.isnan(ranks[rows]).any():
         return never_defined
-    rows = torch.from_numpy(rows[np.argsort(ranks[rows], kind="stable")])
-    in_order = torch.from_numpy(np.append(ranks[rows.numpy()], np.nan))  # past the end: no weight at all
+    rows = rows[np.argsort(ranks[rows], kind="stable")]
+    in_order = np.append(ranks[rows], np.nan)  # past the end: no weight at all
 
     def of_weights(weights: Weights) -> Array:
         doubled = 2 * weights.sums[rows].cumsum(0)  # counts up to 2^24, so twice them is exact in float32, too
@@ -46,7 +40,7 @@ def median_rank(ranks: Array, counted: NDArray[np.bool_]) -> Prepared:
             return np.full(weights.sums.shape[1], np.nan)
         total = doubled[-1] / 2
         reached, exceeded = (doubled < total).sum(0), (doubled <= total).sum(0)
-        return ((in_order[reached] + in_order[exceeded]) / 2).numpy()
+        return (in_order[reached] + in_order[exceeded]) / 2
 
     return of_weights
 
@@ -62,14 +56,13 @@ def r2(squared_errors: Array, truth: Array, counted: NDArray[np.bool_]) -> Prepa
     errors = np.where(counted, squared_errors, 0.0)
     centred = np.where(counted[:, None], truth, 0.0)
     centred -= np.where(counted[:, None], centred.sum(0) / max(int(counted.sum()), 1), 0.0)
-    summands = torch.from_numpy(np.stack([errors, (centred**2).sum(1), counted]))
-    columns = torch.from_numpy(np.ascontiguousarray(centred.T))
+    sums, columns = weighted_sums((errors, (centred**2).sum(1), counted)), np.ascontiguousarray(centred.T)
 
     def of_weights(weights: Weights) -> Array:
-        residual, squares, count = summands @ weights.double
-        spread = squares - (columns @ weights.double).square().sum(0) / count
+        residual, squares, count = sums(weights)
+        spread = squares - ratio(np.square(columns @ weights.double).sum(0), count)
         defined = spread > 1e-12 * squares  # one query, or one answer: nothing varies
-        return torch.where(defined, 1 - residual / spread, torch.nan).numpy()
+        return 1 - ratio(residual, np.where(defined, spread, 0.0))
 
     return of_weights
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pycocotools import mask as coco
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.metrics.classification import Array, Prepared, Weights, ratio, weighted_sums
+from cxrbench.metrics.classification import Array, Prepared, ratio, weighted_sums
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
@@ -93,11 +93,8 @@ def _values(
 
 def _mean(values: Array, counts: Array) -> Prepared:
     """The weighted mean of the values that count; NaN where none has weight."""
-
-    def of_weights(weights: Weights) -> Array:
-        return ratio(*weighted_sums((values, counts), weights))
-
-    return of_weights
+    sums = weighted_sums((values, counts))
+    return lambda weights: ratio(*sums(weights))
 
 
 MEASURES: Mapping[str, Measure] = {

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -11,17 +10,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from cxrbench.encoder import EncoderCard, Preprocess
-from cxrbench.encoders.backbones.checkpoint import method_of, read_encoder
+from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.encoder import IMAGENET_MEAN, IMAGENET_STD, gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.fane.attention import AttentionPool
+from cxrbench.encoders.pretraining.initial import SourceWeights
 from cxrbench.encoders.pretraining.method import Draw
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
 
 ODD_MEAN, ODD_STD = (0.4755, 0.4755, 0.406), (0.229, 0.224, 0.225)  # paper and code
 DEGREES = 5.0
+CITED = "FaNe:codes/fane/encoders/image/"
+# By width, depth, patch and size.
+DEIT = {
+    (192, 12, 16, 224): "deit_tiny_patch16_224",
+    (384, 12, 16, 224): "deit_small_patch16_224",
+    (768, 12, 16, 224): "deit_base_patch16_224",
+}
 
 
 @dataclass(frozen=True)
@@ -144,21 +149,13 @@ def build_image_tower(config: ImageConfig) -> ImageTower:
     return ViTImage(config) if isinstance(config, ViTConfig) else ResNetImage(config)
 
 
-def initialise_from(tower: ImageTower, path: Path) -> EncoderCard | None:
-    """Start the backbone from a file: torchvision's ResNet-50 or DeiT-B, as the paper does. Raises UserError.
-
-    Returns what the file says of itself, if it is one of ours: what its weights have seen. A ViT of one channel takes
-    the sum over the three channels of the patch projection: what gray images, written into three channels, would give.
-    """
-    method = method_of(path)
-    card = read_encoder(path, method).card if method else None
-    state = leave_out(read_state_dict(path), ("fc.", "head.", "head_dist."), path)
-    own = tower.model.state_dict()
-    kernel = "patch_embed.proj.weight"
-    if kernel in state and kernel in own and own[kernel].shape[1] == 1 and state[kernel].shape[1] == 3:
-        state[kernel] = state[kernel].sum(dim=1, keepdim=True)
-    load_strict(tower.model, state, path)
-    return card
+def source_weights(config: ImageConfig) -> SourceWeights:
+    """What paper and code begin from: ImageNet weights of torchvision's ResNet-50, or of DeiT."""
+    if isinstance(config, ResNetConfig):
+        fifty = config.bottleneck and config.blocks == RESNETS["resnet50"].blocks
+        return SourceWeights(CITED, "torchvision's ImageNet weights", "timm:resnet50.tv_in1k" if fifty else "")
+    published = DEIT.get((config.width, config.depth, config.patch, config.size), "")
+    return SourceWeights(CITED, "DeiT's ImageNet weights", published and f"timm:{published}.fb_in1k")
 
 
 def infer_image_config(state: Mapping[str, Tensor], path: object) -> ResNetConfig:

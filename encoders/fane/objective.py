@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -28,9 +27,9 @@ from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeNetwork, load, untrai
 from cxrbench.encoders.fane.image import (
     ImageConfig,
     image_preprocess,
-    initialise_from,
     parse_image_arch,
     rotate_and_flip,
+    source_weights,
 )
 from cxrbench.encoders.fane.losses import (
     hard_negatives,
@@ -75,8 +74,6 @@ class FaNe(Objective):
             bert_config = json.loads(bert.config.to_json_string())
         config = FaNeConfig(image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config)
         self.network = FaNeNetwork(config, bert)
-        if options.init:
-            self.inherited = initialise_from(self.network.image_encoder, Path(options.init).expanduser())
         self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
         self.local_text_projection = projection(corpus.source.width, options.dim)
         self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
@@ -154,6 +151,10 @@ class FaNe(Objective):
             sums, counts = within_report(found.visual.float(), sentences.float(), texts.present, TAU2)
             return Local(sums, counts, sparsity(found.mask, texts.present))
 
+    def beginnings(self) -> tuple[nn.Module, ...]:
+        """The ViT or the ResNet of the image side."""
+        return (self.network.image_encoder.model,)
+
     def kept(self) -> FaNeNetwork:
         """Both towers with the projections to the common space; a frozen BERT is not in it."""
         return self.network
@@ -191,6 +192,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         eligible=partial(has_sentences, least=options.min_sentences),
         wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,
+        source_weights=None if options.variant == "fixed" else source_weights(image),
         backbone=image,
     )
 

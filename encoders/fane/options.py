@@ -64,7 +64,6 @@ class FaNeOptions:
     augment: bool = option(False, "rotation by up to 5 degrees and horizontal flip (breaks laterality)")
     odd_mean: bool = option(False, "three channels and the paper's mean .4755, .4755, .406, for a ViT, too")
     min_sentences: int = option(4, "studies with fewer are left out", least=1)
-    init: str = option("", "file to start the image backbone from: torchvision's ResNet-50, DeiT-B")
 
 
 # paper: its formulas as printed. official: its code, whose τ is the logarithm of 1 / .07, never exponentiated, learnt.

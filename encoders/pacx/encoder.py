@@ -10,7 +10,7 @@ from cxrbench.files.checkpoints import read_metadata
 
 PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's images in stage 2
 HOW_TO = (
-    "pretrain with `cxrbench pretrain pacx --data symile --data-dir DIR --arch base --option init=MAE --option "
+    "pretrain with `cxrbench pretrain pacx --data symile --data-dir DIR --arch base --init MAE --option "
     "ecg=12_lead_ECGFounder.pth --out runs/pacx` and name the result, pacx@runs/pacx/encoder.safetensors"
 )
 

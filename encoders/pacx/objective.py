@@ -10,6 +10,7 @@ Formulas, variants, sources: docs/methods.md.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from cxrbench.encoder import Preprocess
-from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, method_of, read_encoder
+from cxrbench.encoders.backbones.checkpoint import TrainedBackbone
 from cxrbench.encoders.backbones.encoder import (
     PHANTOM_ARCH,
     gray_preprocess,
     phantom_weights,
     untrained_by_name,
 )
-from cxrbench.encoders.backbones.layouts import UNUSED, published_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx.augment import ENLARGED, augment
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
@@ -34,15 +34,15 @@ from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_los
 from cxrbench.encoders.pacx.options import OPTIONS, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
+from cxrbench.encoders.pretraining.initial import VIEW_ROWS, InitialWeights, read_initial, refuse_misfit
 from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.recipes.pacx import RECIPES
 from cxrbench.errors import UserError
-from cxrbench.files.checkpoints import leave_out, load_strict
-from cxrbench.files.containers import strip_prefixes
+from cxrbench.files.checkpoints import load_strict
 
 WITHOUT_INIT = (
     "PaCX-MAE begins from an MAE: pretrain one with `cxrbench pretrain mae --data DIR --arch {arch} --out runs/mae` "
-    "and pass --option init=runs/mae/encoder.safetensors"
+    "and pass --init runs/mae/encoder.safetensors"
 )
 
 
@@ -117,30 +117,14 @@ def head(width: int, out: int, options: PaCXOptions) -> nn.Module:
     return nn.Sequential(nn.Dropout(options.head_dropout), nn.Linear(width, out), nn.LayerNorm(out))
 
 
-def read_base(path: Path, arch: ViTConfig) -> TrainedBackbone:
+def base_of(initial: InitialWeights, arch: ViTConfig) -> TrainedBackbone:
     """The MAE to begin from: a plain ViT of ours, by whatever method, or one of others (PaCX's stage 1, MAE, MRM).
 
-    Its channels and preprocessing are its own; width, depth, patch and size are those of ``arch``, else UserError.
+    Its channels and preprocessing are its own; all else is that of ``arch``, else UserError.
     """
-    found = read_encoder(path, method_of(path) or "mae")
-    if found.architecture is None:
-        backbone = published_backbone(strip_prefixes(found.state, ("model.",)), found.card, path)
-        backbone = TrainedBackbone(
-            leave_out(backbone.state, UNUSED, path), backbone.config, backbone.preprocess, backbone.card
-        )
-    else:
-        try:
-            backbone = TrainedBackbone(found.state, ViTConfig(**found.architecture), found.preprocess, found.card)
-        except TypeError as error:
-            raise UserError(f"{path} is no plain ViT, of which PaCX-MAE begins: pass weights of mae") from error
-    shape = "{0.width}x{0.depth}p{0.patch}s{0.size}"
-    if shape.format(backbone.config) != shape.format(arch):
-        raise UserError(
-            f"{path} is a ViT {shape.format(backbone.config)}: pass it as --arch {shape.format(backbone.config)}"
-        )
-    if not backbone.config.class_token:
-        raise UserError(f"{path} holds a ViT without cls_token, which PaCX-MAE trains: pass weights of mae")
-    return backbone
+    if VIEW_ROWS in initial.state:
+        raise UserError(f"{initial.name} is no plain ViT, of which PaCX-MAE begins: pass weights of mae")
+    return TrainedBackbone(initial.state, refuse_misfit(initial, arch), initial.preprocess, initial.card)
 
 
 def shipped_base(images: TrainingImages, arch: ViTConfig, name: str) -> tuple[Path, TrainedBackbone]:
@@ -149,16 +133,16 @@ def shipped_base(images: TrainingImages, arch: ViTConfig, name: str) -> tuple[Pa
     synthetic = all(images.manifests[dataset].synthetic for dataset in set(images.rows["dataset"]))
     if path is None or not synthetic or arch != parse_arch(PHANTOM_ARCH, channels=1):
         raise UserError(WITHOUT_INIT.format(arch=name))
-    return Path(path), read_base(Path(path), arch)
+    return Path(path), base_of(read_initial(path), arch)
 
 
 SIGNALS = {"both": "an ECG or laboratory values", "ecg": "an ECG", "labs": "laboratory values"}
 
 
-def configure(name: str, options: PaCXOptions) -> Blueprint:
-    """PaCX-MAE on studies with an ECG or laboratory values."""
+def configure(name: str, options: PaCXOptions, initial: InitialWeights | None = None) -> Blueprint:
+    """PaCX-MAE on studies with an ECG or laboratory values, from an MAE's weights: ``initial``, or the shipped ones."""
     arch = parse_arch(name, channels=1)
-    given = read_base(Path(options.init).expanduser(), arch) if options.init else None
+    given = base_of(initial, arch) if initial else None
     preprocess = (given.preprocess if given else None) or gray_preprocess(given.config if given else arch)
 
     def corpus(images: TrainingImages) -> PaCXCorpus:
@@ -167,7 +151,7 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
         return build(images, options.modalities, options.teachers())
 
     def objective(corpus: PaCXCorpus) -> PaCX:
-        path, base = (options.init, given) if given else shipped_base(corpus.images, arch, name)
+        path, base = (initial.name, given) if initial and given else shipped_base(corpus.images, arch, name)
         widths = {modality: embeddings.shape[1] for modality, embeddings in corpus.taught.items()}
         return PaCX(base, options, preprocess, widths, path)
 
@@ -179,6 +163,7 @@ def configure(name: str, options: PaCXOptions) -> Blueprint:
         lambda manifest: with_signals(manifest, options.modalities),
         wants=f"training images with {SIGNALS[options.modalities]}",
         decode_size=round(preprocess.size * ENLARGED) if options.augment else None,
+        begun_from=partial(configure, name, options),
         backbone=arch,
     )
 

@@ -21,7 +21,6 @@ class PaCXOptions:
     """Options of stage 2 and of its teachers."""
 
     variant: Variant = "fixed"
-    init: str = option("", "weights of the MAE to begin from; on phantom data the shipped ones if not given")
     ecg: str = option(
         "", "weights of the ECG teacher, e.g. 12_lead_ECGFounder.pth; if not given, a small one is trained on the data",
         when=WITH_ECG,
@@ -70,7 +69,7 @@ def check(options: PaCXOptions) -> None:
     """Some loss has a weight, and the files are there. Raises UserError."""
     if options.contrastive + options.regression == 0:
         raise UserError("PaCX-MAE: contrastive and regression are both 0: nothing would be learnt")
-    for name in ("init", "ecg", "labs"):
+    for name in ("ecg", "labs"):
         path = getattr(options, name)
         if path and not Path(path).expanduser().is_file():
             raise UserError(f"PaCX-MAE: {name}={path} is no file: pass the path of its weights")

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def linear_momentum(first: float, last: float, progress: float) -> float:
@@ -26,10 +26,12 @@ class MovingAverage(nn.Module):
     @torch.no_grad()
     def update(self, source: nn.Module, momentum: float) -> None:
         """Follow ``source``, a module of the same shape. τ = 1: nothing moves; τ = 0: a copy."""
-        for average, current in zip(self.module.parameters(), source.parameters(), strict=True):
-            average.lerp_(current.to(average.device, average.dtype), 1 - momentum)
-        for average, current in zip(self.module.buffers(), source.buffers(), strict=True):
-            average.copy_(current)
+        pairs = list(zip(self.module.parameters(), source.parameters(), strict=True))
+        averages: list[Tensor] = [average for average, _ in pairs]
+        current = [now.to(old.device, old.dtype) for old, now in pairs]
+        torch._foreach_lerp_(averages, current, 1 - momentum)  # type: ignore[reportPrivateImportUsage]
+        for average, now in zip(self.module.buffers(), source.buffers(), strict=True):
+            average.copy_(now)
 
     def forward(self, *arguments: Any) -> Any:
         """The averaged module's output, without gradients."""

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderCard, Preprocess
 from cxrbench.encoders.pretraining.corpus import Corpus, ImageCorpus, TrainingImages
+from cxrbench.encoders.pretraining.initial import InitialWeights, SourceWeights
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
+from cxrbench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,13 @@ class Objective(nn.Module, ABC):
         """Parameters, by name, whose learning rate is so many times the recipe's, at every step; none is decayed."""
         return {}
 
+    def beginnings(self) -> tuple[nn.Module, ...]:
+        """The backbones, all alike, that ``--init`` fills: that which is called ``backbone``. Raises UserError."""
+        backbone = getattr(self, "backbone", None)
+        if not isinstance(backbone, nn.Module):
+            raise UserError(f"{type(self).__name__} has no backbone that could begin from weights: leave out --init")
+        return (backbone,)
+
     def after_step(self, progress: float) -> None:
         """After every optimizer step, with the share of the run that lay behind before it: for moving averages."""
 
@@ -111,7 +120,9 @@ class Blueprint:
     of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
     recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
     can spare. ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from;
-    None: it cuts none. ``backbone``: its configuration, a dataclass, to be shown.
+    None: it cuts none. ``backbone``: its configuration, a dataclass, to be shown. ``source_weights``: what the method's
+    source begins from. ``begun_from``: the same method from given weights, where these decide more than a backbone's
+    numbers; None: ``Objective.beginnings`` are filled.
     """
 
     preprocess: Preprocess
@@ -122,6 +133,8 @@ class Blueprint:
     recomputes: bool = True
     wants: str = "training images"
     decode_size: int | None = None
+    source_weights: SourceWeights | None = None
+    begun_from: "Callable[[InitialWeights], Blueprint] | None" = None
     backbone: Any = None
 
 

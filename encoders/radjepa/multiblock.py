@@ -93,12 +93,13 @@ def between(ends: tuple[float, float], share: float) -> float:
     return ends[0] + share * (ends[1] - ends[0])
 
 
-def sample(blocks: MultiBlock, images: int, generator: torch.Generator) -> BlockMasks:
+def sample(blocks: MultiBlock, images: int, generator: torch.Generator, part: slice = slice(None)) -> BlockMasks:
     """Block masks of a batch of ``images``, from ``generator`` alone: processes that seed it alike draw the same.
 
     Per image: target blocks anywhere, overlapping as they fall; then a context block without the targets' patches.
     Where that leaves too few, it is placed again; after every 20 failures one target more is let into it. All contexts
-    are cut to the shortest one's length, so that they form one tensor: call this for the batch of all processes.
+    are cut to the shortest one's length, so that they form one tensor. ``part``: the images whose masks come back; the
+    shortest is that of theirs alone (a process's share, in I-JEPA).
     """
     target, context = block_sizes(blocks, generator)
     inside = place(blocks, target, (images, blocks.targets), generator)
@@ -115,7 +116,8 @@ def sample(blocks: MultiBlock, images: int, generator: torch.Generator) -> Block
         waiting = waiting[seen[waiting].sum(dim=1) <= blocks.kept]
         if not len(waiting):
             break
-    return BlockMasks(shortened(seen, blocks.rule, generator), inside, relaxed)
+    order = keeping_order(seen, blocks.rule, generator)
+    return BlockMasks(shortened(seen[part], order[part]), inside[part], relaxed)
 
 
 def place(blocks: MultiBlock, size: Size, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -133,11 +135,19 @@ def as_grids(patches: Tensor, side: int) -> Tensor:
     return grid.scatter_(-1, patches, True)
 
 
-def shortened(seen: Tensor, rule: Rule, generator: torch.Generator) -> Tensor:
-    """Of each row of bool [B, N] as many patches as the row with the fewest has: int64 [B, n], ascending."""
+def keeping_order(seen: Tensor, rule: Rule, generator: torch.Generator) -> Tensor:
+    """Which patches of bool [B, N] are kept, least number [B, N] first: any, or by the official rule the upper."""
     order = torch.rand(seen.shape, generator=generator, device=seen.device)
     if rule == "official":
         order = torch.arange(seen.shape[1], dtype=order.dtype, device=seen.device).expand_as(seen)
+    return order
+
+
+def shortened(seen: Tensor, order: Tensor) -> Tensor:
+    """Of each row of bool [B, N] as many patches as the row with the fewest has, those of least ``order`` [B, N].
+
+    int64 [B, n], ascending.
+    """
     fewest = int(seen.sum(dim=1).min())
     return order.masked_fill(~seen, math.inf).argsort(dim=1)[:, :fewest].sort(dim=1).values
 

@@ -25,6 +25,7 @@ from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
+from cxrbench.encoders.pretraining.initial import SourceWeights
 from cxrbench.encoders.pretraining.method import (
     Batch,
     Blueprint,
@@ -34,6 +35,7 @@ from cxrbench.encoders.pretraining.method import (
     gather_batch,
 )
 from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
+from cxrbench.encoders.radjepa.initialisation import initialise_as_ijepa
 from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
 from cxrbench.encoders.radjepa.options import OPTIONS, RadJEPAOptions
 from cxrbench.encoders.radjepa.predictor import JepaPredictor
@@ -41,6 +43,8 @@ from cxrbench.encoders.radjepa.variance import variance_covariance
 from cxrbench.encoders.recipes.radjepa import RECIPES
 
 PATCH = 14
+# Meta has published no I-JEPA of the shape ViT-B/14.
+SOURCE_WEIGHTS = SourceWeights("RadJEPA's repository, finetuned from ijepa", "weights of I-JEPA that nobody published")
 CROP_AREA = (0.3, 1.0)
 
 
@@ -60,8 +64,11 @@ class RadJEPA(Objective):
         self.preprocess = gray_preprocess(arch)
         self.blocks = MultiBlock(arch.side, options.masks)
         self.backbone = ViT(arch)
-        self.target = MovingAverage(self.backbone)
         self.predictor = JepaPredictor(arch, options.predictor_depth or arch.depth // 2)
+        if options.initialisation != "mae":
+            for network in (self.backbone, self.predictor):
+                initialise_as_ijepa(network, network.blocks, divided=options.initialisation == "ijepa")
+        self.target = MovingAverage(self.backbone)  # a copy of what the backbone has become
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
         """Crops, where ``augment`` is on."""
@@ -73,7 +80,7 @@ class RadJEPA(Objective):
         """Images [B, channels, size, size]; the prediction's mean error over blocks, tokens and features."""
         images = batch.images
         masks = self.masks(len(images), draw, images.device)
-        features = self.target(images)[0]
+        features = self.features(images)
         context = self.backbone.encode(take(self.backbone.embed(images), masks.context))
         predicted = self.predictor(context, masks.context, masks.targets)
         value = latent_loss(predicted, self.wanted(features, masks.targets), self.options.loss)
@@ -90,10 +97,19 @@ class RadJEPA(Objective):
             **regularised,
         })  # fmt: skip
 
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """What the moving average makes of whole images: normalised tokens [B, N, D]. Its maps are not wanted here."""
+        target: ViT = self.target.module  # type: ignore[assignment]
+        return target.encode(target.embed(images))
+
     def masks(self, images: int, draw: Draw, device: torch.device) -> BlockMasks:
-        """Our images' masks: drawn and cut for the batch of all processes, or theirs would have other lengths."""
-        whole = sample(self.blocks, draw.world * images, draw.generator)
-        ours = whole.rows(slice(draw.rank * images, (draw.rank + 1) * images))
+        """Our images' masks, drawn for the batch of all processes; ``context_length``: which are equally long."""
+        part = slice(draw.rank * images, (draw.rank + 1) * images)
+        if self.options.context_length == "process":
+            ours = sample(self.blocks, draw.world * images, draw.generator, part)
+        else:
+            ours = sample(self.blocks, draw.world * images, draw.generator).rows(part)
         return BlockMasks(ours.context.to(device), ours.targets.to(device), ours.relaxed)
 
     def wanted(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -107,6 +123,10 @@ class RadJEPA(Objective):
         """Let the target follow."""
         momentum = linear_momentum(self.options.momentum, self.options.final_momentum, progress)
         self.target.update(self.backbone, momentum)
+
+    def beginnings(self) -> tuple[torch.nn.Module, ...]:
+        """The encoder, and its moving average, which starts as its copy."""
+        return self.backbone, self.target.module
 
     def kept(self) -> torch.nn.Module:
         """The target encoder, which I-JEPA evaluates, or the context encoder."""
@@ -133,6 +153,7 @@ def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
         options,
         lambda corpus: RadJEPA(config, options),
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
+        source_weights=SOURCE_WEIGHTS if options.variant == "paper" else None,
         backbone=config,
     )
 

@@ -42,7 +42,6 @@ FIXED = PretrainingRecipe(
         "ours: laterality is kept": "augment",
         "ours: three equal channels tell nothing to a ViT": "odd_mean",
         f"{SETUP}, A.1": "min_sentences",
-        "ours: nothing to download": "init",
     }),
 )  # fmt: skip
 PAPER = replace(

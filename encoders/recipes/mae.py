@@ -24,6 +24,7 @@ FIXED = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, warmup=10 / 400
     f"{MODULE}: mean; eq. 1 has the sum": "error",
     "ours: floating point": "floor_slack",
     "ours: laterality is kept": "augment",
+    "ours: three equal channels tell nothing": "channels",
 }))  # fmt: skip
 OF_THE_CODE = f"not stated; {CODE}: 256 on each of two GPUs"
 PAPER = PretrainingRecipe(
@@ -43,6 +44,7 @@ PAPER = PretrainingRecipe(
         f"not stated; {CODE} has fp16, here bf16 where it is native": "precision",
         f"not stated; {BEST}": "selection",
         f"{APPENDIX}, eq. 1": "error",
+        f"{APPENDIX}: 224 x 224 x 3, ImageNet's statistics": "channels",
     }),
 )  # fmt: skip
 OFFICIAL = PretrainingRecipe(
@@ -63,6 +65,7 @@ OFFICIAL = PretrainingRecipe(
         f"{MODULE} stores 0.9 and calls the model with its default": "ratio",
         "PACX-MAE:Models/mae.py": "floor_slack",
         "PACX-MAE:Data/data_modules.py: RandomResizedCrop(.5 to 1), flip": "augment",
+        "PACX-MAE:Data/data_modules.py: ImageNet's mean and deviation": "channels",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}

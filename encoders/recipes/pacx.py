@@ -25,7 +25,6 @@ FIXED = PretrainingRecipe(
         "ours: biases, norms and the logit scale are no matrices": "decayed",
         "ours: bf16 where it is native": "precision",
         BEST: "selection",
-        "PaCX-MAE §3: stage 1a's MAE": "init",
         "PaCX-MAE §3: ECGFounder": "ecg",
         "PaCX-MAE A.1.1: the labs' autoencoder": "labs",
         APPENDIX: "modalities contrastive regression rank alpha norms projection smoothing initial_scale",

@@ -5,6 +5,7 @@ from dataclasses import replace
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
 
 YAML, HELPER = "ijepa:configs/in1k_vith14_ep300.yaml", "ijepa:src/helper.py"
+MODEL = "ijepa:src/models/vision_transformer.py"
 SCHEDULES, TRAIN, MASKS = "ijepa:src/utils/schedulers.py", "ijepa:src/train.py", "ijepa:src/masks/multiblock.py"
 
 FIXED = PretrainingRecipe(
@@ -25,6 +26,8 @@ FIXED = PretrainingRecipe(
         "ours: bf16 where it is native": "precision",
         f"{TRAIN} keeps the last epoch; so do we": "selection",
         "ours: blocks reach every patch": "masks",
+        "ours: W processes of B images are one of W B": "context_length",
+        "ours: MAE's, as all backbones here": "initialisation",
         TRAIN: "loss normalise_targets",
         "RadJEPA §3.1: no augmentation": "augment",
         f"{TRAIN} has none": "accumulate variance",
@@ -49,6 +52,8 @@ PAPER = replace(
         f"not stated; {HELPER}: all but biases and what has one dimension": "decayed",
         f"not stated; {TRAIN} does not cut": "clip",
         f"not stated; {TRAIN} keeps the last epoch; so do we": "selection",
+        f"not stated; {MASKS}: each process's batch": "context_length",
+        f"not stated; {MODEL}, _init_weights, fix_init_weight": "initialisation",
         "RadJEPA §3.1": "loss normalise_targets",
         "RadJEPA §4; ijepa:src/transforms.py": "channels",
     }),
@@ -69,6 +74,8 @@ OFFICIAL = replace(
         f"{TRAIN} does not cut": "clip",
         f"{TRAIN} keeps the last epoch; so do we": "selection",
         MASKS: "masks",
+        f"{MASKS}: each process's batch": "context_length",
+        f"{MODEL}, _init_weights, fix_init_weight; {HELPER} draws Linear again, undivided": "initialisation",
         "ijepa:src/transforms.py: RandomResizedCrop(.3 to 1)": "augment",
         "ijepa:src/transforms.py": "channels",
     }),

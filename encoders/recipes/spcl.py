@@ -28,6 +28,7 @@ FIXED = PretrainingRecipe(sources=cited({
     "ours: W processes of B are to learn what one of W B does": "gather",
     "ours: floating point": "floor_slack",
     "S-PCL §2.1: no hand-crafted augmentation": "augment",
+    "ours: S-PCL states neither channels nor mean": "channels",
 }))  # fmt: skip
 PAPER = PretrainingRecipe(
     arch="base-512", batch_size=600, accumulate=2, lr=5e-5, lr_rule="per-256", decayed="matrices+tokens", clip=0.0,
@@ -59,6 +60,7 @@ OFFICIAL = PretrainingRecipe(
         LAST: "selection",
         "OCL:models_mae.py": "loss learn_scale gather floor_slack",
         f"{OCL}: RandomResizedCrop(.2 to 1), flip": "augment",
+        f"{OCL}: in_chans 3, ImageNet's mean and deviation": "channels",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cxrbench.metrics.classification import Prepared, Weights
@@ -47,17 +46,9 @@ def resample_counts(
 def replicate(
     prepared: Sequence[Prepared], patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
 ) -> Array:
-    """Values [metrics, replicates] of prepared metrics, all on the same resamples, a block at a time.
-
-    A block's work is many small steps, which torch's threads would spend waiting for each other: one thread is faster.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        blocks = map(Weights.of, resample_counts(patient_ids, image_set_key, seed, replicates))
-        return np.concatenate([np.stack([metric(block) for metric in prepared]) for block in blocks], axis=1)
-    finally:
-        torch.set_num_threads(threads)
+    """Values [metrics, replicates] of prepared metrics, all on the same resamples, a block at a time."""
+    blocks = map(Weights.of, resample_counts(patient_ids, image_set_key, seed, replicates))
+    return np.concatenate([np.stack([metric(block) for metric in prepared]) for block in blocks], axis=1)
 
 
 @dataclass(frozen=True)

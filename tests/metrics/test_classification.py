@@ -119,7 +119,7 @@ def test_f1_without_positives_is_undefined():
 def test_counts_beyond_float32_are_still_exact():
     weights = np.array([[2**25 + 1], [2**25 + 3], [1]])
     result = METRICS["accuracy"](np.array([1.0, 0.0, 1.0]), np.array([1.0, 1.0, 0.0]), weights)
-    assert Weights.of(weights).sums.dtype == torch.float64
+    assert Weights.of(weights).sums.dtype == np.float64
     assert result[0] == (2**25 + 1) / (2**26 + 5)
 
 

@@ -82,11 +82,13 @@ def card_text(facts: Mapping[str, Any]) -> str:
     if looked_for is None:
         left += " Patients whom related datasets hold out were **not** looked for (--keep-held-out)."
     left += f" {facts['unreadable']:,} unreadable images were left out." if facts["unreadable"] else ""
+    began = facts.get("began_from", {"weights": "random"})
     warning = "Pretrained on **synthetic** images: fit for phantom data, and for nothing else.\n\n"
     return (
         f"# {facts['method']}\n\n{warning if card['synthetic'] else ''}"
         f"* Pretrained on: {', '.join(card['pretrained_on'])}. Licence of the weights: {card['licence']}.\n"
         f"* Data: {'; '.join(data)}. {left}\n"
+        f"* Began from: {', '.join(f'{name} {value}' for name, value in began.items() if value)}.\n"
         f"* Encoder: {facts['parameters']:,} parameters, `{json.dumps(facts['arch'])}`\n"
         f"* Cost: {cost['forward']:.3g} GFLOPs per unit forward, {cost['training']:.3g} in training "
         "(a multiply-add is two).\n"

@@ -19,9 +19,10 @@ from cxrbench.plugins.entry_points import METHODS, load_plugin
 class PretrainConfig:
     """What to train and how. What is None is the recipe's: ``recipe`` is its name, ``PretrainingRecipe`` its numbers.
 
-    ``options``: the method's own, by name. ``decode``: ``once``, into one file, or ``always``, by ``workers`` processes
-    while training. ``decode_size``: pixels of a side at which they are decoded, where random crops are cut from them;
-    else it is the size that is trained on.
+    ``options``: the method's own, by name. ``init``: the weights to begin from (a file, ``timm:NAME``, ``random``; "":
+    those that the method's source begins from, if any). ``decode``: ``once``, into one file, or ``always``, by
+    ``workers`` processes while training. ``decode_size``: pixels of a side at which they are decoded, where random
+    crops are cut from them; else it is the size that is trained on.
     ``gradient_checkpointing``: less memory, more time. ``limit``: number of images, to try things. ``half``: write
     float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimizer steps; every ``keep_every`` epochs one is
     kept, every ``picture_every`` epochs a picture of training is drawn (0: none).
@@ -42,6 +43,7 @@ class PretrainConfig:
     clip: float | None = None
     precision: Precision | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    init: str = ""
     seed: int = 0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1

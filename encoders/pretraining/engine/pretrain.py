@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY, write_encoder
 from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages, whole
+from cxrbench.encoders.pretraining.engine.beginning import begin, check_init, initial_weights
 from cxrbench.encoders.pretraining.engine.fitting import say, train
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
@@ -41,6 +42,8 @@ from cxrbench.files.seal import check, damage
 FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "accelerator",
         "gradient_checkpointing")  # fmt: skip
 """Settings that may change when a run is resumed: they do not change what is learnt."""
+COMPARED = ("options", "images", "image_set", "corpus", "began_from")
+"""What else must be the same."""
 COUNTED = 8
 """Units of which the cost is the mean."""
 
@@ -66,6 +69,9 @@ def pretrain(
     check_names(manifests)
     for line in notes_on(config, recipe):
         say(line)
+    initial = initial_weights(config, recipe.arch, blueprint, say)
+    if initial is not None and blueprint.begun_from is not None:
+        blueprint = blueprint.begun_from(initial)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
@@ -76,6 +82,7 @@ def pretrain(
     corpus, images = make_corpus(config, blueprint, manifests, cache or out / "images", excluded)
     plan = make_plan(config, recipe, len(corpus), out)
     objective = build_objective(config, blueprint, corpus)
+    began_from = begin(objective, blueprint, initial, say)
     units = np.unique(np.linspace(0, len(corpus) - 1, COUNTED).astype(np.int64))  # all over: studies differ in images
     some = corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units])
     cost = step_cost(objective, as_batch(whole(some, objective.preprocess), objective.preprocess))
@@ -83,7 +90,7 @@ def pretrain(
     settings |= {"decode_size": images.prepared.size}
     facts = run_facts(config.method, objective, blueprint.options, settings, manifests, images, corpus.facts, cost)
     left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
-    facts |= {"command": command, "excluded_patients": left_out}
+    facts |= {"command": command, "excluded_patients": left_out, "began_from": began_from}
     start = resume_point(out / "last.ckpt", facts) * plan.accumulate
     module = Pretraining(objective, corpus, recipe, plan, facts, start)
     counts = [f"{name} {count:,}" for name, count in facts["images"].items()]
@@ -112,6 +119,7 @@ def checked(config: PretrainConfig) -> tuple[Blueprint, PretrainingRecipe]:
     blueprint = method.configure(recipe.arch, {**config.options, "variant": config.recipe})
     check_is_read(config, method, blueprint)
     chosen_decode_size(config, blueprint)
+    check_init(config)
     return blueprint, recipe
 
 
@@ -168,7 +176,7 @@ def resume_point(last: Path, facts: Mapping[str, Any]) -> int:
         raise UserError(f"{last} was not written by cxrbench pretrain: choose another --out")
     before, now = parsed(checkpoint[KEY], last), json.loads(json.dumps(facts))
     pairs = [(name, before["config"].get(name), value) for name, value in now["config"].items() if name not in FREE]
-    pairs += [(name, before.get(name), now[name]) for name in ("options", "images", "image_set", "corpus")]
+    pairs += [(name, before.get(name), now[name]) for name in COMPARED]
     changed = [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
     if changed:
         raise UserError(f"{last} is of another run ({'; '.join(changed)}): use the same settings, or another --out")

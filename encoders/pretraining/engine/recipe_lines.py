@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, NamedTuple
 
+from cxrbench.encoders.pretraining.engine.beginning import check_init
 from cxrbench.encoders.pretraining.engine.plan import (
     PretrainConfig,
     check_is_read,
@@ -14,6 +15,7 @@ from cxrbench.encoders.pretraining.engine.plan import (
     notes_on,
     read_method,
 )
+from cxrbench.encoders.pretraining.initial import RANDOM
 from cxrbench.encoders.pretraining.method import Blueprint
 from cxrbench.encoders.pretraining.options import typed
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
@@ -39,6 +41,7 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
     standard, recipe = method.recipes.get(config.recipe), chosen_recipe(config, method)
     assert standard is not None
     check_settings(config, recipe)
+    check_init(config)
     blueprint = method.configure(recipe.arch, {**config.options, "variant": config.recipe})
     check_is_read(config, method, blueprint)
     lines: list[RecipeLine] = []
@@ -48,7 +51,7 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
         lines.append(RecipeLine(name, written(value), replaced(getattr(standard, name)) if name in given else source))
         lines += following(name, recipe, blueprint)
         if name == "arch":
-            lines.append(decoded(config, blueprint))
+            lines += [decoded(config, blueprint), begun(config, blueprint)]
     usual = method.configure(recipe.arch, {"variant": config.recipe}).options if config.options else blueprint.options
     sources = {**next(iter(method.recipes.values())).sources, **standard.sources}
     before = as_mapping(usual)
@@ -82,6 +85,16 @@ def decoded(config: PretrainConfig, blueprint: Blueprint) -> RecipeLine:
     usual = blueprint.decode_size or blueprint.preprocess.size
     source = "ours: crops are cut out of detail" if blueprint.decode_size else f"{FOLLOWS} arch and the options"
     return RecipeLine("decode_size", written(side), source if config.decode_size is None else replaced(usual))
+
+
+def begun(config: PretrainConfig, blueprint: Blueprint) -> RecipeLine:
+    """The weights that training begins from."""
+    source = blueprint.source_weights
+    usual = (source.spec or RANDOM) if source else RANDOM
+    why = f"{source.cited}: {source.words}" if source else "ours: nothing is learnt before"
+    if blueprint.begun_from is not None:
+        usual, why = "an MAE", "PaCX-MAE §3: stage 1a's MAE; on phantom data the shipped one"
+    return RecipeLine("init", config.init or usual, replaced(usual) if config.init else why)
 
 
 def replaced(standard: Any) -> str:

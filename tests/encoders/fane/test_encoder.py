@@ -1,7 +1,6 @@
 """FaNe as an encoder: our files, those of its code, texts, and a text encoder that is not there."""
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,15 @@ from safetensors.torch import load_file
 from torchvision.models import resnet18
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import EncoderCard, EncoderRequest
-from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
-from cxrbench.encoders.backbones.encoder import gray_preprocess
+from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeEncoder, FaNeImageEncoder, FaNeNetwork, load
 from cxrbench.encoders.fane.image import ResNetConfig, build_image_tower, image_preprocess, infer_image_config
 from cxrbench.encoders.fane.objective import METHOD, FaNe
+from cxrbench.encoders.pretraining.engine.beginning import begin
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, make_corpus, pretrain
 from cxrbench.encoders.pretraining.engine.trainer import as_batch
+from cxrbench.encoders.pretraining.initial import read_initial
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.plugins.identity import count_parameters, weights_sha256
@@ -217,35 +216,20 @@ def test_the_stages_are_torchvisions_on_enlarged_images() -> None:
         torch.testing.assert_close(reference.fc(last.mean(dim=(2, 3))), reference(enlarged))
 
 
-def test_a_backbone_starts_from_a_file(tmp_path: Path, folder: Path, manifest: Manifest) -> None:
+@pytest.mark.parametrize("arch", [ARCH, "resnet18-64"])
+def test_its_backbone_begins_from_given_weights(arch: str, tmp_path: Path, folder: Path, manifest: Manifest) -> None:
     torch.manual_seed(1)
-    backbone = ViT(ViTConfig(64, 4, 1, 8, 24, 3))
-    torch.save({"model": backbone.state_dict() | {"head.weight": torch.zeros(10, 64)}}, tmp_path / "deit.pth")
-    given = options(folder, False) | {"init": str(tmp_path / "deit.pth")}
-    blueprint = METHOD.configure(ARCH, given)
-    corpus = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
+    vit = arch == ARCH
+    source: Any = ViT(ViTConfig(64, 4, 1, 8, 24, 1)) if vit else resnet18()
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    blueprint = METHOD.configure(arch, options(folder, False))
+    corpus = make_corpus(PretrainConfig("fane", arch), blueprint, [manifest], folder / "images", None)[0]
     objective: Any = blueprint.objective(corpus)
-    gray = torch.randn(2, 1, 24, 24)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            objective.network.image_encoder(gray).pooled, backbone(gray.expand(-1, 3, -1, -1))[0][:, 0]
-        )
-    bad = METHOD.configure("64x5p8s24", given)
-    with pytest.raises(UserError, match="missing"):
-        bad.objective(corpus)
-
-
-def test_what_the_starting_weights_have_seen_the_result_has_seen(
-    tmp_path: Path, folder: Path, manifest: Manifest
-) -> None:
-    torch.manual_seed(1)
-    config = ViTConfig(64, 4, 1, 8, 24, 1)
-    card = EncoderCard("mae", "unknown", ("nih", "rsna"))
-    facts = encoder_facts("mae", asdict(config), gray_preprocess(config), card)
-    write_encoder(tmp_path / "mae.safetensors", ViT(config).state_dict(), facts, half=False)
-    blueprint = METHOD.configure(ARCH, options(folder, False) | {"init": str(tmp_path / "mae.safetensors")})
-    corpus = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
-    assert blueprint.objective(corpus).inherited == card
+    initial = read_initial(str(tmp_path / "weights.pth"))
+    assert begin(objective, blueprint, initial, print)["weights"] == initial.name
+    assert objective.inherited == initial.card
+    begun = objective.network.image_encoder.model.state_dict()
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in begun.items())
 
 
 @pytest.mark.parametrize("size", [64, 224, 337, 480])

@@ -19,8 +19,9 @@ from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx import objective as pacx
 from cxrbench.encoders.pacx.encoder import load
 from cxrbench.encoders.pacx.lora import adapt, merged
-from cxrbench.encoders.pacx.objective import METHOD, PaCX, read_base
+from cxrbench.encoders.pacx.objective import METHOD, PaCX, base_of
 from cxrbench.encoders.pacx.options import OPTIONS
+from cxrbench.encoders.pretraining.initial import read_initial
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.errors import UserError
 
@@ -294,6 +295,9 @@ def ours(path: Path, method: str, network: nn.Module, arch: ViTConfig = ARCH) ->
 
 
 def test_it_begins_from_our_maes_and_from_published_ones(tmp_path: Path) -> None:
+    def read_base(path: Path, arch: ViTConfig) -> TrainedBackbone:
+        return base_of(read_initial(str(path)), arch)
+
     found = read_base(ours(tmp_path / "mae.safetensors", "mae", backbone()), ARCH)
     assert found.config == ARCH
     assert found.card.pretrained_on == ("nih",)
@@ -307,13 +311,15 @@ def test_it_begins_from_our_maes_and_from_published_ones(tmp_path: Path) -> None
         found = read_base(tmp_path / name, ARCH)
         assert found.config == colour
         assert found.state.keys() == network.state_dict().keys()
-        blueprint = METHOD.configure("64x4p8s32", {"init": str(tmp_path / name)})
-        assert blueprint.preprocess == gray_preprocess(colour)
-    with pytest.raises(UserError, match="is a ViT 64x4p8s32: pass it as --arch 64x4p8s32"):
+        blueprint = METHOD.configure("64x4p8s32", {})
+        assert blueprint.begun_from is not None
+        assert blueprint.preprocess == gray_preprocess(ARCH)
+        assert blueprint.begun_from(read_initial(str(tmp_path / name))).preprocess == gray_preprocess(colour)
+    with pytest.raises(UserError, match="is a ViT 64x4p8s32, not 64x6p8s32: pass it as --arch 64x4p8s32"):
         read_base(tmp_path / "mae.pth", replace(ARCH, depth=6))
     bare = replace(ARCH, class_token=False)
     path = ours(tmp_path / "bare.safetensors", "radjepa", ViT(bare), bare)
-    with pytest.raises(UserError, match="without cls_token"):
+    with pytest.raises(UserError, match="without a CLS token"):
         read_base(path, ARCH)
 
 

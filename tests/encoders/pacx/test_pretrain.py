@@ -43,10 +43,10 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PretrainConfig:
     write_encoder(folder / "mae.safetensors", ViT(ARCH).state_dict(), facts, half=False)
     torch.save(Net1D(Net1DConfig((16,), (1,), 16)).state_dict(), folder / "ecg.pth")
     torch.save(LabsDAE(50).state_dict(), folder / "labs.pth")
-    options = {"init": folder / "mae.safetensors", "ecg": folder / "ecg.pth", "labs": folder / "labs.pth"}
+    options = {"ecg": folder / "ecg.pth", "labs": folder / "labs.pth"}
     return PretrainConfig(
         method="pacx", arch="64x4p8s32", epochs=2, batch_size=4, precision="32", accelerator="cpu",
-        options={name: str(path) for name, path in options.items()},
+        init=str(folder / "mae.safetensors"), options={name: str(path) for name, path in options.items()},
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_from_studies_to_an_encoder(studies: Manifest, config: PretrainConfig, t
         torch.equal(a, b) for a, b in zip(after.values(), from_checkpoint.backbone.state_dict().values(), strict=True)
     )
     start = load(EncoderRequest("pacx", None, str(written))).backbone.patch_embed.proj.weight
-    with safe_open(config.options["init"], "pt") as file:
+    with safe_open(config.init, "pt") as file:
         assert torch.equal(start, file.get_tensor("patch_embed.proj.weight"))  # the base is frozen
         assert not torch.equal(after["blocks.0.mlp.fc1.weight"], file.get_tensor("blocks.0.mlp.fc1.weight"))
     # another teacher under the same name
@@ -77,13 +77,12 @@ def test_from_studies_to_an_encoder(studies: Manifest, config: PretrainConfig, t
 
 
 def test_without_an_mae_it_says_how_to_get_one(studies: Manifest, config: PretrainConfig, tmp_path: Path) -> None:
-    options = {name: path for name, path in config.options.items() if name != "init"}
-    with pytest.raises(UserError, match=r"pretrain mae .*--arch 64x4p8s32.*--option init="):
-        pretrain(replace(config, options=options), [studies], tmp_path / "run", cache=tmp_path / "cache")
+    with pytest.raises(UserError, match=r"pretrain mae .*--arch 64x4p8s32.*--init runs/mae"):
+        pretrain(replace(config, init=""), [studies], tmp_path / "run", cache=tmp_path / "cache")
     real = replace(studies, synthetic=False)
     with pytest.raises(UserError, match=r"pretrain mae .*--arch nano"):
-        pretrain(replace(config, options=options, arch="nano"), [real], tmp_path / "real", cache=tmp_path / "cache")
-    with pytest.raises(UserError, match="is a ViT 64x4p8s32: pass it as --arch"):
+        pretrain(replace(config, init="", arch="nano"), [real], tmp_path / "real", cache=tmp_path / "cache")
+    with pytest.raises(UserError, match="is a ViT 64x4p8s32, not 192x4p16s128: pass it as --arch"):
         pretrain(replace(config, arch="nano"), [studies], tmp_path / "other", cache=tmp_path / "cache")
     with pytest.raises(UserError, match="symile: there are no training images with "):
         pretrain(config, [replace(studies, signals=None)], tmp_path / "none", cache=tmp_path / "cache")

@@ -67,7 +67,7 @@ def test_a_step_decays_what_a_hand_built_optimizer_decays(decayed: Decayed, name
 
 def test_matrices_are_the_default_and_what_a_timm_optimizer_decays_has_the_tokens() -> None:
     """timm's rule, which OCL, MAE and I-JEPA use, by timm itself."""
-    from timm.optim import param_groups_weight_decay
+    from timm.optim._param_groups import param_groups_weight_decay
 
     model = Parts()
     peer = next(group for group in param_groups_weight_decay(model, 0.05) if group["weight_decay"])

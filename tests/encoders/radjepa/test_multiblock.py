@@ -12,6 +12,7 @@ from cxrbench.encoders.radjepa.multiblock import (
     Rule,
     as_grids,
     block_sizes,
+    keeping_order,
     masks_on_images,
     sample,
     shortened,
@@ -98,10 +99,10 @@ def test_shapes_on_every_grid(rule: Rule, side: int) -> None:
 def test_contexts_are_cut_to_the_shortest() -> None:
     seen = torch.rand(50, 100, generator=generator()) < torch.linspace(0.3, 0.9, 50)[:, None]
     for rule in RULES:
-        cut = shortened(seen, rule, generator())
+        cut = shortened(seen, keeping_order(seen, rule, generator()))
         assert cut.shape == (50, int(seen.sum(dim=1).min()))
         assert as_grids(cut, 10).logical_and(~seen).sum() == 0
-    official = shortened(seen, "official", generator())
+    official = shortened(seen, keeping_order(seen, "official", generator()))
     for row, kept in zip(seen, official, strict=True):
         assert kept.tolist() == row.nonzero().flatten()[: official.shape[1]].tolist()
 
@@ -187,6 +188,22 @@ def test_one_random_number_drives_scale_and_aspect_in_the_official_rule_only() -
 def test_context_blocks_reach_the_whole_grid_in_the_fixed_rule_only() -> None:
     heights = {rule: {block_sizes(MultiBlock(16, rule), generator(s))[1] for s in range(60)} for rule in RULES}
     assert heights == {"fixed": {(15, 15), (16, 16)}, "official": {(15, 15)}}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_part_is_cut_to_its_own_shortest_context_and_is_otherwise_the_batchs(rule: Rule) -> None:
+    blocks = MultiBlock(16, rule)
+    lengths = set()
+    for seed in range(6):
+        whole = sample(blocks, 24, generator(seed))
+        parts = [sample(blocks, 24, generator(seed), slice(k, k + 12)) for k in (0, 12)]
+        assert torch.equal(torch.cat([part.targets for part in parts]), whole.targets)
+        assert [part.relaxed for part in parts] == [whole.relaxed] * 2
+        assert min(part.context.shape[1] for part in parts) == whole.context.shape[1]
+        for part, rows in zip(parts, whole.context.split(12), strict=True):
+            assert bool((as_grids(rows, 16) <= as_grids(part.context, 16)).all())  # patches more, none others
+        lengths.add(tuple(part.context.shape[1] for part in parts))
+    assert any(first != second for first, second in lengths)
 
 
 def test_picture_shows_image_context_and_targets() -> None:

@@ -226,6 +226,19 @@ def test_two_processes_do_together_what_one_does(options: dict[str, Any]) -> Non
         torch.testing.assert_close(split[1][name], gradient, atol=1e-6, rtol=1e-3)
 
 
+@pytest.mark.parametrize("rule", ["fixed", "official"])
+def test_a_process_may_cut_contexts_to_its_own_shortest(rule: str) -> None:
+    images = random_images(6)
+    together, apart = (objective(masks=rule, context_length=of) for of in ("joined", "process"))
+    joined, own = ([m.masks(3, draw(3, rank, 2), images.device) for rank in (0, 1)] for m in (together, apart))
+    assert joined[0].context.shape == joined[1].context.shape
+    assert own[0].context.shape != own[1].context.shape
+    assert min(mine.context.shape[1] for mine in own) == joined[0].context.shape[1]
+    assert all(torch.equal(a.targets, b.targets) for a, b in zip(joined, own, strict=True))
+    alone = apart.masks(6, draw(3), images.device)
+    assert alone.context.shape[1] == joined[0].context.shape[1]  # of one process it is the same thing
+
+
 def test_gradient_checkpointing_changes_nothing() -> None:
     losses = []
     for spare in (False, True):
@@ -266,13 +279,13 @@ def test_shapes_hang_on_no_data_so_that_cost_can_be_counted_on_the_meta_device()
 
 
 def test_variants_switch_what_they_say() -> None:
-    names = ("masks", "loss", "normalise_targets", "augment", "channels", "keep")
+    names = ("masks", "loss", "normalise_targets", "augment", "channels", "keep", "initialisation", "context_length")
     fixed, paper, official = (
         [asdict(OPTIONS.read({"variant": v}))[n] for n in names] for v in ("fixed", "paper", "official")
     )
-    assert fixed == ["fixed", "smooth_l1", True, False, 1, "target"]
-    assert paper == ["fixed", "mse", False, False, 3, "target"]
-    assert official == ["official", "smooth_l1", True, True, 3, "target"]
+    assert fixed == ["fixed", "smooth_l1", True, False, 1, "target", "mae", "joined"]
+    assert paper == ["fixed", "mse", False, False, 3, "target", "ijepa", "process"]
+    assert official == ["official", "smooth_l1", True, True, 3, "target", "ijepa", "process"]
     gray: dict[str, Any] = {"channels": 1}
     losses = {
         v: float(objective(**gray, variant=v)(Batch(random_images(3)), draw(1)).value.detach())

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from scipy.stats import bootstrap, norm, rankdata
 
 from cxrbench.leaderboard.statistics.bootstrap import BLOCK, percentile_interval, replicate, resample_counts
@@ -72,15 +71,6 @@ def test_undefined_replicates_are_counted_and_above_five_percent_there_is_no_int
     assert np.isnan(dropped.lower)
     assert np.isnan(dropped.upper)
     assert "undefined in 6% of replicates" in dropped.note
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As in ``replicate``: many small steps are faster on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 AUROC = 0.8
