@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cxrbench.metrics.classification import Prepared, Weights
 from cxrbench.metrics.measure import Measure
@@ -29,7 +27,7 @@ class InFolds:
     """
 
     parts: tuple[Prepared, ...]
-    rows: tuple[Tensor, ...]
+    rows: tuple[NDArray[np.int64], ...]
     shares: Array
 
     def __call__(self, weights: Weights) -> Array:
@@ -55,13 +53,12 @@ def prepared(
         return measure.prepare(rows, labels)
     at = [np.flatnonzero(rows[FOLD].to_numpy() == fold) for fold in folds]
     by_fold = [measure.prepare(rows.iloc[where].reset_index(drop=True), labels) for where in at]
-    places = tuple(torch.from_numpy(where) for where in at)
-    return {name: _mean([one[name] for one in by_fold], places, patients) for name in by_fold[0]}
+    return {name: _mean([one[name] for one in by_fold], tuple(at), patients) for name in by_fold[0]}
 
 
-def _mean(parts: Sequence[Prepared], rows: tuple[Tensor, ...], patients: NDArray[np.str_]) -> InFolds:
+def _mean(parts: Sequence[Prepared], rows: tuple[NDArray[np.int64], ...], patients: NDArray[np.str_]) -> InFolds:
     """By the folds' patients; where the metric is defined in no fold all have a share, and it is undefined."""
-    counts = np.array([len(np.unique(patients[at.numpy()])) for at in rows], dtype=np.float64)
+    counts = np.array([len(np.unique(patients[at])) for at in rows], dtype=np.float64)
     known = np.isfinite(InFolds(tuple(parts), rows, counts).values())
     shares = counts * known if known.any() else counts
     return InFolds(tuple(parts), rows, shares / shares.sum())

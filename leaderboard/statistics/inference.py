@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import digamma, polygamma, stdtr, stdtrit
 
 from cxrbench.leaderboard.statistics.bootstrap import Interval, too_many_undefined
 
@@ -71,8 +72,6 @@ class Uncertain:
 
     def half_width(self, tail: float) -> float:
         """How far the limit lies from the value beyond which a share ``tail`` is left."""
-        from scipy.special import stdtrit  # here: the command line shall not wait for scipy
-
         if math.isnan(self.patients):
             return math.nan
         parts = ((self.patients, self.patients_df), (self.seeds, self.seeds_df))
@@ -115,8 +114,6 @@ class Uncertain:
 
     def _tail(self, away: float) -> float:
         """The share beyond the limit that lies ``away`` from the value, in (0, ½]."""
-        from scipy.special import stdtr
-
         if self.seeds == 0:
             return float(stdtr(min(self.patients_df, LARGE), -abs(away) / math.sqrt(self.patients)))
         return _crossing(lambda tail: self.half_width(tail) - abs(away))
@@ -168,8 +165,6 @@ def moderated(family: Sequence[Components]) -> list[Uncertain]:
 
 def _prior(variances: Array, df: Array) -> tuple[float, float]:
     """d0 and s0² of Smyth (2004), section 6.2: by mean and variance of log s², whose distribution is a known one."""
-    from scipy.special import digamma, polygamma
-
     least = 1e-8 * float(np.median(variances)) or 1e-300  # a variance of 0 (the same predictions) has no logarithm
     e = np.log(np.maximum(variances, least)) - digamma(df / 2) + np.log(df / 2)
     excess = float(e.var(ddof=1) - polygamma(1, df / 2).mean())
@@ -181,8 +176,6 @@ def _prior(variances: Array, df: Array) -> tuple[float, float]:
 
 def _trigamma_inverse(value: float) -> float:
     """x with trigamma(x) = value, by Newton's method on its reciprocal (Smyth 2004, appendix)."""
-    from scipy.special import polygamma
-
     x = 0.5 + 1 / value
     for _ in range(50):
         trigamma = float(polygamma(1, x))
