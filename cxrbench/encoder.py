@@ -45,13 +45,23 @@ class EncoderCard:
     """What an encoder says of itself, for the leaderboard and the contamination marks.
 
     ``pretrained_on``: registry names of the datasets whose images it has seen (``nih``, ``mimic``, ...);
-    ``synthetic``: pretrained on phantom images.
+    ``synthetic``: pretrained on phantom images. Hours that its pretraining took, where they are known: on the clock, of
+    GPUs, of CPU cores.
     """
 
     method: str
     licence: str = "unknown"
     pretrained_on: tuple[str, ...] = ()
     synthetic: bool = False
+    wall_hours: float | None = None
+    gpu_hours: float | None = None
+    cpu_hours: float | None = None
+
+    @property
+    def hours(self) -> dict[str, float]:
+        """Hours by name, those that are known."""
+        found = {name: getattr(self, name) for name in ("wall_hours", "gpu_hours", "cpu_hours")}
+        return {name: hours for name, hours in found.items() if hours is not None}
 
 
 @runtime_checkable

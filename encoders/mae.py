@@ -14,7 +14,13 @@ from torch import Tensor
 
 from cxrbench.encoder import EncoderRequest, Preprocess
 from cxrbench.encoders.backbones.decoder import MAEDecoder, decoder_of
-from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
+from cxrbench.encoders.backbones.encoder import (
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    pool,
+    untrained_by_name,
+)
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.masking import (
     Masking,
@@ -30,7 +36,7 @@ from cxrbench.encoders.backbones.masking import (
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.recipes.mae import RECIPES
 from cxrbench.errors import UserError
@@ -67,6 +73,11 @@ def whole_preprocess(arch: ViTConfig) -> Preprocess:
 
 class MAE(Objective):
     """The objective: the hidden patches of every image are painted from the visible ones."""
+
+    advice = Advice(
+        one_point="longer training (one point paints no patch, and the spread comes back), else a lower --lr",
+        few_dimensions="a lower --option ratio or a lower --lr",
+    )
 
     def __init__(self, arch: ViTConfig, options: MAEOptions) -> None:
         super().__init__()
@@ -106,6 +117,10 @@ class MAE(Objective):
     def kept(self) -> ViT:
         """The backbone."""
         return self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The CLS token."""
+        return {"": pool(self.backbone(images)[0], self.backbone.config.tokens, "cls")}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""

@@ -21,6 +21,7 @@ from cxrbench.encoders.backbones.encoder import (
     gray_preprocess,
     how_to_pretrain,
     load_vit,
+    pool,
     untrained_by_name,
 )
 from cxrbench.encoders.backbones.masking import kept_tokens, take
@@ -28,7 +29,7 @@ from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.recipes.spcl import RECIPES
 from cxrbench.errors import UserError
@@ -110,6 +111,11 @@ def clip_loss(z1: Tensor, z2: Tensor, scale: Tensor | float, kappa: float) -> Te
 class SPCL(Objective):
     """The objective: the two views of every image find each other."""
 
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a larger --batch-size, which gives more negatives, or a lower --lr",
+    )
+
     def __init__(self, arch: ViTConfig, options: SPCLOptions) -> None:
         super().__init__()
         self.backbone = ViT(arch)
@@ -142,6 +148,10 @@ class SPCL(Objective):
     def kept(self) -> ViT:
         """The backbone."""
         return self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The mean of the patch tokens."""
+        return {"": pool(self.backbone(images)[0], self.backbone.config.tokens, "mean")}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""

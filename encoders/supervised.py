@@ -11,13 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderRequest
-from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, how_to_pretrain, untrained_by_name
+from cxrbench.encoders.backbones.encoder import (
+    ViTEncoder,
+    gray_preprocess,
+    how_to_pretrain,
+    pool,
+    untrained_by_name,
+)
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import (
+    Advice,
     Batch,
     Blueprint,
     Draw,
@@ -63,6 +70,11 @@ def known_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | No
 class Supervised(Objective):
     """The objective: a linear layer on the pooled tokens tells every label."""
 
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a lower --lr, unless the labels are few and ask for no more",
+    )
+
     def __init__(self, arch: ViTConfig, options: SupervisedOptions, corpus: LabelledImages) -> None:
         super().__init__()
         self.backbone = ViT(arch)
@@ -93,6 +105,10 @@ class Supervised(Objective):
     def kept(self) -> ViT:
         """The backbone; the head stays in the checkpoint."""
         return self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """Where the head reads."""
+        return {"": pool(self.backbone(images)[0], self.backbone.config.tokens, self.options.pooling)}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""

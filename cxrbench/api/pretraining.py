@@ -50,6 +50,7 @@ class PretrainSettings(TypedDict, total=False):
     checkpoint_every: int
     keep_every: int
     picture_every: int
+    watch_every: int | None
     on_bad_image: OnBadImage
 
 

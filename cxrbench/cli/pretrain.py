@@ -87,6 +87,12 @@ def pretrain(
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Replace last.ckpt every so many steps.")] = 100,
     keep_every: Annotated[int, typer.Option(min=0, help="Keep a checkpoint every so many epochs; 0: none.")] = 0,
     picture_every: Annotated[int, typer.Option(min=0, help="Draw a picture every so many epochs; 0: none.")] = 0,
+    watch_every: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Look for a collapse every so many steps; 0: never [default: so that it costs about 2%]."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many images, to try things.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Write the encoder as float16.")] = False,
     keep_held_out: Annotated[
@@ -149,6 +155,7 @@ def pretrain(
         checkpoint_every=checkpoint_every,
         keep_every=keep_every,
         picture_every=picture_every,
+        watch_every=watch_every,
         limit=limit,
         half=half,
         on_bad_image=on_bad_image,  # type: ignore[typeddict-item]

@@ -261,5 +261,6 @@ def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
         counts = measure(encoder.module, encoder.ref.preprocess)
         facts = {"parameters": spec.parameters, "gflops_per_image": counts.gflops_per_image}
         facts |= {"images_per_second": None, "width": counts.width}
+        facts |= {f"pretraining_{name}": hours for name, hours in spec.card.hours.items()}
     facts.update(images_per_second=speed, device=str(options.device), precision=options.precision)
     results.save_efficiency(spec.name, spec.fingerprint, facts)

@@ -40,7 +40,7 @@ from cxrbench.encoders.fane.losses import (
 from cxrbench.encoders.fane.options import OPTIONS, PRIOR, FaNeOptions, first_bias
 from cxrbench.encoders.fane.text import Texts, projection
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.recipes.fane import RECIPES
 from cxrbench.encoders.text.bert import load_bert
 
@@ -62,6 +62,11 @@ class FaNe(Objective):
     semantic division are those of the joined batch; the paper's code compares within a process. A ResNet's batch norms
     are of each process.
     """
+
+    advice = Advice(
+        one_point="a lower --lr or a longer --warmup",
+        few_dimensions="a larger --batch-size or a lower --option hn",
+    )
 
     def __init__(self, image: ImageConfig, options: FaNeOptions, corpus: ReportCorpus) -> None:
         super().__init__()
@@ -158,6 +163,10 @@ class FaNe(Objective):
     def kept(self) -> FaNeNetwork:
         """Both towers with the projections to the common space; a frozen BERT is not in it."""
         return self.network
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The image tower's vectors, before their projection."""
+        return {"": self.network.image_encoder(images).pooled}
 
     def architecture(self) -> dict[str, Any]:
         """Of both towers, and which text encoder it was."""

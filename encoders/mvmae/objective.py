@@ -34,7 +34,7 @@ from cxrbench.encoders.mvmae.text import TextDecoder
 from cxrbench.encoders.pretraining.augment import decode_size
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.studies import StudyCorpus, group_studies, report_texts
 from cxrbench.encoders.recipes.mvmae import RECIPES, V2T_RECIPES
 from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
@@ -56,6 +56,11 @@ class MVMAE(Objective):
     Slots without an image are dropped before anything is computed. Every term is a mean over studies, so that processes
     with the same number of them learn what one process learns; a study without a report has a text loss of 0.
     """
+
+    advice = Advice(
+        one_point="a lower --option beta, which weighs how like views must be, or a lower --lr",
+        few_dimensions="a lower --option beta or a lower --option mask",
+    )
 
     def __init__(self, arch: ViTConfig, options: MVMAEOptions, vocabulary: Vocabulary | None = None) -> None:
         super().__init__()
@@ -139,6 +144,10 @@ class MVMAE(Objective):
     def kept(self) -> MultiviewBackbone:
         """The backbone."""
         return self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The CLS token, every image taken to be frontal."""
+        return {"": self.backbone(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))[0][:, 0]}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""

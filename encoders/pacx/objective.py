@@ -35,7 +35,7 @@ from cxrbench.encoders.pacx.options import OPTIONS, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.initial import VIEW_ROWS, InitialWeights, read_initial, refuse_misfit
-from cxrbench.encoders.pretraining.method import Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.recipes.pacx import RECIPES
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import load_strict
@@ -48,6 +48,11 @@ WITHOUT_INIT = (
 
 class PaCX(Objective):
     """The objective: the image's CLS token against what the teachers make of ECG and labs."""
+
+    advice = Advice(
+        one_point="a lower --lr or a lower --option contrastive",
+        few_dimensions="a larger --batch-size or a lower --lr",
+    )
 
     def __init__(
         self,
@@ -103,6 +108,10 @@ class PaCX(Objective):
     def kept(self) -> ViT:
         """The backbone, LoRA merged: a copy."""
         return merged(self.backbone)
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The CLS token."""
+        return {"": self.backbone(images)[0][:, 0]}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone; ``norm_eps`` is that of all its norms."""

@@ -59,14 +59,23 @@ class Loss(NamedTuple):
     logged: Mapping[str, Tensor] = {}
 
 
+class Advice(NamedTuple):
+    """What to try, as the end of a sentence, where embeddings collapse to one point, or to few dimensions."""
+
+    one_point: str = "a lower --lr or a longer --warmup"
+    few_dimensions: str = "a lower --lr or a larger --batch-size"
+
+
 class Objective(nn.Module, ABC):
     """The loss of a batch, with everything that is trained for it. In the end only ``kept`` is kept.
 
     ``inherited``: of the weights that training began from, if any: what they have seen, the result has seen.
+    ``advice``: against a collapse.
     """
 
     preprocess: Preprocess
     inherited: EncoderCard | None = None
+    advice: Advice = Advice()
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
         """What training sees of a batch, drawn anew: random crops, jitter. By default all of it, as it is.
@@ -101,6 +110,14 @@ class Objective(nn.Module, ABC):
 
     def after_step(self, progress: float) -> None:
         """After every optimizer step, with the share of the run that lay behind before it: for moving averages."""
+
+    def watched(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Pooled embeddings [n, D] of normalised images [n, channels, size, size], read where evaluation reads them.
+
+        By name of the network, the one that is kept first; "" where there is but one. Called in evaluation mode,
+        without gradients, by one process. Nothing (the default): nothing is watched.
+        """
+        return {}
 
     def picture(self, batch: Batch, draw: Draw) -> Tensor | None:
         """What a person wants to see of training (reconstructions, attention): [H, W] or [3, H, W] in [0, 1]."""

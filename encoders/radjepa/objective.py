@@ -27,6 +27,7 @@ from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
 from cxrbench.encoders.pretraining.initial import SourceWeights
 from cxrbench.encoders.pretraining.method import (
+    Advice,
     Batch,
     Blueprint,
     Draw,
@@ -57,6 +58,11 @@ def latent_loss(predicted: Tensor, wanted: Tensor, kind: Literal["smooth_l1", "m
 
 class RadJEPA(Objective):
     """The objective: the features of four blocks of every image, predicted from the rest."""
+
+    advice = Advice(
+        one_point="an --option momentum nearer to 1 or a lower --lr",
+        few_dimensions="--option variance=0.01, an --option momentum nearer to 1 or a lower --lr",
+    )
 
     def __init__(self, arch: ViTConfig, options: RadJEPAOptions) -> None:
         super().__init__()
@@ -131,6 +137,12 @@ class RadJEPA(Objective):
     def kept(self) -> torch.nn.Module:
         """The target encoder, which I-JEPA evaluates, or the context encoder."""
         return self.target.module if self.options.keep == "target" else self.backbone
+
+    def watched(self, images: Tensor) -> dict[str, Tensor]:
+        """The means of the patch tokens of target and context encoder, the one that is kept first."""
+        networks = {"target": self.target, "context": self.backbone}
+        names = ("target", "context") if self.options.keep == "target" else ("context", "target")
+        return {name: networks[name](images)[0].mean(dim=1) for name in names}
 
     def architecture(self) -> dict[str, Any]:
         """Of the backbone."""

@@ -6,32 +6,41 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import torch
+from lightning import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
+from cxrbench.encoders.pretraining.engine.checkpoints import STOPPED, Checkpoints
 from cxrbench.encoders.pretraining.engine.pictures import Pictures
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
 from cxrbench.encoders.pretraining.engine.prepared import decoding_processes
 from cxrbench.encoders.pretraining.engine.progress import TrainingProgress
-from cxrbench.encoders.pretraining.engine.trainer import STOPPED, Checkpoints, Pretraining, launched, run_trainer
+from cxrbench.encoders.pretraining.engine.trainer import Pretraining, launched, run_trainer
+from cxrbench.encoders.pretraining.engine.watching.hours import Hours
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import writing
 
 
-def train(module: Pretraining, config: PretrainConfig) -> None:
+def train(module: Pretraining, config: PretrainConfig, watchers: Sequence[Callback] = ()) -> None:
     """Run the loop; whatever a user can mend comes out as UserError, from other processes too.
 
-    Lightning ends Ctrl-C with exit code 1 and SIGTERM with 0; here they are 130 and 143, and say how to go on.
+    ``watchers`` are called before the log is written and the checkpoint saved. Lightning ends Ctrl-C with exit code 1
+    and SIGTERM with 0; here they are 130 and 143, and say how to go on.
     """
     out = module.plan.out
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    callbacks = [TrainingProgress(out), Checkpoints(out, config.checkpoint_every, config.keep_every)]
+    callbacks = [
+        Hours(),
+        *watchers,
+        TrainingProgress(out),
+        Checkpoints(out, config.checkpoint_every, config.keep_every),
+    ]
     try:
         with (
             writing(out),

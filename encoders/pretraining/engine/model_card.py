@@ -19,6 +19,8 @@ from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.flops import StepCost
 from cxrbench.encoders.pretraining.method import Objective
 
+CLOCKS = {"wall": "on the clock", "gpu": "of GPUs", "cpu": "of CPU cores"}
+
 
 def run_facts(
     method: str,
@@ -58,6 +60,12 @@ def run_facts(
     }
 
 
+def with_training(facts: Mapping[str, Any], training: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts with what training said of itself; its hours stand on the encoder's card, too, where boards read it."""
+    hours = {f"{kind}_hours": hours for kind, hours in training.get("hours", {}).items()}
+    return {**facts, "card": {**facts["card"], **hours}, "training": dict(training)}
+
+
 def cxrbench_version() -> str:
     """The git commit of the checkout that this code runs from, or the installed version."""
     root = Path(__file__).resolve().parents[3]
@@ -92,8 +100,34 @@ def card_text(facts: Mapping[str, Any]) -> str:
         f"* Encoder: {facts['parameters']:,} parameters, `{json.dumps(facts['arch'])}`\n"
         f"* Cost: {cost['forward']:.3g} GFLOPs per unit forward, {cost['training']:.3g} in training "
         "(a multiply-add is two).\n"
+        f"{trained_lines(facts.get('training') or {})}"
         f"* Code: cxrbench {facts['cxrbench']}, torch {facts['torch']}\n\n"
         f"Made by:\n\n```\n{facts.get('command') or 'cxrbench pretrain, called as a function'}\n```\n\n"
         f"Options of the method:\n\n```json\n{json.dumps(facts['options'], indent=1)}\n```\n\n"
         f"Configuration:\n\n```json\n{json.dumps(config, indent=1, default=str)}\n```\n"
     )
+
+
+def trained_lines(training: Mapping[str, Any]) -> str:
+    """What training said of itself: figures of the images that were watched, and every collapse. Nothing before it."""
+    lines = []
+    if hours := training.get("hours"):
+        told = ", ".join(f"{hours[kind]:.3g} h {name}" for kind, name in CLOCKS.items() if kind in hours)
+        lines.append(f"* Training took {told}.\n")
+    if watched := training.get("watched"):
+        figures = [
+            f"{figure.replace('_', ' ')}{f' of {name}' if name else ''} {shown(start)} at step {watched['first_step']}"
+            f" and {shown(watched['now'][name][figure])} at step {watched['step']}"
+            for name, starts in watched["start"].items()
+            for figure, start in starts.items()
+        ]
+        lines.append(f"* Pooled embeddings of {watched['images']}: {'; '.join(figures)}.\n")
+    for one in training.get("collapsed", ()):
+        encoder = f" of the {one['encoder']} encoder" if one["encoder"] else ""
+        lines.append(f"* **Collapsed** to {one['to']} at step {one['step']}: embeddings{encoder}, {one['why']}.\n")
+    return "".join(lines)
+
+
+def shown(value: float | None) -> str:
+    """A figure, or a dash where it is undefined."""
+    return "–" if value is None else f"{value:.3g}"

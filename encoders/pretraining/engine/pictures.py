@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cxrbench.encoders.pretraining.corpus import whole
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
+from cxrbench.encoders.pretraining.engine.watching.evaluating import evaluating
 from cxrbench.files.atomic import atomic_path
 
 SHOWN = 8  # units in a picture
@@ -30,7 +31,8 @@ class Pictures(lightning.Callback):
         epoch, rest = divmod(int(batch[1]) + 1, pl_module.plan.batches_per_epoch)
         if not self.every or rest or epoch % self.every or not trainer.is_global_zero:
             return
-        image = drawn(pl_module)
+        with pl_module.pause():
+            image = drawn(pl_module)
         if image is not None:
             with atomic_path(self.folder / f"epoch-{epoch:04d}.png") as temporary:
                 Image.fromarray(image).save(temporary, "PNG")
@@ -42,12 +44,9 @@ def drawn(module: Pretraining) -> Any:
     units = np.arange(min(SHOWN, len(corpus)))
     read = whole(corpus.batch(units, [np.random.default_rng(int(unit)) for unit in units]), objective.preprocess)
     batch = as_batch({name: tensor.to(module.device) for name, tensor in read.items()}, objective.preprocess)
-    training = objective.training
-    objective.eval()
-    with torch.no_grad(), torch.random.fork_rng():
+    with evaluating(objective):
         draw = module.draw(0)
         picture = objective.picture(batch, type(draw)(draw.generator))
-    objective.train(training)
     return None if picture is None else as_pixels(picture)
 
 

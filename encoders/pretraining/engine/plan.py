@@ -25,7 +25,8 @@ class PretrainConfig:
     crops are cut from them; else it is the size that is trained on.
     ``gradient_checkpointing``: less memory, more time. ``limit``: number of images, to try things. ``half``: write
     float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimizer steps; every ``keep_every`` epochs one is
-    kept, every ``picture_every`` epochs a picture of training is drawn (0: none).
+    kept, every ``picture_every`` epochs a picture of training is drawn (0: none). Every ``watch_every`` steps
+    embeddings of a fixed set of images are looked at (0: never; None: as often as costs about 2% of training).
     """
 
     method: str = "spcl"
@@ -56,6 +57,7 @@ class PretrainConfig:
     checkpoint_every: int = 100
     keep_every: int = 0
     picture_every: int = 0
+    watch_every: int | None = None
     on_bad_image: OnBadImage = "error"
 
 
@@ -130,8 +132,9 @@ def check_settings(config: PretrainConfig, recipe: PretrainingRecipe) -> None:
     for name in ("devices", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise UserError(f"{name} is {getattr(config, name)}: it must be at least 1")
-    if config.seed < 0:
-        raise UserError(f"seed is {config.seed}: it must be at least 0")
+    for name in ("seed", "watch_every"):
+        if (getattr(config, name) or 0) < 0:
+            raise UserError(f"{name} is {getattr(config, name)}: it must be at least 0")
     if recipe.batch_size % config.devices:
         raise UserError(
             f"batch size {recipe.batch_size} cannot be shared by {config.devices} devices: choose a multiple"

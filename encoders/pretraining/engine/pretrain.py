@@ -17,7 +17,7 @@ from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages, whole
 from cxrbench.encoders.pretraining.engine.beginning import begin, check_init, initial_weights
 from cxrbench.encoders.pretraining.engine.fitting import say, train
 from cxrbench.encoders.pretraining.engine.flops import step_cost
-from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts
+from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts, with_training
 from cxrbench.encoders.pretraining.engine.plan import (
     PretrainConfig,
     check_is_read,
@@ -30,7 +30,10 @@ from cxrbench.encoders.pretraining.engine.plan import (
     read_method,
 )
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
+from cxrbench.encoders.pretraining.engine.run_lock import only_run
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
+from cxrbench.encoders.pretraining.engine.watching.begin import watchers
+from cxrbench.encoders.pretraining.initial import InitialWeights
 from cxrbench.encoders.pretraining.method import Blueprint, Objective
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.errors import UserError
@@ -39,8 +42,8 @@ from cxrbench.files.checkpoints import read_checkpoint
 from cxrbench.files.records import parsed
 from cxrbench.files.seal import check, damage
 
-FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "accelerator",
-        "gradient_checkpointing")  # fmt: skip
+FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "watch_every",
+        "accelerator", "gradient_checkpointing")  # fmt: skip
 """Settings that may change when a run is resumed: they do not change what is learnt."""
 COMPARED = ("options", "images", "image_set", "corpus", "began_from")
 """What else must be the same."""
@@ -75,11 +78,30 @@ def pretrain(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
+    with only_run(out, config.devices):
+        return run(
+            config, blueprint, recipe, initial, manifests, out, cache or out / "images", resume, command, excluded
+        )
+
+
+def run(
+    config: PretrainConfig,
+    blueprint: Blueprint,
+    recipe: PretrainingRecipe,
+    initial: InitialWeights | None,
+    manifests: Sequence[Manifest],
+    out: Path,
+    cache: Path,
+    resume: bool,
+    command: str,
+    excluded: Mapping[str, frozenset[str]] | None,
+) -> Path:
+    """``pretrain`` where the settings are read and ``out`` is ours."""
     if (out / "last.ckpt").exists() and not resume:
         raise UserError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
     if resume and not (out / "last.ckpt").exists():
         say(f"{out} holds nothing to go on from: this begins anew")
-    corpus, images = make_corpus(config, blueprint, manifests, cache or out / "images", excluded)
+    corpus, images = make_corpus(config, blueprint, manifests, cache, excluded)
     plan = make_plan(config, recipe, len(corpus), out)
     objective = build_objective(config, blueprint, corpus)
     began_from = begin(objective, blueprint, initial, say)
@@ -91,22 +113,27 @@ def pretrain(
     facts = run_facts(config.method, objective, blueprint.options, settings, manifests, images, corpus.facts, cost)
     left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
     facts |= {"command": command, "excluded_patients": left_out, "began_from": began_from}
-    start = resume_point(out / "last.ckpt", facts) * plan.accumulate
-    module = Pretraining(objective, corpus, recipe, plan, facts, start)
+    step, record = resume_point(out / "last.ckpt", facts)
+    start = step * plan.accumulate
+    module = Pretraining(objective, corpus, recipe, plan, facts, start, record)
     counts = [f"{name} {count:,}" for name, count in facts["images"].items()]
     counts += [f"{len(images.prepared.dropped)} unreadable left out"] if images.prepared.dropped else []
     say(
         f"{config.method} {recipe.arch}: {len(images):,} images ({', '.join(counts)}), {plan.steps} steps, "
         f"{plan.precision}, {cost.forward:.3g} GFLOPs per unit forward, {cost.training:.3g} in training"
-        f"{f'; resumed at step {start // plan.accumulate}' if start else ''}"
+        f"{f'; resumed at step {step}' if start else ''}"
     )
     if facts["card"]["synthetic"]:
         say("SYNTHETIC DATA: what is learnt from phantom images is fit for phantom images, and for nothing else.")
     with atomic_path(out / "encoder.md") as temporary:
         temporary.write_text(card_text(facts))
     if start < plan.batches:
-        train(module, config)
-    write_encoder(out / "encoder.safetensors", read_checkpoint(out / "last.ckpt")[KEPT], facts, half=config.half)
+        train(module, config, watchers(config, blueprint, module, manifests, cache, excluded, cost))
+    last = read_checkpoint(out / "last.ckpt")
+    facts = with_training(facts, parsed(last[KEY], out / "last.ckpt").get("training", {}))
+    with atomic_path(out / "encoder.md") as temporary:
+        temporary.write_text(card_text(facts))
+    write_encoder(out / "encoder.safetensors", last[KEPT], facts, half=config.half)
     say(f"wrote {out / 'encoder.safetensors'}: use it as {config.method}@{out / 'encoder.safetensors'}")
     return out / "encoder.safetensors"
 
@@ -166,10 +193,13 @@ def build_objective(config: PretrainConfig, blueprint: Blueprint, corpus: Corpus
     return objective
 
 
-def resume_point(last: Path, facts: Mapping[str, Any]) -> int:
-    """The optimizer step to go on from: that of ``last.ckpt``, or 0. UserError if it is damaged or of another run."""
+def resume_point(last: Path, facts: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """The optimizer step to go on from, and the record of training up to it: those of ``last.ckpt``, or 0 and nothing.
+
+    UserError if it is damaged or of another run.
+    """
     if not last.exists():
-        return 0
+        return 0, {}
     check(last, advice_on_damage(last))
     checkpoint = read_checkpoint(last)
     if KEY not in checkpoint:
@@ -180,7 +210,7 @@ def resume_point(last: Path, facts: Mapping[str, Any]) -> int:
     changed = [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
     if changed:
         raise UserError(f"{last} is of another run ({'; '.join(changed)}): use the same settings, or another --out")
-    return int(checkpoint["global_step"])
+    return int(checkpoint["global_step"]), dict(before.get("training", {}))
 
 
 def advice_on_damage(last: Path) -> str:

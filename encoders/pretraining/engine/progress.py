@@ -1,11 +1,15 @@
 """What a person sees of a pretraining run: a progress bar on stderr, ``log.csv`` and TensorBoard's curves."""
 
+import io
+import math
 import time
-from csv import DictWriter
+from collections.abc import Mapping
+from csv import DictReader, DictWriter
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -15,11 +19,23 @@ from cxrbench.encoders.pretraining.engine.trainer import Pretraining
 from cxrbench.files.atomic import atomic_path
 from cxrbench.progress import Heartbeat, counted
 
+SHORT = {
+    "effective_rank": ("rank", ".1f"),
+    "first_component": ("first", ".0%"),
+    "spread": ("spread", ".3f"),
+    "uniformity": ("uniformity", ".2f"),
+    "alignment": ("alignment", ".3f"),
+    "probe_auroc": ("probe", ".3f"),
+}
+
 
 class TrainingProgress(lightning.Callback):
     """One row per optimizer step in ``log.csv`` and ``tensorboard/``; a bar where stderr is a terminal.
 
-    ``waiting`` is the share of the step's time in which training waited for its data. Only the first process does this.
+    ``waiting`` is the share of the step's time in which training waited for its data; time in which nothing was trained
+    (watching, checkpoints, pictures) counts neither there nor in ``units_per_second``. ``gpu_memory``: the most so far,
+    in 10⁹ bytes, where there is a GPU. What is watched stands in the rows of the steps in which it was looked at. Only
+    the first process does this.
     """
 
     def __init__(self, out: Path) -> None:
@@ -27,12 +43,15 @@ class TrainingProgress(lightning.Callback):
         self.bar: Bar | None = None
         self.writer: SummaryWriter | None = None
         self.heartbeat: Heartbeat | None = None  # made where it beats: a process that is started gets a copy of this
-        self.seconds = self.batch_ended = self.waited = 0.0
+        self.seconds = self.batch_ended = self.waited = 0.0  # on a clock that stands still in pauses
+        self.rate = math.nan
+        self.names: list[str] = []
+        self.looked: dict[str, float] = {}  # what was watched last
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Open the bar; forget the rows that a killed run wrote after its last checkpoint."""
         assert isinstance(pl_module, Pretraining)
-        self.seconds = self.batch_ended = time.monotonic()
+        self.seconds = self.batch_ended = trained(pl_module)
         if not trainer.is_global_zero:
             return
         if trainer.global_step:
@@ -52,13 +71,23 @@ class TrainingProgress(lightning.Callback):
         self.bar.start()
         self.heartbeat = Heartbeat(self.line)
         self.heartbeat.__enter__()
-        self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1)
+        self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1 if trainer.global_step else 0)
+        self.looked = known(pl_module.watched)
+        if not trainer.global_step:
+            self.draw(self.looked, 0)
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """The batch is there: what has passed since the last one ended was waiting."""
-        self.waited += time.monotonic() - self.batch_ended
+        assert isinstance(pl_module, Pretraining)
+        self.waited += trained(pl_module) - self.batch_ended
+
+    def on_before_optimizer_step(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Note the step's learning rate: when the batch ends it is the next step's."""
+        self.rate = optimizer.param_groups[0]["lr"]
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -67,9 +96,9 @@ class TrainingProgress(lightning.Callback):
         assert isinstance(pl_module, Pretraining)
         plan, number = pl_module.plan, int(batch[1]) + 1
         if self.bar is None or number % plan.accumulate:
-            self.batch_ended = time.monotonic()
+            self.batch_ended = trained(pl_module)
             return
-        now = time.monotonic()
+        now = trained(pl_module)
         step_seconds = max(now - self.seconds, 1e-9)
         speed, waiting = plan.batch_size * plan.accumulate / step_seconds, self.waited / step_seconds
         self.seconds, self.waited = now, 0.0
@@ -77,21 +106,38 @@ class TrainingProgress(lightning.Callback):
             "step": trainer.global_step,
             "epoch": number / plan.batches_per_epoch,
             **pl_module.logged,
+            "learning_rate": self.rate,
             "units_per_second": speed,
             "waiting": waiting,
         }
-        first = not self.csv.exists()
-        with open(self.csv, "a", newline="") as handle:
-            writer = DictWriter(handle, list(row))
-            if first:
+        if pl_module.device.type == "cuda":
+            row["gpu_memory"] = torch.cuda.max_memory_allocated(pl_module.device) / 1e9
+        self.write(row | pl_module.watched)
+        self.looked |= known(pl_module.watched)
+        self.draw(
+            {name: value for name, value in row.items() if name != "step"} | pl_module.watched, trainer.global_step
+        )
+        self.bar.update(self.bar.task_ids[0], completed=trainer.global_step, note=note(row, self.looked))
+        self.batch_ended = trained(pl_module)
+
+    def write(self, row: Mapping[str, float | None]) -> None:
+        """Add a row to ``log.csv``. A file that a run with other columns began gets the new ones."""
+        if not self.names:
+            before = list(DictReader(io.StringIO(self.csv.read_text()))) if self.csv.exists() else []
+            self.names = list(dict.fromkeys([*(before[0] if before else ()), *row]))
+            with atomic_path(self.csv) as temporary, open(temporary, "w", newline="") as handle:
+                writer = DictWriter(handle, self.names, restval="")
                 writer.writeheader()
-            writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
-        for name, value in row.items():
-            if self.writer is not None and name != "step":
-                self.writer.add_scalar(name, value, trainer.global_step)
-        note = f"epoch {row['epoch']:.1f}  loss {row['loss']:.4f}  {speed:.0f}/s"
-        self.bar.update(self.bar.task_ids[0], completed=trainer.global_step, note=note)
-        self.batch_ended = time.monotonic()
+                writer.writerows(before)
+        with open(self.csv, "a", newline="") as handle:
+            texts = {name: "" if value is None else f"{value:.6g}" for name, value in row.items()}
+            DictWriter(handle, self.names, restval="").writerow(texts)
+
+    def draw(self, values: Mapping[str, float | None], step: int) -> None:
+        """Points of TensorBoard's curves."""
+        for name, value in values.items():
+            if self.writer is not None and value is not None:
+                self.writer.add_scalar(name, value, step)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Close the bar."""
@@ -128,3 +174,27 @@ class TrainingProgress(lightning.Callback):
                 return
             with atomic_path(self.csv) as temporary:
                 temporary.write_text("".join([lines[0], *whole]))
+
+
+def trained(module: Pretraining) -> float:
+    """Seconds on a clock that stands still while nothing is trained."""
+    return time.monotonic() - module.paused
+
+
+def known(values: Mapping[str, float | None]) -> dict[str, float]:
+    """What this step has been watched for."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def note(row: Mapping[str, float], looked: Mapping[str, float]) -> str:
+    """The facts of a step for one line; of several networks that are watched, those of the first."""
+    parts = [
+        f"epoch {row['epoch']:.1f}  loss {row['loss']:.4f}  {row['units_per_second']:.0f}/s",
+        f"lr {row['learning_rate']:.1e}  waiting {row['waiting']:.0%}",
+    ]
+    if "gpu_memory" in row:
+        parts.append(f"GPU {row['gpu_memory']:.1f} GB")
+    for figure, (word, form) in SHORT.items():
+        found = [value for name, value in looked.items() if name.startswith(figure)]
+        parts += [f"{word} {found[0]:{form}}"] if found else []
+    return "  ".join(parts)

@@ -3,12 +3,10 @@
 import json
 import math
 import os
-import signal
-import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from types import FrameType
+from contextlib import contextmanager
 from typing import Any
 
 import lightning
@@ -18,7 +16,6 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -28,6 +25,7 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY
 from cxrbench.encoders.pretraining.corpus import Corpus
 from cxrbench.encoders.pretraining.engine.checkpoint_io import AtomicIO
+from cxrbench.encoders.pretraining.engine.model_card import with_training
 from cxrbench.encoders.pretraining.engine.plan import TrainingPlan
 from cxrbench.encoders.pretraining.method import Batch, Draw, Objective
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
@@ -35,7 +33,6 @@ from cxrbench.encoders.pretraining.schedule import DECAYED, half_cosine, learnin
 from cxrbench.errors import UserError
 
 ORDER, MASKS, EXAMPLES, DROPOUT = range(4)  # purposes of random numbers
-STOPPED = 143  # exit code of a process that SIGTERM has ended
 
 Item = tuple[dict[str, Tensor] | UserError, int]
 
@@ -98,7 +95,12 @@ def as_batch(read: Mapping[str, Tensor], preprocess: Preprocess) -> Batch:
 
 
 class Pretraining(lightning.LightningModule):
-    """Any objective, AdamW, warm-up and cosine, as ``recipe`` says. ``start``: the batch to go on from."""
+    """Any objective, AdamW, warm-up and cosine, as ``recipe`` says. ``start``: the batch to go on from.
+
+    ``record``: what training says of itself (plain JSON values); it is kept with every checkpoint and gone on with.
+    ``logged``: the scalars of the last step; ``watched``: the figures of whoever watches, None where it has none;
+    ``paused``: seconds, all together, in which nothing was trained.
+    """
 
     def __init__(
         self,
@@ -108,11 +110,15 @@ class Pretraining(lightning.LightningModule):
         plan: TrainingPlan,
         facts: Mapping[str, Any],
         start: int,
+        record: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.objective, self.corpus, self.recipe = objective, corpus, recipe
         self.plan, self.facts, self.start = plan, facts, start
         self.logged: dict[str, float] = {}
+        self.record = dict(record or {})
+        self.watched: dict[str, float | None] = {}
+        self.paused = 0.0
 
     def train_dataloader(self) -> DataLoader[Item]:
         """Batches from ``start`` on; this process's share of each."""
@@ -164,6 +170,15 @@ class Pretraining(lightning.LightningModule):
             raise UserError(self.diverged("gradient", norm))
         self.logged["gradient_norm"] = norm
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """What is done in it is no training: its time counts for no speed."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.paused += time.monotonic() - began
+
     def diverged(self, what: str, value: float) -> str:
         """What to tell the user when training has blown up."""
         return (
@@ -200,45 +215,7 @@ class Pretraining(lightning.LightningModule):
         if not all(bool(p.isfinite().all()) for p in self.parameters()):
             raise UserError(self.diverged("weight", math.nan))
         checkpoint[KEPT] = {name: tensor.detach() for name, tensor in self.objective.kept().state_dict().items()}
-        checkpoint[KEY] = json.dumps(self.facts)
-
-
-class Checkpoints(lightning.Callback):
-    """``last.ckpt`` every ``every`` optimizer steps and at the end; ``epoch-N.ckpt`` every ``keep`` epochs, if any.
-
-    Slurm announces the end of a job with SIGTERM: the optimizer step that it meets is the last, and is saved. All
-    processes stop at the step at which the first of them has heard of it.
-    """
-
-    def __init__(self, out: Path, every: int, keep: int) -> None:
-        self.out, self.every, self.keep = out, every, keep
-        self.stopping = False
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Listen to SIGTERM in place of Lightning, which would stop between optimizer steps, and not save."""
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            self.stopping = True
-
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, stop)  # Lightning restores what was there before
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save when due; only between optimizer steps, never while gradients are being accumulated."""
-        assert isinstance(pl_module, Pretraining)
-        plan, step, number = pl_module.plan, trainer.global_step, int(batch[1]) + 1
-        if number % plan.accumulate:
-            return
-        stopping = trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
-        if step % self.every == 0 or step == plan.steps or stopping:
-            trainer.save_checkpoint(self.out / "last.ckpt")
-        epoch, before = (n // plan.batches_per_epoch for n in (number, number - plan.accumulate))
-        if self.keep and epoch // self.keep > before // self.keep:  # an epoch may end within a step
-            trainer.save_checkpoint(self.out / f"epoch-{epoch:04d}.ckpt")
-        if stopping:
-            raise SIGTERMException(STOPPED)
+        checkpoint[KEY] = json.dumps(with_training(self.facts, self.record))
 
 
 def run_trainer(

@@ -25,7 +25,7 @@ def saved(path: Path, step: int = 7) -> Path:
 
 def test_a_flipped_bit_is_noticed_before_a_run_goes_on(tmp_path: Path) -> None:
     last = saved(tmp_path / "last.ckpt")
-    assert resume_point(last, FACTS) == 7
+    assert resume_point(last, FACTS) == (7, {})
     assert unnoticed(last, lambda: resume_point(last, FACTS), 60) == []
     assert unnoticed(last, lambda: read_checkpoint(last), 60, seed=1) == []
 
@@ -42,7 +42,7 @@ def test_damage_says_which_kept_checkpoint_is_whole(tmp_path: Path) -> None:
         resume_point(last, FACTS)
     assert "\n" not in str(error.value)
     (tmp_path / "epoch-0002.ckpt").replace(last)
-    assert resume_point(last, FACTS) == 2
+    assert resume_point(last, FACTS) == (2, {})
 
 
 def test_a_checkpoint_without_a_checksum_is_not_gone_on_from(tmp_path: Path) -> None:
@@ -60,5 +60,5 @@ def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(tmp_path: Path) ->
             saved(last, step=8)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert resume_point(last, FACTS) == 7
+    assert resume_point(last, FACTS)[0] == 7
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]

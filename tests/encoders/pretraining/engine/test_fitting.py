@@ -33,7 +33,8 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 @pytest.mark.parametrize(
-    ("sent", "code", "kept"), [(signal.SIGTERM, 143, "last good checkpoint"), (signal.SIGINT, 130, "nothing was saved")]
+    ("sent", "code", "kept"),
+    [(signal.SIGTERM, 143, "last good checkpoint"), (signal.SIGINT, 130, "last good checkpoint")],
 )
 def test_being_stopped_says_how_to_go_on(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

@@ -139,9 +139,13 @@ def test_result_says_what_it_is_and_loads(whole_run: Path, manifest: Manifest) -
     with safe_open(whole_run / "encoder.safetensors", "pt") as file:
         facts = json.loads(file.metadata()["cxrbench"])
         assert all(not name.startswith("log_scale") for name in file.keys())  # noqa: SIM118
-    assert facts["card"] == {
+    card = facts["card"]
+    assert card["cpu_hours"] > 0
+    assert card["wall_hours"] > 0
+    assert {name: value for name, value in card.items() if not name.endswith("hours")} == {
         "method": "spcl", "licence": "unknown", "pretrained_on": ["nih", "toy"], "synthetic": False
     }  # fmt: skip
+    assert card["gpu_hours"] is None
     assert (facts["images"], facts["command"], facts["config"]["epochs"]) == ({"toy": 14}, "the command", 6)
     images = torch.randn(2, 1, 32, 32)
     from_result, from_checkpoint = (

@@ -15,7 +15,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import KEPT, read_encoder
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.encoders.pretraining.engine import pretrain as engine
-from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
+from cxrbench.encoders.pretraining.engine.pretrain import pretrain
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import half_cosine
@@ -50,10 +50,10 @@ def test_hooks_and_schedules(manifest: Manifest, tmp_path: Path, monkeypatch: py
 
     train = engine.train
 
-    def caught(trained: Any, config: PretrainConfig) -> None:
+    def caught(trained: Any, *arguments: Any) -> None:
         nonlocal module
         module = trained
-        train(trained, config)
+        train(trained, *arguments)
 
     module: Any = None
     monkeypatch.setattr(Toy, "after_step", watched)

@@ -1,0 +1,120 @@
+"""The images that are watched: a fixed few, of validation patients where there are any."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxrbench.data.manifest import Manifest, Rows
+from cxrbench.encoder import Preprocess
+from cxrbench.encoders.pretraining.corpus import TrainingImages
+from cxrbench.encoders.pretraining.engine.prepared import (
+    Decoding,
+    Eligible,
+    Prepared,
+    as_gray,
+    prepare_images,
+    training_rows,
+)
+from cxrbench.errors import BadImageError
+
+KEPT_COLUMNS = ("image_id", "patient_id", "study_id", "view", "path", "bytes")
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """``Prepared`` images without a file: uint8 [n, 1, size, size]."""
+
+    pixels: NDArray[np.uint8]
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Pixels along a side."""
+        return self.pixels.shape[-1]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def images(self, rows: Rows) -> NDArray[np.uint8]:
+        """Some of them."""
+        return self.pixels[rows]
+
+
+@dataclass(frozen=True)
+class WatchedImages:
+    """Images in an order that is random and fixed. ``held_out``: of validation patients, else training images."""
+
+    images: TrainingImages
+    held_out: bool
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __str__(self) -> str:
+        return f"{len(self):,} {'images of validation patients' if self.held_out else 'of the training images'}"
+
+    def first(self, most: int) -> Tensor:
+        """uint8 [at most ``most``, 1, size, size]."""
+        return self.images.images(np.arange(min(most, len(self))))
+
+
+def watched_images(
+    manifests: Sequence[Manifest],
+    preprocess: Preprocess,
+    cache: Path,
+    *,
+    most: int,
+    excluded: Mapping[str, frozenset[str]] | None,
+    eligible: Eligible,
+    workers: int = 0,
+    keep: bool = True,
+) -> WatchedImages:
+    """At most ``most`` images of validation patients, decoded once; of training patients if there are no others.
+
+    None of test patients, none of those ``excluded`` (by dataset), none that is not ``eligible``. Unreadable ones are
+    left out. ``keep``: in a file under ``cache``, as training images are, or in memory alone.
+    """
+    rows, held_out = validation_rows(manifests, excluded or {}, eligible), True
+    if rows.empty:
+        rows, held_out = training_rows(manifests, excluded=excluded, eligible=eligible), False
+    chosen = np.random.default_rng(0).permutation(len(rows))[:most]
+    rows = rows.iloc[chosen].reset_index(drop=True)
+    prepared: Prepared
+    if keep:
+        prepared = prepare_images(rows, preprocess, cache, workers=workers, on_bad_image="skip")
+    else:
+        prepared = decoded(rows, preprocess)
+    rows = rows.loc[~rows["path"].isin(list(prepared.dropped))].reset_index(drop=True)
+    return WatchedImages(TrainingImages(prepared, rows, {m.name: m for m in manifests}), held_out)
+
+
+def decoded(rows: pd.DataFrame, preprocess: Preprocess) -> InMemory:
+    """The images of ``rows``, those that can be read."""
+    pixels, dropped = [np.empty((0, 1, preprocess.size, preprocess.size), np.uint8)], []
+    for path in rows["path"]:
+        try:
+            pixels.append(Decoding((Path(path),), as_gray(preprocess)).images(np.zeros(1, np.int64)))
+        except BadImageError as error:
+            dropped.append(error.path)
+    return InMemory(np.concatenate(pixels), tuple(dropped))
+
+
+def validation_rows(
+    manifests: Sequence[Manifest], excluded: Mapping[str, frozenset[str]], eligible: Eligible
+) -> pd.DataFrame:
+    """As ``training_rows``, of the validation images of patients without a test image."""
+    tables = []
+    for manifest in manifests:
+        images = manifest.images
+        held_out = set(images.loc[images["split"] == "test", "patient_id"]) | excluded.get(manifest.name, frozenset())
+        wanted = (images["split"] == "val").to_numpy() & ~images["patient_id"].isin(list(held_out)).to_numpy()
+        table = images.loc[wanted & eligible(manifest), list(KEPT_COLUMNS)]
+        table = table.assign(path=[str(manifest.root / path) for path in table["path"]])
+        table.insert(0, "dataset", manifest.name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)

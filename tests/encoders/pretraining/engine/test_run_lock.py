@@ -1,0 +1,62 @@
+"""One run in a folder at a time, and what a run that was killed leaves behind."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cxrbench.encoders.pretraining.engine.pretrain import pretrain
+from cxrbench.encoders.pretraining.engine.run_lock import only_run
+from cxrbench.errors import UserError
+from support.toy_method import CONFIG, make_manifest
+
+
+def test_a_second_run_in_a_folder_is_refused_before_it_reads_an_image(tmp_path: Path) -> None:
+    manifest, out = make_manifest(tmp_path / "data"), tmp_path / "run"
+    out.mkdir()
+    for path in manifest.paths():
+        path.unlink()
+    with only_run(out, 1):
+        for resume in (False, True):
+            with pytest.raises(UserError, match=r"another process is pretraining in .*run: wait for it") as caught:
+                pretrain(CONFIG, [manifest], out, resume=resume)
+            assert "\n" not in str(caught.value)
+        with only_run(tmp_path, 1):
+            pass  # another folder is another run
+    with pytest.raises(UserError, match="image"):
+        pretrain(CONFIG, [manifest], out)
+
+
+def test_a_killed_run_does_not_lock_its_folder(tmp_path: Path) -> None:
+    code = f"""
+import sys, time
+from pathlib import Path
+from cxrbench.encoders.pretraining.engine.run_lock import only_run
+with only_run(Path({str(tmp_path)!r}), 1):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(UserError, match="another process"), only_run(tmp_path, 1):
+        pass
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with only_run(tmp_path, 1):
+        pass
+
+
+def test_of_processes_that_were_started_together_the_first_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    with only_run(tmp_path, 2):
+        monkeypatch.setenv("RANK", "1")
+        with only_run(tmp_path, 2):
+            pass
+        monkeypatch.setenv("RANK", "0")
+        with pytest.raises(UserError, match="another process"), only_run(tmp_path, 2):
+            pass
