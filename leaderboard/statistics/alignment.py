@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,15 @@ class TestSet:
     rows: Mapping[str, tuple[pd.DataFrame, ...]]
     seeds: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
+
+    @cached_property
+    def patient_codes(self) -> NDArray[np.int64]:
+        """A whole number per patient [n]: counted faster than names are."""
+        return np.unique(self.patients, return_inverse=True)[1]
+
+    def patients_of(self, rows: NDArray[np.bool_]) -> int:
+        """How many patients have one of these rows [n]."""
+        return int(np.count_nonzero(np.bincount(self.patient_codes[rows])))
 
     def scores(self, encoder: str, label: str) -> Array:
         """Classification: an encoder's scores [seeds, n] of a label."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cxrbench.metrics.classification import Prepared, Weights
 
@@ -46,9 +47,13 @@ def resample_counts(
 def replicate(
     prepared: Sequence[Prepared], patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
 ) -> Array:
-    """Values [metrics, replicates] of prepared metrics, all on the same resamples, a block at a time."""
+    """Values [metrics, replicates] of prepared metrics, all on the same resamples, a block at a time.
+
+    A block's products are small: several threads of a BLAS would spend the time waiting for each other.
+    """
     blocks = map(Weights.of, resample_counts(patient_ids, image_set_key, seed, replicates))
-    return np.concatenate([np.stack([metric(block) for metric in prepared]) for block in blocks], axis=1)
+    with threadpool_limits(1, "blas"):
+        return np.concatenate([np.stack([metric(block) for metric in prepared]) for block in blocks], axis=1)
 
 
 @dataclass(frozen=True)

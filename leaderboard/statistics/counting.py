@@ -31,7 +31,7 @@ def scored(tests: TestSet, label: str, among: Collection[str] | None = None) -> 
 
 def patients_scored(tests: TestSet, label: str, among: Collection[str] | None = None) -> int:
     """How many patients have a test row that counts for a label or group."""
-    return len(np.unique(tests.patients[scored(tests, label, among)]))
+    return tests.patients_of(scored(tests, label, among))
 
 
 def counts(tests: TestSet, label: str) -> tuple[int, int | None]:
@@ -53,4 +53,4 @@ def rarer_patients(tests: TestSet, label: str) -> int:
     sides = [targets > 0]
     if FAMILIES[tests.kind] is CLASSIFICATION:
         sides.append(targets == 0)
-    return min(len(np.unique(tests.patients[side])) for side in sides)
+    return min(map(tests.patients_of, sides))

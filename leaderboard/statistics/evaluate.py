@@ -82,7 +82,7 @@ def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Ev
     draws = draws.reshape(len(cells), len(wanted), replicates)
     defined = np.asarray(np.isfinite(values[:, : len(labels), 0]).all(axis=0))
     patients = np.array([rarer_patients(tests, label) for label in labels], dtype=np.float64)
-    everybody = len(np.unique(tests.patients))
+    everybody = tests.patients_of(np.ones(len(tests.patients), dtype=bool))
     of_group = members(tests, labels, defined, patients >= FEWEST_TESTED)
 
     def with_groups(one: Array) -> dict[str, Array]:
@@ -141,7 +141,7 @@ def _tested(
     tested = {label for label, rare in zip(labels, few, strict=True) if not rare}
     tested |= {name for name, at in of_group.items() if at.any() and not few[at].any()}
     if overall:
-        enough = len(np.unique(tests.patients)) >= FEWEST_TESTED
+        enough = tests.patients_of(np.ones(len(tests.patients), dtype=bool)) >= FEWEST_TESTED
         tested = tested | {HEADLINE} if enough else tested - {HEADLINE}
     return tested
 
