@@ -60,6 +60,7 @@ ROWS = (
 """In the order of the tables: those of one baseline together."""
 READ_AT = {"random:cls": "CLS", "random": "mean", "random:mvmae": "CLS", "random:radjepa": "mean"}
 TOP = "imagenet"
+RANK = "effective rank (of variances)"
 LEVEL = 0.05
 TABLES = ("all labels", "label fractions", "pretraining seeds")
 P = f"p ({', '.join(DATASETS)})"
@@ -156,7 +157,7 @@ def _whole(measured: Measured) -> str:
         untrained = _values([tests[name, 1.0].untrained for name in DATASETS])
         lines.append([f"*`{baseline}`*", READ_AT[baseline], *untrained, "", *_of(measured.directions[baseline]), "-"])
     lines.append([f"`{TOP}`", "", *_values([measured.tests[TOP][name, 1.0].value for name in DATASETS]), *[""] * 4])
-    headers = ["Encoder", "read at", *DATASETS, "mean", P, "effective rank", "first component", "units x epochs, batch"]
+    headers = ["Encoder", "read at", *DATASETS, "mean", P, RANK, "first component", "units x epochs, batch"]
     return table(headers, lines)
 
 
@@ -195,9 +196,9 @@ def _seeds(measured: Measured, rows: Sequence[Row], ready: Mapping[str, Sequence
             ]
             for column, name in enumerate(DATASETS):
                 said[column] += f" ({sum(tests[name, fraction].p < LEVEL for tests in of_seeds)} of {len(of_seeds)})"
-            ranks = ", ".join(number(measured.directions[row.spec(seed)].rank, 1) for seed in seeds_of(row, ready))
+            ranks = ", ".join(_of(measured.directions[row.spec(seed)])[0] for seed in seeds_of(row, ready))
             lines.append([f"`{row.name}`", f"{fraction:.0%}", *said, ranks])
-    return table(["Encoder", "labels", *DATASETS, "mean", "effective ranks"], lines)
+    return table(["Encoder", "labels", *DATASETS, "mean", RANK], lines)
 
 
 def trained_on(row: Row) -> str:
@@ -224,4 +225,5 @@ def _values(values: Sequence[float]) -> list[str]:
 
 
 def _of(used: Directions) -> list[str]:
-    return [number(used.rank, 1), "–" if np.isnan(used.first) else f"{used.first:.0%}"]
+    ranks = f"{number(used.rank, 1)} ({number(used.variance_rank, 1)})"
+    return [ranks, "–" if np.isnan(used.first) else f"{used.first:.0%}"]

@@ -15,25 +15,34 @@ BATCH = 32
 
 
 class Directions(NamedTuple):
-    """``rank``: effective rank, from 1 to the width. ``first``: share of the variance along the first component."""
+    """How many directions there are, from 1 to the width, and the share of the variance along the first component.
+
+    ``rank``: effective rank. ``variance_rank``: the same of the variances, in which small ones count less.
+    """
 
     rank: float
+    variance_rank: float
     first: float
 
 
 def directions(embeddings: NDArray[np.floating]) -> Directions:
     """Of pooled embeddings [n, D], centred.
 
-    Effective rank: exp of the entropy of the singular values over their sum (Roy and Vetterli 2007). Embeddings that
-    are all one have none: NaN.
+    Effective rank: exp of the entropy of the singular values over their sum (Roy and Vetterli 2007); of variances: of
+    their squares. Embeddings that are all one have none: NaN.
     """
     centred = embeddings.astype(np.float64) - embeddings.mean(0, dtype=np.float64)
     values = np.linalg.svd(centred, compute_uv=False)
     if not values.any():
-        return Directions(np.nan, np.nan)
-    shares = values / values.sum()
-    entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
-    return Directions(float(np.exp(entropy)), float(values[0] ** 2 / (values**2).sum()))
+        return Directions(np.nan, np.nan, np.nan)
+    shares, of_variance = values / values.sum(), values**2 / (values**2).sum()
+    return Directions(_exp_entropy(shares), _exp_entropy(of_variance), float(of_variance[0]))
+
+
+def _exp_entropy(shares: NDArray[np.float64]) -> float:
+    """How many equal shares have the same entropy."""
+    shares = shares[shares > 0]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def embedded(spec: str, paths: Sequence[Path]) -> NDArray[np.float32]:

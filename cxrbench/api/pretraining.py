@@ -51,6 +51,7 @@ class PretrainSettings(TypedDict, total=False):
     keep_every: int
     picture_every: int
     watch_every: int | None
+    probe_every: int
     on_bad_image: OnBadImage
 
 

@@ -93,6 +93,10 @@ def pretrain(
             min=0, help="Look for a collapse every so many steps; 0: never [default: so that it costs about 2%]."
         ),
     ] = None,
+    probe_every: Annotated[
+        int,
+        typer.Option(min=0, help="Every so many steps, a linear probe of the labels of validation images; 0: never."),
+    ] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many images, to try things.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Write the encoder as float16.")] = False,
     keep_held_out: Annotated[
@@ -156,6 +160,7 @@ def pretrain(
         keep_every=keep_every,
         picture_every=picture_every,
         watch_every=watch_every,
+        probe_every=probe_every,
         limit=limit,
         half=half,
         on_bad_image=on_bad_image,  # type: ignore[typeddict-item]

@@ -1,6 +1,7 @@
 """Run an encoder over image files: decode, embed in order, a batch at a time."""
 
 import contextlib
+import itertools
 import math
 import os
 from collections import deque
@@ -20,6 +21,7 @@ from cxrbench.encoder import Encoder, Features, Preprocess
 from cxrbench.errors import THEIRS, BadImageError, UserError
 from cxrbench.features.device import Precision, autocast
 from cxrbench.features.lanes import may_run_at_once, threads_of
+from cxrbench.memory import keep_freed
 from cxrbench.plugins.loading import blame, check_features
 
 # An EfficientNet-Lite0 at 224 pixels takes half the time of a batch of 64, and none goes into fresh memory; a small ViT
@@ -114,13 +116,14 @@ def embed(
 
     Raises UserError if the encoder fails, or gives something else than Features of b images.
     """
-    return np.concatenate([_embed_at_once(module, part, options, read) for part in _parts(images, options)])
+    return np.concatenate([_embed_at_once(module, images[cut], options, read) for cut in _cuts(len(images), options)])
 
 
-def _parts(images: torch.Tensor, options: ExtractOptions) -> Sequence[torch.Tensor]:
-    """What of a batch is embedded in one call."""
-    whole = options.device.type != "cpu" or len(images) <= CPU_PART
-    return [images] if whole else images.tensor_split(math.ceil(len(images) / CPU_PART))
+def _cuts(count: int, options: ExtractOptions) -> list[slice]:
+    """What of ``count`` images is embedded in one call: sizes differ by one image at most."""
+    calls = 1 if options.device.type != "cpu" else max(1, math.ceil(count / CPU_PART))
+    ends = [0, *itertools.accumulate(count // calls + (i < count % calls) for i in range(calls))]
+    return [slice(a, b) for a, b in itertools.pairwise(ends)]
 
 
 def _embed_at_once(
@@ -181,20 +184,23 @@ class _Embedding:
         if self._module is None:
             self._module = self._built()
         module: Any = self._module
-        images = torch.stack(good)
         if self._lanes is None:
-            values = embed(module, images, self._options, self._read)
+            values = embed(module, torch.stack(good), self._options, self._read)
             return lambda: values
-        parts = [
-            self._lanes.submit(_embed_at_once, module, part, self._options, self._read)
-            for part in _parts(images, self._options)
-        ]
+
+        def embedded(part: list[torch.Tensor]) -> NDArray[Any]:
+            # stacked here: in one piece a batch takes fresh memory each time, and all cores to be copied into it
+            return _embed_at_once(module, torch.stack(part), self._options, self._read)
+
+        parts = [self._lanes.submit(embedded, good[cut]) for cut in _cuts(len(good), self._options)]
         return lambda: np.concatenate([part.result() for part in parts])
 
     def _built(self) -> Any:
         """The encoder; beside it the threads that it embeds in."""
         # convolutions run about twice as fast on channels-last weights and images, in bf16 above all
         module: Any = self._load_module().to(self._options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
+        if self._options.device.type == "cpu":
+            keep_freed()
         cores, parts = torch.get_num_threads(), math.ceil(self._options.batch_size / CPU_PART)
         if self._options.device.type == "cpu" and min(cores, parts) > 1 and may_run_at_once(module):
             count = min(cores, parts)

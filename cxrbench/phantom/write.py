@@ -20,11 +20,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
+from cxrbench.memory import keep_freed
 from cxrbench.phantom.cases import PARTS, Part, case
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
 from cxrbench.progress import Advance
@@ -35,7 +35,6 @@ IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 140
                              "mimic": 360, "symile": 360, "lungs": 200, "chexpert": 200, "chexpert-plus": 200,
                              "padchest": 200, "brax": 160}  # fmt: skip
 CHUNK = 8
-KEPT_BYTES = 31 << 20  # glibc raises its limits for blocks below 32 MiB only
 WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "vindr": (vindr.vindr_image, vindr.vindr_tables),
     "rsna": (rsna.rsna_image, rsna.rsna_tables),
@@ -248,10 +247,9 @@ def _start() -> None:
     """Make a process ready to draw.
 
     Ctrl-C is for the main process, which stops this one. When the main process is killed, so is this one, instead of
-    waiting for it for ever. The C library is led to keep freed memory: an image is made in dozens of arrays, each large
-    enough to be given back to the system and cleared by it again, which took a quarter of the time.
+    waiting for it for ever. An image is made in dozens of large arrays.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    np.empty(KEPT_BYTES, np.uint8)  # glibc raises its limit to the largest block that was freed
+    keep_freed()

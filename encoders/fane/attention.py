@@ -46,6 +46,25 @@ class AttentionPool(nn.Module):
         return self.c_proj(F.scaled_dot_product_attention(query, keys, values, seen).transpose(1, 2).flatten(1))
 
 
+class SoftmaxPool(nn.Module):
+    """The one layer by which FaNe's code pools the tokens of a sentence, where it does not take their mean.
+
+    With q_i and k_i linear in token i, an eighth as wide: Σ_i softmax_i(Σ_j q_i · k_j) x_i. Names are the code's.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.key = nn.Linear(width, width // 8), nn.Linear(width, width // 8)
+
+    def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
+        """Tokens [B, T, width], of which ``present`` (bool [B, T]) are there, to [B, width]; 0 where none is."""
+        there = present[:, :, None]
+        keys = torch.where(there, self.key(tokens), 0).sum(dim=1, keepdim=True)
+        energy = (self.query(tokens) * keys).sum(dim=2, keepdim=True)
+        weights = torch.where(there, energy, torch.finfo(energy.dtype).min).softmax(dim=1)
+        return torch.where(there, weights * tokens, 0).sum(dim=1)
+
+
 class Conditioned(NamedTuple):
     """``visual``: v^tc [B, P, D]; ``attention``: A and ``mask``: M, both [B, P, I] in (0, 1)."""
 

@@ -1,5 +1,7 @@
 """FaNe's corpus: a study is one of its frontal images and the sentences of its report, in an order drawn anew."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -20,6 +22,7 @@ from cxrbench.encoders.fane.text import (
     stacked_states,
 )
 from cxrbench.encoders.pretraining.corpus import TrainingImages
+from cxrbench.encoders.pretraining.engine.prepared import OnDisk
 from cxrbench.encoders.pretraining.studies import Studies, group_studies, report_texts
 from cxrbench.encoders.text.bert import (
     Bert,
@@ -31,6 +34,7 @@ from cxrbench.encoders.text.bert import (
     token_numbers,
 )
 from cxrbench.errors import UserError
+from cxrbench.features.array_cache import cached_array
 
 FRONTAL = ("PA", "AP")
 
@@ -110,7 +114,7 @@ def has_sentences(manifest: Manifest, least: int) -> NDArray[np.bool_]:
 
 
 def report_corpus(images: TrainingImages, *, text: str, train_text: bool) -> ReportCorpus:
-    """The studies of images that ``has_sentences`` let through. Reads every report once, on the GPU if there is one.
+    """The studies of images that ``has_sentences`` let through. Reads every report, on the GPU if there is one.
 
     ``text``: the BERT (see ``load_bert``). Raises UserError.
     """
@@ -130,10 +134,25 @@ def report_corpus(images: TrainingImages, *, text: str, train_text: bool) -> Rep
         sentences=rows,
         tokens=tuple(map(tuple, tokens)),
         states=None if train_text else tuple(sentence_states(bert, tokens, device, LONGEST)),
-        reports=text_embeddings(bert, whole, device, LONGEST),
+        reports=reports_read(bert, whole, device, images),
         special=special_of(bert),
         source=bert.source,
     )
+
+
+def reports_read(
+    bert: Bert, whole: Sequence[Sequence[int]], device: torch.device, images: TrainingImages
+) -> NDArray[np.float32]:
+    """``text_embeddings`` of whole reports, kept beside the images that were decoded once: a run goes on with them."""
+
+    def read() -> NDArray[np.float32]:
+        return text_embeddings(bert, whole, device, LONGEST)
+
+    if not isinstance(images.prepared, OnDisk):
+        return read()
+    what = json.dumps([bert.source.sha256, bert.source.pooled, LONGEST, [list(row) for row in whole]])
+    name = f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.npy"
+    return cached_array(images.prepared.path.parent / "reports" / name, read)
 
 
 def special_of(bert: Bert) -> Special:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import TrainedEncoder, read_encoder
-from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, how_to_pretrain
+from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, Pooling, how_to_pretrain, parse_pooling, pool
 from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.fane.image import (
     ImageConfig,
+    ViTImage,
     as_plain,
     build_image_tower,
     from_plain,
@@ -27,6 +28,7 @@ from cxrbench.encoders.fane.image import (
 from cxrbench.encoders.fane.text import (
     LONGEST,
     SentencePool,
+    TextHead,
     TextTower,
     joined_states,
     joined_tokens,
@@ -44,8 +46,8 @@ from cxrbench.files.checkpoints import leave_out, load_strict
 class FaNeConfig:
     """What it takes to build the kept network.
 
-    ``dim``: D of the common space. ``pool``, ``inner``: see TextTower. ``bert``: a trained BERT's config, which is in
-    the file then; None: a frozen one's, which is ``text`` and is not.
+    ``dim``: D of the common space. ``pool``, ``inner``, ``head``: see TextTower. ``bert``: a trained BERT's config,
+    which is in the file then; None: a frozen one's, which is ``text`` and is not.
     """
 
     image: ImageConfig
@@ -54,12 +56,13 @@ class FaNeConfig:
     pool: SentencePool = "attention"
     inner: int = 0
     bert: Mapping[str, Any] | None = None
+    head: TextHead = "ours"
 
     def as_plain(self) -> dict[str, Any]:
         """JSON values."""
         return {
             "image": as_plain(self.image), "text": asdict(self.text), "dim": self.dim, "pool": self.pool,
-            "inner": self.inner, "bert": None if self.bert is None else dict(self.bert),
+            "inner": self.inner, "bert": None if self.bert is None else dict(self.bert), "head": self.head,
         }  # fmt: skip
 
     @staticmethod
@@ -83,20 +86,28 @@ class FaNeNetwork(nn.Module):
         self.global_image_projection = projection(self.image_encoder.width, config.dim)
         if bert is None and config.bert is not None:
             bert = transformers.BertModel(transformers.BertConfig(**config.bert), add_pooling_layer=False)
-        self.text_tower = TextTower(config.text.width, config.dim, config.pool, config.inner, bert)
+        self.text_tower = TextTower(config.text.width, config.dim, config.pool, config.inner, bert, config.head)
 
 
 class FaNeImageEncoder(nn.Module):
-    """The image tower alone: ``pooled`` before the projection, 2048 numbers of a ResNet-50, the CLS token of a ViT."""
+    """The image tower alone: ``pooled`` before the projection, 2048 numbers of a ResNet-50, the CLS token of a ViT.
 
-    def __init__(self, image_encoder: nn.Module, preprocess: Preprocess, card: EncoderCard) -> None:
+    ``pooling``: of a ViT's tokens (``pool``); texts meet CLS alone.
+    """
+
+    def __init__(
+        self, image_encoder: nn.Module, preprocess: Preprocess, card: EncoderCard, pooling: Pooling = "cls"
+    ) -> None:
         super().__init__()
         self.image_encoder, self.preprocess, self.card = image_encoder, preprocess, card
+        self.pooling: Pooling = pooling
 
     def forward(self, images: Tensor) -> Features:
         """Images [B, channels, size, size] to pooled [B, D] and four maps: a CNN's stages, or a ViT's blocks."""
         seen = self.image_encoder(images)
-        return Features(seen.pooled, seen.maps)
+        if self.pooling == "cls":
+            return Features(seen.pooled, seen.maps)
+        return Features(pool(seen.places, seen.places.shape[1], self.pooling), seen.maps)
 
 
 class FaNeEncoder(FaNeImageEncoder):
@@ -174,18 +185,27 @@ def untrained(arch: str, seed: int) -> FaNeImageEncoder:
 
 
 def load(request: EncoderRequest) -> FaNeImageEncoder:
-    """``fane@WEIGHTS``: our encoder.safetensors or .ckpt, or the image side of the layout of the paper's code."""
-    if request.variant is not None:
-        raise UserError(f"fane:{request.variant}: fane has no variants; write fane@WEIGHTS")
+    """``fane[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or the image side of the paper's code's layout."""
+    pooling = parse_pooling(request, "cls")
     if request.weights is None:
         raise UserError(f"fane has no weights for real images: {how_to_pretrain('fane', 'mimic')}")
     path = Path(request.weights).expanduser()
     found = read_encoder(path, "fane")
     if found.architecture is None or found.preprocess is None:
-        return published(found, path)
+        encoder = published(found, path)
+        return read_at(pooling, encoder) if request.variant else encoder
     network = FaNeNetwork(FaNeConfig.from_plain(found.architecture))
     load_strict(network, found.state, path)
-    return FaNeEncoder(network, found.preprocess, found.card)
+    encoder = FaNeEncoder(network, found.preprocess, found.card)
+    return read_at(pooling, encoder) if request.variant else encoder
+
+
+def read_at(pooling: Pooling, encoder: FaNeImageEncoder) -> FaNeImageEncoder:
+    """A ViT's encoder read at ``pooling``; what no projection takes to texts has no text side."""
+    tower = encoder.image_encoder
+    if not isinstance(tower, ViTImage):
+        raise UserError(f"fane:{pooling}: a ResNet has no tokens and is read at its attention pool: leave it out")
+    return encoder if pooling == "cls" else FaNeImageEncoder(tower, encoder.preprocess, encoder.card, pooling)
 
 
 UNUSED = ("global_image_projection.", "global_text_projection.", "local_image_projection.", "local_text_projection.",
@@ -196,7 +216,7 @@ UNUSED = ("global_image_projection.", "global_text_projection.", "local_image_pr
 def published(found: TrainedEncoder, path: Path) -> FaNeImageEncoder:
     """The image tower of a checkpoint of the paper's code, a ResNet or a ViT with timm's names; all of it must fit.
 
-    Its text side is left out: it takes the paper's BERT and a pool over sentences whose names are not known.
+    Its text side is left out: its file does not say which BERT wrote the states that the official head pools.
     """
     state = leave_out(found.state, UNUSED, path)
     tower = {name.removeprefix("image_encoder."): value for name, value in state.items()}

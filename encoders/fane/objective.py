@@ -77,10 +77,13 @@ class FaNe(Objective):
             bert = load_bert(options.text).model.requires_grad_(True).train()
             bert.pooler = None
             bert_config = json.loads(bert.config.to_json_string())
-        config = FaNeConfig(image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config)
+        config = FaNeConfig(
+            image, corpus.source, options.dim, options.sentence_pool, options.pool_width, bert_config, options.text_head
+        )
         self.network = FaNeNetwork(config, bert)
         self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
-        self.local_text_projection = projection(corpus.source.width, options.dim)
+        wide = options.text_head == "ours"  # else sentences are in the common space when they are pooled
+        self.local_text_projection = projection(corpus.source.width, options.dim) if wide else nn.Identity()
         self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
         self.division = SemanticDivision(options.kappa, options.alpha, options.ema)
         self.tau = nn.Parameter(torch.tensor(options.scale), requires_grad=options.learn_scale)
@@ -209,7 +212,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
 METHOD, PLUGIN = declare(
     name="fane",
     summary="FaNe: images and reports in one space, with several positives and sparse attention (AAAI 2026)",
-    usage="fane[@WEIGHTS]",
+    usage="fane[:mean|cls|mean+sd][@WEIGHTS]",
     options=OPTIONS,
     recipes=RECIPES,
     configure=configure,

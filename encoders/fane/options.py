@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from cxrbench.encoders.fane.attention import HEADS, MaskMode
 from cxrbench.encoders.fane.losses import HardNegatives
-from cxrbench.encoders.fane.text import SentencePool
+from cxrbench.encoders.fane.text import SentencePool, TextHead
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
 
@@ -31,10 +31,15 @@ class FaNeOptions:
     )  # fmt: skip
     train_text: bool = option(True, "false: the BERT is frozen, and reads each sentence by itself, once")
     dim: int = option(128, "channels of the common space", least=1)
+    text_head: TextHead = option(
+        "ours", "sentences and reports are pooled as wide as the BERT, then projected (ours, as the paper says), or "
+        "tokens are projected, and what they are pooled to is not (official, the code)",
+    )  # fmt: skip
     sentence_pool: SentencePool = option("attention", "a sentence out of its tokens: attention (paper) or mean (code)")
     pool_width: int = option(
-        0, "channels of the attention over tokens and sentences, a multiple of 8; 0: the BERT's", least=0
-    )
+        0, "channels of the attention over tokens and sentences, a multiple of 8; 0: the BERT's", least=0,
+        when=("text_head is ours", lambda options: options.text_head == "ours"),
+    )  # fmt: skip
     kappa: float = option(0.95, "κ: similarity above which reports say the same; 1: none but itself", when=DIVIDED)
     alpha: float = option(0.05, "share of a batch in the running average similarity", above=0, most=1, when=DIVIDED)
     ema: Literal["recursive", "printed"] = option("recursive", "eq. 3 as meant, or as printed", when=DIVIDED)
@@ -73,7 +78,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "ema": "printed", "bias": "printed", "mask_mode": "pre", "hard_negatives": "paper", "odd_mean": True,
     },
     "official": {
-        "bias": "printed", "scale": math.log(1 / 0.07), "learn_scale": True, "sentence_pool": "mean",
+        "bias": "printed", "scale": math.log(1 / 0.07), "learn_scale": True, "text_head": "official",
+        "sentence_pool": "mean",
         "mask_mode": "pre", "hard_negatives": "official", "average": "reports", "gather": False, "augment": True,
         "odd_mean": True,
     },
@@ -98,6 +104,8 @@ def check(options: FaNeOptions) -> None:
         raise UserError(f"FaNe: initial_bias is a number or {PRIOR}, not {options.initial_bias!r}")
     if options.pool_width % HEADS:
         raise UserError(f"FaNe: pool_width is {options.pool_width}: it must be a multiple of {HEADS}, or 0")
+    if options.text_head == "official" and options.dim % HEADS:
+        raise UserError(f"FaNe: dim is {options.dim}: with the official text_head it must be a multiple of {HEADS}")
 
 
 OPTIONS = OptionSet("FaNe", FaNeOptions, VARIANTS, check)

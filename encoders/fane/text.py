@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cxrbench.encoders.fane.attention import AttentionPool
+from cxrbench.encoders.fane.attention import AttentionPool, SoftmaxPool
 
 LONGEST = 112  # tokens of a report, [CLS] and [SEP] among them
 BLANKS = re.compile(r"[ \t]+")
@@ -18,6 +18,7 @@ END = re.compile(r"(?<!\bDr\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bMrs\.)(?<!\bvs\.)(?<=[
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 SentencePool = Literal["attention", "mean"]
+TextHead = Literal["ours", "official"]
 
 
 def split_sentences(text: str) -> list[str]:
@@ -69,7 +70,10 @@ def stacked_states(states: Sequence[NDArray[np.float16]]) -> Tensor:
 
 
 class Texts(NamedTuple):
-    """``sentences``: [B, P, C], of which ``present`` (bool [B, P]) are there; ``reports``: [B, C]."""
+    """``sentences``: [B, P, C], of which ``present`` (bool [B, P]) are there; ``reports``: [B, C].
+
+    C: channels of the text encoder, or, of the official head, of the common space.
+    """
 
     sentences: Tensor
     present: Tensor
@@ -83,17 +87,38 @@ class TextTower(nn.Module):
     report from its sentences by CLIP's attention pool, without positions: their order does not matter. ``projection``
     takes reports to the space of images. ``inner``: channels of the pools' attention (0: as wide as the text encoder).
     ``bert``: the encoder itself, where it is trained.
+
+    ``head``: ``ours`` pools as wide as the text encoder, as the paper says it, sentences by CLIP's pool, too.
+    ``official`` is the code's: tokens are projected to the space of images before anything is pooled, sentences by a
+    ``SoftmaxPool``; one projection serves sentences and reports.
     """
 
-    def __init__(self, width: int, dim: int, pool: SentencePool, inner: int = 0, bert: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        dim: int,
+        pool: SentencePool,
+        inner: int = 0,
+        bert: nn.Module | None = None,
+        head: TextHead = "ours",
+    ) -> None:
         super().__init__()
-        self.sentence_pool = AttentionPool(width, inner=inner) if pool == "attention" else None
-        self.report_pool = AttentionPool(width, inner=inner)
-        self.projection = projection(width, dim)
+        wide, attends = head == "ours", pool == "attention"
+        self.token_projection = nn.Identity() if wide else projection(width, dim)
+        if wide:
+            self.sentence_pool = AttentionPool(width, inner=inner) if attends else None
+            self.report_pool = AttentionPool(width, inner=inner)
+        else:
+            self.sentence_pool = SoftmaxPool(dim) if attends else None
+            self.report_pool = AttentionPool(dim)
+            for part in (m for m in self.report_pool.modules() if isinstance(m, nn.Linear)):
+                part.reset_parameters()  # where the code starts; CLIP's pool starts otherwise
+        self.projection = projection(width, dim) if wide else nn.Identity()
         self.bert: Any = bert
 
     def forward(self, states: Tensor, sentence_index: Tensor) -> Texts:
         """States [B, T, C] of tokens, and the number of each token's sentence [B, T], 1..P, 0: of none."""
+        states = self.token_projection(states)
         of_sentence = (
             sentence_index[:, None]
             == torch.arange(1, int(sentence_index.max()) + 1, device=states.device)[None, :, None]

@@ -122,6 +122,11 @@ def trained_lines(training: Mapping[str, Any]) -> str:
             for figure, start in starts.items()
         ]
         lines.append(f"* Pooled embeddings of {watched['images']}: {'; '.join(figures)}.\n")
+    if probe := training.get("probe"):
+        lines.append(
+            f"* Linear probe of validation images' labels: mean AUROC {shown(probe['start'])} at the start and "
+            f"{shown(probe['now'])} at step {probe['step']}.\n"
+        )
     for one in training.get("collapsed", ()):
         encoder = f" of the {one['encoder']} encoder" if one["encoder"] else ""
         lines.append(f"* **Collapsed** to {one['to']} at step {one['step']}: embeddings{encoder}, {one['why']}.\n")

@@ -26,7 +26,8 @@ class PretrainConfig:
     ``gradient_checkpointing``: less memory, more time. ``limit``: number of images, to try things. ``half``: write
     float16. ``last.ckpt`` is replaced every ``checkpoint_every`` optimizer steps; every ``keep_every`` epochs one is
     kept, every ``picture_every`` epochs a picture of training is drawn (0: none). Every ``watch_every`` steps
-    embeddings of a fixed set of images are looked at (0: never; None: as often as costs about 2% of training).
+    embeddings of a fixed set of images are looked at (0: never; None: as often as costs about 2% of training);
+    every ``probe_every`` a linear probe is asked for the labels of validation images (0: never).
     """
 
     method: str = "spcl"
@@ -58,6 +59,7 @@ class PretrainConfig:
     keep_every: int = 0
     picture_every: int = 0
     watch_every: int | None = None
+    probe_every: int = 0
     on_bad_image: OnBadImage = "error"
 
 
@@ -132,7 +134,7 @@ def check_settings(config: PretrainConfig, recipe: PretrainingRecipe) -> None:
     for name in ("devices", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise UserError(f"{name} is {getattr(config, name)}: it must be at least 1")
-    for name in ("seed", "watch_every"):
+    for name in ("seed", "watch_every", "probe_every"):
         if (getattr(config, name) or 0) < 0:
             raise UserError(f"{name} is {getattr(config, name)}: it must be at least 0")
     if recipe.batch_size % config.devices:

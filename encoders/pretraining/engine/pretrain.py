@@ -43,7 +43,7 @@ from cxrbench.files.records import parsed
 from cxrbench.files.seal import check, damage
 
 FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "watch_every",
-        "accelerator", "gradient_checkpointing")  # fmt: skip
+        "probe_every", "accelerator", "gradient_checkpointing")  # fmt: skip
 """Settings that may change when a run is resumed: they do not change what is learnt."""
 COMPARED = ("options", "images", "image_set", "corpus", "began_from")
 """What else must be the same."""

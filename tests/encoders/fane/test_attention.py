@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrbench.encoders.fane.attention import AttentionPool, SparseAttentionPool, sparsity
+from cxrbench.encoders.fane.attention import AttentionPool, SoftmaxPool, SparseAttentionPool, sparsity
 
 
 def attention(mode: Any = "post", width: int = 6) -> SparseAttentionPool:
@@ -52,6 +52,19 @@ def test_pool_ignores_what_is_not_there() -> None:
     for row, count in enumerate((5, 2, 1)):
         torch.testing.assert_close(pooled[row], pool(tokens[row : row + 1, :count])[0])
     torch.testing.assert_close(pool(tokens), pool(tokens.flip(1)))  # no positions
+
+
+def test_softmax_pool_weighs_tokens_by_the_sum_of_their_scores() -> None:
+    torch.manual_seed(0)
+    pool, tokens = SoftmaxPool(16), torch.randn(3, 5, 16)
+    assert pool.query.weight.shape == pool.key.weight.shape == (2, 16)
+    present = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)
+    pooled = pool(torch.where(present[:, :, None], tokens, 1e3), present)
+    for row, count in enumerate((5, 2)):
+        x = tokens[row, :count]
+        scores = pool.query(x) @ pool.key(x).T  # [T, T], of each token with every other
+        torch.testing.assert_close(pooled[row], scores.sum(dim=1).softmax(dim=0) @ x)
+    assert not pooled[2].any()
 
 
 @pytest.mark.parametrize("mode", ["pre", "post"])

@@ -45,16 +45,18 @@ def manifest(folder: Path) -> Manifest:
     return write_studies(folder)
 
 
-def options(folder: Path, trained: bool) -> dict[str, Any]:
-    return {"text": str(folder / "bert"), "train_text": trained, "min_sentences": 3, "dim": 16, "pool_width": 8}
+def options(folder: Path, run: str) -> dict[str, Any]:
+    """Of the run ``frozen``, ``trained`` or ``official``, by what its text side is."""
+    head = {"text_head": "official"} if run == "official" else {"pool_width": 8}
+    return {"text": str(folder / "bert"), "train_text": run == "trained", "min_sentences": 3, "dim": 16} | head
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["frozen", "trained"])
+@pytest.fixture(scope="module", params=["frozen", "trained", "official"])
 def run(request: pytest.FixtureRequest, folder: Path, manifest: Manifest) -> Path:
-    """A finished run, with a frozen and with a trained text encoder."""
+    """A finished run, with a frozen and with a trained text encoder, and a frozen one under the official head."""
     config = PretrainConfig("fane", ARCH, epochs=1, batch_size=4, precision="32", accelerator="cpu",
                             options=options(folder, request.param))  # fmt: skip
-    out = folder / f"run{request.param}"
+    out = folder / request.param
     pretrain(config, [manifest], out, cache=folder / "images")
     return out
 
@@ -72,11 +74,16 @@ def test_a_run_is_an_encoder_from_either_file(run: Path) -> None:
     assert [tuple(m.shape) for m in features.maps] == [(2, 64, 3, 3)] * 4
     for got, expected in zip(features.maps, maps, strict=True):
         torch.testing.assert_close(got, expected)
+    mean, cls = (load(EncoderRequest("fane", at, str(run / "last.ckpt"))).eval() for at in ("mean", "cls"))
+    torch.testing.assert_close(mean(images).pooled, tokens[:, 1:].mean(dim=1))
+    torch.testing.assert_close(cls(images).pooled, tokens[:, 0])
+    assert not hasattr(mean, "encode_text")  # its embeddings are in no space with texts
+    assert hasattr(cls, "encode_text")
 
 
 def test_a_frozen_text_encoder_is_not_in_the_file(run: Path, folder: Path) -> None:
     state = load_file(run / "encoder.safetensors")
-    trained = run.name == "runTrue"
+    trained = run.name == "trained"
     assert any(name.startswith("text_tower.bert.") for name in state) == trained
     encoder = load(EncoderRequest("fane", None, str(run / "encoder.safetensors")))
     assert isinstance(encoder, FaNeEncoder)
@@ -85,9 +92,8 @@ def test_a_frozen_text_encoder_is_not_in_the_file(run: Path, folder: Path) -> No
 
 
 def test_texts_are_read_as_in_training(run: Path, folder: Path, manifest: Manifest) -> None:
-    trained = run.name == "runTrue"
     encoder: Any = load(EncoderRequest("fane", None, str(run / "encoder.safetensors"))).eval()
-    blueprint = METHOD.configure(ARCH, options(folder, trained))
+    blueprint = METHOD.configure(ARCH, options(folder, run.name))
     corpus: Any = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
     objective = blueprint.objective(corpus)
     assert isinstance(objective, FaNe)
@@ -149,7 +155,7 @@ def test_without_its_text_encoder_images_can_still_be_embedded(run: Path, folder
 
 def test_errors_are_one_line(run: Path, tmp_path: Path) -> None:
     path = run / "encoder.safetensors"
-    with pytest.raises(UserError, match="fane has no variants"):
+    with pytest.raises(UserError, match=r"fane:joint: the part after the colon is the pooling: mean, cls or mean\+sd"):
         load(EncoderRequest("fane", "joint", str(path)))
     with pytest.raises(UserError, match="fane has no weights for real images: pretrain with"):
         load(EncoderRequest("fane", None, None))
@@ -182,6 +188,8 @@ def test_published_resnet_loads_strictly(tmp_path: Path) -> None:
     images = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
         torch.testing.assert_close(encoder(images).pooled, tower(images).pooled)
+    with pytest.raises(UserError, match="fane:mean: a ResNet has no tokens"):
+        load(EncoderRequest("fane", "mean", str(tmp_path / "fane.ckpt")))
     names = [name for name in state if name.endswith("layer2.0.conv1.weight")]
     torch.save({"state_dict": {n: v for n, v in state.items() if n not in names}}, tmp_path / "less.ckpt")
     with pytest.raises(UserError, match=r"1 missing: image_encoder\.model\.layer2\.0\.conv1\.weight"):
@@ -222,7 +230,7 @@ def test_its_backbone_begins_from_given_weights(arch: str, tmp_path: Path, folde
     vit = arch == ARCH
     source: Any = ViT(ViTConfig(64, 4, 1, 8, 24, 1)) if vit else resnet18()
     torch.save(source.state_dict(), tmp_path / "weights.pth")
-    blueprint = METHOD.configure(arch, options(folder, False))
+    blueprint = METHOD.configure(arch, options(folder, "frozen"))
     corpus = make_corpus(PretrainConfig("fane", arch), blueprint, [manifest], folder / "images", None)[0]
     objective: Any = blueprint.objective(corpus)
     initial = read_initial(str(tmp_path / "weights.pth"))
@@ -250,8 +258,8 @@ def test_untrained_follows_from_its_seed() -> None:
 
 
 def test_the_architecture_is_enough_to_build_the_network(folder: Path, manifest: Manifest) -> None:
-    for trained, arch in ((False, "resnet18-32"), (True, ARCH)):
-        blueprint = METHOD.configure(arch, options(folder, trained))
+    for text, arch in (("official", "resnet18-32"), ("trained", ARCH)):
+        blueprint = METHOD.configure(arch, options(folder, text))
         corpus = make_corpus(PretrainConfig("fane", arch), blueprint, [manifest], folder / "images", None)[0]
         objective = blueprint.objective(corpus)
         with torch.device("meta"):

@@ -205,10 +205,23 @@ def test_what_frozen_berts_say_is_computed_once_and_without_gradient(
 # Pooling
 
 
+def test_reports_are_read_once(bert: str, manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = corpus(manifest, tmp_path, bert).reports
+
+    def again(*_: Any) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("cxrbench.encoders.fane.corpus.text_embeddings", again)
+    np.testing.assert_array_equal(corpus(manifest, tmp_path, bert).reports, first)
+    with pytest.raises(AssertionError, match="read again"):
+        corpus(manifest, tmp_path, bert, least=5)  # other reports
+
+
+@pytest.mark.parametrize("head", ["ours", "official"])
 @pytest.mark.parametrize("pool", ["attention", "mean"])
-def test_padding_and_the_order_of_sentences_do_not_matter(pool: Any) -> None:
+def test_padding_and_the_order_of_sentences_do_not_matter(pool: Any, head: Any) -> None:
     torch.manual_seed(0)
-    tower = TextTower(16, 8, pool).eval()
+    tower = TextTower(16, 8, pool, head=head).eval()
     index = torch.tensor([[0, 1, 1, 1, 2, 3, 3, 0], [0, 1, 1, 0, 0, 0, 0, 0]])
     states = torch.randn(2, 8, 16)
     texts = tower(states, index)
@@ -220,11 +233,32 @@ def test_padding_and_the_order_of_sentences_do_not_matter(pool: Any) -> None:
     moved = tower(states[:1, order], torch.tensor([[1, 1, 2, 2, 2, 3]]))
     torch.testing.assert_close(moved.reports, texts.reports[:1])
     torch.testing.assert_close(moved.sentences[0], texts.sentences[0, [2, 0, 1]])
+    tokens = tower.token_projection(states[:1, 1:4])
     if pool == "mean":
-        torch.testing.assert_close(texts.sentences[0, 0], states[0, 1:4].mean(dim=0))
+        torch.testing.assert_close(texts.sentences[0, 0], tokens[0].mean(dim=0))
     else:
         assert tower.sentence_pool is not None
-        torch.testing.assert_close(texts.sentences[0, 0], tower.sentence_pool(states[:1, 1:4])[0])
+        there = torch.ones(1, 3, dtype=torch.bool)
+        torch.testing.assert_close(texts.sentences[0, 0], tower.sentence_pool(tokens, there)[0])
+
+
+def test_official_head_projects_tokens_once_and_pools_in_the_common_space() -> None:
+    torch.manual_seed(0)
+    tower, states = TextTower(24, 16, "mean", head="official"), torch.randn(1, 7, 24)
+    texts = tower(states, torch.tensor([[0, 1, 1, 2, 3, 3, 0]]))
+    tokens = states[0] @ tower.token_projection.weight.T + tower.token_projection.bias  # type: ignore[operator]
+    sentences = torch.stack([tokens[1:3].mean(dim=0), tokens[3], tokens[4:6].mean(dim=0)])
+    torch.testing.assert_close(texts.sentences[0], sentences)
+    pool, reference = tower.report_pool, torch.nn.MultiheadAttention(16, 8, batch_first=True)
+    projections = (pool.q_proj, pool.k_proj, pool.v_proj)
+    with torch.no_grad():
+        reference.in_proj_weight.copy_(torch.cat([p.weight for p in projections]))
+        reference.in_proj_bias.copy_(torch.cat([p.bias for p in projections]))
+        reference.out_proj.load_state_dict(pool.c_proj.state_dict())
+    whole = torch.cat([sentences.mean(dim=0, keepdim=True), sentences])[None]
+    torch.testing.assert_close(texts.reports, reference(whole[:, :1], whole, whole)[0][:, 0])
+    assert tower.projection(texts.reports) is texts.reports
+    assert sum(p.numel() for p in tower.parameters()) == 24 * 16 + 16 + 4 * (16 * 16 + 16)
 
 
 def test_tokens_are_the_words_numbers(bert: str) -> None:

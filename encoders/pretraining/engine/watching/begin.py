@@ -6,18 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning
+import numpy as np
+import pandas as pd
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.pretraining.engine.flops import StepCost
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, TrainingPlan
+from cxrbench.encoders.pretraining.engine.prepared import training_rows
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
 from cxrbench.encoders.pretraining.engine.watching.evaluating import embed, embedding_gflops
-from cxrbench.encoders.pretraining.engine.watching.held_out import watched_images
+from cxrbench.encoders.pretraining.engine.watching.held_out import some_of, validation_rows, watched_images
+from cxrbench.encoders.pretraining.engine.watching.probe import Labelled, Probe
 from cxrbench.encoders.pretraining.engine.watching.watcher import PAIRED, WATCHED, Watcher
+from cxrbench.encoders.pretraining.labelled import labelled_images
 from cxrbench.encoders.pretraining.method import Blueprint
+from cxrbench.errors import UserError
 
 SHARE = 0.02
 """Of the operations of training, spent on watching."""
+FITTED, SCORED = 1000, 500
+"""Images at most of a linear probe."""
 ROUND = 10
 """Steps: a run is watched every so many or a multiple of them."""
 
@@ -32,6 +40,62 @@ def watchers(
     cost: StepCost,
 ) -> list[lightning.Callback]:
     """The callbacks that watch, and a line on stderr about what they watch. ``cost``: of a unit's training."""
+    return [
+        *monitoring(config, blueprint, module, manifests, cache, excluded, cost),
+        *probing(config, blueprint, manifests, cache, excluded),
+    ]
+
+
+def probing(
+    config: PretrainConfig,
+    blueprint: Blueprint,
+    manifests: Sequence[Manifest],
+    cache: Path,
+    excluded: Mapping[str, frozenset[str]] | None,
+) -> list[lightning.Callback]:
+    """The linear probe, if one is wanted and the data have labels for it; else why not, on stderr."""
+    if not config.probe_every:
+        return []
+    labelled = [manifest for manifest in manifests if manifest.labels]
+    held_out = validation_rows(labelled, excluded or {}, blueprint.eligible) if labelled else pd.DataFrame()
+    if held_out.empty:
+        say("no probe: none of the datasets has labels of images of validation patients (--probe-every)")
+        return []
+    fitted = training_rows(labelled, excluded=excluded, eligible=blueprint.eligible, limit=config.limit)
+    keep = config.decode == "once"
+    try:
+        both = [
+            labelled_images(
+                some_of(rows, labelled, blueprint.preprocess, cache, most, workers=config.workers, keep=keep)
+            )
+            for rows, most in ((fitted, FITTED), (held_out, SCORED))
+        ]
+    except UserError as error:
+        say(f"no probe: {error} (--probe-every)")
+        return []
+    names = [label for label in both[0].labels if label in both[1].labels]
+    if not names:
+        say("no probe: no label is both present and absent in training and in validation images (--probe-every)")
+        return []
+    sets = [
+        Labelled(one.images.images(np.arange(len(one))), one.targets[:, [one.labels.index(name) for name in names]])
+        for one in both
+    ]
+    counts = f"{len(both[0]):,} training images on {len(both[1]):,} of validation patients"
+    say(f"probing {len(names)} labels with {counts}, every {config.probe_every} steps")
+    return [Probe(sets[0], sets[1], config.probe_every)]
+
+
+def monitoring(
+    config: PretrainConfig,
+    blueprint: Blueprint,
+    module: Pretraining,
+    manifests: Sequence[Manifest],
+    cache: Path,
+    excluded: Mapping[str, frozenset[str]] | None,
+    cost: StepCost,
+) -> list[lightning.Callback]:
+    """The watcher of embeddings, unless nothing is to be watched."""
     if config.watch_every == 0:
         return []
     found = watched_images(

@@ -82,6 +82,20 @@ def watched_images(
     rows, held_out = validation_rows(manifests, excluded or {}, eligible), True
     if rows.empty:
         rows, held_out = training_rows(manifests, excluded=excluded, eligible=eligible), False
+    return WatchedImages(some_of(rows, manifests, preprocess, cache, most, workers=workers, keep=keep), held_out)
+
+
+def some_of(
+    rows: pd.DataFrame,
+    manifests: Sequence[Manifest],
+    preprocess: Preprocess,
+    cache: Path,
+    most: int,
+    *,
+    workers: int,
+    keep: bool,
+) -> TrainingImages:
+    """At most ``most`` images of ``rows``, in a random order that is always the same; unreadable ones are left out."""
     chosen = np.random.default_rng(0).permutation(len(rows))[:most]
     rows = rows.iloc[chosen].reset_index(drop=True)
     prepared: Prepared
@@ -90,7 +104,7 @@ def watched_images(
     else:
         prepared = decoded(rows, preprocess)
     rows = rows.loc[~rows["path"].isin(list(prepared.dropped))].reset_index(drop=True)
-    return WatchedImages(TrainingImages(prepared, rows, {m.name: m for m in manifests}), held_out)
+    return TrainingImages(prepared, rows, {m.name: m for m in manifests})
 
 
 def decoded(rows: pd.DataFrame, preprocess: Preprocess) -> InMemory:

@@ -35,6 +35,7 @@ class Watcher(lightning.Callback):
 
     def __init__(self, images: Tensor, about: str, every: int) -> None:
         self.images, self.about, self.every = images, about, every
+        self.names: tuple[str, ...] = ()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """The start, against which all is compared; a resumed run has it in its record."""
@@ -43,6 +44,7 @@ class Watcher(lightning.Callback):
             return
         with pl_module.pause():
             now = self.look(pl_module)
+        self.names = tuple(columns(now))
         pl_module.watched |= columns(now)
         # Batch norms know no statistics yet: what they make of images now is of another scale.
         if "watched" not in pl_module.record and not any(map(batch_normalised, pl_module.modules())):
@@ -54,7 +56,7 @@ class Watcher(lightning.Callback):
         """Look when due, and warn."""
         assert isinstance(pl_module, Pretraining)
         step, steps = trainer.global_step, pl_module.plan.steps
-        pl_module.watched = dict.fromkeys(pl_module.watched)
+        pl_module.watched |= dict.fromkeys(self.names)
         if not trainer.is_global_zero or (int(batch[1]) + 1) % pl_module.plan.accumulate:
             return
         if step % self.every and step != steps:

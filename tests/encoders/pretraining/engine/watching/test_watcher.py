@@ -1,5 +1,7 @@
 """Watching a run: what it sees, that training does not notice, and that a collapse is said."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from cxrbench.encoders.pretraining.engine.watching.held_out import watched_image
 from cxrbench.encoders.pretraining.engine.watching.monitors import effective_rank, singular_values, uniformity
 from cxrbench.encoders.pretraining.method import every_image
 from cxrbench.encoders.radjepa.encoder import load
-from cxrbench.files.checkpoints import read_checkpoint
+from cxrbench.files.checkpoints import read_checkpoint, read_metadata
 from support.patterns import GRAY, make_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -90,6 +92,7 @@ def test_training_does_not_notice_and_a_resumed_run_sees_the_same(
     begun = tmp_path / "cut"
     pretrain(replace(CONFIG, keep_every=2), [manifest], begun)
     (begun / "epoch-0002.ckpt").replace(begun / "last.ckpt")
+    shutil.copy(begun / "last.ckpt", begun / "half.ckpt")
     pretrain(CONFIG, [manifest], begun, resume=True)
     resumed = read_checkpoint(begun / "last.ckpt")["state_dict"]
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in seen.items())
@@ -97,6 +100,11 @@ def test_training_does_not_notice_and_a_resumed_run_sees_the_same(
     pd.testing.assert_frame_equal(log(begun).drop(columns=timed), log(run).drop(columns=timed))
     records = [read_encoder(out / "encoder.safetensors", "radjepa").facts["training"] for out in (run, begun)]
     assert records[0]["watched"] == records[1]["watched"]
+    half = json.loads(read_metadata(begun / "half.ckpt")["cxrbench"])["training"]["hours"]
+    assert records[1]["hours"]["cpu"] > half["cpu"] > 0  # summed over both halves
+    assert records[1]["hours"]["wall"] > half["wall"] > 0
+    card = read_encoder(begun / "encoder.safetensors", "radjepa").card
+    assert card.hours == {f"{name}_hours": value for name, value in records[1]["hours"].items()}
 
 
 def test_a_look_leaves_modes_statistics_and_random_numbers_alone() -> None:
