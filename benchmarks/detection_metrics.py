@@ -18,7 +18,7 @@ from pycocotools.cocoeval import COCOeval
 from report import write_report
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.leaderboard.bootstrap import replicate, resample_counts
+from cxrbench.leaderboard.statistics.bootstrap import replicate, resample_counts
 from cxrbench.metrics.detection import MAX_DETECTIONS, MEASURES, THRESHOLDS, score
 from cxrbench.predictions import Predictions
 

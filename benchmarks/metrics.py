@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tabulate import tabulate
 
-from cxrbench.leaderboard.bootstrap import replicate, resample_counts
+from cxrbench.leaderboard.statistics.bootstrap import replicate, resample_counts
 from cxrbench.metrics.classification import METRICS
 
 IMAGES, ENCODERS, REPLICATES, TIMED, SEED = 3_000, 3, 10_000, 100, 0

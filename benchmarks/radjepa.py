@@ -40,6 +40,7 @@ PHANTOM = {"vindr_train": 1200, "vindr_test": 400, "rsna": 1400, "siim": 1200}
 TASKS = {"phantom": ("vindr", "rsna", "siim"), "real": ("nih", "kermany")}
 READ = ("mean", "mean+sd")
 REPLICATES = 2000
+FEWEST = 10  # images with, and without, a label that is scored
 BATCH = 32
 CONTEXT = "context.safetensors"  # the trained encoder, beside encoder.safetensors, which is its moving average
 BACKBONE = "objective.backbone."  # of a checkpoint's names
@@ -152,8 +153,14 @@ def score(tasks: Sequence[Predictions], labels: Sequence[Sequence[str]]) -> Scor
 
 
 def scored_labels(tasks: Sequence[Predictions]) -> list[list[str]]:
-    """Labels of which the test images have positives and negatives, by task."""
-    return [[name for name in p.labels if {0.0, 1.0} <= set(p.test_rows()[f"target:{name}"])] for p in tasks]
+    """Labels with at least ``FEWEST`` positive and negative test images that the probe could be trained on, by task."""
+    found = []
+    for one in tasks:
+        rows = one.test_rows()
+        targets, trained = one.targets(rows), np.isfinite(one.scores(rows)).all(axis=0)
+        enough = trained & (np.minimum((targets == 1).sum(axis=0), (targets == 0).sum(axis=0)) >= FEWEST)
+        found.append([name for name, known in zip(one.labels, enough, strict=True) if known])
+    return found
 
 
 def spread(spec: str, manifests: Sequence[Manifest]) -> Spread:
@@ -214,13 +221,13 @@ def report(data: Path) -> None:
         headers,
         rows,
         f"Batches of {BATCH}, lr 5e-4, float32, {CELLS[0].steps:,} steps (tiny: {TINY[1]['steps']:,}), momentum from "
-        ".996 to 1; variance: weight .01; crops: area .3 to 1. AUROC of a linear probe, mean over labels, then over "
-        "vindr, rsna and siim (test images of the phantom of seed 1), or nih and kermany. Untrained: the weights that "
-        "the training began from, read at the same place. ±: standard error of the paired difference, "
-        f"{REPLICATES:,} resamples of the patients. Spread (mean deviation of a feature over the test images), "
-        "effective rank (exp of the entropy of the singular values) and share of the first component: of the means of "
-        "patch tokens, at the start, of the moving average and of the context encoder at the end."
-        + (f" Not finished: {', '.join(left)}." if left else ""),
+        ".996 to 1; variance: weight .01; crops: area .3 to 1. AUROC of a linear probe, mean over labels with at least "
+        f"{FEWEST} positive and {FEWEST} negative test images, then over vindr, rsna and siim (phantom of seed 1), or "
+        "nih and kermany. Untrained: the weights that the training began from, read at the same place. ±: standard "
+        f"error of the paired difference, {REPLICATES:,} resamples of the patients. Spread (mean deviation of a "
+        "feature over the test images), effective rank (exp of the entropy of the singular values) and share of the "
+        "first component: of the means of patch tokens, at the start, of the moving average and of the context "
+        "encoder at the end." + (f" Not finished: {', '.join(left)}." if left else ""),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cxrbench.leaderboard.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.predictions import Kind
 
 HEADLINE = "macro"
@@ -15,11 +15,14 @@ NAN = float("nan")
 class Record:
     """One row of the CSV: a metric of an encoder on a task's label, or on a group of labels (``macro``: the headline).
 
-    ``p``: one-tailed against the baseline; ``p_holm``: corrected over the table it stands in (headline: all encoders
-    and datasets of the metric and protocol; else: all encoders, labels and groups of the metric and task). ``gain``:
-    improvement over the baseline, positive is better, with its interval. ``tie_group``: letters, headline only.
-    ``undefined``: replicates that were NaN. ``se_patients``, ``se_seeds``: standard errors from patients and from
-    training seeds. ``n``: test images (or queries) with a known target; ``positives``: those where it is above 0.
+    ``lower``, ``upper``: 95% interval. ``p``: one-tailed against the baseline; ``p_holm``: corrected over its family
+    (headline: all encoders and datasets of the metric, protocol and label fraction; else: all encoders, labels and
+    groups of the metric and task); ``p_percentile``: the percentile bootstrap's, which knows no seeds. ``gain``:
+    improvement over the baseline, positive is better, with its 90% interval: the lower limit is where the one-tailed
+    test ends. ``tie_group``: letters, headline only. ``se_patients``, ``se_seeds``: standard errors from patients and
+    from training seeds. ``n``: test images (or queries) with a known target; ``positives``: those where it is above 0;
+    ``rarer``: patients of the rarer side. ``sd_folds``: over the folds of a cross-validation. ``by_chance``: what a
+    perfectly calibrated encoder with these scores would be expected to have (ECE).
     """
 
     encoder: str
@@ -34,6 +37,7 @@ class Record:
     n: int
     p: float = NAN
     p_holm: float = NAN
+    p_percentile: float = NAN
     tie_group: str = ""
     baseline: str = ""
     gain: float = NAN
@@ -41,10 +45,12 @@ class Record:
     gain_upper: float = NAN
     patients: int = 0
     positives: int | None = None
+    rarer: int = 0
     seeds: int = 1
     se_patients: float = NAN
     se_seeds: float = NAN
-    undefined: int = 0
+    sd_folds: float = NAN
+    by_chance: float = NAN
     synthetic: bool = False
     contaminated: bool = False
     note: str = ""
@@ -70,11 +76,42 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Overall:
+    """One encoder over the columns of a table, all of which it has.
+
+    ``value``: mean over the columns, with its 95% interval; ``gain``: of the mean over the baseline's, with its 90%
+    interval and one-tailed p, Holm over the table's encoders. ``rank``: mean over the columns, with the 95% percentile
+    interval over the replicates; ``best``: share of the replicates in which its mean is the best of all. The columns'
+    test sets are resampled by themselves, so all of it is about these test sets' patients, not about other data sets.
+    """
+
+    encoder: str
+    value: float
+    lower: float
+    upper: float
+    rank: float
+    rank_lower: float
+    rank_upper: float
+    best: float
+    wins: Mapping[str, float]
+    gain: float = NAN
+    gain_lower: float = NAN
+    gain_upper: float = NAN
+    p: float = NAN
+    p_holm: float = NAN
+
+
+Table = tuple[str, str, float, bool]
+"""Metric, protocol, label fraction, whether synthetic: what a headline table, and a family of tests, is of."""
+
+
+@dataclass(frozen=True)
 class Board:
     """Everything that the leaderboard prints.
 
     ``efficiency``: by encoder, then by quantity. ``nowhere``: the tasks that no encoder could be asked, and why.
     ``remarks``: what concerns the whole board: stale cells that were left out, library versions that differ.
+    ``overall``: of tables with several columns, their encoders over all of them.
     """
 
     records: tuple[Record, ...]
@@ -85,3 +122,4 @@ class Board:
     efficiency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     nowhere: Mapping[AlignedTask, Mapping[str, str]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    overall: Mapping[Table, tuple[Overall, ...]] = field(default_factory=dict)

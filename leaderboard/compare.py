@@ -3,16 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
-from cxrbench.leaderboard.bootstrap import REPLICATES
 from cxrbench.leaderboard.currency import current, versions
-from cxrbench.leaderboard.evaluate import evaluate
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
+from cxrbench.leaderboard.remarks import contamination, left_out
 from cxrbench.leaderboard.render import (
     ABSENT,
     SYNTHETIC,
@@ -24,19 +23,26 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
-from cxrbench.leaderboard.significance import delong, holm_within, smallest_detectable_difference
-from cxrbench.leaderboard.tables import contamination, counts, difference, patients_scored
+from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
+from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
+from cxrbench.leaderboard.statistics.counting import counts, patients_scored
+from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
+from cxrbench.leaderboard.statistics.measured import measured
+from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, delong, holm, smallest_detectable_difference
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One test. ``difference`` is A minus B, turned so that positive means A is better, with its 95% interval.
+    """One test. ``difference`` is A minus B, turned so that positive means A is better, with its 90% interval.
 
-    ``p``: one-tailed paired bootstrap, H0: A is no better than B; ``p_holm`` over the table's rows of the same kind
-    (group means over all tasks; labels over all labels and tasks). ``p_delong``: one-tailed, for AUROC of a label;
-    patients vary, training seeds do not. ``detectable``: the smallest difference that this test finds with 80% power.
+    ``p``: one-tailed, H0: A is no better than B, at which the interval's lower limit is 0; ``p_holm`` over the table's
+    rows of the same kind (group means over all tasks of a label fraction; labels over all labels and tasks of it).
+    ``p_percentile``: the percentile bootstrap's. ``p_delong``: one-tailed, for AUROC of a label; patients vary,
+    training seeds do not. With a margin d: ``p_noninferior``, H0: A is worse than B by d or more; ``p_equivalent``,
+    H0: they differ by d or more (two one-sided tests, Schuirmann 1987); ``above``: confidence that A is better by more
+    than d. ``detectable``: the smallest difference that the strictest of these tests finds with 80% power.
     """
 
     dataset: str
@@ -47,23 +53,34 @@ class ComparisonRow:
     label: str
     value_a: float
     value_b: float
-    difference: float
-    lower: float
-    upper: float
-    p: float
-    p_two_sided: float
-    p_holm: float
-    p_delong: float
-    detectable: float
     n: int
     positives: int | None
     patients: int
     title: str
+    difference: float = NAN
+    lower: float = NAN
+    upper: float = NAN
+    p: float = NAN
+    p_two_sided: float = NAN
+    p_holm: float = NAN
+    p_percentile: float = NAN
+    p_delong: float = NAN
+    p_noninferior: float = NAN
+    p_equivalent: float = NAN
+    above: float = NAN
+    detectable: float = NAN
 
     @property
     def task(self) -> AlignedTask:
         """The task that the row is about."""
         return AlignedTask(self.synthetic, self.dataset, self.protocol, self.fraction)
+
+
+class _Row(NamedTuple):
+    """A row before anything is corrected, and the gain of A over B; None where it is not tested."""
+
+    row: ComparisonRow
+    gain: Components | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,7 @@ class Comparison:
     notes: tuple[str, ...]
     replicates: int
     seed: int
+    margin: float | None = None
 
 
 def compare(
@@ -87,12 +105,16 @@ def compare(
     metrics: Sequence[str] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
+    margin: float | None = None,
 ) -> Comparison:
     """Test whether encoder ``a`` is better than ``b`` on the tasks (``DATASET[:PROTOCOL]``) that both have results for.
 
-    ``metrics``: those that a task has of them; by default each task's headline. Raises UserError for an unknown
-    encoder, task or metric, or where no task has both.
+    ``metrics``: those that a task has of them; by default each task's headline. ``margin``: a difference that does not
+    matter, for tests of non-inferiority and equivalence. Raises UserError for an unknown encoder, task or metric, for a
+    margin that is not above 0, or where no task has both.
     """
+    if margin is not None and not margin > 0:
+        raise UserError(f"--margin {margin:g}: a difference that does not matter is above 0, e.g. --margin 0.01")
     encoders = sorted({str(one.cell["encoder"]) for one in predictions})
     for name in (a, b):
         if name not in encoders:
@@ -102,7 +124,7 @@ def compare(
     now = current(predictions)
     wanted = chosen(now.predictions, tasks)
     check_metrics(metrics, [one.kind for one in wanted])
-    rows: list[ComparisonRow] = []
+    drafts: list[_Row] = []
     notes = [stale.line for stale in now.left_out if stale.encoder in (a, b)]
     notes += versions([one for one in wanted if one.cell["encoder"] in (a, b)])
     paired = False
@@ -116,16 +138,16 @@ def compare(
         flattered = {f"† {one.cell['encoder']}: {why}" for one in of_task if (why := contamination(one))}
         notes += [f"{task_title(task)}: {why}" for why in sorted(flattered)]
         for measure in wanted_measures(metrics, tests.kind):
-            found = _rows(tests, measure, a, b, replicates, seed)
-            rows += found
+            found = _drafts(tests, measure, a, b, replicates, seed, notes)
+            drafts += found
             paired = True
             if found and metrics is None:
                 break  # the first that a task has is its headline
     if not paired:
         raise UserError(f"no task has results of both {a} and {b}: run the missing ones first")
-    if not rows:
+    if not drafts:
         raise UserError(f"no task that both {a} and {b} have results for has the metric {', '.join(metrics or ())}")
-    return Comparison(a, b, _corrected(rows), tuple(dict.fromkeys(notes)), replicates, seed)
+    return Comparison(a, b, _tested(drafts, margin), tuple(dict.fromkeys(notes)), replicates, seed, margin)
 
 
 def comparison_to_json(comparison: Comparison) -> str:
@@ -142,16 +164,11 @@ def comparison_to_markdown(comparison: Comparison) -> str:
             rows = [r for r in comparison.rows if (r.metric, r.synthetic) == (metric, synthetic)]
             parts.append(f"## {rows[0].title}{' on synthetic data' if synthetic else ''}")
             parts += [SYNTHETIC] if synthetic else []
-            with_delong = any(not math.isnan(r.p_delong) for r in rows)
-            headers = ["Task", "Label", code(a), code(b), "Difference [95% interval]", "p", "p (Holm)"]
-            headers += ["p (DeLong)"] * with_delong + ["Detectable", "Positives / images"]
-            parts.append(markdown_table([_line(row, with_delong) for row in rows], headers))
-    parts.append(
-        f"Difference: {code(a)} minus {code(b)}, turned so that positive means {code(a)} is better; paired percentile "
-        f"bootstrap over patients, {comparison.replicates:,} replicates. p: one-tailed, H0: {code(a)} is no better. "
-        "Holm: over the table's means, and apart from them over its labels. DeLong: one-tailed, placements summed by "
-        "patient. Detectable: the smallest difference that a one-tailed 5% test finds with 80% power."
-    )
+            columns = [name for name, of in OPTIONAL.items() if any(not math.isnan(getattr(r, of)) for r in rows)]
+            headers = ["Task", "Label", code(a), code(b), "Difference [90% interval]", "p", "p (Holm)", *columns]
+            headers += ["Detectable", "Positives / images"]
+            parts.append(markdown_table([_line(row, columns) for row in rows], headers))
+    parts.append(_legend(comparison))
     parts += ["\n".join(f"- {remark(note)}." for note in comparison.notes)] if comparison.notes else []
     return "\n\n".join(parts) + "\n"
 
@@ -168,25 +185,27 @@ def chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> l
     return [one for one, each in zip(predictions, names, strict=True) if each & set(tasks)]
 
 
-def _rows(tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int) -> list[ComparisonRow]:
-    """A row for each label and group; none if the metric does not belong to this task."""
-    estimates = evaluate(tests, measure, replicates, seed).estimates
+def _drafts(
+    tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int, notes: list[str]
+) -> list[_Row]:
+    """A row for each label and group, and notes on what is left out; none if the task has no such metric."""
+    one = measured(tests, measure, b, replicates, seed)
+    if one is None:
+        return []
+    notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in left_out(one)]
     with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION
-    rows = []
-    for label, one in estimates.get(a, {}).items():
-        test = difference(one, estimates[b][label], measure)
+    drafts = []
+    for label in [label for encoder, label in one.values if encoder == a]:
         n, positives = counts(tests, label)
         row = ComparisonRow(
             dataset=tests.task.dataset, protocol=tests.task.protocol, fraction=tests.task.fraction,
-            synthetic=tests.task.synthetic, metric=measure.name, label=label, value_a=one.value,
-            value_b=estimates[b][label].value, difference=test.value, lower=test.interval.lower,
-            upper=test.interval.upper, p=test.p, p_two_sided=test.p_two_sided, p_holm=NAN,
-            p_delong=_delong(tests, label, a, b) if with_delong else NAN,
-            detectable=smallest_detectable_difference(test.standard_error), n=n, positives=positives,
+            synthetic=tests.task.synthetic, metric=measure.name, label=label, value_a=one.values[a, label].value,
+            value_b=one.values[b, label].value, p_percentile=one.percentiles.get((a, label), NAN),
+            p_delong=_delong(tests, label, a, b) if with_delong else NAN, n=n, positives=positives,
             patients=patients_scored(tests, label), title=measure.title,
         )  # fmt: skip
-        rows.append(row)
-    return rows
+        drafts.append(_Row(row, one.gains.get((a, label))))
+    return drafts
 
 
 def _delong(tests: TestSet, label: str, a: str, b: str) -> float:
@@ -201,14 +220,63 @@ def _delong(tests: TestSet, label: str, a: str, b: str) -> float:
     return delong(scores, targets, tests.patients).contrast(contrast)[2]
 
 
-def _corrected(rows: Sequence[ComparisonRow]) -> tuple[ComparisonRow, ...]:
-    """Holm over each table's means, and apart from them over its labels."""
-    families = [(row.metric, row.synthetic, row.positives is None) for row in rows]
-    adjusted = holm_within([one.p for one in rows], families)
-    return tuple(replace(one, p_holm=p) for one, p in zip(rows, adjusted, strict=True))
+def _tested(drafts: Sequence[_Row], margin: float | None) -> tuple[ComparisonRow, ...]:
+    """Every row with its test; means, and apart from them labels, of one metric and label fraction are a family."""
+    families: dict[tuple[object, ...], list[int]] = {}
+    for i, (row, _) in enumerate(drafts):
+        key = (row.metric, row.synthetic, row.fraction, row.positives is None)
+        families.setdefault(key, []).append(i)
+    rows = [row for row, _ in drafts]
+    for members in families.values():
+        made = {i: gain for i in members if (gain := drafts[i].gain) is not None}
+        gains = dict(zip(made, moderated(list(made.values())), strict=True))
+        adjusted = dict(zip(gains, holm([gain.p() for gain in gains.values()]), strict=True))
+        count = sum(not math.isnan(p) for p in adjusted.values())
+        for i, gain in gains.items():
+            limits = gain.interval(GAIN_LEVEL)
+            rows[i] = replace(
+                rows[i], difference=gain.value, lower=limits.lower, upper=limits.upper, p=gain.p(),
+                p_two_sided=gain.p_two_sided(), p_holm=adjusted[i], **_against(gain, margin),
+                detectable=smallest_detectable_difference(gain.error, count),
+            )  # fmt: skip
+    return tuple(rows)
 
 
-def _line(row: ComparisonRow, with_delong: bool) -> list[str]:
+def _against(gain: Uncertain, margin: float | None) -> dict[str, float]:
+    """The tests against a margin, by the names of their fields."""
+    if margin is None:
+        return {}
+    not_worse, not_better = gain.p(-margin), 1 - gain.p(margin)
+    return {
+        "p_noninferior": not_worse, "p_equivalent": max(not_worse, not_better), "above": not_better,
+    }  # fmt: skip
+
+
+def _legend(comparison: Comparison) -> str:
+    a, b = code(comparison.a), code(comparison.b)
+    text = (
+        f"Difference: {a} minus {b}, turned so that positive means {a} is better, with the interval whose lower limit "
+        f"is where the one-tailed 5% test ends. p: one-tailed, H0: {a} is no better; Student's t on the standard error "
+        f"of the paired bootstrap over patients ({comparison.replicates:,} replicates) and of the training seeds. "
+        "Holm: over the table's means of a label fraction, and apart from them over its labels. DeLong: one-tailed, "
+        "placements summed by patient. Detectable: the smallest difference that the strictest of these tests finds "
+        "with 80% power. What one training seed gave is conditional on that seed."
+    )
+    if comparison.margin is not None:
+        text += (
+            f" Margin {comparison.margin:g}: p (not worse), H0: {a} is worse by as much or more; p (equal), H0: they "
+            "differ by as much or more (two one-sided tests); better by more: confidence that it is."
+        )
+    return text
+
+
+OPTIONAL = {
+    "p (DeLong)": "p_delong", "p (not worse)": "p_noninferior", "p (equal)": "p_equivalent", "Better by more": "above",
+}  # fmt: skip
+"""Columns that are shown where they hold anything, and their fields."""
+
+
+def _line(row: ComparisonRow, columns: Sequence[str]) -> list[str]:
     label = f"**{row.label}**" if row.label == HEADLINE else escaped(row.label)
     if math.isnan(row.difference):
         change = ABSENT
@@ -216,7 +284,7 @@ def _line(row: ComparisonRow, with_delong: bool) -> list[str]:
         limits = "" if math.isnan(row.lower) else f" [{row.lower:+.3f}, {row.upper:+.3f}]"
         change = f"{row.difference:+.3f}{limits}"
     images = f"{row.n:,}" if row.positives is None else f"{row.positives:,} / {row.n:,}"
-    p = [row.p, row.p_holm, *([row.p_delong] if with_delong else [])]
+    p = [row.p, row.p_holm, *(getattr(row, OPTIONAL[name]) for name in columns)]
     values = [number(row.value_a), number(row.value_b), change, *map(_probability, p), number(row.detectable)]
     return [escaped(task_title(row.task)), label, *values, images]
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrbench.leaderboard.alignment import AlignedTask
-from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
+from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
 from cxrbench.leaderboard.families import FAMILIES
+from cxrbench.leaderboard.legend import legend
 from cxrbench.leaderboard.render import (
     ABSENT,
     NOT_APPLICABLE,
@@ -19,7 +19,8 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
-from cxrbench.leaderboard.significance import ALPHA
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.significance import ALPHA
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Kind
@@ -52,12 +53,16 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool) -> list[s
     tables = _tables(columns)
     fractions = sorted({c.task.fraction for c in columns}, reverse=True)
     parts = ["## Results on synthetic data", SYNTHETIC] if synthetic else ["## Results"]
+    counts: list[int] = []
     for title, of_table in tables.items():
         for fraction in sorted({c.task.fraction for c in of_table}, reverse=True):
             shown = [c for c in of_table if c.task.fraction == fraction]
             labels = "" if fractions == [1.0] else f", {percent(fraction)} of the training labels"
-            parts += [f"### {escaped(title)}{labels}", _headline(shown, cells)]
-    parts.append(_legend(board, [_tests(of_table, cells) for of_table in tables.values()]))
+            over = board.overall.get((shown[0].metrics[0], shown[0].task.protocol, fraction, synthetic), ())
+            parts += [f"### {escaped(title)}{labels}", _headline(shown, cells, over)]
+            parts += [_overall(over)] if over else []
+            counts.append(_tests(shown, cells))
+    parts.append(legend(board, counts))
     for title, of_table in tables.items():
         others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
         if others:
@@ -94,7 +99,7 @@ def _mean_over(columns: Sequence[Column]) -> str:
 
 
 def _tests(columns: Sequence[Column], cells: Cells) -> int:
-    """How many tests against the baseline a headline table holds, over all label fractions."""
+    """How many tests against the baseline a headline table holds."""
     tasks, metric = {c.task for c in columns}, columns[0].metrics[0]
     return sum(not math.isnan(r.p) for (task, m, _), r in cells.items() if task in tasks and m == metric)
 
@@ -103,7 +108,7 @@ def _measure(kind: Kind, metric: str) -> Measure:
     return KINDS[kind].measures[metric]
 
 
-def _headline(columns: Sequence[Column], cells: Cells) -> str:
+def _headline(columns: Sequence[Column], cells: Cells, over: Sequence[Overall]) -> str:
     """Encoders x tasks; the mean only for encoders with every cell; below, each test set's size and sensitivity."""
     kind, metric = columns[0].kind, columns[0].metrics[0]
     measure, family = _measure(kind, metric), FAMILIES[kind]
@@ -117,13 +122,16 @@ def _headline(columns: Sequence[Column], cells: Cells) -> str:
     ranks = [_ranks({e: r.value for e, row in rows.items() if (r := row[i])}, measure) for i in range(len(columns))]
     mean_ranks = _ranks(means, measure)
     show_mean = len(columns) > 1
+    whole = {one.encoder: one for one in over}
+    lettered = [any(r and r.tie_group for row in rows.values() if (r := row[i])) for i in range(len(columns))]
+    lettered = [some or len(asked) > 1 for some in lettered]
     body = []
     for e in order:
         line = [
-            _cell(r, rank.get(e)) if r else NOT_APPLICABLE if e in c.not_applicable else ABSENT
-            for r, rank, c in zip(rows[e], ranks, columns, strict=True)
+            _cell(r, rank.get(e), several) if r else NOT_APPLICABLE if e in c.not_applicable else ABSENT
+            for r, rank, c, several in zip(rows[e], ranks, columns, lettered, strict=True)
         ]
-        mean = [_ranked(number(means[e]), mean_ranks.get(e))] if show_mean else []
+        mean = [_ranked(number(means[e]), mean_ranks.get(e)) + _around(whole.get(e))] if show_mean else []
         body.append([code(e), *line, *mean])
     blank = [""] if show_mean else []
     detectable = [number(c.detectable[metric]) for c in columns]
@@ -132,6 +140,25 @@ def _headline(columns: Sequence[Column], cells: Cells) -> str:
     return markdown_table(
         body, ["Encoder", *(escaped(c.task.title) for c in columns), *(["Mean"] if show_mean else [])]
     )
+
+
+def _around(one: Overall | None) -> str:
+    """Interval and mark of a mean."""
+    if one is None or math.isnan(one.lower):
+        return ""
+    return f" [{one.lower:.3f}, {one.upper:.3f}]" + (" \\*" if one.p_holm < ALPHA else "")
+
+
+def _overall(over: Sequence[Overall]) -> str:
+    """The encoders over all columns of a table: mean rank, and how often each is the best."""
+    body = [
+        [
+            code(one.encoder), f"{one.rank:.2f} [{one.rank_lower:.2f}, {one.rank_upper:.2f}]", f"{one.best:.0%}",
+            ABSENT if math.isnan(one.gain) else f"{one.gain:+.3f} [{one.gain_lower:+.3f}, {one.gain_upper:+.3f}]",
+        ]
+        for one in sorted(over, key=lambda one: (one.rank, one.encoder))
+    ]  # fmt: skip
+    return markdown_table(body, ["Over all columns", "Mean rank", "Best mean", "Gain of the mean [90% interval]"])
 
 
 def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
@@ -145,40 +172,12 @@ def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cel
         for e in here:
             of = [found[m].get(e) for m in metrics]
             line = [
-                _ranked(number(r.value), ranks[m].get(e)) + _significant(r) if r else ABSENT
+                _ranked(number(r.value), ranks[m].get(e) if measures[m].tested else None) + _beside(r) if r else ABSENT
                 for m, r in zip(metrics, of, strict=True)
             ]
             body.append([escaped(task_title(column.task)), f"{code(e)}{_dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
     return markdown_table(body, ["Task", "Encoder", *arrows])
-
-
-def _legend(board: Board, tests: Sequence[int]) -> str:
-    """What the marks mean, and what they cannot say. ``tests``: how many tests each headline table holds."""
-    lines = [
-        f"Cells: value [95% interval]; percentile bootstrap over patients, {board.replicates:,} replicates shared by "
-        "all encoders. **Best**, <u>second</u>.",
-        "Letters: encoders of a column that share a letter are not separated by any paired test (two-sided, Holm over "
-        "all pairs, 5%).",
-        "Smallest detectable difference: (z₀.₉₅ + z₀.₈₀) × standard error of the paired difference, median over "
-        "pairs of encoders: what a one-tailed 5% test finds with 80% power.",
-        f"{ABSENT}: no result or undefined; {NOT_APPLICABLE}: the encoder cannot be asked this (see the notes); an "
-        "encoder with such a cell gets no mean.",
-    ]
-    if board.baseline is None:
-        lines.insert(1, "No baseline was declared, so no encoder is tested against one (`--baseline NAME`).")
-    else:
-        family = f"{tests[0]} tests of this metric" if len(tests) == 1 else "tests of a metric and protocol"
-        count = "" if len(tests) == 1 else f": {', '.join(map(str, tests))} in the tables above, from the top"
-        lines.insert(
-            1,
-            f"`*`: better than the baseline {code(board.baseline)} at p < {ALPHA:g} (one-tailed paired bootstrap, "
-            f"Holm over the {family}{count}).",
-        )
-        most = max(tests)
-        if most / (board.replicates + 1) >= ALPHA:
-            lines.insert(2, f"With {board.replicates:,} replicates and {most} tests no p can fall below 5%: use more.")
-    return "\n".join(f"- {line}" for line in lines)
 
 
 def _notes(columns: Sequence[Column], cells: Cells, nowhere: Sequence[tuple[AlignedTask, Mapping[str, str]]]) -> str:
@@ -193,6 +192,11 @@ def _notes(columns: Sequence[Column], cells: Cells, nowhere: Sequence[tuple[Alig
                 lines.append(
                     f"- {escaped(task_title(task))}, {title}, {code(encoder)}: standard error from patients "
                     f"{r.se_patients:.4f}, from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
+                )
+            if (task, metric) == (c.task, c.metrics[0]) and not math.isnan(r.sd_folds):
+                lines.append(
+                    f"- {escaped(task_title(task))}, {title}, {code(encoder)}: mean over the folds, weighted by their "
+                    f"patients; SD over the folds {r.sd_folds:.3f}."
                 )
     return "\n".join(lines) or "None."
 
@@ -226,16 +230,21 @@ def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(body, ["Encoder", *(name.replace("_", " ").replace("gflops", "GFLOPs") for name in names)])
 
 
-def _cell(r: Record, rank: int | None) -> str:
+def _cell(r: Record, rank: int | None, lettered: bool) -> str:
     if math.isnan(r.value):
         return ABSENT
     limits = "" if math.isnan(r.lower) else f" [{r.lower:.3f}, {r.upper:.3f}]"
-    group = f" {r.tie_group}" if r.tie_group else ""
+    group = f" {r.tie_group or ABSENT}" if lettered else ""
     return f"{_ranked(number(r.value), rank)}{_dagger(r)}{limits}{_significant(r)}{group}"
 
 
 def _significant(r: Record) -> str:
     return " \\*" if r.p_holm < ALPHA else ""
+
+
+def _beside(r: Record) -> str:
+    """The mark, or for what is not tested what chance alone would give."""
+    return _significant(r) if math.isnan(r.by_chance) else f" ({number(r.by_chance)} by chance)"
 
 
 def _dagger(r: Record) -> str:

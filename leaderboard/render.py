@@ -12,8 +12,8 @@ from typing import Any
 from tabulate import tabulate
 
 from cxrbench.files.names import visible
-from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import Board, Record
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 
 ABSENT, NOT_APPLICABLE = "–", "n/a"
 SYNTHETIC = (
@@ -39,6 +39,11 @@ def to_json(board: Board) -> str:
         "baseline": board.baseline, "replicates": board.replicates, "seed": board.seed, "tasks": tasks,
         "records": [asdict(record) for record in board.records], "efficiency": board.efficiency,
         "remarks": list(board.remarks),
+        "overall": [
+            {"metric": metric, "protocol": protocol, "fraction": fraction, "synthetic": synthetic, **asdict(one)}
+            for (metric, protocol, fraction, synthetic), encoders in board.overall.items()
+            for one in encoders
+        ],
         "nowhere_applicable": [{**task._asdict(), "not_applicable": why} for task, why in board.nowhere.items()],
     }  # fmt: skip
     return dump_json(whole)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from cxrbench.errors import chosen
 
 if TYPE_CHECKING:
-    from cxrbench.leaderboard.calibration import CalibrationReport, Variants
+    from cxrbench.leaderboard.calibration.report import CalibrationReport, Variants
 
 Form = Literal["md", "csv", "json"]
 Recalibration = Literal["temperature", "isotonic"]
@@ -57,11 +57,13 @@ def compare(
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
+    margin: float | None = None,
     form: Literal["md", "json"] = "md",
 ) -> str:
-    """Is encoder ``a`` better than ``b``? Differences, 95% intervals and one-tailed p per task and label, as text.
+    """Is encoder ``a`` better than ``b``? Differences, 90% intervals and one-tailed p per task and label, as text.
 
-    ``metrics``: default each task's headline. Raises UserError.
+    ``metrics``: default each task's headline. ``margin``: a difference that does not matter, for tests of
+    non-inferiority and equivalence. Raises UserError.
     """
     chosen("form", Literal["md", "json"], form)
     from cxrbench.engine.results import Results
@@ -70,7 +72,7 @@ def compare(
 
     comparison = compare(
         Results(Path(results)).load_predictions(), a, b, tasks=tuple(names(tasks, "tasks")) or None,
-        metrics=tuple(names(metrics, "metrics")) or None, replicates=replicates, seed=seed,
+        metrics=tuple(names(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
     )  # fmt: skip
     return (comparison_to_json if form == "json" else comparison_to_markdown)(comparison)
 
@@ -91,13 +93,13 @@ class Calibrated:
     def text(self, form: Form = "md") -> str:
         """The report as Markdown, CSV (a row per record) or JSON. Raises UserError."""
         chosen("--format", Form, form)
-        from cxrbench.leaderboard.calibration_tables import to_csv, to_json, to_markdown
+        from cxrbench.leaderboard.calibration.tables import to_csv, to_json, to_markdown
 
         return {"md": to_markdown, "csv": to_csv, "json": to_json}[form](self.report)
 
     def draw(self, folder: Path) -> list[Path]:
         """Write reliability diagrams (PNG), one per task and label, into a folder; returns the files written."""
-        from cxrbench.leaderboard.reliability import draw
+        from cxrbench.leaderboard.calibration.reliability import draw
 
         return draw(self.variants, folder)
 
@@ -122,7 +124,7 @@ def calibration(
         chosen("--method", Recalibration, method)
     from cxrbench.engine.results import Results
     from cxrbench.engine.settings import names
-    from cxrbench.leaderboard.calibration import calibration, variants
+    from cxrbench.leaderboard.calibration.report import calibration, variants
 
     of_tasks = variants(
         Results(Path(results)).load_predictions(),

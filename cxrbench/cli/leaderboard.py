@@ -51,16 +51,24 @@ def compare(
     metrics: Annotated[str, typer.Option(help="Metrics, separated by commas [default: each task's headline].")] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="A difference that does not matter: is A not worse than B by it, are they equal within it?"),
+    ] = None,
     output: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Is encoder A better than encoder B? Differences, 95% intervals and one-tailed p per task and label.
+    """Is encoder A better than encoder B? Differences, 90% intervals and one-tailed p per task and label.
 
-    Example: cxrbench compare spcl random --tasks vindr,rsna
+    Examples:
+
+      cxrbench compare spcl random --tasks vindr,rsna
+
+      cxrbench compare spcl imagenet --margin 0.01
     """
     text = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
-        form="json" if as_json else "md",
+        margin=margin, form="json" if as_json else "md",
     )  # fmt: skip
     write(text, output)
 

@@ -79,8 +79,8 @@ class Folded(Task):
         ]
         rows = pd.concat([part.rows.assign(fold=i) for i, part in enumerate(parts)], ignore_index=True)
         pooled = (
-            f"{self.folds}-fold cross-validation: the test images are scored by {self.folds} models, whose scores are "
-            "pooled as if they came from one"
+            f"{self.folds}-fold cross-validation: {self.folds} models score the test images; what ranks images is the "
+            "mean over the folds, weighted by their patients, the rest is of all images"
         )
         notes = dict.fromkeys([pooled, *(note for part in parts for note in part.notes)])
         return replace(parts[0], rows=rows, notes=tuple(notes))

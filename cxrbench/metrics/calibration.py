@@ -8,8 +8,8 @@ replicate. So a repeated image is not the same as a weight of two: it may move a
 
 **Bias.** Reliability, resolution, ECE and MCE of a finite sample are too large on average, because every bin's share of
 positives is noisy (Broecker 2012; Kumar et al. 2019), and resamples add as much noise again: percentile intervals of
-them lie high, too (``leaderboard/calibration.py`` uses others). Brier score, skill and log loss have no bins and no
-such bias.
+them lie high, too (``leaderboard/calibration/report.py`` uses others). Brier score, skill and log loss have no bins
+and no such bias.
 """
 
 from collections.abc import Callable

@@ -50,7 +50,7 @@ class Metric:
     """A metric of one label. ``prepare(scores [n], targets [n])`` gives a function of weights [n, B] to values [B].
 
     ``on_decisions``: it wants decisions (1 or 0) instead of scores: score >= 0.5, or for exclusive classes whether the
-    class has the highest score.
+    class has the highest score. ``ranks``, ``tested``: as in ``Measure``.
     """
 
     name: str
@@ -58,6 +58,8 @@ class Metric:
     prepare: Callable[[Array, Array], Prepared]
     higher_is_better: bool = True
     on_decisions: bool = False
+    ranks: bool = False
+    tested: bool = True
 
     def __call__(self, scores: Array, targets: Array, weights: NDArray[np.generic]) -> Array:
         """Values [B] of scores [n] against targets [n] (1, 0, NaN where unknown) under weights [n, B]."""
@@ -185,15 +187,29 @@ def ece(scores: Array, targets: Array) -> Prepared:
     return of_weights
 
 
+def ece_by_chance(scores: Array, targets: Array) -> float:
+    """What ``ece`` is expected to be if the probabilities [n] are exactly right, for targets drawn from them.
+
+    In a bin the sum of p - y then is nearly normal about 0 with variance sum p (1 - p), and the mean of its absolute
+    value sqrt(2 / pi) times its SD. It falls with the number of images and with the bins that are used, which is why an
+    encoder that says the same of every image has the smallest ECE of all calibrated ones.
+    """
+    known = known_targets(targets)
+    p = scores[known]
+    bins = np.clip(np.ceil(p * ECE_BINS) - 1, 0, ECE_BINS - 1).astype(np.int64)
+    variances = np.bincount(bins, p * (1 - p), minlength=ECE_BINS)
+    return float(np.sqrt(2 / np.pi) * np.sqrt(variances).sum() / max(1, len(p)))
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("auroc", "AUROC", auroc),
-        Metric("auprc", "AUPRC", auprc),
+        Metric("auroc", "AUROC", auroc, ranks=True),
+        Metric("auprc", "AUPRC", auprc, ranks=True),
         Metric("f1", "F1", f1, on_decisions=True),
         Metric("accuracy", "Accuracy", accuracy, on_decisions=True),
         Metric("brier", "Brier score", brier, higher_is_better=False),
-        Metric("ece", "ECE", ece, higher_is_better=False),
+        Metric("ece", "ECE", ece, higher_is_better=False, tested=False),
     )
 }
 

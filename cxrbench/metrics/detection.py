@@ -109,9 +109,9 @@ def mean_average_precision(thresholds: Sequence[float]) -> Prepare:
 MEASURES: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure("map", "mAP .40-.75", mean_average_precision(THRESHOLDS[:8])),
-        Measure("map_coco", "mAP .50-.95", mean_average_precision(THRESHOLDS[2:])),
-        Measure("ap50", "AP50", mean_average_precision(THRESHOLDS[2:3])),
+        Measure("map", "mAP .40-.75", mean_average_precision(THRESHOLDS[:8]), ranks=True),
+        Measure("map_coco", "mAP .50-.95", mean_average_precision(THRESHOLDS[2:]), ranks=True),
+        Measure("ap50", "AP50", mean_average_precision(THRESHOLDS[2:3]), ranks=True),
     )
 }
 """The first is that of MGCA, S-PCL and FaNe: IoU 0.40:0.05:0.75."""

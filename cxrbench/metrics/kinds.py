@@ -9,7 +9,7 @@ import pandas as pd
 from cxrbench.data.manifest import Manifest
 from cxrbench.metrics import detection as metrics_detection
 from cxrbench.metrics import segmentation as metrics_segmentation
-from cxrbench.metrics.classification import METRICS, Metric, Prepared, Weights, decide, never_defined
+from cxrbench.metrics.classification import METRICS, Metric, Prepared, Weights, decide, ece_by_chance, never_defined
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.retrieval import MEASURES as RETRIEVAL
 from cxrbench.predictions import Kind, Predictions
@@ -81,7 +81,17 @@ def _of_labels(metric: Metric, kind: Kind) -> Measure:
             prepared["macro"] = metric.prepare(np.ones(len(right)), right) if all(trained) else never_defined
         return prepared
 
-    return Measure(metric.name, metric.title, prepare, metric.higher_is_better)
+    return Measure(
+        metric.name, metric.title, prepare, metric.higher_is_better, ranks=metric.ranks, tested=metric.tested,
+        by_chance=_ece_by_chance if metric.name == "ece" else None,
+    )  # fmt: skip
+
+
+def _ece_by_chance(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, float]:
+    """By label; without those that have no scores."""
+    columns = {label: (rows[f"score:{label}"], rows[f"target:{label}"]) for label in labels}
+    arrays = {label: (s.to_numpy(np.float64), t.to_numpy(np.float64)) for label, (s, t) in columns.items()}
+    return {label: ece_by_chance(s, t) for label, (s, t) in arrays.items() if np.isfinite(s[~np.isnan(t)]).all()}
 
 
 KINDS: Mapping[Kind, KindOf] = {

@@ -15,9 +15,17 @@ class Measure:
     ``prepare(rows, labels)``: from the test rows [n] of one cell to a function of weights [n, B] for each label, and
     for ``macro`` where that is not the mean over labels. A label that it leaves out has no such metric; where it gives
     nothing at all, the metric does not belong to this task.
+
+    ``share``: values lie in [0, 1]. ``ranks``: rows are compared with each other, so that those which several models
+    have scored must not be mixed. ``tested``: whether a better value is a claim that can be tested; if not,
+    ``by_chance(rows, labels)`` says by label what to expect of scores that are right but for chance.
     """
 
     name: str
     title: str
     prepare: Callable[[pd.DataFrame, Sequence[str]], Mapping[str, Prepared]]
     higher_is_better: bool = True
+    share: bool = True
+    ranks: bool = False
+    tested: bool = True
+    by_chance: Callable[[pd.DataFrame, Sequence[str]], Mapping[str, float]] | None = None

@@ -76,6 +76,7 @@ def _measure(
     columns: Sequence[str],
     prepare_label: Preparation,
     higher_is_better: bool = True,
+    share: bool = True,
 ) -> Measure:
     """A measure of the labels that have all of ``columns`` (``COLUMN:LABEL``); of no label if none has."""
 
@@ -86,14 +87,15 @@ def _measure(
             if all(f"{column}:{label}" in rows for column in columns)
         }
 
-    return Measure(name, title, prepare, higher_is_better)
+    return Measure(name, title, prepare, higher_is_better, share)
 
 
-def _mean(name: str, title: str) -> Measure:
+def _mean(name: str, title: str, share: bool = True) -> Measure:
     column = f"value:{name}"
     return _measure(
-        name, title, [column], lambda rows, label, counted: mean_over_queries(_numbers(rows, column, label), counted)
-    )
+        name, title, [column], lambda rows, label, counted: mean_over_queries(_numbers(rows, column, label), counted),
+        share=share,
+    )  # fmt: skip
 
 
 def _numbers(rows: pd.DataFrame, column: str, label: str) -> Array:
@@ -114,8 +116,8 @@ MEASURES: Mapping[str, Measure] = {
         _mean("p@1", "P@1"),
         _mean("p@5", "P@5"),
         _mean("p@10", "P@10"),
-        _mean("cosine", "Cosine"),
-        _measure("r2", "R²", ["squared_error", "truth"], _r2_of),
+        _mean("cosine", "Cosine", share=False),
+        _measure("r2", "R²", ["squared_error", "truth"], _r2_of, share=False),
         _mean("recall@1", "Recall@1"),
         _mean("recall@5", "Recall@5"),
         _mean("recall@10", "Recall@10"),
@@ -125,6 +127,7 @@ MEASURES: Mapping[str, Measure] = {
             ["rank"],
             lambda rows, label, counted: median_rank(_numbers(rows, "rank", label), counted),
             higher_is_better=False,
+            share=False,
         ),
     )
 }

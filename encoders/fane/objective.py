@@ -60,7 +60,7 @@ class FaNe(Objective):
 
     With ``gather``, what processes share are the embeddings of pairs, so negatives, positives and the memory of the
     semantic division are those of the joined batch; the paper's code compares within a process. A ResNet's batch norms
-    are of each process.
+    see the batch of all GPUs; of several processes on CPUs each has its own.
     """
 
     advice = Advice(

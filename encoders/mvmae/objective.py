@@ -129,7 +129,8 @@ class MVMAE(Objective):
         losses = seen.tokens.new_zeros(len(study), dtype=torch.float32)
         if told.any():
             modality = self.decoder.modality[seen.views[told]]
-            entropy = decoder(seen.tokens[told], seen.masking.kept[told], modality, text[study[told]])
+            places = memory_places(seen.masking, self.options)[told]
+            entropy = decoder(seen.tokens[told], places, modality, text[study[told]])
             losses = losses.index_put((told,), entropy)
         return per_study(losses, present, all_slots=self.options.all_slots)
 
@@ -163,6 +164,16 @@ class MVMAE(Objective):
         shown = [seen.target, torch.where(hidden, black, seen.target), torch.where(hidden, made, seen.target)]
         views = self.plain(torch.cat([unpatchify(patches, patch) for patches in shown], dim=3))[:, 0]
         return torch.cat(list(torch.cat(list(spread(views, present).unbind(1)), dim=2)), dim=0)
+
+
+def memory_places(masking: Masking, options: MVMAEOptions) -> Tensor:
+    """Patch numbers [P, n] whose positions the text decoder adds to the n visible tokens.
+
+    ``shuffled``: the official ``pos_embedding[backward_indexes[:n]]``, where the first n patches of the raster were put
+    by the shuffle. The visible ones' own numbers are ``forward_indexes[:n]``.
+    """
+    shuffled = isinstance(options, V2TOptions) and options.text_memory == "shuffled"
+    return masking.restore[:, : masking.kept.shape[1]] if shuffled else masking.kept
 
 
 def study_corpus(images: TrainingImages, options: MVMAEOptions) -> StudyCorpus:

@@ -52,6 +52,10 @@ class V2TOptions(MVMAEOptions):
     text_length: int = option(300, "most tokens of a text", least=3)
     predict_end: bool = option(True, "[SEP] is predicted, too")
     text_positions: bool = option(True, "words have a learned position")
+    text_memory: Literal["visible", "shuffled"] = option(
+        "visible",
+        "of the tokens that words look at: their own positions, or the official code's wrong ones",
+    )
     start_with_padding: bool = option(False, "r₀ is [PAD], as the paper writes; else [CLS]")
     halved: bool = option(False, "the mean of reconstruction and text; else eq. 6's sum")
 
@@ -82,6 +86,7 @@ V2T_VARIANTS: dict[str, dict[str, Any]] = {
     "paper": VARIANTS["paper"] | {"text": "report", "vocabulary": "full", "start_with_padding": True},
     "official": VARIANTS["official"] | {
         "text": "impression", "vocabulary": "full", "predict_end": False, "text_positions": False, "halved": True,
+        "text_memory": "shuffled",
     },
 }  # fmt: skip
 OPTIONS = OptionSet("MVMAE", MVMAEOptions, VARIANTS)

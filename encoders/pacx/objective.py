@@ -120,10 +120,16 @@ class PaCX(Objective):
 
 
 def head(width: int, out: int, options: PaCXOptions) -> nn.Module:
-    """A projection or regression head: linear (paper), or Dropout, Linear, LayerNorm (code)."""
+    """A projection or regression head: linear (paper), or Dropout, Linear, LayerNorm (code).
+
+    It starts as the code's do, of which the paper says nothing: from a truncated N(0, .02²), biases at 0.
+    """
+    linear = nn.Linear(width, out)
+    nn.init.trunc_normal_(linear.weight, std=0.02)
+    nn.init.zeros_(linear.bias)
     if options.heads == "linear":
-        return nn.Linear(width, out)
-    return nn.Sequential(nn.Dropout(options.head_dropout), nn.Linear(width, out), nn.LayerNorm(out))
+        return linear
+    return nn.Sequential(nn.Dropout(options.head_dropout), linear, nn.LayerNorm(out))
 
 
 def base_of(initial: InitialWeights, arch: ViTConfig) -> TrainedBackbone:

@@ -98,6 +98,7 @@ V2T_RECIPES = {
         "MVMAE:config/model/MMMAEConfig.py: as wide as the encoder": "text_width",
         "ours: else no text ever ends": "predict_end",
         "ours: words have an order": "text_positions",
+        "ours: a token's position is its patch's": "text_memory",
         f"{TEXT}: [CLS]": "start_with_padding",
         "MVMAE §4.2, eq. 6": "halved",
     }),
@@ -108,7 +109,7 @@ V2T_RECIPES = {
     "official": with_text(OFFICIAL, {
         V2T_YAML: "text vocabulary",
         f"{DATA}: the masked-word collator hides special tokens": "predict_end",
-        TEXT: "text_positions",
+        TEXT: "text_positions text_memory",
         LOSS: "halved",
     }),
 }  # fmt: skip

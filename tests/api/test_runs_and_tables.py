@@ -98,5 +98,5 @@ def test_folders_may_be_texts_and_names_one_text(dataset: Path) -> None:
     assert [row["fraction"] for row in given.rows] == [0.5]
     assert list(Path("mine").glob("cells/**/*.parquet"))
     assert Path("kept/features").is_dir()
-    assert cxrbench.board("mine", metrics="auroc,brier", replicates=100).count("Brier score") == 1
+    assert cxrbench.board("mine", metrics="auroc,brier", replicates=100).count("| Brier score") == 1
     assert len(cxrbench.load_dataset(str(dataset), data="nowhere", cache="kept")) > 0

@@ -2,10 +2,12 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
+from scipy.stats import norm
 
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
-from cxrbench.leaderboard.significance import delong
+from cxrbench.leaderboard.statistics.significance import delong
 from cxrbench.leaderboard.tables import build
 
 REPLICATES = 400
@@ -51,10 +53,28 @@ def test_delong_stands_beside_auroc_of_each_label(made_up):
 def test_holm_over_labels_and_apart_over_means(made_up):
     cells = [made_up(e, d, strength=s) for d in ("vindr", "siim") for e, s in (("spcl", 2.5), ("random", 0.2))]
     comparison = compare(cells, "spcl", "random", replicates=REPLICATES)
-    least = 1 / 401
-    for row in comparison.rows:
-        assert row.p == pytest.approx(least)
-        assert row.p_holm == pytest.approx(least * (2 if row.label == "macro" else 4))
+    for group in (True, False):
+        rows = sorted((row for row in comparison.rows if (row.label == "macro") is group), key=lambda row: row.p)
+        assert len(rows) == (2 if group else 4)
+        assert rows[0].p_holm == pytest.approx(rows[0].p * len(rows))
+        assert all(row.p_percentile == pytest.approx(1 / 401) for row in rows)
+
+
+def test_a_margin_asks_for_no_harm_and_for_equality(made_up):
+    cells = [made_up("spcl", strength=1.0), made_up("random", strength=1.0)]
+    row, wide = (
+        by_label(compare(cells, "spcl", "random", replicates=REPLICATES, margin=d))["macro"] for d in (0.01, 0.5)
+    )
+    error = (row.upper - row.lower) / 2 / stdtrit(row.patients - 1, 0.95)
+    assert row.p_noninferior == pytest.approx(norm.sf((row.difference + 0.01) / error), abs=0.01)
+    assert row.p_equivalent >= row.p_noninferior
+    assert row.above == pytest.approx(norm.sf((0.01 - row.difference) / error), abs=0.01)
+    assert wide.p_equivalent < 0.001
+    text = comparison_to_markdown(compare(cells, "spcl", "random", replicates=REPLICATES, margin=0.01))
+    assert "p (not worse)" in text
+    assert "Margin 0.01" in text
+    with pytest.raises(UserError, match="--margin 0: a difference that does not matter is above 0"):
+        compare(cells, "spcl", "random", margin=0.0)
 
 
 def test_tasks_are_chosen_by_name(made_up):

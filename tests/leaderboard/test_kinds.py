@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.bootstrap import interval, resample_counts
 from cxrbench.leaderboard.compare import compare, comparison_to_markdown
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
+from cxrbench.leaderboard.statistics.bootstrap import resample_counts
 from cxrbench.leaderboard.tables import build
 from cxrbench.predictions import NotApplicable
 
@@ -106,8 +107,11 @@ def test_segmentation_values_intervals_and_tests_are_the_bootstrap_of_per_image_
     key = hashlib.sha256("\n".join(("siim", *rows["image_id"])).encode()).hexdigest()
     counts = np.concatenate(list(resample_counts(rows["patient_id"].to_numpy(), key, 0, 300)), axis=1)
     gains = ((dice(cells[0]) - dice(cells[1])) @ counts) / counts.sum(0)
-    assert (one.gain_lower, one.gain_upper) == pytest.approx((interval(gains).lower, interval(gains).upper))
-    assert one.p == pytest.approx((1 + (gains <= 0).sum()) / 301)
+    with_pixels = rows.loc[rows["target:pneumothorax"] > 0, "patient_id"].nunique()
+    width = t.ppf(0.95, with_pixels - 1) * gains.std(ddof=1)
+    assert (one.gain_lower, one.gain_upper) == pytest.approx((one.gain - width, one.gain + width))
+    assert one.p == pytest.approx(t.sf(one.gain / gains.std(ddof=1), with_pixels - 1))
+    assert one.p_percentile == pytest.approx((1 + (gains <= 0).sum()) / 301)
     positives = cells[0].test_rows()["target:pneumothorax"] > 0
     assert record(board, "spcl", "dice_positives").value == pytest.approx(dice(cells[0])[positives].mean())
 
@@ -178,7 +182,7 @@ def test_holm_covers_one_metric_of_one_protocol(made_up):
             if one.encoder == "spcl":
                 assert one.p < 0.01
                 assert one.p_holm == pytest.approx(tests * one.p)
-    assert "Holm over the tests of a metric and protocol: 2, 1, 1 in the tables above" in to_markdown(board)
+    assert "Tests made: 2, 1, 1 (tables from the top)" in to_markdown(board)
 
 
 def test_an_encoder_that_cannot_be_asked_has_n_a_no_mean_and_a_note(made_up):

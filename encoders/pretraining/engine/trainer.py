@@ -243,6 +243,7 @@ def run_trainer(
         # Not started by torchrun or srun: Lightning would take any batch job of Slurm's for one that is.
         plugins=[AtomicIO()] if launched(devices) else [AtomicIO(), LightningEnvironment()],
         use_distributed_sampler=False,
+        sync_batchnorm=norms_are_synchronised(accelerator, devices),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -255,6 +256,11 @@ def run_trainer(
         # Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes.
         warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers).*")
         trainer.fit(module, ckpt_path=plan.last if module.start else None, weights_only=True)
+
+
+def norms_are_synchronised(accelerator: str, devices: int) -> bool:
+    """Whether batch norms see the batches of all processes, as torch can on GPUs alone; on CPUs each has its own."""
+    return devices > 1 and accelerator != "cpu" and torch.cuda.is_available()
 
 
 def launched(devices: int) -> bool:

@@ -126,7 +126,7 @@ def test_text_is_a_mean_over_views_and_missing_reports_count_nothing() -> None:
     seen = model.encode(given, draw())
     study = [0, 0, 0, 1, 1, 2]
     modality = model.decoder.modality[seen.views[:6]]
-    ce = model.text(seen.tokens[:6], seen.masking.kept[:6], modality, TEXT[study])
+    ce = model.text(seen.tokens[:6], seen.masking.restore[:6, : model.visible], modality, TEXT[study])
     expected = torch.stack([ce[:3].mean(), ce[3:5].mean(), ce[5], torch.tensor(0.0)])
     torch.testing.assert_close(model.text_loss(model.text, seen, PRESENT, TEXT), expected)
     loss = model(given, draw())
@@ -146,7 +146,9 @@ def test_official_total_is_the_mean_of_its_list() -> None:
     made = model.decoder(seen.tokens, seen.masking.restore, seen.views)
     rec = ((made - seen.target) ** 2 * seen.masking.hidden[:, :, None]).mean(dim=(1, 2)) / 0.75
     study = [0, 0, 0, 1, 1, 2]
-    ce = model.text(seen.tokens[:6], seen.masking.kept[:6], model.decoder.modality[seen.views[:6]], TEXT[study])
+    ce = model.text(
+        seen.tokens[:6], seen.masking.restore[:6, : model.visible], model.decoder.modality[seen.views[:6]], TEXT[study]
+    )
     slot = {0: [0, 3, 5, 6], 1: [1, 4, 7], 2: [2]}  # which of the 8 views are in which slot
     listed = [rec[views].sum() / 4 for views in slot.values()]
     listed += [ce[[v for v in views if v < 6]].sum() / 4 for views in slot.values()]

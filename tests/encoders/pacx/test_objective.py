@@ -323,6 +323,20 @@ def test_it_begins_from_our_maes_and_from_published_ones(tmp_path: Path) -> None
         read_base(path, ARCH)
 
 
+@pytest.mark.parametrize("variant", ["fixed", "paper", "official"])
+def test_heads_start_as_the_codes_do(variant: str) -> None:
+    """Truncated N(0, .02²), and biases at 0; torch's own layers would start wider here, .036 to .07."""
+    torch.manual_seed(0)
+    model = objective(variant=variant)
+    linears = [
+        part for each in (model.project, model.regress) for part in each.modules() if isinstance(part, nn.Linear)
+    ]
+    assert len(linears) == 5
+    for linear in linears:
+        assert float(linear.weight.detach().std()) == pytest.approx(0.02, rel=0.06)
+        assert float(linear.bias.detach().abs().max()) == 0
+
+
 # Checkpoints
 
 

@@ -1,5 +1,6 @@
 """Are the probabilities right, and does recalibration on validation images make them better? From saved predictions."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,15 +9,18 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.board import HEADLINE, NAN
-from cxrbench.leaderboard.bootstrap import REPLICATES, Interval, interval
+from cxrbench.leaderboard.calibration.recalibration import METHODS, Method, recalibrate
 from cxrbench.leaderboard.compare import chosen
 from cxrbench.leaderboard.currency import current
-from cxrbench.leaderboard.evaluate import Estimate, evaluate
-from cxrbench.leaderboard.recalibration import METHODS, Method, recalibrate
-from cxrbench.leaderboard.significance import holm_within, paired_difference
-from cxrbench.leaderboard.tables import contamination, counts, patients_scored
+from cxrbench.leaderboard.remarks import contamination
+from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
+from cxrbench.leaderboard.statistics.bootstrap import REPLICATES, Interval, percentile_interval
+from cxrbench.leaderboard.statistics.counting import counts, patients_scored
+from cxrbench.leaderboard.statistics.evaluate import Estimate, evaluate
+from cxrbench.leaderboard.statistics.inference import Components, moderated
+from cxrbench.leaderboard.statistics.measured import improvement
+from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
 from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, never_defined
 from cxrbench.metrics.measure import Measure
@@ -34,7 +38,7 @@ class CalibrationRecord:
     """One number: a calibration metric of an encoder's scores, as given or recalibrated, on a label or ``macro``.
 
     ``method``: ``as given``, ``temperature`` or ``isotonic``. ``gain``: what recalibration improved, positive is
-    better, with its 95% interval; ``p``: one-tailed paired bootstrap, H0: recalibrated scores are no better;
+    better, with its 90% interval; ``p``: one-tailed paired bootstrap, H0: recalibrated scores are no better;
     ``p_holm`` over all means of that metric, or over all its labels. ``temperature``: the fitted one (mean over
     training seeds), for a label.
     """
@@ -123,8 +127,8 @@ def variants(
 
 def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, seed: int = 0) -> CalibrationReport:
     """Every calibration metric of every variant with its interval, and the tests of recalibrated against given."""
-    records = [record for each in of_tasks for record in _records(each, replicates, seed)]
-    return CalibrationReport(_corrected(records), {each.tests.task: each.notes for each in of_tasks}, replicates, seed)
+    drafts = [draft for each in of_tasks for draft in _drafts(each, replicates, seed)]
+    return CalibrationReport(_tested(drafts), {each.tests.task: each.notes for each in of_tasks}, replicates, seed)
 
 
 def _variants(
@@ -159,11 +163,12 @@ def _variants(
     )
 
 
-def _records(each: Variants, replicates: int, seed: int) -> list[CalibrationRecord]:
-    """A record for each metric, variant, group and label."""
+def _drafts(each: Variants, replicates: int, seed: int) -> list[tuple[CalibrationRecord, Components | None]]:
+    """A record for each metric, variant, group and label, and its gain where there is one to be tested."""
     tests = each.tests
-    estimates = evaluate(*_everything(tests), replicates, seed).estimates
-    records = []
+    everything, measure = _everything(tests)
+    estimates = evaluate(everything, measure, replicates, seed).estimates
+    drafts = []
     for metric in CALIBRATION.values():
         for name, (encoder, method) in each.named.items():
             for label in dict.fromkeys((*tests.groups, *tests.labels)):
@@ -178,15 +183,11 @@ def _records(each: Variants, replicates: int, seed: int) -> list[CalibrationReco
                     temperature=each.temperatures.get((encoder, label), NAN) if method == "temperature" else NAN,
                     note=limits.note if np.isfinite(one.value) else "undefined on this test set",
                 )  # fmt: skip
+                gain = None
                 if method != AS_GIVEN and metric.name in TESTED:
-                    before = estimates[encoder][f"{metric.name}:{label}"]
-                    gain = paired_difference(one.value - before.value, one.replicates - before.replicates, False)
-                    limits = gain.interval
-                    record = replace(
-                        record, gain=gain.value, gain_lower=limits.lower, gain_upper=limits.upper, p=gain.p
-                    )
-                records.append(record)
-    return records
+                    gain = improvement(one, estimates[encoder][f"{metric.name}:{label}"], measure)
+                drafts.append((record, gain))
+    return drafts
 
 
 def _everything(tests: TestSet) -> tuple[TestSet, Measure]:
@@ -214,10 +215,13 @@ def _everything(tests: TestSet) -> tuple[TestSet, Measure]:
         f"{name}:{group}": tuple(f"{name}:{x}" for x in of) for name in FORMULAS for group, of in tests.groups.items()
     }
     labels = [f"{name}:{label}" for name in FORMULAS for label in tests.labels]
+    targets = np.tile(tests.targets, (1, len(FORMULAS)))
     if tests.kind == "multiclass":
         del groups[f"nll:{HEADLINE}"]
         labels.append(f"nll:{HEADLINE}")
-    return replace(tests, labels=tuple(labels), groups=groups), Measure("calibration", "Calibration", prepare)
+        targets = np.concatenate([targets, tests.targets[:, :1]], axis=1)
+    measure = Measure("calibration", "Calibration", prepare, higher_is_better=False, share=False)
+    return replace(tests, labels=tuple(labels), targets=targets, groups=groups), measure
 
 
 def _apply(formula: Formula, sums: Callable[[Weights], Sums], weights: Weights) -> Array:
@@ -225,21 +229,35 @@ def _apply(formula: Formula, sums: Callable[[Weights], Sums], weights: Weights) 
 
 
 def _interval(metric: Metric, one: Estimate) -> Interval:
-    """The percentile interval; for metrics of bins the basic one, not below 0 (Davison and Hinkley 1997, section 5.2).
+    """Value -+ t standard errors; for metrics of bins basic and not below 0 (Davison and Hinkley 1997, section 5.2).
 
     Resampling adds to the noise that already makes them too large, so their percentiles lie high, often wholly above
     the true value. The basic interval, 2 x value - percentiles, turns that round. It is about what endless images in
-    the same bins would show, and may lie below the value itself. ``benchmarks/calibration_intervals.py`` has coverages.
+    the same bins would show, and may lie below the value itself; several training seeds widen it as they widen the
+    standard error. ``benchmarks/calibration_intervals.py`` has coverages.
     """
-    limits = interval(one.replicates)
-    if metric.name not in BINNED:
+    (value,) = moderated([one.components()])
+    limits = value.interval(VALUE_LEVEL)
+    if metric.name not in BINNED or math.isnan(limits.lower):
         return limits
-    ends = [max(0.0, 2 * one.value - end) if np.isfinite(end) else NAN for end in (limits.upper, limits.lower)]
-    return replace(limits, lower=ends[0], upper=ends[1])
+    drawn = percentile_interval(one.replicates.mean(0), VALUE_LEVEL)
+    wider = math.sqrt(1 + value.seeds / value.patients) if value.patients else 1.0
+    lower, upper = (max(0.0, one.value - wider * (end - one.value)) for end in (drawn.upper, drawn.lower))
+    return Interval(lower, upper)
 
 
-def _corrected(records: Sequence[CalibrationRecord]) -> tuple[CalibrationRecord, ...]:
+def _tested(drafts: Sequence[tuple[CalibrationRecord, Components | None]]) -> tuple[CalibrationRecord, ...]:
     """Holm over the means of each metric, and apart from them over its labels; synthetic and real apart."""
-    families = [(r.metric, r.synthetic, r.label == HEADLINE) for r in records]
-    adjusted = holm_within([one.p for one in records], families)
-    return tuple(replace(one, p_holm=p) for one, p in zip(records, adjusted, strict=True))
+    records = [record for record, _ in drafts]
+    families: dict[tuple[object, ...], list[int]] = {}
+    for i, (r, gain) in enumerate(drafts):
+        if gain is not None:
+            families.setdefault((r.metric, r.synthetic, r.label == HEADLINE), []).append(i)
+    for members in families.values():
+        gains = moderated([gain for i in members if (gain := drafts[i][1]) is not None])
+        for i, gain, p in zip(members, gains, holm([gain.p() for gain in gains]), strict=True):
+            ends = gain.interval(GAIN_LEVEL)
+            records[i] = replace(
+                records[i], gain=gain.value, gain_lower=ends.lower, gain_upper=ends.upper, p=gain.p(), p_holm=p
+            )
+    return tuple(records)

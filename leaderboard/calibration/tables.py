@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from cxrbench.leaderboard.alignment import AlignedTask
 from cxrbench.leaderboard.board import HEADLINE
-from cxrbench.leaderboard.calibration import CalibrationRecord, CalibrationReport
+from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport
 from cxrbench.leaderboard.render import (
     ABSENT,
     SYNTHETIC,
@@ -18,7 +17,8 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
-from cxrbench.leaderboard.significance import ALPHA
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.significance import ALPHA
 from cxrbench.metrics.calibration import CALIBRATION, MASS_BINS
 
 SCORES = ("brier", "brier_skill", "nll", "ece_mass")
@@ -100,7 +100,7 @@ def _legend(report: CalibrationReport, tests: int) -> str:
         "Recalibration is fitted on the validation images of the saved predictions and judged on the test images. "
         "Temperature: one number per label (exclusive classes: one for all); above 1 the scores were too sure of "
         "themselves. Isotonic: a rising step function per label.",
-        f"`*`: Brier score or NLL better than as given at p < {ALPHA:g} (one-tailed paired bootstrap, Holm over the "
+        f"`*`: Brier score or NLL better than as given at p < {ALPHA:g} (one-tailed, paired, Holm over the "
         f"{tests} tests of the metric). ECE is not tested: it rewards ties.",
         "Brier skill: 1 − Brier score / uncertainty; 0 is no better than always saying the test prevalence.",
         f"ECE, reliability and resolution: {MASS_BINS} bins of equal mass, edges fixed on the test set. Their values "

@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -34,9 +35,9 @@ class AlignedTask(NamedTuple):
 class TestSet:
     """What all encoders of one task are measured on.
 
-    ``rows``: for each encoder and training seed its test rows [n], all in one order; ``targets``: [n, labels], NaN
-    where unknown; ``patients``: [n], image ids where the dataset knows no patients. ``key`` identifies the images:
-    the resamples derive from it.
+    ``rows``: for each encoder and training seed (``seeds``) its test rows [n], all in one order; ``targets``: [n,
+    labels], NaN where unknown; ``patients``: [n], image ids where the dataset knows no patients. ``key`` identifies the
+    images: the resamples derive from it.
     """
 
     __test__ = False  # Not a test, whatever pytest thinks of the name.
@@ -49,7 +50,17 @@ class TestSet:
     patients: NDArray[np.str_]
     targets: Array
     rows: Mapping[str, tuple[pd.DataFrame, ...]]
+    seeds: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...]
+
+    @cached_property
+    def patient_codes(self) -> NDArray[np.int64]:
+        """A whole number per patient [n]: counted faster than names are."""
+        return np.unique(self.patients, return_inverse=True)[1]
+
+    def patients_of(self, rows: NDArray[np.bool_]) -> int:
+        """How many patients have one of these rows [n]."""
+        return int(np.count_nonzero(np.bincount(self.patient_codes[rows])))
 
     def scores(self, encoder: str, label: str) -> Array:
         """Classification: an encoder's scores [seeds, n] of a label."""
@@ -80,7 +91,7 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         raise UserError(f"{task.title}: no test image is common to all encoders; run them again on the same images")
     targets = first.targets(frames[0].loc[shared])
     aligned: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    seen: set[tuple[str, int]] = set()
+    seeds: dict[str, list[int]] = defaultdict(list)
     for one, frame in zip(predictions, frames, strict=True):
         encoder, seed = _encoder_and_seed(one)
         rows = frame.loc[shared]
@@ -89,9 +100,9 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         ):
             both = f"{encoder} and {first.cell['encoder']}"
             raise UserError(f"{task.title}: {both} were tested on different labels; run them again on the same data")
-        if (encoder, seed) in seen:
+        if seed in seeds[encoder]:
             raise UserError(f"{task.title}: two results of {encoder} with seed {seed}; delete the stale one")
-        seen.add((encoder, seed))
+        seeds[encoder].append(seed)
         aligned[encoder].append(rows.reset_index())
     patients = _patients(frames[0].loc[shared])
     return TestSet(
@@ -103,6 +114,7 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         patients=patients,
         targets=targets,
         rows={encoder: tuple(each) for encoder, each in aligned.items()},
+        seeds={encoder: tuple(each) for encoder, each in seeds.items()},
         notes=_notes(predictions, frames, shared, patients),
     )
 

@@ -1,51 +1,25 @@
-"""Is the difference real? Paired tests, Holm's correction, tie groups, the smallest detectable difference, DeLong."""
+"""Is the difference real? Holm's correction, tie groups, the smallest detectable difference, DeLong.
+
+One error policy: the tests of a family (a metric, protocol and label fraction; real and synthetic apart) make a false
+claim with a probability of at most ``ALPHA``, by Holm's correction. Against the baseline they are one-tailed, so that
+the interval of a gain has the level 1 - 2 ALPHA: its lower limit is where the one-tailed test ends, and no mark stands
+beside an interval that holds 0. Between pairs they are two-tailed.
+"""
 
 import string
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.leaderboard.bootstrap import Interval, interval, too_many_undefined
-
 Array = NDArray[np.float64]
 ALPHA = 0.05
+VALUE_LEVEL = 0.95
+GAIN_LEVEL = 1 - 2 * ALPHA
 POWER = 0.80
 NORMAL = NormalDist()
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An improvement: candidate minus baseline, turned so that positive is better.
-
-    ``p``: one-tailed, H0: no improvement. ``p_two_sided``: H0: no difference. NaN where the interval is.
-    """
-
-    value: float
-    interval: Interval
-    p: float
-    p_two_sided: float
-    standard_error: float
-
-
-def paired_difference(value: float, replicates: Array, higher_is_better: bool) -> Difference:
-    """Test a difference from its replicates [B] (candidate minus baseline on the same resamples).
-
-    p = (1 + #{improvement* <= 0}) / (B + 1): the share of the bootstrap distribution of the paired difference at or
-    below zero, with the observed sample counted in so that p is never 0 (Davison and Hinkley 1997, equation 4.11).
-    Two-sided: twice the smaller tail. Undefined replicates are left out; above 5% of them there is no p.
-    """
-    sign = 1.0 if higher_is_better else -1.0
-    improvement = sign * replicates
-    if too_many_undefined(improvement):
-        return Difference(sign * value, interval(improvement), np.nan, np.nan, np.nan)
-    valid = improvement[~np.isnan(improvement)]
-    worse, better = (float((1 + (s * valid <= 0).sum()) / (len(valid) + 1)) for s in (1.0, -1.0))
-    error = float(valid.std(ddof=1)) if len(valid) > 1 else np.nan
-    return Difference(sign * value, interval(improvement), worse, min(1.0, 2 * min(worse, better)), error)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -56,16 +30,6 @@ def holm(p: Sequence[float]) -> list[float]:
     steps = values[order] * np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted.tolist()
-
-
-def holm_within(p: Sequence[float], families: Sequence[Hashable]) -> list[float]:
-    """``holm`` of every family by itself: ``families`` says for each p-value to which it belongs."""
-    adjusted = list(p)
-    for family in dict.fromkeys(families):
-        members = [i for i, one in enumerate(families) if one == family]
-        for i, value in zip(members, holm([p[i] for i in members]), strict=True):
-            adjusted[i] = value
-    return adjusted
 
 
 def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[str]:
@@ -93,9 +57,12 @@ def _letter(number: int) -> str:
     return letters[number] if number < len(letters) else f"({number + 1})"
 
 
-def smallest_detectable_difference(standard_error: float) -> float:
-    """(z_0.95 + z_0.80) x SE of the paired difference: what a one-tailed 5% test finds with a power of 80%."""
-    return (NORMAL.inv_cdf(1 - ALPHA) + NORMAL.inv_cdf(POWER)) * standard_error
+def smallest_detectable_difference(standard_error: float, tests: int) -> float:
+    """What the strictest of a family's one-tailed tests finds with a power of 80%: (z(1 - ALPHA / tests) + z(.80)) SE.
+
+    A statement about the test set's sensitivity before one looks, not about a difference that was seen.
+    """
+    return (NORMAL.inv_cdf(1 - ALPHA / max(1, tests)) + NORMAL.inv_cdf(POWER)) * standard_error
 
 
 class DeLong(NamedTuple):

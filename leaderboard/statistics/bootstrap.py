@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from cxrbench.metrics.classification import Prepared, Weights
 
@@ -13,7 +14,6 @@ Array = NDArray[np.float64]
 REPLICATES = 10_000
 BLOCK = 250  # Replicates drawn at a time. A part of every result: each block has a random stream of its own.
 MAX_UNDEFINED = 0.05
-LEVEL = 0.95
 
 
 def stream(key: str, seed: int, purpose: str) -> np.random.SeedSequence:
@@ -47,44 +47,50 @@ def resample_counts(
 def replicate(
     prepared: Sequence[Prepared], patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
 ) -> Array:
-    """Values [metrics, replicates] of prepared metrics, all on the same resamples, a block at a time."""
-    blocks = map(Weights.of, resample_counts(patient_ids, image_set_key, seed, replicates))
-    return np.concatenate([np.stack([metric(block) for metric in prepared]) for block in blocks], axis=1)
+    """Values [metrics, replicates] of prepared metrics, all on the same resamples, a block at a time.
 
-
-def resample_seeds(seeds: int, image_set_key: str, seed: int, replicates: int) -> Array:
-    """Weights [seeds, replicates] of training seeds, columns summing to one: as many seeds drawn as there are.
-
-    Encoders with equally many seeds see the same draws. With one seed all weights are one.
+    A block's products are small: several threads of a BLAS would spend the time waiting for each other.
     """
-    generator = np.random.Generator(np.random.PCG64(stream(image_set_key, seed, f"{seeds} training seeds")))
-    return generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=replicates).T / seeds
+    blocks = map(Weights.of, resample_counts(patient_ids, image_set_key, seed, replicates))
+    with threadpool_limits(1, "blas"):
+        return np.concatenate([np.stack([metric(block) for metric in prepared]) for block in blocks], axis=1)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95% interval; NaN, with a note that says why, where there is none. ``undefined``: replicates that were NaN."""
+    """Limits of an interval; NaN, with a note that says why, where there is none."""
 
     lower: float
     upper: float
-    undefined: int = 0
     note: str = ""
 
 
-def interval(values: Array) -> Interval:
+def percentile_interval(values: Array, level: float) -> Interval:
     """Percentile interval (Efron and Tibshirani 1993, section 13.3) of replicates [B], the NaN ones left out.
 
     No interval where more than 5% of them are NaN: what is left would not be a sample of the metric's distribution.
     """
-    undefined = int(np.isnan(values).sum())
-    if too_many_undefined(values):
-        share = undefined / max(len(values), 1)
-        return Interval(np.nan, np.nan, undefined, f"no interval: undefined in {share:.0%} of replicates")
-    tail = (1 - LEVEL) / 2
+    if note := too_many_undefined(values):
+        return Interval(np.nan, np.nan, note)
+    tail = (1 - level) / 2
     lower, upper = np.nanquantile(values, (tail, 1 - tail))
-    return Interval(float(lower), float(upper), undefined)
+    return Interval(float(lower), float(upper))
 
 
-def too_many_undefined(values: Array) -> bool:
-    """Whether more than 5% of the replicates are NaN, or there are none at all."""
-    return len(values) == 0 or bool(np.isnan(values).mean() > MAX_UNDEFINED)
+def percentile_p(improvements: Array) -> float:
+    """One-tailed p of replicates [B] of a paired improvement, the NaN ones left out: (1 + #{<= 0}) / (B + 1).
+
+    The level at which the one-sided percentile interval ends at zero (Efron and Tibshirani 1993, section 15.5),
+    the observed sample counted in, so that it is never 0. It takes the distribution of the replicates about their mean
+    for that of the estimate about the truth, has a floor of 1 / (B + 1), and knows nothing of training seeds.
+    """
+    if too_many_undefined(improvements):
+        return float("nan")
+    valid = improvements[~np.isnan(improvements)]
+    return float((1 + (valid <= 0).sum()) / (len(valid) + 1))
+
+
+def too_many_undefined(values: Array) -> str:
+    """Why replicates [B] show no distribution: more than 5% of them are NaN, or there are none. Else ""."""
+    share = float(np.isnan(values).mean()) if len(values) else 1.0
+    return f"no interval: undefined in {share:.0%} of replicates" if share > MAX_UNDEFINED else ""

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm, rankdata
 
-from cxrbench.leaderboard.bootstrap import BLOCK, interval, replicate, resample_counts, resample_seeds
-from cxrbench.leaderboard.significance import delong, paired_difference
+from cxrbench.leaderboard.statistics.bootstrap import BLOCK, percentile_interval, replicate, resample_counts
+from cxrbench.leaderboard.statistics.inference import components, moderated
+from cxrbench.leaderboard.statistics.significance import delong
 from cxrbench.metrics.classification import METRICS, Weights
 
 
@@ -39,13 +40,6 @@ def test_resamples_depend_on_images_and_seed_alone():
     assert (first != counts(patients, key="other")).any()
 
 
-def test_seed_weights_average_as_many_seeds_as_there_are():
-    weights = resample_seeds(3, "images", 0, 2_000)
-    np.testing.assert_allclose(weights.sum(0), 1)
-    assert set(np.unique(np.round(weights * 3))) == {0, 1, 2, 3}
-    np.testing.assert_array_equal(resample_seeds(1, "images", 0, 5), np.ones((1, 5)))
-
-
 def auroc_of_rows(scores, targets, axis=-1):
     """AUROC along an axis by rank sums; independent of ours."""
     positives = targets.sum(axis)
@@ -61,7 +55,8 @@ def test_interval_agrees_with_scipy():
         (scores, targets), auroc_of_rows, paired=True, vectorized=True, n_resamples=10_000, method="percentile",
         rng=np.random.default_rng(2),
     ).confidence_interval  # fmt: skip
-    ours = interval(replicate([METRICS["auroc"].prepare(scores, targets)], np.arange(150), "x", 0, 10_000)[0])
+    drawn = replicate([METRICS["auroc"].prepare(scores, targets)], np.arange(150), "x", 0, 10_000)[0]
+    ours = percentile_interval(drawn, 0.95)
     # Each end is known to about 0.0013 (one standard error of a 2.5% quantile of 10,000 draws).
     assert (ours.lower, ours.upper) == pytest.approx(tuple(theirs), abs=0.004)
 
@@ -69,11 +64,10 @@ def test_interval_agrees_with_scipy():
 def test_undefined_replicates_are_counted_and_above_five_percent_there_is_no_interval():
     values = np.linspace(0, 1, 100)
     values[:5] = np.nan
-    kept = interval(values)
-    assert kept.undefined == 5
+    kept = percentile_interval(values, 0.95)
     assert kept.lower == pytest.approx(np.nanquantile(values, 0.025))
     values[5] = np.nan
-    dropped = interval(values)
+    dropped = percentile_interval(values, 0.95)
     assert np.isnan(dropped.lower)
     assert np.isnan(dropped.upper)
     assert "undefined in 6% of replicates" in dropped.note
@@ -98,13 +92,20 @@ def simulate(images_per_patient, cluster, draws=1_000, replicates=1_000, n=400):
     rng = np.random.default_rng(7)
     patients = np.repeat(np.arange(n // images_per_patient), images_per_patient) if cluster else np.arange(n)
     blocks = [Weights.of(block) for block in resample_counts(patients, "simulation", 0, replicates)]
+    ones = Weights.of(np.ones((n, 1), np.uint16))
     rejected = covered = 0
     for _ in range(draws):
         scores, targets, _ = two_equal_encoders(rng, n, images_per_patient)
         metrics = [METRICS["auroc"].prepare(s, targets) for s in scores]
         a, b = (np.concatenate([metric(block) for block in blocks]) for metric in metrics)
-        limits = interval(a)
-        rejected += paired_difference(0.0, a - b, True).p < 0.05
+        points = [float(metric(ones)[0]) for metric in metrics]
+        positives = len(np.unique(patients[targets == 1])) - 1.0
+        one, gain = (
+            moderated([components(np.array([point]), drawn[None], positives)])[0]
+            for point, drawn in ((points[0], a), (points[0] - points[1], a - b))
+        )
+        limits = one.interval_of_share(0.95)
+        rejected += gain.p() < 0.05
         covered += limits.lower <= AUROC <= limits.upper
     return rejected / draws, covered / draws
 

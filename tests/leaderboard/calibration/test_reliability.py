@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 
-from cxrbench.leaderboard.calibration import variants
-from cxrbench.leaderboard.reliability import binned, draw, picture, pooled
+from cxrbench.leaderboard.calibration.reliability import binned, draw, picture, pooled
+from cxrbench.leaderboard.calibration.report import variants
 
 
 def test_points_are_those_of_scikit_learns_calibration_curve_and_bars_scipys_wilson_intervals():
@@ -52,7 +52,7 @@ def test_all_panels_share_their_axes_and_synthetic_pictures_are_stamped(made_up)
 
 
 def test_many_encoders_go_into_several_files_and_a_label_of_one_class_into_none(made_up, tmp_path, monkeypatch):
-    monkeypatch.setattr("cxrbench.leaderboard.reliability.COLUMNS", 2)
+    monkeypatch.setattr("cxrbench.leaderboard.calibration.reliability.COLUMNS", 2)
     cells = [made_up(f"encoder{i}", synthetic=True) for i in range(3)]
     for one in cells:
         one.rows["target:Effusion"] = 0.0

@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from cxrbench.leaderboard.recalibration import recalibrate, temperature, temperature_of_classes
+from cxrbench.leaderboard.calibration.recalibration import recalibrate, temperature, temperature_of_classes
 from cxrbench.predictions import Predictions
 
 LABELS = ("Nodule", "Effusion", "Rare")

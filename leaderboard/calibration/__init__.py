@@ -1,0 +1,1 @@
+"""Are the probabilities right? The report behind ``cxrbench calibration``."""

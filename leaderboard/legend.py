@@ -1,0 +1,39 @@
+"""What stands under every table: what was resampled, what was tested, how many tests, by which policy."""
+
+from collections.abc import Sequence
+
+from cxrbench.leaderboard.board import Board
+from cxrbench.leaderboard.render import ABSENT, NOT_APPLICABLE, code
+from cxrbench.leaderboard.statistics.significance import ALPHA
+
+
+def legend(board: Board, tests: Sequence[int]) -> str:
+    """What was resampled and tested, and what the marks cannot say. ``tests``: how many each headline table holds."""
+    lines = [
+        f"Cells: value [95% interval]. Patients were resampled, {board.replicates:,} times, alike for all encoders; "
+        "intervals are Student's t on that standard error, on the logit scale for values between 0 and 1, and cover "
+        "training seeds where several were run. With one seed they are conditional on what it trained. **Best**, "
+        "<u>second</u>.",
+        "Letters: encoders of a column that share a letter are not separated by any paired test (two-sided, Holm over "
+        f"all pairs of a table, 5%). {ABSENT} in their place: not tested, see the notes.",
+        "Smallest detectable difference: what the strictest of a table's tests against the baseline finds with 80% "
+        "power, median over encoders: how sensitive the test set is, not what to believe of a difference.",
+        f"{ABSENT}: no result or undefined; {NOT_APPLICABLE}: the encoder cannot be asked this (see the notes); an "
+        "encoder with such a cell gets no mean.",
+    ]
+    if board.baseline is None:
+        lines.insert(1, "No baseline was declared, so no encoder is tested against one (`--baseline NAME`).")
+    else:
+        count = str(tests[0]) if len(tests) == 1 else f"{', '.join(map(str, tests))} (tables from the top)"
+        lines.insert(
+            1,
+            f"`*`: better than the baseline {code(board.baseline)}, p < {ALPHA:g}, one-tailed, paired. Policy: in each "
+            "table (a metric, protocol and label fraction) a false `*` has a probability of at most 5% (Holm). Tests "
+            f"made: {count}. The 90% interval of a gain ends where its one-tailed test does.",
+        )
+    if board.overall:
+        lines.append(
+            "Over all columns: every test set's patients resampled; ranks, shares and means are about these test sets, "
+            "not about data sets that are not here."
+        )
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,145 @@
+"""From measured metrics to records: every test corrected within its family, every interval with its family's seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+
+from cxrbench.leaderboard.board import HEADLINE, NAN, Record
+from cxrbench.leaderboard.statistics.bootstrap import Interval
+from cxrbench.leaderboard.statistics.counting import FEWEST_WITH_INTERVAL, counts, patients_scored, rarer_patients
+from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
+from cxrbench.leaderboard.statistics.measured import Key, Measured, families
+from cxrbench.leaderboard.statistics.significance import (
+    ALPHA,
+    GAIN_LEVEL,
+    VALUE_LEVEL,
+    holm,
+    smallest_detectable_difference,
+    tie_groups,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The records of one metric of one column, and the smallest gain over the baseline that its marks would find."""
+
+    records: tuple[Record, ...]
+    detectable: float
+
+
+def in_families(
+    everything: Sequence[Measured], baseline: str | None, marks: Mapping[int, Mapping[str, str]]
+) -> dict[int, Tested]:
+    """What becomes of each metric (by its ``id``). ``marks``: by ``id`` of the test set, whose results may flatter."""
+    found: dict[int, Tested] = {}
+    for family in families(everything).values():
+        values = _together([{k: v for k, v in one.values.items() if k[1] == HEADLINE} for one in family])
+        gains = _together([{k: v for k, v in one.gains.items() if k[1] == HEADLINE} for one in family])
+        pairs = _together([one.pairs for one in family])
+        tests = [[gain.p() for gain in of.values()] for of in gains]
+        corrected = _split(holm([p for of in tests for p in of]), [len(of) for of in tests])
+        apart = [[pair.p_two_sided() for pair in of.values()] for of in pairs]
+        separated = _split(holm([p for of in apart for p in of]), [len(of) for of in apart])
+        count = sum(not math.isnan(p) for of in tests for p in of)
+        for i, one in enumerate(family):
+            letters = _letters(one, dict(zip(pairs[i], separated[i], strict=True)))
+            heads = _records(one, values[i], gains[i], dict(zip(gains[i], corrected[i], strict=True)), baseline)
+            rest = _of_labels(one, baseline)
+            flattered = marks.get(id(one.tests), {})
+            records = [replace(r, tie_group=letters.get(r.encoder, "")) for r in heads] + rest
+            records.sort(key=lambda r: list(one.values).index((r.encoder, r.label)))
+            errors = [gain.error for gain in gains[i].values() if math.isfinite(gain.error)]
+            found[id(one)] = Tested(
+                tuple(replace(r, contaminated=bool(flattered.get(r.encoder))) for r in records),
+                smallest_detectable_difference(float(np.median(errors)), count) if errors else NAN,
+            )
+    return found
+
+
+def _of_labels(one: Measured, baseline: str | None) -> list[Record]:
+    """The records of labels and groups but the headline: a family of their own, of this metric and task."""
+    (values,) = _together([{k: v for k, v in one.values.items() if k[1] != HEADLINE}])
+    (gains,) = _together([{k: v for k, v in one.gains.items() if k[1] != HEADLINE}])
+    corrected = dict(zip(gains, holm([gain.p() for gain in gains.values()]), strict=True))
+    return _records(one, values, gains, corrected, baseline)
+
+
+def _together(several: Sequence[Mapping[Key, Components]]) -> list[dict[Key, Uncertain]]:
+    """``moderated`` over all of them at once."""
+    family = moderated([c for of in several for c in of.values()])
+    parts = _split(family, [len(of) for of in several])
+    return [dict(zip(of, part, strict=True)) for of, part in zip(several, parts, strict=True)]
+
+
+def _split(whole: Sequence[T], lengths: Sequence[int]) -> list[list[T]]:
+    """Consecutive parts of given lengths."""
+    ends = np.cumsum([0, *lengths]).tolist()
+    return [list(whole[a:b]) for a, b in pairwise(ends)]
+
+
+def _records(
+    one: Measured,
+    values: Mapping[Key, Uncertain],
+    gains: Mapping[Key, Uncertain],
+    corrected: Mapping[Key, float],
+    baseline: str | None,
+) -> list[Record]:
+    """A record for each encoder and label."""
+    tests, task = one.tests, one.tests.task
+    records = []
+    for (encoder, label), value in values.items():
+        n, positives = counts(tests, label)
+        rarer = rarer_patients(tests, label)
+        limits = _interval(one, label, value)
+        record = Record(
+            encoder=encoder, dataset=task.dataset, protocol=task.protocol, fraction=task.fraction,
+            metric=one.measure.name, label=label, value=value.value, lower=limits.lower, upper=limits.upper, n=n,
+            patients=patients_scored(tests, label), positives=positives, rarer=rarer, seeds=len(tests.rows[encoder]),
+            se_patients=math.sqrt(value.patients), se_seeds=math.sqrt(value.seeds) if value.seeds_df else NAN,
+            sd_folds=one.folds.get((encoder, label), (NAN, NAN))[1],
+            by_chance=one.by_chance.get((encoder, label), NAN), synthetic=task.synthetic, note=limits.note,
+        )  # fmt: skip
+        if gain := gains.get((encoder, label)):
+            ends = gain.interval(GAIN_LEVEL)
+            record = replace(
+                record, p=gain.p(), p_holm=corrected[encoder, label], p_percentile=one.percentiles[encoder, label],
+                baseline=baseline or "", gain=gain.value, gain_lower=ends.lower, gain_upper=ends.upper,
+            )  # fmt: skip
+        records.append(record)
+    return records
+
+
+def _interval(one: Measured, label: str, value: Uncertain) -> Interval:
+    """Of a value; none where the label's rarer side has too few patients."""
+    few = [x for x in one.tests.groups.get(label, (label,)) if label != HEADLINE or x in one.counted or not one.counted]
+    rarest = min(few, key=lambda x: rarer_patients(one.tests, x))
+    patients = rarer_patients(one.tests, rarest)
+    if math.isnan(value.value):
+        return Interval(NAN, NAN, f"undefined on this test set ({rarest}: {patients} patients on the rarer side)")
+    if patients < FEWEST_WITH_INTERVAL:
+        return Interval(NAN, NAN, f"no interval: {rarest} has {patients} patients on its rarer side")
+    limits = value.interval_of_share(VALUE_LEVEL) if one.measure.share else value.interval(VALUE_LEVEL)
+    return replace(limits, note=f"{limits.note} ({rarest}: {patients} patients)") if limits.note else limits
+
+
+def _letters(one: Measured, pairs: Mapping[Key, float]) -> dict[str, str]:
+    """Tie-group letters of the encoders all of whose pairs were tested; of the others none."""
+    known = [e for e, estimate in one.headlines.items() if not math.isnan(estimate.value)]
+    untested = {e for pair, p in pairs.items() if math.isnan(p) and {*pair} <= {*known} for e in pair}
+    names = [e for e in known if e not in untested]
+    if len(names) < 2 or not pairs:
+        return {}
+    separated = np.zeros((len(names), len(names)), dtype=bool)
+    for (a, b), p in pairs.items():
+        if a in names and b in names:
+            i, j = names.index(a), names.index(b)
+            separated[i, j] = separated[j, i] = p < ALPHA
+    sign = 1 if one.measure.higher_is_better else -1
+    letters = tie_groups([sign * one.headlines[name].value for name in names], separated)
+    return dict(zip(names, letters, strict=True))

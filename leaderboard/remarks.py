@@ -1,0 +1,83 @@
+"""What must be told of a column beside its numbers: who has seen the test images, what is left out, what is rare."""
+
+from collections.abc import Mapping, Sequence
+
+from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.counting import FEW, FEWEST_TESTED, counts, rarer_patients
+from cxrbench.leaderboard.statistics.measured import Measured
+from cxrbench.predictions import NotApplicable, Predictions
+
+
+def contamination(one: Predictions) -> str:
+    """Why these results may flatter the encoder: it has seen images of the dataset or of its source. Else ""."""
+    dataset = str(one.dataset.get("name", one.cell["dataset"]))
+    seen = [str(name) for name in one.encoder.get("pretrained_on", ())]
+    lineage = [str(name) for name in one.dataset.get("lineage", ())]
+    if dataset in seen and "+folds" in str(one.cell["protocol"]):
+        return f"pretrained on images of {dataset}; cross-validation tests on every image, so on those, too"
+    if dataset in seen:
+        return (
+            f"pretrained on images of {dataset}, the source of the test images; "
+            "`cxrbench pretrain` keeps test patients out, others may not"
+        )
+    shared = ", ".join(sorted(set(seen) & set(lineage)))
+    if shared:
+        return f"pretrained on {shared}, where images of {dataset} come from; it may have seen test images"
+    return ""
+
+
+def left_out(one: Measured) -> list[str]:
+    """Which labels are left out of the means, or are in them with few patients, and why."""
+    tests, told = one.tests, _undefined(one)
+    if one.rare:
+        named = ", ".join(f"{label} ({_patients(one, label)})" for label in one.rare)
+        others = len(tests.labels) > len(one.rare) + len(one.undefined)
+        fate = "left out of every mean, value only" if others else "value only"
+        told.append(f"fewer than {FEWEST_TESTED} patients {_sides(one)}, so not tested and {fate}: {named}")
+    few = [x for x in tests.labels if x not in (*one.rare, *one.undefined) and rarer_patients(tests, x) < FEW]
+    if few and one.measure.tested:
+        named = ", ".join(f"{label} ({_patients(one, label)})" for label in few)
+        told.append(f"fewer than {FEW} patients {_sides(one)}, so of little weight by itself: {named}")
+    return told
+
+
+def merged(gaps: Mapping[tuple[str, str], list[str]]) -> dict[str, list[str]]:
+    """(encoder, note) -> metrics as note -> metrics: encoders with the same note for the same metrics together."""
+    together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (encoder, note), titles in gaps.items():
+        together.setdefault((note, tuple(titles)), []).append(encoder)
+    return {f"{note} ({', '.join(encoders)})": list(titles) for (note, titles), encoders in together.items()}
+
+
+def reasons(not_applicable: Sequence[NotApplicable]) -> dict[AlignedTask, dict[str, str]]:
+    """Why encoders could not be asked, by task and encoder, in a fixed order."""
+    found: dict[AlignedTask, dict[str, str]] = {}
+    for one in sorted(
+        not_applicable, key=lambda r: (str(r.cell["dataset"]), str(r.cell["protocol"]), str(r.cell["encoder"]))
+    ):
+        task = AlignedTask(one.synthetic, one.cell["dataset"], one.cell["protocol"], float(one.cell["fraction"]))
+        found.setdefault(task, {})[str(one.cell["encoder"])] = one.reason
+    return found
+
+
+def _undefined(one: Measured) -> list[str]:
+    tests, family = one.tests, FAMILIES[one.tests.kind]
+    why = {True: f"nothing to find in any of the test {family.rows}", False: "some encoder has no scores"}
+    if family is CLASSIFICATION:
+        why[True] = f"one class only among the test {family.rows}"
+    found: dict[bool, list[str]] = {True: [], False: []}
+    for label in one.undefined:
+        known, positives = counts(tests, label)
+        one_class = positives == 0 or (family is CLASSIFICATION and positives == known)
+        found[one_class].append(f"{label} ({positives} of {known:,} positive)")
+    return [f"{why[k]}, so left out of every mean: {', '.join(labels)}" for k, labels in found.items() if labels]
+
+
+def _patients(one: Measured, label: str) -> str:
+    return f"{rarer_patients(one.tests, label)} patients"
+
+
+def _sides(one: Measured) -> str:
+    """Of what a label's rarer side is."""
+    return "with, or without, the finding" if FAMILIES[one.tests.kind] is CLASSIFICATION else "with something to find"

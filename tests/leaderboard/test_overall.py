@@ -1,0 +1,53 @@
+"""What a table says over all of its columns."""
+
+import numpy as np
+import pytest
+
+from cxrbench.leaderboard.markdown import to_markdown
+from cxrbench.leaderboard.tables import build
+
+
+def table(made_up, strengths):
+    cells = [made_up(e, d, strength=s) for e, s in strengths.items() for d in ("vindr", "siim", "rsna")]
+    return build(cells, replicates=300, metrics=("auroc",))
+
+
+def test_means_ranks_and_wins(made_up):
+    board = table(made_up, {"spcl": 2.5, "mae": 1.5, "random": 0.3})
+    rows = {one.encoder: one for one in board.overall["auroc", "classification", 1.0, False]}
+    values = {e: [r.value for r in board.records if (r.encoder, r.label) == (e, "macro")] for e in rows}
+    for name, one in rows.items():
+        assert one.value == pytest.approx(np.mean(values[name]))
+        assert one.lower < one.value < one.upper
+        assert one.rank_lower <= one.rank <= one.rank_upper
+        assert one.wins.keys() == rows.keys() - {name}
+    assert [rows[e].rank for e in ("spcl", "mae", "random")] == [1, 2, 3]
+    assert rows["spcl"].best > 0.99
+    assert sum(one.best for one in rows.values()) == pytest.approx(1)
+    assert rows["spcl"].wins["random"] == 1.0
+    assert rows["spcl"].gain == pytest.approx(rows["spcl"].value - rows["random"].value)
+    assert rows["spcl"].p < rows["spcl"].p_holm < 0.001
+    assert np.isnan(rows["random"].p)
+    assert "| Over all columns" in to_markdown(board)
+
+
+def test_columns_are_independent_and_their_variances_add(made_up):
+    board = table(made_up, {"spcl": 1.5, "random": 0.3})
+    (one,) = [x for x in board.overall["auroc", "classification", 1.0, False] if x.encoder == "spcl"]
+    errors = [(r.gain_upper - r.gain_lower) / 2 for r in board.records if (r.encoder, r.label) == ("spcl", "macro")]
+    assert (one.gain_upper - one.gain_lower) / 2 == pytest.approx(np.sqrt(np.sum(np.square(errors))) / 3, rel=0.1)
+
+
+def test_one_column_has_no_overall_and_an_encoder_that_lacks_one_is_not_in_it(made_up):
+    assert build([made_up("spcl"), made_up("random")], replicates=100, metrics=("auroc",)).overall == {}
+    cells = [made_up(e, d) for e in ("spcl", "random") for d in ("vindr", "siim")] + [made_up("pixels", "vindr")]
+    board = build(cells, replicates=100, metrics=("auroc",))
+    assert {one.encoder for one in board.overall["auroc", "classification", 1.0, False]} == {"spcl", "random"}
+
+
+def test_sixty_encoders_are_told_apart(made_up):
+    """With the percentile p, whose floor is 1 / (B + 1), no pair of 60 encoders could be separated."""
+    cells = [made_up(f"e{i:02}", strength=4.0 if i == 7 else 1.0, labels=("Effusion",)) for i in range(60)]
+    records = [r for r in build(cells, replicates=200, metrics=("auroc",)).records if r.label == "macro"]
+    letters = {r.encoder: set(r.tie_group) for r in records}
+    assert all(not letters["e07"] & others for name, others in letters.items() if name != "e07")
