@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cxrbench import api
-from cxrbench.cli.options import JsonOption, ResultsOption, TasksOption
+from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
 
@@ -29,12 +29,15 @@ def leaderboard(
     ] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    shown: NamesOption = None,
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
     Examples:
 
       cxrbench leaderboard --baseline imagenet -o leaderboard.md
+
+      cxrbench leaderboard --names spcl@runs/x/encoder.safetensors=S-PCL,imagenet=ImageNet
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
@@ -45,6 +48,7 @@ def leaderboard(
         metrics=names(metrics),
         replicates=replicates,
         seed=seed,
+        names=",".join(shown or ()),
         form=form,  # type: ignore[arg-type]
     )
     write(text, output)
@@ -58,6 +62,7 @@ def compare(
     metrics: Annotated[str, typer.Option(help="Metrics, separated by commas [default: each task's headline].")] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    shown: NamesOption = None,
     margin: Annotated[
         float | None,
         typer.Option(help="A difference that does not matter: is A not worse than B by it, are they equal within it?"),
@@ -75,7 +80,7 @@ def compare(
     """
     text = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
-        margin=margin, form="json" if as_json else "md",
+        margin=margin, names=",".join(shown or ()), form="json" if as_json else "md",
     )  # fmt: skip
     write(text, output)
 
