@@ -15,7 +15,7 @@ class Monitors(NamedTuple):
     first_component: float
     spread: float
     uniformity: float
-    alignment: float
+    crop_alignment: float
 
 
 def monitors(embeddings: Tensor, views: Tensor) -> Monitors:
@@ -27,7 +27,7 @@ def monitors(embeddings: Tensor, views: Tensor) -> Monitors:
         first_component=first_component(values),
         spread=float(x.std(dim=0, correction=0).mean()),
         uniformity=uniformity(x),
-        alignment=alignment(x[: len(y)], y),
+        crop_alignment=alignment(x[: len(y)], y),
     )
 
 

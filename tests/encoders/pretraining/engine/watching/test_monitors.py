@@ -54,8 +54,8 @@ def test_all_at_once_and_where_undefined() -> None:
     x = cloud().float()
     seen = monitors(x, x[:10] + 0.01)
     assert seen.spread == pytest.approx(float(x.std(dim=0, correction=0).mean()))
-    assert 0 < seen.alignment < 0.01
+    assert 0 < seen.crop_alignment < 0.01
     point = monitors(torch.ones(8, 4), torch.ones(3, 4))
-    assert (point.spread, point.uniformity, point.alignment) == (0, pytest.approx(0), pytest.approx(0))
+    assert (point.spread, point.uniformity, point.crop_alignment) == (0, pytest.approx(0), pytest.approx(0))
     assert math.isnan(point.effective_rank)
     assert math.isnan(point.first_component)
