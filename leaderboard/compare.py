@@ -23,6 +23,7 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
+from cxrbench.leaderboard.selection import check_tasks, of_tasks
 from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import counts, patients_scored
@@ -122,7 +123,8 @@ def compare(
     if a == b:
         raise UserError(f"cannot compare {a} with itself: name two encoders")
     now = current(predictions)
-    wanted = chosen(now.predictions, tasks)
+    check_tasks(now.predictions, tasks)
+    wanted = of_tasks(now.predictions, tasks)
     check_metrics(metrics, [one.kind for one in wanted])
     drafts: list[_Row] = []
     notes = [stale.line for stale in now.left_out if stale.encoder in (a, b)]
@@ -171,18 +173,6 @@ def comparison_to_markdown(comparison: Comparison) -> str:
     parts.append(_legend(comparison))
     parts += ["\n".join(f"- {remark(note)}." for note in comparison.notes)] if comparison.notes else []
     return "\n\n".join(parts) + "\n"
-
-
-def chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> list[Predictions]:
-    """Predictions of the named tasks; all of them without names."""
-    if tasks is None:
-        return list(predictions)
-    names = [{str(one.cell["dataset"]), f"{one.cell['dataset']}:{one.cell['protocol']}"} for one in predictions]
-    for task in tasks:
-        if not any(task in each for each in names):
-            known = ", ".join(sorted({f"{one.cell['dataset']}:{one.cell['protocol']}" for one in predictions}))
-            raise UserError(f"no results for task {task!r}: the results have {known}")
-    return [one for one, each in zip(predictions, names, strict=True) if each & set(tasks)]
 
 
 def _drafts(

@@ -17,6 +17,7 @@ Recalibration = Literal["temperature", "isotonic"]
 def board(
     results: Path | str = "results",
     *,
+    tasks: str | Sequence[str] = (),
     baseline: str | None = None,
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
@@ -25,7 +26,8 @@ def board(
 ) -> str:
     """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
 
-    ``metrics``: the first that a task has is its headline (default: all). Raises UserError.
+    ``tasks``: ``DATASET[:PROTOCOL]`` as in a run, ``./labels.csv`` too (default: all). ``metrics``: the first that a
+    task has is its headline (default: all). Raises UserError.
     """
     chosen("--format", Form, form)
     from cxrbench.engine.results import Results
@@ -41,6 +43,7 @@ def board(
         baseline=baseline,
         replicates=replicates,
         seed=seed,
+        tasks=_tasks(tasks),
         metrics=tuple(names(metrics, "metrics")) or None,
         efficiency=store.load_efficiency(predictions),
         not_applicable=store.load_not_applicable(),
@@ -71,7 +74,7 @@ def compare(
     from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
 
     comparison = compare(
-        Results(Path(results)).load_predictions(), a, b, tasks=tuple(names(tasks, "tasks")) or None,
+        Results(Path(results)).load_predictions(), a, b, tasks=_tasks(tasks),
         metrics=tuple(names(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
     )  # fmt: skip
     return (comparison_to_json if form == "json" else comparison_to_markdown)(comparison)
@@ -128,8 +131,16 @@ def calibration(
 
     of_tasks = variants(
         Results(Path(results)).load_predictions(),
-        tasks=tuple(names(tasks, "tasks")) or None,
+        tasks=_tasks(tasks),
         encoders=tuple(names(encoders, "encoders")) or None,
         methods=methods,
     )
     return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks)
+
+
+def _tasks(given: str | Sequence[str]) -> tuple[str, ...] | None:
+    """Tasks as results name them; None where none was named."""
+    from cxrbench.engine.registry import saved_task
+    from cxrbench.engine.settings import names
+
+    return tuple(map(saved_task, names(given, "tasks"))) or None

@@ -8,7 +8,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.leaderboard import OutOption, ReplicatesOption, SeedOption, names, write
-from cxrbench.cli.options import ResultsOption
+from cxrbench.cli.options import ResultsOption, TasksOption
 from cxrbench.errors import UserError, chosen
 
 METHODS: Mapping[str, Sequence[api.Recalibration]] = {
@@ -18,7 +18,7 @@ METHODS: Mapping[str, Sequence[api.Recalibration]] = {
 
 def calibration(
     results: ResultsOption = Path("results"),
-    tasks: Annotated[str, typer.Option(help="DATASET[:PROTOCOL], separated by commas [default: all].")] = "",
+    tasks: TasksOption = "",
     encoders: Annotated[str, typer.Option(help="Encoders, separated by commas [default: all].")] = "",
     method: Annotated[str, typer.Option(help="Recalibration: temperature, isotonic or all.")] = "all",
     plots: Annotated[Path | None, typer.Option(help="Folder to write reliability diagrams (PNG) into.")] = None,

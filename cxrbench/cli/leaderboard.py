@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cxrbench import api
-from cxrbench.cli.options import JsonOption, ResultsOption
+from cxrbench.cli.options import JsonOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
 
@@ -17,6 +17,7 @@ OutOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to
 
 def leaderboard(
     results: ResultsOption = Path("results"),
+    tasks: TasksOption = "",
     baseline: Annotated[
         str | None, typer.Option(help="Encoder that all others are tested against [default: random, if it was run].")
     ] = None,
@@ -38,15 +39,21 @@ def leaderboard(
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
     text = api.board(
-        results, baseline=baseline, metrics=names(metrics), replicates=replicates, seed=seed, form=form  # type: ignore[arg-type]
-    )  # fmt: skip
+        results,
+        tasks=names(tasks),
+        baseline=baseline,
+        metrics=names(metrics),
+        replicates=replicates,
+        seed=seed,
+        form=form,  # type: ignore[arg-type]
+    )
     write(text, output)
 
 
 def compare(
     a: Annotated[str, typer.Argument(help="The encoder that may be better.")],
     b: Annotated[str, typer.Argument(help="The encoder that it is compared with.")],
-    tasks: Annotated[str, typer.Option(help="DATASET[:PROTOCOL], separated by commas [default: all].")] = "",
+    tasks: TasksOption = "",
     results: ResultsOption = Path("results"),
     metrics: Annotated[str, typer.Option(help="Metrics, separated by commas [default: each task's headline].")] = "",
     replicates: ReplicatesOption = 10_000,
