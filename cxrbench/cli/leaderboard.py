@@ -30,6 +30,13 @@ def leaderboard(
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
     shown: NamesOption = None,
+    labels: Annotated[
+        str,
+        typer.Option(help="Also a table of labels per task: all, names, or top:5 (the most frequent), by commas [md]."),
+    ] = "",
+    spread: Annotated[
+        str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md].")
+    ] = "interval",
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
@@ -38,6 +45,8 @@ def leaderboard(
       cxrbench leaderboard --baseline imagenet -o leaderboard.md
 
       cxrbench leaderboard --names spcl@runs/x/encoder.safetensors=S-PCL,imagenet=ImageNet
+
+      cxrbench leaderboard --tasks nih:classification --metrics auroc --labels top:5 --spread sd
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
@@ -49,6 +58,8 @@ def leaderboard(
         replicates=replicates,
         seed=seed,
         names=",".join(shown or ()),
+        labels=labels,
+        spread=spread,  # type: ignore[arg-type]
         form=form,  # type: ignore[arg-type]
     )
     write(text, output)
