@@ -21,11 +21,13 @@ def board(
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
+    rope: float = 0.01,
     form: Form = "md",
 ) -> str:
     """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
 
-    ``metrics``: the first that a task has is its headline (default: all). Raises UserError.
+    ``metrics``: the first that a task has is its headline (default: all). ``rope``: a difference to the baseline that
+    does not matter, of metrics in [0, 1], for what is said over five data sets or more. Raises UserError.
     """
     chosen("--format", Form, form)
     from cxrbench.engine.results import Results
@@ -41,6 +43,7 @@ def board(
         baseline=baseline,
         replicates=replicates,
         seed=seed,
+        rope=rope,
         metrics=tuple(names(metrics, "metrics")) or None,
         efficiency=store.load_efficiency(predictions),
         not_applicable=store.load_not_applicable(),

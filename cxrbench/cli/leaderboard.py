@@ -28,6 +28,10 @@ def leaderboard(
     ] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    rope: Annotated[
+        float,
+        typer.Option(help="A difference to the baseline that does not matter: is it better by more over data sets?"),
+    ] = 0.01,
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
@@ -38,7 +42,8 @@ def leaderboard(
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
     text = api.board(
-        results, baseline=baseline, metrics=names(metrics), replicates=replicates, seed=seed, form=form  # type: ignore[arg-type]
+        results, baseline=baseline, metrics=names(metrics), replicates=replicates, seed=seed, rope=rope,
+        form=form,  # type: ignore[arg-type]
     )  # fmt: skip
     write(text, output)
 
