@@ -164,14 +164,23 @@ def _around(one: Overall | None) -> str:
 
 def _overall(over: Sequence[Overall]) -> str:
     """The encoders over all columns of a table: mean rank, and how often each is the best."""
+    elsewhere = any(not math.isnan(one.better) for one in over)
     body = [
         [
             code(one.encoder), f"{one.rank:.2f} [{one.rank_lower:.2f}, {one.rank_upper:.2f}]", f"{one.best:.0%}",
             ABSENT if math.isnan(one.gain) else f"{one.gain:+.3f} [{one.gain_lower:+.3f}, {one.gain_upper:+.3f}]",
+            *([_elsewhere(one)] if elsewhere else []),
         ]
         for one in sorted(over, key=lambda one: (one.rank, one.encoder))
     ]  # fmt: skip
-    return markdown_table(body, ["Over all columns", "Mean rank", "Best mean", "Gain of the mean [90% interval]"])
+    heads = ["Over all columns", "Mean rank", "Best mean", "Gain of the mean [90% interval]"]
+    return markdown_table(body, [*heads, *(["Elsewhere: better / equal / worse"] if elsewhere else [])])
+
+
+def _elsewhere(one: Overall) -> str:
+    """What to expect of other data sets, against the baseline."""
+    shares = (one.better, one.equal, one.worse)
+    return ABSENT if math.isnan(one.better) else " / ".join(f"{share:.0%}" for share in shares)
 
 
 def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:

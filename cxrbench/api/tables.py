@@ -22,6 +22,7 @@ def board(
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
+    rope: float = 0.01,
     names: str | Sequence[str] = (),
     labels: str | Sequence[str] = (),
     spread: Literal["interval", "sd"] = "interval",
@@ -30,7 +31,8 @@ def board(
     """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
 
     ``tasks``: ``DATASET[:PROTOCOL]`` as in a run, ``./labels.csv`` too (default: all). ``metrics``: the first that a
-    task has is its headline (default: all). ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
+    task has is its headline (default: all). ``rope``: a difference to the baseline that does not matter, of metrics in
+    [0, 1], for what is said over five data sets or more. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
     ``labels``: those that Markdown has a table of, per task: names, ``all``, or ``top:K``, the most frequent.
     ``spread``: beside a value stands its interval, or the SD over training seeds or folds. Raises UserError.
     """
@@ -52,6 +54,7 @@ def board(
         baseline=baseline,
         replicates=replicates,
         seed=seed,
+        rope=rope,
         tasks=_tasks(tasks),
         metrics=tuple(separate(metrics, "metrics")) or None,
         efficiency=store.load_efficiency(predictions),

@@ -29,6 +29,10 @@ def leaderboard(
     ] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    rope: Annotated[
+        float,
+        typer.Option(help="A difference to the baseline that does not matter: is it better by more over data sets?"),
+    ] = 0.01,
     shown: NamesOption = None,
     labels: Annotated[
         str,
@@ -57,6 +61,7 @@ def leaderboard(
         metrics=names(metrics),
         replicates=replicates,
         seed=seed,
+        rope=rope,
         names=",".join(shown or ()),
         labels=labels,
         spread=spread,  # type: ignore[arg-type]
