@@ -6,12 +6,12 @@ lie near -0.78 and the costophrenic angles near 0.65. A frontal image shows abou
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import correlate1d
 
 Grid = NDArray[np.floating]  # float32 in fact; NumPy's stubs widen it with every Python float
 Mask = NDArray[np.bool_]
@@ -113,16 +113,41 @@ class Pose:
 def curve(knots: list[tuple[float, float]], smooth: float = 0.02) -> Grid:
     """A smoothed piecewise-linear function as a table over [LOW, HIGH]: knots are (argument, value)."""
     arguments, values = zip(*knots, strict=True)
-    table = np.interp(ARGUMENTS, arguments, values)
-    return gaussian_filter1d(table, smooth * BINS / (HIGH - LOW), mode="nearest").astype(np.float32)
+    weights = gaussian_weights(smooth * BINS / (HIGH - LOW))
+    reach = len(weights) // 2 + 1
+    first, last = np.searchsorted(ARGUMENTS, (arguments[0], arguments[-1])).tolist()
+    bent = slice(max(0, first - reach), min(BINS, last + reach))  # outside, the smoothed curve too is constant
+    part = correlate1d(np.interp(ARGUMENTS[bent], arguments, values), weights, mode="nearest")
+    table = np.empty(BINS, np.float32)
+    table[: bent.start], table[bent], table[bent.stop :] = part[0], part, part[-1]
+    return table
+
+
+@lru_cache(maxsize=64)
+def gaussian_weights(sigma: float, truncate: float = 4.0) -> NDArray[np.float64]:
+    """The weights by which ``scipy.ndimage.gaussian_filter`` smooths, bit for bit; they are not to be written to."""
+    reach = int(truncate * sigma + 0.5)
+    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-reach, reach + 1) ** 2)
+    return weights / weights.sum()
+
+
+def smoothed(image: Grid, sigma: float, truncate: float = 4.0) -> Grid:
+    """``scipy.ndimage.gaussian_filter`` of an image [H, W], with weights that are computed once for each width."""
+    weights = gaussian_weights(sigma, truncate)
+    return correlate1d(correlate1d(image, weights, 0), weights, 1)
+
+
+def bins(at: Grid) -> NDArray[np.intp]:
+    """Where a ``curve`` has its values at a grid of arguments."""
+    place = np.subtract(at, LOW, dtype=np.float32)
+    place *= (BINS - 1) / (HIGH - LOW)
+    np.clip(place, 0, BINS - 1, out=place)
+    return place.astype(np.intp)
 
 
 def look_up(table: Grid, at: Grid) -> Grid:
     """Values of a ``curve`` on a grid."""
-    bins = np.subtract(at, LOW, dtype=np.float32)
-    bins *= (BINS - 1) / (HIGH - LOW)
-    np.clip(bins, 0, BINS - 1, out=bins)
-    return table.take(bins.astype(np.intp), mode="clip")
+    return table.take(bins(at), mode="clip")
 
 
 def edge(distance: Grid, softness: float) -> Grid:
@@ -205,7 +230,15 @@ class Thorax:
     @cached_property
     def wall(self) -> Grid:
         """Distance of the chest wall from the midline."""
-        return look_up(self.wall_curve, self.y)
+        return self.by_height(self.wall_curve)
+
+    @cached_property
+    def _bins(self) -> NDArray[np.intp]:
+        return bins(self.y)
+
+    def by_height(self, table: Grid) -> Grid:
+        """Values of a ``curve`` of the height."""
+        return table.take(self._bins, mode="clip")
 
     @cached_property
     def from_wall(self) -> Grid:
@@ -227,9 +260,10 @@ class Thorax:
 
         Most structures are small: they are drawn in their window, and are exactly zero outside it.
         """
-        pose, cos, sin = self.pose, math.cos(self.pose.rotation), math.sin(self.pose.rotation)
-        columns = [(cos * at - sin * height + pose.dx) * pose.unit + pose.width / 2 for at in x for height in y]
-        rows = [(sin * at + cos * height + pose.dy) * pose.unit + pose.height / 2 for at in x for height in y]
+        pose, unit = self.pose, self.pose.unit
+        cos, sin = math.cos(pose.rotation), math.sin(pose.rotation)
+        columns = [(cos * at - sin * height + pose.dx) * unit + pose.width / 2 for at in x for height in y]
+        rows = [(sin * at + cos * height + pose.dy) * unit + pose.height / 2 for at in x for height in y]
         left, right = max(0, math.floor(min(columns)) - 1), max(0, math.ceil(max(columns)) + 1)
         top, bottom = max(0, math.floor(min(rows)) - 1), max(0, math.ceil(max(rows)) + 1)
         return slice(top, bottom), slice(left, right)
@@ -267,9 +301,13 @@ class Thorax:
             (0.1 + b, 0.13 + (right - 0.13) * 0.75), (0.22 + b, right), (0.32 + b, right * 0.96),
             (0.42 + b, right * 0.8), (0.5 + b, 0.1),
         ]  # fmt: skip
-        r, lft = (look_up(curve(knots, 0.025), self.y) for knots in (right_knots, left_knots))
-        chord = np.sqrt(np.clip(self.anatomy.knob**2 - np.square(self.y - self.anatomy.knob_y), 0, None))
-        return np.where(self.left, np.maximum(lft, (0.055 + chord) * (chord > 0)), r).astype(np.float32)
+        r, lft = (self.by_height(curve(knots, 0.025)) for knots in (right_knots, left_knots))
+        knob, knob_y = self.anatomy.knob, self.anatomy.knob_y
+        at = self.window((0, 2), (knob_y - knob, knob_y + knob))
+        chord = np.sqrt(np.clip(knob**2 - np.square(self.y[at] - knob_y), 0, None))
+        lft[at] = np.maximum(lft[at], (0.055 + chord) * (chord > 0))
+        np.copyto(r, lft, where=self.left)
+        return r
 
     @cached_property
     def cavity(self) -> Grid:
