@@ -7,7 +7,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cxrbench.phantom.anatomy import Grid, Thorax, bump, curve, edge, look_up, radius, smoothed, spot
+from cxrbench.phantom.anatomy import Thorax
+from cxrbench.phantom.grids import Grid, bump, curve, edge, look_up, radius, smoothed, spot
 
 
 def soft_tissue(t: Thorax) -> Grid:

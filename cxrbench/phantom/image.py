@@ -9,8 +9,9 @@ from numpy.random import Generator
 from PIL import Image
 
 from cxrbench.phantom import drawing
-from cxrbench.phantom.anatomy import Anatomy, Grid, Pose, Thorax, smoothed
+from cxrbench.phantom.anatomy import Anatomy, Pose, Thorax
 from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, Finding, Findings, Layers, Paint
+from cxrbench.phantom.grids import Grid, smoothed
 
 
 @dataclass(frozen=True)
