@@ -82,7 +82,9 @@ class Overall:
     ``value``: mean over the columns, with its 95% interval; ``gain``: of the mean over the baseline's, with its 90%
     interval and one-tailed p, Holm over the table's encoders. ``rank``: mean over the columns, with the 95% percentile
     interval over the replicates; ``best``: share of the replicates in which its mean is the best of all. The columns'
-    test sets are resampled by themselves, so all of it is about these test sets' patients, not about other data sets.
+    test sets are resampled by themselves, so all of that is about these test sets' patients. ``better``, ``equal``,
+    ``worse``: about data sets at large, the posterior of the Bayesian signed-rank test that the gain over the baseline
+    is above the board's ``rope``, within it, or below; from five data sets on, of metrics in [0, 1].
     """
 
     encoder: str
@@ -99,6 +101,9 @@ class Overall:
     gain_upper: float = NAN
     p: float = NAN
     p_holm: float = NAN
+    better: float = NAN
+    equal: float = NAN
+    worse: float = NAN
 
 
 Table = tuple[str, str, float, bool]
@@ -111,7 +116,8 @@ class Board:
 
     ``efficiency``: by encoder, then by quantity. ``nowhere``: the tasks that no encoder could be asked, and why.
     ``remarks``: what concerns the whole board: stale cells that were left out, library versions that differ.
-    ``overall``: of tables with several columns, their encoders over all of them.
+    ``overall``: of tables with several columns, their encoders over all of them; ``rope``: differences that do not
+    matter in them.
     """
 
     records: tuple[Record, ...]
@@ -123,3 +129,4 @@ class Board:
     nowhere: Mapping[AlignedTask, Mapping[str, str]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     overall: Mapping[Table, tuple[Overall, ...]] = field(default_factory=dict)
+    rope: float = NAN

@@ -1,5 +1,6 @@
 """What stands under every table: what was resampled, what was tested, how many tests, by which policy."""
 
+import math
 from collections.abc import Sequence
 
 from cxrbench.leaderboard.board import Board
@@ -35,5 +36,11 @@ def legend(board: Board, tests: Sequence[int]) -> str:
         lines.append(
             "Over all columns: every test set's patients resampled; ranks, shares and means are about these test sets, "
             "not about data sets that are not here."
+        )
+    if any(not math.isnan(one.better) for encoders in board.overall.values() for one in encoders):
+        lines.append(
+            "Elsewhere: posterior probabilities that on data sets at large an encoder is better than the baseline by "
+            f"more than {board.rope:g}, within that of it, or worse by more (Bayesian signed-rank test; each column "
+            "counts as one data set of many that are alike)."
         )
     return "\n".join(f"- {line}" for line in lines)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
+from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.families import FAMILIES
 from cxrbench.leaderboard.legend import legend
 from cxrbench.leaderboard.render import (
@@ -28,8 +29,13 @@ from cxrbench.predictions import Kind
 Cells = dict[tuple[AlignedTask, str, str], Record]  # by task, metric and encoder
 
 
-def to_markdown(board: Board) -> str:
-    """The leaderboard: real results first, synthetic ones in a section of their own under a line that says so."""
+def to_markdown(board: Board, names: Mapping[str, str] | None = None) -> str:
+    """The leaderboard: real results first, synthetic ones in a section of their own under a line that says so.
+
+    ``names``: what encoders are called, as ``read_names`` gives it; all others by what tells them apart.
+    """
+    shown = shown_names(encoders_of(board), names or {})
+    board = renamed(board, shown)
     parts = ["# Chest X-ray encoder leaderboard"]
     if board.remarks:
         parts.append("\n".join(f"- {remark(one)}." for one in board.remarks))
@@ -39,6 +45,8 @@ def to_markdown(board: Board) -> str:
             parts += _section(board, columns, synthetic)
     if board.efficiency:
         parts += ["## Efficiency", _efficiency(board.efficiency)]
+    if key := key_to_names(shown):
+        parts += ["## Encoders", key]
     return "\n\n".join(parts) + "\n"
 
 
@@ -151,14 +159,23 @@ def _around(one: Overall | None) -> str:
 
 def _overall(over: Sequence[Overall]) -> str:
     """The encoders over all columns of a table: mean rank, and how often each is the best."""
+    elsewhere = any(not math.isnan(one.better) for one in over)
     body = [
         [
             code(one.encoder), f"{one.rank:.2f} [{one.rank_lower:.2f}, {one.rank_upper:.2f}]", f"{one.best:.0%}",
             ABSENT if math.isnan(one.gain) else f"{one.gain:+.3f} [{one.gain_lower:+.3f}, {one.gain_upper:+.3f}]",
+            *([_elsewhere(one)] if elsewhere else []),
         ]
         for one in sorted(over, key=lambda one: (one.rank, one.encoder))
     ]  # fmt: skip
-    return markdown_table(body, ["Over all columns", "Mean rank", "Best mean", "Gain of the mean [90% interval]"])
+    heads = ["Over all columns", "Mean rank", "Best mean", "Gain of the mean [90% interval]"]
+    return markdown_table(body, [*heads, *(["Elsewhere: better / equal / worse"] if elsewhere else [])])
+
+
+def _elsewhere(one: Overall) -> str:
+    """What to expect of other data sets, against the baseline."""
+    shares = (one.better, one.equal, one.worse)
+    return ABSENT if math.isnan(one.better) else " / ".join(f"{share:.0%}" for share in shares)
 
 
 def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
