@@ -63,6 +63,51 @@ def board(
     return to_markdown(table, look) if form == "md" else {"csv": to_csv, "json": to_json}[form](table)
 
 
+def by_group(
+    by: str,
+    results: Path | str = "results",
+    *,
+    tasks: str | Sequence[str] = (),
+    baseline: str | None = None,
+    metrics: str | Sequence[str] = (),
+    replicates: int = 10_000,
+    seed: int = 0,
+    names: str | Sequence[str] = (),
+    form: Form = "md",
+) -> str:
+    """Encoders within groups of patients, as text: values, intervals, tests, the worst group and its gap to the best.
+
+    ``by``: sex, age, view, site or scanner, as the manifests beside the results know them. Classification only. The
+    rest as of ``board``; ``metrics``: default each task's headline. Raises UserError.
+    """
+    chosen("--format", Form, form)
+    from cxrbench.data.attributes import group_of
+    from cxrbench.engine.results import Results
+    from cxrbench.engine.settings import names as separate
+    from cxrbench.leaderboard.display import read_names
+    from cxrbench.leaderboard.subgroups import tables
+    from cxrbench.leaderboard.subgroups.evaluate import by_group
+
+    called = read_names(separate(names, "names"))
+    store = Results(Path(results))
+    predictions = store.load_predictions()
+    datasets = {(str(p.cell["dataset"]), str(p.cell.get("parts", {}).get("dataset", ""))) for p in predictions}
+    kept = {digest: store.manifest_of(name, digest) for name, digest in sorted(datasets)}
+    found = by_group(
+        predictions,
+        {digest: group_of(manifest, by) for digest, manifest in kept.items() if manifest is not None},
+        by,
+        baseline=baseline,
+        tasks=_tasks(tasks),
+        metrics=tuple(separate(metrics, "metrics")) or None,
+        replicates=replicates,
+        seed=seed,
+    )
+    if form == "md":
+        return tables.to_markdown(found, called)
+    return {"csv": tables.to_csv, "json": tables.to_json}[form](found)
+
+
 def compare(
     a: str,
     b: str,

@@ -41,6 +41,9 @@ def leaderboard(
     spread: Annotated[
         str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md].")
     ] = "interval",
+    by: Annotated[
+        str, typer.Option(help="Within groups of patients instead: sex, age, view, site or scanner [classification].")
+    ] = "",
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
@@ -52,8 +55,18 @@ def leaderboard(
 
       cxrbench leaderboard --tasks nih:classification --metrics auroc --labels top:5 --spread sd
 
+      cxrbench leaderboard --by sex --tasks nih:classification --baseline imagenet
+
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
+    if by:
+        if labels or spread != "interval":
+            raise UserError("--by shows means over labels with intervals: leave out --labels and --spread")
+        text = api.by_group(
+            by, results, tasks=names(tasks), baseline=baseline, metrics=names(metrics), replicates=replicates,
+            seed=seed, names=",".join(shown or ()), form=form,  # type: ignore[arg-type]
+        )  # fmt: skip
+        return write(text, output)
     text = api.board(
         results,
         tasks=names(tasks),

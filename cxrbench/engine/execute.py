@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrbench.data.attributes import attributes
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec
 from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
@@ -137,6 +138,9 @@ def execute(
         yield Failed(planned, planned.reason)
         if fail_fast:
             return
+    for manifest in {id(m): m for p in plan.cells if p.state == "done" and (m := p.manifest) is not None}.values():
+        if len(attributes(manifest.images).columns):  # what is known of the patients may be new, where no cell is
+            request.results.save_manifest(manifest)
     todo = [planned for planned in plan.cells if planned.state in TODO]
     several = len({id(planned.encoder) for planned in todo}) > 1
     with _images_kept(cache, options) if several else nullcontext(options) as options:

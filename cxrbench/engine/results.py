@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow.parquet as pq
+
+from cxrbench.data.attributes import attributes
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import writing
@@ -80,10 +83,15 @@ class Results:
         return [_read_reason(path) for path in sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.json"))]
 
     def save_manifest(self, manifest: Manifest) -> None:
-        """Keep the rows and splits that the cells were computed on."""
+        """Keep the rows and splits that the cells were computed on, and what is known of the patients now."""
         path = self.root / "manifests" / f"{safe_name(manifest.name)}-{manifest.fingerprint[:12]}.parquet"
-        if not path.exists() or damage(path):
+        if not path.exists() or damage(path) or not _attributes_kept(path, manifest):
             manifest.save(path)
+
+    def manifest_of(self, dataset: str, fingerprint: str) -> Manifest | None:
+        """What ``save_manifest`` kept, or None where it is not there. Raises UserError for a damaged one."""
+        path = self.root / "manifests" / f"{safe_name(dataset)}-{fingerprint[:12]}.parquet"
+        return Manifest.load(path) if path.is_file() else None
 
     def load_predictions(self) -> list[Predictions]:
         """Every finished cell, in a fixed order. Raises UserError if there is none."""
@@ -114,6 +122,15 @@ class Results:
             if name not in found and (facts := self.encoder_facts(name, p.encoder["fingerprint"])):
                 found[name] = facts
         return found
+
+
+def _attributes_kept(path: Path, manifest: Manifest) -> bool:
+    """Whether a kept manifest knows of the patients what this one does: that is no part of its fingerprint."""
+    known = attributes(manifest.images)
+    there = set(pq.read_schema(path).names)
+    return {*known.columns} <= there and pq.read_table(path, columns=["image_id", *known.columns]).to_pandas().equals(
+        known.reset_index()
+    )
 
 
 def _remove(path: Path) -> None:

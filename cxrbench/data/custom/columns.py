@@ -20,6 +20,10 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "split": ("split", "subset", "partition"),
     "study": ("study", "study_id", "studyid", "accession", "accession_number"),
     "view": ("view", "view_position", "viewposition", "projection"),
+    "sex": ("sex", "gender", "patient_sex", "patient_gender"),
+    "age": ("age", "patient_age"),
+    "site": ("site", "hospital", "institution"),
+    "scanner": ("scanner", "manufacturer"),
     "mask": ("mask", "mask_path", "mask_file", "segmentation"),
     "label": ("label", "labels", "class", "class_name", "finding", "findings", "finding_labels", "diagnosis", "target"),
 }  # fmt: skip
@@ -45,6 +49,10 @@ class Sidecar:
     split: str | None = None
     study: str | None = None
     view: str | None = None
+    sex: str | None = None
+    age: str | None = None
+    site: str | None = None
+    scanner: str | None = None
     mask: str | None = None
     label: str | None = None
     labels: tuple[str, ...] = ()

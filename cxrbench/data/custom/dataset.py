@@ -9,6 +9,7 @@ import pandas as pd
 
 from cxrbench.data.annotations.boxes import check_inside, image_sizes
 from cxrbench.data.annotations.masks import check_sizes
+from cxrbench.data.attributes import ATTRIBUTES, with_attributes
 from cxrbench.data.custom.boxes import Boxed, take_boxes
 from cxrbench.data.custom.coco import read_coco
 from cxrbench.data.custom.columns import Sidecar, dataset_name, find_columns, read_sidecar
@@ -67,7 +68,7 @@ def read_csv(path: Path) -> Manifest:
     return Manifest(
         name=dataset_name(path, sidecar),
         root=path.parent,
-        images=images,
+        images=with_attributes(images, table, {name: columns[name] for name in ATTRIBUTES if name in columns}),
         labels=labels.names,
         kind=labels.kind,
         groups=sidecar.groups,

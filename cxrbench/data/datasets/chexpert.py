@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient, shared_patients
@@ -78,15 +79,19 @@ def read(root: Path) -> Manifest:
         raise layout.error(f"{len(twice):,} image(s) are in the tables twice: {some(twice)}")
     files = layout.files([""], EXTENSIONS, parts=3)
     layout.require((name.key for name in names), files, " and ".join(where for _, where in tables.values()))
+    known = {
+        column: [cell for table, _ in tables.values() for cell in table.get(column, [""] * len(table["Path"]))]
+        for column in ("Sex", "Age")
+    }
     splits, note = split_by_part(layout, [name.patient for name in names], parts)
     return Manifest(
         name="chexpert",
         root=root,
-        images=image_table(
+        images=with_attributes(image_table(
             ids, {name.image: files[name.key] for name in names}, patients=[name.patient for name in names],
             studies=[name.study for name in names], splits=splits, views=views, labels=LABELS,
             targets=np.concatenate(targets),
-        ),
+        ), known, {"sex": "Sex", "age": "Age"}),
         labels=LABELS,
         groups={"macro": COMPETITION, "all": LABELS},
         lineage=LINEAGE,

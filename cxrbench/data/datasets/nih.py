@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient, shared_patients
@@ -51,7 +52,7 @@ def read(root: Path) -> Manifest:
     return Manifest(
         name="nih",
         root=root,
-        images=images,
+        images=with_attributes(images, table, {"sex": "Patient Gender", "age": "Patient Age"}),
         labels=LABELS,
         lineage=LINEAGE,
         source=SOURCE,

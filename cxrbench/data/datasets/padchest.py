@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
@@ -91,10 +92,10 @@ def read(root: Path) -> Manifest:
     return Manifest(
         name="padchest",
         root=root,
-        images=image_table(
+        images=with_attributes(image_table(
             ids, files, patients=patients, studies=table["StudyID"], splits=by_patient(patients, FRACTIONS),
             views=[VIEWS.get(view, "") for view in table["Projection"]], labels=LABELS, targets=targets,
-        ),
+        ), table, {"sex": "PatientSex_DICOM", "scanner": "Manufacturer_DICOM"}),
         labels=LABELS,
         reports=reports,
         lineage=LINEAGE,

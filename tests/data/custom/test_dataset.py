@@ -35,7 +35,7 @@ def test_image_patient_split_and_labels(tmp_path: Path) -> None:
         "img/c.png,p2,valid,0,-1,3",
         "img/d.png,p3,test,1,0,3",
     ]
-    manifest = read_csv(dataset(tmp_path, "image,patient,split,Edema,Nodule,age", rows))
+    manifest = read_csv(dataset(tmp_path, "image,patient,split,Edema,Nodule,weight", rows))
     assert manifest.name == "own"
     assert (manifest.labels, manifest.kind) == (("Edema", "Nodule"), "multilabel")
     np.testing.assert_array_equal(manifest.targets(), [[1, 0], [np.nan, 1], [0, np.nan], [1, 0]])
@@ -43,7 +43,7 @@ def test_image_patient_split_and_labels(tmp_path: Path) -> None:
     assert manifest.images["patient_id"].tolist() == ["p1", "p1", "p2", "p3"]
     assert [path.stat().st_size for path in manifest.paths()] == manifest.images["bytes"].tolist()
     assert "-1 is taken as unknown in Nodule." in manifest.notes
-    assert "Columns not used: age." in manifest.notes
+    assert "Columns not used: weight." in manifest.notes
 
 
 def test_names_of_columns_are_found_by_alias(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""What is known of the patient and the machine beside the findings: results can be shown by it.
+
+It stands in the manifest's image table in columns of its own (``group:sex``, ...), as text, "" where unknown, and is no
+part of the dataset's fingerprint: no result depends on it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.data.tables import Table, is_empty
+from cxrbench.errors import UserError
+
+PREFIX = "group:"
+ATTRIBUTES = ("sex", "age", "site", "scanner")
+BY = (*ATTRIBUTES, "view")
+SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
+AGE = re.compile(r"(\d{1,3})(?:\.\d+)?\s*([ymwd]?)", re.IGNORECASE)
+OLDEST = 120  # ChestX-ray14 has ages up to 414
+BANDS = ((0, "0–39"), (40, "40–59"), (60, "60–79"), (80, "80+"))
+
+
+def with_attributes(images: pd.DataFrame, table: Table, columns: Mapping[str, str]) -> pd.DataFrame:
+    """An image table with what a table of the same rows knows: ``columns`` names its columns by attribute.
+
+    Columns that are not there are passed over. Sex becomes F or M where it says so, age whole years.
+    """
+    found = {PREFIX + name: _read(name, table[of]) for name, of in columns.items() if of in table}
+    return images.assign(**found)
+
+
+def attributes(images: pd.DataFrame) -> pd.DataFrame:
+    """The columns of attributes alone, by ``image_id``."""
+    names = [name for name in images.columns if str(name).startswith(PREFIX)]
+    return pd.DataFrame(images[["image_id", *names]]).set_index("image_id")
+
+
+def group_of(manifest: Manifest, by: str) -> dict[str, str]:
+    """The group of every image, and of every study whose images agree, by its id; "" where it is unknown.
+
+    Ages are in bands (0–39, 40–59, 60–79, 80+). Empty where the dataset does not know. Raises UserError for anything
+    but sex, age, site, scanner and view.
+    """
+    if by not in BY:
+        raise UserError(f"--by {by}: choose from {', '.join(sorted(BY))}")
+    column = by if by == "view" else PREFIX + by
+    if column not in manifest.images:
+        return {}
+    cells = manifest.images[column].astype(str)
+    groups = cells.map(band) if by == "age" else cells
+    of_study = groups.groupby(manifest.images["study_id"]).agg(["first", "nunique"])
+    agreed = {study: first if count == 1 else "" for study, first, count in of_study.itertuples()}
+    return agreed | dict(zip(manifest.images["image_id"], groups, strict=True))
+
+
+def band(age: str) -> str:
+    """The age band of whole years as text."""
+    return next((name for start, name in reversed(BANDS) if int(age) >= start), "") if age else ""
+
+
+def _read(name: str, cells: Iterable[str]) -> list[str]:
+    known = ["" if is_empty(cell) else cell for cell in cells]
+    if name == "age":
+        return [_years(cell) for cell in known]
+    return [SEXES.get(cell.lower(), cell) for cell in known] if name == "sex" else known
+
+
+def _years(cell: str) -> str:
+    """``058Y``, ``58`` and ``58.0`` are 58; days, weeks and months are 0 years; anything else is unknown."""
+    match = AGE.fullmatch(cell)
+    if match is None or (int(match[1]) > OLDEST and match[2].lower() in ("", "y")):
+        return ""
+    return str(int(match[1])) if match[2].lower() in ("", "y") else "0"

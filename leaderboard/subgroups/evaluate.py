@@ -1,0 +1,208 @@
+"""Each encoder within groups of patients, and how far the groups lie apart. From saved predictions alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrbench.errors import UserError
+from cxrbench.leaderboard.board import HEADLINE, NAN, Record
+from cxrbench.leaderboard.currency import current
+from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
+from cxrbench.leaderboard.records import in_families
+from cxrbench.leaderboard.render import task_title
+from cxrbench.leaderboard.selection import check_tasks, of_tasks
+from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
+from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
+from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
+from cxrbench.leaderboard.statistics.inference import Components, components, moderated
+from cxrbench.leaderboard.statistics.measured import Measured, measured
+from cxrbench.leaderboard.statistics.significance import VALUE_LEVEL
+from cxrbench.metrics.measure import Measure
+from cxrbench.predictions import Predictions
+
+GroupOf = Mapping[str, str]
+"""The group of each test image (or study) by its id; "" where it is unknown."""
+ENOUGH = 0.5
+"""Share of the labels that the test set can be asked, of which a group must have enough patients."""
+
+
+@dataclass(frozen=True)
+class GroupRecord(Record):
+    """A record of the headline within a ``group`` of the patients, grouped ``by`` something.
+
+    p is corrected over all groups, encoders and datasets of the metric, protocol and label fraction. ``worst``: it is
+    the encoder's worst group; its row has the ``gap`` to its best one, with its 95% interval.
+    """
+
+    by: str = ""
+    group: str = ""
+    worst: bool = False
+    best_group: str = ""
+    gap: float = NAN
+    gap_lower: float = NAN
+    gap_upper: float = NAN
+
+
+@dataclass(frozen=True)
+class ByGroup:
+    """All encoders within all groups, and for each task what a reader must know."""
+
+    by: str
+    records: tuple[GroupRecord, ...]
+    notes: Mapping[AlignedTask, tuple[str, ...]]
+    baseline: str | None
+    replicates: int
+    seed: int
+
+
+class _Part(NamedTuple):
+    """One metric of one group of one task."""
+
+    group: str
+    one: Measured
+
+
+def by_group(
+    predictions: Sequence[Predictions],
+    groups: Mapping[str, GroupOf],
+    by: str,
+    *,
+    baseline: str | None = None,
+    tasks: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> ByGroup:
+    """Evaluate encoders within groups of the test images.
+
+    ``groups``: by a dataset's fingerprint, the group of its images. Every group has the same resampled patients, so
+    that gaps are paired, and its mean is over the same labels: those of which each group has ``FEWEST_TESTED``
+    patients. ``metrics``: by default each task's headline. Raises UserError where no task has two groups.
+    """
+    now = current(predictions)
+    check_tasks(now.predictions, tasks)
+    chosen = of_tasks(now.predictions, tasks)
+    encoders = sorted({str(one.cell["encoder"]) for one in chosen})
+    if baseline is None and "random" in encoders:
+        baseline = "random"
+    if baseline is not None and baseline not in encoders:
+        raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
+    check_metrics(metrics, [one.kind for one in chosen])
+    parts: list[list[_Part]] = []
+    notes: dict[AlignedTask, tuple[str, ...]] = {}
+    for task, of_task in by_task(chosen).items():
+        if FAMILIES[of_task[0].kind] is not CLASSIFICATION:
+            notes[task] = (f"not by {by}: only classification is",)
+            continue
+        tests = align(task, of_task)
+        of_images = groups.get(str(of_task[0].cell.get("parts", {}).get("dataset", "")), {})
+        within, notes[task] = split(tests, [of_images.get(image, "") for image in image_ids(tests)])
+        for measure in _measures(metrics, tests) if len(within) > 1 else ():
+            each = [
+                _Part(name, m) for name, t in within.items() if (m := measured(t, measure, baseline, replicates, seed))
+            ]
+            parts += [each] if each else []
+    if not parts:
+        why = "; ".join(f"{task_title(task)}: {', '.join(of)}" for task, of in notes.items())
+        raise UserError(f"no task has two groups by {by} that can be compared ({why})")
+    tested = in_families([part.one for of in parts for part in of], baseline, {})
+    gaps = _gaps(parts)
+    records = [
+        _record(part, record, by, gaps.get((id(of[0].one), record.encoder)))
+        for of in parts
+        for part in of
+        for record in tested[id(part.one)].records
+        if record.label == HEADLINE
+    ]
+    return ByGroup(by, tuple(records), notes, baseline, replicates, seed)
+
+
+def split(tests: TestSet, groups: Sequence[str]) -> tuple[dict[str, TestSet], tuple[str, ...]]:
+    """The test set once for each group: all patients, the truth of the others unknown; and notes on what is left out.
+
+    ``groups``: of each test row; "" is unknown. Targets that are unknown count for nothing, so the bootstrap draws the
+    same patients for every group.
+    """
+    rows = np.array(groups, dtype=np.str_)
+    names = sorted({*groups} - {""})
+    unknown = int((rows == "").sum())
+    notes = [f"{unknown:,} of {len(rows):,} images are of no known group"] if unknown else []
+    whole = tests.groups[HEADLINE]
+    asked = [label for label in whole if rarer_patients(tests, label) >= FEWEST_TESTED]
+    masked = {name: _only(tests, rows == name, whole) for name in names}
+    enough = {
+        name: [label for label in asked if rarer_patients(one, label) >= FEWEST_TESTED] for name, one in masked.items()
+    }
+    kept = [name for name in names if enough[name] and len(enough[name]) >= ENOUGH * len(asked)]
+    for name in (name for name in names if name not in kept):
+        notes.append(
+            f"{name} is left out: {FEWEST_TESTED} patients with, and without, the finding in {len(enough[name])} of "
+            f"{len(asked)} labels only"
+        )
+    labels = tuple(label for label in asked if all(label in enough[name] for name in kept))
+    if len(kept) > 1 and len(labels) < len(whole):
+        notes.append(f"means are over the labels of which every group has enough: {', '.join(labels) or 'none'}")
+    if not labels:
+        return {}, tuple(notes)
+    return {name: _only(tests, rows == name, labels) for name in kept}, tuple(notes)
+
+
+def image_ids(tests: TestSet) -> list[str]:
+    """The ids of the test rows, in order."""
+    return next(iter(tests.rows.values()))[0]["image_id"].astype(str).tolist()
+
+
+def _only(tests: TestSet, member: NDArray[np.bool_], labels: tuple[str, ...]) -> TestSet:
+    """The test set with these labels, in which the truth of other rows than the members [n] is unknown."""
+    columns = [f"target:{label}" for label in tests.labels]
+    return replace(
+        tests,
+        groups={HEADLINE: labels},
+        targets=np.where(member[:, None], tests.targets, np.nan),
+        rows={
+            encoder: tuple(rows.assign(**{c: rows[c].where(member) for c in columns}) for rows in seeds)
+            for encoder, seeds in tests.rows.items()
+        },
+    )
+
+
+def _measures(metrics: Sequence[str] | None, tests: TestSet) -> list[Measure]:
+    wanted = [measure for measure in wanted_measures(metrics, tests.kind) if measure.tested]
+    return wanted if metrics is not None else wanted[:1]
+
+
+def _gaps(parts: Sequence[Sequence[_Part]]) -> dict[tuple[int, str], tuple[str, str, float, float, float]]:
+    """By task and metric, and encoder: worst and best group, and the gap with its interval."""
+    found: dict[tuple[int, str], tuple[str, str, Components]] = {}
+    for of in parts:
+        better = 1.0 if of[0].one.measure.higher_is_better else -1.0
+        for encoder in of[0].one.headlines:
+            values = {p.group: p.one.headlines[encoder] for p in of if not math.isnan(p.one.headlines[encoder].value)}
+            if len(values) < 2:
+                continue
+            order = sorted(values, key=lambda name: (better * values[name].value, name))
+            worst, best = values[order[0]], values[order[-1]]
+            gap = components(
+                better * (best.points - worst.points), better * (best.replicates - worst.replicates),
+                min(best.patients_df, worst.patients_df),
+            )  # fmt: skip
+            found[id(of[0].one), encoder] = (order[0], order[-1], gap)
+    sure = moderated([gap for *_, gap in found.values()])
+    return {
+        key: (worst, best, gap.value, (ends := one.interval(VALUE_LEVEL)).lower, ends.upper)
+        for (key, (worst, best, gap)), one in zip(found.items(), sure, strict=True)
+    }
+
+
+def _record(part: _Part, record: Record, by: str, gap: tuple[str, str, float, float, float] | None) -> GroupRecord:
+    facts = {name: getattr(record, name) for name in Record.__dataclass_fields__}
+    if gap is None or gap[0] != part.group:
+        return GroupRecord(**facts, by=by, group=part.group)
+    _, best, value, lower, upper = gap
+    return GroupRecord(
+        **facts, by=by, group=part.group, worst=True, best_group=best, gap=value, gap_lower=lower, gap_upper=upper
+    )
