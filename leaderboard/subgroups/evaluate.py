@@ -26,7 +26,7 @@ from cxrbench.predictions import Predictions
 
 GroupOf = Mapping[str, str]
 """The group of each test image (or study) by its id; "" where it is unknown."""
-ENOUGH = 0.5
+ENOUGH = 1 / 3
 """Share of the labels that the test set can be asked, of which a group must have enough patients."""
 
 
