@@ -62,13 +62,15 @@ def read_csv(path: Path) -> Manifest:
         images["study_id"] = [
             name if is_empty(cell) else cell for cell, name in zip(table[columns["study"]], ids, strict=True)
         ]
+    known = {name: columns[name] for name in ATTRIBUTES if name in columns}
+    group_notes = [f"Not a label, but a group of patients: column {column} ({name})." for name, column in known.items()]
     for name, members in sidecar.groups.items():
         if absent := [member for member in members if member not in labels.names]:
             raise UserError(f"{path.with_suffix('.toml')}: group {name} has {plain(absent[0])!r}, which is not a label")
     return Manifest(
         name=dataset_name(path, sidecar),
         root=path.parent,
-        images=with_attributes(images, table, {name: columns[name] for name in ATTRIBUTES if name in columns}),
+        images=with_attributes(images, table, known),
         labels=labels.names,
         kind=labels.kind,
         groups=sidecar.groups,
@@ -78,7 +80,7 @@ def read_csv(path: Path) -> Manifest:
         lineage=sidecar.lineage,
         source=sidecar.source or str(path),
         licence=sidecar.licence,
-        notes=(*patient_notes, *split_notes, *labels.notes, *box_notes),
+        notes=(*patient_notes, *split_notes, *labels.notes, *box_notes, *group_notes),
     )
 
 
