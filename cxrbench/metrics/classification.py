@@ -189,7 +189,7 @@ def decide(scores: Array, kind: str) -> Array:
 
 
 def macro(values: Array, defined: NDArray[np.bool_]) -> Array:
-    """Mean [...] over labels of values [labels, ...], those labels that the full test set defines (``defined`` [labels]).
+    """Mean [...] over labels of values [labels, ...], those that the full test set defines (``defined`` [labels]).
 
     A replicate in which one of them is undefined is NaN: a mean over fewer labels would be another quantity.
     """
