@@ -11,7 +11,7 @@ from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import replicate_cells
 from cxrbench.leaderboard.statistics.in_folds import prepared
 from cxrbench.leaderboard.statistics.inference import Components, components
-from cxrbench.leaderboard.statistics.layout import Layout, lay_out
+from cxrbench.leaderboard.statistics.outline import Outline, outline
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array, Prepared, Together
 
@@ -65,14 +65,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Resampling:
-    """Metrics of a test set, laid out, and how to draw their replicates: an encoder at a time, all metrics together.
+    """Metrics of a test set, outlined, and how to draw their replicates: an encoder at a time, all metrics together.
 
-    ``layouts``: of the metrics that belong to the task. All that is drawn of all encoders would not fit into memory:
+    ``outlines``: of the metrics that belong to the task. All that is drawn of all encoders would not fit into memory:
     whoever asks keeps what is needed. The resamples are the same for all.
     """
 
     tests: TestSet
-    layouts: tuple[Layout, ...]
+    outlines: tuple[Outline, ...]
     prepare: Callable[[int], Together]
     replicates: int
     seed: int
@@ -84,7 +84,7 @@ class Resampling:
 
     def estimates(self, order: Sequence[str]) -> Iterator[tuple[str, tuple[ByLabel, ...]]]:
         """Of the encoders in this order: for each metric the estimates by group name or label."""
-        for batch in self._batches(order) if self.layouts else ():
+        for batch in self._batches(order) if self.outlines else ():
             cells = {e: [i for i, name in enumerate(self.cells) if name == e] for e in batch}
             wanted = [i for of in cells.values() for i in of]
             drawn = replicate_cells(
@@ -96,7 +96,7 @@ class Resampling:
 
     def _batches(self, order: Sequence[str]) -> list[list[str]]:
         """As many encoders together as there is room for: the resamples of each batch are drawn again."""
-        functions = sum(len(one.names) for one in self.layouts)
+        functions = sum(len(one.names) for one in self.outlines)
         each = functions * (PER_VALUE * len(self.tests.patients) + 8 * self.replicates)
         batches: list[list[str]] = []
         room = 0
@@ -111,12 +111,12 @@ class Resampling:
 
     def _of_encoder(self, encoder: str, mine: Sequence[int], drawn: Array) -> tuple[ByLabel, ...]:
         """``drawn`` [S, names of all metrics, B]."""
-        ends = np.cumsum([0, *(len(one.names) for one in self.layouts)]).tolist()
+        ends = np.cumsum([0, *(len(one.names) for one in self.outlines)]).tolist()
         return tuple(
-            self._of_metric(encoder, one, mine, drawn[:, ends[k] : ends[k + 1]]) for k, one in enumerate(self.layouts)
+            self._of_metric(encoder, one, mine, drawn[:, ends[k] : ends[k + 1]]) for k, one in enumerate(self.outlines)
         )
 
-    def _of_metric(self, encoder: str, one: Layout, mine: Sequence[int], drawn: Array) -> ByLabel:
+    def _of_metric(self, encoder: str, one: Outline, mine: Sequence[int], drawn: Array) -> ByLabel:
         """``drawn`` [S, names, B]."""
         at, of = [one.with_groups(one.points[i]) for i in mine], [one.with_groups(d) for d in drawn]
         by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0))
@@ -141,21 +141,21 @@ def resampling(tests: TestSet, measures: Sequence[Measure], replicates: int, see
     functions = len(measures) * len(tests.labels)
     if len(cells) * functions * PER_VALUE * len(tests.patients) < AT_ONCE:
         of = cache(of)  # else they are prepared twice: for the values, and again for the replicates
-    found = [lay_out(tests, measure, [of(measure, i) for i in range(len(cells))]) for measure in measures]
-    layouts = tuple(one for one in found if one is not None)
+    found = [outline(tests, measure, [of(measure, i) for i in range(len(cells))]) for measure in measures]
+    outlines = tuple(one for one in found if one is not None)
 
     def prepare(cell: int) -> Together:
-        return Together.of([f for one in layouts for f in one.functions(of(one.measure, cell))])
+        return Together.of([f for one in outlines for f in one.functions(of(one.measure, cell))])
 
-    return Resampling(tests, layouts, prepare, replicates, seed)
+    return Resampling(tests, outlines, prepare, replicates, seed)
 
 
 def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Evaluation:
     """Estimate a metric for each encoder, label and group on resamples that they all share."""
     found = resampling(tests, [measure], replicates, seed)
-    if not found.layouts:
+    if not found.outlines:
         return Evaluation({})
-    (one,) = found.layouts
+    (one,) = found.outlines
     estimates = {encoder: dict(by_label) for encoder, (by_label,) in found.estimates(tuple(tests.rows))}
     return Evaluation(estimates, one.undefined, one.rare, one.counted, one.tested)
 

@@ -11,7 +11,7 @@ from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import percentile_p
 from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling
 from cxrbench.leaderboard.statistics.inference import Components, components
-from cxrbench.leaderboard.statistics.layout import Layout
+from cxrbench.leaderboard.statistics.outline import Outline
 from cxrbench.metrics.measure import Measure
 
 Key = tuple[str, str]
@@ -51,7 +51,7 @@ def measured(
     Of an encoder's replicates only the headline's are kept: ten thousand of every label would fill the memory.
     """
     drawn = resampling(tests, measures, replicates, seed)
-    drafts = [_Draft(one) for one in drawn.layouts]
+    drafts = [_Gathered(one) for one in drawn.outlines]
     order = sorted(tests.rows, key=lambda encoder: encoder != baseline)  # first what all others are compared with
     base: tuple[ByLabel, ...] | None = None
     for encoder, by_metric in drawn.estimates(order):
@@ -63,10 +63,10 @@ def measured(
 
 
 @dataclass
-class _Draft:
+class _Gathered:
     """What is kept of a metric while encoder after encoder is evaluated."""
 
-    layout: Layout
+    outline: Outline
     values: dict[Key, Components] = field(default_factory=dict)
     gains: dict[Key, Components] = field(default_factory=dict)
     percentiles: dict[Key, float] = field(default_factory=dict)
@@ -75,20 +75,20 @@ class _Draft:
 
     def add(self, encoder: str, by_label: ByLabel, base: ByLabel) -> None:
         """An encoder's estimates, beside those of the baseline."""
-        measure = self.layout.measure
+        measure = self.outline.measure
         self.headlines[encoder] = by_label[HEADLINE]
         for label, one in by_label.items():
             key = encoder, label
             self.values[key] = one.components()
             if fold := _folds(one):
                 self.folds[key] = fold
-            if label in base and label in self.layout.tested:
+            if label in base and label in self.outline.tested:
                 self.gains[key] = improvement(one, base[label], measure)
                 self.percentiles[key] = percentile_p(_sign(measure) * _paired(one, base[label]))
 
     def measured(self, tests: TestSet) -> Measured:
         """All of them, in the order of the test set's encoders."""
-        one = self.layout
+        one = self.outline
         place = {encoder: i for i, encoder in enumerate(tests.rows)}
         headlines = {encoder: self.headlines[encoder] for encoder in tests.rows}
         names = list(headlines) if HEADLINE in one.tested else []
@@ -145,8 +145,8 @@ def _folds(one: Estimate) -> tuple[float, float] | None:
     return (float(known.mean()), float(known.std(ddof=1))) if len(known) > 1 else None
 
 
-def _by_chance(tests: TestSet, layout: Layout) -> dict[Key, float]:
-    measure = layout.measure
+def _by_chance(tests: TestSet, outline: Outline) -> dict[Key, float]:
+    measure = outline.measure
     if measure.by_chance is None:
         return {}
     values: dict[Key, float] = {}
@@ -155,7 +155,7 @@ def _by_chance(tests: TestSet, layout: Layout) -> dict[Key, float]:
         known = {label: float(np.mean([one[label] for one in each])) for label in tests.labels if label in each[0]}
         values |= {(encoder, label): value for label, value in known.items()}
         for name, group in tests.groups.items():
-            of = [known[x] for x in group if x in known and (x in layout.counted or name != HEADLINE)]
+            of = [known[x] for x in group if x in known and (x in outline.counted or name != HEADLINE)]
             if of:
                 values[encoder, name] = float(np.mean(of))
     return values

@@ -16,7 +16,7 @@ from cxrbench.metrics.prepared import Array, Prepared, Weights, never_defined
 
 
 @dataclass(frozen=True)
-class Layout:
+class Outline:
     """One metric of all cells (encoder and training seed) of a test set, as it is.
 
     ``names``: what is computed of each cell: ``labels`` [L], and ``macro`` where the measure has one of its own.
@@ -55,7 +55,7 @@ class Layout:
         return means | {label: rows[i] for i, label in enumerate(self.labels) if label not in means}
 
 
-def lay_out(tests: TestSet, measure: Measure, cells: Sequence[Mapping[str, Prepared]]) -> Layout | None:
+def outline(tests: TestSet, measure: Measure, cells: Sequence[Mapping[str, Prepared]]) -> Outline | None:
     """From the prepared metrics of all cells; None if the metric does not belong to this task.
 
     A label that the test set leaves undefined, that some encoder could not be trained on, or that fewer than
@@ -75,7 +75,7 @@ def lay_out(tests: TestSet, measure: Measure, cells: Sequence[Mapping[str, Prepa
     few = patients < FEWEST_TESTED
     of_group = members(tests, labels, defined, ~few)
     headline = of_group.get(HEADLINE, np.zeros(len(labels), dtype=bool))
-    return Layout(
+    return Outline(
         measure=measure,
         labels=labels,
         names=names,
