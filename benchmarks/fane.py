@@ -26,6 +26,7 @@ import cxrbench
 from cxrbench.api import write_phantom
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoders.backbones.encoder import Pooling
+from cxrbench.encoders.pretraining.engine.watching.monitors import effective_rank, singular_values
 
 SHIPPED: dict[str, Any] = {"arch": "nano", "warmup": 0.1, "batch_size": 64, "lr": 7e-4, "accelerator": "cpu"}
 OPTIONS: dict[str, Any] = {"train_text": "false", "sentence_pool": "mean", "pool_width": "32", "kappa": "0.6"}
@@ -136,15 +137,14 @@ class Bench:
         return result
 
     def rank(self, spec: str) -> float:
-        """exp of the entropy of the singular values of the embeddings of vindr's held-out images over their sum."""
+        """Effective rank of the embeddings of vindr's held-out images."""
         encoder: Any = cxrbench.load_encoder(spec)
         images = cxrbench.load_dataset("vindr", data=self.scratch / "held-out", cache=self.cache).images
         paths = images.loc[images["split"] == "test", "path"]
         batch = torch.stack([load_image(self.scratch / "held-out" / "vindr" / p, encoder.preprocess) for p in paths])
         with torch.inference_mode():
             x = torch.cat([encoder(part).pooled for part in batch.split(50)]).double()
-        values = torch.linalg.svdvals(x - x.mean(dim=0))
-        return float(torch.special.entr(values / values.sum()).sum().exp())
+        return effective_rank(singular_values(x))
 
     def watched(self, log: Path) -> dict[str, float]:
         """Means over the last tenth of training."""

@@ -27,11 +27,12 @@ from report import write_report
 from cxrbench import api
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import read_encoder, write_encoder
+from cxrbench.encoders.pretraining.engine.watching.monitors import effective_rank, first_component, singular_values
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.features.extract import ExtractOptions, extract
 from cxrbench.files.checkpoints import read_checkpoint
-from cxrbench.leaderboard.bootstrap import replicate
+from cxrbench.leaderboard.statistics.bootstrap import replicate
 from cxrbench.metrics.classification import Weights, auroc
 from cxrbench.phantom.write import write
 from cxrbench.predictions import Predictions
@@ -172,10 +173,8 @@ def spread(spec: str, manifests: Sequence[Manifest]) -> Spread:
         paths = [path for path, wanted in zip(manifest.paths(), test, strict=True) if wanted]
         rows += [batch.values for batch in extract(lambda: encoder, encoder.preprocess, paths, 0, options)]
     embeddings = np.concatenate(rows).astype(np.float64)
-    values = np.linalg.svd(embeddings - embeddings.mean(axis=0), compute_uv=False)
-    shares = values[values > 0] / values.sum()
-    rank = float(np.exp(-(shares * np.log(shares)).sum()))  # Roy & Vetterli, EUSIPCO 2007
-    return Spread(float(embeddings.std(axis=0).mean()), rank, float(values[0] ** 2 / (values**2).sum()))
+    values = singular_values(torch.from_numpy(embeddings))
+    return Spread(float(embeddings.std(axis=0).mean()), effective_rank(values), first_component(values))
 
 
 def finished(cell: Cell) -> bool:
@@ -225,7 +224,7 @@ def report(data: Path) -> None:
         f"{FEWEST} positive and {FEWEST} negative test images, then over vindr, rsna and siim (phantom of seed 1), or "
         "nih and kermany. Untrained: the weights that the training began from, read at the same place. ±: standard "
         f"error of the paired difference, {REPLICATES:,} resamples of the patients. Spread (mean deviation of a "
-        "feature over the test images), effective rank (exp of the entropy of the singular values) and share of the "
+        "feature over the test images), effective rank (exp of the entropy of the shares of variance) and share of the "
         "first component: of the means of patch tokens, at the start, of the moving average and of the context "
         "encoder at the end." + (f" Not finished: {', '.join(left)}." if left else ""),
     )

@@ -172,9 +172,10 @@ def tables(methods: list[str]) -> dict[str, str]:
 def compared(one: OverSplits, other: OverSplits) -> str:
     """Difference and interval, in how many splits it is positive, and p."""
     found = difference(one, other)
-    ends = [number(end, sign=True) for end in (found.interval.lower, found.interval.upper)]
+    limits = found.interval(0.95)
+    ends = [number(end, sign=True) for end in (limits.lower, limits.upper)]
     positive = int((one.values > other.values).sum())
-    return f"{number(found.value, sign=True)} [{', '.join(ends)}], {positive} of {SPLITS}, p {probability(found.p)}"
+    return f"{number(found.value, sign=True)} [{', '.join(ends)}], {positive} of {SPLITS}, p {probability(found.p())}"
 
 
 def pretrainings(methods: list[str]) -> list[list[str]]:

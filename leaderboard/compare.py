@@ -1,7 +1,7 @@
 """Is encoder A better than encoder B? Differences, intervals and p for each task and label."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.currency import current, versions
+from cxrbench.leaderboard.display import key_to_names, shown_names
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.remarks import contamination, left_out
 from cxrbench.leaderboard.render import (
@@ -23,6 +24,7 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
+from cxrbench.leaderboard.selection import check_tasks, of_tasks
 from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import counts, patients_scored
@@ -122,7 +124,8 @@ def compare(
     if a == b:
         raise UserError(f"cannot compare {a} with itself: name two encoders")
     now = current(predictions)
-    wanted = chosen(now.predictions, tasks)
+    check_tasks(now.predictions, tasks)
+    wanted = of_tasks(now.predictions, tasks)
     check_metrics(metrics, [one.kind for one in wanted])
     drafts: list[_Row] = []
     notes = [stale.line for stale in now.left_out if stale.encoder in (a, b)]
@@ -155,8 +158,13 @@ def comparison_to_json(comparison: Comparison) -> str:
     return dump_json(asdict(comparison))
 
 
-def comparison_to_markdown(comparison: Comparison) -> str:
-    """A table for each metric: group means first, then labels; real and synthetic tasks apart."""
+def comparison_to_markdown(comparison: Comparison, names: Mapping[str, str] | None = None) -> str:
+    """A table for each metric: group means first, then labels; real and synthetic tasks apart.
+
+    ``names``: as of the leaderboard.
+    """
+    shown = shown_names([comparison.a, comparison.b], names or {})
+    comparison = replace(comparison, a=shown[comparison.a], b=shown[comparison.b])
     a, b = comparison.a, comparison.b
     parts = [f"# Is {code(a)} better than {code(b)}?"]
     for synthetic in (False, True):
@@ -170,19 +178,8 @@ def comparison_to_markdown(comparison: Comparison) -> str:
             parts.append(markdown_table([_line(row, columns) for row in rows], headers))
     parts.append(_legend(comparison))
     parts += ["\n".join(f"- {remark(note)}." for note in comparison.notes)] if comparison.notes else []
+    parts += [key] if (key := key_to_names(shown)) else []
     return "\n\n".join(parts) + "\n"
-
-
-def chosen(predictions: Sequence[Predictions], tasks: Sequence[str] | None) -> list[Predictions]:
-    """Predictions of the named tasks; all of them without names."""
-    if tasks is None:
-        return list(predictions)
-    names = [{str(one.cell["dataset"]), f"{one.cell['dataset']}:{one.cell['protocol']}"} for one in predictions]
-    for task in tasks:
-        if not any(task in each for each in names):
-            known = ", ".join(sorted({f"{one.cell['dataset']}:{one.cell['protocol']}" for one in predictions}))
-            raise UserError(f"no results for task {task!r}: the results have {known}")
-    return [one for one, each in zip(predictions, names, strict=True) if each & set(tasks)]
 
 
 def _drafts(

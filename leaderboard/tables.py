@@ -10,10 +10,12 @@ from cxrbench.leaderboard.families import check_metrics, wanted_measures
 from cxrbench.leaderboard.overall import overall
 from cxrbench.leaderboard.records import Tested, in_families
 from cxrbench.leaderboard.remarks import contamination, left_out, merged, reasons
+from cxrbench.leaderboard.selection import check_tasks, of_tasks
 from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import patients_scored, scored
 from cxrbench.leaderboard.statistics.measured import Measured, measured
+from cxrbench.leaderboard.statistics.signed_rank import ROPE
 from cxrbench.predictions import NotApplicable, Predictions
 
 DEFAULT_BASELINE = "random"
@@ -34,26 +36,34 @@ def build(
     baseline: str | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
+    tasks: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
+    rope: float = ROPE,
     efficiency: Mapping[str, Mapping[str, Any]] | None = None,
     not_applicable: Sequence[NotApplicable] = (),
 ) -> Board:
     """Evaluate saved predictions: values, intervals, tests against the baseline, tie groups, detectable differences.
 
-    ``baseline``: an encoder's name; by default ``random`` where it is present, else no encoder is tested. ``metrics``:
-    those that a task has of them, the first its headline; by default all of its kind. ``not_applicable``: cells whose
-    encoder could not be asked. Stale cells are left out, with a remark. Raises UserError if there is nothing to show,
-    or the baseline or a metric is unknown.
+    ``baseline``: an encoder's name; by default ``random`` where it is present, else no encoder is tested. ``tasks``:
+    ``DATASET[:PROTOCOL]``, by default all. ``metrics``: those that a task has of them, the first its headline; by
+    default all of its kind. ``rope``: a difference of metrics in [0, 1] that does not matter, for what is said over
+    data sets. ``not_applicable``: cells whose encoder could not be asked. Stale cells are left out, with a remark.
+    Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
     """
+    if not rope > 0:
+        raise UserError(f"--rope {rope:g}: a difference that does not matter is above 0, e.g. --rope 0.01")
     if not predictions:
         raise UserError("there are no results yet: run `cxrbench run --encoder ... --tasks ...` first")
+    now = current(predictions, not_applicable)
+    check_tasks([*now.predictions, *now.not_applicable], tasks)
+    predictions, not_applicable = of_tasks(now.predictions, tasks), of_tasks(now.not_applicable, tasks)
+    if not predictions:
+        raise UserError(f"no encoder could be asked {', '.join(tasks or ())}: {not_applicable[0].reason}")
     encoders = sorted({str(one.cell["encoder"]) for one in predictions})
     if baseline is None and DEFAULT_BASELINE in encoders:
         baseline = DEFAULT_BASELINE
     if baseline is not None and baseline not in encoders:
         raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
-    now = current(predictions, not_applicable)
-    predictions, not_applicable = now.predictions, now.not_applicable
     check_metrics(metrics, [one.kind for one in predictions])
     why_not = reasons(not_applicable)
     drafts: list[_Draft] = []
@@ -75,7 +85,8 @@ def build(
         efficiency=dict(efficiency or {}),
         nowhere=why_not,
         remarks=(*(stale.line for stale in now.left_out), *versions(predictions)),
-        overall=overall([draft.metrics[0] for draft in drafts], baseline),
+        overall=overall([draft.metrics[0] for draft in drafts], baseline, rope, seed),
+        rope=rope,
     )
 
 

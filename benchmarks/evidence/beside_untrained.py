@@ -60,7 +60,7 @@ ROWS = (
 """In the order of the tables: those of one baseline together."""
 READ_AT = {"random:cls": "CLS", "random": "mean", "random:mvmae": "CLS", "random:radjepa": "mean"}
 TOP = "imagenet"
-RANK = "effective rank (of variances)"
+RANK = "effective rank"
 LEVEL = 0.05
 TABLES = ("all labels", "label fractions", "pretraining seeds")
 P = f"p ({', '.join(DATASETS)})"
@@ -225,5 +225,4 @@ def _values(values: Sequence[float]) -> list[str]:
 
 
 def _of(used: Directions) -> list[str]:
-    ranks = f"{number(used.rank, 1)} ({number(used.variance_rank, 1)})"
-    return [ranks, "–" if np.isnan(used.first) else f"{used.first:.0%}"]
+    return [number(used.rank, 1), "–" if np.isnan(used.first) else f"{used.first:.0%}"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.leaderboard.bootstrap import REPLICATES, replicate
-from cxrbench.leaderboard.significance import Difference, paired_difference
+from cxrbench.leaderboard.statistics.bootstrap import REPLICATES, replicate
+from cxrbench.leaderboard.statistics.inference import Uncertain, components, moderated
 from cxrbench.metrics.classification import Weights, auroc
 from cxrbench.predictions import Predictions
 
@@ -27,10 +27,11 @@ def scored_labels(of_splits: Sequence[Predictions], fewest: int = FEWEST) -> tup
 
 @dataclass(frozen=True)
 class OverSplits:
-    """``values``: AUROC, mean over labels, by split [S]. ``replicates`` [B]: of their mean, patients resampled."""
+    """``values``: AUROC, mean over labels, by split [S]. ``replicates`` [B]: of their mean, ``patients`` resampled."""
 
     values: Array
     replicates: Array
+    patients: int
 
 
 def over_splits(of_splits: Sequence[Predictions], labels: Sequence[str], replicates: int = REPLICATES) -> OverSplits:
@@ -51,7 +52,7 @@ def over_splits(of_splits: Sequence[Predictions], labels: Sequence[str], replica
             values[split, column] = metric(Weights.of(np.ones((len(frame), 1), np.uint16)))[0]
             prepared.append(lambda weights, metric=metric, row_of=row_of: metric(_rows(weights, row_of)))
     drawn = replicate(prepared, patients, "|".join(patients), 0, replicates)
-    return OverSplits(values.mean(1), drawn.mean(0))
+    return OverSplits(values.mean(1), drawn.mean(0), len(patients))
 
 
 def _rows(weights: Weights, row_of: NDArray[np.int64]) -> Weights:
@@ -59,7 +60,7 @@ def _rows(weights: Weights, row_of: NDArray[np.int64]) -> Weights:
     return Weights(weights.sums[row_of])
 
 
-def difference(one: OverSplits, other: OverSplits) -> Difference:
-    """``one`` minus ``other``, of the mean over the splits; p one-tailed."""
-    value = float(one.values.mean() - other.values.mean())
-    return paired_difference(value, one.replicates - other.replicates, higher_is_better=True)
+def difference(one: OverSplits, other: OverSplits) -> Uncertain:
+    """``one`` minus ``other``, of the mean over the splits."""
+    value = np.array([one.values.mean() - other.values.mean()])
+    return moderated([components(value, (one.replicates - other.replicates)[None], one.patients - 1.0)])[0]

@@ -38,8 +38,10 @@ def verify(results: Path | str = "results", *, cache: Path | None = None, bar: B
 def find_cell(cell: str, *, encoder: str = "", results: Path | str = "results") -> "Predictions":
     """The predictions of a finished cell: of several fractions and seeds the largest and the first.
 
-    ``cell``: ``DATASET:PROTOCOL`` (and its ``encoder``), or the path of the cell's .parquet file. Raises UserError.
+    ``cell``: ``DATASET:PROTOCOL`` as in a run (and its ``encoder``), or the path of the cell's .parquet file. Raises
+    UserError.
     """
+    from cxrbench.engine.registry import saved_task
     from cxrbench.files.names import safe_name
     from cxrbench.predictions import Predictions
 
@@ -47,7 +49,7 @@ def find_cell(cell: str, *, encoder: str = "", results: Path | str = "results") 
         if not Path(cell).is_file():
             raise UserError(f"no file {cell} (looked from {Path.cwd()})")
         return Predictions.load(Path(cell))
-    dataset, colon, protocol = cell.rpartition(":")
+    dataset, colon, protocol = saved_task(cell).rpartition(":")
     if not colon:
         raise UserError(f"{cell!r} names no protocol: give DATASET:PROTOCOL, e.g. {cell}:segmentation")
     if not encoder:

@@ -8,7 +8,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.leaderboard import OutOption, ReplicatesOption, SeedOption, names, write
-from cxrbench.cli.options import ResultsOption
+from cxrbench.cli.options import NamesOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError, chosen
 
 METHODS: Mapping[str, Sequence[api.Recalibration]] = {
@@ -18,12 +18,13 @@ METHODS: Mapping[str, Sequence[api.Recalibration]] = {
 
 def calibration(
     results: ResultsOption = Path("results"),
-    tasks: Annotated[str, typer.Option(help="DATASET[:PROTOCOL], separated by commas [default: all].")] = "",
+    tasks: TasksOption = "",
     encoders: Annotated[str, typer.Option(help="Encoders, separated by commas [default: all].")] = "",
     method: Annotated[str, typer.Option(help="Recalibration: temperature, isotonic or all.")] = "all",
     plots: Annotated[Path | None, typer.Option(help="Folder to write reliability diagrams (PNG) into.")] = None,
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    shown: NamesOption = None,
     output: OutOption = None,
     form: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
 ) -> None:
@@ -41,8 +42,9 @@ def calibration(
     if method not in METHODS:
         raise UserError(f"--method is temperature, isotonic or all, not {method!r}")
     calibrated = api.calibration(
-        results, tasks=names(tasks), encoders=names(encoders), methods=METHODS[method], replicates=replicates, seed=seed
-    )
+        results, tasks=names(tasks), encoders=names(encoders), methods=METHODS[method], replicates=replicates,
+        seed=seed, names=",".join(shown or ()),
+    )  # fmt: skip
     write(calibrated.text(form), output)  # type: ignore[arg-type]
     if plots is not None:
         for path in calibrated.draw(plots):

@@ -13,6 +13,13 @@ DataOption = Annotated[
     typer.Option(envvar="CXRBENCH_DATA", help="Folder with one folder per dataset. Without it: phantom data."),
 ]
 ResultsOption = Annotated[Path, typer.Option(help="Folder of finished cells.")]
+TasksOption = Annotated[
+    str, typer.Option(help="DATASET[:PROTOCOL] or ./labels.csv[:PROTOCOL], separated by commas [default: all].")
+]
+NamesOption = Annotated[
+    list[str] | None,
+    typer.Option("--names", help="ENCODER=NAME: what the tables call it; repeatable, or separated by commas."),
+]
 CacheOption = Annotated[
     Path | None,
     typer.Option(envvar="CXRBENCH_CACHE", help="Folder for features and phantom data [default: user cache]."),

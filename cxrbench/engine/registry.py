@@ -11,7 +11,7 @@ from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import near_equal
 from cxrbench.data.tables import is_empty
 from cxrbench.encoder import EncoderPlugin
-from cxrbench.engine.names import PREPARED, dataset_problem
+from cxrbench.engine.names import PREPARED, dataset_problem, is_path
 from cxrbench.errors import UserError
 from cxrbench.files.names import some
 from cxrbench.plugins import entry_points
@@ -136,6 +136,28 @@ def load_task(protocol: str) -> Task:
     return load_plugin(TASKS, protocol, "protocol")
 
 
+def split_task(text: str) -> tuple[str, str | None]:
+    """``DATASET[:PROTOCOL]`` as (dataset, protocol or None): what follows the last colon, if that is in no path."""
+    dataset, colon, protocol = text.rpartition(":")
+    whole = not colon or "/" in protocol or protocol.endswith((".csv", ".json")) or Path(text).exists()
+    return (text, None) if whole else (dataset, protocol)
+
+
+def saved_task(text: str) -> str:
+    """``DATASET[:PROTOCOL]`` as results name it: a CSV (or COCO JSON) by its dataset's name.
+
+    A protocol's options are part of its name here: ``siim:segmentation+upernet``. Raises UserError for a file that
+    cannot be read.
+    """
+    dataset, protocol = split_task(text)
+    if is_path(dataset):
+        from cxrbench.data.custom.columns import dataset_name, read_sidecar
+
+        path = Path(dataset).expanduser()
+        dataset = dataset_name(path, read_sidecar(path.with_suffix(".toml")))
+    return dataset if protocol is None else f"{dataset}:{protocol}"
+
+
 def parse_tasks(text: str) -> list[tuple[str, str | None]]:
     """Split ``vindr,rsna:classification,./labels.csv:classification`` into (dataset, protocol or None for all).
 
@@ -144,9 +166,7 @@ def parse_tasks(text: str) -> list[tuple[str, str | None]]:
     """
     tasks: list[tuple[str, str | None]] = []
     for part in (p.strip() for p in text.split(",")):
-        dataset, colon, protocol = part.rpartition(":")
-        whole = not colon or "/" in protocol or protocol.endswith((".csv", ".json")) or Path(part).exists()
-        task = (part, None) if whole else (dataset, protocol)
+        task = split_task(part)
         if not task[0] or task[1] == "":
             raise UserError(f"tasks {text!r} have an empty part: the grammar is DATASET[:PROTOCOL],...")
         if task[1] and "+" in task[1]:

@@ -42,6 +42,6 @@ IJEPA: Mapping[str, Any] = {"initialisation": "ijepa", "context_length": "proces
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "fixed": {},
     "paper": {**IJEPA, "loss": "mse", "normalise_targets": False},
-    "official": {**IJEPA, "masks": "official", "augment": True},
+    "official": {**IJEPA, "initialisation": "ijepa-undivided", "masks": "official", "augment": True},
 }
 OPTIONS = OptionSet("RadJEPA", RadJEPAOptions, VARIANTS)

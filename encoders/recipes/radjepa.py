@@ -75,7 +75,7 @@ OFFICIAL = replace(
         f"{TRAIN} keeps the last epoch; so do we": "selection",
         MASKS: "masks",
         f"{MASKS}: each process's batch": "context_length",
-        f"{MODEL}, _init_weights, fix_init_weight; {HELPER} draws Linear again, undivided": "initialisation",
+        f"{HELPER}: init_model draws Linear again, undivided": "initialisation",
         "ijepa:src/transforms.py: RandomResizedCrop(.3 to 1)": "augment",
         "ijepa:src/transforms.py": "channels",
     }),

@@ -11,9 +11,9 @@ import pandas as pd
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.calibration.recalibration import METHODS, Method, recalibrate
-from cxrbench.leaderboard.compare import chosen
 from cxrbench.leaderboard.currency import current
 from cxrbench.leaderboard.remarks import contamination
+from cxrbench.leaderboard.selection import check_tasks, of_tasks
 from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES, Interval, percentile_interval
 from cxrbench.leaderboard.statistics.counting import counts, patients_scored
@@ -112,9 +112,10 @@ def variants(
     for name in encoders or ():
         if name not in known:
             raise UserError(f"unknown encoder {name!r}: the results have {', '.join(known) or 'none'}")
+    check_tasks(now.predictions, tasks)
     wanted = [
         one
-        for one in chosen(now.predictions, tasks)
+        for one in of_tasks(now.predictions, tasks)
         if one.kind in ("multilabel", "multiclass") and (encoders is None or one.cell["encoder"] in encoders)
     ]
     if not wanted:

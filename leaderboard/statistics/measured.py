@@ -23,9 +23,9 @@ class Measured:
 
     ``values``: by encoder and label (or group). ``gains``, with the percentile p beside them: over the baseline, where
     the label is tested; ``pairs``: improvement of the first encoder over the second, of the headline. ``headlines``:
-    the headline's replicates, for what is said of several columns together. ``folds``: mean and SD over the folds.
-    ``by_chance``: as in ``Measure``, mean over seeds and a group's labels. ``undefined``, ``rare``, ``counted``,
-    ``tested``: as in ``Evaluation``.
+    the headline's replicates, for what is said of several columns together. ``folds``: mean and SD over the folds;
+    ``sd_seeds``: over several training seeds. ``by_chance``: as in ``Measure``, mean over seeds and a group's labels.
+    ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``.
     """
 
     tests: TestSet
@@ -36,6 +36,7 @@ class Measured:
     pairs: Mapping[Key, Components]
     headlines: Mapping[str, Estimate]
     folds: Mapping[Key, tuple[float, float]]
+    sd_seeds: Mapping[Key, float]
     by_chance: Mapping[Key, float]
     undefined: tuple[str, ...]
     rare: tuple[str, ...]
@@ -72,6 +73,7 @@ class _Gathered:
     percentiles: dict[Key, float] = field(default_factory=dict)
     headlines: dict[str, Estimate] = field(default_factory=dict)
     folds: dict[Key, tuple[float, float]] = field(default_factory=dict)
+    sd_seeds: dict[Key, float] = field(default_factory=dict)
 
     def add(self, encoder: str, by_label: ByLabel, base: ByLabel) -> None:
         """An encoder's estimates, beside those of the baseline."""
@@ -82,6 +84,8 @@ class _Gathered:
             self.values[key] = one.components()
             if fold := _folds(one):
                 self.folds[key] = fold
+            if len(one.points) > 1:
+                self.sd_seeds[key] = float(one.points.std(ddof=1))
             if label in base and label in self.outline.tested:
                 self.gains[key] = improvement(one, base[label], measure)
                 self.percentiles[key] = percentile_p(_sign(measure) * _paired(one, base[label]))
@@ -102,6 +106,7 @@ class _Gathered:
             pairs={(a, b): improvement(headlines[a], headlines[b], one.measure) for a, b in combinations(names, 2)},
             headlines=headlines,
             folds=self.folds,
+            sd_seeds=self.sd_seeds,
             by_chance=_by_chance(tests, one),
             undefined=one.undefined,
             rare=one.rare,

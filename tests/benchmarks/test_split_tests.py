@@ -43,7 +43,7 @@ def test_values_are_those_of_scikit_learn() -> None:
 def test_patients_are_drawn_alike_for_all_encoders_and_split_by_split() -> None:
     splits = of_splits(1.0, 0, 0)
     same = difference(over_splits(splits, ("a",), 200), over_splits(splits, ("a",), 200))
-    assert (same.value, same.interval.lower, same.interval.upper) == (0.0, 0.0, 0.0)
+    assert (same.value, same.interval(0.95).lower, same.interval(0.95).upper) == (0.0, 0.0, 0.0)
     # One patient who is tested in all splits is drawn as often in each: three equal splits vary as one does.
     thrice, once = (over_splits(one, ("a",), 400).replicates.std() for one in ([splits[0]] * 3, splits[:1]))
     assert thrice == pytest.approx(once)
@@ -51,10 +51,10 @@ def test_patients_are_drawn_alike_for_all_encoders_and_split_by_split() -> None:
 
 def test_a_better_encoder_is_found_and_equal_ones_are_told_apart_as_often_as_chance_has_it() -> None:
     better, worse = over_splits(of_splits(2.0, 0, 1), ("a",), 500), over_splits(of_splits(0.5, 0, 2), ("a",), 500)
-    assert difference(better, worse).p < 0.01
-    assert difference(worse, better).p > 0.99
+    assert difference(better, worse).p() < 0.01
+    assert difference(worse, better).p() > 0.99
     below = 0
     for number in range(12):
         one, other = (over_splits(of_splits(1.0, number, noise), ("a",), 40) for noise in (1, 2))
-        below += difference(one, other).p < 0.2
+        below += difference(one, other).p() < 0.2
     assert below < 7  # of 12 at a level of 0.2: seven have a chance of 0.004

@@ -47,7 +47,8 @@ def test_a_run_and_what_is_refused_before_an_image_is_decoded(
     assert (code, out.strip()) == (0, "run/encoder.safetensors"), err
     assert "SYNTHETIC" not in err
     assert Path("run/encoder.safetensors").stat().st_mode & 0o077 == Path("run/encoder.md").stat().st_mode & 0o077
-    prepared()[0].unlink()
+    for file in prepared():
+        file.unlink()
     Path("locked").write_text("")
     mistakes = {
         "already holds a run": [],

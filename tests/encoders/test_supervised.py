@@ -106,7 +106,7 @@ def test_labels_that_do_not_vary_are_left_out() -> None:
 def test_data_without_labels_is_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="clinic has no labels"):
         images_of(manifest("clinic", {}))
-    with pytest.raises(UserError, match="no training images in clinic"):
+    with pytest.raises(UserError, match="clinic: there are no training images"):
         images_of(manifest("clinic", {"A": [NAN, NAN]}))
     with pytest.raises(UserError, match="no label of clinic is both present and absent"):
         labelled_images(images_of(manifest("clinic", {"A": [0.0, 0.0]})))

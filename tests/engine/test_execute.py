@@ -318,7 +318,7 @@ def test_a_folded_cell_is_a_cell_of_its_own_and_pools_the_folds(
     assert len(set(rows["image_id"])) == 120
     truth = registry.load_dataset(str(dataset), None, lambda: Path())
     np.testing.assert_array_equal(rows["target:bright"], truth.images["bright"])
-    assert any("pooled" in note for note in folded.notes)
+    assert any("mean over the folds" in note for note in folded.notes)
     for i, fold in enumerate(kfold(truth, 4, 0)):
         mine = folded.rows[folded.rows["fold"] == i]
         for split in ("val", "test"):

@@ -1,5 +1,6 @@
 """What each column of a user's CSV is: from the sidecar file where there is one, else from its name."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -89,6 +90,14 @@ def read_sidecar(path: Path) -> Sidecar:
         raise UserError(f"{path}: give label (one column of class names) or labels (columns of 0 and 1), not both")
     named = {name: _names(path, f"groups.{name}", items) for name, items in groups.items()}
     return Sidecar(**values, **masks, groups=named)
+
+
+def dataset_name(path: Path, sidecar: Sidecar) -> str:
+    """What the dataset of a CSV or COCO JSON is called: the sidecar's ``name``, else the file's, of ``labels`` the
+    folder's.
+    """
+    whole = Path(os.path.abspath(path.expanduser()))
+    return sidecar.name or (whole.parent.name if whole.stem == "labels" else whole.stem)
 
 
 def plain_name(column: str) -> str:

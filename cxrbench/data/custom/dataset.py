@@ -11,7 +11,7 @@ from cxrbench.data.annotations.boxes import check_inside, image_sizes
 from cxrbench.data.annotations.masks import check_sizes
 from cxrbench.data.custom.boxes import Boxed, take_boxes
 from cxrbench.data.custom.coco import read_coco
-from cxrbench.data.custom.columns import Sidecar, find_columns, read_sidecar
+from cxrbench.data.custom.columns import Sidecar, dataset_name, find_columns, read_sidecar
 from cxrbench.data.custom.files import find_files, find_images, normal_path
 from cxrbench.data.custom.labels import find_labels
 from cxrbench.data.datasets.layout import image_table
@@ -65,7 +65,7 @@ def read_csv(path: Path) -> Manifest:
         if absent := [member for member in members if member not in labels.names]:
             raise UserError(f"{path.with_suffix('.toml')}: group {name} has {plain(absent[0])!r}, which is not a label")
     return Manifest(
-        name=sidecar.name or (path.parent.name if path.stem == "labels" else path.stem),
+        name=dataset_name(path, sidecar),
         root=path.parent,
         images=images,
         labels=labels.names,

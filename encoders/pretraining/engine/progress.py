@@ -24,7 +24,7 @@ SHORT = {
     "first_component": ("first", ".0%"),
     "spread": ("spread", ".3f"),
     "uniformity": ("uniformity", ".2f"),
-    "alignment": ("alignment", ".3f"),
+    "crop_alignment": ("alignment", ".3f"),
     "probe_auroc": ("probe", ".3f"),
 }
 

@@ -126,7 +126,7 @@ def test_text_is_a_mean_over_views_and_missing_reports_count_nothing() -> None:
     seen = model.encode(given, draw())
     study = [0, 0, 0, 1, 1, 2]
     modality = model.decoder.modality[seen.views[:6]]
-    ce = model.text(seen.tokens[:6], seen.masking.restore[:6, : model.visible], modality, TEXT[study])
+    ce = model.text(seen.tokens[:6], seen.masking.kept[:6], modality, TEXT[study])
     expected = torch.stack([ce[:3].mean(), ce[3:5].mean(), ce[5], torch.tensor(0.0)])
     torch.testing.assert_close(model.text_loss(model.text, seen, PRESENT, TEXT), expected)
     loss = model(given, draw())

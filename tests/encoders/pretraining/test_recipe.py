@@ -83,9 +83,9 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, recipe: PretrainingRecipe
     trained: list[Any] = []
     train = engine.train
 
-    def caught(module: Any, config: PretrainConfig) -> None:
+    def caught(module: Any, *more: Any) -> None:
         trained.append(module)
-        train(module, config)
+        train(module, *more)
 
     monkeypatch.setattr(engine, "train", caught)
     config = replace(CONFIG, method="toy", epochs=1, **change)

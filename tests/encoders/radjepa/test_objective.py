@@ -285,7 +285,7 @@ def test_variants_switch_what_they_say() -> None:
     )
     assert fixed == ["fixed", "smooth_l1", True, False, 1, "target", "mae", "joined"]
     assert paper == ["fixed", "mse", False, False, 3, "target", "ijepa", "process"]
-    assert official == ["official", "smooth_l1", True, True, 3, "target", "ijepa", "process"]
+    assert official == ["official", "smooth_l1", True, True, 3, "target", "ijepa-undivided", "process"]
     gray: dict[str, Any] = {"channels": 1}
     losses = {
         v: float(objective(**gray, variant=v)(Batch(random_images(3)), draw(1)).value.detach())

@@ -11,6 +11,7 @@ from cxrbench.leaderboard.statistics.significance import (
     smallest_detectable_difference,
     tie_groups,
 )
+from support import asah
 
 
 def test_holm_example():
@@ -112,3 +113,18 @@ def test_delong_leaves_out_unknown_targets_and_is_undefined_with_one_class():
     some, whole = delong(scores, targets, np.arange(8)), delong(scores[:, :6], targets[:6], np.arange(6))
     np.testing.assert_allclose(some.covariance, whole.covariance)
     assert np.isnan(delong(scores, np.zeros(8), np.arange(8)).aurocs).all()
+
+
+def test_delong_says_what_proc_says_of_its_asah_data():
+    names = ["wfns", "ndka", "s100b"]
+    found = delong(np.stack([asah.WFNS, asah.NDKA, asah.S100B]), asah.POOR.astype(float), np.arange(len(asah.POOR)))
+    for name, auroc in asah.AUROC.items():
+        assert found.aurocs[names.index(name)] == pytest.approx(auroc, abs=1e-12)
+    _, error, _ = found.contrast(np.array([0.0, 1.0, 0.0]))
+    limits = norm.interval(0.95, asah.AUROC["ndka"], error)
+    assert limits == pytest.approx(asah.NDKA_INTERVAL, abs=1e-12)
+    for (a, b), (z, p, limits) in asah.TESTS.items():
+        value, error, one_tailed = found.contrast(np.array([float(n == a) - float(n == b) for n in names]))
+        assert value / error == pytest.approx(z, abs=1e-10)
+        assert 2 * min(one_tailed, 1 - one_tailed) == pytest.approx(p, abs=1e-12)
+        assert norm.interval(0.95, value, error) == pytest.approx(limits, abs=1e-12)

@@ -17,8 +17,7 @@ def collapses(start: Monitors, now: Monitors) -> Iterator[tuple[Mode, str]]:
     ``one point``: the images' spread is below a third of its start. ``few dimensions``: the first component's share of
     the variance has grown, and their effective rank is below half of its start, or that share is above 80% and what is
     left to the others less than half of what they had. 80% by itself is no sign, because the brightness of images may
-    be that much of an untrained encoder's embeddings; nor is a low rank by itself, because an untrained encoder's is
-    high of many directions with next to nothing in them, which healthy training gives up.
+    be that much of an untrained encoder's embeddings; nor is a low rank, where the first component has lost.
     """
     if now.spread < SPREAD_LEFT * start.spread:
         yield "one point", f"their spread is {now.spread:.3g}, and was {start.spread:.3g}"

@@ -15,7 +15,7 @@ class Monitors(NamedTuple):
     first_component: float
     spread: float
     uniformity: float
-    alignment: float
+    crop_alignment: float
 
 
 def monitors(embeddings: Tensor, views: Tensor) -> Monitors:
@@ -27,7 +27,7 @@ def monitors(embeddings: Tensor, views: Tensor) -> Monitors:
         first_component=first_component(values),
         spread=float(x.std(dim=0, correction=0).mean()),
         uniformity=uniformity(x),
-        alignment=alignment(x[: len(y)], y),
+        crop_alignment=alignment(x[: len(y)], y),
     )
 
 
@@ -37,8 +37,13 @@ def singular_values(embeddings: Tensor) -> Tensor:
 
 
 def effective_rank(values: Tensor) -> float:
-    """exp of the entropy of the singular values over their sum (Roy & Vetterli, EUSIPCO 2007): 1 to their number."""
-    shares = values / values.sum()
+    """exp of the entropy of the shares of variance, from singular values: 1 to their number.
+
+    Roy & Vetterli (EUSIPCO 2007), of the covariance's eigenvalues. Of the singular values themselves, as RankMe has it,
+    many directions with next to nothing in them hold it up: RadJEPA's shipped weights, 90% of whose variance is in one
+    component, had 28 of 46.5 left, where 1.7 of 5.2 says what has happened.
+    """
+    shares = values.square() / values.square().sum()
     return math.exp(float(torch.special.entr(shares).sum()))
 
 

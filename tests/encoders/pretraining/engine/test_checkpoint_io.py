@@ -1,5 +1,6 @@
 """Training checkpoints on disk: every bit counts, and what to do about damage is said."""
 
+import json
 import resource
 from pathlib import Path
 
@@ -8,13 +9,13 @@ import torch
 
 from cxrbench.encoders.backbones.checkpoint import KEY
 from cxrbench.encoders.pretraining.engine.checkpoint_io import AtomicIO
-from cxrbench.encoders.pretraining.engine.pretrain import resume_point
+from cxrbench.encoders.pretraining.engine.pretrain import COMPARED, resume_point
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_checkpoint
 from support.flips import unnoticed
 
-FACTS = {"config": {"seed": 0}, "options": {}, "images": {}, "image_set": "", "corpus": {}}
-TEXT = '{"config": {"seed": 0}, "options": {}, "images": {}, "image_set": "", "corpus": {}}'
+FACTS = {"config": {"seed": 0}, **dict.fromkeys(COMPARED)}
+TEXT = json.dumps(FACTS)
 
 
 def saved(path: Path, step: int = 7) -> Path:

@@ -54,7 +54,7 @@ def test_columns_of_both_encoders_in_the_steps_that_are_due(run: Path) -> None:
     table = log(run)
     seen = table["step"][table["effective_rank_target"].notna()].tolist()
     assert (seen, table["step"].tolist()) == ([3, 6, 9, 12], list(range(1, 13)))
-    figures = ("effective_rank", "first_component", "spread", "uniformity", "alignment")
+    figures = ("effective_rank", "first_component", "spread", "uniformity", "crop_alignment")
     names = [f"{figure}_{name}" for figure in figures for name in ("target", "context")]
     assert np.isfinite(table[names].to_numpy()[np.array(seen) - 1]).all()
     assert set(table["spread_target"]).isdisjoint(table["spread_context"].dropna())

@@ -1,0 +1,29 @@
+"""Which of the saved results a table is of: those of the tasks that were named."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from cxrbench.errors import UserError
+from cxrbench.predictions import NotApplicable, Predictions
+
+One = TypeVar("One", Predictions, NotApplicable)
+
+
+def check_tasks(cells: Sequence[Predictions | NotApplicable], tasks: Sequence[str] | None) -> None:
+    """Raise UserError for a task (``DATASET[:PROTOCOL]``, as the tables name it) that none of these cells is of."""
+    there = {name for cell in cells for name in _names(cell)}
+    for task in tasks or ():
+        if task not in there:
+            known = ", ".join(sorted({f"{cell.cell['dataset']}:{cell.cell['protocol']}" for cell in cells}))
+            raise UserError(f"no results for task {task!r}: the results have {known}")
+
+
+def of_tasks(cells: Sequence[One], tasks: Sequence[str] | None) -> list[One]:
+    """The cells of the named tasks; all of them without names."""
+    return [cell for cell in cells if tasks is None or _names(cell) & {*tasks}]
+
+
+def _names(cell: Predictions | NotApplicable) -> set[str]:
+    """What a cell's task may be called."""
+    dataset, protocol = str(cell.cell["dataset"]), cell.cell["protocol"]
+    return {dataset, f"{dataset}:{protocol}"}
