@@ -21,7 +21,8 @@ class Record:
     improvement over the baseline, positive is better, with its 90% interval: the lower limit is where the one-tailed
     test ends. ``tie_group``: letters, headline only. ``se_patients``, ``se_seeds``: standard errors from patients and
     from training seeds. ``n``: test images (or queries) with a known target; ``positives``: those where it is above 0;
-    ``rarer``: patients of the rarer side. ``sd_folds``: over the folds of a cross-validation. ``by_chance``: what a
+    ``rarer``: patients of the rarer side. ``sd_folds``: over the folds of a cross-validation;
+    ``sd_seeds``: over the training seeds, as papers print it. ``by_chance``: what a
     perfectly calibrated encoder with these scores would be expected to have (ECE).
     """
 
@@ -50,6 +51,7 @@ class Record:
     se_patients: float = NAN
     se_seeds: float = NAN
     sd_folds: float = NAN
+    sd_seeds: float = NAN
     by_chance: float = NAN
     synthetic: bool = False
     contaminated: bool = False

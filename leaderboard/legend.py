@@ -4,14 +4,21 @@ import math
 from collections.abc import Sequence
 
 from cxrbench.leaderboard.board import Board
+from cxrbench.leaderboard.cells import Spread
 from cxrbench.leaderboard.render import ABSENT, NOT_APPLICABLE, code
 from cxrbench.leaderboard.statistics.significance import ALPHA
 
 
-def legend(board: Board, tests: Sequence[int]) -> str:
+def legend(board: Board, tests: Sequence[int], spread: Spread) -> str:
     """What was resampled and tested, and what the marks cannot say. ``tests``: how many each headline table holds."""
+    what = "value [95% interval]"
+    if spread == "sd":
+        what = (
+            "mean ± SD over training seeds, or over folds where one seed was cross-validated; a value alone where "
+            "neither was done. The SD says how far runs lie apart, nothing of the patients; intervals are in the CSV"
+        )
     lines = [
-        f"Cells: value [95% interval]. Patients were resampled, {board.replicates:,} times, alike for all encoders; "
+        f"Cells: {what}. Patients were resampled, {board.replicates:,} times, alike for all encoders; "
         "intervals are Student's t on that standard error, on the logit scale for values between 0 and 1, and cover "
         "training seeds where several were run. With one seed they are conditional on what it trained. **Best**, "
         "<u>second</u>.",

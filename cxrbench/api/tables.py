@@ -24,6 +24,8 @@ def board(
     seed: int = 0,
     rope: float = 0.01,
     names: str | Sequence[str] = (),
+    labels: str | Sequence[str] = (),
+    spread: Literal["interval", "sd"] = "interval",
     form: Form = "md",
 ) -> str:
     """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
@@ -31,17 +33,20 @@ def board(
     ``tasks``: ``DATASET[:PROTOCOL]`` as in a run, ``./labels.csv`` too (default: all). ``metrics``: the first that a
     task has is its headline (default: all). ``rope``: a difference to the baseline that does not matter, of metrics in
     [0, 1], for what is said over five data sets or more. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
-    Raises UserError.
+    ``labels``: those that Markdown has a table of, per task: names, ``all``, or ``top:K``, the most frequent.
+    ``spread``: beside a value stands its interval, or the SD over training seeds or folds. Raises UserError.
     """
     chosen("--format", Form, form)
     from cxrbench.engine.results import Results
     from cxrbench.engine.settings import names as separate
+    from cxrbench.leaderboard.cells import Look, Spread
     from cxrbench.leaderboard.display import read_names
     from cxrbench.leaderboard.markdown import to_markdown
     from cxrbench.leaderboard.render import to_csv, to_json
     from cxrbench.leaderboard.tables import build
 
-    called = read_names(separate(names, "names"))
+    chosen("--spread", Spread, spread)
+    look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     store = Results(Path(results))
     predictions = store.load_predictions()
     table = build(
@@ -55,7 +60,7 @@ def board(
         efficiency=store.load_efficiency(predictions),
         not_applicable=store.load_not_applicable(),
     )
-    return to_markdown(table, called) if form == "md" else {"csv": to_csv, "json": to_json}[form](table)
+    return to_markdown(table, look) if form == "md" else {"csv": to_csv, "json": to_json}[form](table)
 
 
 def compare(

@@ -34,6 +34,13 @@ def leaderboard(
         typer.Option(help="A difference to the baseline that does not matter: is it better by more over data sets?"),
     ] = 0.01,
     shown: NamesOption = None,
+    labels: Annotated[
+        str,
+        typer.Option(help="Also a table of labels per task: all, names, or top:5 (the most frequent), by commas [md]."),
+    ] = "",
+    spread: Annotated[
+        str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md].")
+    ] = "interval",
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
@@ -42,6 +49,8 @@ def leaderboard(
       cxrbench leaderboard --baseline imagenet -o leaderboard.md
 
       cxrbench leaderboard --names spcl@runs/x/encoder.safetensors=S-PCL,imagenet=ImageNet
+
+      cxrbench leaderboard --tasks nih:classification --metrics auroc --labels top:5 --spread sd
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
@@ -54,6 +63,8 @@ def leaderboard(
         seed=seed,
         rope=rope,
         names=",".join(shown or ()),
+        labels=labels,
+        spread=spread,  # type: ignore[arg-type]
         form=form,  # type: ignore[arg-type]
     )
     write(text, output)

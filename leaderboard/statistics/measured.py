@@ -22,9 +22,9 @@ class Measured:
 
     ``values``: by encoder and label (or group). ``gains``, with the percentile p beside them: over the baseline, where
     the label is tested; ``pairs``: improvement of the first encoder over the second, of the headline. ``headlines``:
-    the headline's replicates, for what is said of several columns together. ``folds``: mean and SD over the folds.
-    ``by_chance``: as in ``Measure``, mean over seeds and a group's labels. ``undefined``, ``rare``, ``counted``,
-    ``tested``: as in ``Evaluation``.
+    the headline's replicates, for what is said of several columns together. ``folds``: mean and SD over the folds;
+    ``sd_seeds``: over several training seeds. ``by_chance``: as in ``Measure``, mean over seeds and a group's labels.
+    ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``.
     """
 
     tests: TestSet
@@ -35,6 +35,7 @@ class Measured:
     pairs: Mapping[Key, Components]
     headlines: Mapping[str, Estimate]
     folds: Mapping[Key, tuple[float, float]]
+    sd_seeds: Mapping[Key, float]
     by_chance: Mapping[Key, float]
     undefined: tuple[str, ...]
     rare: tuple[str, ...]
@@ -65,6 +66,7 @@ def measured(tests: TestSet, measure: Measure, baseline: str | None, replicates:
         pairs={(a, b): improvement(headlines[a], headlines[b], measure) for a, b in combinations(names, 2)},
         headlines=headlines,
         folds=_folds(found),
+        sd_seeds=_sd_seeds(found),
         by_chance=_by_chance(tests, measure, found),
         undefined=found.undefined,
         rare=found.rare,
@@ -107,6 +109,12 @@ def _folds(found: Evaluation) -> dict[Key, tuple[float, float]]:
     values = {(e, x): one.folds for e, of in found.estimates.items() for x, one in of.items() if len(one.folds)}
     known = {key: folds[~np.isnan(folds)] for key, folds in values.items()}
     return {key: (float(of.mean()), float(of.std(ddof=1))) for key, of in known.items() if len(of) > 1}
+
+
+def _sd_seeds(found: Evaluation) -> dict[Key, float]:
+    """SD over training seeds, where several were run."""
+    several = {(e, x): one.points for e, of in found.estimates.items() for x, one in of.items() if len(one.points) > 1}
+    return {key: float(points.std(ddof=1)) for key, points in several.items()}
 
 
 def _by_chance(tests: TestSet, measure: Measure, found: Evaluation) -> dict[Key, float]:

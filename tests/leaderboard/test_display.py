@@ -3,6 +3,7 @@
 import pytest
 
 from cxrbench.errors import UserError
+from cxrbench.leaderboard.cells import Look
 from cxrbench.leaderboard.compare import compare, comparison_to_markdown
 from cxrbench.leaderboard.display import read_names, shown_names
 from cxrbench.leaderboard.markdown import to_markdown
@@ -46,7 +47,7 @@ def test_names_are_given_for_the_whole_text_or_the_short_one() -> None:
 def test_tables_have_the_short_names_and_a_key_and_data_the_whole_text(made_up) -> None:
     cells = [made_up(X, strength=2.0), made_up(Y), made_up("random")]
     board = build(cells, replicates=100, metrics=("auroc",))
-    text = to_markdown(board, {X: "S-PCL"})
+    text = to_markdown(board, Look({X: "S-PCL"}))
     tables = text.split("### Notes")[0]
     assert all(f"| `{name}`" in tables for name in ("S-PCL", "spcl@y", "random"))
     assert "runs/" not in tables
