@@ -21,7 +21,8 @@ class Record:
     improvement over the baseline, positive is better, with its 90% interval: the lower limit is where the one-tailed
     test ends. ``tie_group``: letters, headline only. ``se_patients``, ``se_seeds``: standard errors from patients and
     from training seeds. ``n``: test images (or queries) with a known target; ``positives``: those where it is above 0;
-    ``rarer``: patients of the rarer side. ``sd_folds``: over the folds of a cross-validation. ``by_chance``: what a
+    ``rarer``: patients of the rarer side. ``sd_folds``: over the folds of a cross-validation;
+    ``sd_seeds``: over the training seeds, as papers print it. ``by_chance``: what a
     perfectly calibrated encoder with these scores would be expected to have (ECE).
     """
 
@@ -50,6 +51,7 @@ class Record:
     se_patients: float = NAN
     se_seeds: float = NAN
     sd_folds: float = NAN
+    sd_seeds: float = NAN
     by_chance: float = NAN
     synthetic: bool = False
     contaminated: bool = False
@@ -82,7 +84,9 @@ class Overall:
     ``value``: mean over the columns, with its 95% interval; ``gain``: of the mean over the baseline's, with its 90%
     interval and one-tailed p, Holm over the table's encoders. ``rank``: mean over the columns, with the 95% percentile
     interval over the replicates; ``best``: share of the replicates in which its mean is the best of all. The columns'
-    test sets are resampled by themselves, so all of it is about these test sets' patients, not about other data sets.
+    test sets are resampled by themselves, so all of that is about these test sets' patients. ``better``, ``equal``,
+    ``worse``: about data sets at large, the posterior of the Bayesian signed-rank test that the gain over the baseline
+    is above the board's ``rope``, within it, or below; from five data sets on, of metrics in [0, 1].
     """
 
     encoder: str
@@ -99,6 +103,9 @@ class Overall:
     gain_upper: float = NAN
     p: float = NAN
     p_holm: float = NAN
+    better: float = NAN
+    equal: float = NAN
+    worse: float = NAN
 
 
 Table = tuple[str, str, float, bool]
@@ -111,7 +118,8 @@ class Board:
 
     ``efficiency``: by encoder, then by quantity. ``nowhere``: the tasks that no encoder could be asked, and why.
     ``remarks``: what concerns the whole board: stale cells that were left out, library versions that differ.
-    ``overall``: of tables with several columns, their encoders over all of them.
+    ``overall``: of tables with several columns, their encoders over all of them; ``rope``: differences that do not
+    matter in them.
     """
 
     records: tuple[Record, ...]
@@ -123,3 +131,4 @@ class Board:
     nowhere: Mapping[AlignedTask, Mapping[str, str]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     overall: Mapping[Table, tuple[Overall, ...]] = field(default_factory=dict)
+    rope: float = NAN

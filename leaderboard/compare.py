@@ -1,7 +1,7 @@
 """Is encoder A better than encoder B? Differences, intervals and p for each task and label."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, NAN
 from cxrbench.leaderboard.currency import current, versions
+from cxrbench.leaderboard.display import key_to_names, shown_names
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.remarks import contamination, left_out
 from cxrbench.leaderboard.render import (
@@ -157,8 +158,13 @@ def comparison_to_json(comparison: Comparison) -> str:
     return dump_json(asdict(comparison))
 
 
-def comparison_to_markdown(comparison: Comparison) -> str:
-    """A table for each metric: group means first, then labels; real and synthetic tasks apart."""
+def comparison_to_markdown(comparison: Comparison, names: Mapping[str, str] | None = None) -> str:
+    """A table for each metric: group means first, then labels; real and synthetic tasks apart.
+
+    ``names``: as of the leaderboard.
+    """
+    shown = shown_names([comparison.a, comparison.b], names or {})
+    comparison = replace(comparison, a=shown[comparison.a], b=shown[comparison.b])
     a, b = comparison.a, comparison.b
     parts = [f"# Is {code(a)} better than {code(b)}?"]
     for synthetic in (False, True):
@@ -172,6 +178,7 @@ def comparison_to_markdown(comparison: Comparison) -> str:
             parts.append(markdown_table([_line(row, columns) for row in rows], headers))
     parts.append(_legend(comparison))
     parts += ["\n".join(f"- {remark(note)}." for note in comparison.notes)] if comparison.notes else []
+    parts += [key] if (key := key_to_names(shown)) else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -179,9 +186,10 @@ def _drafts(
     tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int, notes: list[str]
 ) -> list[_Row]:
     """A row for each label and group, and notes on what is left out; none if the task has no such metric."""
-    one = measured(tests, measure, b, replicates, seed)
-    if one is None:
+    found = measured(tests, [measure], b, replicates, seed)
+    if not found:
         return []
+    (one,) = found
     notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in left_out(one)]
     with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION
     drafts = []

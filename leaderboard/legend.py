@@ -1,16 +1,24 @@
 """What stands under every table: what was resampled, what was tested, how many tests, by which policy."""
 
+import math
 from collections.abc import Sequence
 
 from cxrbench.leaderboard.board import Board
+from cxrbench.leaderboard.cells import Spread
 from cxrbench.leaderboard.render import ABSENT, NOT_APPLICABLE, code
 from cxrbench.leaderboard.statistics.significance import ALPHA
 
 
-def legend(board: Board, tests: Sequence[int]) -> str:
+def legend(board: Board, tests: Sequence[int], spread: Spread) -> str:
     """What was resampled and tested, and what the marks cannot say. ``tests``: how many each headline table holds."""
+    what = "value [95% interval]"
+    if spread == "sd":
+        what = (
+            "mean ± SD over training seeds, or over folds where one seed was cross-validated; a value alone where "
+            "neither was done. The SD says how far runs lie apart, nothing of the patients; intervals are in the CSV"
+        )
     lines = [
-        f"Cells: value [95% interval]. Patients were resampled, {board.replicates:,} times, alike for all encoders; "
+        f"Cells: {what}. Patients were resampled, {board.replicates:,} times, alike for all encoders; "
         "intervals are Student's t on that standard error, on the logit scale for values between 0 and 1, and cover "
         "training seeds where several were run. With one seed they are conditional on what it trained. **Best**, "
         "<u>second</u>.",
@@ -35,5 +43,11 @@ def legend(board: Board, tests: Sequence[int]) -> str:
         lines.append(
             "Over all columns: every test set's patients resampled; ranks, shares and means are about these test sets, "
             "not about data sets that are not here."
+        )
+    if any(not math.isnan(one.better) for encoders in board.overall.values() for one in encoders):
+        lines.append(
+            "Elsewhere: posterior probabilities that on data sets at large an encoder is better than the baseline by "
+            f"more than {board.rope:g}, within that of it, or worse by more (Bayesian signed-rank test; each column "
+            "counts as one data set of many that are alike)."
         )
     return "\n".join(f"- {line}" for line in lines)

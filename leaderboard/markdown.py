@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
+from cxrbench.leaderboard.cells import Look, Spread, cell, dagger, ranked, ranks, significant
+from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.families import FAMILIES
 from cxrbench.leaderboard.legend import legend
+from cxrbench.leaderboard.per_label import check_labels, label_tables
 from cxrbench.leaderboard.render import (
     ABSENT,
     NOT_APPLICABLE,
@@ -28,21 +31,29 @@ from cxrbench.predictions import Kind
 Cells = dict[tuple[AlignedTask, str, str], Record]  # by task, metric and encoder
 
 
-def to_markdown(board: Board) -> str:
-    """The leaderboard: real results first, synthetic ones in a section of their own under a line that says so."""
+def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
+    """The leaderboard: real results first, synthetic ones in a section of their own under a line that says so.
+
+    Raises UserError for an encoder or a label that the board does not have.
+    """
+    shown = shown_names(encoders_of(board), look.names)
+    check_labels(board, look.labels)
+    board = renamed(board, shown)
     parts = ["# Chest X-ray encoder leaderboard"]
     if board.remarks:
         parts.append("\n".join(f"- {remark(one)}." for one in board.remarks))
     for synthetic in (False, True):
         columns = [c for c in board.columns if c.task.synthetic == synthetic]
         if columns:
-            parts += _section(board, columns, synthetic)
+            parts += _section(board, columns, synthetic, look)
     if board.efficiency:
         parts += ["## Efficiency", _efficiency(board.efficiency)]
+    if key := key_to_names(shown):
+        parts += ["## Encoders", key]
     return "\n\n".join(parts) + "\n"
 
 
-def _section(board: Board, columns: Sequence[Column], synthetic: bool) -> list[str]:
+def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Look) -> list[str]:
     """Headline tables, their legend, the other metrics, the notes: of the real or of the synthetic tasks."""
     cells: Cells = {
         (AlignedTask(r.synthetic, r.dataset, r.protocol, r.fraction), r.metric, r.encoder): r
@@ -59,10 +70,12 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool) -> list[s
             shown = [c for c in of_table if c.task.fraction == fraction]
             labels = "" if fractions == [1.0] else f", {percent(fraction)} of the training labels"
             over = board.overall.get((shown[0].metrics[0], shown[0].task.protocol, fraction, synthetic), ())
-            parts += [f"### {escaped(title)}{labels}", _headline(shown, cells, over)]
+            parts += [f"### {escaped(title)}{labels}", _headline(shown, cells, over, look.spread)]
             parts += [_overall(over)] if over else []
             counts.append(_tests(shown, cells))
-    parts.append(legend(board, counts))
+    parts.append(legend(board, counts, look.spread))
+    if by_label := label_tables(board, columns, look):
+        parts += ["### By label", *by_label]
     for title, of_table in tables.items():
         others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
         if others:
@@ -108,7 +121,7 @@ def _measure(kind: Kind, metric: str) -> Measure:
     return KINDS[kind].measures[metric]
 
 
-def _headline(columns: Sequence[Column], cells: Cells, over: Sequence[Overall]) -> str:
+def _headline(columns: Sequence[Column], cells: Cells, over: Sequence[Overall], spread: Spread) -> str:
     """Encoders x tasks; the mean only for encoders with every cell; below, each test set's size and sensitivity."""
     kind, metric = columns[0].kind, columns[0].metrics[0]
     measure, family = _measure(kind, metric), FAMILIES[kind]
@@ -119,8 +132,8 @@ def _headline(columns: Sequence[Column], cells: Cells, over: Sequence[Overall]) 
     rows = {e: [cells.get((c.task, metric, e)) for c in columns] for e in sorted(asked)}
     means = {e: _mean(row) for e, row in rows.items()}
     order = sorted(rows, key=lambda e: (math.isnan(means[e]), sign * means[e] if not math.isnan(means[e]) else 0.0, e))
-    ranks = [_ranks({e: r.value for e, row in rows.items() if (r := row[i])}, measure) for i in range(len(columns))]
-    mean_ranks = _ranks(means, measure)
+    places = [ranks({e: r.value for e, row in rows.items() if (r := row[i])}, measure) for i in range(len(columns))]
+    mean_places = ranks(means, measure)
     show_mean = len(columns) > 1
     whole = {one.encoder: one for one in over}
     lettered = [any(r and r.tie_group for row in rows.values() if (r := row[i])) for i in range(len(columns))]
@@ -128,10 +141,10 @@ def _headline(columns: Sequence[Column], cells: Cells, over: Sequence[Overall]) 
     body = []
     for e in order:
         line = [
-            _cell(r, rank.get(e), several) if r else NOT_APPLICABLE if e in c.not_applicable else ABSENT
-            for r, rank, c, several in zip(rows[e], ranks, columns, lettered, strict=True)
+            cell(r, rank.get(e), spread) + _letters(r, several) if r else _absent(e, c)
+            for r, rank, c, several in zip(rows[e], places, columns, lettered, strict=True)
         ]
-        mean = [_ranked(number(means[e]), mean_ranks.get(e)) + _around(whole.get(e))] if show_mean else []
+        mean = [ranked(number(means[e]), mean_places.get(e)) + _around(whole.get(e))] if show_mean else []
         body.append([code(e), *line, *mean])
     blank = [""] if show_mean else []
     detectable = [number(c.detectable[metric]) for c in columns]
@@ -151,14 +164,23 @@ def _around(one: Overall | None) -> str:
 
 def _overall(over: Sequence[Overall]) -> str:
     """The encoders over all columns of a table: mean rank, and how often each is the best."""
+    elsewhere = any(not math.isnan(one.better) for one in over)
     body = [
         [
             code(one.encoder), f"{one.rank:.2f} [{one.rank_lower:.2f}, {one.rank_upper:.2f}]", f"{one.best:.0%}",
             ABSENT if math.isnan(one.gain) else f"{one.gain:+.3f} [{one.gain_lower:+.3f}, {one.gain_upper:+.3f}]",
+            *([_elsewhere(one)] if elsewhere else []),
         ]
         for one in sorted(over, key=lambda one: (one.rank, one.encoder))
     ]  # fmt: skip
-    return markdown_table(body, ["Over all columns", "Mean rank", "Best mean", "Gain of the mean [90% interval]"])
+    heads = ["Over all columns", "Mean rank", "Best mean", "Gain of the mean [90% interval]"]
+    return markdown_table(body, [*heads, *(["Elsewhere: better / equal / worse"] if elsewhere else [])])
+
+
+def _elsewhere(one: Overall) -> str:
+    """What to expect of other data sets, against the baseline."""
+    shares = (one.better, one.equal, one.worse)
+    return ABSENT if math.isnan(one.better) else " / ".join(f"{share:.0%}" for share in shares)
 
 
 def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
@@ -168,14 +190,14 @@ def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cel
     for column in columns:
         here = sorted({e for task, _, e in cells if task == column.task})
         found = {m: {e: cells[column.task, m, e] for e in here} if m in column.metrics else {} for m in metrics}
-        ranks = {m: _ranks({e: r.value for e, r in found[m].items()}, measures[m]) for m in metrics}
+        places = {m: ranks({e: r.value for e, r in found[m].items()}, measures[m]) for m in metrics}
         for e in here:
             of = [found[m].get(e) for m in metrics]
             line = [
-                _ranked(number(r.value), ranks[m].get(e) if measures[m].tested else None) + _beside(r) if r else ABSENT
+                ranked(number(r.value), places[m].get(e) if measures[m].tested else None) + _beside(r) if r else ABSENT
                 for m, r in zip(metrics, of, strict=True)
             ]
-            body.append([escaped(task_title(column.task)), f"{code(e)}{_dagger(next(r for r in of if r))}", *line])
+            body.append([escaped(task_title(column.task)), f"{code(e)}{dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
     return markdown_table(body, ["Task", "Encoder", *arrows])
 
@@ -230,41 +252,24 @@ def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(body, ["Encoder", *(name.replace("_", " ").replace("gflops", "GFLOPs") for name in names)])
 
 
-def _cell(r: Record, rank: int | None, lettered: bool) -> str:
-    if math.isnan(r.value):
-        return ABSENT
-    limits = "" if math.isnan(r.lower) else f" [{r.lower:.3f}, {r.upper:.3f}]"
-    group = f" {r.tie_group or ABSENT}" if lettered else ""
-    return f"{_ranked(number(r.value), rank)}{_dagger(r)}{limits}{_significant(r)}{group}"
+def _absent(encoder: str, column: Column) -> str:
+    """In the place of a cell that is not there."""
+    return NOT_APPLICABLE if encoder in column.not_applicable else ABSENT
 
 
-def _significant(r: Record) -> str:
-    return " \\*" if r.p_holm < ALPHA else ""
+def _letters(r: Record, lettered: bool) -> str:
+    """The encoder's tie groups, in a column that has any."""
+    return f" {r.tie_group or ABSENT}" if lettered and not math.isnan(r.value) else ""
 
 
 def _beside(r: Record) -> str:
     """The mark, or for what is not tested what chance alone would give."""
-    return _significant(r) if math.isnan(r.by_chance) else f" ({number(r.by_chance)} by chance)"
-
-
-def _dagger(r: Record) -> str:
-    return "†" if r.contaminated else ""
+    return significant(r) if math.isnan(r.by_chance) else f" ({number(r.by_chance)} by chance)"
 
 
 def _mean(row: Sequence[Record | None]) -> float:
     values = [r.value if r else math.nan for r in row]
     return sum(values) / len(values)
-
-
-def _ranks(values: Mapping[str, float], measure: Measure) -> dict[str, int]:
-    """Ranks by the printed value, so that encoders that read the same are marked the same. None with one encoder."""
-    printed = {e: round(v, 3) for e, v in values.items() if not math.isnan(v)}
-    order = sorted(set(printed.values()), reverse=measure.higher_is_better)
-    return {e: order.index(v) + 1 for e, v in printed.items()} if len(printed) > 1 else {}
-
-
-def _ranked(text: str, rank: int | None) -> str:
-    return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank or 0, text)
 
 
 def _quantity(value: Any) -> str:

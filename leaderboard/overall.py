@@ -11,18 +11,25 @@ from cxrbench.leaderboard.board import HEADLINE, NAN, Overall, Table
 from cxrbench.leaderboard.statistics.bootstrap import percentile_interval
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Measured, families, improvement
+from cxrbench.leaderboard.statistics.signed_rank import OverDatasets, over_datasets
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 
 Array = NDArray[np.float64]
+UNKNOWN = OverDatasets(NAN, NAN, NAN)
 
 
-def overall(headlines: Sequence[Measured], baseline: str | None) -> dict[Table, tuple[Overall, ...]]:
-    """By table, its encoders that have every column; only for tables of several columns, all of them tested."""
-    found = {table: _of_table(of, baseline) for table, of in families(headlines).items() if len(of) > 1}
+def overall(
+    headlines: Sequence[Measured], baseline: str | None, rope: float, seed: int
+) -> dict[Table, tuple[Overall, ...]]:
+    """By table, its encoders that have every column; only for tables of several columns, all of them tested.
+
+    ``rope``: differences of a metric in [0, 1] that do not matter.
+    """
+    found = {table: _of_table(of, baseline, rope, seed) for table, of in families(headlines).items() if len(of) > 1}
     return {table: encoders for table, encoders in found.items() if encoders}
 
 
-def _of_table(columns: Sequence[Measured], baseline: str | None) -> tuple[Overall, ...]:
+def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, seed: int) -> tuple[Overall, ...]:
     names = [e for e in columns[0].headlines if all(_known(one, e) for one in columns)]
     if len(names) < 2:
         return ()
@@ -51,6 +58,9 @@ def _of_table(columns: Sequence[Measured], baseline: str | None) -> tuple[Overal
         of_rank = percentile_interval(ranks[i], VALUE_LEVEL)
         gain = gains.get(name)
         ends = gain.interval(GAIN_LEVEL) if gain else None
+        elsewhere = UNKNOWN
+        if gain and baseline and measure.share:
+            elsewhere = over_datasets(sign * (points[:, i] - points[:, names.index(baseline)]), rope, seed)
         rows.append(
             Overall(
                 encoder=name, value=values[i].value, lower=limits.lower, upper=limits.upper, rank=float(at_points[i]),
@@ -58,6 +68,7 @@ def _of_table(columns: Sequence[Measured], baseline: str | None) -> tuple[Overal
                 wins={b: share for (a, b), share in wins.items() if a == name},
                 gain=gain.value if gain else NAN, gain_lower=ends.lower if ends else NAN,
                 gain_upper=ends.upper if ends else NAN, p=gain.p() if gain else NAN, p_holm=corrected.get(name, NAN),
+                **elsewhere._asdict(),
             )
         )  # fmt: skip
     return tuple(rows)

@@ -102,7 +102,7 @@ def _records(
             metric=one.measure.name, label=label, value=value.value, lower=limits.lower, upper=limits.upper, n=n,
             patients=patients_scored(tests, label), positives=positives, rarer=rarer, seeds=len(tests.rows[encoder]),
             se_patients=math.sqrt(value.patients), se_seeds=math.sqrt(value.seeds) if value.seeds_df else NAN,
-            sd_folds=one.folds.get((encoder, label), (NAN, NAN))[1],
+            sd_folds=one.folds.get((encoder, label), (NAN, NAN))[1], sd_seeds=one.sd_seeds.get((encoder, label), NAN),
             by_chance=one.by_chance.get((encoder, label), NAN), synthetic=task.synthetic, note=limits.note,
         )  # fmt: skip
         if gain := gains.get((encoder, label)):

@@ -36,7 +36,8 @@ def to_json(board: Board) -> str:
         for column in board.columns
     ]  # fmt: skip
     whole = {
-        "baseline": board.baseline, "replicates": board.replicates, "seed": board.seed, "tasks": tasks,
+        "baseline": board.baseline, "replicates": board.replicates, "seed": board.seed, "rope": board.rope,
+        "tasks": tasks,
         "records": [asdict(record) for record in board.records], "efficiency": board.efficiency,
         "remarks": list(board.remarks),
         "overall": [

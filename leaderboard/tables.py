@@ -15,6 +15,7 @@ from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import patients_scored, scored
 from cxrbench.leaderboard.statistics.measured import Measured, measured
+from cxrbench.leaderboard.statistics.signed_rank import ROPE
 from cxrbench.predictions import NotApplicable, Predictions
 
 DEFAULT_BASELINE = "random"
@@ -37,6 +38,7 @@ def build(
     seed: int = 0,
     tasks: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
+    rope: float = ROPE,
     efficiency: Mapping[str, Mapping[str, Any]] | None = None,
     not_applicable: Sequence[NotApplicable] = (),
 ) -> Board:
@@ -44,9 +46,12 @@ def build(
 
     ``baseline``: an encoder's name; by default ``random`` where it is present, else no encoder is tested. ``tasks``:
     ``DATASET[:PROTOCOL]``, by default all. ``metrics``: those that a task has of them, the first its headline; by
-    default all of its kind. ``not_applicable``: cells whose encoder could not be asked. Stale cells are left out, with
-    a remark. Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
+    default all of its kind. ``rope``: a difference of metrics in [0, 1] that does not matter, for what is said over
+    data sets. ``not_applicable``: cells whose encoder could not be asked. Stale cells are left out, with a remark.
+    Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
     """
+    if not rope > 0:
+        raise UserError(f"--rope {rope:g}: a difference that does not matter is above 0, e.g. --rope 0.01")
     if not predictions:
         raise UserError("there are no results yet: run `cxrbench run --encoder ... --tasks ...` first")
     now = current(predictions, not_applicable)
@@ -66,8 +71,7 @@ def build(
         there = {str(one.cell["encoder"]) for one in of_task}
         why = {encoder: reason for encoder, reason in why_not.pop(task, {}).items() if encoder not in there}
         tests = align(task, of_task)
-        found = [measured(tests, one, baseline, replicates, seed) for one in wanted_measures(metrics, tests.kind)]
-        if kept := tuple(one for one in found if one is not None):
+        if kept := tuple(measured(tests, wanted_measures(metrics, tests.kind), baseline, replicates, seed)):
             marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
             drafts.append(_Draft(tests, kept, marks, why))
     everything = [one for draft in drafts for one in draft.metrics]
@@ -81,7 +85,8 @@ def build(
         efficiency=dict(efficiency or {}),
         nowhere=why_not,
         remarks=(*(stale.line for stale in now.left_out), *versions(predictions)),
-        overall=overall([draft.metrics[0] for draft in drafts], baseline),
+        overall=overall([draft.metrics[0] for draft in drafts], baseline, rope, seed),
+        rope=rope,
     )
 
 

@@ -1,7 +1,7 @@
 """What saved predictions say: the leaderboard, a comparison of two encoders, calibration. No image, no model."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -22,20 +22,31 @@ def board(
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
+    rope: float = 0.01,
+    names: str | Sequence[str] = (),
+    labels: str | Sequence[str] = (),
+    spread: Literal["interval", "sd"] = "interval",
     form: Form = "md",
 ) -> str:
     """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
 
     ``tasks``: ``DATASET[:PROTOCOL]`` as in a run, ``./labels.csv`` too (default: all). ``metrics``: the first that a
-    task has is its headline (default: all). Raises UserError.
+    task has is its headline (default: all). ``rope``: a difference to the baseline that does not matter, of metrics in
+    [0, 1], for what is said over five data sets or more. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
+    ``labels``: those that Markdown has a table of, per task: names, ``all``, or ``top:K``, the most frequent.
+    ``spread``: beside a value stands its interval, or the SD over training seeds or folds. Raises UserError.
     """
     chosen("--format", Form, form)
     from cxrbench.engine.results import Results
-    from cxrbench.engine.settings import names
+    from cxrbench.engine.settings import names as separate
+    from cxrbench.leaderboard.cells import Look, Spread
+    from cxrbench.leaderboard.display import read_names
     from cxrbench.leaderboard.markdown import to_markdown
     from cxrbench.leaderboard.render import to_csv, to_json
     from cxrbench.leaderboard.tables import build
 
+    chosen("--spread", Spread, spread)
+    look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     store = Results(Path(results))
     predictions = store.load_predictions()
     table = build(
@@ -43,12 +54,13 @@ def board(
         baseline=baseline,
         replicates=replicates,
         seed=seed,
+        rope=rope,
         tasks=_tasks(tasks),
-        metrics=tuple(names(metrics, "metrics")) or None,
+        metrics=tuple(separate(metrics, "metrics")) or None,
         efficiency=store.load_efficiency(predictions),
         not_applicable=store.load_not_applicable(),
     )
-    return {"md": to_markdown, "csv": to_csv, "json": to_json}[form](table)
+    return to_markdown(table, look) if form == "md" else {"csv": to_csv, "json": to_json}[form](table)
 
 
 def compare(
@@ -61,23 +73,26 @@ def compare(
     replicates: int = 10_000,
     seed: int = 0,
     margin: float | None = None,
+    names: str | Sequence[str] = (),
     form: Literal["md", "json"] = "md",
 ) -> str:
     """Is encoder ``a`` better than ``b``? Differences, 90% intervals and one-tailed p per task and label, as text.
 
     ``metrics``: default each task's headline. ``margin``: a difference that does not matter, for tests of
-    non-inferiority and equivalence. Raises UserError.
+    non-inferiority and equivalence. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder. Raises UserError.
     """
     chosen("form", Literal["md", "json"], form)
     from cxrbench.engine.results import Results
-    from cxrbench.engine.settings import names
+    from cxrbench.engine.settings import names as separate
     from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
+    from cxrbench.leaderboard.display import read_names
 
+    called = read_names(separate(names, "names"))
     comparison = compare(
         Results(Path(results)).load_predictions(), a, b, tasks=_tasks(tasks),
-        metrics=tuple(names(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
+        metrics=tuple(separate(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
     )  # fmt: skip
-    return (comparison_to_json if form == "json" else comparison_to_markdown)(comparison)
+    return comparison_to_json(comparison) if form == "json" else comparison_to_markdown(comparison, called)
 
 
 @dataclass(frozen=True)
@@ -85,10 +100,12 @@ class Calibrated:
     """Calibration of the encoders of a results folder, as given and recalibrated. Printed as Markdown.
 
     ``report.records``: one per encoder, task, method, metric and label. ``variants``: the scores themselves, by task.
+    ``names``: what Markdown calls an encoder.
     """
 
     report: "CalibrationReport"
     variants: "Sequence[Variants]"
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.text()
@@ -98,7 +115,9 @@ class Calibrated:
         chosen("--format", Form, form)
         from cxrbench.leaderboard.calibration.tables import to_csv, to_json, to_markdown
 
-        return {"md": to_markdown, "csv": to_csv, "json": to_json}[form](self.report)
+        if form == "md":
+            return to_markdown(self.report, self.names)
+        return {"csv": to_csv, "json": to_json}[form](self.report)
 
     def draw(self, folder: Path) -> list[Path]:
         """Write reliability diagrams (PNG), one per task and label, into a folder; returns the files written."""
@@ -115,27 +134,31 @@ def calibration(
     methods: Sequence[Recalibration] = get_args(Recalibration),
     replicates: int = 10_000,
     seed: int = 0,
+    names: str | Sequence[str] = (),
 ) -> Calibrated:
     """Brier score and its parts, ECE and log loss, before and after recalibration on validation images.
 
     Reads saved classification predictions; nothing is trained again. ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``:
-    as the leaderboard names them (default: all of both). Raises UserError::
+    as the leaderboard names them (default: all of both); ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
+    Raises UserError::
 
         print(cxrbench.calibration("results", encoders=["imagenet", "random"]))
     """
     for method in methods:
         chosen("--method", Recalibration, method)
     from cxrbench.engine.results import Results
-    from cxrbench.engine.settings import names
+    from cxrbench.engine.settings import names as separate
     from cxrbench.leaderboard.calibration.report import calibration, variants
+    from cxrbench.leaderboard.display import read_names
 
+    called = read_names(separate(names, "names"))
     of_tasks = variants(
         Results(Path(results)).load_predictions(),
         tasks=_tasks(tasks),
-        encoders=tuple(names(encoders, "encoders")) or None,
+        encoders=tuple(separate(encoders, "encoders")) or None,
         methods=methods,
     )
-    return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks)
+    return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks, called)
 
 
 def _tasks(given: str | Sequence[str]) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.leaderboard import OutOption, ReplicatesOption, SeedOption, names, write
-from cxrbench.cli.options import ResultsOption, TasksOption
+from cxrbench.cli.options import NamesOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError, chosen
 
 METHODS: Mapping[str, Sequence[api.Recalibration]] = {
@@ -24,6 +24,7 @@ def calibration(
     plots: Annotated[Path | None, typer.Option(help="Folder to write reliability diagrams (PNG) into.")] = None,
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    shown: NamesOption = None,
     output: OutOption = None,
     form: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
 ) -> None:
@@ -41,8 +42,9 @@ def calibration(
     if method not in METHODS:
         raise UserError(f"--method is temperature, isotonic or all, not {method!r}")
     calibrated = api.calibration(
-        results, tasks=names(tasks), encoders=names(encoders), methods=METHODS[method], replicates=replicates, seed=seed
-    )
+        results, tasks=names(tasks), encoders=names(encoders), methods=METHODS[method], replicates=replicates,
+        seed=seed, names=",".join(shown or ()),
+    )  # fmt: skip
     write(calibrated.text(form), output)  # type: ignore[arg-type]
     if plots is not None:
         for path in calibrated.draw(plots):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cxrbench import api
-from cxrbench.cli.options import JsonOption, ResultsOption, TasksOption
+from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
 
@@ -29,12 +29,28 @@ def leaderboard(
     ] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    rope: Annotated[
+        float,
+        typer.Option(help="A difference to the baseline that does not matter: is it better by more over data sets?"),
+    ] = 0.01,
+    shown: NamesOption = None,
+    labels: Annotated[
+        str,
+        typer.Option(help="Also a table of labels per task: all, names, or top:5 (the most frequent), by commas [md]."),
+    ] = "",
+    spread: Annotated[
+        str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md].")
+    ] = "interval",
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
     Examples:
 
       cxrbench leaderboard --baseline imagenet -o leaderboard.md
+
+      cxrbench leaderboard --names spcl@runs/x/encoder.safetensors=S-PCL,imagenet=ImageNet
+
+      cxrbench leaderboard --tasks nih:classification --metrics auroc --labels top:5 --spread sd
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
@@ -45,6 +61,10 @@ def leaderboard(
         metrics=names(metrics),
         replicates=replicates,
         seed=seed,
+        rope=rope,
+        names=",".join(shown or ()),
+        labels=labels,
+        spread=spread,  # type: ignore[arg-type]
         form=form,  # type: ignore[arg-type]
     )
     write(text, output)
@@ -58,6 +78,7 @@ def compare(
     metrics: Annotated[str, typer.Option(help="Metrics, separated by commas [default: each task's headline].")] = "",
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
+    shown: NamesOption = None,
     margin: Annotated[
         float | None,
         typer.Option(help="A difference that does not matter: is A not worse than B by it, are they equal within it?"),
@@ -75,7 +96,7 @@ def compare(
     """
     text = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
-        margin=margin, form="json" if as_json else "md",
+        margin=margin, names=",".join(shown or ()), form="json" if as_json else "md",
     )  # fmt: skip
     write(text, output)
 

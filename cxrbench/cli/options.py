@@ -16,6 +16,10 @@ ResultsOption = Annotated[Path, typer.Option(help="Folder of finished cells.")]
 TasksOption = Annotated[
     str, typer.Option(help="DATASET[:PROTOCOL] or ./labels.csv[:PROTOCOL], separated by commas [default: all].")
 ]
+NamesOption = Annotated[
+    list[str] | None,
+    typer.Option("--names", help="ENCODER=NAME: what the tables call it; repeatable, or separated by commas."),
+]
 CacheOption = Annotated[
     Path | None,
     typer.Option(envvar="CXRBENCH_CACHE", help="Folder for features and phantom data [default: user cache]."),

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from cxrbench.engine.importing import importing
 from cxrbench.engine.names import refuse_wrong_names
 from cxrbench.engine.options import unread_options
 from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
-from cxrbench.engine.registry import load_task, parse_tasks
+from cxrbench.engine.registry import load_dataset, load_task, parse_tasks
 from cxrbench.engine.results import Results
 from cxrbench.engine.settings import Settings, checked_settings, names
 from cxrbench.errors import NotApplicableError, OnBadImage, UserError, chosen
@@ -124,11 +124,23 @@ def _plan_phantom(cache: Path, dataset: str) -> Path:
 
 
 def _phantom(cache: Path, datasets: Sequence[str], encoders: Sequence[str], progress: Progress) -> Path:
-    """The phantom's data folder with all datasets of this run; while others draw, this process imports encoders."""
+    """The phantom's data folder with all datasets of this run.
+
+    While others draw, this process imports and builds the encoders, and reads the datasets that are drawn already.
+    """
     from cxrbench.phantom.write import ensure, is_drawn
 
-    with nullcontext() if is_drawn(cache, datasets) else importing(encoders):
-        return ensure(cache, datasets, progress=lambda done, total: progress.train("phantom images", done, total))
+    def advance(done: int, total: int) -> None:
+        progress.train("phantom images", done, total)
+
+    if is_drawn(cache, datasets):
+        return ensure(cache, datasets, progress=advance)
+    with importing(encoders, cache) as submit:
+
+        def read(folder: Path) -> None:
+            submit(lambda: load_dataset(folder.name, folder.parent, lambda: folder.parent, cache=cache))
+
+        return ensure(cache, datasets, progress=advance, drawn=read)
 
 
 def _undrawn(plan: Plan) -> list[str]:

@@ -11,15 +11,13 @@ from functools import cached_property
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter1d
 
-Grid = NDArray[np.floating]  # float32 in fact; NumPy's stubs widen it with every Python float
+from cxrbench.phantom.grids import Grid, bins, curve, edge, look_up
+
 Mask = NDArray[np.bool_]
 
 CARDIOMEGALY_RATIO = 0.50  # cardiothoracic ratio above which the heart is called enlarged
 ENLARGED_KNOB = 0.115  # radius of the aortic knob above which the aorta is called enlarged
-LOW, HIGH, BINS = -2.0, 2.0, 2048
-ARGUMENTS = np.linspace(LOW, HIGH, BINS)
 
 
 @dataclass(frozen=True)
@@ -110,55 +108,6 @@ class Pose:
         return np.stack([u * self.unit + self.width / 2, v * self.unit + self.height / 2], -1)
 
 
-def curve(knots: list[tuple[float, float]], smooth: float = 0.02) -> Grid:
-    """A smoothed piecewise-linear function as a table over [LOW, HIGH]: knots are (argument, value)."""
-    arguments, values = zip(*knots, strict=True)
-    table = np.interp(ARGUMENTS, arguments, values)
-    return gaussian_filter1d(table, smooth * BINS / (HIGH - LOW), mode="nearest").astype(np.float32)
-
-
-def look_up(table: Grid, at: Grid) -> Grid:
-    """Values of a ``curve`` on a grid."""
-    bins = np.subtract(at, LOW, dtype=np.float32)
-    bins *= (BINS - 1) / (HIGH - LOW)
-    np.clip(bins, 0, BINS - 1, out=bins)
-    return table.take(bins.astype(np.intp), mode="clip")
-
-
-def edge(distance: Grid, softness: float) -> Grid:
-    """0 outside (distance < 0), 1 inside, a smooth ramp of total width ``softness`` between."""
-    t = np.multiply(distance, np.float32(1 / softness))  # in place from here: this is the renderer's inner loop
-    t += np.float32(0.5)
-    np.clip(t, 0, 1, out=t)
-    square = t * t
-    t *= -2
-    t += 3
-    square *= t
-    return square
-
-
-def bump(x: Grid, sigma: float) -> Grid:
-    """exp(-(x / sigma)^2)."""
-    t = np.multiply(x, np.float32(1 / sigma))
-    t *= -t
-    return np.exp(t, out=t)
-
-
-def spot(dx: Grid, dy: Grid, sigma: float) -> Grid:
-    """A round Gaussian spot."""
-    t = dx * dx
-    t += dy * dy
-    t *= np.float32(-1 / sigma**2)
-    return np.exp(t, out=t)
-
-
-def radius(dx: Grid, dy: Grid) -> Grid:
-    """sqrt(dx^2 + dy^2), rounded once: what ``hypot`` gives in single precision, at half its cost."""
-    sum_of_squares = np.square(dx, dtype=np.float64)
-    sum_of_squares += np.square(dy, dtype=np.float64)
-    return np.sqrt(sum_of_squares, out=sum_of_squares).astype(np.float32)
-
-
 Window = tuple[slice, slice]
 """Rows and columns of a part of a grid."""
 
@@ -205,7 +154,15 @@ class Thorax:
     @cached_property
     def wall(self) -> Grid:
         """Distance of the chest wall from the midline."""
-        return look_up(self.wall_curve, self.y)
+        return self.by_height(self.wall_curve)
+
+    @cached_property
+    def _bins(self) -> NDArray[np.intp]:
+        return bins(self.y)
+
+    def by_height(self, table: Grid) -> Grid:
+        """Values of a ``curve`` of the height."""
+        return table.take(self._bins, mode="clip")
 
     @cached_property
     def from_wall(self) -> Grid:
@@ -227,9 +184,10 @@ class Thorax:
 
         Most structures are small: they are drawn in their window, and are exactly zero outside it.
         """
-        pose, cos, sin = self.pose, math.cos(self.pose.rotation), math.sin(self.pose.rotation)
-        columns = [(cos * at - sin * height + pose.dx) * pose.unit + pose.width / 2 for at in x for height in y]
-        rows = [(sin * at + cos * height + pose.dy) * pose.unit + pose.height / 2 for at in x for height in y]
+        pose, unit = self.pose, self.pose.unit
+        cos, sin = math.cos(pose.rotation), math.sin(pose.rotation)
+        columns = [(cos * at - sin * height + pose.dx) * unit + pose.width / 2 for at in x for height in y]
+        rows = [(sin * at + cos * height + pose.dy) * unit + pose.height / 2 for at in x for height in y]
         left, right = max(0, math.floor(min(columns)) - 1), max(0, math.ceil(max(columns)) + 1)
         top, bottom = max(0, math.floor(min(rows)) - 1), max(0, math.ceil(max(rows)) + 1)
         return slice(top, bottom), slice(left, right)
@@ -267,9 +225,13 @@ class Thorax:
             (0.1 + b, 0.13 + (right - 0.13) * 0.75), (0.22 + b, right), (0.32 + b, right * 0.96),
             (0.42 + b, right * 0.8), (0.5 + b, 0.1),
         ]  # fmt: skip
-        r, lft = (look_up(curve(knots, 0.025), self.y) for knots in (right_knots, left_knots))
-        chord = np.sqrt(np.clip(self.anatomy.knob**2 - np.square(self.y - self.anatomy.knob_y), 0, None))
-        return np.where(self.left, np.maximum(lft, (0.055 + chord) * (chord > 0)), r).astype(np.float32)
+        r, lft = (self.by_height(curve(knots, 0.025)) for knots in (right_knots, left_knots))
+        knob, knob_y = self.anatomy.knob, self.anatomy.knob_y
+        at = self.window((0, 2), (knob_y - knob, knob_y + knob))
+        chord = np.sqrt(np.clip(knob**2 - np.square(self.y[at] - knob_y), 0, None))
+        lft[at] = np.maximum(lft[at], (0.055 + chord) * (chord > 0))
+        np.copyto(r, lft, where=self.left)
+        return r
 
     @cached_property
     def cavity(self) -> Grid:

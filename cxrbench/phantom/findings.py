@@ -16,18 +16,8 @@ import numpy as np
 from numpy.random import Generator
 from scipy.ndimage import find_objects, label
 
-from cxrbench.phantom.anatomy import (
-    CARDIOMEGALY_RATIO,
-    ENLARGED_KNOB,
-    Grid,
-    Mask,
-    Thorax,
-    bump,
-    curve,
-    edge,
-    look_up,
-    radius,
-)
+from cxrbench.phantom.anatomy import CARDIOMEGALY_RATIO, ENLARGED_KNOB, Mask, Thorax
+from cxrbench.phantom.grids import Grid, bump, curve, edge, look_up, radius
 from cxrbench.phantom.textures import septa, striae, texture
 
 OPACITY = "Lung Opacity"

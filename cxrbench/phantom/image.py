@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 from numpy.random import Generator
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from cxrbench.phantom import drawing
-from cxrbench.phantom.anatomy import Anatomy, Grid, Pose, Thorax
+from cxrbench.phantom.anatomy import Anatomy, Pose, Thorax
 from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, Finding, Findings, Layers, Paint
+from cxrbench.phantom.grids import Grid, smoothed
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _painted(t: Thorax, view: str, paint: Paint, who: Generator, how: Generator)
     # Lungs are never even: blood flow, folds of skin and muscle, in spots too small for two patches to share one.
     coarse = Image.fromarray(who.standard_normal((32, 32), dtype=np.float32))
     uneven = np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
-    grain = gaussian_filter(who.standard_normal(shape, dtype=np.float32), 2.5)
+    grain = smoothed(who.standard_normal(shape, dtype=np.float32), 2.5)
     grain *= 5
     grain *= 0.012
     # In place from here, and in this order: the bits of the image depend on it.
@@ -99,7 +99,7 @@ def _painted(t: Thorax, view: str, paint: Paint, who: Generator, how: Generator)
     inside += layers.added
     inside *= t.cavity
     radiograph += inside
-    radiograph = gaussian_filter(radiograph, how.uniform(0.65, 0.75), truncate=3)
+    radiograph = smoothed(radiograph, how.uniform(0.65, 0.75), truncate=3)
     strength = how.uniform(0.008, 0.016)
     noise = how.standard_normal(shape, dtype=np.float32)
     noise *= strength

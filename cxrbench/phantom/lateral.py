@@ -12,7 +12,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
-from cxrbench.phantom.anatomy import Anatomy, Grid, Pose, Thorax, bump, curve, edge, look_up
+from cxrbench.phantom.anatomy import Anatomy, Pose, Thorax
 from cxrbench.phantom.drawing import tube
 from cxrbench.phantom.findings import (
     AORTA,
@@ -25,6 +25,7 @@ from cxrbench.phantom.findings import (
     THICKENING,
     Finding,
 )
+from cxrbench.phantom.grids import Grid, bump, curve, edge, look_up
 
 SHAPE = 256, 212
 ZOOM = 1.25  # a lateral image takes in more than a frontal one collimated to the lungs

@@ -9,9 +9,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cxrbench.phantom.anatomy import Grid
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import Finding
+from cxrbench.phantom.grids import Grid
 from cxrbench.phantom.image import Radiograph, black
 from cxrbench.phantom.lateral import expose, lateral
 from cxrbench.phantom.reports import WrittenReport, report_file, seen, write_report

@@ -7,7 +7,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from cxrbench.phantom.anatomy import Grid, Thorax
+from cxrbench.phantom.anatomy import Thorax
+from cxrbench.phantom.grids import Grid
 
 Texture = Callable[[], Grid]
 """A field whose random numbers are drawn already: computes it."""

@@ -61,6 +61,7 @@ def write(
     images: Mapping[str, int] | None = None,
     workers: int | None = None,
     progress: Advance | None = None,
+    drawn: Callable[[Path], None] = lambda folder: None,
     blank: bool = False,
 ) -> None:
     """Write the datasets of WRITERS below ``out``, each in its official layout.
@@ -68,6 +69,7 @@ def write(
     ``images``: how many of each of PARTS (default IMAGES; where a study has several images, studies are counted); a
     dataset with none is left out.
     ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
+    ``drawn``: told of each dataset's folder that was written, when it is whole and while the next is drawn.
     A dataset is built in a hidden folder, its marker PHANTOM.json written last, and renamed when whole; what is already
     there with the same version, seed and counts is kept. A folder without the marker is never touched: UserError.
     ``blank``: nothing is drawn, see ``write_blank``.
@@ -83,7 +85,7 @@ def write(
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
             with FileLock(out / ".phantom.lock"):
-                _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None), blank)
+                _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None), drawn, blank)
     except BrokenProcessPool as error:
         raise UserError(
             f"a process that draws the phantom in {out} was killed (out of memory?); what is finished is kept: "
@@ -91,15 +93,21 @@ def write(
         ) from error
 
 
-def ensure(cache: Path, datasets: Collection[str] | None = None, *, progress: Advance | None = None) -> Path:
+def ensure(
+    cache: Path,
+    datasets: Collection[str] | None = None,
+    *,
+    progress: Advance | None = None,
+    drawn: Callable[[Path], None] = lambda folder: None,
+) -> Path:
     """The data folder of the default phantom under the cache folder; what is not there whole is written first.
 
-    ``datasets``: the names that are needed (default: all); names without a phantom are passed over. Two processes at
-    once: one writes, one waits.
+    ``datasets``: the names that are needed (default: all); names without a phantom are passed over. ``drawn``: see
+    ``write``. Two processes at once: one writes, one waits.
     """
     folder = cache / f"phantom-v{VERSION}"
     wanted = set(WRITERS if datasets is None else datasets)
-    write(folder, images={p: n for p, n in IMAGES.items() if _dataset(p) in wanted}, progress=progress)
+    write(folder, images={p: n for p, n in IMAGES.items() if _dataset(p) in wanted}, progress=progress, drawn=drawn)
     return folder
 
 
@@ -151,7 +159,15 @@ def _dataset(part: str) -> str:
     return part.partition("_")[0]
 
 
-def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress: Advance, blank: bool) -> None:
+def _write(
+    out: Path,
+    seed: int,
+    wanted: dict[str, int],
+    workers: int,
+    progress: Advance,
+    drawn: Callable[[Path], None],
+    blank: bool,
+) -> None:
     """Write what is missing, under the lock."""
     todo: dict[str, list[tuple[Part, int]]] = {}
     for name in WRITERS:
@@ -177,6 +193,7 @@ def _write(out: Path, seed: int, wanted: dict[str, int], workers: int, progress:
                 temporary.write_text(json.dumps(_marker(seed, parts, blank), indent=1) + "\n", encoding="utf-8")
             _remove(final)
             os.replace(building, final)
+            drawn(final)
 
 
 def _marker(seed: int, parts: Iterable[tuple[str, int]], blank: bool) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """The calibration report as Markdown, CSV and JSON. The same report gives the same bytes."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport
+from cxrbench.leaderboard.display import key_to_names, shown_names
 from cxrbench.leaderboard.render import (
     ABSENT,
     SYNTHETIC,
@@ -28,13 +29,20 @@ Means = dict[tuple[AlignedTask, str, str], dict[str, CalibrationRecord]]
 """By task, encoder and method: the means, by metric."""
 
 
-def to_markdown(report: CalibrationReport) -> str:
-    """Real results first, synthetic ones in a section of their own under a line that says so."""
+def to_markdown(report: CalibrationReport, names: Mapping[str, str] | None = None) -> str:
+    """Real results first, synthetic ones in a section of their own under a line that says so.
+
+    ``names``: as of the leaderboard.
+    """
+    shown = shown_names(list(dict.fromkeys(r.encoder for r in report.records)), names or {})
+    report = replace(report, records=tuple(replace(r, encoder=shown[r.encoder]) for r in report.records))
     parts = ["# Calibration"]
     for synthetic in (False, True):
         records = [r for r in report.records if r.synthetic == synthetic]
         if records:
             parts += _section(report, records, synthetic)
+    if key := key_to_names(shown):
+        parts += ["## Encoders", key]
     return "\n\n".join(parts) + "\n"
 
 

@@ -53,7 +53,9 @@ def test_three_lines_run_an_encoder_and_show_a_table(
         (["compare", "pixels", encoder, "--json"], cxrbench.compare("pixels", encoder, form="json")),
     ):
         assert command(monkeypatch, capsys, *words) == (0, text, "")
-    assert json.loads(cxrbench.board(replicates=100, form="json"))["records"]
+    whole = json.loads(cxrbench.board(replicates=100, rope=0.02, form="json"))
+    assert whole["records"]
+    assert whole["rope"] == 0.02
 
 
 def test_what_fails_or_cannot_be_asked_has_a_row_that_says_why(encoder: str, dataset: Path) -> None:

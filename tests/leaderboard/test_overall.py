@@ -1,9 +1,13 @@
 """What a table says over all of its columns."""
 
+import json
+
 import numpy as np
 import pytest
 
+from cxrbench.errors import UserError
 from cxrbench.leaderboard.markdown import to_markdown
+from cxrbench.leaderboard.render import to_json
 from cxrbench.leaderboard.tables import build
 
 
@@ -51,3 +55,22 @@ def test_sixty_encoders_are_told_apart(made_up):
     records = [r for r in build(cells, replicates=200, metrics=("auroc",)).records if r.label == "macro"]
     letters = {r.encoder: set(r.tie_group) for r in records}
     assert all(not letters["e07"] & others for name, others in letters.items() if name != "e07")
+
+
+def test_over_five_data_sets_it_is_said_what_to_expect_elsewhere(made_up):
+    datasets = ("vindr", "siim", "rsna", "nih", "padchest")
+    cells = [made_up(e, d, strength=s) for e, s in {"spcl": 3.0, "random": 0.3}.items() for d in datasets]
+    board = build(cells, replicates=100, metrics=("auroc",), rope=0.02)
+    rows = {one.encoder: one for one in board.overall["auroc", "classification", 1.0, False]}
+    assert rows["spcl"].better > 0.99
+    assert rows["spcl"].better + rows["spcl"].equal + rows["spcl"].worse == pytest.approx(1)
+    assert np.isnan(rows["random"].better)
+    text = to_markdown(board)
+    assert "Elsewhere: better / equal / worse" in text
+    assert "by more than 0.02" in text
+    (one,) = [x for x in json.loads(to_json(board))["overall"] if x["encoder"] == "spcl"]
+    assert one["better"] == rows["spcl"].better
+    fewer = build([c for c in cells if c.cell["dataset"] != "nih"], replicates=100, metrics=("auroc",))
+    assert "Elsewhere" not in to_markdown(fewer)
+    with pytest.raises(UserError, match="--rope 0: a difference that does not matter is above 0"):
+        build(cells, rope=0)

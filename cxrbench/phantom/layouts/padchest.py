@@ -12,7 +12,6 @@ from numpy.random import Generator
 from PIL import Image
 
 from cxrbench.data.datasets.padchest import TABLES
-from cxrbench.phantom.anatomy import Grid
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.findings import (
     AORTA,
@@ -24,6 +23,7 @@ from cxrbench.phantom.findings import (
     PNEUMOTHORAX,
     THICKENING,
 )
+from cxrbench.phantom.grids import Grid
 from cxrbench.phantom.layouts.tables import TableRows, write_csv
 from cxrbench.phantom.sentences import pick
 from cxrbench.phantom.study import Study, number, study_of
