@@ -186,9 +186,10 @@ def _drafts(
     tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int, notes: list[str]
 ) -> list[_Row]:
     """A row for each label and group, and notes on what is left out; none if the task has no such metric."""
-    one = measured(tests, measure, b, replicates, seed)
-    if one is None:
+    found = measured(tests, [measure], b, replicates, seed)
+    if not found:
         return []
+    (one,) = found
     notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in left_out(one)]
     with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION
     drafts = []

@@ -71,8 +71,7 @@ def build(
         there = {str(one.cell["encoder"]) for one in of_task}
         why = {encoder: reason for encoder, reason in why_not.pop(task, {}).items() if encoder not in there}
         tests = align(task, of_task)
-        found = [measured(tests, one, baseline, replicates, seed) for one in wanted_measures(metrics, tests.kind)]
-        if kept := tuple(one for one in found if one is not None):
+        if kept := tuple(measured(tests, wanted_measures(metrics, tests.kind), baseline, replicates, seed)):
             marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
             drafts.append(_Draft(tests, kept, marks, why))
     everything = [one for draft in drafts for one in draft.metrics]

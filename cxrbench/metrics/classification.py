@@ -7,42 +7,15 @@ data do not define is NaN, never 0 or 0.5; so is a metric of scores of which one
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import wraps
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-Array = NDArray[np.float64]
-Sums = NDArray[np.floating]
+from cxrbench.metrics.prepared import Array, OfSums, Prepared, Sums, Weights, never_defined
+
 ECE_BINS = 15
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights [n, B], one column per weighting, as the metrics read them.
-
-    ``sums``: for gathering and adding rows; float32 if the weights are counts whose sums float32 holds exactly (below
-    2^24), else float64. Half the bytes are half the time, and nothing is lost.
-    """
-
-    sums: Sums
-
-    @staticmethod
-    def of(weights: NDArray[np.generic]) -> "Weights":
-        """From an array [n, B], integer (resample counts) or real-valued, none negative."""
-        if weights.ndim != 2:
-            raise ValueError(f"weights must be [n, B], not {weights.shape}")
-        counts = np.issubdtype(weights.dtype, np.integer) and len(weights) * int(weights.max(initial=0)) < 2**24
-        return Weights(np.ascontiguousarray(weights, np.float32 if counts else np.float64))
-
-    @cached_property
-    def double(self) -> Array:
-        """The same in float64, for products with real numbers; made once however many metrics ask."""
-        return self.sums.astype(np.float64, copy=False)
-
-
-Prepared = Callable[[Weights], Array]
 
 
 @dataclass(frozen=True)
@@ -64,11 +37,6 @@ class Metric:
     def __call__(self, scores: Array, targets: Array, weights: NDArray[np.generic]) -> Array:
         """Values [B] of scores [n] against targets [n] (1, 0, NaN where unknown) under weights [n, B]."""
         return self.prepare(scores, targets)(Weights.of(weights))
-
-
-def never_defined(weights: Weights) -> Array:
-    """The metric of a label that has no scores: NaN [B]."""
-    return np.full(weights.sums.shape[1], np.nan)
 
 
 def _of_whole_scores(prepare: Callable[[Array, Array], Prepared]) -> Callable[[Array, Array], Prepared]:
@@ -145,27 +113,25 @@ def f1(decisions: Array, targets: Array) -> Prepared:
         (decisions != targets) & known_targets(targets),
         targets == 1,
     )
-    sums = weighted_sums((hit, wrong, positive))
 
-    def of_weights(weights: Weights) -> Array:
-        hits, errors, positives = sums(weights)
+    def of_sums(sums: Array) -> Array:
+        hits, errors, positives = sums
         return ratio(2 * hits, np.where(positives > 0, 2 * hits + errors, 0.0))
 
-    return of_weights
+    return OfSums.of((hit, wrong, positive), of_sums)
 
 
 @_of_whole_scores
 def accuracy(decisions: Array, targets: Array) -> Prepared:
     """Weighted share of decisions (1 or 0) that equal the target."""
-    sums = weighted_sums((decisions == targets, known_targets(targets)))
-    return lambda weights: ratio(*sums(weights))
+    return OfSums.of((decisions == targets, known_targets(targets)), lambda sums: ratio(*sums))
 
 
 @_of_whole_scores
 def brier(scores: Array, targets: Array) -> Prepared:
     """Brier score: weighted mean squared error of probabilities. Brier (1950), the form for one event."""
-    sums = weighted_sums((np.nan_to_num((scores - targets) ** 2), known_targets(targets)))
-    return lambda weights: ratio(*sums(weights))
+    errors = np.nan_to_num((scores - targets) ** 2)
+    return OfSums.of((errors, known_targets(targets)), lambda sums: ratio(*sums))
 
 
 @_of_whole_scores
@@ -178,13 +144,10 @@ def ece(scores: Array, targets: Array) -> Prepared:
     known = known_targets(targets)
     bins = np.clip(np.ceil(np.nan_to_num(scores) * ECE_BINS) - 1, 0, ECE_BINS - 1)
     gaps = np.where(known, scores - np.nan_to_num(targets), 0.0)
-    sums = weighted_sums((*((bins == b) * gaps for b in range(ECE_BINS)), known))
-
-    def of_weights(weights: Weights) -> Array:
-        of_rows = sums(weights)
-        return ratio(np.abs(of_rows[:-1]).sum(0), of_rows[-1])
-
-    return of_weights
+    return OfSums.of(
+        (*((bins == b) * gaps for b in range(ECE_BINS)), known),
+        lambda sums: ratio(np.abs(sums[:-1]).sum(0), sums[-1]),
+    )
 
 
 def ece_by_chance(scores: Array, targets: Array) -> float:
@@ -226,11 +189,11 @@ def decide(scores: Array, kind: str) -> Array:
 
 
 def macro(values: Array, defined: NDArray[np.bool_]) -> Array:
-    """Mean [B] over labels of values [labels, B], those labels that the full test set defines (``defined`` [labels]).
+    """Mean [...] over labels of values [labels, ...], those that the full test set defines (``defined`` [labels]).
 
     A replicate in which one of them is undefined is NaN: a mean over fewer labels would be another quantity.
     """
-    return values[defined].mean(0) if defined.any() else np.full(values.shape[1], np.nan)
+    return values[defined].mean(0) if defined.any() else np.full(values.shape[1:], np.nan)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,23 @@
 """The patient-clustered bootstrap: one set of resamples for every encoder, so that all comparisons are paired."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cxrbench.metrics.classification import Prepared, Weights
+from cxrbench.metrics.prepared import Prepared, Together, Weights
 
 Array = NDArray[np.float64]
 REPLICATES = 10_000
 BLOCK = 250  # Replicates drawn at a time. A part of every result: each block has a random stream of its own.
 MAX_UNDEFINED = 0.05
+MOST_THREADS = 8  # each holds a block of weights: 100 MB at 50,000 images
 
 
 def stream(key: str, seed: int, purpose: str) -> np.random.SeedSequence:
@@ -31,29 +35,65 @@ def resample_counts(
     cluster bootstrap: Davison and Hinkley 1997, section 3.8). The counts depend on the patients, the key and the seed
     alone, and a smaller number of replicates gives the first columns of a larger one.
     """
+    return (draw() for draw in _blocks(patient_ids, image_set_key, seed, replicates))
+
+
+def _blocks(
+    patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
+) -> list[Callable[[], NDArray[np.uint16]]]:
+    """A function for each block, which draws it; they may be called in any order, and at once."""
     patients, patient_of_image = np.unique(np.asarray(patient_ids).astype(str), return_inverse=True)
-    blocks = stream(image_set_key, seed, "patients").spawn(-(-replicates // BLOCK))
-    for start, block in zip(range(0, replicates, BLOCK), blocks, strict=True):
-        generator = np.random.Generator(np.random.PCG64(block))
+    sources = stream(image_set_key, seed, "patients").spawn(-(-replicates // BLOCK))
+
+    def draw(source: np.random.SeedSequence, wanted: int) -> NDArray[np.uint16]:
+        generator = np.random.Generator(np.random.PCG64(source))
         drawn = generator.integers(len(patients), size=(BLOCK, len(patients)), dtype=np.uint32)
         counts = np.stack(
-            [np.bincount(row, minlength=len(patients)) for row in drawn[: replicates - start]],
+            [np.bincount(row, minlength=len(patients)) for row in drawn[:wanted]],
             dtype=np.uint16,
             casting="unsafe",  # At most as many draws as patients, and 65,536 of one patient do not happen.
         )
-        yield counts.T[patient_of_image]
+        return counts.T[patient_of_image]
+
+    starts = range(0, replicates, BLOCK)
+    return [partial(draw, source, replicates - at) for at, source in zip(starts, sources, strict=True)]
 
 
 def replicate(
     prepared: Sequence[Prepared], patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
 ) -> Array:
-    """Values [metrics, replicates] of prepared metrics, all on the same resamples, a block at a time.
+    """Values [metrics, replicates] of prepared metrics, all on the same resamples."""
+    return replicate_cells([Together.of(prepared)], patient_ids, image_set_key, seed, replicates)[0]
+
+
+def replicate_cells(
+    cells: Sequence[Together], patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
+) -> Array:
+    """Values [cells, metrics, replicates], all on the same resamples, block by block, in a thread for each core.
 
     A block's products are small: several threads of a BLAS would spend the time waiting for each other.
     """
-    blocks = map(Weights.of, resample_counts(patient_ids, image_set_key, seed, replicates))
-    with threadpool_limits(1, "blas"):
-        return np.concatenate([np.stack([metric(block) for metric in prepared]) for block in blocks], axis=1)
+    found = np.empty((len(cells), cells[0].metrics, replicates))
+    draws = _blocks(patient_ids, image_set_key, seed, replicates)
+
+    def fill(block: int) -> None:
+        weights = Weights.of(draws[block]())
+        for values, cell in zip(found, cells, strict=True):
+            values[:, block * BLOCK : block * BLOCK + weights.sums.shape[1]] = cell(weights)
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
+        list(pool.map(fill, range(len(draws))))
+    return found
+
+
+def threads() -> int:
+    """How many blocks are worked on at once: the cores that this process may use, at most ``MOST_THREADS``.
+
+    ``OMP_NUM_THREADS``, with which a shared machine says how many are ours, is a limit here too.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(cores, MOST_THREADS, int(asked) if asked.isdigit() else cores))
 
 
 @dataclass(frozen=True)

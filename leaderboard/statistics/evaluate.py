@@ -1,21 +1,24 @@
 """From aligned predictions to estimates: every metric of every label and group, with its bootstrap replicates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.statistics.alignment import TestSet
-from cxrbench.leaderboard.statistics.bootstrap import replicate
-from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
-from cxrbench.leaderboard.statistics.in_folds import InFolds, prepared
+from cxrbench.leaderboard.statistics.bootstrap import replicate_cells
+from cxrbench.leaderboard.statistics.in_folds import prepared
 from cxrbench.leaderboard.statistics.inference import Components, components
-from cxrbench.metrics.classification import Prepared, Weights, macro, never_defined
+from cxrbench.leaderboard.statistics.outline import Outline, outline
 from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.prepared import Array, Prepared, Together
 
-Array = NDArray[np.float64]
+AT_ONCE = 400 << 20  # bytes of prepared metrics and their replicates that are held at once, as far as encoders allow
+PER_VALUE = 60  # bytes that a prepared metric takes for each row, about
+
+ByLabel = Mapping[str, "Estimate"]
 
 
 @dataclass(frozen=True)
@@ -60,90 +63,101 @@ class Evaluation:
     tested: frozenset[str] = frozenset()
 
 
-def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Evaluation:
-    """Estimate a metric for each encoder, label and group on resamples that they all share.
+@dataclass(frozen=True)
+class Resampling:
+    """Metrics of a test set, outlined, and how to draw their replicates: an encoder at a time, all metrics together.
 
-    A group's value is the mean over its labels; a label that the test set leaves undefined, that some encoder could not
-    be trained on, or that fewer than ``FEWEST_TESTED`` patients have (or lack), is left out of the mean of *every*
-    encoder. A measure that gives a ``macro`` of its own (for exclusive classes: the share of images whose class is
-    right) overrides the mean.
+    ``outlines``: of the metrics that belong to the task. All that is drawn of all encoders would not fit into memory:
+    whoever asks keeps what is needed. The resamples are the same for all.
     """
-    cells = [(encoder, rows) for encoder, seeds in tests.rows.items() for rows in seeds]
-    by_cell = [prepared(rows, measure, tests.labels, tests.patients) for _, rows in cells]
-    labels = [label for label in tests.labels if any(label in one for one in by_cell)]
-    overall = any(HEADLINE in one for one in by_cell) and HEADLINE not in labels
-    if not labels and not overall:
-        return Evaluation({})
-    wanted = [*labels, HEADLINE] if overall else labels
-    functions = [one.get(name, never_defined) for one in by_cell for name in wanted]
-    ones = Weights.of(np.ones((len(tests.patients), 1), dtype=np.uint16))
-    values = np.array([p(ones) for p in functions]).reshape(len(cells), len(wanted), 1)
-    draws = replicate(functions, tests.patients, tests.key, seed, replicates)
-    draws = draws.reshape(len(cells), len(wanted), replicates)
-    defined = np.asarray(np.isfinite(values[:, : len(labels), 0]).all(axis=0))
-    patients = np.array([rarer_patients(tests, label) for label in labels], dtype=np.float64)
-    everybody = tests.patients_of(np.ones(len(tests.patients), dtype=bool))
-    of_group = members(tests, labels, defined, patients >= FEWEST_TESTED)
 
-    def with_groups(one: Array) -> dict[str, Array]:
-        """Rows by name, groups first: the mean over the group's labels that count."""
-        means = {name: macro(one[: len(labels)], at) for name, at in of_group.items()}
-        if overall:
-            means[HEADLINE] = one[len(labels)]
-        return means | {label: one[i] for i, label in enumerate(labels) if label not in means}
+    tests: TestSet
+    outlines: tuple[Outline, ...]
+    prepare: Callable[[int], Together]
+    replicates: int
+    seed: int
 
-    estimates: dict[str, dict[str, Estimate]] = {}
-    for encoder in tests.rows:
-        mine = [i for i, (name, _) in enumerate(cells) if name == encoder]
-        points, drawn = [with_groups(values[i]) for i in mine], [with_groups(draws[i]) for i in mine]
-        df = _degrees(draws[mine].var(axis=2).mean(0)[: len(labels)], patients - 1, of_group, labels)
-        folds = with_groups(_by_fold([functions[i * len(wanted) : (i + 1) * len(wanted)] for i in mine]))
-        estimates[encoder] = {
-            name: Estimate(
-                points=np.array([p[name][0] for p in points]), replicates=np.stack([d[name] for d in drawn]),
-                seeds=tests.seeds[encoder], patients_df=df.get(name, everybody - 1.0),
-                folds=folds[name],
+    @cached_property
+    def cells(self) -> tuple[str, ...]:
+        """The encoder of each cell."""
+        return tuple(encoder for encoder, seeds in self.tests.rows.items() for _ in seeds)
+
+    def estimates(self, order: Sequence[str]) -> Iterator[tuple[str, tuple[ByLabel, ...]]]:
+        """Of the encoders in this order: for each metric the estimates by group name or label."""
+        for batch in self._batches(order) if self.outlines else ():
+            cells = {e: [i for i, name in enumerate(self.cells) if name == e] for e in batch}
+            wanted = [i for of in cells.values() for i in of]
+            drawn = replicate_cells(
+                [self.prepare(i) for i in wanted], self.tests.patients, self.tests.key, self.seed, self.replicates
             )
-            for name in points[0]
+            place = {i: k for k, i in enumerate(wanted)}
+            for encoder, mine in cells.items():
+                yield encoder, self._of_encoder(encoder, mine, drawn[[place[i] for i in mine]])
+
+    def _batches(self, order: Sequence[str]) -> list[list[str]]:
+        """As many encoders together as there is room for: the resamples of each batch are drawn again."""
+        functions = sum(len(one.names) for one in self.outlines)
+        each = functions * (PER_VALUE * len(self.tests.patients) + 8 * self.replicates)
+        batches: list[list[str]] = []
+        room = 0
+        for encoder in order:
+            needed = each * len(self.tests.rows[encoder])
+            if not batches or needed > room:
+                batches.append([])
+                room = AT_ONCE
+            batches[-1].append(encoder)
+            room -= needed
+        return batches
+
+    def _of_encoder(self, encoder: str, mine: Sequence[int], drawn: Array) -> tuple[ByLabel, ...]:
+        """``drawn`` [S, names of all metrics, B]."""
+        ends = np.cumsum([0, *(len(one.names) for one in self.outlines)]).tolist()
+        return tuple(
+            self._of_metric(encoder, one, mine, drawn[:, ends[k] : ends[k + 1]]) for k, one in enumerate(self.outlines)
+        )
+
+    def _of_metric(self, encoder: str, one: Outline, mine: Sequence[int], drawn: Array) -> ByLabel:
+        """``drawn`` [S, names, B]."""
+        at, of = [one.with_groups(one.points[i]) for i in mine], [one.with_groups(d) for d in drawn]
+        by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0))
+        everybody = self.tests.patients_of(np.ones(len(self.tests.patients), dtype=bool))
+        df = _degrees(drawn.var(axis=2).mean(0)[: len(one.labels)], one.patients - 1, one.of_group, one.labels)
+        return {
+            name: Estimate(
+                points=np.array([p[name] for p in at]), replicates=np.stack([d[name] for d in of]),
+                seeds=self.tests.seeds[encoder], patients_df=df.get(name, everybody - 1.0), folds=by_fold[name],
+            )
+            for name in at[0]
         }  # fmt: skip
-    few = patients < FEWEST_TESTED
-    headline = of_group.get(HEADLINE, np.zeros(len(labels), dtype=bool))
-    return Evaluation(
-        estimates,
-        undefined=tuple(label for label, known in zip(labels, defined, strict=True) if not known),
-        rare=tuple(label for label, known, rare in zip(labels, defined, few, strict=True) if known and rare),
-        counted=tuple(label for label, counts in zip(labels, headline, strict=True) if counts),
-        tested=frozenset(_tested(tests, labels, few, of_group, overall) if measure.tested else ()),
-    )
 
 
-def members(
-    tests: TestSet, labels: Sequence[str], defined: NDArray[np.bool_], enough: NDArray[np.bool_]
-) -> dict[str, NDArray[np.bool_]]:
-    """Which labels [L] each group's mean is over: defined ones of enough patients, or all defined ones without such."""
-    found: dict[str, NDArray[np.bool_]] = {}
-    for name, group in tests.groups.items():
-        of_group = np.array([label in group for label in labels], dtype=bool)
-        if of_group.any() or name == HEADLINE:
-            best = of_group & defined & enough
-            found[name] = best if best.any() else of_group & defined
-    return found
+def resampling(tests: TestSet, measures: Sequence[Measure], replicates: int, seed: int) -> Resampling:
+    """Prepare metrics of a test set; those that do not belong to the task are left out."""
+    cells = [rows for seeds in tests.rows.values() for rows in seeds]
+
+    def of(measure: Measure, cell: int) -> Mapping[str, Prepared]:
+        return prepared(cells[cell], measure, tests.labels, tests.patients)
+
+    functions = len(measures) * len(tests.labels)
+    if len(cells) * functions * PER_VALUE * len(tests.patients) < AT_ONCE:
+        of = cache(of)  # else they are prepared twice: for the values, and again for the replicates
+    found = [outline(tests, measure, [of(measure, i) for i in range(len(cells))]) for measure in measures]
+    outlines = tuple(one for one in found if one is not None)
+
+    def prepare(cell: int) -> Together:
+        return Together.of([f for one in outlines for f in one.functions(of(one.measure, cell))])
+
+    return Resampling(tests, outlines, prepare, replicates, seed)
 
 
-def _tested(
-    tests: TestSet,
-    labels: Sequence[str],
-    few: NDArray[np.bool_],
-    of_group: Mapping[str, NDArray[np.bool_]],
-    overall: bool,
-) -> set[str]:
-    """Labels of enough patients, and groups of such labels; a ``macro`` of its own where there are enough patients."""
-    tested = {label for label, rare in zip(labels, few, strict=True) if not rare}
-    tested |= {name for name, at in of_group.items() if at.any() and not few[at].any()}
-    if overall:
-        enough = tests.patients_of(np.ones(len(tests.patients), dtype=bool)) >= FEWEST_TESTED
-        tested = tested | {HEADLINE} if enough else tested - {HEADLINE}
-    return tested
+def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Evaluation:
+    """Estimate a metric for each encoder, label and group on resamples that they all share."""
+    found = resampling(tests, [measure], replicates, seed)
+    if not found.outlines:
+        return Evaluation({})
+    (one,) = found.outlines
+    estimates = {encoder: dict(by_label) for encoder, (by_label,) in found.estimates(tuple(tests.rows))}
+    return Evaluation(estimates, one.undefined, one.rare, one.counted, one.tested)
 
 
 def _degrees(
@@ -156,10 +170,3 @@ def _degrees(
         of, total = variances[at], float(np.nansum(variances[at]))
         found[name] = total**2 / float(np.nansum(of**2 / df[at])) if total > 0 else 1.0
     return found
-
-
-def _by_fold(functions: Sequence[Sequence[Prepared]]) -> Array:
-    """Values [wanted, K] of the folds, mean over the seeds' functions [wanted]; [wanted, 0] where no fold is ranked."""
-    if not all(isinstance(one, InFolds) for of_seed in functions for one in of_seed):
-        return np.empty((len(functions[0]), 0))
-    return np.mean([[one.values() for one in of_seed] for of_seed in functions], axis=0)  # type: ignore[union-attr]

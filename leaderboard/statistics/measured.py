@@ -1,7 +1,7 @@
 """One metric of one column: every value, gain over the baseline and pair of encoders, with its variances."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from cxrbench.leaderboard.board import HEADLINE, Table
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import percentile_p
-from cxrbench.leaderboard.statistics.evaluate import Estimate, Evaluation, evaluate
+from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling
 from cxrbench.leaderboard.statistics.inference import Components, components
+from cxrbench.leaderboard.statistics.outline import Outline
 from cxrbench.metrics.measure import Measure
 
 Key = tuple[str, str]
@@ -43,36 +44,75 @@ class Measured:
     tested: frozenset[str]
 
 
-def measured(tests: TestSet, measure: Measure, baseline: str | None, replicates: int, seed: int) -> Measured | None:
-    """Evaluate a metric on a test set; None if the metric does not belong to this task."""
-    found = evaluate(tests, measure, replicates, seed)
-    if not found.estimates:
-        return None
-    base = found.estimates.get(baseline or "", {})
-    tested = [
-        (encoder, label)
-        for encoder, by_label in found.estimates.items()
-        for label in by_label
-        if base and encoder != baseline and label in found.tested
-    ]
-    headlines = {encoder: by_label[HEADLINE] for encoder, by_label in found.estimates.items()}
-    names = list(headlines) if HEADLINE in found.tested else []
-    return Measured(
-        tests=tests,
-        measure=measure,
-        values={(e, x): one.components() for e, by_label in found.estimates.items() for x, one in by_label.items()},
-        gains={key: improvement(found.estimates[key[0]][key[1]], base[key[1]], measure) for key in tested},
-        percentiles={(e, x): percentile_p(_sign(measure) * _paired(found.estimates[e][x], base[x])) for e, x in tested},
-        pairs={(a, b): improvement(headlines[a], headlines[b], measure) for a, b in combinations(names, 2)},
-        headlines=headlines,
-        folds=_folds(found),
-        sd_seeds=_sd_seeds(found),
-        by_chance=_by_chance(tests, measure, found),
-        undefined=found.undefined,
-        rare=found.rare,
-        counted=found.counted,
-        tested=found.tested,
-    )
+def measured(
+    tests: TestSet, measures: Sequence[Measure], baseline: str | None, replicates: int, seed: int
+) -> list[Measured]:
+    """Evaluate metrics on a test set, all on the same resamples; without those that do not belong to this task.
+
+    Of an encoder's replicates only the headline's are kept: ten thousand of every label would fill the memory.
+    """
+    drawn = resampling(tests, measures, replicates, seed)
+    drafts = [_Gathered(one) for one in drawn.outlines]
+    order = sorted(tests.rows, key=lambda encoder: encoder != baseline)  # first what all others are compared with
+    base: tuple[ByLabel, ...] | None = None
+    for encoder, by_metric in drawn.estimates(order):
+        if encoder == baseline:
+            base = by_metric
+        for k, draft in enumerate(drafts):
+            draft.add(encoder, by_metric[k], base[k] if base and encoder != baseline else {})
+    return [draft.measured(tests) for draft in drafts]
+
+
+@dataclass
+class _Gathered:
+    """What is kept of a metric while encoder after encoder is evaluated."""
+
+    outline: Outline
+    values: dict[Key, Components] = field(default_factory=dict)
+    gains: dict[Key, Components] = field(default_factory=dict)
+    percentiles: dict[Key, float] = field(default_factory=dict)
+    headlines: dict[str, Estimate] = field(default_factory=dict)
+    folds: dict[Key, tuple[float, float]] = field(default_factory=dict)
+    sd_seeds: dict[Key, float] = field(default_factory=dict)
+
+    def add(self, encoder: str, by_label: ByLabel, base: ByLabel) -> None:
+        """An encoder's estimates, beside those of the baseline."""
+        measure = self.outline.measure
+        self.headlines[encoder] = by_label[HEADLINE]
+        for label, one in by_label.items():
+            key = encoder, label
+            self.values[key] = one.components()
+            if fold := _folds(one):
+                self.folds[key] = fold
+            if len(one.points) > 1:
+                self.sd_seeds[key] = float(one.points.std(ddof=1))
+            if label in base and label in self.outline.tested:
+                self.gains[key] = improvement(one, base[label], measure)
+                self.percentiles[key] = percentile_p(_sign(measure) * _paired(one, base[label]))
+
+    def measured(self, tests: TestSet) -> Measured:
+        """All of them, in the order of the test set's encoders."""
+        one = self.outline
+        place = {encoder: i for i, encoder in enumerate(tests.rows)}
+        headlines = {encoder: self.headlines[encoder] for encoder in tests.rows}
+        names = list(headlines) if HEADLINE in one.tested else []
+        values, gains = (dict(sorted(of.items(), key=lambda kv: place[kv[0][0]])) for of in (self.values, self.gains))
+        return Measured(
+            tests=tests,
+            measure=one.measure,
+            values=values,
+            gains=gains,
+            percentiles=self.percentiles,
+            pairs={(a, b): improvement(headlines[a], headlines[b], one.measure) for a, b in combinations(names, 2)},
+            headlines=headlines,
+            folds=self.folds,
+            sd_seeds=self.sd_seeds,
+            by_chance=_by_chance(tests, one),
+            undefined=one.undefined,
+            rare=one.rare,
+            counted=one.counted,
+            tested=one.tested,
+        )
 
 
 def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Components:
@@ -104,20 +144,14 @@ def _sign(measure: Measure) -> float:
     return 1.0 if measure.higher_is_better else -1.0
 
 
-def _folds(found: Evaluation) -> dict[Key, tuple[float, float]]:
+def _folds(one: Estimate) -> tuple[float, float] | None:
     """Mean and SD over the folds that have a value, where folds were ranked one by one."""
-    values = {(e, x): one.folds for e, of in found.estimates.items() for x, one in of.items() if len(one.folds)}
-    known = {key: folds[~np.isnan(folds)] for key, folds in values.items()}
-    return {key: (float(of.mean()), float(of.std(ddof=1))) for key, of in known.items() if len(of) > 1}
+    known = one.folds[~np.isnan(one.folds)]
+    return (float(known.mean()), float(known.std(ddof=1))) if len(known) > 1 else None
 
 
-def _sd_seeds(found: Evaluation) -> dict[Key, float]:
-    """SD over training seeds, where several were run."""
-    several = {(e, x): one.points for e, of in found.estimates.items() for x, one in of.items() if len(one.points) > 1}
-    return {key: float(points.std(ddof=1)) for key, points in several.items()}
-
-
-def _by_chance(tests: TestSet, measure: Measure, found: Evaluation) -> dict[Key, float]:
+def _by_chance(tests: TestSet, outline: Outline) -> dict[Key, float]:
+    measure = outline.measure
     if measure.by_chance is None:
         return {}
     values: dict[Key, float] = {}
@@ -126,7 +160,7 @@ def _by_chance(tests: TestSet, measure: Measure, found: Evaluation) -> dict[Key,
         known = {label: float(np.mean([one[label] for one in each])) for label in tests.labels if label in each[0]}
         values |= {(encoder, label): value for label, value in known.items()}
         for name, group in tests.groups.items():
-            of = [known[x] for x in group if x in known and (x in found.counted or name != HEADLINE)]
+            of = [known[x] for x in group if x in known and (x in outline.counted or name != HEADLINE)]
             if of:
                 values[encoder, name] = float(np.mean(of))
     return values

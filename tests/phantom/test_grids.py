@@ -15,6 +15,7 @@ def test_smoothed_is_scipys_gaussian_filter(sigma: float, truncate: float) -> No
 
 @pytest.mark.parametrize("knots", [[(-0.86, -0.1), (0.0, 0.6), (0.8, 0.3)], [(-3.0, 0.2), (1.9, 0.7), (2.5, 0.1)]])
 def test_a_curve_is_scipys_filter_of_numpys_interpolation(knots: list[tuple[float, float]]) -> None:
-    table = np.interp(ARGUMENTS, *zip(*knots, strict=True))
+    arguments, values = zip(*knots, strict=True)
+    table = np.interp(ARGUMENTS, arguments, values)
     wanted = gaussian_filter1d(table, 0.02 * BINS / (HIGH - LOW), mode="nearest").astype(np.float32)
     assert np.array_equal(curve(knots), wanted)

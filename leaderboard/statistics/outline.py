@@ -1,0 +1,125 @@
+"""What a metric is of before anything is resampled: labels, groups, values, what counts, what is tested."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrbench.leaderboard.board import HEADLINE
+from cxrbench.leaderboard.statistics.alignment import TestSet
+from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
+from cxrbench.leaderboard.statistics.in_folds import InFolds
+from cxrbench.metrics.classification import macro
+from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.prepared import Array, Prepared, Weights, never_defined
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One metric of all cells (encoder and training seed) of a test set, as it is.
+
+    ``names``: what is computed of each cell: ``labels`` [L], and ``macro`` where the measure has one of its own.
+    ``points`` [cells, names]; ``folds``: of each cell [names, K] where folds are ranked each by itself, else K is 0;
+    ``patients`` [L] of each label's rarer side. ``of_group``: which labels [L] each group's mean is over.
+    ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``.
+    """
+
+    measure: Measure
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    points: Array
+    folds: tuple[Array, ...]
+    patients: Array
+    of_group: Mapping[str, NDArray[np.bool_]]
+    undefined: tuple[str, ...]
+    rare: tuple[str, ...]
+    counted: tuple[str, ...]
+    tested: frozenset[str]
+
+    @property
+    def overall(self) -> bool:
+        """Whether the measure has a ``macro`` of its own."""
+        return len(self.names) > len(self.labels)
+
+    def functions(self, prepared: Mapping[str, Prepared]) -> list[Prepared]:
+        """Of a cell, one for each of ``names``."""
+        return [prepared.get(name, never_defined) for name in self.names]
+
+    def with_groups(self, of_names: Array) -> dict[str, Array]:
+        """Rows [names, ...] by name, groups first: the mean over the group's labels that count."""
+        rows = of_names[: len(self.labels)]
+        means = {name: macro(rows, at) for name, at in self.of_group.items()}
+        if self.overall:
+            means[HEADLINE] = of_names[len(self.labels)]
+        return means | {label: rows[i] for i, label in enumerate(self.labels) if label not in means}
+
+
+def outline(tests: TestSet, measure: Measure, cells: Sequence[Mapping[str, Prepared]]) -> Outline | None:
+    """From the prepared metrics of all cells; None if the metric does not belong to this task.
+
+    A label that the test set leaves undefined, that some encoder could not be trained on, or that fewer than
+    ``FEWEST_TESTED`` patients have (or lack), is left out of the mean of *every* encoder; the rare ones unless a group
+    has no others.
+    """
+    labels = tuple(label for label in tests.labels if any(label in one for one in cells))
+    overall = any(HEADLINE in one for one in cells) and HEADLINE not in labels
+    if not labels and not overall:
+        return None
+    names = (*labels, HEADLINE) if overall else labels
+    ones = Weights.of(np.ones((len(tests.patients), 1), dtype=np.uint16))
+    functions = [[one.get(name, never_defined) for name in names] for one in cells]
+    points = np.array([[p(ones)[0] for p in of] for of in functions])
+    defined = np.asarray(np.isfinite(points[:, : len(labels)]).all(axis=0))
+    patients = np.array([rarer_patients(tests, label) for label in labels], dtype=np.float64)
+    few = patients < FEWEST_TESTED
+    of_group = members(tests, labels, defined, ~few)
+    headline = of_group.get(HEADLINE, np.zeros(len(labels), dtype=bool))
+    return Outline(
+        measure=measure,
+        labels=labels,
+        names=names,
+        points=points,
+        folds=tuple(map(_by_fold, functions)),
+        patients=patients,
+        of_group=of_group,
+        undefined=tuple(label for label, known in zip(labels, defined, strict=True) if not known),
+        rare=tuple(label for label, known, rare in zip(labels, defined, few, strict=True) if known and rare),
+        counted=tuple(label for label, counts in zip(labels, headline, strict=True) if counts),
+        tested=frozenset(_tested(tests, labels, few, of_group, overall) if measure.tested else ()),
+    )
+
+
+def members(
+    tests: TestSet, labels: Sequence[str], defined: NDArray[np.bool_], enough: NDArray[np.bool_]
+) -> dict[str, NDArray[np.bool_]]:
+    """Which labels [L] each group's mean is over: defined ones of enough patients, or all defined ones without such."""
+    found: dict[str, NDArray[np.bool_]] = {}
+    for name, group in tests.groups.items():
+        of_group = np.array([label in group for label in labels], dtype=bool)
+        if of_group.any() or name == HEADLINE:
+            best = of_group & defined & enough
+            found[name] = best if best.any() else of_group & defined
+    return found
+
+
+def _tested(
+    tests: TestSet,
+    labels: Sequence[str],
+    few: NDArray[np.bool_],
+    of_group: Mapping[str, NDArray[np.bool_]],
+    overall: bool,
+) -> set[str]:
+    """Labels of enough patients, and groups of such labels; a ``macro`` of its own where there are enough patients."""
+    tested = {label for label, rare in zip(labels, few, strict=True) if not rare}
+    tested |= {name for name, at in of_group.items() if at.any() and not few[at].any()}
+    if overall:
+        enough = tests.patients_of(np.ones(len(tests.patients), dtype=bool)) >= FEWEST_TESTED
+        tested = tested | {HEADLINE} if enough else tested - {HEADLINE}
+    return tested
+
+
+def _by_fold(functions: Sequence[Prepared]) -> Array:
+    """Values [names, K] of the folds; K is 0 where some function does not rank by fold."""
+    folds = [one.values() for one in functions if isinstance(one, InFolds)]
+    return np.array(folds) if len(folds) == len(functions) else np.empty((len(functions), 0))
