@@ -101,10 +101,10 @@ def by_group(
         tests = align(task, of_task)
         of_images = groups.get(str(of_task[0].cell.get("parts", {}).get("dataset", "")), {})
         within, notes[task] = split(tests, [of_images.get(image, "") for image in image_ids(tests)])
-        for measure in _measures(metrics, tests) if len(within) > 1 else ():
-            each = [
-                _Part(name, m) for name, t in within.items() if (m := measured(t, measure, baseline, replicates, seed))
-            ]
+        measures = _measures(metrics, tests)
+        found = {n: measured(t, measures, baseline, replicates, seed) for n, t in within.items() if len(within) > 1}
+        for measure in measures:
+            each = [_Part(name, one) for name, of in found.items() for one in of if one.measure.name == measure.name]
             parts += [each] if each else []
     if not parts:
         why = "; ".join(f"{task_title(task)}: {', '.join(of)}" for task, of in notes.items())
