@@ -1,6 +1,6 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -93,12 +93,16 @@ class Results:
         path = self.root / "manifests" / f"{safe_name(dataset)}-{fingerprint[:12]}.parquet"
         return Manifest.load(path) if path.is_file() else None
 
-    def load_predictions(self) -> list[Predictions]:
-        """Every finished cell, in a fixed order. Raises UserError if there is none."""
+    def load_predictions(self, tasks: Collection[str] = ()) -> list[Predictions]:
+        """Every finished cell, in a fixed order. Raises UserError if there is none.
+
+        ``tasks`` (``DATASET[:PROTOCOL]``): of the cells of other tasks the header alone is read, which says whose they
+        are and how they were made; they come without rows. All rows without names.
+        """
         paths = sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.parquet"))
         if not paths:
             raise UserError(f"no finished cells in {self.root}: run `cxrbench run` first, or give --results DIR")
-        return [Predictions.load(path) for path in paths]
+        return [Predictions.load(path, lambda cell: _is_of(cell, tasks)) for path in paths]
 
     def efficiency_path(self, encoder: str, fingerprint: str) -> Path:
         """Where an encoder's measured efficiency lies."""
@@ -131,6 +135,11 @@ def _attributes_kept(path: Path, manifest: Manifest) -> bool:
     return {*known.columns} <= there and pq.read_table(path, columns=["image_id", *known.columns]).to_pandas().equals(
         known.reset_index()
     )
+
+
+def _is_of(cell: Mapping[str, Any], tasks: Collection[str]) -> bool:
+    """Whether a cell is of one of the named tasks; of any without names."""
+    return not tasks or cell["dataset"] in tasks or f"{cell['dataset']}:{cell['protocol']}" in tasks
 
 
 def _remove(path: Path) -> None:
