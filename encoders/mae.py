@@ -74,6 +74,7 @@ def whole_preprocess(arch: ViTConfig) -> Preprocess:
 class MAE(Objective):
     """The objective: the hidden patches of every image are painted from the visible ones."""
 
+    spread_left = 0.1  # reconstruction does not ask for a CLS token that differs: it does so later
     advice = Advice(
         one_point="longer training (one point paints no patch, and the spread comes back), else a lower --lr",
         few_dimensions="a lower --option ratio or a lower --lr",

@@ -70,6 +70,7 @@ def known_cross_entropy(logits: Tensor, targets: Tensor, pos_weight: Tensor | No
 class Supervised(Objective):
     """The objective: a linear layer on the pooled tokens tells every label."""
 
+    spread_left = 0.1  # what tells no label may go
     advice = Advice(
         one_point="a lower --lr or a longer --warmup",
         few_dimensions="a lower --lr, unless the labels are few and ask for no more",

@@ -74,12 +74,16 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _of_writing(error: OSError, folder: Path) -> bool:
-    """Whether an error says that a folder cannot be written, and not that something was not found or not read."""
+    """Whether an error says that a folder cannot be written, and not that something was not found or not read.
+
+    Nothing is found in a folder that somebody has removed, or that cannot be made (/proc).
+    """
     named = error.filename if isinstance(error.filename, str | os.PathLike) else ""
     inside = bool(named) and (folder.is_relative_to(named) or Path(named).is_relative_to(folder))
     if error.errno in (*FULL, *BROKEN, errno.EROFS):
         return inside or not named
-    return error.errno in (*FORBIDDEN, *IN_THE_WAY) and inside
+    gone = error.errno == errno.ENOENT and not folder.exists()
+    return inside and (gone or error.errno in (*FORBIDDEN, *IN_THE_WAY))
 
 
 def disk_error(error: OSError, folder: Path) -> DiskError:

@@ -57,6 +57,7 @@ class MVMAE(Objective):
     with the same number of them learn what one process learns; a study without a report has a text loss of 0.
     """
 
+    spread_left = 0.1  # reconstruction does not ask for a CLS token that differs: it does so later
     advice = Advice(
         one_point="a lower --option beta, which weighs how like views must be, or a lower --lr",
         few_dimensions="a lower --option beta or a lower --option mask",

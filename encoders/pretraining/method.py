@@ -70,12 +70,14 @@ class Objective(nn.Module, ABC):
     """The loss of a batch, with everything that is trained for it. In the end only ``kept`` is kept.
 
     ``inherited``: of the weights that training began from, if any: what they have seen, the result has seen.
-    ``advice``: against a collapse.
+    ``advice``: against a collapse. ``spread_left``: the share of its start below which the spread of pooled embeddings
+    is one; less where no loss compares them, and they may come close to each other while all is well.
     """
 
     preprocess: Preprocess
     inherited: EncoderCard | None = None
     advice: Advice = Advice()
+    spread_left: float = 1 / 3
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
         """What training sees of a batch, drawn anew: random crops, jitter. By default all of it, as it is.

@@ -79,3 +79,12 @@ def test_each_failed_write_says_what_would_help(number: int, advice: str, kind: 
 def test_a_long_name_is_no_failed_write(tmp_path: Path) -> None:
     write(tmp_path / ("n" * 250), "x")
     assert (tmp_path / ("n" * 250)).read_text() == "x"
+
+
+def test_a_folder_that_is_gone_cannot_be_written_and_a_file_that_is_gone_is_something_else(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(UserError, match=r"cannot write to .*run: No such file or directory"), writing(folder):
+        (folder / "log.csv").write_text("")
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError), writing(folder):
+        (folder / "log.csv").read_text()

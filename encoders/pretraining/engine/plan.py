@@ -14,6 +14,9 @@ from cxrbench.encoders.pretraining.recipe import LearningRateRule, Precision, Pr
 from cxrbench.errors import OnBadImage, UserError, chosen
 from cxrbench.plugins.entry_points import METHODS, load_plugin
 
+MOST_DECODED = 8
+"""Sides of what is trained on: no crop has more detail to lose, and no memory holds a side of millions of pixels."""
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -115,6 +118,11 @@ def notes_on(config: PretrainConfig, recipe: PretrainingRecipe) -> list[str]:
             f"lr {recipe.lr:g} is taken for 256 units of an optimizer step, as the recipe's is: the peak is "
             f"{recipe.peak:g}; pass --lr-rule absolute to train at {recipe.lr:g}"
         )
+    if config.lr is None and config.lr_rule is not None:
+        notes.append(
+            f"lr {recipe.lr:g} is the recipe's, of which --lr-rule {config.lr_rule} makes a peak of {recipe.peak:g}: "
+            "pass --lr for another"
+        )
     return notes
 
 
@@ -175,6 +183,11 @@ def chosen_decode_size(config: PretrainConfig, blueprint: Blueprint) -> int:
         return blueprint.decode_size or size
     if given < size:
         raise UserError(f"decode_size is {given}, but {size} pixels are trained on: give {size} at least")
+    if given > MOST_DECODED * size:
+        raise UserError(
+            f"decode_size is {given}, more than {MOST_DECODED} times the {size} pixels that are trained on: give "
+            f"{MOST_DECODED * size} at most"
+        )
     if given > size and blueprint.decode_size is None:
         raise UserError(
             f"{config.method} cuts no crops as it is set, and would resize images of {given} pixels to {size} again: "

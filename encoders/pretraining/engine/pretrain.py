@@ -205,12 +205,20 @@ def resume_point(last: Path, facts: Mapping[str, Any]) -> tuple[int, dict[str, A
     if KEY not in checkpoint:
         raise UserError(f"{last} was not written by cxrbench pretrain: choose another --out")
     before, now = parsed(checkpoint[KEY], last), json.loads(json.dumps(facts))
-    pairs = [(name, before["config"].get(name), value) for name, value in now["config"].items() if name not in FREE]
-    pairs += [(name, before.get(name), now[name]) for name in COMPARED]
+    pairs = [(name, before["config"].get(name), value) for name, value in now["config"].items()]
+    pairs = [pair for pair in pairs if pair[0] not in (*FREE, *COMPARED)]
+    pairs += [pair for name in COMPARED for pair in by_part(name, before.get(name), now[name])]
     changed = [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
     if changed:
         raise UserError(f"{last} is of another run ({'; '.join(changed)}): use the same settings, or another --out")
     return int(checkpoint["global_step"]), dict(before.get("training", {}))
+
+
+def by_part(name: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    """Two values of a fact with its name; of two mappings each part by itself, so that a reader sees what differs."""
+    if not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return [(name, before, now)]
+    return [(f"{name}.{part}", before.get(part), now.get(part)) for part in {**before, **now}]
 
 
 def advice_on_damage(last: Path) -> str:

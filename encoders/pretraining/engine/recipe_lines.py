@@ -91,7 +91,9 @@ def begun(config: PretrainConfig, blueprint: Blueprint) -> RecipeLine:
     """The weights that training begins from."""
     source = blueprint.source_weights
     usual = (source.spec or RANDOM) if source else RANDOM
-    why = f"{source.cited}: {source.words}" if source else "ours: nothing is learnt before"
+    ours = config.recipe == "fixed"
+    why = "ours: nothing is learnt before" if ours else f"{FOLLOWS} the recipe: its source names no other weights"
+    why = f"{source.cited}: {source.words}" if source else why
     if blueprint.begun_from is not None:
         usual, why = "an MAE", "PaCX-MAE §3: stage 1a's MAE; on phantom data the shipped one"
     return RecipeLine("init", config.init or usual, replaced(usual) if config.init else why)

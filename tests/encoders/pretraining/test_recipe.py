@@ -142,6 +142,7 @@ def test_a_horizon_beyond_the_run_shows_the_beginning_of_the_schedule(
         ({"weight_decay": 0.1, "final_weight_decay": 0.1}, []),
         ({"lr": 1e-3}, ["lr 0.001 is taken for 256 units of an optimizer step, as the recipe's is: the peak is 0.002"]),
         ({"lr": 1e-3, "lr_rule": "absolute"}, []),
+        ({"lr_rule": "absolute"}, ["lr 0.0005 is the recipe's, of which --lr-rule absolute makes a peak of 0.0005"]),
         ({"epochs": 3}, []),
     ],
 )

@@ -7,21 +7,23 @@ from cxrbench.encoders.pretraining.engine.watching.monitors import Monitors
 
 Mode = Literal["one point", "few dimensions"]
 
-SPREAD_LEFT, RANK_LEFT, REST_LEFT = 1 / 3, 1 / 2, 1 / 2
+RANK_LEFT, REST_LEFT = 1 / 2, 1 / 2
 MOST_IN_FIRST = 0.8
 
 
-def collapses(start: Monitors, now: Monitors) -> Iterator[tuple[Mode, str]]:
+def collapses(start: Monitors, now: Monitors, spread_left: float) -> Iterator[tuple[Mode, str]]:
     """The modes that ``now`` shows and what shows them, in words; ``start``: the same figures before training.
 
-    ``one point``: the images' spread is below a third of its start. ``few dimensions``: the first component's share of
-    the variance has grown, and their effective rank is below half of its start, or that share is above 80% and what is
-    left to the others less than half of what they had. 80% by itself is no sign, because the brightness of images may
-    be that much of an untrained encoder's embeddings; nor is a low rank, where the first component has lost.
+    ``one point``: the images' spread is below ``spread_left`` of its start (``Objective.spread_left``). ``few
+    dimensions``: the first component's share of the variance has grown, all other components together have lost half
+    of their variance, and the effective rank is below half of its start, or that share above 80% and what it leaves to
+    the others less than half of what they had. Shares by themselves are no sign: healthy training may stretch one
+    direction (a label, brightness) without taking anything from the others, and brightness may be more than 80% of an
+    untrained encoder's embeddings.
     """
-    if now.spread < SPREAD_LEFT * start.spread:
+    if now.spread < spread_left * start.spread:
         yield "one point", f"their spread is {now.spread:.3g}, and was {start.spread:.3g}"
-    if now.first_component <= start.first_component:
+    if now.first_component <= start.first_component or beside_first(now) >= REST_LEFT * beside_first(start):
         return
     if now.effective_rank < RANK_LEFT * start.effective_rank:
         yield "few dimensions", f"their effective rank is {now.effective_rank:.1f}, and was {start.effective_rank:.1f}"
@@ -30,3 +32,8 @@ def collapses(start: Monitors, now: Monitors) -> Iterator[tuple[Mode, str]]:
             "few dimensions",
             f"their first component has {now.first_component:.0%} of the variance, and had {start.first_component:.0%}",
         )
+
+
+def beside_first(figures: Monitors) -> float:
+    """Variance in all components but the first, up to a factor that does not change while an encoder is trained."""
+    return figures.spread**2 * (1 - figures.first_component)

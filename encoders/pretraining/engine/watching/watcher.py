@@ -46,9 +46,12 @@ class Watcher(lightning.Callback):
             now = self.look(pl_module)
         self.names = tuple(columns(now))
         pl_module.watched |= columns(now)
+        if not same_figures(pl_module.record.get("watched"), now):
+            pl_module.record.pop("watched", None)  # of another version: nothing that now could be compared with
+            pl_module.record.pop("showing", None)
         # Batch norms know no statistics yet: what they make of images now is of another scale.
         if "watched" not in pl_module.record and not any(map(batch_normalised, pl_module.modules())):
-            self.keep(pl_module, 0, now)
+            self.keep(pl_module, trainer.global_step, now)
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -100,6 +103,12 @@ def as_plain(figures: Monitors) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in figures._asdict().items()}
 
 
+def same_figures(kept: Mapping[str, Any] | None, now: Mapping[str, Monitors]) -> bool:
+    """Whether a record's figures are those that are looked at today, of the same networks."""
+    starts = kept["start"] if kept else {}
+    return starts.keys() == now.keys() and all(set(plain) == set(Monitors._fields) for plain in starts.values())
+
+
 def from_plain(plain: Mapping[str, float | None]) -> Monitors:
     """What ``as_plain`` was given."""
     return Monitors(**{name: math.nan if value is None else value for name, value in plain.items()})
@@ -114,7 +123,7 @@ def warn(module: Pretraining, step: int, now: Mapping[str, Monitors]) -> None:
     record, advice = module.record, module.objective.advice
     said, before, shown = record.setdefault("collapsed", []), record.get("showing", {}), {}
     for name, figures in now.items():
-        for mode, why in collapses(from_plain(record["watched"]["start"][name]), figures):
+        for mode, why in collapses(from_plain(record["watched"]["start"][name]), figures, module.objective.spread_left):
             sign = f"{name} {mode}"
             shown[sign] = before.get(sign, 0) + 1
             due = shown[sign] >= LOOKS or step == module.plan.steps

@@ -109,6 +109,8 @@ def test_wrong_sizes_are_refused_before_any_data_is_read() -> None:
         checked(replace(MAE, decode_size=31))
     with pytest.raises(UserError, match="mae cuts no crops as it is set"):
         checked(replace(MAE, options={"ratio": "0.5"}, decode_size=48))
+    with pytest.raises(UserError, match=r"decode_size is 257, more than 8 times the 32 pixels .*: give 256 at most"):
+        checked(replace(MAE, decode_size=257))
     checked(replace(MAE, options={"ratio": "0.5"}, decode_size=32))
 
 

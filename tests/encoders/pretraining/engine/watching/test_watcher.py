@@ -16,11 +16,13 @@ from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.checkpoint import read_encoder
+from cxrbench.encoders.pretraining.engine.checkpoint_io import AtomicIO
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
 from cxrbench.encoders.pretraining.engine.pretrain import pretrain
 from cxrbench.encoders.pretraining.engine.watching.evaluating import evaluating
 from cxrbench.encoders.pretraining.engine.watching.held_out import watched_images
-from cxrbench.encoders.pretraining.engine.watching.monitors import effective_rank, singular_values, uniformity
+from cxrbench.encoders.pretraining.engine.watching.monitors import Monitors, effective_rank, singular_values, uniformity
+from cxrbench.encoders.pretraining.engine.watching.watcher import same_figures
 from cxrbench.encoders.pretraining.method import every_image
 from cxrbench.encoders.radjepa.encoder import load
 from cxrbench.files.checkpoints import read_checkpoint, read_metadata
@@ -165,3 +167,21 @@ def test_a_healthy_run_does_not_warn(manifest: Manifest, tmp_path: Path, capsys:
     path = pretrain(replace(CONFIG, method="spcl", epochs=8, watch_every=4), [manifest], tmp_path / "run")
     assert "warning" not in capsys.readouterr().err
     assert read_encoder(path, "spcl").facts["training"]["collapsed"] == []
+
+
+def test_a_record_of_another_version_is_compared_with_nothing(manifest: Manifest, tmp_path: Path) -> None:
+    """Its figures have other names: the run goes on, and what is now is its start."""
+    now = {"": Monitors(3.0, 0.5, 1.0, -1.0, 0.1)}
+    assert same_figures({"start": {"": now[""]._asdict()}}, now)
+    assert not same_figures({"start": {"target": now[""]._asdict()}}, now)
+    assert not same_figures(None, now)
+    out, config = tmp_path / "run", replace(CONFIG, method="spcl", epochs=2, keep_every=1)
+    pretrain(replace(config, watch_every=0), [manifest], out)
+    old = torch.load(out / "epoch-0001.ckpt", weights_only=True)
+    facts = json.loads(old["cxrbench"])
+    facts["training"]["watched"] = {"start": {"": {"alignment": 1.0}}, "first_step": 0}
+    old["cxrbench"] = json.dumps(facts)
+    AtomicIO().save_checkpoint(old, out / "last.ckpt")
+    pretrain(config, [manifest], out, resume=True)
+    found = read_encoder(out / "encoder.safetensors", "spcl").facts["training"]["watched"]
+    assert (set(found["start"][""]), found["first_step"], found["step"]) == (set(Monitors._fields), 3, 6)
