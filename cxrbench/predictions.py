@@ -1,7 +1,7 @@
 """Predictions: the second of the two contracts. Below it, nobody needs an image or a model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from cxrbench.files.seal import DamagedError, check
 from cxrbench.files.tables import write_sealed_table
 
 METADATA_KEY = b"cxrbench"
+AGAIN = "run again, and it is computed anew"
 FORMAT = 2
 Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retrieval"]
 
@@ -91,10 +92,15 @@ class Predictions:
         write_sealed_table(path, table, {METADATA_KEY: json.dumps(meta, sort_keys=True).encode()})
 
     @staticmethod
-    def load(path: Path) -> "Predictions":
-        """Read what ``save`` wrote. Raises DamagedError if the file is not as it was written, or not one of ours."""
-        meta = read_header(path)
-        rows = pq.read_table(path).to_pandas()
+    def load(path: Path, wanted: Callable[[Mapping[str, Any]], bool] | None = None) -> "Predictions":
+        """Read what ``save`` wrote. Raises DamagedError if the file is not as it was written, or not one of ours.
+
+        ``wanted``: asked with ``cell``, whether the rows are needed; if not they are empty, and only the header is
+        read: the checksum, which is of all of the file, is not looked at.
+        """
+        needed = wanted is None or wanted(_parsed_header(path)["cell"])
+        meta = read_header(path) if needed else _parsed_header(path)
+        rows = pq.read_table(path).to_pandas() if needed else pd.DataFrame()
         meta["labels"], meta["notes"] = tuple(meta["labels"]), tuple(meta["notes"])
         meta["groups"] = {name: tuple(labels) for name, labels in meta["groups"].items()}
         return Predictions(rows=rows, **meta)
@@ -105,11 +111,16 @@ def read_header(path: Path) -> dict[str, Any]:
 
     The checksum is of the whole file: files are small, and a plan that calls a damaged cell done would be believed.
     """
-    check(path, "run again, and it is computed anew")
+    check(path, AGAIN)
+    return _parsed_header(path)
+
+
+def _parsed_header(path: Path) -> dict[str, Any]:
+    """``read_header``, whatever the checksum."""
     try:
         meta = json.loads((pq.read_schema(path).metadata or {})[METADATA_KEY])
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise DamagedError(path, "it holds no predictions", "run again, and it is computed anew") from error
+        raise DamagedError(path, "it holds no predictions", AGAIN) from error
     if meta.pop("format") != FORMAT:
         raise UserError(f"{path} was written by another version of cxrbench: run again, and it is computed anew")
     return meta

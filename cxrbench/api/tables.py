@@ -48,7 +48,7 @@ def board(
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     store = Results(Path(results))
-    predictions = store.load_predictions()
+    predictions = store.load_predictions(_tasks(tasks) or ())
     table = build(
         predictions,
         baseline=baseline,
@@ -89,7 +89,7 @@ def compare(
 
     called = read_names(separate(names, "names"))
     comparison = compare(
-        Results(Path(results)).load_predictions(), a, b, tasks=_tasks(tasks),
+        Results(Path(results)).load_predictions(_tasks(tasks) or ()), a, b, tasks=_tasks(tasks),
         metrics=tuple(separate(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
     )  # fmt: skip
     return comparison_to_json(comparison) if form == "json" else comparison_to_markdown(comparison, called)
@@ -153,7 +153,7 @@ def calibration(
 
     called = read_names(separate(names, "names"))
     of_tasks = variants(
-        Results(Path(results)).load_predictions(),
+        Results(Path(results)).load_predictions(_tasks(tasks) or ()),
         tasks=_tasks(tasks),
         encoders=tuple(separate(encoders, "encoders")) or None,
         methods=methods,

@@ -1,6 +1,6 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -85,12 +85,16 @@ class Results:
         if not path.exists() or damage(path):
             manifest.save(path)
 
-    def load_predictions(self) -> list[Predictions]:
-        """Every finished cell, in a fixed order. Raises UserError if there is none."""
+    def load_predictions(self, tasks: Collection[str] = ()) -> list[Predictions]:
+        """Every finished cell, in a fixed order. Raises UserError if there is none.
+
+        ``tasks`` (``DATASET[:PROTOCOL]``): of the cells of other tasks the header alone is read, which says whose they
+        are and how they were made; they come without rows. All rows without names.
+        """
         paths = sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.parquet"))
         if not paths:
             raise UserError(f"no finished cells in {self.root}: run `cxrbench run` first, or give --results DIR")
-        return [Predictions.load(path) for path in paths]
+        return [Predictions.load(path, lambda cell: _is_of(cell, tasks)) for path in paths]
 
     def efficiency_path(self, encoder: str, fingerprint: str) -> Path:
         """Where an encoder's measured efficiency lies."""
@@ -114,6 +118,11 @@ class Results:
             if name not in found and (facts := self.encoder_facts(name, p.encoder["fingerprint"])):
                 found[name] = facts
         return found
+
+
+def _is_of(cell: Mapping[str, Any], tasks: Collection[str]) -> bool:
+    """Whether a cell is of one of the named tasks; of any without names."""
+    return not tasks or cell["dataset"] in tasks or f"{cell['dataset']}:{cell['protocol']}" in tasks
 
 
 def _remove(path: Path) -> None:

@@ -25,7 +25,7 @@ from cxrbench.encoders.backbones.vit import ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.corpus import ImageCorpus, TrainingImages
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.prepared import prepare_images, training_rows
-from cxrbench.encoders.pretraining.engine.pretrain import pretrain
+from cxrbench.encoders.pretraining.engine.pretrain import by_part, pretrain
 from cxrbench.encoders.pretraining.engine.trainer import From, Stream
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor, parameter_groups
@@ -330,3 +330,12 @@ def test_gflops_of_the_papers_setting() -> None:
         objective = SPCL(parse_arch("base", channels=3), OPTIONS.read({}))
         cost = step_cost(objective, Batch(torch.zeros(8, 3, 224, 224)))
     assert cost.forward / 2 == pytest.approx(12.0, abs=0.05)
+
+
+def test_of_options_those_that_differ_are_named() -> None:
+    before, now = {"ratio": 0.3, "loss": "ntxent"}, {"ratio": 0.3, "loss": "clip", "new": 1}
+    assert [pair for pair in by_part("options", before, now) if pair[1] != pair[2]] == [
+        ("options.loss", "ntxent", "clip"),
+        ("options.new", None, 1),
+    ]
+    assert by_part("image_set", "a", "b") == [("image_set", "a", "b")]
