@@ -94,8 +94,7 @@ def drawn(design: Design, rng: np.random.Generator, gain: float, tau: float) -> 
     """The columns of one table, through the leaderboard's own functions."""
     measure = KINDS[WORLDS[design.metric].kind].measures[design.metric]
     tables = [one_column(design, rng, column, gain, tau) for column in range(design.columns)]
-    found = [measured(one, measure, "baseline", REPLICATES, 0) for one in tables]
-    return [one for one in found if one is not None]
+    return [found for one in tables for found in measured(one, [measure], "baseline", REPLICATES, 0)]
 
 
 def scale(design: Design, rng: np.random.Generator) -> tuple[float, float]:
