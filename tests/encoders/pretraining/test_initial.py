@@ -31,7 +31,8 @@ def vit(config: ViTConfig = COLOUR, seed: int = 1) -> ViT:
 
 def timm_vit(**more: Any) -> nn.Module:
     torch.manual_seed(2)
-    return timm.create_model("vit_base_patch16_224", pretrained=False, **(SMALL_TIMM | more)).eval()
+    settings: dict[str, Any] = SMALL_TIMM | more
+    return timm.create_model("vit_base_patch16_224", pretrained=False, **settings).eval()
 
 
 def prefixed(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -184,7 +185,8 @@ def test_timms_weights_are_converted(name: str, tmp_path: Path, monkeypatch: pyt
         fill([begun], initial)
         images = torch.randn(1, 3, 224, 224)
         with torch.no_grad():
-            features = source.eval().forward_features(images)
+            whole: Any = source.eval()
+            features = whole.forward_features(images)
             torch.testing.assert_close(begun(images)[0], features, atol=1e-4, rtol=1e-4)
 
 
