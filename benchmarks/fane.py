@@ -46,7 +46,6 @@ BASE, SHORT, LONG, SEEDS, CHOSEN = "as shipped", 12, 40, (0, 1, 2), 2
 HELD_OUT = {"vindr_train": 1200, "vindr_test": 400, "rsna": 1200, "siim": 1200}
 PROBED, FRACTIONS, LABEL_SEEDS = ("vindr", "rsna", "siim"), (0.01, 0.1, 1.0), 3
 UNTRAINED: dict[Pooling, str] = {"cls": "random:cls", "mean": "random:mean"}
-WITHIN_95 = 1.959964
 
 
 class Cell(NamedTuple):
@@ -113,7 +112,7 @@ class Bench:
             compared = json.loads(cxrbench.compare(spec, baseline, results=results, form="json"))
             found["probes"][pooling] = [
                 {"dataset": row["dataset"], "fraction": row["fraction"], "auroc": row["value_a"],
-                 "difference": row["difference"], "error": (row["upper"] - row["lower"]) / (2 * WITHIN_95)}
+                 "difference": row["difference"], "error": row["error"]}
                 for row in compared["rows"] if row["label"] == "macro"
             ]  # fmt: skip
             found["rank"][pooling] = self.rank(spec)

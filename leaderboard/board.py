@@ -21,9 +21,9 @@ class Record:
     improvement over the baseline, positive is better, with its 90% interval: the lower limit is where the one-tailed
     test ends. ``tie_group``: letters, headline only. ``se_patients``, ``se_seeds``: standard errors from patients and
     from training seeds. ``n``: test images (or queries) with a known target; ``positives``: those where it is above 0;
-    ``rarer``: patients of the rarer side. ``sd_folds``: over the folds of a cross-validation;
-    ``sd_seeds``: over the training seeds, as papers print it. ``by_chance``: what a
-    perfectly calibrated encoder with these scores would be expected to have (ECE).
+    ``rarer``: patients of the rarer side. ``sd_folds``: over the folds of a cross-validation; ``sd_seeds``: over the
+    training seeds, as papers print it. ``by_chance``: what a perfectly calibrated encoder with these scores would be
+    expected to have (ECE).
     """
 
     encoder: str
@@ -56,6 +56,11 @@ class Record:
     synthetic: bool = False
     contaminated: bool = False
     note: str = ""
+
+    @property
+    def task(self) -> AlignedTask:
+        """The column that it stands in."""
+        return AlignedTask(self.synthetic, self.dataset, self.protocol, self.fraction)
 
 
 @dataclass(frozen=True)

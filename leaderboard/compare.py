@@ -44,7 +44,8 @@ class ComparisonRow:
     ``p_percentile``: the percentile bootstrap's. ``p_delong``: one-tailed, for AUROC of a label; patients vary,
     training seeds do not. With a margin d: ``p_noninferior``, H0: A is worse than B by d or more; ``p_equivalent``,
     H0: they differ by d or more (two one-sided tests, Schuirmann 1987); ``above``: confidence that A is better by more
-    than d. ``detectable``: the smallest difference that the strictest of these tests finds with 80% power.
+    than d. ``error``: standard error of the difference; ``detectable``: the smallest one that the strictest of these
+    tests finds with 80% power.
     """
 
     dataset: str
@@ -70,6 +71,7 @@ class ComparisonRow:
     p_noninferior: float = NAN
     p_equivalent: float = NAN
     above: float = NAN
+    error: float = NAN
     detectable: float = NAN
 
     @property
@@ -235,7 +237,7 @@ def _tested(drafts: Sequence[_Row], margin: float | None) -> tuple[ComparisonRow
             rows[i] = replace(
                 rows[i], difference=gain.value, lower=limits.lower, upper=limits.upper, p=gain.p(),
                 p_two_sided=gain.p_two_sided(), p_holm=adjusted[i], **_against(gain, margin),
-                detectable=smallest_detectable_difference(gain.error, count),
+                error=gain.error, detectable=smallest_detectable_difference(gain.error, count),
             )  # fmt: skip
     return tuple(rows)
 

@@ -56,9 +56,7 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
 def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Look) -> list[str]:
     """Headline tables, their legend, the other metrics, the notes: of the real or of the synthetic tasks."""
     cells: Cells = {
-        (AlignedTask(r.synthetic, r.dataset, r.protocol, r.fraction), r.metric, r.encoder): r
-        for r in board.records
-        if r.label == HEADLINE and r.synthetic == synthetic
+        (r.task, r.metric, r.encoder): r for r in board.records if r.label == HEADLINE and r.synthetic == synthetic
     }
     columns = sorted(columns, key=lambda c: (c.task.dataset, c.task.protocol, -c.task.fraction))
     tables = _tables(columns)

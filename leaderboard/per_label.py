@@ -7,7 +7,6 @@ from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
 from cxrbench.leaderboard.cells import Look, cell, ranks
 from cxrbench.leaderboard.render import ABSENT, code, escaped, markdown_table, task_title
-from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.metrics.kinds import KINDS
 
 ALL, TOP = "all", "top:"
@@ -29,7 +28,7 @@ def label_tables(board: Board, columns: Sequence[Column], look: Look) -> list[st
     parts: list[str] = []
     for column in columns:
         metric = column.metrics[0]
-        records = {(r.label, r.encoder): r for r in board.records if _task(r) == column.task and r.metric == metric}
+        records = {(r.label, r.encoder): r for r in board.records if r.task == column.task and r.metric == metric}
         if shown := chosen([r for r in records.values() if r.positives is not None], look.labels):
             title = KINDS[column.kind].measures[metric].title
             parts += [f"#### {escaped(task_title(column.task))}: {title} by label"]
@@ -69,7 +68,3 @@ def _table(column: Column, records: Sequence[Record], labels: Sequence[str], loo
         cells = [cell(of[e], places.get(e), look.spread) if e in of else ABSENT for e in order]
         body.append([escaped(label), f"{first.positives or 0:,} / {first.n:,}", *cells])
     return markdown_table(body, ["Label", "Positives / images", *map(code, order)])
-
-
-def _task(r: Record) -> AlignedTask:
-    return AlignedTask(r.synthetic, r.dataset, r.protocol, r.fraction)

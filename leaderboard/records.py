@@ -4,13 +4,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, NAN, Record
 from cxrbench.leaderboard.statistics.bootstrap import Interval
-from cxrbench.leaderboard.statistics.counting import FEWEST_WITH_INTERVAL, counts, patients_scored, rarer_patients
+from cxrbench.leaderboard.statistics.counting import (
+    FEWEST_WITH_INTERVAL,
+    counts,
+    patients_scored,
+    rarer_patients,
+    scored,
+)
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Key, Measured, families
 from cxrbench.leaderboard.statistics.significance import (
@@ -53,7 +59,8 @@ def in_families(
             rest = _of_labels(one, baseline)
             flattered = marks.get(id(one.tests), {})
             records = [replace(r, tie_group=letters.get(r.encoder, "")) for r in heads] + rest
-            records.sort(key=lambda r: list(one.values).index((r.encoder, r.label)))
+            place = {key: k for k, key in enumerate(one.values)}
+            records.sort(key=lambda r: place[r.encoder, r.label])
             errors = [gain.error for gain in gains[i].values() if math.isfinite(gain.error)]
             found[id(one)] = Tested(
                 tuple(replace(r, contaminated=bool(flattered.get(r.encoder))) for r in records),
@@ -91,16 +98,15 @@ def _records(
     baseline: str | None,
 ) -> list[Record]:
     """A record for each encoder and label."""
-    tests, task = one.tests, one.tests.task
+    task, of_label = one.tests.task, {label: _counted(one, label) for _, label in values}
     records = []
     for (encoder, label), value in values.items():
-        n, positives = counts(tests, label)
-        rarer = rarer_patients(tests, label)
-        limits = _interval(one, label, value)
+        of = of_label[label]
+        limits = _interval(one, of, value)
         record = Record(
             encoder=encoder, dataset=task.dataset, protocol=task.protocol, fraction=task.fraction,
-            metric=one.measure.name, label=label, value=value.value, lower=limits.lower, upper=limits.upper, n=n,
-            patients=patients_scored(tests, label), positives=positives, rarer=rarer, seeds=len(tests.rows[encoder]),
+            metric=one.measure.name, label=label, value=value.value, lower=limits.lower, upper=limits.upper, n=of.n,
+            patients=of.patients, positives=of.positives, rarer=of.rarer, seeds=len(one.tests.rows[encoder]),
             se_patients=math.sqrt(value.patients), se_seeds=math.sqrt(value.seeds) if value.seeds_df else NAN,
             sd_folds=one.folds.get((encoder, label), (NAN, NAN))[1], sd_seeds=one.sd_seeds.get((encoder, label), NAN),
             by_chance=one.by_chance.get((encoder, label), NAN), synthetic=task.synthetic, note=limits.note,
@@ -115,17 +121,34 @@ def _records(
     return records
 
 
-def _interval(one: Measured, label: str, value: Uncertain) -> Interval:
+class _Counted(NamedTuple):
+    """What a label's, or a group's, value rests on; ``rarest``: the label of fewest patients, ``rarer`` of them."""
+
+    n: int
+    patients: int
+    positives: int | None
+    rarest: str
+    rarer: int
+
+
+def _counted(one: Measured, label: str) -> _Counted:
+    """Of the headline, only the labels that its mean is over."""
+    tests, among = one.tests, one.counted if label == HEADLINE else None
+    members = [x for x in tests.groups.get(label, (label,)) if not among or x in among]
+    rarer, rarest = min((rarer_patients(tests, x), x) for x in members)
+    positives = counts(tests, label)[1]
+    rows = int(scored(tests, label, among).sum())
+    return _Counted(rows, patients_scored(tests, label, among), positives, rarest, rarer)
+
+
+def _interval(one: Measured, of: _Counted, value: Uncertain) -> Interval:
     """Of a value; none where the label's rarer side has too few patients."""
-    few = [x for x in one.tests.groups.get(label, (label,)) if label != HEADLINE or x in one.counted or not one.counted]
-    rarest = min(few, key=lambda x: rarer_patients(one.tests, x))
-    patients = rarer_patients(one.tests, rarest)
     if math.isnan(value.value):
-        return Interval(NAN, NAN, f"undefined on this test set ({rarest}: {patients} patients on the rarer side)")
-    if patients < FEWEST_WITH_INTERVAL:
-        return Interval(NAN, NAN, f"no interval: {rarest} has {patients} patients on its rarer side")
+        return Interval(NAN, NAN, f"undefined on this test set ({of.rarest}: {of.rarer} patients on the rarer side)")
+    if of.rarer < FEWEST_WITH_INTERVAL:
+        return Interval(NAN, NAN, f"no interval: {of.rarest} has {of.rarer} patients on its rarer side")
     limits = value.interval_of_share(VALUE_LEVEL) if one.measure.share else value.interval(VALUE_LEVEL)
-    return replace(limits, note=f"{limits.note} ({rarest}: {patients} patients)") if limits.note else limits
+    return replace(limits, note=f"{limits.note} ({of.rarest}: {of.rarer} patients)") if limits.note else limits
 
 
 def _letters(one: Measured, pairs: Mapping[Key, float]) -> dict[str, str]:

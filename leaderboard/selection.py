@@ -9,6 +9,22 @@ from cxrbench.predictions import NotApplicable, Predictions
 One = TypeVar("One", Predictions, NotApplicable)
 
 
+DEFAULT_BASELINE = "random"
+
+
+def chosen_baseline(cells: Sequence[Predictions], baseline: str | None) -> str | None:
+    """The encoder that others are tested against: the named one; without a name ``random``, if it is there.
+
+    Raises UserError for one that has no results.
+    """
+    encoders = sorted({str(one.cell["encoder"]) for one in cells})
+    if baseline is None:
+        return DEFAULT_BASELINE if DEFAULT_BASELINE in encoders else None
+    if baseline not in encoders:
+        raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
+    return baseline
+
+
 def check_tasks(cells: Sequence[Predictions | NotApplicable], tasks: Sequence[str] | None) -> None:
     """Raise UserError for a task (``DATASET[:PROTOCOL]``, as the tables name it) that none of these cells is of."""
     there = {name for cell in cells for name in _names(cell)}

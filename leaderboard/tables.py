@@ -10,15 +10,13 @@ from cxrbench.leaderboard.families import check_metrics, wanted_measures
 from cxrbench.leaderboard.overall import overall
 from cxrbench.leaderboard.records import Tested, in_families
 from cxrbench.leaderboard.remarks import contamination, left_out, merged, reasons
-from cxrbench.leaderboard.selection import check_tasks, of_tasks
+from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_tasks
 from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import patients_scored, scored
 from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.signed_rank import ROPE
 from cxrbench.predictions import NotApplicable, Predictions
-
-DEFAULT_BASELINE = "random"
 
 
 class _Draft(NamedTuple):
@@ -59,11 +57,7 @@ def build(
     predictions, not_applicable = of_tasks(now.predictions, tasks), of_tasks(now.not_applicable, tasks)
     if not predictions:
         raise UserError(f"no encoder could be asked {', '.join(tasks or ())}: {not_applicable[0].reason}")
-    encoders = sorted({str(one.cell["encoder"]) for one in predictions})
-    if baseline is None and DEFAULT_BASELINE in encoders:
-        baseline = DEFAULT_BASELINE
-    if baseline is not None and baseline not in encoders:
-        raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
+    baseline = chosen_baseline(predictions, baseline)
     check_metrics(metrics, [one.kind for one in predictions])
     why_not = reasons(not_applicable)
     drafts: list[_Draft] = []

@@ -1,10 +1,10 @@
 """Datasets: reading one, checking it, copying it small, and drawing the phantom."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrbench.cores import cores
 from cxrbench.errors import OnBadImage, chosen
 from cxrbench.files.folders import cache_folder
 from cxrbench.progress import Bar, unseen
@@ -96,7 +96,7 @@ def prepare_copy(
             manifest,
             out.expanduser(),
             size,
-            workers=workers or min(os.cpu_count() or 1, MOST_THREADS),
+            workers=workers or min(cores(), MOST_THREADS),
             skip_bad=on_bad_image == "skip",
             max_pixels=max_pixels or MAX_PIXELS,
             progress=advance,

@@ -30,9 +30,11 @@ def leaderboard(
     replicates: ReplicatesOption = 10_000,
     seed: SeedOption = 0,
     rope: Annotated[
-        float,
-        typer.Option(help="A difference to the baseline that does not matter: is it better by more over data sets?"),
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="A difference to the baseline that does not matter: better by more over data sets? [default: 0.01]"
+        ),
+    ] = None,
     shown: NamesOption = None,
     labels: Annotated[
         str,
@@ -60,8 +62,8 @@ def leaderboard(
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
     if by:
-        if labels or spread != "interval":
-            raise UserError("--by shows means over labels with intervals: leave out --labels and --spread")
+        if labels or spread != "interval" or rope is not None:
+            raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
         text = api.by_group(
             by, results, tasks=names(tasks), baseline=baseline, metrics=names(metrics), replicates=replicates,
             seed=seed, names=",".join(shown or ()), form=form,  # type: ignore[arg-type]
@@ -74,7 +76,7 @@ def leaderboard(
         metrics=names(metrics),
         replicates=replicates,
         seed=seed,
-        rope=rope,
+        rope=0.01 if rope is None else rope,
         names=",".join(shown or ()),
         labels=labels,
         spread=spread,  # type: ignore[arg-type]

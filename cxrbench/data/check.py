@@ -1,6 +1,5 @@
 """``cxrbench data check``: what is in a dataset, and which of its files cannot be read."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from cxrbench.cores import cores
 from cxrbench.data.decode.images import MAX_PIXELS, use_decoded
 from cxrbench.data.lookalikes import Gallery, Looks, looks
 from cxrbench.data.manifest import SPLITS, Manifest
@@ -91,7 +91,7 @@ def check(
     bad: dict[str, str] = {}
     seen = Gallery(len(manifest) if decode_all else 0)
     if decode_all:
-        for row, found in _decoded(manifest.paths(), workers or os.cpu_count() or 1, max_pixels, progress):
+        for row, found in _decoded(manifest.paths(), workers or cores(), max_pixels, progress):
             if isinstance(found, str):
                 bad[ids[row]] = found
             else:

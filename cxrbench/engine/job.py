@@ -1,6 +1,5 @@
 """A run as a whole: what was asked, checked and planned (``prepare``), and doing it (``Job.execute``)."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -8,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from cxrbench.cores import cores
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.importing import importing
@@ -112,7 +112,7 @@ def prepare(
     remarks = unread([planned.task for planned in plan.cells if planned.task is not None])
     return Job(
         request, plan, (*plan.remarks, *remarks, *_undrawn(plan)), cache, device, settings.get("batch_size", 64),
-        workers or min(os.cpu_count() or 1, 16), settings.get("max_pixels"),
+        workers or min(cores(), 16), settings.get("max_pixels"),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from cxrbench.cores import cores
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.memory import keep_freed
@@ -47,11 +48,6 @@ WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "padchest": (padchest.padchest_image, padchest.padchest_tables),
     "brax": (brax.brax_image, brax.brax_tables),
 }
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def write(

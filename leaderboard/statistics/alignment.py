@@ -62,6 +62,11 @@ class TestSet:
         """How many patients have one of these rows [n]."""
         return int(np.count_nonzero(np.bincount(self.patient_codes[rows])))
 
+    @property
+    def patient_count(self) -> int:
+        """All patients."""
+        return int(self.patient_codes.max()) + 1
+
     def scores(self, encoder: str, label: str) -> Array:
         """Classification: an encoder's scores [seeds, n] of a label."""
         return np.stack([rows[f"score:{label}"].to_numpy(np.float64) for rows in self.rows[encoder]])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from cxrbench.cores import cores
 from cxrbench.metrics.prepared import Prepared, Together, Weights
 
 Array = NDArray[np.float64]
@@ -91,9 +92,8 @@ def threads() -> int:
 
     ``OMP_NUM_THREADS``, with which a shared machine says how many are ours, is a limit here too.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(cores, MOST_THREADS, int(asked) if asked.isdigit() else cores))
+    ours, asked = cores(), os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(ours, MOST_THREADS, int(asked) if asked.isdigit() else ours))
 
 
 @dataclass(frozen=True)

@@ -120,12 +120,12 @@ class Resampling:
         """``drawn`` [S, names, B]."""
         at, of = [one.with_groups(one.points[i]) for i in mine], [one.with_groups(d) for d in drawn]
         by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0))
-        everybody = self.tests.patients_of(np.ones(len(self.tests.patients), dtype=bool))
         df = _degrees(drawn.var(axis=2).mean(0)[: len(one.labels)], one.patients - 1, one.of_group, one.labels)
         return {
             name: Estimate(
                 points=np.array([p[name] for p in at]), replicates=np.stack([d[name] for d in of]),
-                seeds=self.tests.seeds[encoder], patients_df=df.get(name, everybody - 1.0), folds=by_fold[name],
+                seeds=self.tests.seeds[encoder], patients_df=df.get(name, self.tests.patient_count - 1.0),
+                folds=by_fold[name],
             )
             for name in at[0]
         }  # fmt: skip

@@ -18,15 +18,17 @@ A single comparison borrows nothing, and K is S - 1.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import digamma, polygamma, stdtr, stdtrit
+from scipy.special import digamma, expit, logit, polygamma, stdtr, stdtrit
 
 from cxrbench.leaderboard.statistics.bootstrap import Interval, too_many_undefined
 
 Array = NDArray[np.float64]
 LARGE = 1e9  # degrees of freedom that count as infinitely many
+SMALLEST = 1e-150  # p that is told from 0; the square of its quantile is a number at any degrees of freedom
 FEWEST = 4  # estimates with several seeds: fewer have no variance in common that could be told
 
 
@@ -93,9 +95,9 @@ class Uncertain:
             return Interval(math.nan, math.nan, self.note)
         if not 0 < self.value < 1:
             return Interval(math.nan, math.nan, f"no interval: the value is {self.value:g}")
-        centre = math.log(self.value / (1 - self.value))
         width = self.half_width((1 - level) / 2) / (self.value * (1 - self.value))
-        return Interval(_logistic(centre - width), _logistic(centre + width))
+        lower, upper = expit(logit(self.value) + width * np.array([-1, 1]))
+        return Interval(float(lower), float(upper))
 
     def p(self, bound: float = 0.0) -> float:
         """One-tailed, H0: the number is no more than ``bound``. NaN where no test was made."""
@@ -116,7 +118,7 @@ class Uncertain:
         """The share beyond the limit that lies ``away`` from the value, in (0, ½]."""
         if self.seeds == 0:
             return float(stdtr(min(self.patients_df, LARGE), -abs(away) / math.sqrt(self.patients)))
-        return _crossing(lambda tail: self.half_width(tail) - abs(away))
+        return _crossing(lambda tail: self.half_width(tail) - abs(away), SMALLEST, 0.5)
 
 
 def components(points: Array, replicates: Array, patients_df: float) -> Components:
@@ -170,30 +172,15 @@ def _prior(variances: Array, df: Array) -> tuple[float, float]:
     excess = float(e.var(ddof=1) - polygamma(1, df / 2).mean())
     if excess <= 0:
         return LARGE, math.exp(float(e.mean()))
-    prior_df = 2 * _trigamma_inverse(excess)
+    prior_df = 2 * _crossing(lambda x: float(polygamma(1, x)) - excess, 1e-6, LARGE / 2)
     return prior_df, math.exp(float(e.mean() + digamma(prior_df / 2) - np.log(prior_df / 2)))
 
 
-def _trigamma_inverse(value: float) -> float:
-    """x with trigamma(x) = value, by Newton's method on its reciprocal (Smyth 2004, appendix)."""
-    x = 0.5 + 1 / value
-    for _ in range(50):
-        trigamma = float(polygamma(1, x))
-        step = trigamma * (1 - trigamma / value) / float(polygamma(2, x))
-        x += step
-        if abs(step) < 1e-12 * x:
-            break
-    return x
+def _crossing(falls: Callable[[float], float], low: float, high: float) -> float:
+    """Where a falling function of a positive number crosses zero between two limits, or at which limit it ends."""
+    from scipy.optimize import brentq  # here: most boards have one seed, and need no search
 
-
-def _crossing(falls: Callable[[float], float], least: float = 1e-300) -> float:
-    """The tail in (0, ½] at which a falling function of it crosses zero, by bisection of its logarithm."""
-    low, high = math.log(least), math.log(0.5)
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if falls(math.exp(middle)) > 0 else (low, middle)
-    return math.exp(high)
-
-
-def _logistic(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+    if falls(high) >= 0 or falls(low) <= 0:
+        return high if falls(high) >= 0 else low
+    root: Any = brentq(lambda x: falls(math.exp(x)), math.log(low), math.log(high), xtol=1e-13)
+    return math.exp(root)

@@ -114,7 +114,7 @@ def _tested(
     tested = {label for label, rare in zip(labels, few, strict=True) if not rare}
     tested |= {name for name, at in of_group.items() if at.any() and not few[at].any()}
     if overall:
-        enough = tests.patients_of(np.ones(len(tests.patients), dtype=bool)) >= FEWEST_TESTED
+        enough = tests.patient_count >= FEWEST_TESTED
         tested = tested | {HEADLINE} if enough else tested - {HEADLINE}
     return tested
 

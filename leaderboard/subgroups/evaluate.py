@@ -14,7 +14,7 @@ from cxrbench.leaderboard.currency import current
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.records import in_families
 from cxrbench.leaderboard.render import task_title
-from cxrbench.leaderboard.selection import check_tasks, of_tasks
+from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_tasks
 from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
@@ -86,11 +86,7 @@ def by_group(
     now = current(predictions)
     check_tasks(now.predictions, tasks)
     chosen = of_tasks(now.predictions, tasks)
-    encoders = sorted({str(one.cell["encoder"]) for one in chosen})
-    if baseline is None and "random" in encoders:
-        baseline = "random"
-    if baseline is not None and baseline not in encoders:
-        raise UserError(f"unknown baseline {baseline!r}: the results have {', '.join(encoders)}")
+    baseline = chosen_baseline(chosen, baseline)
     check_metrics(metrics, [one.kind for one in chosen])
     parts: list[list[_Part]] = []
     notes: dict[AlignedTask, tuple[str, ...]] = {}

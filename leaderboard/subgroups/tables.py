@@ -17,7 +17,6 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
-from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.subgroups.evaluate import ByGroup, GroupRecord
 from cxrbench.metrics.kinds import KINDS
 
@@ -44,8 +43,8 @@ def to_markdown(found: ByGroup, names: Mapping[str, str]) -> str:
     for synthetic in (False, True):
         of = [r for r in records if r.synthetic == synthetic]
         parts += [SYNTHETIC] if synthetic and of else []
-        for task, metric in dict.fromkeys((_task(r), r.metric) for r in of):
-            here = [r for r in of if (_task(r), r.metric) == (task, metric)]
+        for task, metric in dict.fromkeys((r.task, r.metric) for r in of):
+            here = [r for r in of if (r.task, r.metric) == (task, metric)]
             parts += [f"## {escaped(task_title(task))}: {KINDS['multilabel'].measures[metric].title}", _table(here)]
     parts.append(_legend(found, shown.get(found.baseline or "", "")))
     notes = [f"- {escaped(task_title(task))}: {remark(note)}." for task, of in found.notes.items() for note in of]
@@ -91,7 +90,3 @@ def _legend(found: ByGroup, baseline: str) -> str:
             f"encoders and datasets of a metric, protocol and label fraction. Tests made: {tests}.",
         )
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _task(r: GroupRecord) -> AlignedTask:
-    return AlignedTask(r.synthetic, r.dataset, r.protocol, r.fraction)

@@ -51,6 +51,9 @@ def test_results_of_before_are_shown_by_sex_without_a_rerun(
     add(dataset, sex=["F" if i // 2 % 2 else "M" for i in range(120)])
     cxrbench.evaluate("pixels", f"{dataset}:classification", precision="fp32")
     assert cell.read_bytes() == before
+    code, _, said = command(monkeypatch, capsys, "leaderboard", "--by", "sex", "--rope", "0.02")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "leave out --labels, --spread and --rope" in said
     words = ["leaderboard", "--by", "sex", "--replicates", "100", "--format", "json"]
     found = json.loads(command(monkeypatch, capsys, *words)[1])
     (task,), records = found["tasks"], found["records"]

@@ -66,6 +66,7 @@ def test_a_margin_asks_for_no_harm_and_for_equality(made_up):
         by_label(compare(cells, "spcl", "random", replicates=REPLICATES, margin=d))["macro"] for d in (0.01, 0.5)
     )
     error = (row.upper - row.lower) / 2 / stdtrit(row.patients - 1, 0.95)
+    assert row.error == pytest.approx(error, rel=0.05)
     assert row.p_noninferior == pytest.approx(norm.sf((row.difference + 0.01) / error), abs=0.01)
     assert row.p_equivalent >= row.p_noninferior
     assert row.above == pytest.approx(norm.sf((0.01 - row.difference) / error), abs=0.01)

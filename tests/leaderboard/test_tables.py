@@ -301,3 +301,14 @@ def test_counts_are_of_images_and_patients_that_were_scored(made_up):
     assert (column.rows, column.patients) == (156, 78)
     effusion = record(board, "spcl", "Effusion")
     assert (effusion.n, effusion.patients) == (154, 77)
+
+
+def test_a_mean_counts_the_images_of_the_labels_that_it_is_over(made_up):
+    def rare_and_rarely_known(rows):
+        rows["target:Effusion"] = (rows["image_id"] < "i0004").astype(float)
+        rows.loc[rows["patient_id"] == "p0070", "target:Nodule/Mass"] = np.nan
+
+    board = build([changed(made_up(name), rare_and_rarely_known) for name in ("spcl", "random")], **FAST)
+    macro, nodule = record(board, "spcl"), record(board, "spcl", "Nodule/Mass")
+    assert (macro.n, macro.patients, macro.rarer) == (nodule.n, nodule.patients, nodule.rarer) == (158, 79, macro.rarer)
+    assert (board.columns[0].rows, board.columns[0].patients) == (158, 79)

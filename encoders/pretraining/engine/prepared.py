@@ -119,10 +119,7 @@ def training_rows(
         wanted = (images["split"] == "train").to_numpy() & ~images["patient_id"].isin(list(held_out)).to_numpy()
         if eligible is not None:
             wanted &= eligible(manifest)
-        table = images.loc[wanted, ["image_id", "patient_id", "study_id", "view", "path", "bytes"]]
-        table = table.assign(path=[str(manifest.root / path) for path in table["path"]])
-        table.insert(0, "dataset", manifest.name)
-        tables.append(table)
+        tables.append(rows_of(manifest, wanted))
     rows = pd.concat(tables, ignore_index=True)
     if rows.empty:
         names = ", ".join(m.name for m in manifests)
@@ -134,6 +131,14 @@ def training_rows(
         whole = max(1, int(np.searchsorted(inputs[order].cumsum(), limit, side="right")))
         rows = rows.loc[np.isin(study, order[:whole])].reset_index(drop=True)
     return rows
+
+
+def rows_of(manifest: Manifest, wanted: NDArray[np.bool_]) -> pd.DataFrame:
+    """``dataset, image_id, patient_id, study_id, view, path, bytes`` of some images; ``path`` is absolute."""
+    table = manifest.images.loc[wanted, ["image_id", "patient_id", "study_id", "view", "path", "bytes"]]
+    table = table.assign(path=[str(manifest.root / path) for path in table["path"]])
+    table.insert(0, "dataset", manifest.name)
+    return table
 
 
 def prepare_images(

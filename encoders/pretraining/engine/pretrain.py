@@ -32,7 +32,7 @@ from cxrbench.encoders.pretraining.engine.plan import (
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
 from cxrbench.encoders.pretraining.engine.run_lock import only_run
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
-from cxrbench.encoders.pretraining.engine.watching.begin import watchers
+from cxrbench.encoders.pretraining.engine.watching.begin import Watched, watchers
 from cxrbench.encoders.pretraining.initial import InitialWeights
 from cxrbench.encoders.pretraining.method import Blueprint, Objective
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
@@ -43,8 +43,9 @@ from cxrbench.files.records import parsed
 from cxrbench.files.seal import check, damage
 
 FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every", "picture_every", "watch_every",
-        "probe_every", "accelerator", "gradient_checkpointing")  # fmt: skip
-"""Settings that may change when a run is resumed: they do not change what is learnt."""
+        "probe_every", "accelerator", "gradient_checkpointing", "init")  # fmt: skip
+"""Settings that may change when a run is resumed: they do not change what is learnt, or (``init``) are compared by what
+they gave."""
 COMPARED = ("options", "images", "image_set", "corpus", "began_from")
 """What else must be the same."""
 COUNTED = 8
@@ -128,7 +129,8 @@ def run(
     with atomic_path(out / "encoder.md") as temporary:
         temporary.write_text(card_text(facts))
     if start < plan.batches:
-        train(module, config, watchers(config, blueprint, module, manifests, cache, excluded, cost))
+        watched = Watched(config, blueprint, manifests, cache, excluded or {})
+        train(module, config, watchers(watched, module, cost))
     last = read_checkpoint(out / "last.ckpt")
     facts = with_training(facts, parsed(last[KEY], out / "last.ckpt").get("training", {}))
     with atomic_path(out / "encoder.md") as temporary:

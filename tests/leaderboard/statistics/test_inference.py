@@ -13,7 +13,6 @@ from cxrbench.leaderboard.statistics.inference import (
     Components,
     Uncertain,
     _prior,
-    _trigamma_inverse,
     components,
     moderated,
 )
@@ -82,9 +81,12 @@ def test_undefined_replicates_are_left_out_and_above_five_percent_there_is_no_va
     assert one.note == "no interval: undefined in 6% of replicates"
 
 
-def test_trigamma_inverse():
-    for x in (0.01, 0.5, 3.0, 200.0):
-        assert _trigamma_inverse(float(polygamma(1, x))) == pytest.approx(x, rel=1e-8)
+def test_a_prior_of_any_strength_is_found():
+    """Variances whose logarithms vary by trigamma(1/2) + trigamma(d0/2) have that d0."""
+    for half in (0.5, 3.0, 200.0):
+        spread = np.sqrt(float(polygamma(1, 0.5)) + float(polygamma(1, half)))
+        logs = np.array([-1.0, 1.0]).repeat(5_000) * spread * np.sqrt(9_999 / 10_000)
+        assert _prior(np.exp(logs), np.ones(len(logs)))[0] == pytest.approx(2 * half, rel=1e-6)
 
 
 def test_the_prior_is_that_which_the_variances_were_drawn_from():

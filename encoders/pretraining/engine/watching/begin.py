@@ -1,8 +1,8 @@
 """Who watches a run: from its settings and data to callbacks."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.encoders.pretraining.engine.fitting import say
 from cxrbench.encoders.pretraining.engine.flops import StepCost
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, TrainingPlan
 from cxrbench.encoders.pretraining.engine.prepared import training_rows
@@ -30,43 +31,38 @@ ROUND = 10
 """Steps: a run is watched every so many or a multiple of them."""
 
 
-def watchers(
-    config: PretrainConfig,
-    blueprint: Blueprint,
-    module: Pretraining,
-    manifests: Sequence[Manifest],
-    cache: Path,
-    excluded: Mapping[str, frozenset[str]] | None,
-    cost: StepCost,
-) -> list[lightning.Callback]:
+@dataclass(frozen=True)
+class Watched:
+    """What is pretrained, and on which data: ``excluded``: patients to leave out, by dataset."""
+
+    config: PretrainConfig
+    blueprint: Blueprint
+    manifests: Sequence[Manifest]
+    cache: Path
+    excluded: Mapping[str, frozenset[str]]
+
+
+def watchers(run: Watched, module: Pretraining, cost: StepCost) -> list[lightning.Callback]:
     """The callbacks that watch, and a line on stderr about what they watch. ``cost``: of a unit's training."""
-    return [
-        *monitoring(config, blueprint, module, manifests, cache, excluded, cost),
-        *probing(config, blueprint, manifests, cache, excluded),
-    ]
+    return [*monitoring(run, module, cost), *probing(run)]
 
 
-def probing(
-    config: PretrainConfig,
-    blueprint: Blueprint,
-    manifests: Sequence[Manifest],
-    cache: Path,
-    excluded: Mapping[str, frozenset[str]] | None,
-) -> list[lightning.Callback]:
+def probing(run: Watched) -> list[lightning.Callback]:
     """The linear probe, if one is wanted and the data have labels for it; else why not, on stderr."""
+    config, eligible = run.config, run.blueprint.eligible
     if not config.probe_every:
         return []
-    labelled = [manifest for manifest in manifests if manifest.labels]
-    held_out = validation_rows(labelled, excluded or {}, blueprint.eligible) if labelled else pd.DataFrame()
+    labelled = [manifest for manifest in run.manifests if manifest.labels]
+    held_out = validation_rows(labelled, run.excluded, eligible) if labelled else pd.DataFrame()
     if held_out.empty:
         say("no probe: none of the datasets has labels of images of validation patients (--probe-every)")
         return []
-    fitted = training_rows(labelled, excluded=excluded, eligible=blueprint.eligible, limit=config.limit)
+    fitted = training_rows(labelled, excluded=run.excluded, eligible=eligible, limit=config.limit)
     keep = config.decode == "once"
     try:
         both = [
             labelled_images(
-                some_of(rows, labelled, blueprint.preprocess, cache, most, workers=config.workers, keep=keep)
+                some_of(rows, labelled, run.blueprint.preprocess, run.cache, most, workers=config.workers, keep=keep)
             )
             for rows, most in ((fitted, FITTED), (held_out, SCORED))
         ]
@@ -86,25 +82,18 @@ def probing(
     return [Probe(sets[0], sets[1], config.probe_every)]
 
 
-def monitoring(
-    config: PretrainConfig,
-    blueprint: Blueprint,
-    module: Pretraining,
-    manifests: Sequence[Manifest],
-    cache: Path,
-    excluded: Mapping[str, frozenset[str]] | None,
-    cost: StepCost,
-) -> list[lightning.Callback]:
+def monitoring(run: Watched, module: Pretraining, cost: StepCost) -> list[lightning.Callback]:
     """The watcher of embeddings, unless nothing is to be watched."""
+    config = run.config
     if config.watch_every == 0:
         return []
     found = watched_images(
-        manifests,
-        blueprint.preprocess,
-        cache,
+        run.manifests,
+        run.blueprint.preprocess,
+        run.cache,
         most=WATCHED,
-        excluded=excluded,
-        eligible=blueprint.eligible,
+        excluded=run.excluded,
+        eligible=run.blueprint.eligible,
         workers=config.workers,
         keep=config.decode == "once",
     )
@@ -122,8 +111,3 @@ def interval(gflops: float, cost: StepCost, plan: TrainingPlan) -> int:
     """Steps between two looks of ``gflops`` each that take no more than ``SHARE`` of all operations; round numbers."""
     allowed = SHARE * cost.training * plan.batch_size * plan.accumulate
     return ROUND * math.ceil(gflops / allowed / ROUND) if allowed else ROUND
-
-
-def say(text: str) -> None:
-    """One line for the person who waits."""
-    print(text, file=sys.stderr)

@@ -18,11 +18,10 @@ from cxrbench.encoders.pretraining.engine.prepared import (
     Prepared,
     as_gray,
     prepare_images,
+    rows_of,
     training_rows,
 )
 from cxrbench.errors import BadImageError
-
-KEPT_COLUMNS = ("image_id", "patient_id", "study_id", "view", "path", "bytes")
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,5 @@ def validation_rows(
         images = manifest.images
         held_out = set(images.loc[images["split"] == "test", "patient_id"]) | excluded.get(manifest.name, frozenset())
         wanted = (images["split"] == "val").to_numpy() & ~images["patient_id"].isin(list(held_out)).to_numpy()
-        table = images.loc[wanted & eligible(manifest), list(KEPT_COLUMNS)]
-        table = table.assign(path=[str(manifest.root / path) for path in table["path"]])
-        table.insert(0, "dataset", manifest.name)
-        tables.append(table)
+        tables.append(rows_of(manifest, wanted & eligible(manifest)))
     return pd.concat(tables, ignore_index=True)

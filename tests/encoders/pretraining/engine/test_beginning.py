@@ -89,6 +89,9 @@ def test_the_card_says_what_it_began_from_and_has_seen(manifest: Manifest, tmp_p
     assert f"Began from: weights {config.init}, of mae" in (tmp_path / "run" / "encoder.md").read_text()
     with pytest.raises(UserError, match=r"began_from\.weights was .*mae\.safetensors, is random"):
         pretrain(replace(config, init=""), [manifest], tmp_path / "run", cache=tmp_path, resume=True)
+    same = replace(config, init="random", epochs=1)
+    pretrain(replace(same, init=""), [manifest], tmp_path / "anew", cache=tmp_path)
+    pretrain(same, [manifest], tmp_path / "anew", cache=tmp_path, resume=True)  # random is what it began from
 
 
 def test_what_a_source_begins_from_is_taken_or_missed_aloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
