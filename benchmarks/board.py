@@ -124,8 +124,12 @@ def scikit_learn(shape: Shape) -> float:
                 target = frame[f"target:label {j}"].to_numpy()[drawn]
                 if not 0 < target.sum() < len(target):
                     continue
-                roc_auc_score(target, score), average_precision_score(target, score), brier_score_loss(target, score)
-                f1_score(target, score >= 0.5), accuracy_score(target, score >= 0.5)
+                _ = (
+                    roc_auc_score(target, score),
+                    average_precision_score(target, score),
+                    brier_score_loss(target, score),
+                )
+                _ = f1_score(target, score >= 0.5), accuracy_score(target, score >= 0.5)
                 bins = np.ceil(score * 15).clip(1, 15).astype(int) - 1  # ECE, which scikit-learn lacks
                 float(np.abs(np.bincount(bins, score - target, 15)).sum() / len(score))
     used = time.process_time() - start

@@ -24,9 +24,8 @@ from tabulate import tabulate
 
 import cxrbench
 from cxrbench.api import write_phantom
-from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoders.backbones.encoder import Pooling
-from cxrbench.encoders.pretraining.engine.watching.monitors import effective_rank, singular_values
+from evidence.embeddings import directions, embedded
 
 SHIPPED: dict[str, Any] = {"arch": "nano", "warmup": 0.1, "batch_size": 64, "lr": 7e-4, "accelerator": "cpu"}
 OPTIONS: dict[str, Any] = {"train_text": "false", "sentence_pool": "mean", "pool_width": "32", "kappa": "0.6"}
@@ -137,13 +136,9 @@ class Bench:
 
     def rank(self, spec: str) -> float:
         """Effective rank of the embeddings of vindr's held-out images."""
-        encoder: Any = cxrbench.load_encoder(spec)
-        images = cxrbench.load_dataset("vindr", data=self.scratch / "held-out", cache=self.cache).images
-        paths = images.loc[images["split"] == "test", "path"]
-        batch = torch.stack([load_image(self.scratch / "held-out" / "vindr" / p, encoder.preprocess) for p in paths])
-        with torch.inference_mode():
-            x = torch.cat([encoder(part).pooled for part in batch.split(50)]).double()
-        return effective_rank(singular_values(x))
+        manifest = cxrbench.load_dataset("vindr", data=self.scratch / "held-out", cache=self.cache)
+        paths = manifest.paths()
+        return directions(embedded(spec, [paths[row] for row in manifest.rows_of("test")])).rank
 
     def watched(self, log: Path) -> dict[str, float]:
         """Means over the last tenth of training."""

@@ -27,15 +27,14 @@ from report import write_report
 from cxrbench import api
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import read_encoder, write_encoder
-from cxrbench.encoders.pretraining.engine.watching.monitors import effective_rank, first_component, singular_values
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
-from cxrbench.features.extract import ExtractOptions, extract
 from cxrbench.files.checkpoints import read_checkpoint
 from cxrbench.leaderboard.statistics.bootstrap import replicate
 from cxrbench.metrics.classification import Weights, auroc
 from cxrbench.phantom.write import write
 from cxrbench.predictions import Predictions
+from evidence.embeddings import directions, embedded
 
 PHANTOM = {"vindr_train": 1200, "vindr_test": 400, "rsna": 1400, "siim": 1200}
 TASKS = {"phantom": ("vindr", "rsna", "siim"), "real": ("nih", "kermany")}
@@ -166,15 +165,9 @@ def scored_labels(tasks: Sequence[Predictions]) -> list[list[str]]:
 
 def spread(spec: str, manifests: Sequence[Manifest]) -> Spread:
     """Of the embeddings of all test images together."""
-    encoder = api.load_encoder(spec)
-    options, rows = ExtractOptions(torch.device("cpu"), "fp32", workers=1), []
-    for manifest in manifests:
-        test = (manifest.images["split"] == "test").to_numpy()
-        paths = [path for path, wanted in zip(manifest.paths(), test, strict=True) if wanted]
-        rows += [batch.values for batch in extract(lambda: encoder, encoder.preprocess, paths, 0, options)]
-    embeddings = np.concatenate(rows).astype(np.float64)
-    values = singular_values(torch.from_numpy(embeddings))
-    return Spread(float(embeddings.std(axis=0).mean()), effective_rank(values), first_component(values))
+    paths = [path for manifest in manifests for path in np.array(manifest.paths())[manifest.rows_of("test")]]
+    embeddings = embedded(spec, paths)
+    return Spread(float(embeddings.std(axis=0, dtype=np.float64).mean()), *directions(embeddings))
 
 
 def finished(cell: Cell) -> bool:
