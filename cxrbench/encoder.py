@@ -46,7 +46,8 @@ class EncoderCard:
 
     ``pretrained_on``: registry names of the datasets whose images it has seen (``nih``, ``mimic``, ...);
     ``synthetic``: pretrained on phantom images. Hours that its pretraining took, where they are known: on the clock, of
-    GPUs, of CPU cores.
+    GPUs, of CPU cores. ``citation``, ``year``: of the publication. ``unverified``: what is said of it without having
+    been looked up. ``assumed``: what nobody says and was assumed to load it, one sentence each; a board repeats it.
     """
 
     method: str
@@ -56,6 +57,10 @@ class EncoderCard:
     wall_hours: float | None = None
     gpu_hours: float | None = None
     cpu_hours: float | None = None
+    citation: str = ""
+    year: int | None = None
+    unverified: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
     @property
     def hours(self) -> dict[str, float]:
@@ -119,9 +124,17 @@ class EncoderPlugin:
 
 
 def named_weights(request: EncoderRequest) -> tuple[Path, ...] | None:
-    """For ``EncoderPlugin.reads``: the file or folder after the ``@``; None if there is no such thing on this disk."""
+    """For ``EncoderPlugin.reads``: the file or folder after the ``@``, and its sidecar, which may be absent.
+
+    None if there is no such thing on this disk.
+    """
     path = Path(request.weights or "").expanduser()
-    return (path,) if request.weights and path.exists() else None
+    return (path, sidecar_path(path)) if request.weights and path.exists() else None
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where weights' preprocessing and card may be said: ``FILE.toml`` beside a file, ``cxrbench.toml`` in a folder."""
+    return path / "cxrbench.toml" if path.is_dir() else path.with_name(f"{path.name}.toml")
 
 
 @dataclass(frozen=True)

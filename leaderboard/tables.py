@@ -9,7 +9,7 @@ from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.families import check_metrics, wanted_measures
 from cxrbench.leaderboard.overall import overall
 from cxrbench.leaderboard.records import Tested, in_families
-from cxrbench.leaderboard.remarks import contamination, left_out, merged, reasons
+from cxrbench.leaderboard.remarks import assumptions, contamination, left_out, merged, reasons
 from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_tasks
 from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
@@ -20,11 +20,12 @@ from cxrbench.predictions import NotApplicable, Predictions
 
 
 class _Draft(NamedTuple):
-    """A column before anything is corrected: its metrics, who is marked, and who could not be asked."""
+    """A column before anything is corrected: its metrics, who is marked or assumed of, and who could not be asked."""
 
     tests: TestSet
     metrics: tuple[Measured, ...]
     marks: Mapping[str, str]
+    assumed: Mapping[str, str]
     not_applicable: Mapping[str, str]
 
 
@@ -67,7 +68,8 @@ def build(
         tests = align(task, of_task)
         if kept := tuple(measured(tests, wanted_measures(metrics, tests.kind), baseline, replicates, seed)):
             marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
-            drafts.append(_Draft(tests, kept, marks, why))
+            assumed = {str(one.cell["encoder"]): assumptions(one) for one in of_task}
+            drafts.append(_Draft(tests, kept, marks, assumed, why))
     everything = [one for draft in drafts for one in draft.metrics]
     tested = in_families(everything, baseline, {id(d.tests): d.marks for d in drafts})
     return Board(
@@ -96,6 +98,7 @@ def _column(draft: _Draft, tested: Mapping[int, Tested]) -> Column:
             if record.label == HEADLINE and record.note:
                 gaps.setdefault((record.encoder, record.note), []).append(one.measure.title)
     notes = [*tests.notes, *(f"† {name}: {why}" for name, why in draft.marks.items() if why)]
+    notes += [f"{name}: {what}" for name, what in draft.assumed.items() if what]
     notes += [f"{', '.join(titles)}: {why}" for why, titles in missing.items()]
     notes += [f"{', '.join(titles)}: {what}" for what, titles in merged(gaps).items()]
     if tests.kind == "multiclass" and any(one.measure.name == "accuracy" for one in draft.metrics):
