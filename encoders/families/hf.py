@@ -140,10 +140,11 @@ def build(source: str, revision: str | None = None) -> HFEncoder:
         sidecar = read_sidecar(folder)
         card = sidecar.card(card_of_folder("hf", folder, preprocess, method))
         preprocess = sidecar.applied(preprocess)
-    kind = {"": HFEncoder, "pooled": HFImageTextEncoder, "projected": HFProjectedEncoder}[family.text]
+    if not family.text:
+        return HFEncoder(backbone.float(), family, preprocess, card)
+    kind = HFProjectedEncoder if family.text == "projected" else HFImageTextEncoder
     encoder = kind(backbone.float(), family, preprocess, card)
-    if isinstance(encoder, ImageTextModel):
-        encoder.take_text_tower(model.float(), location, at.get("revision"))
+    encoder.take_text_tower(model.float(), location, at.get("revision"))
     return encoder
 
 

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.layers.mlp import SwiGLUPacked
@@ -77,11 +77,11 @@ def load_dinov2(entry: PublishedEncoder, path: Path) -> TimmEncoder:
     kernel = _needed(state, "patch_embed.proj.weight", path)
     registers = _needed(state, "register_tokens", path).shape[1]
     packed = _needed(state, "blocks.0.mlp.w12.weight", path)
-    width = len(kernel)
+    width, swiglu = len(kernel), cast(type[nn.Module], SwiGLUPacked)
     net = vision_transformer.VisionTransformer(
         img_size=entry.preprocess.size, patch_size=kernel.shape[-1], in_chans=kernel.shape[1], num_classes=0,
         embed_dim=width, depth=_depth(state), num_heads=max(1, width // DINO_WIDTH), mlp_ratio=len(packed) / width,
-        init_values=1e-5, reg_tokens=registers, no_embed_class=True, mlp_layer=SwiGLUPacked, act_layer=nn.SiLU,
+        init_values=1e-5, reg_tokens=registers, no_embed_class=True, mlp_layer=swiglu, act_layer=nn.SiLU,
         norm_layer=_layer_norm,
     )  # fmt: skip
     converted: dict[str, Tensor] = vision_transformer._convert_dinov2(dict(state), net)
