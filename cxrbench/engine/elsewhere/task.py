@@ -69,13 +69,14 @@ class InRoles(Task):
         names, splits, who = (images[column].to_numpy(str) for column in (SET, "split", "patient_id"))
         splits = np.where(self.with_a_role(manifest), splits, UNUSED).astype(object)
         notes = []
-        for held, out, why in (("test", ("train", "val"), "are in the test set"), ("val", ("train",), "validate")):
+        for held, out, why in (
+            ("test", ("train", "val"), "are in the test set: left out of training and validation"),
+            ("val", ("train",), "validate: left out of training"),
+        ):
             shared = np.isin(splits.astype(str), out) & np.isin(who, np.unique(who[splits == held]))
             for name in np.unique(names[shared]):
                 rows = shared & (names == name)
-                notes.append(
-                    f"{len(np.unique(who[rows])):,} patients of {name} ({rows.sum():,} images) {why}: not trained on"
-                )
+                notes.append(f"{len(np.unique(who[rows])):,} patients of {name} ({rows.sum():,} images) {why}")
             splits[shared] = UNUSED
         return replace(manifest, images=images.assign(split=splits)), tuple(notes)
 
