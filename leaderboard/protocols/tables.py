@@ -79,7 +79,7 @@ def compare_protocols(
     Raises UserError as that does, for other than two protocols, and for two that cannot be paired.
     """
     wanted = read_protocols(protocols)
-    if len(wanted) > 2:
+    if len(wanted) != 2:
         raise UserError(
             f"--protocols names {len(wanted)}: compare takes two; for more, "
             f"cxrbench leaderboard --encoder {encoder} --protocols {','.join(one.name for one in wanted)}"
