@@ -7,9 +7,9 @@ from typing import Literal, TypeVar
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
-from cxrbench.engine.columns import Column, columns
 from cxrbench.engine.elsewhere.joined import Joined
 from cxrbench.engine.names import TOGETHER
+from cxrbench.engine.questions import Question, questions
 from cxrbench.engine.registry import load_dataset, load_encoder
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
@@ -117,30 +117,30 @@ def make_plan(request: RunRequest) -> Plan:
         if dataset not in manifests and not (request.train and dataset == TOGETHER):
             manifests[dataset] = _caught(lambda name=dataset: _dataset(request, name))
     _refuse_same_names(manifests)
-    asked, remarks = columns(request.tasks, manifests, request.task_options, folds=request.folds, train=request.train)
+    asked, remarks = questions(request.tasks, manifests, request.task_options, folds=request.folds, train=request.train)
     synthetic = all(m.synthetic for m in manifests.values() if isinstance(m, Manifest))
     encoders = [e for name in request.encoders for e in (every_encoder(synthetic=synthetic) if name == ALL else [name])]
     refs: dict[tuple[str, bool], EncoderRef | UserError] = {}
     cells = []
     for encoder in dict.fromkeys(encoders):
-        for (dataset, _), column in asked.items():
-            manifest = column.manifest
+        for (dataset, _), question in asked.items():
+            manifest = question.manifest
             if isinstance(manifest, UserError):
-                cell = Cell(encoder, dataset, column.task.protocol)
+                cell = Cell(encoder, dataset, question.task.protocol)
                 cells.append(PlannedCell(cell, "blocked", str(manifest)))
                 continue
             wanted = (encoder, manifest.synthetic)
             if wanted not in refs:
                 refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic, request.cache))
-            cells += _column(request, encoder, refs[wanted], manifest, column)
+            cells += _column(request, encoder, refs[wanted], manifest, question)
     return Plan(tuple(cells), remarks)
 
 
 def _column(
-    request: RunRequest, encoder: str, ref: EncoderRef | UserError, manifest: Manifest, column: Column
+    request: RunRequest, encoder: str, ref: EncoderRef | UserError, manifest: Manifest, question: Question
 ) -> list[PlannedCell]:
     """The cells of one encoder on one task: every label fraction, and every seed where seeds matter."""
-    task, joined = column.task, column.joined
+    task, joined = question.task, question.joined
     if isinstance(ref, UserError):
         return [PlannedCell(Cell(encoder, manifest.name, task.protocol), "blocked", str(ref))]
     parts = {

@@ -17,7 +17,7 @@ Read = Mapping[str, Manifest | UserError]
 """Datasets by what they were called, or why they cannot be read."""
 
 
-class Column(NamedTuple):
+class Question(NamedTuple):
     """A protocol and the dataset that it is tested on, or why that cannot be read.
 
     ``joined``: with the datasets that it is trained on, where these are others.
@@ -28,20 +28,20 @@ class Column(NamedTuple):
     joined: Joined | None = None
 
 
-def columns(
+def questions(
     asked: Sequence[tuple[str, str | None]],
     manifests: Read,
     options: TaskOptions,
     *,
     folds: int | None = None,
     train: Sequence[str] = (),
-) -> tuple[dict[tuple[str, str], Column], tuple[str, ...]]:
+) -> tuple[dict[tuple[str, str], Question], tuple[str, ...]]:
     """By (dataset, protocol) what is asked, and remarks on what a dataset cannot be asked.
 
     ``asked``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds`` and
     ``train``: as of RunRequest. Raises UserError for a protocol that was named and cannot be configured so.
     """
-    found: dict[tuple[str, str], Column] = {}
+    found: dict[tuple[str, str], Question] = {}
     remarks: list[str] = []
     joins: dict[str, Joined] = {}
     for dataset, protocol in asked:
@@ -69,7 +69,7 @@ def columns(
     return found, tuple(remarks)
 
 
-def _at_home(task: Task, manifest: Manifest | UserError, folds: int | None) -> Column:
+def _at_home(task: Task, manifest: Manifest | UserError, folds: int | None) -> Question:
     """A protocol that is trained and tested on one dataset. Raises NotApplicableError."""
     if isinstance(manifest, Manifest) and isinstance(task, Adapts):
         manifest = task.adapted(manifest)
@@ -77,12 +77,12 @@ def _at_home(task: Task, manifest: Manifest | UserError, folds: int | None) -> C
         task = Folded.of(task, folds)
     if isinstance(manifest, Manifest) and (reason := task.not_applicable(manifest)):
         raise NotApplicableError(reason)
-    return Column(task, manifest)
+    return Question(task, manifest)
 
 
 def _elsewhere(
     task: Task, dataset: str, train: Sequence[str], manifests: Read, folds: int | None, joins: dict[str, Joined]
-) -> Column:
+) -> Question:
     """A protocol that is trained on other datasets than it is tested on. Raises NotApplicableError.
 
     ``joins``: those of this plan, by what is tested on; filled here, so that protocols share them.
@@ -93,7 +93,7 @@ def _elsewhere(
     tested = None if dataset == TOGETHER else manifests[dataset]
     for one in (*needed, tested):
         if isinstance(one, UserError):
-            return Column(task, one)
+            return Question(task, one)
     if dataset not in joins:
         joins[dataset] = joined(
             [one for one in needed if isinstance(one, Manifest)],
@@ -104,4 +104,4 @@ def _elsewhere(
     outer = Elsewhere.of(task, there, folds)
     if reason := outer.not_applicable(there.manifest):
         raise NotApplicableError(reason)
-    return Column(outer, there.tested, there)
+    return Question(outer, there.tested, there)
