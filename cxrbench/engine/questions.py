@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.engine.elsewhere.joined import Joined, joined
-from cxrbench.engine.elsewhere.task import Elsewhere
+from cxrbench.engine.elsewhere.task import Elsewhere, told
 from cxrbench.engine.folds import Folded
 from cxrbench.engine.names import TOGETHER
 from cxrbench.engine.registry import dataset_adapters, load_task
@@ -66,6 +66,8 @@ def questions(
                 not_applicable.append(f"{name} ({why})")
         if not_applicable:
             remarks.append(f"{dataset} cannot serve: {', '.join(not_applicable)}")
+    used = {id(question.joined) for question in found.values()}
+    remarks += [line for there in joins.values() if id(there) in used for line in told(there)]
     return found, tuple(remarks)
 
 

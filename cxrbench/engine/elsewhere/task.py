@@ -12,6 +12,7 @@ from cxrbench.engine.elsewhere import patients
 from cxrbench.engine.elsewhere.joined import SET, Joined
 from cxrbench.engine.folds import Folded
 from cxrbench.errors import NotApplicableError
+from cxrbench.files.names import some
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, Task
 
@@ -79,6 +80,21 @@ class InRoles(Task):
                 notes.append(f"{len(np.unique(who[rows])):,} patients of {name} ({rows.sum():,} images) {why}")
             splits[shared] = UNUSED
         return replace(manifest, images=images.assign(split=splits)), tuple(notes)
+
+
+def told(joined: Joined) -> list[str]:
+    """What a plan says of joined datasets: labels of the tested one that are lost, and whom they may share."""
+    names, labels, own = " + ".join(joined.training), joined.manifest.labels, joined.tested.labels
+    lines = []
+    if len(labels) < len(own):
+        lines.append(
+            f"{joined.tested.name}: {len(labels)} of its {len(own)} labels are shared with {names}: {some(labels)}"
+        )
+    lines += [
+        f"{one} and {other} have images of one source under other names: their pictures tell who is who, when it runs"
+        for one, other in joined.unclear
+    ]
+    return lines
 
 
 @dataclass(frozen=True, kw_only=True)

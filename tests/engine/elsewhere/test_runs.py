@@ -151,6 +151,18 @@ def test_folds_test_every_image_of_the_test_set_once(run: Run, near: Path, far: 
     assert set(rows["fold"]) == {0, 1, 2, 3}
 
 
+def test_protocols_that_train_by_gradient_descent(run: Run, near: Path, far: Path) -> None:
+    words = ("--encoder", "random:nano-32", "--tasks", f"{far}:finetune,{far}:linear", "--epochs", "1", "--json")
+    code, out, err = run(*words, "--train", f"{near}+{far}")
+    assert (code, err) == (0, "")
+    assert [row["task"] for row in json.loads(out)] == [
+        f"far:{name}+epochs1+train-far+train-near" for name in ("finetune", "linear")
+    ]
+    rows = cell("far:finetune+epochs1+train-far+train-near").rows
+    assert rows["split"].value_counts().to_dict() == {"val": 32, "test": 16}
+    assert np.isfinite(rows["score:bright"]).all()
+
+
 def related(tmp_path: Path, near: Path, lost: int = 0) -> Path:
     """Other names for the test images of a clinic and for its first ten, of which two train and the others are tested.
 
@@ -179,7 +191,7 @@ def test_patients_of_a_related_set_are_told_by_their_pictures(
     again = related(tmp_path, near)
     words = ("--encoder", "pixels", "--train", str(near), "--tasks", f"{again}:knn")
     code, _, err = run(*words)
-    assert (code, err) == (0, "")
+    assert (code, "their pictures tell who is who" in err) == (0, True)
     there = cell("again:knn+train-near")
     assert there.cell["train_images"] == 48 - 4
     validating = there.rows.loc[there.rows["split"] == "val", "image_id"].tolist()
