@@ -21,7 +21,7 @@ from cxrbench.api.tables import Calibrated, Form, Recalibration, board, by_group
 __all__ = [
     "Calibrated", "Evaluated", "Form", "Outcome", "PretrainSettings", "Recalibration", "board",
     "board_of_protocols", "by_group", "calibration", "check", "check_encoder", "compare", "compare_protocols",
-    "describe", "evaluate", "find_cell", "find_manifest", "list_datasets", "list_encoders", "list_tasks", "load_dataset",
-    "load_encoder", "method_options", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy",
+    "describe", "evaluate", "find_cell", "find_manifest", "list_datasets", "list_encoders", "list_tasks",
+    "load_dataset", "load_encoder", "method_options", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy",
     "pretrain", "pretraining_recipe", "verify", "write_phantom",
 ]  # fmt: skip
