@@ -84,7 +84,7 @@ class OfRanks:
 
 
 @dataclass(frozen=True)
-class Column:
+class Ranked:
     """Scores and targets [n] of one label (1, 0, NaN where unknown), ranked once for all metrics that ask."""
 
     scores: Array
