@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.metrics.prepared import Array, Binned, OfSums, Prepared, Sums, Weights, never_defined, running
-from cxrbench.metrics.ranking import OfRanks, Ranked, RankSums
+from cxrbench.metrics.ranking import OfRanks, OneLabel, RankSums
 
 ECE_BINS = 15
 
@@ -33,9 +33,9 @@ class Metric:
     on_decisions: bool = False
     ranks: bool = False
     tested: bool = True
-    of_column: Callable[[Ranked], Prepared] | None = None
+    of_column: Callable[[OneLabel], Prepared] | None = None
 
-    def of(self, column: Ranked) -> Prepared:
+    def of(self, column: OneLabel) -> Prepared:
         """``prepare``; metrics of the same column share its ranking."""
         return self.of_column(column) if self.of_column else self.prepare(column.scores, column.targets)
 
@@ -75,10 +75,10 @@ def auroc(scores: Array, targets: Array) -> Prepared:
     negatives in score order. Where negatives are the rarer class the roles are swapped and the order turned, which
     gives the same sum.
     """
-    return auroc_of_column(Ranked(scores, targets))
+    return auroc_of_column(OneLabel(scores, targets))
 
 
-def auroc_of_column(column: Ranked) -> Prepared:
+def auroc_of_column(column: OneLabel) -> Prepared:
     """``auroc``."""
     if not _whole(column.scores, column.targets):
         return never_defined
@@ -95,10 +95,10 @@ def _auroc(sums: RankSums) -> Array:
 
 def auprc(scores: Array, targets: Array) -> Prepared:
     """Average precision, as scikit-learn's: the sum over thresholds of precision x the step in recall."""
-    return auprc_of_column(Ranked(scores, targets))
+    return auprc_of_column(OneLabel(scores, targets))
 
 
-def auprc_of_column(column: Ranked) -> Prepared:
+def auprc_of_column(column: OneLabel) -> Prepared:
     """``auprc``."""
     return OfRanks(column.of_positives, _auprc) if _whole(column.scores, column.targets) else never_defined
 
@@ -214,7 +214,7 @@ def weighted_sums(rows: tuple[NDArray[np.generic], ...]) -> Prepared:
 
 
 def _dot(a: Sums, b: Sums) -> Array:
-    """Ranked-wise dot products [B] of two matrices [k, B], multiplied and added in float64."""
+    """Column-wise dot products [B] of two matrices [k, B], multiplied and added in float64."""
     return np.einsum("kb,kb->b", a, b, dtype=np.float64)
 
 

@@ -12,7 +12,7 @@ from cxrbench.metrics import detection as metrics_detection
 from cxrbench.metrics import segmentation as metrics_segmentation
 from cxrbench.metrics.classification import METRICS, Metric, Prepared, Weights, decide, ece_by_chance, never_defined
 from cxrbench.metrics.measure import Measure
-from cxrbench.metrics.ranking import Ranked
+from cxrbench.metrics.ranking import OneLabel
 from cxrbench.metrics.retrieval import MEASURES as RETRIEVAL
 from cxrbench.predictions import Kind, Predictions
 
@@ -71,8 +71,8 @@ class Scored:
 
     kind: Kind
     labels: tuple[str, ...]
-    scores: tuple[Ranked, ...]
-    decisions: tuple[Ranked, ...]
+    scores: tuple[OneLabel, ...]
+    decisions: tuple[OneLabel, ...]
     trained: tuple[bool, ...]
 
     @staticmethod
@@ -83,7 +83,7 @@ class Scored:
         )
         decisions = np.ascontiguousarray(decide(scores.T, kind).T)
         trained = (np.isfinite(scores) | np.isnan(targets)).all(1)
-        of_scores, of_decisions = (tuple(map(Ranked, values, targets)) for values in (scores, decisions))
+        of_scores, of_decisions = (tuple(map(OneLabel, values, targets)) for values in (scores, decisions))
         return Scored(kind, tuple(labels), of_scores, of_decisions, tuple(np.atleast_1d(trained).tolist()))
 
     def prepared(self, metric: Metric) -> dict[str, Prepared]:

@@ -84,7 +84,7 @@ class OfRanks:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class OneLabel:
     """Scores and targets [n] of one label (1, 0, NaN where unknown), ranked once for all metrics that ask."""
 
     scores: Array

@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from cxrbench.metrics.classification import METRICS, Weights, decide, macro
 from cxrbench.metrics.prepared import running
-from cxrbench.metrics.ranking import Ranked
+from cxrbench.metrics.ranking import OneLabel
 from cxrbench.metrics.together import Together
 
 PROBABILITY = st.floats(0, 1, width=32)
@@ -152,7 +152,7 @@ def test_running_sums_are_cumulated_sums(rows):
 def test_metrics_of_one_column_share_its_ranking_and_are_what_each_is_alone():
     generator = np.random.default_rng(3)
     scores, targets = generator.integers(0, 6, 40) / 5, generator.choice([0, 0, 1, np.nan], 40)
-    column, weights = Ranked(scores, targets), Weights.of(generator.poisson(1, (40, 9)))
+    column, weights = OneLabel(scores, targets), Weights.of(generator.poisson(1, (40, 9)))
     shared = [METRICS[name].of(column) for name in ("auroc", "auprc")]
     assert (targets == 1).sum() <= (targets == 0).sum()  # else AUROC ranks the negatives
     assert len(Together.of(shared).ranks) == 1
