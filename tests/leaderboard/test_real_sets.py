@@ -37,14 +37,13 @@ def manifest_of(name: str) -> Manifest:
 def scored(
     manifest: Manifest, encoder: str, strength: float, protocol: str = "classification", seed: int = 0
 ) -> Predictions:
-    """Predictions of the set's test images: its truth, and noise."""
+    """Predictions of all of the set's images: its truth, and noise."""
     rng = np.random.default_rng([seed, sum(map(ord, encoder + protocol))])
-    test = (manifest.images["split"] == "test").to_numpy()
-    targets = manifest.targets()[test].astype(float)
+    targets = manifest.targets().astype(float)
     logits = np.exp(strength * targets + rng.standard_normal(targets.shape))
     exclusive = manifest.kind == "multiclass"
     scores = logits / (logits.sum(1, keepdims=True) if exclusive else 1 + logits)
-    rows = manifest.images.loc[test, ["image_id", "patient_id", "split"]].reset_index(drop=True)
+    rows = manifest.images[["image_id", "patient_id"]].assign(split="test")
     columns = {f"score:{x}": scores[:, k] for k, x in enumerate(manifest.labels)}
     columns |= {f"target:{x}": targets[:, k] for k, x in enumerate(manifest.labels)}
     cell = {"encoder": encoder, "dataset": manifest.name, "protocol": protocol, "fraction": 1.0, "seed": seed}
@@ -99,7 +98,7 @@ def test_nih_by_label_the_most_frequent_first() -> None:
     assert {*lines} >= {*most}
     for label in most:
         assert f"{auroc(rows, label):.3f}" in lines[label]
-        assert f"{positives[f'target:{label}']:.0f} / {len(rows)}" in lines[label]
+        assert f"{positives[f'target:{label}']:,.0f} / {len(rows):,}" in lines[label]
 
 
 def test_kermany_a_csv_of_exclusive_classes() -> None:
