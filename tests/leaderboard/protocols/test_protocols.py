@@ -107,6 +107,23 @@ def test_folds_against_none_on_the_common_images_each_model_ranked_by_itself(und
     assert all(np.isnan(row.p_delong) for row in found.rows)
 
 
+def test_where_resamples_leave_folds_without_a_positive_there_is_no_interval_and_it_is_said_why(under):
+    truth = {f"i{i:04}": float(i < 30) for i in range(160)}  # 15 patients with the finding
+    cells = []
+    for protocol in ("classification", "knn", "classification+folds8"):
+        one = under(protocol, labels=("Mass",))
+        rows = one.rows.assign(**{"target:Mass": one.rows["image_id"].map(truth).fillna(0.0)})
+        fold = rows["image_id"].str[1:].astype(int) // 2 % 8
+        cells.append(replace(one, rows=rows.assign(fold=fold) if "folds" in protocol else rows))
+    board = board_of_protocols(cells, "spcl", [c.cell["protocol"] for c in cells], metrics=("auroc",), replicates=100)
+    letters = {r.encoder: r.tie_group for r in board.records if r.label == "macro"}
+    assert letters.pop("classification+folds8") == ""
+    assert all(letters.values()), "the others are tested among themselves"
+    found = compare_protocols(cells, "spcl", ("classification+folds8", "knn"), replicates=100)
+    assert np.isnan(headline(found).p)
+    assert any(re.search(r"Mass: no interval: undefined in \d+% of replicates", note) for note in found.notes)
+
+
 def test_label_fractions_keep_their_training_seeds(under):
     few = [under("classification", fraction=0.1, seed=s, strength=0.5 + s / 4) for s in range(3)]
     whole = under("classification", strength=2.0)
