@@ -89,6 +89,18 @@ def test_protocols_are_compared_on_the_images_that_both_tested(cells):
     assert f"vindr: compared on the 150 test images that all have ({TWO} lacks 10 of 160)" in found.notes
 
 
+def test_labels_that_only_one_of_them_predicts_are_left_out_and_said(cells, under):
+    more = under(TWO, labels=("Nodule/Mass", "Effusion"), groups={"all": ("Nodule/Mass", "Effusion")})
+    fewer = replace(cells[0], labels=("Effusion",), groups={"macro": ("Effusion",)})
+    found = compare_protocols([more, fewer], "spcl", (TWO, ONE), replicates=100)
+    assert {row.label for row in found.rows} == {"macro", "all", "Effusion"}
+    assert headline(found).value_a == pytest.approx(auroc(more.test_rows(), ("Effusion",)), abs=1e-12)
+    assert "vindr: compared over the labels that all predict: Effusion" in found.notes
+    other = replace(fewer, labels=("Edema",), groups={"macro": ("Edema",)})
+    with pytest.raises(UserError, match=re.escape(f"vindr: {TWO}, {ONE} have no label in common")):
+        compare_protocols([more, other], "spcl", (TWO, ONE), replicates=100)
+
+
 def test_folds_against_none_on_the_common_images_each_model_ranked_by_itself(under):
     alone, folded = under("classification"), under("classification+folds4", n=240)
     fold = folded.rows["image_id"].str[1:].astype(int) // 2 % 4
