@@ -7,6 +7,7 @@ seconds once the features are cached in DIR. Without --data (or CXRBENCH_DATA) t
 """
 
 import argparse
+import csv
 import os
 import re
 import shlex
@@ -18,13 +19,16 @@ from typing import NamedTuple
 from evidence.marked import put
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "asking-results.md"
-PROTOCOLS = "--results protocols"
+PROTOCOLS, ELSEWHERE = "--results protocols", "--results elsewhere"
 BOTH = "kermany:classification,nih:classification"
 RUNS = (
     f"run --encoder pixels,random,imagenet --tasks {BOTH},rsna:classification --data DATA",
     f"run --encoder pixels,imagenet --tasks {BOTH} --fractions 0.1,1 --seeds 3 {PROTOCOLS} --data DATA",
     f"run --encoder pixels,imagenet --tasks kermany:classification --folds 5 {PROTOCOLS} --data DATA",
     f"run --encoder pixels,imagenet --tasks kermany:knn,nih:knn {PROTOCOLS} --data DATA",
+    f"run --encoder pixels,imagenet --train nih --tasks rsna:classification {ELSEWHERE} --data DATA",
+    f"run --encoder pixels,imagenet --train ./kermany_pneumonia.csv+nih --tasks nih:classification {ELSEWHERE} --data DATA",
+    f"run --encoder pixels,imagenet --tasks rsna:classification,nih:classification {ELSEWHERE} --data DATA",
 )
 
 
@@ -55,6 +59,17 @@ QUESTIONS = {
         "leaderboard --tasks kermany --metrics auroc --names imagenet=ImageNet,'pixels=16 x 16 pixels'", r"- `"
     ),
     "margin": Question("compare imagenet pixels --tasks kermany --margin 0.05", r"Difference: "),
+    "elsewhere": Question(
+        f"leaderboard --tasks rsna --metrics auroc --baseline pixels {ELSEWHERE}", r"- rsna:classification\+train"
+    ),
+    "own training": Question(
+        f"compare imagenet --protocols classification,classification+train-nih --tasks rsna {ELSEWHERE}"
+    ),
+    "merged training": Question(
+        "compare imagenet --protocols classification+train-kermany_pneumonia+train-nih,classification "
+        f"--tasks nih {ELSEWHERE}",
+        r"- nih: compared over",
+    ),
     "csv": Question(
         "calibration --tasks DATA/kermany/labels.csv:classification --method temperature --encoders imagenet,pixels"
     ),
@@ -76,6 +91,15 @@ def trimmed(text: str, also: str) -> str:
     if kept and kept[-1].startswith("**"):
         kept.pop()
     return "\n\n".join(kept)
+
+
+def with_label_of_nih(kermany: Path, out: Path) -> None:
+    """kermany's images with one label, called what nih calls it."""
+    with (kermany / "labels.csv").open() as table, out.open("w") as written:
+        rows = csv.writer(written)
+        rows.writerow(["image", "patient", "Pneumonia"])
+        for row in csv.DictReader(table):
+            rows.writerow([kermany / row["file"], row["patient_key"], int(row["label"] != "normal")])
 
 
 def main() -> None:
@@ -101,6 +125,7 @@ def main() -> None:
         )
         return done.stdout.replace(str(data), "DATA")
 
+    with_label_of_nih(data / "kermany", scratch / "kermany_pneumonia.csv")
     for command in RUNS:
         told(command)
     found = {"runs": "```\n" + "\n".join(f"cxrbench {command}" for command in RUNS) + "\n```"}
