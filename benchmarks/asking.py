@@ -20,6 +20,7 @@ from evidence.marked import put
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "asking-results.md"
 PROTOCOLS, ELSEWHERE = "--results protocols", "--results elsewhere"
+MERGED = "--train ./kermany_pneumonia.csv+nih"
 BOTH = "kermany:classification,nih:classification"
 RUNS = (
     f"run --encoder pixels,random,imagenet --tasks {BOTH},rsna:classification --data DATA",
@@ -27,7 +28,7 @@ RUNS = (
     f"run --encoder pixels,imagenet --tasks kermany:classification --folds 5 {PROTOCOLS} --data DATA",
     f"run --encoder pixels,imagenet --tasks kermany:knn,nih:knn {PROTOCOLS} --data DATA",
     f"run --encoder pixels,imagenet --train nih --tasks rsna:classification {ELSEWHERE} --data DATA",
-    f"run --encoder pixels,imagenet --train ./kermany_pneumonia.csv+nih --tasks nih:classification {ELSEWHERE} --data DATA",
+    f"run --encoder pixels,imagenet {MERGED} --tasks nih:classification {ELSEWHERE} --data DATA",
     f"run --encoder pixels,imagenet --tasks rsna:classification,nih:classification {ELSEWHERE} --data DATA",
 )
 
