@@ -33,6 +33,9 @@ RUNS = (
 )
 
 
+EFFICIENCY = re.compile(r"## Efficiency\n\n(\|.*\n?)+")
+
+
 class Question(NamedTuple):
     """A command, and which paragraphs of its output the page keeps besides tables and their headings."""
 
@@ -57,7 +60,7 @@ QUESTIONS = {
         r"- Cells: ",
     ),
     "names": Question(
-        "leaderboard --tasks kermany --metrics auroc --names imagenet=ImageNet,'pixels=16 x 16 pixels'", r"- `"
+        "leaderboard --tasks kermany --metrics auroc --names imagenet=ImageNet,'pixels=16 x 16 pixels'", r"- `[^*]"
     ),
     "margin": Question("compare imagenet pixels --tasks kermany --margin 0.05", r"Difference: "),
     "elsewhere": Question(
@@ -80,10 +83,10 @@ QUESTIONS = {
 def trimmed(text: str, also: str) -> str:
     """The tables of a Markdown output under their headings (in bold), and the paragraphs that begin as wanted.
 
-    A list is as many paragraphs as it has items.
+    A list is as many paragraphs as it has items. What encoders cost is asked nowhere on the page, and left out.
     """
     kept: list[str] = []
-    for block in re.split(r"\n\n|\n(?=- )", text.strip()):
+    for block in re.split(r"\n\n|\n(?=- )", re.sub(EFFICIENCY, "", text.strip())):
         if block.startswith("#"):
             heading = f"**{block.lstrip('# ')}**"
             kept = [*(kept[:-1] if kept and kept[-1].startswith("**") else kept), heading]
@@ -91,7 +94,7 @@ def trimmed(text: str, also: str) -> str:
             kept.append(block)
     if kept and kept[-1].startswith("**"):
         kept.pop()
-    return "\n\n".join(kept)
+    return re.sub(r"(?m)^(- .*)\n\n(?=- )", r"\1\n", "\n\n".join(kept))
 
 
 def with_label_of_nih(kermany: Path, out: Path) -> None:
