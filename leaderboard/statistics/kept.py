@@ -120,7 +120,7 @@ def content(rows: pd.DataFrame) -> str:
         column = rows[name]
         digest.update(f"{name}\n{column.dtype}\n{len(column)}\n".encode())
         if isinstance(column.dtype, np.dtype) and column.dtype != object:
-            digest.update(np.ascontiguousarray(column.to_numpy()))
+            digest.update(column.to_numpy().tobytes())
             continue
         array = pa.array(column.tolist())
         digest.update(str(array.type).encode())
@@ -141,7 +141,7 @@ def _digest(tests: TestSet, measures: Iterable[str]) -> str:
         key(_version(), tests.key, tests.labels, tests.kind, sorted(tests.groups.items()), [*measures]).encode()
     )
     digest.update("\n".join(tests.patients.tolist()).encode())
-    digest.update(np.ascontiguousarray(tests.targets))
+    digest.update(tests.targets.tobytes())
     return digest.hexdigest()
 
 
