@@ -8,6 +8,7 @@ if TYPE_CHECKING:
         board,
         calibration,
         check,
+        check_encoder,
         compare,
         evaluate,
         load_dataset,
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Evaluated", "board", "calibration", "check", "compare", "evaluate", "load_dataset", "load_encoder", "pretrain",
+    "Evaluated", "board", "calibration", "check", "check_encoder", "compare", "evaluate", "load_dataset",
+    "load_encoder", "pretrain",
 ]  # fmt: skip
 
 

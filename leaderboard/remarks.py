@@ -5,16 +5,35 @@ from collections.abc import Mapping, Sequence
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.statistics.counting import FEW, FEWEST_TESTED, counts, rarer_patients
+from cxrbench.leaderboard.statistics.in_folds import FOLD
 from cxrbench.leaderboard.statistics.measured import Measured
 from cxrbench.predictions import NotApplicable, Predictions
 
 
 def contamination(one: Predictions) -> str:
-    """Why these results may flatter the encoder: it has seen images of the dataset or of its source. Else ""."""
+    """Why these results may flatter the encoder: it has seen images of the test set, of what its probe was trained on
+    where that is another dataset, or of the source of either. Else "".
+    """
+    return "; ".join(why for why in (_seen_in_test(one), _seen_in_training(one)) if why)
+
+
+def _seen_in_training(one: Predictions) -> str:
+    """What a probe that was trained on other datasets (``dataset["training"]``) learnt on images that are not new."""
+    seen = {str(name) for name in one.encoder.get("pretrained_on", ())}
+    found = []
+    for source in one.dataset.get("training", ()):
+        if source["name"] != one.dataset.get("name") and (of := seen & {source["name"], *source["lineage"]}):
+            where = "" if source["name"] in of else f", where images of {source['name']} come from"
+            found.append(source["name"] if not where else f"{', '.join(sorted(of))}{where}")
+    return f"pretrained on images that the probe is trained on: {'; '.join(found)}" if found else ""
+
+
+def _seen_in_test(one: Predictions) -> str:
+    """What the encoder has seen of the test set's dataset or of its source."""
     dataset = str(one.dataset.get("name", one.cell["dataset"]))
     seen = [str(name) for name in one.encoder.get("pretrained_on", ())]
     lineage = [str(name) for name in one.dataset.get("lineage", ())]
-    if dataset in seen and "+folds" in str(one.cell["protocol"]):
+    if dataset in seen and FOLD in one.rows:
         return f"pretrained on images of {dataset}; cross-validation tests on every image, so on those, too"
     if dataset in seen:
         return (
@@ -71,7 +90,7 @@ def reasons(not_applicable: Sequence[NotApplicable]) -> dict[AlignedTask, dict[s
 
 def _undefined(one: Measured) -> list[str]:
     tests, family = one.tests, FAMILIES[one.tests.kind]
-    why = {True: f"nothing to find in any of the test {family.rows}", False: "some encoder has no scores"}
+    why = {True: f"nothing to find in any of the test {family.rows}", False: "not all have scores of it"}
     if family is CLASSIFICATION:
         why[True] = f"one class only among the test {family.rows}"
     found: dict[bool, list[str]] = {True: [], False: []}

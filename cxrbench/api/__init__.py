@@ -10,18 +10,20 @@ costs nothing: numpy comes with the first call, torch with the first encoder tha
 """
 
 from cxrbench.api.data import check, load_dataset, prepare_copy, write_phantom
-from cxrbench.api.encoders import describe, load_encoder
+from cxrbench.api.encoders import check_encoder, describe, load_encoder
 from cxrbench.api.installed import list_datasets, list_encoders, list_tasks, own_datasets
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
+from cxrbench.api.protocols import board_of_protocols, compare_protocols
 from cxrbench.api.published import download, download_commands, find_published, list_published, write_card
 from cxrbench.api.runs import Evaluated, Outcome, evaluate, outcomes, planned, prepare
 from cxrbench.api.store import find_cell, find_manifest, verify
 from cxrbench.api.tables import Calibrated, Form, Recalibration, board, by_group, calibration, compare
 
 __all__ = [
-    "Calibrated", "Evaluated", "Form", "Outcome", "PretrainSettings", "Recalibration", "board", "by_group",
-    "calibration", "check", "compare", "describe", "download", "download_commands", "evaluate", "find_cell",
-    "find_manifest", "find_published", "list_datasets", "list_encoders", "list_published", "list_tasks",
-    "load_dataset", "load_encoder", "method_options", "outcomes", "own_datasets", "planned", "prepare",
-    "prepare_copy", "pretrain", "pretraining_recipe", "verify", "write_card", "write_phantom",
+    "Calibrated", "Evaluated", "Form", "Outcome", "PretrainSettings", "Recalibration", "board",
+    "board_of_protocols", "by_group", "calibration", "check", "check_encoder", "compare", "compare_protocols",
+    "describe", "download", "download_commands", "evaluate", "find_cell", "find_manifest", "find_published",
+    "list_datasets", "list_encoders", "list_published", "list_tasks", "load_dataset", "load_encoder",
+    "method_options", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy", "pretrain",
+    "pretraining_recipe", "verify", "write_card", "write_phantom",
 ]  # fmt: skip

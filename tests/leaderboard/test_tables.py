@@ -114,7 +114,7 @@ def test_a_label_that_one_encoder_could_not_be_trained_on_leaves_the_mean_of_all
     assert np.isnan(record(board, "spcl", "Effusion").value)
     assert record(board, "random", "Effusion").value > 0
     assert record(board, "random").value == record(board, "random", "Nodule/Mass").value
-    assert "some encoder has no scores" in to_markdown(board)
+    assert "not all have scores of it" in to_markdown(board)
 
 
 def test_too_few_positives_give_no_interval_and_a_note_that_says_so(made_up):
@@ -164,7 +164,7 @@ def test_encoders_are_compared_on_the_images_that_all_have(made_up):
     fewer = replace(one, rows=one.rows[one.rows["image_id"] >= "i0010"])
     board = build([fewer, made_up("random")], **FAST)
     assert {r.n for r in board.records} == {150}
-    assert "the 150 test images that every encoder has (spcl lacks 10 of 160)" in to_markdown(board)
+    assert "the 150 test images that all have (spcl lacks 10 of 160)" in to_markdown(board)
 
 
 def test_what_a_reader_must_be_told_is_told_once(made_up):
@@ -212,6 +212,26 @@ def test_an_encoder_that_saw_the_dataset_or_its_source_is_marked(made_up, seen, 
     assert record(board, "spcl").contaminated is marked
     assert not record(board, "random").contaminated
     assert ("† spcl: pretrained on" in to_markdown(board)) is marked
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (("siim",), "pretrained on images that the probe is trained on: siim"),
+        (("nih",), "pretrained on images that the probe is trained on: nih, where images of siim come from"),
+        (("vindr",), "pretrained on images of vindr, the source of the test images"),
+        (("mimic",), ""),
+    ],
+)
+def test_the_mark_knows_what_was_tested_on_and_what_the_probe_was_trained_on(made_up, seen, said):
+    one = made_up("spcl", pretrained_on=seen)
+    sources = [{"name": "siim", "lineage": ["siim", "nih"]}, {"name": "vindr", "lineage": ["vindr"]}]
+    one = replace(one, dataset={**one.dataset, "training": sources})
+    board = build([one, made_up("random")], **FAST)
+    assert record(board, "spcl").contaminated is bool(said)
+    text = to_markdown(board)
+    assert f"† spcl: {said}" in text if said else "† spcl" not in text
+    assert text.count("that the probe is trained on") == ("probe" in said)
 
 
 def test_variances_of_several_seeds_and_of_patients_stand_apart(made_up):
