@@ -1,15 +1,20 @@
 """What saved predictions say: the leaderboard, a comparison of two encoders, calibration. No image, no model."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from cxrbench.errors import chosen
+from cxrbench.files.folders import cache_folder
+from cxrbench.progress import Bar, unseen
 
 if TYPE_CHECKING:
     from cxrbench.leaderboard.calibration.report import CalibrationReport, Variants
+    from cxrbench.leaderboard.statistics.kept import Evaluations
 
+log = logging.getLogger(__name__)
 Form = Literal["md", "csv", "json"]
 Recalibration = Literal["temperature", "isotonic"]
 
@@ -27,6 +32,8 @@ def board(
     labels: str | Sequence[str] = (),
     spread: Literal["interval", "sd"] = "interval",
     form: Form = "md",
+    cache: Path | str | None = None,
+    bar: Bar = unseen,
 ) -> str:
     """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
 
@@ -34,7 +41,8 @@ def board(
     task has is its headline (default: all). ``rope``: a difference to the baseline that does not matter, of metrics in
     [0, 1], for what is said over five data sets or more. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
     ``labels``: those that Markdown has a table of, per task: names, ``all``, or ``top:K``, the most frequent.
-    ``spread``: beside a value stands its interval, or the SD over training seeds or folds. Raises UserError.
+    ``spread``: beside a value stands its interval, or the SD over training seeds or folds. What is evaluated is kept in
+    ``cache``, and not evaluated again; ``bar`` shows the rest. Raises UserError.
     """
     chosen("--format", Form, form)
     from cxrbench.engine.results import Results
@@ -49,17 +57,20 @@ def board(
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     store = Results(Path(results))
     predictions = store.load_predictions(_tasks(tasks) or ())
-    table = build(
-        predictions,
-        baseline=baseline,
-        replicates=replicates,
-        seed=seed,
-        rope=rope,
-        tasks=_tasks(tasks),
-        metrics=tuple(separate(metrics, "metrics")) or None,
-        efficiency=store.load_efficiency(predictions),
-        not_applicable=store.load_not_applicable(),
-    )
+    with bar("evaluating") as advance:
+        table = build(
+            predictions,
+            baseline=baseline,
+            replicates=replicates,
+            seed=seed,
+            rope=rope,
+            tasks=_tasks(tasks),
+            metrics=tuple(separate(metrics, "metrics")) or None,
+            efficiency=store.load_efficiency(predictions),
+            not_applicable=store.load_not_applicable(),
+            kept=_kept(cache),
+            advance=advance,
+        )
     return to_markdown(table, look) if form == "md" else {"csv": to_csv, "json": to_json}[form](table)
 
 
@@ -74,6 +85,8 @@ def by_group(
     seed: int = 0,
     names: str | Sequence[str] = (),
     form: Form = "md",
+    cache: Path | str | None = None,
+    bar: Bar = unseen,
 ) -> str:
     """Encoders within groups of patients, as text: values, intervals, tests, the worst group and its gap to the best.
 
@@ -93,17 +106,20 @@ def by_group(
     predictions = store.load_predictions(_tasks(tasks) or ())
     wanted = [one.cell for one in predictions if len(one.rows)]
     datasets = {(str(cell["dataset"]), str(cell.get("parts", {}).get("dataset", ""))) for cell in wanted}
-    kept = {digest: store.manifest_of(name, digest) for name, digest in sorted(datasets)}
-    found = by_group(
-        predictions,
-        {digest: group_of(manifest, by) for digest, manifest in kept.items() if manifest is not None},
-        by,
-        baseline=baseline,
-        tasks=_tasks(tasks),
-        metrics=tuple(separate(metrics, "metrics")) or None,
-        replicates=replicates,
-        seed=seed,
-    )
+    manifests = {digest: store.manifest_of(name, digest) for name, digest in sorted(datasets)}
+    with bar("evaluating") as advance:
+        found = by_group(
+            predictions,
+            {digest: group_of(manifest, by) for digest, manifest in manifests.items() if manifest is not None},
+            by,
+            baseline=baseline,
+            tasks=_tasks(tasks),
+            metrics=tuple(separate(metrics, "metrics")) or None,
+            replicates=replicates,
+            seed=seed,
+            kept=_kept(cache),
+            advance=advance,
+        )
     if form == "md":
         return tables.to_markdown(found, called)
     return {"csv": tables.to_csv, "json": tables.to_json}[form](found)
@@ -121,11 +137,14 @@ def compare(
     margin: float | None = None,
     names: str | Sequence[str] = (),
     form: Literal["md", "json"] = "md",
+    cache: Path | str | None = None,
+    bar: Bar = unseen,
 ) -> str:
     """Is encoder ``a`` better than ``b``? Differences, 90% intervals and one-tailed p per task and label, as text.
 
     ``metrics``: default each task's headline. ``margin``: a difference that does not matter, for tests of
-    non-inferiority and equivalence. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder. Raises UserError.
+    non-inferiority and equivalence. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder. ``cache``, ``bar``: as
+    of ``board``. Raises UserError.
     """
     chosen("form", Literal["md", "json"], form)
     from cxrbench.engine.results import Results
@@ -134,10 +153,12 @@ def compare(
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
-    comparison = compare(
-        Results(Path(results)).load_predictions(_tasks(tasks) or ()), a, b, tasks=_tasks(tasks),
-        metrics=tuple(separate(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
-    )  # fmt: skip
+    predictions = Results(Path(results)).load_predictions(_tasks(tasks) or ())
+    with bar("evaluating") as advance:
+        comparison = compare(
+            predictions, a, b, tasks=_tasks(tasks), metrics=tuple(separate(metrics, "metrics")) or None,
+            replicates=replicates, seed=seed, margin=margin, kept=_kept(cache), advance=advance,
+        )  # fmt: skip
     return comparison_to_json(comparison) if form == "json" else comparison_to_markdown(comparison, called)
 
 
@@ -205,6 +226,13 @@ def calibration(
         methods=methods,
     )
     return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks, called)
+
+
+def _kept(cache: Path | str | None) -> "Evaluations":
+    """Evaluations of before, in the cache folder."""
+    from cxrbench.leaderboard.statistics.kept import Evaluations
+
+    return Evaluations(cache_folder(cache) / "evaluations", log.warning)
 
 
 def _tasks(given: str | Sequence[str]) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cxrbench import api
+from cxrbench.cli.console import counting_late
 from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
@@ -92,7 +93,7 @@ def leaderboard(
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
         text = api.by_group(
             by, results, tasks=names(tasks), baseline=baseline, metrics=names(metrics), replicates=replicates,
-            seed=seed, names=",".join(shown or ()), form=form,  # type: ignore[arg-type]
+            seed=seed, names=",".join(shown or ()), form=form, bar=counting_late,  # type: ignore[arg-type]
         )  # fmt: skip
         return write(text, output)
     text = api.board(
@@ -107,6 +108,7 @@ def leaderboard(
         labels=labels,
         spread=spread,  # type: ignore[arg-type]
         form=form,  # type: ignore[arg-type]
+        bar=counting_late,
     )
     write(text, output)
 
@@ -149,7 +151,7 @@ def compare(
         return write(text, output)
     text = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
-        margin=margin, names=",".join(shown or ()), form="json" if as_json else "md",
+        margin=margin, names=",".join(shown or ()), form="json" if as_json else "md", bar=counting_late,
     )  # fmt: skip
     write(text, output)
 
