@@ -139,6 +139,8 @@ def split(tests: TestSet, groups: Sequence[str]) -> tuple[dict[str, TestSet], tu
     names = sorted({*groups} - {""})
     unknown = int((rows == "").sum())
     notes = [f"{unknown:,} of {len(rows):,} images are of no known group"] if unknown else []
+    if len(names) == 1:
+        notes.append(f"all {'others' if unknown else 'images'} are of one group, {names[0]}")
     whole = tests.groups[HEADLINE]
     asked = [label for label in whole if rarer_patients(tests, label) >= FEWEST_TESTED]
     masked = {name: _only(tests, rows == name, whole) for name in names}
