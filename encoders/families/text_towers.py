@@ -38,7 +38,7 @@ class ImageTextModel(nn.Module):
         try:
             with nullcontext() if folder else hub():
                 tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
-                    self.repository, trust_remote_code=False, **({"revision": self.revision} if self.revision else {})
+                    self.repository, trust_remote_code=False, local_files_only=folder, revision=self.revision or "main"
                 )
                 given = tokenizer(
                     texts, padding=self.padding, truncation=True, max_length=self.most_tokens, return_tensors="pt"
