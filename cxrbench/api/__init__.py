@@ -9,7 +9,7 @@ They take typed arguments, return data, print nothing, and raise UserError where
 costs nothing: numpy comes with the first call, torch with the first encoder that has to compute.
 """
 
-from cxrbench.api.data import check, load_dataset, prepare_copy, write_phantom
+from cxrbench.api.data import check, load_dataset, prepare_copy, write_phantom, write_sidecar
 from cxrbench.api.encoders import check_encoder, describe, load_encoder
 from cxrbench.api.installed import list_datasets, list_encoders, list_tasks, own_datasets
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
@@ -23,5 +23,5 @@ __all__ = [
     "board_of_protocols", "by_group", "calibration", "check", "check_encoder", "compare", "compare_protocols",
     "describe", "evaluate", "find_cell", "find_manifest", "list_datasets", "list_encoders", "list_tasks",
     "load_dataset", "load_encoder", "method_options", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy",
-    "pretrain", "pretraining_recipe", "verify", "write_phantom",
+    "pretrain", "pretraining_recipe", "verify", "write_phantom", "write_sidecar",
 ]  # fmt: skip
