@@ -45,14 +45,16 @@ class EncoderCard:
     """What an encoder says of itself, for the leaderboard and the contamination marks.
 
     ``pretrained_on``: registry names of the datasets whose images it has seen (``nih``, ``mimic``, ...);
-    ``synthetic``: pretrained on phantom images. Hours that its pretraining took, where they are known: on the clock, of
-    GPUs, of CPU cores.
+    ``synthetic``: pretrained on phantom images. ``assumed``: what nobody said of it and had to be taken for granted,
+    e.g. its preprocessing; the leaderboard tells it. Hours that its pretraining took, where they are known: on the
+    clock, of GPUs, of CPU cores.
     """
 
     method: str
     licence: str = "unknown"
     pretrained_on: tuple[str, ...] = ()
     synthetic: bool = False
+    assumed: str = ""
     wall_hours: float | None = None
     gpu_hours: float | None = None
     cpu_hours: float | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args, get
 
 from cxrbench.api.data import load_dataset
 from cxrbench.errors import OnBadImage, UserError, chosen
-from cxrbench.files.folders import cache_folder
+from cxrbench.files.folders import cache_folder, data_folder
 from cxrbench.progress import Bar, unseen
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ def pretrain(
     the model card. ``bar`` shows a phantom being drawn; training itself speaks on stderr. Raises UserError::
 
         weights = cxrbench.pretrain("spcl", ["nih", "./labels.csv"], data_dir=Path("/data"), arch="micro", epochs=60)
-        print(cxrbench.evaluate(f"spcl@{weights},random:micro", "nih"))
+        print(cxrbench.run(f"spcl@{weights},random:micro", "nih"))
     """
     names = named(data) if isinstance(data, str) else list(data)
+    data_dir = data_folder(data_dir)
     _refuse_wrong_names(method, names, data_dir)
     _refuse_wrong_choices(settings)
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, pretrain

@@ -7,7 +7,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOption
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, chosen
 from cxrbench.files.atomic import atomic_path
 
 ReplicatesOption = Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")]
@@ -21,7 +21,7 @@ def leaderboard(
     baseline: Annotated[
         str | None, typer.Option(help="Encoder that all others are tested against [default: random, if it was run].")
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
+    form: Annotated[str, typer.Option("--format", help="md, csv, json, html or latex.")] = "md",
     output: OutOption = None,
     metrics: Annotated[
         str,
@@ -61,15 +61,16 @@ def leaderboard(
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
+    chosen("--format", api.Form, form)
     if by:
         if labels or spread != "interval" or rope is not None:
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
-        text = api.by_group(
+        grouped = api.by_group(
             by, results, tasks=names(tasks), baseline=baseline, metrics=names(metrics), replicates=replicates,
-            seed=seed, names=",".join(shown or ()), form=form,  # type: ignore[arg-type]
+            seed=seed, names=",".join(shown or ()),
         )  # fmt: skip
-        return write(text, output)
-    text = api.board(
+        return write(grouped.text(form), output)  # type: ignore[arg-type]
+    board = api.leaderboard(
         results,
         tasks=names(tasks),
         baseline=baseline,
@@ -80,9 +81,8 @@ def leaderboard(
         names=",".join(shown or ()),
         labels=labels,
         spread=spread,  # type: ignore[arg-type]
-        form=form,  # type: ignore[arg-type]
     )
-    write(text, output)
+    write(board.text(form), output)  # type: ignore[arg-type]
 
 
 def compare(
@@ -109,11 +109,11 @@ def compare(
 
       cxrbench compare spcl imagenet --margin 0.01
     """
-    text = api.compare(
+    compared = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
-        margin=margin, names=",".join(shown or ()), form="json" if as_json else "md",
+        margin=margin, names=",".join(shown or ()),
     )  # fmt: skip
-    write(text, output)
+    write(compared.text("json" if as_json else "md"), output)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cxrbench.engine.given import Given
 from cxrbench.errors import UserError
 from cxrbench.plugins import entry_points
 from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, only_point, unknown
@@ -14,16 +15,21 @@ TABLES = ("labels.csv", PREPARED)
 """What makes a folder of the data folder a dataset of one's own: a CSV, or the table of a prepared copy."""
 
 
-def refuse_wrong_names(encoders: Sequence[str], tasks: Sequence[tuple[str, str | None]], data: Path | None) -> None:
+def refuse_wrong_names(
+    encoders: Sequence[str], tasks: Sequence[tuple[str, str | None]], data: Path | None, given: Given
+) -> None:
     """Raise UserError for a protocol that does not exist, or if none of the encoders, or of the datasets, does.
 
     Where some do, the run can go on with those. Looks at syntax and entry points; a missing file is found by the plan.
+    ``given``: names that stand for objects.
     """
     for _, protocol in tasks:
         if protocol is not None:
             only_point(TASKS, protocol, "protocol")
-    _refuse_if_all_wrong(map(encoder_problem, encoders))
-    _refuse_if_all_wrong(None if is_path(dataset) else dataset_problem(dataset, data) for dataset, _ in tasks)
+    _refuse_if_all_wrong(None if name in given.encoders else encoder_problem(name) for name in encoders)
+    _refuse_if_all_wrong(
+        None if name in given.datasets or is_path(name) else dataset_problem(name, data) for name, _ in tasks
+    )
 
 
 def encoder_problem(text: str) -> UserError | None:

@@ -80,8 +80,8 @@ def named_paths(request: EncoderRequest) -> list[str]:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Parameters of the image encoder: everything but a submodule named ``text_tower``, which images never meet."""
-    return sum(p.numel() for name, p in module.named_parameters() if name.partition(".")[0] != TEXT_TOWER)
+    """Parameters of the image encoder: everything but submodules named ``text_tower``, which images never meet."""
+    return sum(p.numel() for name, p in module.named_parameters() if TEXT_TOWER not in name.split("."))
 
 
 def _existing(text: str | None) -> Path | None:

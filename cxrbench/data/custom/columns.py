@@ -75,6 +75,11 @@ def read_sidecar(path: Path) -> Sidecar:
         values: dict[str, Any] = tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as TOML ({plain(str(error))})") from error
+    return sidecar_of(path, values)
+
+
+def sidecar_of(path: Path, values: dict[str, Any]) -> Sidecar:
+    """What these values, by key, say; ``path`` is what they are called. Raises UserError for unknown keys or values."""
     known = [entry.name for entry in fields(Sidecar)]
     if unknown := sorted(set(values) - set(known)):
         raise UserError(f"{path} has the unknown key {plain(unknown[0])!r}; it may have {', '.join(known)}")

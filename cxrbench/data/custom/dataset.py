@@ -42,7 +42,18 @@ def read_csv(path: Path) -> Manifest:
     files, and anything that is not clear.
     """
     path = path.expanduser().absolute()
-    table, boxes, box_notes, sizes = _read(path, sidecar := read_sidecar(path.with_suffix(".toml")))
+    sidecar = read_sidecar(path.with_suffix(".toml"))
+    if path.suffix.lower() == ".json":
+        return manifest_of(path, read_coco(path), sidecar)
+    return manifest_of(path, by_image(path, read_table(path), sidecar), sidecar)
+
+
+def manifest_of(path: Path, boxed: Boxed, sidecar: Sidecar) -> Manifest:
+    """The manifest of a table with a row per image and of its boxes; ``path`` is what the table is called.
+
+    Raises UserError as ``read_csv`` does.
+    """
+    table, boxes, box_notes, sizes = boxed
     if boxes is not None:
         sidecar = replace(sidecar, kind="multilabel")
     columns = find_columns(path, table, sidecar)
@@ -84,11 +95,8 @@ def read_csv(path: Path) -> Manifest:
     )
 
 
-def _read(path: Path, sidecar: Sidecar) -> Boxed:
-    """The table, one row per image, and the boxes, if there are any."""
-    if path.suffix.lower() == ".json":
-        return read_coco(path)
-    table = read_table(path)
+def by_image(path: Path, table: Table, sidecar: Sidecar) -> Boxed:
+    """The table with one row per image, and the boxes, if there are any. Raises UserError."""
     columns = find_columns(path, table, sidecar)
     table[columns["image"]] = [normal_path(cell) for cell in table[columns["image"]]]
     return take_boxes(path, table, columns)
