@@ -54,7 +54,8 @@ def is_a(thing: object, kind: str) -> bool:
 
 
 def _several(given: Any, kind: str) -> Sequence[Any]:
-    if is_a(given, kind) or isinstance(given, Path):
+    pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str) and is_a(given[1], kind)
+    if pair or is_a(given, kind) or isinstance(given, Path):
         return [given]
     if not isinstance(given, Sequence):
         what = "encoders" if kind == "nn.Module" else "tasks"

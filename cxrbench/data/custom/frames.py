@@ -41,9 +41,11 @@ def read_frame(frame: pd.DataFrame, name: str | None, root: Path) -> Manifest:
         sidecar: Sidecar = sidecar_of(path.with_suffix(".toml"), {**said, "name": called})
         sidecar = replace(sidecar, source=sidecar.source or "a DataFrame")
         return manifest_of(path, by_image(path, table, sidecar), sidecar)
-    except UserError as error:  # rows are counted as those of the CSV, the first below its header being 2
-        told = str(error).replace(str(path.with_suffix(".toml")), f'frame.attrs["{ATTRIBUTE}"]')
-        raise UserError(told.replace(str(path), f"DataFrame {called} (as a CSV)")) from error
+    except UserError as error:  # it names a file that is not there; rows count from 2, as in a CSV below its header
+        told = str(error)
+        for file, what in ((path.with_suffix(".toml"), f'frame.attrs["{ATTRIBUTE}"]'), (path, f"DataFrame {called}")):
+            told = told.replace(str(file), what).replace(file.name, what)
+        raise UserError(told) from error
 
 
 def as_text(frame: pd.DataFrame) -> Table:
