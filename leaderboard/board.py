@@ -124,7 +124,7 @@ class Board:
     ``efficiency``: by encoder, then by quantity. ``nowhere``: the tasks that no encoder could be asked, and why.
     ``remarks``: what concerns the whole board: stale cells that were left out, library versions that differ.
     ``overall``: of tables with several columns, their encoders over all of them; ``rope``: differences that do not
-    matter in them.
+    matter in them. ``encoder``: the one encoder, where its protocols stand in the place of encoders.
     """
 
     records: tuple[Record, ...]
@@ -137,3 +137,9 @@ class Board:
     remarks: tuple[str, ...] = ()
     overall: Mapping[Table, tuple[Overall, ...]] = field(default_factory=dict)
     rope: float = NAN
+    encoder: str = ""
+
+    @property
+    def row(self) -> str:
+        """What a row of its tables is: an encoder, or a protocol of one."""
+        return "protocol" if self.encoder else "encoder"

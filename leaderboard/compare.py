@@ -89,7 +89,7 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tests of A against B."""
+    """All tests of A against B: two encoders, or two protocols of one ``encoder``."""
 
     a: str
     b: str
@@ -98,6 +98,7 @@ class Comparison:
     replicates: int
     seed: int
     margin: float | None = None
+    encoder: str = ""
 
 
 def compare(
@@ -168,7 +169,7 @@ def comparison_to_markdown(comparison: Comparison, names: Mapping[str, str] | No
     shown = shown_names([comparison.a, comparison.b], names or {})
     comparison = replace(comparison, a=shown[comparison.a], b=shown[comparison.b])
     a, b = comparison.a, comparison.b
-    parts = [f"# Is {code(a)} better than {code(b)}?"]
+    parts = [f"# Is {code(a)} better than {code(b)}{f' for {code(comparison.encoder)}' * bool(comparison.encoder)}?"]
     for synthetic in (False, True):
         for metric in dict.fromkeys(row.metric for row in comparison.rows if row.synthetic == synthetic):
             rows = [r for r in comparison.rows if (r.metric, r.synthetic) == (metric, synthetic)]
@@ -193,7 +194,7 @@ def _drafts(
         return []
     (one,) = found
     notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in left_out(one)]
-    with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION
+    with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION and not tests.folded
     drafts = []
     for label in [label for encoder, label in one.values if encoder == a]:
         n, positives = counts(tests, label)
@@ -201,8 +202,8 @@ def _drafts(
             dataset=tests.task.dataset, protocol=tests.task.protocol, fraction=tests.task.fraction,
             synthetic=tests.task.synthetic, metric=measure.name, label=label, value_a=one.values[a, label].value,
             value_b=one.values[b, label].value, p_percentile=one.percentiles.get((a, label), NAN),
-            p_delong=_delong(tests, label, a, b) if with_delong else NAN, n=n, positives=positives,
-            patients=patients_scored(tests, label), title=measure.title,
+            p_delong=_delong(tests, label, a, b) if with_delong and label in one.tested else NAN, n=n,
+            positives=positives, patients=patients_scored(tests, label), title=measure.title,
         )  # fmt: skip
         drafts.append(_Row(row, one.gains.get((a, label))))
     return drafts

@@ -17,26 +17,28 @@ def legend(board: Board, tests: Sequence[int], spread: Spread) -> str:
             "mean ± SD over training seeds, or over folds where one seed was cross-validated; a value alone where "
             "neither was done. The SD says how far runs lie apart, nothing of the patients; intervals are in the CSV"
         )
+    row = board.row
     lines = [
-        f"Cells: {what}. Patients were resampled, {board.replicates:,} times, alike for all encoders; "
+        f"Cells: {what}. Patients were resampled, {board.replicates:,} times, alike for all {row}s; "
         "intervals are Student's t on that standard error, on the logit scale for values between 0 and 1, and cover "
         "training seeds where several were run. With one seed they are conditional on what it trained. **Best**, "
         "<u>second</u>.",
-        "Letters: encoders of a column that share a letter are not separated by any paired test (two-sided, Holm over "
+        f"Letters: {row}s of a column that share a letter are not separated by any paired test (two-sided, Holm over "
         f"all pairs of a table, 5%). {ABSENT} in their place: not tested, see the notes.",
         "Smallest detectable difference: what the strictest of a table's tests against the baseline finds with 80% "
-        "power, median over encoders: how sensitive the test set is, not what to believe of a difference.",
-        f"{ABSENT}: no result or undefined; {NOT_APPLICABLE}: the encoder cannot be asked this (see the notes); an "
-        "encoder with such a cell gets no mean.",
+        f"power, median over {row}s: how sensitive the test set is, not what to believe of a difference.",
+        f"{ABSENT}: no result or undefined; {NOT_APPLICABLE}: the encoder cannot be asked this (see the notes); "
+        f"{'a protocol' if board.encoder else 'an encoder'} with such a cell gets no mean.",
     ]
     if board.baseline is None:
-        lines.insert(1, "No baseline was declared, so no encoder is tested against one (`--baseline NAME`).")
+        lines.insert(1, f"No baseline was declared, so no {row} is tested against one (`--baseline NAME`).")
     else:
         count = str(tests[0]) if len(tests) == 1 else f"{', '.join(map(str, tests))} (tables from the top)"
+        family = "a metric and label fraction" if board.encoder else "a metric, protocol and label fraction"
         lines.insert(
             1,
             f"`*`: better than the baseline {code(board.baseline)}, p < {ALPHA:g}, one-tailed, paired. Policy: in each "
-            "table (a metric, protocol and label fraction) a false `*` has a probability of at most 5% (Holm). Tests "
+            f"table ({family}) a false `*` has a probability of at most 5% (Holm). Tests "
             f"made: {count}. The 90% interval of a gain ends where its one-tailed test does.",
         )
     if board.overall:
@@ -46,7 +48,7 @@ def legend(board: Board, tests: Sequence[int], spread: Spread) -> str:
         )
     if any(not math.isnan(one.better) for encoders in board.overall.values() for one in encoders):
         lines.append(
-            "Elsewhere: posterior probabilities that on data sets at large an encoder is better than the baseline by "
+            f"Elsewhere: posterior probabilities that on data sets at large the {row} is better than the baseline by "
             f"more than {board.rope:g}, within that of it, or worse by more (Bayesian signed-rank test; each column "
             "counts as one data set of many that are alike)."
         )

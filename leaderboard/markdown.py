@@ -39,7 +39,7 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
     shown = shown_names(encoders_of(board), look.names)
     check_labels(board, look.labels)
     board = renamed(board, shown)
-    parts = ["# Chest X-ray encoder leaderboard"]
+    parts = [f"# Protocols of {code(board.encoder)}" if board.encoder else "# Chest X-ray encoder leaderboard"]
     if board.remarks:
         parts.append("\n".join(f"- {remark(one)}." for one in board.remarks))
     for synthetic in (False, True):
@@ -49,7 +49,7 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
     if board.efficiency:
         parts += ["## Efficiency", _efficiency(board.efficiency)]
     if key := key_to_names(shown):
-        parts += ["## Encoders", key]
+        parts += [f"## {board.row.title()}s", key]
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,7 +68,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
             shown = [c for c in of_table if c.task.fraction == fraction]
             labels = "" if fractions == [1.0] else f", {percent(fraction)} of the training labels"
             over = board.overall.get((shown[0].metrics[0], shown[0].task.protocol, fraction, synthetic), ())
-            parts += [f"### {escaped(title)}{labels}", _headline(shown, cells, over, look.spread)]
+            parts += [f"### {escaped(title)}{labels}", _headline(board.row, shown, cells, over, look.spread)]
             parts += [_overall(over)] if over else []
             counts.append(_tests(shown, cells))
     parts.append(legend(board, counts, look.spread))
@@ -78,7 +78,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
         others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
         if others:
             parts += [f"### {escaped(title.partition(': ')[0])}: other metrics{_mean_over(of_table)}"]
-            parts.append(_other_metrics(others, of_table, cells))
+            parts.append(_other_metrics(board.row, others, of_table, cells))
     if any(len(c.metrics) > 1 for c in columns):
         parts.append("Marks as above, for each metric in its own right; intervals and p are in the CSV and JSON.")
     parts += ["### Notes", _notes(columns, cells, [w for w in board.nowhere.items() if w[0].synthetic == synthetic])]
@@ -94,7 +94,7 @@ def _tables(columns: Sequence[Column]) -> dict[str, list[Column]]:
     for c in columns:
         family = FAMILIES[c.kind]
         own = family.title.lower()
-        variant = "" if c.task.protocol == own else c.task.protocol.removeprefix(f"{own}+")
+        variant = "" if c.task.protocol in (own, "") else c.task.protocol.removeprefix(f"{own}+")
         found.setdefault((family.place, variant, c.metrics[0]), []).append(c)
     tables: dict[str, list[Column]] = {}
     for (_, variant, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
@@ -119,7 +119,7 @@ def _measure(kind: Kind, metric: str) -> Measure:
     return KINDS[kind].measures[metric]
 
 
-def _headline(columns: Sequence[Column], cells: Cells, over: Sequence[Overall], spread: Spread) -> str:
+def _headline(what: str, columns: Sequence[Column], cells: Cells, over: Sequence[Overall], spread: Spread) -> str:
     """Encoders x tasks; the mean only for encoders with every cell; below, each test set's size and sensitivity."""
     kind, metric = columns[0].kind, columns[0].metrics[0]
     measure, family = _measure(kind, metric), FAMILIES[kind]
@@ -148,9 +148,8 @@ def _headline(columns: Sequence[Column], cells: Cells, over: Sequence[Overall], 
     detectable = [number(c.detectable[metric]) for c in columns]
     body.append(["*smallest detectable difference*", *(f"*{d}*" if d != ABSENT else d for d in detectable), *blank])
     body.append([f"*test {family.rows} (patients)*", *(f"*{c.rows:,} ({c.patients:,})*" for c in columns), *blank])
-    return markdown_table(
-        body, ["Encoder", *(escaped(c.task.title) for c in columns), *(["Mean"] if show_mean else [])]
-    )
+    heads = [what.title(), *(escaped(c.task.title) for c in columns), *(["Mean"] if show_mean else [])]
+    return markdown_table(body, heads)
 
 
 def _around(one: Overall | None) -> str:
@@ -181,7 +180,7 @@ def _elsewhere(one: Overall) -> str:
     return ABSENT if math.isnan(one.better) else " / ".join(f"{share:.0%}" for share in shares)
 
 
-def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
+def _other_metrics(what: str, metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
     """Tasks and encoders x metrics, values only."""
     measures = {m: _measure(columns[0].kind, m) for m in metrics}
     body = []
@@ -197,7 +196,7 @@ def _other_metrics(metrics: Sequence[str], columns: Sequence[Column], cells: Cel
             ]
             body.append([escaped(task_title(column.task)), f"{code(e)}{dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
-    return markdown_table(body, ["Task", "Encoder", *arrows])
+    return markdown_table(body, ["Task", what.title(), *arrows])
 
 
 def _notes(columns: Sequence[Column], cells: Cells, nowhere: Sequence[tuple[AlignedTask, Mapping[str, str]]]) -> str:

@@ -152,8 +152,11 @@ def _interval(one: Measured, of: _Counted, value: Uncertain) -> Interval:
 
 
 def _letters(one: Measured, pairs: Mapping[Key, float]) -> dict[str, str]:
-    """Tie-group letters of the encoders all of whose pairs were tested; of the others none."""
-    known = [e for e, estimate in one.headlines.items() if not math.isnan(estimate.value)]
+    """Tie-group letters of the encoders all of whose pairs were tested; of the others none.
+
+    One whose own value has no variance (undefined in too many replicates) takes no letter, and none from the others.
+    """
+    known = [e for e in one.headlines if not math.isnan(one.values[e, HEADLINE].patients)]
     untested = {e for pair, p in pairs.items() if math.isnan(p) and {*pair} <= {*known} for e in pair}
     names = [e for e in known if e not in untested]
     if len(names) < 2 or not pairs:

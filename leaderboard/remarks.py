@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.statistics.counting import FEW, FEWEST_TESTED, counts, rarer_patients
+from cxrbench.leaderboard.statistics.in_folds import FOLD
 from cxrbench.leaderboard.statistics.measured import Measured
 from cxrbench.predictions import NotApplicable, Predictions
 
@@ -14,7 +15,7 @@ def contamination(one: Predictions) -> str:
     dataset = str(one.dataset.get("name", one.cell["dataset"]))
     seen = [str(name) for name in one.encoder.get("pretrained_on", ())]
     lineage = [str(name) for name in one.dataset.get("lineage", ())]
-    if dataset in seen and "+folds" in str(one.cell["protocol"]):
+    if dataset in seen and FOLD in one.rows:
         return f"pretrained on images of {dataset}; cross-validation tests on every image, so on those, too"
     if dataset in seen:
         return (
@@ -63,7 +64,7 @@ def reasons(not_applicable: Sequence[NotApplicable]) -> dict[AlignedTask, dict[s
 
 def _undefined(one: Measured) -> list[str]:
     tests, family = one.tests, FAMILIES[one.tests.kind]
-    why = {True: f"nothing to find in any of the test {family.rows}", False: "some encoder has no scores"}
+    why = {True: f"nothing to find in any of the test {family.rows}", False: "not all have scores of it"}
     if family is CLASSIFICATION:
         why[True] = f"one class only among the test {family.rows}"
     found: dict[bool, list[str]] = {True: [], False: []}

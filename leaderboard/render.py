@@ -36,12 +36,14 @@ def to_json(board: Board) -> str:
         for column in board.columns
     ]  # fmt: skip
     whole = {
+        **({"encoder": board.encoder} if board.encoder else {}),
         "baseline": board.baseline, "replicates": board.replicates, "seed": board.seed, "rope": board.rope,
         "tasks": tasks,
         "records": [asdict(record) for record in board.records], "efficiency": board.efficiency,
         "remarks": list(board.remarks),
         "overall": [
             {"metric": metric, "protocol": protocol, "fraction": fraction, "synthetic": synthetic, **asdict(one)}
+            | ({"encoder": board.encoder, "protocol": one.encoder} if board.encoder else {})
             for (metric, protocol, fraction, synthetic), encoders in board.overall.items()
             for one in encoders
         ],
@@ -100,8 +102,8 @@ def percent(fraction: float) -> str:
 
 
 def task_title(task: AlignedTask) -> str:
-    """``DATASET:PROTOCOL``, and the label fraction where it is not all of them."""
-    return task.title if task.fraction == 1 else f"{task.title} @ {percent(task.fraction)}"
+    """``DATASET:PROTOCOL``, and the label fraction where it is not all of them; NaN is no one fraction."""
+    return task.title if task.fraction == 1 or math.isnan(task.fraction) else f"{task.title} @ {percent(task.fraction)}"
 
 
 def _plain(value: Any) -> str:

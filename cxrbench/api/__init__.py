@@ -15,6 +15,7 @@ from cxrbench.api.encoders import describe, load_encoder
 from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
 from cxrbench.api.installed import list_datasets, list_encoders, list_tasks, own_datasets
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
+from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols
 from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, read_run_file, run
 from cxrbench.api.store import find_cell, find_manifest, requests, verify
 from cxrbench.api.tables import (
@@ -33,8 +34,9 @@ from cxrbench.errors import UserError
 __all__ = [
     "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
     "Outcome", "Preprocess", "PretrainSettings", "Recalibration", "RunResults", "SavedResults", "Tables",
-    "UserError", "by_group", "calibration", "check_dataset", "compare", "describe", "embed", "find_cell",
-    "find_manifest", "leaderboard", "list_datasets", "list_encoders", "list_tasks", "load_dataset", "load_encoder",
-    "load_results", "method_options", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy", "pretrain",
-    "pretraining_recipe", "read_run_file", "requests", "run", "verify", "write_phantom",
+    "UserError", "by_group", "calibration", "check_dataset", "compare", "compare_protocols", "describe", "embed",
+    "find_cell", "find_manifest", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
+    "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options", "outcomes", "own_datasets",
+    "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "requests", "run",
+    "verify", "write_phantom",
 ]  # fmt: skip

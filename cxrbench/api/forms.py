@@ -73,15 +73,19 @@ class Tables(ABC):
 
 @dataclass(frozen=True)
 class Leaderboard(Tables):
-    """Encoders on tasks: values, 95% intervals, tests against a baseline, tie groups. ``records``: see ``Record``."""
+    """Encoders on tasks: values, 95% intervals, tests against a baseline, tie groups. ``records``: see ``Record``.
+
+    ``as_saved``: the same board for programs, where that has other names than the one for people.
+    """
 
     board: "Board"
     look: "Look"
+    as_saved: "Board | None" = None
 
     @property
     def records(self) -> "Sequence[Record]":
         """One per encoder, task, metric and label (``macro``: the mean over labels, the headline)."""
-        return self.board.records
+        return (self.as_saved or self.board).records
 
     def to_markdown(self) -> str:
         """The tables as the README shows them."""
@@ -93,13 +97,13 @@ class Leaderboard(Tables):
         """A row per record."""
         from cxrbench.leaderboard.render import to_csv
 
-        return to_csv(self.board)
+        return to_csv(self.as_saved or self.board)
 
     def to_json(self) -> str:
         """Records, tasks with their notes and detectable differences, efficiency; NaN is null."""
         from cxrbench.leaderboard.render import to_json
 
-        return to_json(self.board)
+        return to_json(self.as_saved or self.board)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from cxrbench.errors import UserError, chosen
 
 if TYPE_CHECKING:
     from cxrbench.engine.results import Results
-    from cxrbench.predictions import Predictions
+    from cxrbench.predictions import NotApplicable, Predictions
 
 Recalibration = Literal["temperature", "isotonic"]
 
@@ -93,17 +93,17 @@ def leaderboard(
 
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
-    store, predictions = _saved(results, _tasks(tasks))
+    found = saved_cells(results, _tasks(tasks))
     board = build(
-        predictions,
+        found.predictions,
         baseline=baseline,
         replicates=replicates,
         seed=seed,
         rope=rope,
         tasks=_tasks(tasks),
         metrics=tuple(separate(metrics, "metrics")) or None,
-        efficiency=store.load_efficiency(predictions),
-        not_applicable=[one for one in store.load_not_applicable() if _is_of(results, one.cell)],
+        efficiency=found.store.load_efficiency(found.predictions),
+        not_applicable=found.not_applicable,
     )
     shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
     check_labels(board, look.labels)
@@ -132,11 +132,11 @@ def by_group(
     from cxrbench.leaderboard.subgroups.evaluate import by_group
 
     called = read_names(separate(names, "names"))
-    store, predictions = _saved(results, None)
-    datasets = {(str(p.cell["dataset"]), str(p.cell.get("parts", {}).get("dataset", ""))) for p in predictions}
-    kept = {digest: store.manifest_of(name, digest) for name, digest in sorted(datasets)}
+    saved = saved_cells(results, None)
+    datasets = {(str(p.cell["dataset"]), str(p.cell.get("parts", {}).get("dataset", ""))) for p in saved.predictions}
+    kept = {digest: saved.store.manifest_of(name, digest) for name, digest in sorted(datasets)}
     found = by_group(
-        predictions,
+        saved.predictions,
         {digest: group_of(manifest, by) for digest, manifest in kept.items() if manifest is not None},
         by,
         baseline=baseline,
@@ -171,10 +171,9 @@ def compare(
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
-    _, predictions = _saved(results, _tasks(tasks))
     comparison = compare(
-        predictions, a, b, tasks=_tasks(tasks), metrics=tuple(separate(metrics, "metrics")) or None,
-        replicates=replicates, seed=seed, margin=margin,
+        saved_cells(results, _tasks(tasks)).predictions, a, b, tasks=_tasks(tasks),
+        metrics=tuple(separate(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
     )  # fmt: skip
     return Compared(comparison, called)
 
@@ -204,23 +203,37 @@ def calibration(
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
-    _, predictions = _saved(results, _tasks(tasks))
     of_tasks = variants(
-        predictions, tasks=_tasks(tasks), encoders=tuple(separate(encoders, "encoders")) or None, methods=methods
+        saved_cells(results, _tasks(tasks)).predictions,
+        tasks=_tasks(tasks),
+        encoders=tuple(separate(encoders, "encoders")) or None,
+        methods=methods,
     )
     return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks, called)
 
 
-def _saved(results: Saved, tasks: tuple[str, ...] | None) -> "tuple[Results, list[Predictions]]":
-    """The store, and its finished cells as far as they are meant."""
+@dataclass(frozen=True)
+class SavedCells:
+    """What is finished of a store: predictions (of other tasks than those wanted the header alone), and who was not
+    asked.
+    """
+
+    store: "Results"
+    predictions: "list[Predictions]"
+    not_applicable: "list[NotApplicable]"
+
+
+def saved_cells(results: Saved, tasks: tuple[str, ...] | None) -> SavedCells:
+    """The finished cells of a folder, as far as they are meant. Raises UserError if there are none."""
     from cxrbench.engine.results import Results
 
-    store = Results(results.folder if isinstance(results, SavedResults) else Path(results))
-    return store, [one for one in store.load_predictions(tasks or ()) if _is_of(results, one.cell)]
-
-
-def _is_of(results: Saved, cell: Mapping[str, Any]) -> bool:
-    return not isinstance(results, SavedResults) or results.has(cell)
+    meant = results if isinstance(results, SavedResults) else SavedResults(Path(results))
+    store = Results(meant.folder)
+    return SavedCells(
+        store,
+        [one for one in store.load_predictions(tasks or ()) if meant.has(one.cell)],
+        [one for one in store.load_not_applicable() if meant.has(one.cell)],
+    )
 
 
 def _tasks(given: str | Sequence[str]) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""The commands that look and change nothing, and the one that writes the phantom: data, encoders, tasks."""
+"""The commands that look and change nothing, and the one that writes the phantom: data, tasks."""
 
 import json
 from pathlib import Path
@@ -8,16 +8,12 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.console import counting, show, visible_lines
-from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, JsonOption, MaxPixelsOption
+from cxrbench.cli.options import MAX_PIXELS, CacheOption, CheckOption, DataOption, JsonOption, MaxPixelsOption
 from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
-CheckOption = Annotated[
-    bool, typer.Option("--check", help="Import each one to see whether it can be (takes seconds), not just read it.")
-]
 options = {"no_args_is_help": True, "rich_markup_mode": None}
 data_app = typer.Typer(help="Datasets: list, check, write the phantom.", **options)  # pyright: ignore[reportArgumentType]
-encoders_app = typer.Typer(help="Encoders: list, info.", **options)  # pyright: ignore[reportArgumentType]
 tasks_app = typer.Typer(help="Tasks: list.", **options)  # pyright: ignore[reportArgumentType]
 
 
@@ -92,36 +88,6 @@ def data_phantom(
             raise UserError(f"--images {images!r}: give NAME=COUNT, separated by commas") from error
     api.write_phantom(out, seed=seed, images=counts, bar=counting)
     print(visible(f"phantom data in {out}: use it with --data {out}"))
-
-
-@encoders_app.command("list")
-def encoders_list(check: CheckOption = False, as_json: JsonOption = False) -> None:
-    """The encoders that are installed, and how to name them.
-
-    Example: cxrbench encoders list
-    """
-    rows = [
-        {"name": e.name, "how to name it": e.usage, "what it is": e.problem or e.summary}
-        for e in api.list_encoders(check=check)
-    ]
-    show(rows, as_json)
-
-
-@encoders_app.command("info")
-def encoders_info(
-    encoder: Annotated[str, typer.Argument(help="An encoder, e.g. imagenet or spcl@runs/spcl/encoder.safetensors")],
-    as_json: JsonOption = False,
-) -> None:
-    """Who an encoder is: weights, parameters, GFLOPs per image, preprocessing, licence, what it was pretrained on.
-
-    Example: cxrbench encoders info timm:vit_base_patch16_224@vit.safetensors
-    """
-    facts = api.describe(encoder)
-    if as_json:
-        print(json.dumps(facts, indent=1))
-        return
-    for name, value in facts.items():
-        print(visible(f"{name:>18}  {', '.join(value) or '-' if isinstance(value, tuple) else value}"))
 
 
 @tasks_app.command("list")

@@ -10,6 +10,13 @@ from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOp
 from cxrbench.errors import UserError, chosen
 from cxrbench.files.atomic import atomic_path
 
+ProtocolsOption = Annotated[
+    str,
+    typer.Option(
+        help="Protocols of one encoder in the place of encoders, as results name them, by commas; with @0.1 at that "
+        "label fraction. --tasks then names data sets."
+    ),
+]
 ReplicatesOption = Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of the bootstrap: same seed, same table.")]
 OutOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")]
@@ -19,7 +26,11 @@ def leaderboard(
     results: ResultsOption = Path("results"),
     tasks: TasksOption = "",
     baseline: Annotated[
-        str | None, typer.Option(help="Encoder that all others are tested against [default: random, if it was run].")
+        str | None,
+        typer.Option(
+            help="Encoder (or protocol) that all others are tested against [default: random, if it was run; of "
+            "--protocols the first]."
+        ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="md, csv, json, html or latex.")] = "md",
     output: OutOption = None,
@@ -46,6 +57,8 @@ def leaderboard(
     by: Annotated[
         str, typer.Option(help="Within groups of patients instead: sex, age, view, site or scanner [classification].")
     ] = "",
+    protocols: ProtocolsOption = "",
+    encoder: Annotated[str, typer.Option(help="With --protocols: the encoder.")] = "",
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
@@ -59,9 +72,22 @@ def leaderboard(
 
       cxrbench leaderboard --by sex --tasks nih:classification --baseline imagenet
 
+      cxrbench leaderboard --encoder imagenet --protocols classification,knn,classification@0.1 --tasks nih
+
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
     chosen("--format", api.Form, form)
+    if bool(protocols) != bool(encoder):
+        raise UserError("--encoder NAME and --protocols A,B,... go together: the protocols of that one encoder")
+    if protocols:
+        if by:
+            raise UserError("--by and --protocols cannot be had in one table: leave out one of them")
+        found = api.leaderboard_of_protocols(
+            encoder, names(protocols), results, datasets=names(tasks), baseline=baseline, metrics=names(metrics),
+            replicates=replicates, seed=seed, rope=0.01 if rope is None else rope, names=",".join(shown or ()),
+            labels=labels, spread=spread,  # type: ignore[arg-type]
+        )  # fmt: skip
+        return write(found.text(form), output)  # type: ignore[arg-type]
     if by:
         if labels or spread != "interval" or rope is not None:
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
@@ -87,7 +113,7 @@ def leaderboard(
 
 def compare(
     a: Annotated[str, typer.Argument(help="The encoder that may be better.")],
-    b: Annotated[str, typer.Argument(help="The encoder that it is compared with.")],
+    b: Annotated[str, typer.Argument(help="The encoder that it is compared with; none with --protocols.")] = "",
     tasks: TasksOption = "",
     results: ResultsOption = Path("results"),
     metrics: Annotated[str, typer.Option(help="Metrics, separated by commas [default: each task's headline].")] = "",
@@ -98,6 +124,7 @@ def compare(
         float | None,
         typer.Option(help="A difference that does not matter: is A not worse than B by it, are they equal within it?"),
     ] = None,
+    protocols: ProtocolsOption = "",
     output: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,12 +135,23 @@ def compare(
       cxrbench compare spcl random --tasks vindr,rsna
 
       cxrbench compare spcl imagenet --margin 0.01
+
+      cxrbench compare spcl --protocols classification+views2,classification+views1 --tasks mimic
     """
+    form: api.Form = "json" if as_json else "md"
+    if bool(b) == bool(protocols):
+        raise UserError("compare A B asks of two encoders, compare A --protocols P,Q of two protocols of one")
+    if protocols:
+        of_protocols = api.compare_protocols(
+            a, names(protocols), results=results, datasets=names(tasks), metrics=names(metrics),
+            replicates=replicates, seed=seed, margin=margin, names=",".join(shown or ()),
+        )  # fmt: skip
+        return write(of_protocols.text(form), output)
     compared = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
         margin=margin, names=",".join(shown or ()),
     )  # fmt: skip
-    write(compared.text("json" if as_json else "md"), output)
+    write(compared.text(form), output)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ import typer
 
 from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
-from cxrbench.cli.inspect import data_app, encoders_app, tasks_app
+from cxrbench.cli.encoders.group import encoders_app
+from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
 from cxrbench.cli.prepare import data_prepare
 from cxrbench.cli.pretrain import pretrain

@@ -26,6 +26,9 @@ CacheOption = Annotated[
 MaxPixelsOption = Annotated[int, typer.Option(min=1, help="Images with more pixels are refused before decoding.")]
 MAX_PIXELS = 100_000_000  # cxrbench.data.decode.images.MAX_PIXELS; importing that takes a second
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Import each one to see whether it can be (takes seconds), not just read it.")
+]
 
 DecoderOption = Annotated[
     str | None, typer.Option(help="Segmentation: linear, unet or upernet [default: the protocol's own].")

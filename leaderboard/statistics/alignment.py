@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
+from cxrbench.leaderboard.statistics.in_folds import FOLD
 from cxrbench.predictions import Kind, Predictions
 
 Array = NDArray[np.float64]
@@ -27,8 +28,8 @@ class AlignedTask(NamedTuple):
 
     @property
     def title(self) -> str:
-        """``DATASET:PROTOCOL``."""
-        return f"{self.dataset}:{self.protocol}"
+        """``DATASET:PROTOCOL``; the data set alone where protocols are compared, and ``protocol`` is empty."""
+        return f"{self.dataset}:{self.protocol}" if self.protocol else self.dataset
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class TestSet:
     def patient_codes(self) -> NDArray[np.int64]:
         """A whole number per patient [n]: counted faster than names are."""
         return np.unique(self.patients, return_inverse=True)[1]
+
+    @property
+    def folded(self) -> bool:
+        """Whether the rows of any cell were scored by several models, each on its fold of a cross-validation."""
+        return any(FOLD in rows for seeds in self.rows.values() for rows in seeds)
 
     def patients_of(self, rows: NDArray[np.bool_]) -> int:
         """How many patients have one of these rows [n]."""
@@ -93,7 +99,8 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         shared = shared.intersection(frame.index)
     shared = shared.sort_values()
     if len(shared) == 0:
-        raise UserError(f"{task.title}: no test image is common to all encoders; run them again on the same images")
+        who = ", ".join(dict.fromkeys(str(one.cell["encoder"]) for one in predictions))
+        raise UserError(f"{task.title}: no test image is common to {who}; run them again on the same images")
     targets = first.targets(frames[0].loc[shared])
     aligned: dict[str, list[pd.DataFrame]] = defaultdict(list)
     seeds: dict[str, list[int]] = defaultdict(list)
@@ -155,5 +162,5 @@ def _notes(
             lacking[str(one.cell["encoder"])] = everything - len(frame)
     if lacking:
         who = ", ".join(f"{encoder} lacks {count}" for encoder, count in sorted(lacking.items()))
-        notes.append(f"compared on the {len(shared):,} test images that every encoder has ({who} of {everything:,})")
+        notes.append(f"compared on the {len(shared):,} test images that all have ({who} of {everything:,})")
     return tuple(dict.fromkeys(notes))

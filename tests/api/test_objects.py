@@ -99,6 +99,9 @@ def test_a_frame_is_read_as_the_csv_that_it_would_be_saved_as(dataset: Path, tmp
     assert (said.name, said.lineage) == ("ward", ("nih",))
 
 
+ABSENT = pd.DataFrame({"image": ["a.png", "b.png"], "bright": [1, 0]})
+
+
 class Twelve(Tiles):
     def forward(self, images: torch.Tensor) -> Any:
         return (images,)
@@ -114,7 +117,7 @@ class Twelve(Tiles):
         (5, "x", "encoders are 5: give names in a list"),
         ("pixels", pd.DataFrame(), "the DataFrame is empty"),
         ("pixels", pd.DataFrame({"picture": ["a.png"], "bright": [1]}), "has no column of image files"),
-        ("pixels", pd.DataFrame({"image": ["a.png", "b.png"], "bright": [1, 0]}), "DataFrame dataframe-a4c065b4 names 2 file(s) that are not"),
+        ("pixels", ABSENT, "DataFrame dataframe-a4c065b4 names 2 file(s) that are not there (a.png, b.png)"),
         ("pixels", ("a/b", pd.DataFrame({"image": ["a.png"]})), "cannot be called 'a/b'"),
         ("pixels", [3], "task int: give a name"),
     ],

@@ -1,0 +1,91 @@
+"""What saved predictions say of the protocols of one encoder: a leaderboard of them, a comparison of two."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from cxrbench.api.forms import Compared, Leaderboard
+from cxrbench.api.tables import Saved, saved_cells
+from cxrbench.errors import chosen
+
+
+def leaderboard_of_protocols(
+    encoder: str,
+    protocols: str | Sequence[str],
+    results: Saved = "results",
+    *,
+    datasets: str | Sequence[str] = (),
+    baseline: str | None = None,
+    metrics: str | Sequence[str] = (),
+    replicates: int = 10_000,
+    seed: int = 0,
+    rope: float = 0.01,
+    names: str | Sequence[str] = (),
+    labels: str | Sequence[str] = (),
+    spread: Literal["interval", "sd"] = "interval",
+) -> Leaderboard:
+    """A leaderboard of the protocols of one encoder: views, decoders, label fractions, probes, folds.
+
+    ``protocols``: as results name them (``classification+views2``), at a label fraction with ``@0.1``; all are tested
+    on the same images, those that every one of them has. ``datasets``: names, or paths of a CSV (default: all).
+    ``baseline``: the protocol that the others are tested against (default: the first). ``names``: ``PROTOCOL=NAME``.
+    The rest as of ``leaderboard``. Raises UserError.
+    """
+    from cxrbench.engine.settings import names as separate
+    from cxrbench.leaderboard.cells import Look, Spread
+    from cxrbench.leaderboard.display import read_names
+    from cxrbench.leaderboard.protocols.tables import as_saved, board_of_protocols
+
+    chosen("--spread", Spread, spread)
+    look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
+    wanted = separate(protocols, "protocols")
+    found = saved_cells(results, _names(datasets))
+    table = board_of_protocols(
+        found.predictions,
+        encoder,
+        wanted,
+        datasets=_names(datasets),
+        baseline=baseline,
+        metrics=tuple(separate(metrics, "metrics")) or None,
+        replicates=replicates,
+        seed=seed,
+        rope=rope,
+        not_applicable=found.not_applicable,
+    )
+    return Leaderboard(table, look, as_saved(table, wanted))
+
+
+def compare_protocols(
+    encoder: str,
+    protocols: str | Sequence[str],
+    *,
+    results: Saved = "results",
+    datasets: str | Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
+    replicates: int = 10_000,
+    seed: int = 0,
+    margin: float | None = None,
+    names: str | Sequence[str] = (),
+) -> Compared:
+    """Is the first of two ``protocols`` of an encoder better than the second? As ``compare`` says it of encoders.
+
+    ``protocols``, ``datasets``, ``names``: as of ``leaderboard_of_protocols``. Raises UserError.
+    """
+    from cxrbench.engine.settings import names as separate
+    from cxrbench.leaderboard.display import read_names
+    from cxrbench.leaderboard.protocols.tables import compare_protocols
+
+    called = read_names(separate(names, "names"))
+    comparison = compare_protocols(
+        saved_cells(results, _names(datasets)).predictions, encoder, separate(protocols, "protocols"),
+        datasets=_names(datasets), metrics=tuple(separate(metrics, "metrics")) or None, replicates=replicates,
+        seed=seed, margin=margin,
+    )  # fmt: skip
+    return Compared(comparison, called)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...] | None:
+    """Data sets as results name them; None where none was named."""
+    from cxrbench.engine.registry import saved_task
+    from cxrbench.engine.settings import names
+
+    return tuple(map(saved_task, names(given, "datasets"))) or None

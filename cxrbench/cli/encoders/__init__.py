@@ -1,0 +1,1 @@
+"""``cxrbench encoders``: a module per question."""

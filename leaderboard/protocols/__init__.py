@@ -1,0 +1,1 @@
+"""Protocols of one encoder, one against another: views, decoders, label fractions, probes, folds."""
