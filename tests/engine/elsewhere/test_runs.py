@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-import cxrbench
 from cxrbench import api
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoder import Preprocess
