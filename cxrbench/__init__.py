@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         UserError,
         calibration,
         check_dataset,
+        check_encoder,
         compare,
         embed,
         list_datasets,
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "EncoderCard", "Features", "Preprocess", "RunResults", "UserError", "calibration", "check_dataset", "compare",
-    "embed", "list_datasets", "list_encoders", "list_tasks", "load_dataset", "load_encoder", "load_results",
-    "pretrain", "read_run_file", "run",
+    "EncoderCard", "Features", "Preprocess", "RunResults", "UserError", "calibration", "check_dataset",
+    "check_encoder", "compare", "embed", "list_datasets", "list_encoders", "list_tasks", "load_dataset",
+    "load_encoder", "load_results", "pretrain", "read_run_file", "run",
 ]  # fmt: skip
 
 

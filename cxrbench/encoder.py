@@ -40,11 +40,16 @@ class Features(NamedTuple):
     maps: "tuple[Tensor, ...]" = ()
 
 
+NOTHING = ("nothing",)
+"""What an untrained encoder is pretrained on."""
+
+
 @dataclass(frozen=True)
 class EncoderCard:
     """What an encoder says of itself, for the leaderboard and the contamination marks.
 
-    ``pretrained_on``: registry names of the datasets whose images it has seen (``nih``, ``mimic``, ...);
+    ``pretrained_on``: registry names of the datasets whose images it has seen (``nih``, ``mimic``, ...), other names
+    where these are no chest X-rays (``imagenet``), ``NOTHING`` where it has seen none; empty: nobody has said;
     ``synthetic``: pretrained on phantom images. ``assumed``: what nobody said of it and had to be taken for granted,
     e.g. its preprocessing; the leaderboard tells it. Hours that its pretraining took, where they are known: on the
     clock, of GPUs, of CPU cores.

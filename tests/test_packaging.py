@@ -58,7 +58,7 @@ def arrows(sources: Iterable[str], targets: Iterable[str], root: Path = ROOT) ->
 
 
 CORE = (
-    "api", "cli", "engine", "plugins", "features", "metrics", "files", "data", "phantom",
+    "api", "cli", "engine", "plugins", "kit", "features", "metrics", "files", "data", "phantom",
     "encoder", "task", "predictions", "errors", "progress",
 )  # fmt: skip
 BELOW_API = tuple(name for name in CORE if name not in ("api", "cli"))
@@ -66,7 +66,11 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nothing imports the command line": ((*CORE[:1], *CORE[2:], "encoders", "tasks", "leaderboard"), ("cli",)),
     "the command line reaches the engine, tables and encoders through the api": (
         ("cli",),
-        ("engine", "leaderboard", "encoders", "tasks", "features", "plugins", "phantom", "metrics.kinds"),
+        ("engine", "leaderboard", "encoders", "tasks", "features", "plugins", "kit", "phantom", "metrics.kinds"),
+    ),
+    "what runs an evaluation does without the plugin kit": (
+        ("engine", "plugins", "features", "metrics", "files", "data", "phantom", "encoders", "tasks", "leaderboard"),
+        ("kit",),
     ),
     "the core knows no concrete encoder, task or table": (BELOW_API, ("api", "encoders", "tasks", "leaderboard")),
     "encoders import no task and no table": (("encoders",), ("tasks", "leaderboard", "engine", "api")),

@@ -1,10 +1,14 @@
-"""One encoder: itself, and who it is."""
+"""One encoder: itself, who it is, and whether it keeps the contract."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from cxrbench.errors import UserError
 
 if TYPE_CHECKING:
     from cxrbench.encoder import Encoder
+    from cxrbench.kit.report import PluginReport
 
 
 def load_encoder(spec: str, *, synthetic: bool = False) -> "Encoder":
@@ -37,3 +41,24 @@ def describe(spec: str) -> dict[str, Any]:
         "weights sha256": loaded.spec.weights_sha256,
         "fingerprint": loaded.spec.fingerprint,
     }
+
+
+def check_encoder(spec: str) -> "PluginReport":
+    """What passes and what has to be mended of an encoder, for who writes one: built, and shown phantom images.
+
+    The report has ``ok``, and prints as a table. Raises UserError only where there is no such encoder to look at::
+
+        report = cxrbench.check_encoder("./mine.py:Mine")
+        assert report.ok, report
+    """
+    from cxrbench.engine.names import encoder_problem
+    from cxrbench.engine.registry import load_encoder
+    from cxrbench.kit.encoder_checks import check_encoder
+    from cxrbench.plugins.specs import parse_encoder
+
+    if (problem := encoder_problem(spec)) is not None:
+        raise problem
+    file = parse_encoder(spec).name
+    if file.endswith(".py") and not Path(file).is_file():
+        raise UserError(f"no file {file} (looked from {Path.cwd()}); an encoder of your own is FILE.py:CLASS")
+    return check_encoder(spec, lambda: load_encoder(spec, synthetic=True))

@@ -26,6 +26,7 @@ from cxrbench.cli.options import (
     PresetOption,
     ResultsOption,
     TextEncoderOption,
+    TrainOption,
     ViewsOption,
     parse_fractions,
 )
@@ -50,6 +51,7 @@ def run(
             "the dataset can serve, but for the long ones (`cxrbench tasks list` marks them)."
         ),
     ] = None,
+    train: TrainOption = None,
     data: DataOption = None,
     results: ResultsOption = Path("results"),
     fractions: Annotated[
@@ -96,10 +98,13 @@ def run(
 
       cxrbench run --encoder imagenet,random --tasks siim:segmentation,rsna:detection --decoder unet --epochs 30
 
+      cxrbench run --encoder spcl,random --train mimic+chexpert --tasks mimic,chexpert,all
+
       cxrbench run board.toml --device cuda:1
     """
     settings: dict[str, Any] = {
-        "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds, "folds": folds,
+        "train": train, "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds,
+        "folds": folds,
         "decoder": decoder, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
         "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,

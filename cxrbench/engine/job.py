@@ -12,7 +12,7 @@ from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execut
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.given import Given
 from cxrbench.engine.importing import importing
-from cxrbench.engine.names import refuse_wrong_names
+from cxrbench.engine.names import TOGETHER, refuse_wrong_names
 from cxrbench.engine.options import unread_options
 from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
 from cxrbench.engine.registry import load_dataset, load_task, parse_tasks
@@ -87,16 +87,18 @@ def prepare(
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
     asked = parse_tasks(tasks if isinstance(tasks, str) else ",".join(names(tasks, "tasks")))
     data = settings.get("data")
-    options = _checked_options(settings)
-    objects = objects or Given()
-    by_name = [name for name in dict.fromkeys(dataset for dataset, _ in asked) if name not in objects.datasets]
-    refuse_wrong_names(specs, asked, data, objects)
+    options, train, objects = _checked_options(settings), settings.get("train", ()), objects or Given()
+    refuse_wrong_names(specs, asked, data, train, objects)
+    named = dict.fromkeys([*train, *(name for name, _ in asked if not (train and name == TOGETHER))])
+    datasets = tuple(name for name in named if name not in objects.datasets)
     cache, device = cache_folder(settings.get("cache")), chosen_device(settings.get("device", "auto"))
     request = RunRequest(
         encoders=tuple(dict.fromkeys(specs)),
         tasks=tuple(asked),
         data=data,
-        phantom=lambda dataset: _plan_phantom(cache, dataset) if dry_run else _phantom(cache, by_name, specs, progress),
+        phantom=lambda dataset: (
+            _plan_phantom(cache, dataset) if dry_run else _phantom(cache, datasets, specs, progress)
+        ),
         results=Results(settings.get("results", Path("results"))),
         precision=resolve_precision(settings.get("precision", "auto"), device),
         fractions=_checked_fractions(settings.get("fractions") or (1.0,)),
@@ -104,6 +106,7 @@ def prepare(
         skip_bad=bad == "skip",
         task_options=options,
         folds=_checked_folds(settings.get("folds")),
+        train=train,
         cache_limit=settings.get("cache_limit", CACHE_LIMIT),
         cache=cache,
         given=objects,
@@ -116,7 +119,10 @@ def prepare(
         seeds=1 if options.preset else request.seeds,  # a paper's own are for whom they concern
         fractions=request.fractions,
     )
-    unread(_candidates(asked, options))  # before any data is read or drawn for it
+    candidates = _candidates(asked, options)
+    if train:
+        _refuse_at_home(candidates, asked, options)
+    unread(candidates)  # before any data is read or drawn for it
     plan = make_plan(request)
     if not plan.cells:
         raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
@@ -196,6 +202,21 @@ def _candidates(asked: Sequence[tuple[str, str | None]], options: "TaskOptions")
         with suppress(UserError, NotApplicableError):  # the plan says why not
             candidates[i] = task.configured(options)
     return candidates
+
+
+def _refuse_at_home(
+    candidates: Sequence[Task], asked: Sequence[tuple[str, str | None]], options: "TaskOptions"
+) -> None:
+    """Raise UserError for what cannot be said beside ``--train``: a preset, or a protocol that was named."""
+    if options.preset is not None:
+        raise UserError(
+            f"--train with --preset {options.preset}: a paper's recipe says what it trains on: leave one out"
+        )
+    able = ", ".join(sorted(task.name for task in _loadable([line.name for line in list_tasks()]) if task.elsewhere))
+    named = {protocol for _, protocol in asked}
+    for task in candidates:
+        if task.name in named and not task.elsewhere:
+            raise UserError(f"--train: {task.name} is trained and tested on one dataset only; {able} can be told apart")
 
 
 def _loadable(names: Sequence[str]) -> list[Task]:

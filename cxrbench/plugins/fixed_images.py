@@ -56,7 +56,7 @@ class FixedFeatures:
         mine, theirs = (self.pooled, *self.maps), (before.pooled, *before.maps)
         if [part.shape for part in mine] != [part.shape for part in theirs]:
             return float("inf")
-        return max(_relative(a, b) for a, b in zip(mine, theirs, strict=True))
+        return max(relative_change(a, b) for a, b in zip(mine, theirs, strict=True))
 
     @property
     def tolerance(self) -> float:
@@ -100,8 +100,8 @@ def sketch(values: Floats) -> Floats:
     return np.stack([np.bincount(bucket, sign * row, SKETCH) for row in values]).astype(np.float32)
 
 
-def _relative(now: Floats, before: Floats) -> float:
-    """Norm of the change by the larger norm, the worst image. What is not finite in both is passed over."""
+def relative_change(now: Floats, before: Floats) -> float:
+    """Of [b, n]: norm of the change by the larger norm, the worst image. What is not finite in both is passed over."""
     if (np.isfinite(now) != np.isfinite(before)).any():
         return float("inf")
     a, b = (np.nan_to_num(v.astype(np.float64), nan=0, posinf=0, neginf=0) for v in (now, before))

@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import NOTHING, EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, read_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.errors import UserError
@@ -62,7 +62,9 @@ def untrained_vit(config: ViTConfig, seed: int, pooling: Pooling = "mean") -> Vi
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = ViT(config)
-    return ViTEncoder(backbone, gray_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0"), pooling)
+    return ViTEncoder(
+        backbone, gray_preprocess(config), EncoderCard("none (random weights)", "Apache-2.0", NOTHING), pooling
+    )
 
 
 def untrained_by_name(

@@ -37,7 +37,7 @@ PREPROCESS = Preprocess(
     interpolation="bicubic",
     crop_pct=224 / 256,
 )
-CARD = EncoderCard(method="EfficientNet-Lite0 (ImageNet)", licence="Apache-2.0")
+CARD = EncoderCard(method="EfficientNet-Lite0 (ImageNet)", licence="Apache-2.0", pretrained_on=("imagenet",))
 
 
 def timm_name(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import NOTHING, Encoder, EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, POOLINGS, Pooling, ViTEncoder
 from cxrbench.encoders.backbones.vit import ARCHITECTURES
 from cxrbench.errors import UserError
@@ -19,7 +19,7 @@ class Pixels(nn.Module):
     """16 x 16 mean intensities. On confounded data they beat real encoders: a warning for every leaderboard."""
 
     preprocess = Preprocess(size=8 * GRID, resize="squash", mean=(0.0,), std=(1.0,), channels=1)
-    card = EncoderCard(method="16 x 16 mean intensities", licence="Apache-2.0")
+    card = EncoderCard(method="16 x 16 mean intensities", licence="Apache-2.0", pretrained_on=NOTHING)
     thread_safe = True
 
     def forward(self, images: Tensor) -> Features:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import NOTHING, EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import TrainedEncoder, read_encoder
 from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, Pooling, how_to_pretrain, parse_pooling, pool
 from cxrbench.encoders.backbones.vit import infer_config
@@ -180,7 +180,7 @@ def untrained(arch: str, seed: int) -> FaNeImageEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tower = build_image_tower(config)
-    card = EncoderCard("none (random weights)", "Apache-2.0")
+    card = EncoderCard("none (random weights)", "Apache-2.0", NOTHING)
     return FaNeImageEncoder(tower, image_preprocess(config), card)
 
 

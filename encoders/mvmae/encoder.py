@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import NOTHING, EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import read_encoder
 from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, POOLINGS, Pooling, how_to_pretrain, pool
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
@@ -95,5 +95,5 @@ def untrained(arch: str, seed: int) -> MultiviewEncoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = MultiviewBackbone(config)
-    card = EncoderCard("none (random weights)", "Apache-2.0")
+    card = EncoderCard("none (random weights)", "Apache-2.0", NOTHING)
     return MultiviewEncoder(backbone, preprocess_of(config, OPTIONS.read({})), card, "cls", VIEWS.index("F"))

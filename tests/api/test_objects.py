@@ -1,6 +1,8 @@
 """A module where a command names an encoder, a DataFrame where it names a dataset: nothing else is different."""
 
 import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,22 @@ def test_features_of_a_module_are_passed_on() -> None:
     assert len(loaded.module(torch.zeros(2, 1, 16, 16)).maps) == 4
     assert loaded.module.encode_text(["a", "b"]).shape == (2, 1)
     assert not hasattr(loaded.module, "project")
+
+
+TYPED = """
+from torch import nn
+
+class Typed(nn.Module):
+    def forward(self, images):
+        return images.mean((2, 3)) * {factor}
+"""
+
+
+def test_a_class_that_was_typed_into_a_notebook_is_known_by_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = types.ModuleType("__main__")  # it has no file
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    sources = []
+    for factor in (2, 2, 3):
+        exec(TYPED.format(factor=factor), notebook.__dict__)
+        sources.append(load_given("Typed", notebook.__dict__["Typed"]()).spec.source_sha256)
+    assert sources[0] == sources[1] != sources[2]

@@ -4,9 +4,11 @@ from typing import Any
 
 import typer
 
+from cxrbench.cli.encoders.check import encoders_check
 from cxrbench.cli.encoders.inspect import encoders_info, encoders_list
 
 options: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
-encoders_app = typer.Typer(help="Encoders: list, info.", **options)
+encoders_app = typer.Typer(help="Encoders: list, info, check.", **options)
 encoders_app.command("list")(encoders_list)
 encoders_app.command("info")(encoders_info)
+encoders_app.command("check")(encoders_check)

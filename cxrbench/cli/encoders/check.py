@@ -1,0 +1,32 @@
+"""``cxrbench encoders check``: does an encoder keep the contract, and what is to be mended?"""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cxrbench import api
+from cxrbench.cli.console import visible_lines
+from cxrbench.cli.options import JsonOption
+
+
+def encoders_check(
+    encoder: Annotated[str, typer.Argument(help="An encoder, e.g. ./mine.py:Mine, or the name of an installed one.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Build an encoder, show it phantom images, and say what passes and what to mend.
+
+    Contract, shapes, determinism, eval mode, batch independence, NaN, gradients, maps, preprocessing, text tower, card.
+    Exits with 1 if there is something to mend; remarks alone are no reason to.
+
+    Example: cxrbench encoders check ./mine.py:Mine
+    """
+    report = api.check_encoder(encoder)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=1))
+    else:
+        print(visible_lines(str(report)))
+        for name, value in report.facts.items():
+            print(f"{name:>24}  {'unknown' if value is None else f'{value:,}'}")
+    if not report.ok:
+        raise typer.Exit(1)

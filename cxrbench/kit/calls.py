@@ -1,0 +1,78 @@
+"""Calls of an encoder as they are looked at: phantom images, float32, on the CPU, each with other random numbers."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxrbench.data.decode.preprocess import prepare
+from cxrbench.encoder import Features, Preprocess
+from cxrbench.kit.images import phantom_images
+from cxrbench.plugins.fixed_images import COARSE_TOLERANCE, TOLERANCE, relative_change
+from cxrbench.plugins.loading import LoadedEncoder, check_features
+
+
+@dataclass
+class Caller:
+    """Shows images to an encoder. ``seconds``: of each image of each call."""
+
+    loaded: LoadedEncoder
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def module(self) -> Any:
+        """The encoder itself."""
+        return self.loaded.module
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How it wants its images."""
+        return self.loaded.module.preprocess
+
+    def images(self, numbers: Sequence[int]) -> Tensor:
+        """Phantom images as the encoder wants them, [n, channels, size, size]."""
+        return torch.stack([prepare(phantom_images()[i], self.preprocess) for i in numbers])
+
+    def __call__(self, images: Tensor) -> Features:
+        """What the encoder gives, held to the contract. Raises UserError, or whatever the encoder does."""
+        with torch.no_grad():
+            return self.freely(images)
+
+    def freely(self, images: Tensor) -> Features:
+        """The same, and gradients are kept where the encoder keeps them."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(len(self.seconds))
+            started = time.perf_counter()
+            features = self.module(images)
+            self.seconds.append((time.perf_counter() - started) / len(images))
+        check_features(self.loaded.spec.name, features, len(images))
+        return features
+
+    @property
+    def tolerance(self) -> float:
+        """The largest relative change that is taken for noise."""
+        half = any(p.is_floating_point() and torch.finfo(p.dtype).bits < 32 for p in self.module.parameters())
+        return COARSE_TOLERANCE if half else TOLERANCE
+
+
+def change(one: Features, other: Features) -> float:
+    """The largest relative change between features of the same images: of pooled and of every map."""
+    mine, theirs = (one.pooled, *one.maps), (other.pooled, *other.maps)
+    if [part.shape for part in mine] != [part.shape for part in theirs]:
+        return float("inf")
+    return max(relative_change(floats(a), floats(b)) for a, b in zip(mine, theirs, strict=True))
+
+
+def first(features: Features, count: int = 1) -> Features:
+    """Of the first images alone."""
+    return Features(features.pooled[:count], tuple(m[:count] for m in features.maps))
+
+
+def floats(tensor: Tensor) -> NDArray[np.float32]:
+    """[b, n] float32."""
+    return tensor.detach().float().cpu().flatten(1).numpy()

@@ -1,0 +1,225 @@
+"""``encoders check``: a good encoder passes, and each way of being broken gets a plain answer of its own."""
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+
+from cxrbench.api import check_encoder
+from cxrbench.kit.report import PluginCheck
+from support.command import cxrbench
+
+FILE = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+from cxrbench.encoder import EncoderCard, Features, Preprocess
+
+class Good(nn.Module):
+    preprocess = Preprocess(size=32, channels=1, mean=(0.5,), std=(0.25,))
+    card = EncoderCard("good", licence="MIT", pretrained_on=("nih",))
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.stem = nn.Conv2d(1, 6, 4, 4)
+            self.words = nn.Embedding(97, 6)
+    def stages(self, images):
+        x = self.stem(images)
+        return tuple(F.avg_pool2d(x, 2 ** i) for i in range(4))
+    def forward(self, images):
+        maps = self.stages(images)
+        return Features(maps[0].mean((2, 3)), maps)
+    def encode_text(self, texts):
+        return torch.stack([self.words(torch.tensor([ord(c) % 97 for c in t])).mean(0) for t in texts])
+
+class NoPreprocess(Good):
+    preprocess = None
+
+class GivesTensor(Good):
+    def forward(self, images):
+        return self.stem(images).mean((2, 3))
+
+class Grid(Good):
+    def forward(self, images):
+        return Features(self.stem(images))
+
+class Whole(Good):
+    def forward(self, images):
+        return Features(super().forward(images).pooled.long())
+
+class Half(Good):
+    def forward(self, images):
+        return Features(super().forward(images).pooled.half())
+
+class Nan(Good):
+    def forward(self, images):
+        x = super().forward(images).pooled
+        return Features(x * (images.std() / images.std()))
+
+class Dropout(Good):
+    def forward(self, images):
+        return Features(F.dropout(super().forward(images).pooled, 0.5))
+
+class StaysInTraining(Good):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.Identity()
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.training = True
+        return self
+
+class BatchNorm(Good):
+    def forward(self, images):
+        pooled = super().forward(images).pooled
+        return Features(F.batch_norm(pooled, torch.zeros(6), torch.ones(6), training=len(pooled) > 1))
+
+class Centred(Good):
+    def forward(self, images):
+        pooled = super().forward(images).pooled
+        return Features(pooled - pooled.mean(0))
+
+class Gradient(Good):
+    def forward(self, images):
+        self.stem.requires_grad_(True)
+        return super().forward(images)
+
+class Cut(Good):
+    def forward(self, images):
+        with torch.no_grad():
+            return super().forward(images)
+
+class TwoPerBatch(Good):
+    def forward(self, images):
+        return Features(super().forward(images).pooled.reshape(len(images), -1, 2).repeat(1, 1, len(images)).flatten(1))
+
+class Tokens(Good):
+    def forward(self, images):
+        maps = [m.flatten(2).transpose(1, 2)[:, None] for m in self.stages(images)]
+        return Features(maps[0].mean((1, 2)), tuple(maps))
+
+class Upside(Good):
+    def forward(self, images):
+        given = super().forward(images)
+        return Features(given.pooled, given.maps[::-1])
+
+class Swapped(Good):
+    def forward(self, images):
+        given = super().forward(images)
+        return Features(given.pooled, tuple(m.transpose(2, 3) for m in given.maps))
+
+class Bytes(Good):
+    preprocess = Preprocess(size=32, channels=1, mean=(0.0,), std=(1 / 255,))
+
+class TwoMeans(Good):
+    preprocess = Preprocess(size=32, channels=3, mean=(0.5, 0.5), std=(0.25,))
+
+class Seedless(Good):
+    def __init__(self):
+        super().__init__()
+        self.stem.weight.data += torch.randn(())
+
+class NarrowTexts(Good):
+    def encode_text(self, texts):
+        return super().encode_text(texts)[:, :2]
+
+class NoCard(Good):
+    card = None
+
+class Silent(Good):
+    card = EncoderCard("silent", licence="MIT")
+
+class Raises(Good):
+    def forward(self, images):
+        raise KeyError("lost")
+"""
+BROKEN = {
+    "NoPreprocess": ("build", "has no attribute 'preprocess'; give it one"),
+    "GivesTensor": ("contract", "gives a Tensor; forward must return cxrbench Features"),
+    "Grid": ("contract", "pooled is [4, 6, 8, 8] torch.float32; it must be floats [4, D]"),
+    "Whole": ("contract", "pooled is [4, 6] torch.int64; it must be floats"),
+    "Half": ("dtype", "float16"),
+    "Nan": ("finite", "NaN or infinity for a black image"),
+    "Dropout": ("determinism", "called twice, features differ by"),
+    "StaysInTraining": ("eval mode", "still in train mode: norm"),
+    "BatchNorm": ("batch independence", "beside other images, an image's features differ by"),
+    "Centred": ("batch independence", "beside other images, an image's features differ by"),
+    "Gradient": ("gradients", "features keep a gradient though the encoder is frozen"),
+    "TwoPerBatch": ("two batch sizes", "[[6]] for 1 image, [[24]] for 4"),
+    "Tokens": ("maps' strides", "maps of 64 x 6, 16 x 6, 4 x 6, 1 x 6 cells"),
+    "Upside": ("maps' strides", "strides 32, 16, 8, 4 of 32 pixels"),
+    "Swapped": ("maps' orientation", "shows in the lower left of the first map"),
+    "Bytes": ("preprocessing", "afterwards"),
+    "TwoMeans": ("preprocessing", "mean has 2 numbers for 3 channel(s)"),
+    "Seedless": ("same when built again", "other encoder weights"),
+    "NarrowTexts": ("text tower", "texts are 2 wide, images 6"),
+    "NoCard": ("card", "it has none"),
+    "Silent": ("card", "it does not say what it was pretrained on"),
+    "Raises": ("contract", "it fails on images [4, 1, 32, 32]: KeyError: 'lost' ("),
+}
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("kit") / "mine.py"
+    path.write_text(FILE)
+    return path
+
+
+@functools.cache
+def to_mend(spec: str) -> list[PluginCheck]:
+    report = check_encoder(spec)
+    found = [one for one in report.checks if one.state == "mend"]
+    assert report.ok is (not found)
+    assert all("\n" not in one.found + one.advice for one in found)
+    return found
+
+
+def test_a_good_encoder_has_nothing_to_mend(mine: Path) -> None:
+    report = check_encoder(f"{mine}:Good")
+    assert [one for one in report.checks if one.state != "pass"] == []
+    assert len({one.check for one in report.checks}) == len(report.checks) == 15
+    assert report.facts["parameters"] == 6 * 17 + 97 * 6
+    assert "strides 4, 8, 16, 32 of 32 pixels" in str(report)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_fault_has_an_answer_of_its_own(name: str, mine: Path) -> None:
+    check, said = BROKEN[name]
+    first, *_ = to_mend(f"{mine}:{name}")
+    assert (first.check, said in first.found) == (check, True), first
+    assert first.advice
+
+
+def test_twenty_faults_get_twenty_answers(mine: Path) -> None:
+    answers = {
+        (found.check, found.found.partition(" (")[0]) for name in BROKEN for found in to_mend(f"{mine}:{name}")[:1]
+    }
+    assert len(answers) >= len(BROKEN) - 1  # Centred and BatchNorm may differ by the same share
+
+
+def test_what_cannot_be_fine_tuned_is_remarked(mine: Path) -> None:
+    report = check_encoder(f"{mine}:Cut")
+    assert report.ok
+    assert [one.check for one in report.checks if one.state == "remark"] == ["gradients"]
+
+
+@pytest.mark.usefixtures("folders")
+def test_exit_codes(mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["encoders", "check"]
+    code, out, _ = cxrbench(monkeypatch, capsys, *words, f"{mine}:Silent", "--json")
+    said = json.loads(out)
+    assert (code, said["ok"], {c["check"] for c in said["checks"] if c["state"] == "mend"}) == (1, False, {"card"})
+    code, out, _ = cxrbench(monkeypatch, capsys, *words, f"{mine}:Good")
+    assert (code, "nothing to mend" in out) == (0, True)
+    Path("broken.py").write_text("import no_such_module\n")
+    code, out, _ = cxrbench(monkeypatch, capsys, *words, "./broken.py:Mine")
+    assert code == 1
+    assert "ModuleNotFoundError: No module named 'no_such_module' (" in out
+    code, out, _ = cxrbench(monkeypatch, capsys, *words, f"{mine}:Absent")
+    assert (code, "has no 'Absent'; it defines: Good" in out) == (1, True)
+    for wrong, why in (("./nowhere.py:Mine", "no file"), ("imagnet", "did you mean 'imagenet'"), ("x@", "empty part")):
+        code, _, err = cxrbench(monkeypatch, capsys, *words, wrong)
+        assert (code, len(err.splitlines()), why in err) == (2, 1, True)
