@@ -52,8 +52,8 @@ def embed(
         loaded = load_given(type(encoder).__name__, encoder)
     else:
         raise UserError(f"encoder {type(encoder).__name__}: give a name or an nn.Module")
-    if loaded.spec.card.assumed:
-        warnings.warn(f"{loaded.spec.name}: {loaded.spec.card.assumed}", stacklevel=2)
+    for assumed in loaded.spec.card.assumed:
+        warnings.warn(f"{loaded.spec.name}: {assumed}", stacklevel=2)
     probe(loaded)  # a module that does not keep the contract is told so, whatever the images are
     module: Any = loaded.module
     module.to(chosen)

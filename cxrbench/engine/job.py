@@ -169,7 +169,7 @@ def _phantom(cache: Path, datasets: Sequence[str], encoders: Sequence[str], prog
 def assumptions(plan: Plan) -> list[str]:
     """A remark on each encoder of which something had to be taken for granted."""
     specs = {p.encoder.spec.name: p.encoder.spec for p in plan.cells if p.encoder is not None}
-    return [f"{name}: {spec.card.assumed}" for name, spec in specs.items() if spec.card.assumed]
+    return [f"{name}: {what}" for name, spec in specs.items() for what in spec.card.assumed]
 
 
 def _undrawn(plan: Plan) -> list[str]:

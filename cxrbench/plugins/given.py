@@ -29,7 +29,7 @@ class GivenModule(nn.Module):
         own = getattr(module, "preprocess", None)
         self.preprocess = ASSUMED if own is None else own
         card = getattr(module, "card", None)
-        assumed = ASSUMED_SAYS if own is None else ""
+        assumed = (ASSUMED_SAYS,) if own is None else ()
         self.card = EncoderCard(type(module).__name__, assumed=assumed) if card is None else card
 
     def __getattr__(self, name: str) -> Any:
