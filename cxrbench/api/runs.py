@@ -164,12 +164,25 @@ def outcomes(job: "Job", progress: Progress, *, fail_fast: bool = False) -> Iter
     """
     from cxrbench.engine.execute import Failed, Finished
 
-    for one in job.execute(progress, fail_fast=fail_fast):
-        cell = cell_facts(one.planned.cell)
-        if isinstance(one, Finished):
-            yield Outcome("computed", cell, headline_facts(one.predictions))
-        else:
-            yield Outcome("failed" if isinstance(one, Failed) else "not applicable", cell, {}, one.reason)
+    logger = None
+    if job.asked.settings.get("log"):
+        from cxrbench.loggers.contract import open_logger
+
+        settings = {"encoders": job.asked.encoders, "tasks": job.asked.tasks, **job.asked.settings}
+        logger = open_logger(job.asked.settings["log"], f"run {job.asked.sha256[:12]}", settings)
+    try:
+        for step, one in enumerate(job.execute(progress, fail_fast=fail_fast), 1):
+            cell = cell_facts(one.planned.cell)
+            if isinstance(one, Finished):
+                found = headline_facts(one.predictions)
+                if logger is not None:
+                    logger.log({_called(cell, found["metric"]): found["value"]}, step)
+                yield Outcome("computed", cell, found)
+            else:
+                yield Outcome("failed" if isinstance(one, Failed) else "not applicable", cell, {}, one.reason)
+    finally:
+        if logger is not None:
+            logger.end()
 
 
 def cell_facts(cell: "Cell") -> dict[str, Any]:
@@ -183,6 +196,11 @@ def headline_facts(predictions: "Predictions") -> dict[str, Any]:
 
     metric, value = headline(predictions)
     return {"metric": metric, "value": None if math.isnan(value) else round(value, 4)}
+
+
+def _called(cell: Mapping[str, Any], metric: str) -> str:
+    """What a logger calls a cell's number."""
+    return f"{cell['task']}/{cell['encoder']}/{metric}/fraction {cell['fraction']:g} seed {cell['seed']}"
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str, float, int]:

@@ -25,6 +25,9 @@ CacheOption = Annotated[
 ]
 MaxPixelsOption = Annotated[int, typer.Option(min=1, help="Images with more pixels are refused before decoding.")]
 MAX_PIXELS = 100_000_000  # cxrbench.data.decode.images.MAX_PIXELS; importing that takes a second
+LogOption = Annotated[
+    str | None, typer.Option(help="Send numbers to an experiment logger, too: wandb, mlflow or trackio.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Import each one to see whether it can be (takes seconds), not just read it.")

@@ -22,6 +22,7 @@ from cxrbench.cli.options import (
     FinetuneOption,
     FoldsOption,
     JsonOption,
+    LogOption,
     MaxPixelsOption,
     PresetOption,
     ResultsOption,
@@ -78,6 +79,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     cache: CacheOption = None,
     cache_limit: CacheLimitOption = "20GB",
+    log: LogOption = None,
     fail_fast: Annotated[
         bool,
         typer.Option("--fail-fast", help="Stop at the first cell that fails, instead of going on with the others."),
@@ -108,7 +110,7 @@ def run(
         "decoder": decoder, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
         "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
-        "cache": cache, "cache_limit": cache_limit,
+        "cache": cache, "cache_limit": cache_limit, "log": log,
     }  # fmt: skip
     asked = {"encoders": encoder, "tasks": tasks, **settings}
     if file is not None:

@@ -18,7 +18,7 @@ from cxrbench.files.records import read_record, write_record
 from cxrbench.plugins.entry_points import unknown
 
 HERE = frozenset(
-    {"data", "results", "text_encoder", "device", "batch_size", "workers", "max_pixels", "cache", "cache_limit"}
+    {"data", "results", "text_encoder", "device", "batch_size", "workers", "max_pixels", "cache", "cache_limit", "log"}
 )
 """Settings of the machine and its folders: the same request elsewhere has others, and the same hash."""
 NAMED = ("encoders", "tasks")

@@ -38,10 +38,11 @@ class Settings(TypedDict, total=False):
     max_pixels: int
     cache: Path | str | None
     cache_limit: int | str
+    log: str | None
 
 
 PATHS = ("data", "results", "text_encoder", "cache")
-TEXTS = ("decoder", "views", "preset", "device", "precision", "on_bad_image")
+TEXTS = ("decoder", "views", "preset", "device", "precision", "on_bad_image", "log")
 SMALLEST = {
     "seeds": 1, "folds": 1, "augment": 0, "epochs": 1, "batch_size": 1, "workers": 0, "max_pixels": 1, "cache_limit": 0,
 }  # fmt: skip
