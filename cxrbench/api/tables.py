@@ -132,8 +132,9 @@ def by_group(
     from cxrbench.leaderboard.subgroups.evaluate import by_group
 
     called = read_names(separate(names, "names"))
-    saved = saved_cells(results, None)
-    datasets = {(str(p.cell["dataset"]), str(p.cell.get("parts", {}).get("dataset", ""))) for p in saved.predictions}
+    saved = saved_cells(results, _tasks(tasks))
+    wanted = [one.cell for one in saved.predictions if len(one.rows)]
+    datasets = {(str(cell["dataset"]), str(cell.get("parts", {}).get("dataset", ""))) for cell in wanted}
     kept = {digest: saved.store.manifest_of(name, digest) for name, digest in sorted(datasets)}
     found = by_group(
         saved.predictions,

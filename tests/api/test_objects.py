@@ -93,7 +93,9 @@ def test_a_frame_is_read_as_the_csv_that_it_would_be_saved_as(dataset: Path, tmp
     assert from_frame.fingerprint == from_file.fingerprint
     pd.testing.assert_frame_equal(from_frame.images, from_file.images)
     assert read_frame(frame.set_index("image"), "clinic", dataset.parent).fingerprint == from_file.fingerprint
-    names = {read_frame(one, None, dataset.parent).name for one in (frame, frame.copy(), frame.iloc[::-1], frame.head(90))}
+    names = {
+        read_frame(one, None, dataset.parent).name for one in (frame, frame.copy(), frame.iloc[::-1], frame.head(90))
+    }
     assert all(re.fullmatch("dataframe-[0-9a-f]{8}", name) for name in names)
     assert len(names) == 3
     frame.attrs["cxrbench"] = {"name": "ward", "lineage": ["nih"]}
