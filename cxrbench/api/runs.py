@@ -144,7 +144,7 @@ def read_run_file(path: Path | str) -> dict[str, Any]:
 
         results = cxrbench.run(**cxrbench.read_run_file("board.toml"))
     """
-    from cxrbench.engine.requests import read_run_file
+    from cxrbench.engine.asked.requests import read_run_file
 
     return read_run_file(Path(path).expanduser())
 

@@ -92,7 +92,6 @@ def test_a_frame_is_read_as_the_csv_that_it_would_be_saved_as(dataset: Path, tmp
     from_file = read_csv(dataset)
     assert from_frame.fingerprint == from_file.fingerprint
     pd.testing.assert_frame_equal(from_frame.images, from_file.images)
-    assert read_named_frame(frame.set_index("image"), "clinic", dataset.parent).fingerprint == from_file.fingerprint
     names = {
         read_named_frame(one, None, dataset.parent).name
         for one in (frame, frame.copy(), frame.iloc[::-1], frame.head(90))
@@ -120,7 +119,7 @@ class Twelve(Tiles):
         ([("a@b", tiles())], "x", "cannot be called 'a@b'"),
         ([tiles, "pixels"], "x", "encoder function: give a name, a nn.Module"),
         (5, "x", "encoders are 5: give names in a list"),
-        ("pixels", pd.DataFrame(), "the DataFrame is empty"),
+        ("pixels", pd.DataFrame(), "the DataFrame has 0 rows and 0 columns"),
         ("pixels", pd.DataFrame({"picture": ["a.png"], "bright": [1]}), "has no column of image files"),
         ("pixels", ABSENT, "DataFrame dataframe-a4c065b4 names 2 file(s) that are not there (a.png, b.png)"),
         ("pixels", ("a/b", pd.DataFrame({"image": ["a.png"]})), "cannot be called 'a/b'"),
