@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from cxrbench.api.given import separated
-from cxrbench.api.tables import SavedResults
+from cxrbench.api.saved import SavedResults
 from cxrbench.files.folders import data_folder
 from cxrbench.progress import Progress
 
