@@ -17,17 +17,9 @@ from cxrbench.api.installed import list_datasets, list_encoders, list_tasks, own
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
 from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols
 from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, read_run_file, run
+from cxrbench.api.saved import LeaderboardOptions, SavedResults, load_results
 from cxrbench.api.store import find_cell, find_manifest, requests, verify
-from cxrbench.api.tables import (
-    LeaderboardOptions,
-    Recalibration,
-    SavedResults,
-    by_group,
-    calibration,
-    compare,
-    leaderboard,
-    load_results,
-)
+from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
 from cxrbench.encoder import EncoderCard, Features, Preprocess
 from cxrbench.errors import UserError
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.engine.given import Given
+from cxrbench.engine.asked.given import Given
 from cxrbench.errors import UserError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from cxrbench.api.forms import Compared, Leaderboard
-from cxrbench.api.tables import Saved, saved_cells
+from cxrbench.api.saved import Saved, saved_cells
 from cxrbench.errors import chosen
 
 

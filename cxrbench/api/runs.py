@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from cxrbench.api.given import separated
-from cxrbench.api.tables import SavedResults
+from cxrbench.api.saved import SavedResults
 from cxrbench.files.folders import data_folder
 from cxrbench.progress import Progress
 
@@ -144,7 +144,7 @@ def read_run_file(path: Path | str) -> dict[str, Any]:
 
         results = cxrbench.run(**cxrbench.read_run_file("board.toml"))
     """
-    from cxrbench.engine.requests import read_run_file
+    from cxrbench.engine.asked.requests import read_run_file
 
     return read_run_file(Path(path).expanduser())
 

@@ -41,7 +41,7 @@ def requests(results: Path | str = "results") -> list[dict[str, Any]]:
     Each has ``sha256`` (of what was asked, whatever the machine and its folders), ``date``, ``version``, ``encoders``,
     ``tasks``, ``settings``, and ``toml``, a run file that asks the same. Raises UserError.
     """
-    from cxrbench.engine.requests import load_requests
+    from cxrbench.engine.asked.requests import load_requests
 
     if not Path(results).is_dir():
         raise UserError(f"no results folder {results}: give --results DIR")

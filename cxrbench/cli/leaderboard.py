@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cxrbench import api
+from cxrbench.cli.console import counting_late
 from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError, chosen
 from cxrbench.files.atomic import atomic_path
@@ -93,7 +94,7 @@ def leaderboard(
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
         grouped = api.by_group(
             by, results, tasks=names(tasks), baseline=baseline, metrics=names(metrics), replicates=replicates,
-            seed=seed, names=",".join(shown or ()),
+            seed=seed, names=",".join(shown or ()), bar=counting_late,
         )  # fmt: skip
         return write(grouped.text(form), output)  # type: ignore[arg-type]
     board = api.leaderboard(
@@ -107,6 +108,7 @@ def leaderboard(
         names=",".join(shown or ()),
         labels=labels,
         spread=spread,  # type: ignore[arg-type]
+        bar=counting_late,
     )
     write(board.text(form), output)  # type: ignore[arg-type]
 
@@ -149,7 +151,7 @@ def compare(
         return write(of_protocols.text(form), output)
     compared = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
-        margin=margin, names=",".join(shown or ()),
+        margin=margin, names=",".join(shown or ()), bar=counting_late,
     )  # fmt: skip
     write(compared.text(form), output)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cxrbench.cores import cores
+from cxrbench.engine.asked.given import Given
+from cxrbench.engine.asked.requests import Request, requested, save_request
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
-from cxrbench.engine.given import Given
 from cxrbench.engine.importing import importing
 from cxrbench.engine.names import TOGETHER, refuse_wrong_names
 from cxrbench.engine.options import unread_options
 from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
 from cxrbench.engine.registry import load_dataset, load_task, parse_tasks
-from cxrbench.engine.requests import Request, requested, save_request
 from cxrbench.engine.results import Results
 from cxrbench.engine.settings import Settings, checked_settings, names
 from cxrbench.errors import DiskError, NotApplicableError, OnBadImage, UserError, chosen
@@ -216,7 +216,7 @@ def _refuse_at_home(
     named = {protocol for _, protocol in asked}
     for task in candidates:
         if task.name in named and not task.elsewhere:
-            raise UserError(f"--train: {task.name} is trained and tested on one dataset only; {able} can be told apart")
+            raise UserError(f"--train: {task.name} is trained and tested on one dataset only; name one of {able}")
 
 
 def _loadable(names: Sequence[str]) -> list[Task]:

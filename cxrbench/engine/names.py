@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cxrbench.engine.given import Given
+from cxrbench.engine.asked.given import Given
 from cxrbench.errors import UserError
 from cxrbench.plugins import entry_points
 from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, only_point, unknown

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
+from cxrbench.engine.asked.given import Given
 from cxrbench.engine.elsewhere.joined import Joined
-from cxrbench.engine.given import Given
 from cxrbench.engine.names import TOGETHER
 from cxrbench.engine.questions import Question, questions
 from cxrbench.engine.registry import load_dataset, load_encoder

@@ -83,14 +83,14 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, c
 
 
 def load_frame(frame: "pd.DataFrame", name: str | None) -> Manifest:
-    """A DataFrame as a dataset, image paths relative to the current folder; ``name`` as of ``read_frame``.
+    """A DataFrame as a dataset, image paths relative to the current folder; ``name`` as of ``read_named_frame``.
 
     Synthetic if any of its images lies below a folder with the phantom's mark. Raises UserError.
     """
-    from cxrbench.data.custom.frames import read_frame
+    from cxrbench.data.custom.named_frame import read_named_frame
     from cxrbench.data.stamps import with_stamps
 
-    manifest = with_stamps(read_frame(frame, name, Path.cwd()), {})
+    manifest = with_stamps(read_named_frame(frame, name, Path.cwd()), {})
     return replace(_finished(manifest, manifest.root), synthetic=any_phantom(manifest.paths()))
 
 
@@ -171,7 +171,7 @@ def saved_task(text: str) -> str:
     """
     dataset, protocol = split_task(text)
     if is_path(dataset):
-        from cxrbench.data.custom.columns import dataset_name, read_sidecar
+        from cxrbench.data.custom.sidecar import dataset_name, read_sidecar
 
         path = Path(dataset).expanduser()
         dataset = dataset_name(path, read_sidecar(path.with_suffix(".toml")))

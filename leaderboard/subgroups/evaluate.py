@@ -19,10 +19,12 @@ from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, alig
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
 from cxrbench.leaderboard.statistics.inference import Components, components, moderated
+from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.significance import VALUE_LEVEL
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
+from cxrbench.progress import Advance, unheard
 
 GroupOf = Mapping[str, str]
 """The group of each test image (or study) by its id; "" where it is unknown."""
@@ -76,12 +78,15 @@ def by_group(
     metrics: Sequence[str] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
+    kept: Evaluations = NOTHING_KEPT,
+    advance: Advance = unheard,
 ) -> ByGroup:
     """Evaluate encoders within groups of the test images.
 
     ``groups``: by a dataset's fingerprint, the group of its images. Every group has the same resampled patients, so
     that gaps are paired, and its mean is over the same labels: those of which each group has ``FEWEST_TESTED``
-    patients. ``metrics``: by default each task's headline. Raises UserError where no task has two groups.
+    patients. ``metrics``: by default each task's headline. ``kept``: evaluations of before; ``advance``: is told how
+    many tasks are done, of how many. Raises UserError where no task has two groups.
     """
     now = current(predictions)
     check_tasks(now.predictions, tasks)
@@ -90,15 +95,22 @@ def by_group(
     check_metrics(metrics, [one.kind for one in chosen])
     parts: list[list[_Part]] = []
     notes: dict[AlignedTask, tuple[str, ...]] = {}
-    for task, of_task in by_task(chosen).items():
+    by_column = by_task(chosen)
+    for at, (task, of_task) in enumerate(by_column.items()):
+        advance(at, len(by_column))
         if FAMILIES[of_task[0].kind] is not CLASSIFICATION:
             notes[task] = (f"not by {by}: only classification is",)
             continue
         tests = align(task, of_task)
         of_images = groups.get(str(of_task[0].cell.get("parts", {}).get("dataset", "")), {})
-        within, notes[task] = split(tests, [of_images.get(image, "") for image in image_ids(tests)])
+        of_rows = [of_images.get(image, "") for image in image_ids(tests)]
+        if not any(of_rows):
+            notes[task] = (f"the {by} of no image is known",)
+            continue
+        within, notes[task] = split(tests, of_rows)
         measures = _measures(metrics, tests)
-        found = {n: measured(t, measures, baseline, replicates, seed) for n, t in within.items() if len(within) > 1}
+        several = within if len(within) > 1 else {}
+        found = {n: measured(t, measures, baseline, replicates, seed, kept) for n, t in several.items()}
         for measure in measures:
             each = [_Part(name, one) for name, of in found.items() for one in of if one.measure.name == measure.name]
             parts += [each] if each else []

@@ -16,7 +16,7 @@ from torch import nn
 import cxrbench
 from cxrbench import EncoderCard, Features, Preprocess, UserError
 from cxrbench.data.custom.dataset import read_csv
-from cxrbench.data.custom.frames import read_frame
+from cxrbench.data.custom.named_frame import read_named_frame
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.plugins.given import load_given
 
@@ -87,19 +87,19 @@ def test_what_was_assumed_is_warned_of_and_stands_on_the_board(dataset: Path) ->
 
 def test_a_frame_is_read_as_the_csv_that_it_would_be_saved_as(dataset: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(dataset).assign(age=[40.0, np.nan] * 60, bright=lambda f: f["bright"].astype(bool))
-    from_frame = read_frame(frame, "clinic", dataset.parent)
+    from_frame = read_named_frame(frame, "clinic", dataset.parent)
     frame.assign(bright=frame["bright"].astype(int)).to_csv(dataset, index=False)
     from_file = read_csv(dataset)
     assert from_frame.fingerprint == from_file.fingerprint
     pd.testing.assert_frame_equal(from_frame.images, from_file.images)
-    assert read_frame(frame.set_index("image"), "clinic", dataset.parent).fingerprint == from_file.fingerprint
     names = {
-        read_frame(one, None, dataset.parent).name for one in (frame, frame.copy(), frame.iloc[::-1], frame.head(90))
+        read_named_frame(one, None, dataset.parent).name
+        for one in (frame, frame.copy(), frame.iloc[::-1], frame.head(90))
     }
     assert all(re.fullmatch("dataframe-[0-9a-f]{8}", name) for name in names)
     assert len(names) == 3
     frame.attrs["cxrbench"] = {"name": "ward", "lineage": ["nih"]}
-    said = read_frame(frame, None, dataset.parent)
+    said = read_named_frame(frame, None, dataset.parent)
     assert (said.name, said.lineage) == ("ward", ("nih",))
 
 
@@ -119,7 +119,7 @@ class Twelve(Tiles):
         ([("a@b", tiles())], "x", "cannot be called 'a@b'"),
         ([tiles, "pixels"], "x", "encoder function: give a name, a nn.Module"),
         (5, "x", "encoders are 5: give names in a list"),
-        ("pixels", pd.DataFrame(), "the DataFrame is empty"),
+        ("pixels", pd.DataFrame(), "the DataFrame has 0 rows and 0 columns"),
         ("pixels", pd.DataFrame({"picture": ["a.png"], "bright": [1]}), "has no column of image files"),
         ("pixels", ABSENT, "DataFrame dataframe-a4c065b4 names 2 file(s) that are not there (a.png, b.png)"),
         ("pixels", ("a/b", pd.DataFrame({"image": ["a.png"]})), "cannot be called 'a/b'"),

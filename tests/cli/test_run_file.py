@@ -9,7 +9,7 @@ import pytest
 
 import cxrbench
 from cxrbench import api
-from cxrbench.engine.requests import Request, requested
+from cxrbench.engine.asked.requests import Request, requested
 from cxrbench.engine.settings import Settings
 from cxrbench.errors import UserError
 from support.command import cxrbench as command
