@@ -40,7 +40,7 @@ class TrainingProgress(lightning.Callback):
     """
 
     def __init__(self, out: Path, log: str | None = None) -> None:
-        self.log = log
+        self.sent_to = log  # Lightning gives each callback a method ``log``
         self.logger: Careful | None = None  # opened where it logs
         self.csv, self.curves = out / "log.csv", out / "tensorboard"
         self.bar: Bar | None = None
@@ -75,8 +75,8 @@ class TrainingProgress(lightning.Callback):
         self.heartbeat = Heartbeat(self.line)
         self.heartbeat.__enter__()
         self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1 if trainer.global_step else 0)
-        if self.log is not None:
-            self.logger = open_logger(self.log, f"pretraining {self.csv.parent.name}", pl_module.facts["config"])
+        if self.sent_to is not None:
+            self.logger = open_logger(self.sent_to, f"pretraining {self.csv.parent.name}", pl_module.facts["config"])
         self.looked = known(pl_module.watched)
         if not trainer.global_step:
             self.draw(self.looked, 0)
