@@ -137,9 +137,9 @@ def test_merged_training_and_all_test_sets_as_a_column(run: Run, near: Path, far
     assert (code, [row["task"] for row in rows]) == (0, [*tasks[:2], f"{tasks[2]}+pooled"])
     whole, one = (cell(task).test_rows() for task in (f"{tasks[2]}+pooled", tasks[1]))
     assert len(whole) == 32
-    of_far = whole[whole["image_id"].str.startswith("far:")]
-    assert of_far["image_id"].str.removeprefix("far:").tolist() == one["image_id"].tolist()
-    np.testing.assert_array_equal(of_far["score:bright"], one["score:bright"])  # the same probe
+    assert [name.removeprefix("far:") for name in whole["image_id"] if name.startswith("far:")] == list(one["image_id"])
+    of_far = [name.startswith("far:") for name in whole["image_id"]]
+    np.testing.assert_array_equal(whole["score:bright"].to_numpy()[of_far], one["score:bright"])  # the same probe
     lines = str(api.leaderboard(replicates=100, metrics="auroc")).splitlines()
     heads = [line for line in lines if line.startswith("| Encoder") and ":knn" in line]
     assert sorted((line.count(":knn"), "all:knn" in line, "Mean" in line) for line in heads) == [
