@@ -19,7 +19,7 @@ from cxrbench.files.tables import write_sealed_table
 METADATA_KEY = b"cxrbench"
 AGAIN = "run again, and it is computed anew"
 FORMAT = 2
-Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retrieval"]
+Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retrieval", "regression"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Predictions:
 
     * ``multilabel`` (independent labels) and ``multiclass`` (scores sum to one over labels): ``score:LABEL`` (float64
       probability, NaN where the label could not be trained); targets are 1 or 0.
+    * ``regression``: ``score:LABEL`` (float64, the predicted number in the target's unit; NaN where it could not be
+      trained).
     * ``segmentation``: ``height``, ``width`` (of the image as stored), ``rle:LABEL`` (COCO's compressed RLE of the
       predicted mask at that size), and pixel counts ``intersection:LABEL``, ``predicted:LABEL``; the target is the
       number of true pixels.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, NAN, Record
 from cxrbench.leaderboard.currency import current
-from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
+from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, REGRESSION, check_metrics, wanted_measures
 from cxrbench.leaderboard.records import in_families
 from cxrbench.leaderboard.render import task_title
 from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_tasks
@@ -98,8 +98,8 @@ def by_group(
     by_column = by_task(chosen)
     for at, (task, of_task) in enumerate(by_column.items()):
         advance(at, len(by_column))
-        if FAMILIES[of_task[0].kind] is not CLASSIFICATION:
-            notes[task] = (f"not by {by}: only classification is",)
+        if FAMILIES[of_task[0].kind] not in (CLASSIFICATION, REGRESSION):
+            notes[task] = (f"not by {by}: only classification and regression are",)
             continue
         tests = align(task, of_task)
         of_images = groups.get(str(of_task[0].cell.get("parts", {}).get("dataset", "")), {})
@@ -139,6 +139,8 @@ def split(tests: TestSet, groups: Sequence[str]) -> tuple[dict[str, TestSet], tu
     names = sorted({*groups} - {""})
     unknown = int((rows == "").sum())
     notes = [f"{unknown:,} of {len(rows):,} images are of no known group"] if unknown else []
+    if len(names) == 1:
+        notes.append(f"all {'others' if unknown else 'images'} are of one group, {names[0]}")
     whole = tests.groups[HEADLINE]
     asked = [label for label in whole if rarer_patients(tests, label) >= FEWEST_TESTED]
     masked = {name: _only(tests, rows == name, whole) for name in names}
@@ -147,9 +149,9 @@ def split(tests: TestSet, groups: Sequence[str]) -> tuple[dict[str, TestSet], tu
     }
     kept = [name for name in names if enough[name] and len(enough[name]) >= ENOUGH * len(asked)]
     for name in (name for name in names if name not in kept):
+        who = "with a known number" if FAMILIES[tests.kind] is REGRESSION else "with, and without, the finding"
         notes.append(
-            f"{name} is left out: {FEWEST_TESTED} patients with, and without, the finding in {len(enough[name])} of "
-            f"{len(asked)} labels only"
+            f"{name} is left out: {FEWEST_TESTED} patients {who} in {len(enough[name])} of {len(asked)} labels only"
         )
     labels = tuple(label for label in asked if all(label in enough[name] for name in kept))
     if len(kept) > 1 and len(labels) < len(whole):

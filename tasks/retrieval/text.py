@@ -14,7 +14,6 @@ from cxrbench.errors import NotApplicableError
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, Need, OptionName, RunContext, Task, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
-from cxrbench.tasks.retrieval.ridge import fit_ridge
 from cxrbench.tasks.retrieval.studies import (
     cosine,
     counted,
@@ -26,6 +25,7 @@ from cxrbench.tasks.retrieval.studies import (
     unit,
 )
 from cxrbench.tasks.retrieval.text_tower import beside_texts, same_space, text_tower
+from cxrbench.tasks.ridge import fit_ridge
 from cxrbench.tasks.standardize import Standardizer
 
 LABELS = ("image_to_text", "text_to_image")
