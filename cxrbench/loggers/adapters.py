@@ -15,7 +15,7 @@ class WandbLogger:
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
         """Start a run of wandb's."""
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         self.run = wandb.init(project=project, name=name, config=dict(settings))
@@ -34,7 +34,7 @@ class MlflowLogger:
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
         """Start a run of MLflow's."""
-        import mlflow
+        import mlflow  # pyright: ignore[reportMissingImports]
 
         self.mlflow: Any = mlflow
         mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
@@ -56,7 +56,7 @@ class TrackioLogger:
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
         """Start a run of Trackio's."""
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         self.trackio: Any = trackio
         trackio.init(project=PROJECT, name=name, config={key: str(value) for key, value in settings.items()})

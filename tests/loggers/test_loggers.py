@@ -95,7 +95,7 @@ def test_what_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
 @pytest.mark.parametrize("made", [WandbLogger, MlflowLogger, TrackioLogger])
 def test_each_adapter_speaks_to_its_package(made: type[ExperimentLogger], monkeypatch: pytest.MonkeyPatch) -> None:
     """The functions of the packages, by the names and arguments that they have; the packages are not installed here."""
-    calls: list[tuple[str, dict[str, Any]]] = []
+    calls: list[tuple[str, dict[Any, Any]]] = []
 
     def function(name: str) -> Any:
         return lambda *a, **k: calls.append((name, {**dict(enumerate(a)), **k}))

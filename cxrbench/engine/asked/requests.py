@@ -94,7 +94,7 @@ def save_request(root: Path, request: Request) -> None:
     if path.exists():
         return
     facts = {
-        "sha256": request.sha256, "date": datetime.now(UTC).isoformat(timespec="seconds"), "version": __version__,
+        "sha256": request.sha256, "date": datetime.now(UTC).isoformat(timespec="milliseconds"), "version": __version__,
         "encoders": list(request.encoders), "tasks": list(request.tasks), "settings": dict(request.settings),
         "objects": list(request.objects),
     }  # fmt: skip
