@@ -81,11 +81,18 @@ class Predictions:
 
     def scores(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         """Scores [n, labels] of the given rows."""
-        return rows[[f"score:{label}" for label in self.labels]].to_numpy(np.float64)
+        return self._columns("score", rows)
 
     def targets(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         """Targets [n, labels] of the given rows; NaN where unknown."""
-        return rows[[f"target:{label}" for label in self.labels]].to_numpy(np.float64)
+        return self._columns("target", rows)
+
+    def _columns(self, what: str, rows: pd.DataFrame) -> NDArray[np.float64]:
+        """Numbers [n, labels]; column by column, for pandas takes ten times as long to choose several."""
+        found = np.empty((len(rows), len(self.labels)))
+        for k, label in enumerate(self.labels):
+            found[:, k] = rows[f"{what}:{label}"].to_numpy(np.float64)
+        return found
 
     def save(self, path: Path) -> None:
         """Write as Parquet, metadata in the schema, a checksum of the file among it; atomically."""

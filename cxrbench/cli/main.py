@@ -13,6 +13,7 @@ from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
 from cxrbench.cli.prepare import data_init, data_prepare
 from cxrbench.cli.pretrain import pretrain
+from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
@@ -41,6 +42,7 @@ app.command()(leaderboard)
 app.command()(compare)
 app.command()(show)
 app.command()(calibration)
+app.command()(requests)
 app.command()(verify)
 
 

@@ -99,7 +99,7 @@ class Evaluations:
             if columns:
                 kinds = {"key": pa.string(), "facts": pa.string(), "array": pa.binary()}
                 table = pa.table({name: pa.array(values, kinds[name]) for name, values in columns.items()})
-                write_sealed_table(entries.path, table, {})
+                write_sealed_table(entries.path, table, {}, compression="none")  # replicates are noise
                 _make_room(self.folder)
         except (UserError, OSError) as error:
             self._say(f"evaluations are not kept in {self.folder}: {error}", "not kept")
