@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.data.annotations.boxes import check_inside, image_sizes
-from cxrbench.data.attributes import ATTRIBUTES, SEXES, with_attributes, years
+from cxrbench.data.attributes import ATTRIBUTES, SEXES, read_views, with_attributes, years
 from cxrbench.data.custom.boxes import Boxed, take_boxes
 from cxrbench.data.custom.coco import read_coco
 from cxrbench.data.custom.columns import find_columns, prefixed
@@ -20,7 +20,6 @@ from cxrbench.data.custom.quantities import find_quantities
 from cxrbench.data.custom.reports import find_reports
 from cxrbench.data.custom.sidecar import Sidecar, dataset_name, read_sidecar
 from cxrbench.data.custom.splits import find_splits, strata_of
-from cxrbench.data.custom.views import read_views
 from cxrbench.data.datasets.layout import image_table
 from cxrbench.data.manifest import QUANTITY, Manifest
 from cxrbench.data.tables import Table, first_repeated, is_empty, read_separated

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrbench.data.attributes import with_attributes
+from cxrbench.data.attributes import read_views, with_attributes
 from cxrbench.data.custom.files import find_images
-from cxrbench.data.custom.views import read_views
 from cxrbench.data.datasets.layout import image_table
 from cxrbench.data.decode.dicom import is_dicom, read_header
 from cxrbench.data.manifest import Manifest
