@@ -50,22 +50,23 @@ class EncoderCard:
 
     ``pretrained_on``: registry names of the datasets whose images it has seen (``nih``, ``mimic``, ...), other names
     where these are no chest X-rays (``imagenet``), ``NOTHING`` where it has seen none; empty: nobody has said;
-    ``synthetic``: pretrained on phantom images. Hours that its pretraining took, where they are known: on the clock, of
-    GPUs, of CPU cores. ``citation``, ``year``: of the publication. ``unverified``: what is said of it without having
-    been looked up. ``assumed``: what nobody says and was assumed to load it, one sentence each; a board repeats it.
+    ``synthetic``: pretrained on phantom images. ``assumed``: what nobody said of it and had to be taken for granted,
+    e.g. its preprocessing, one sentence each; the leaderboard tells it. Hours that its pretraining took, where they are
+    known: on the clock, of GPUs, of CPU cores. ``citation``, ``year``: of the publication; ``unverified``: which of what is
+    said of it could not be looked up.
     """
 
     method: str
     licence: str = "unknown"
     pretrained_on: tuple[str, ...] = ()
     synthetic: bool = False
+    assumed: tuple[str, ...] = ()
     wall_hours: float | None = None
     gpu_hours: float | None = None
     cpu_hours: float | None = None
     citation: str = ""
     year: int | None = None
     unverified: tuple[str, ...] = ()
-    assumed: tuple[str, ...] = ()
 
     @property
     def hours(self) -> dict[str, float]:

@@ -120,7 +120,7 @@ def _kind(key: str) -> str:
 
 def _advice(key: str) -> str:
     if key == "pretrained_on":
-        return "names of data sets whose images it has seen, e.g. mimic, chexpert, nih; [] for none"
+        return "names of data sets whose images it has seen, e.g. mimic, chexpert, nih; imagenet or nothing, too"
     return " or ".join(map(str, CHOICES.get(key, POOLINGS if key == "pooling" else ("a value",))))
 
 

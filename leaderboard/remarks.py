@@ -48,14 +48,6 @@ def _seen_in_test(one: Predictions) -> str:
     return ""
 
 
-def assumptions(one: Predictions) -> str:
-    """What nobody says of the encoder and was assumed to run it, and whether what it has seen is verified. Else ""."""
-    told = [str(text) for text in one.encoder.get("assumed", ())]
-    if "pretrained_on" in one.encoder.get("unverified", ()):
-        told.append("what it was pretrained on could not be verified")
-    return "; ".join(told)
-
-
 def left_out(one: Measured) -> list[str]:
     """Which labels are left out of the means, or are in them with few patients, and why."""
     tests, told = one.tests, _undefined(one)

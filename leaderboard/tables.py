@@ -9,7 +9,7 @@ from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.families import check_metrics, wanted_measures
 from cxrbench.leaderboard.overall import overall
 from cxrbench.leaderboard.records import Tested, in_families
-from cxrbench.leaderboard.remarks import assumptions, contamination, left_out, merged, reasons
+from cxrbench.leaderboard.remarks import contamination, left_out, merged, reasons
 from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_tasks
 from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
@@ -22,12 +22,11 @@ from cxrbench.progress import Advance, Count, unheard
 
 
 class _Draft(NamedTuple):
-    """A column before anything is corrected: its metrics, who is marked or assumed of, and who could not be asked."""
+    """A column before anything is corrected: its metrics, who is marked, and who could not be asked."""
 
     tests: TestSet
     metrics: tuple[Measured, ...]
     marks: Mapping[str, str]
-    assumed: Mapping[str, str]
     not_applicable: Mapping[str, str]
 
 
@@ -75,9 +74,8 @@ def build(
         wanted = wanted_measures(metrics, tests.kind)
         if found := measured(tests, wanted, baseline, replicates, seed, kept, told):
             marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
-            assumed = {str(one.cell["encoder"]): assumptions(one) for one in of_task}
             slim = [found[0], *(one.without_replicates() for one in found[1:])]
-            drafts.append(_Draft(tests, tuple(slim), marks, assumed, why))
+            drafts.append(_Draft(tests, tuple(slim), marks, why))
     everything = [one for draft in drafts for one in draft.metrics]
     tested = in_families(everything, baseline, {id(d.tests): d.marks for d in drafts})
     return Board(
@@ -106,7 +104,6 @@ def _column(draft: _Draft, tested: Mapping[int, Tested]) -> Column:
             if record.label == HEADLINE and record.note:
                 gaps.setdefault((record.encoder, record.note), []).append(one.measure.title)
     notes = [*tests.notes, *(f"† {name}: {why}" for name, why in draft.marks.items() if why)]
-    notes += [f"{name}: {what}" for name, what in draft.assumed.items() if what]
     notes += [f"{', '.join(titles)}: {why}" for why, titles in missing.items()]
     notes += [f"{', '.join(titles)}: {what}" for what, titles in merged(gaps).items()]
     if tests.kind == "multiclass" and any(one.measure.name == "accuracy" for one in draft.metrics):

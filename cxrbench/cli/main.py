@@ -11,8 +11,9 @@ from cxrbench.cli.calibration import calibration
 from cxrbench.cli.encoders.group import encoders_app
 from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
-from cxrbench.cli.prepare import data_prepare
+from cxrbench.cli.prepare import data_init, data_prepare
 from cxrbench.cli.pretrain import pretrain
+from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data_app.command("prepare")(data_prepare)
+data_app.command("init")(data_init)
 app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
@@ -40,6 +42,7 @@ app.command()(leaderboard)
 app.command()(compare)
 app.command()(show)
 app.command()(calibration)
+app.command()(requests)
 app.command()(verify)
 
 

@@ -46,7 +46,9 @@ def recall(cache: Path, text: str, *, synthetic: bool) -> KnownEncoder | None:
         if facts["rests on"] != _rests_on(text) or not all(map(holds, stamps)):
             return None
         said = facts["spec"]["card"]
-        card = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        card: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+        }
         numbers = {name: tuple(facts["preprocess"][name]) for name in ("mean", "std")}
         return KnownEncoder(
             EncoderSpec(**facts["spec"] | {"card": EncoderCard(**card)}),

@@ -35,15 +35,17 @@ def load(request: EncoderRequest) -> Encoder:
     if path is not None and not path.exists():
         raise UserError(f"{entry.spec}@{request.weights}: there is no such file or folder")
     encoder: Any = FAMILIES.get(entry.loader, _of_layout)(entry, path)
-    assumed = list(_differing(entry, encoder))
-    card = replace(entry.card, assumed=(*entry.card.assumed, *assumed))
+    assumed = _differing(entry, encoder)
+    if "pretrained_on" in entry.unverified:
+        assumed.append("which data sets it was pretrained on is not verified")
+    card = replace(entry.card, assumed=tuple(assumed))
     if path is not None:
         sidecar = read_sidecar(path)
         card, encoder.preprocess = sidecar.card(card), sidecar.applied(encoder.preprocess)
         if path.is_file() and entry.sha256 and not file_sha256(path).startswith(entry.sha256):
-            assumed.append(f"that {path.name} is {entry.title}: the sha256 of the published file is another")
+            assumed.append(f"{path.name} is taken for {entry.title}: the sha256 of the published file is another")
             card = replace(card, assumed=tuple(assumed))
-    for one in assumed:
+    for one in card.assumed:
         log.warning("%s: %s", entry.spec, one)
     encoder.card = card
     return encoder

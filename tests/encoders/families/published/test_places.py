@@ -153,7 +153,7 @@ def test_a_model_card_that_names_what_it_began_from(tmp_path: Path) -> None:
 
 def test_a_name_with_a_folder_says_what_its_files_say_otherwise(tmp_path: Path) -> None:
     same = load_encoder(f"cxr:rad-dino@{small_dinov2(tmp_path / 'a')}", synthetic=False)
-    assert same.spec.card.assumed == ()
+    assert same.spec.card.assumed == ("which data sets it was pretrained on is not verified",)
     other = load_encoder(f"cxr:rad-dino@{small_dinov2(tmp_path / 'b', mean=0.485)}", synthetic=False)
     assert "other preprocessing, which is used: mean (0.485,) (here (0.5307,))" in other.spec.card.assumed[0]
     assert other.module.preprocess.mean == (0.485,) * 3
