@@ -52,8 +52,8 @@ class EncoderCard:
     where these are no chest X-rays (``imagenet``), ``NOTHING`` where it has seen none; empty: nobody has said;
     ``synthetic``: pretrained on phantom images. ``assumed``: what nobody said of it and had to be taken for granted,
     e.g. its preprocessing, one sentence each; the leaderboard tells it. Hours that its pretraining took, where they are
-    known: on the clock, of GPUs, of CPU cores. ``citation``, ``year``: of the publication; ``unverified``: which of what is
-    said of it could not be looked up.
+    known: on the clock, of GPUs, of CPU cores. ``citation``, ``year``: of the publication; ``unverified``: which of
+    what is said of it could not be looked up.
     """
 
     method: str

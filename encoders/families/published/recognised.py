@@ -11,6 +11,7 @@ from cxrbench.files.digests import file_sha256
 from cxrbench.files.names import WEIGHTS
 
 HUB_FOLDER = re.compile(r"models--(.+?)--(.+)")  # of the hub's own cache
+NATURAL = {"imagenet", "lvd142m", "lvd1689m", "web", "webli"}  # what encoders of X-rays began from
 COMMON_MEANS = {0.5, 0.485, 0.48145466}  # normalizations that say nothing of the images
 
 
@@ -69,7 +70,7 @@ def _by_readme(loader: str, folder: Path) -> list[PublishedEncoder]:
     text = readme.read_text(encoding="utf-8", errors="replace").lower() if readme.is_file() else ""
     names = (re.compile(rf"(?<![\w/-]){re.escape(e.id.removeprefix('hf-hub:').lower())}(?![\w-])") for e in _of(loader))
     found = [entry for entry, name in zip(_of(loader), names, strict=True) if name.search(text)]
-    return [entry for entry in found if entry.pretrained_on] or found
+    return [entry for entry in found if not NATURAL & set(entry.pretrained_on)] or found
 
 
 def _by_normalization(loader: str, preprocess: Preprocess) -> list[PublishedEncoder]:
