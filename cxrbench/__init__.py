@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         check_encoder,
         compare,
         evaluate,
+        export_features,
         load_dataset,
         load_encoder,
         pretrain,
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Evaluated", "board", "calibration", "check", "check_encoder", "compare", "evaluate", "load_dataset",
-    "load_encoder", "pretrain",
+    "Evaluated", "board", "calibration", "check", "check_encoder", "compare", "evaluate", "export_features",
+    "load_dataset", "load_encoder", "pretrain",
 ]  # fmt: skip
 
 

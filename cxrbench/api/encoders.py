@@ -26,17 +26,21 @@ def describe(spec: str) -> dict[str, Any]:
 
     Builds it and runs it on a blank image. Raises UserError.
     """
+    from cxrbench.encoder import StoredEncoder
     from cxrbench.engine.registry import load_encoder
     from cxrbench.features.efficiency import measure
 
     loaded = load_encoder(spec, synthetic=True)
-    counts = measure(loaded.module, loaded.module.preprocess)
+    if isinstance(loaded.module, StoredEncoder):  # nothing to run
+        costs = {"feature width": loaded.module.stored_embeddings.pooled.shape[1]}
+    else:
+        counts = measure(loaded.module, loaded.module.preprocess)
+        costs = {"GFLOPs per image": round(counts.gflops_per_image, 3), "feature width": counts.width}
     return {
         "encoder": spec,
         **asdict(loaded.spec.card),
         "parameters": loaded.spec.parameters,
-        "GFLOPs per image": round(counts.gflops_per_image, 3),
-        "feature width": counts.width,
+        **costs,
         "preprocessing": loaded.spec.preprocess,
         "weights sha256": loaded.spec.weights_sha256,
         "fingerprint": loaded.spec.fingerprint,

@@ -9,6 +9,7 @@ import typer
 from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
 from cxrbench.cli.encoders.group import encoders_app
+from cxrbench.cli.features import features_app
 from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
 from cxrbench.cli.prepare import data_prepare
@@ -34,6 +35,7 @@ data_app.command("prepare")(data_prepare)
 app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
+app.add_typer(features_app, name="features")
 app.command()(run)
 app.command()(pretrain)
 app.command()(leaderboard)

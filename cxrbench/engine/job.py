@@ -44,10 +44,11 @@ class Job:
     def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Inapplicable | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
         todo = any(planned.state in TODO for planned in self.plan.cells)
-        options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
+        options: Any = self.extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
-    def _extraction(self) -> "ExtractOptions":
+    def extraction(self) -> "ExtractOptions":
+        """How encoders are run over images."""
         from cxrbench.data.decode.images import MAX_PIXELS
         from cxrbench.features.extract import ExtractOptions
 

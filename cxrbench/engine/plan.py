@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
+from cxrbench.encoder import Encoder, EncoderSpec, Preprocess, StoredEncoder
 from cxrbench.engine.folds import Folded
 from cxrbench.engine.registry import load_dataset, load_encoder, load_task
 from cxrbench.engine.results import Results
@@ -48,7 +48,10 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class EncoderRef:
-    """An encoder's identity, its weights not in memory; ``load`` brings the module back."""
+    """An encoder's identity, its weights not in memory; ``load`` brings the module back.
+
+    ``stored``: its features lie in a file (StoredEncoder), so there is nothing to show the fixed images to.
+    """
 
     spec: EncoderSpec
     preprocess: Preprocess
@@ -56,6 +59,7 @@ class EncoderRef:
     fixed: FixedFeatures | None = None
     configuration: Mapping[str, str] = field(default_factory=dict, repr=False)
     cache: Path | None = None
+    stored: bool = False
 
     def load(self) -> Encoder:
         """Build the module again. Raises UserError if it is no longer the same one."""
@@ -208,6 +212,8 @@ def _resolve(encoder: str, synthetic: bool, cache: Path | None) -> EncoderRef:
     from cxrbench.plugins.loading import fixed_features
 
     loaded = load_encoder(encoder, synthetic=synthetic)
+    if isinstance(loaded.module, StoredEncoder):
+        return EncoderRef(loaded.spec, loaded.module.preprocess, synthetic, stored=True)
     fixed = fixed_features(loaded)
     if cache is not None:
         memo.remember(cache, loaded, fixed, synthetic=synthetic)

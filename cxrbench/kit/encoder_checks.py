@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import Features
+from cxrbench.encoder import Features, StoredEncoder
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.files.names import some
 from cxrbench.kit.calls import Caller, change, first
@@ -28,6 +28,8 @@ def check_encoder(spec: str, load: Callable[[], LoadedEncoder]) -> PluginReport:
         loaded = load()
     except UserError as error:
         return PluginReport(spec, (PluginCheck("build", "mend", str(error), "nothing more can be looked at before"),))
+    if isinstance(loaded.module, StoredEncoder):
+        return _of_file(spec, loaded, loaded.module)
     caller = Caller(loaded)
     before = _peak_memory()
     checks = [
@@ -49,6 +51,15 @@ def check_encoder(spec: str, load: Callable[[], LoadedEncoder]) -> PluginReport:
     checks += [_tried("text tower", lambda: text_tower(caller)), card(loaded)]
     facts = _cost(caller, _peak_memory() - before)
     return PluginReport(spec, tuple(checks), facts)
+
+
+def _of_file(spec: str, loaded: LoadedEncoder, module: StoredEncoder) -> PluginReport:
+    """Of a file of embeddings: that it could be read says that it is in order; what it cannot say is its card."""
+    table = module.stored_embeddings
+    found = f"{len(table.images):,} images, {table.pooled.shape[1]:,} numbers each"
+    found += f"; maps of {', '.join(str(m.shape[-1]) for m in table.maps)} cells a side" if table.maps else "; no maps"
+    found += f"; {len(table.texts):,} texts" if table.texts else "; no texts"
+    return PluginReport(spec, (PluginCheck("file", "pass", found), card(loaded)))
 
 
 def _of_calls(caller: Caller, seen: Features) -> list[PluginCheck]:
