@@ -12,6 +12,7 @@ from cxrbench.cli.encoders.group import encoders_app
 from cxrbench.cli.features import features_app
 from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
+from cxrbench.cli.new import data_new, encoders_new, tasks_new
 from cxrbench.cli.prepare import data_prepare
 from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.run import run
@@ -32,6 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data_app.command("prepare")(data_prepare)
+data_app.command("new")(data_new)
+encoders_app.command("new")(encoders_new)
+tasks_app.command("new")(tasks_new)
 app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")

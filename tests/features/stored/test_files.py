@@ -122,6 +122,6 @@ def test_parquet_that_is_no_table_of_embeddings(columns: dict[str, Any], message
 def test_files_that_are_something_else(name: str, tmp_path: Path) -> None:
     (tmp_path / "e.parquet").write_text("image,embedding\n")
     (tmp_path / "e.npz").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(UserError, match="cannot be read|come in files that end in|no file") as error:
+    with pytest.raises(UserError, match=r"cannot be read|come in files that end in|no file") as error:
         read_embeddings(tmp_path / name)
     assert "\n" not in str(error.value)
