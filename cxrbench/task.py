@@ -149,7 +149,9 @@ class Task:
     change it whenever the same inputs would give other predictions. ``opt_in``: run only when it is named
     (``siim:finetune``), not by ``siim`` alone: it takes long. ``sees_test_truth``: ``run`` is given the truth of the
     test images; only for protocols that train on none of it. ``needs``: what a dataset must have, each split with an
-    image. ``reads``: the TaskOptions that it takes notice of.
+    image. ``reads``: the TaskOptions that it takes notice of. ``elsewhere``: it may be trained on other datasets than
+    it is tested on; only for protocols that take images, their labels and pooled features from the manifest, no boxes,
+    masks, reports or maps.
     """
 
     name: str
@@ -159,6 +161,7 @@ class Task:
     sees_test_truth: bool = False
     needs: tuple[Need, ...] = ("labels", "train", "val", "test")
     reads: frozenset[OptionName] = frozenset()
+    elsewhere: bool = False
 
     @property
     def settings(self) -> tuple[str, ...]:

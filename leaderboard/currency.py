@@ -10,8 +10,9 @@ from cxrbench.predictions import NotApplicable, Predictions
 
 # What all encoders of a column must share. The rest of a cell's parts says who the encoder is, but for the precision,
 # which a user may choose for each run.
-OF_COLUMN = ("dataset", "protocol version", "feature format")
+OF_COLUMN = ("dataset", "protocol version", "feature format", "training data")
 FREE = ("precision",)
+TRAIN = "train-"  # what begins a protocol's words for the datasets it is trained on
 
 Parts = tuple[tuple[str, Any], ...]
 
@@ -28,9 +29,11 @@ class LeftOut:
     def line(self) -> str:
         """What a reader must be told, and the command that renews the cells."""
         bare = dict.fromkeys(task.partition("+")[0] for task in self.tasks)
+        train = {tuple(w[len(TRAIN) :] for w in task.split("+") if w.startswith(TRAIN)) for task in self.tasks}
+        of = f" --train {'+'.join(next(iter(train)))}" if len(train) == 1 and any(train) else ""
         return (
             f"stale, left out: {self.encoder} on {', '.join(self.tasks)} (another {self.differs} than the newest "
-            f"results); renew with `cxrbench run --encoder {self.encoder} --tasks {','.join(bare)}` and its options"
+            f"results); renew with `cxrbench run --encoder {self.encoder} --tasks {','.join(bare)}{of}` and its options"
         )
 
 

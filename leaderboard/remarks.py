@@ -11,7 +11,25 @@ from cxrbench.predictions import NotApplicable, Predictions
 
 
 def contamination(one: Predictions) -> str:
-    """Why these results may flatter the encoder: it has seen images of the dataset or of its source. Else ""."""
+    """Why these results may flatter the encoder: it has seen images of the test set, of what its probe was trained on
+    where that is another dataset, or of the source of either. Else "".
+    """
+    return "; ".join(why for why in (_seen_in_test(one), _seen_in_training(one)) if why)
+
+
+def _seen_in_training(one: Predictions) -> str:
+    """What a probe that was trained on other datasets (``dataset["training"]``) learnt on images that are not new."""
+    seen = {str(name) for name in one.encoder.get("pretrained_on", ())}
+    found = []
+    for source in one.dataset.get("training", ()):
+        if source["name"] != one.dataset.get("name") and (of := seen & {source["name"], *source["lineage"]}):
+            where = "" if source["name"] in of else f", where images of {source['name']} come from"
+            found.append(source["name"] if not where else f"{', '.join(sorted(of))}{where}")
+    return f"pretrained on images that the probe is trained on: {'; '.join(found)}" if found else ""
+
+
+def _seen_in_test(one: Predictions) -> str:
+    """What the encoder has seen of the test set's dataset or of its source."""
     dataset = str(one.dataset.get("name", one.cell["dataset"]))
     seen = [str(name) for name in one.encoder.get("pretrained_on", ())]
     lineage = [str(name) for name in one.dataset.get("lineage", ())]

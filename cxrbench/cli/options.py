@@ -39,6 +39,13 @@ AugmentOption = Annotated[
     int, typer.Option(min=0, help="Augmented copies per training image, encoded once each [dense protocols].")
 ]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Train for at most so many epochs.")]
+TrainOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Train and select on these datasets (nih, or nih+./labels.csv), over the labels that all share, and test "
+        "on those of --tasks; `all` there is the test sets of all of them together [default: each on itself]."
+    ),
+]
 FoldsOption = Annotated[
     int | None, typer.Option(help="Cross-validate trained protocols with K >= 3 folds by patient, e.g. 5.")
 ]

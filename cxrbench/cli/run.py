@@ -26,6 +26,7 @@ from cxrbench.cli.options import (
     PresetOption,
     ResultsOption,
     TextEncoderOption,
+    TrainOption,
     ViewsOption,
     parse_bytes,
     parse_fractions,
@@ -45,6 +46,7 @@ def run(
             "the dataset can serve, but for the long ones (`cxrbench tasks list` marks them)."
         ),
     ],
+    train: TrainOption = None,
     data: DataOption = None,
     results: ResultsOption = Path("results"),
     fractions: Annotated[
@@ -90,9 +92,12 @@ def run(
       cxrbench run --encoder imagenet,hf:./rad-dino --tasks nih,./my/labels.csv --data /data --fractions 0.1,1 --seeds 3
 
       cxrbench run --encoder imagenet,random --tasks siim:segmentation,rsna:detection --decoder unet --epochs 30
+
+      cxrbench run --encoder spcl,random --train mimic+chexpert --tasks mimic,chexpert,all
     """
     settings: dict[str, Any] = {
-        "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds, "folds": folds,
+        "train": train, "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds,
+        "folds": folds,
         "decoder": decoder, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
         "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,

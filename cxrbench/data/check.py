@@ -1,20 +1,17 @@
 """``cxrbench data check``: what is in a dataset, and which of its files cannot be read."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 from cxrbench.cores import cores
-from cxrbench.data.decode.images import MAX_PIXELS, use_decoded
-from cxrbench.data.lookalikes import Gallery, Looks, looks
+from cxrbench.data.decode.images import MAX_PIXELS
+from cxrbench.data.lookalikes import Gallery, decoded_looks
 from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.data.splits import shared_patients
-from cxrbench.errors import BadImageError
 
 SHOWN = 20
 
@@ -91,7 +88,7 @@ def check(
     bad: dict[str, str] = {}
     seen = Gallery(len(manifest) if decode_all else 0)
     if decode_all:
-        for row, found in _decoded(manifest.paths(), workers or cores(), max_pixels, progress):
+        for row, found in decoded_looks(manifest.paths(), workers or cores(), max_pixels, progress):
             if isinstance(found, str):
                 bad[ids[row]] = found
             else:
@@ -189,30 +186,3 @@ def _listed(what: str, names: Sequence[str]) -> str:
     """A count and the first names."""
     more = ", ..." if len(names) > SHOWN else ""
     return f"{what}: {len(names)}" + (f" ({', '.join(names[:SHOWN])}{more})" if names else "")
-
-
-def _decoded(
-    paths: list[Path], workers: int, max_pixels: int, progress: Callable[[int], None] | None
-) -> Iterator[tuple[int, Looks | str]]:
-    """Each file's row and looks, or the reason why it does not decode. The decoders work outside Python's lock."""
-    waiting: dict[Future[Looks | str], int] = {}
-    rows = iter(enumerate(paths))
-    with ThreadPoolExecutor(workers) as pool:
-        while True:
-            while len(waiting) < 2 * workers and (following := next(rows, None)) is not None:
-                waiting[pool.submit(_look, following[1], max_pixels)] = following[0]
-            if not waiting:
-                return
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            if progress is not None:
-                progress(len(done))
-            for future in done:
-                yield waiting.pop(future), future.result()
-
-
-def _look(path: Path, max_pixels: int) -> Looks | str:
-    """An image's looks, or why it cannot be decoded; the pixels are dropped at once."""
-    try:
-        return use_decoded(path, looks, max_pixels=max_pixels)
-    except BadImageError as error:
-        return error.reason

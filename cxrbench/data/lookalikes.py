@@ -5,13 +5,18 @@ hash, so that time and memory grow with the number of images, not with that of t
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn
+
+from cxrbench.data.decode.images import use_decoded
+from cxrbench.errors import BadImageError
 
 SIDE = 32
 """Pixels a side of the picture that is hashed."""
@@ -145,3 +150,33 @@ class Gallery:
 def _as_ints(one: Iterable[np.int64], other: Iterable[np.int64]) -> Iterator[tuple[int, int]]:
     for first, second in zip(one, other, strict=True):
         yield int(first), int(second)
+
+
+def decoded_looks(
+    paths: Sequence[Path], workers: int, max_pixels: int, progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, Looks | str]]:
+    """Each file's row and looks, or the reason why it does not decode, ``workers`` at a time.
+
+    ``progress`` is called with the number of images done since its last call. The decoders work outside Python's lock.
+    """
+    waiting: dict[Future[Looks | str], int] = {}
+    rows = iter(enumerate(paths))
+    with ThreadPoolExecutor(workers) as pool:
+        while True:
+            while len(waiting) < 2 * workers and (following := next(rows, None)) is not None:
+                waiting[pool.submit(_look, following[1], max_pixels)] = following[0]
+            if not waiting:
+                return
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            if progress is not None:
+                progress(len(done))
+            for future in done:
+                yield waiting.pop(future), future.result()
+
+
+def _look(path: Path, max_pixels: int) -> Looks | str:
+    """An image's looks, or why it cannot be decoded; the pixels are dropped at once."""
+    try:
+        return use_decoded(path, looks, max_pixels=max_pixels)
+    except BadImageError as error:
+        return error.reason

@@ -5,25 +5,20 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cxrbench.data.attributes import attributes
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Encoder, EncoderSpec, StoredEncoder
-from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell, RunRequest
+from cxrbench.engine.cached_encoder import CachedEncoder
+from cxrbench.engine.elsewhere.encoder import JoinedEncoder
+from cxrbench.engine.plan import Plan, PlannedCell, RunRequest
 from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import THEIRS, DiskError, NotApplicableError, UserError
-from cxrbench.features.pooled import PooledFeatures, pooled_features
-from cxrbench.features.stored.rows import stored_pooled
 from cxrbench.files.atomic import FULL, disk_error
 from cxrbench.files.seal import DamagedError
 from cxrbench.plugins.versions import installed_versions
@@ -33,8 +28,6 @@ from cxrbench.task import RunContext, Task
 
 if TYPE_CHECKING:  # where everything is finished, nothing computes
     from cxrbench.features.extract import ExtractOptions
-    from cxrbench.features.maps.dense import DenseMaps
-    from cxrbench.features.stored.table import EmbeddingTable
 
 log = logging.getLogger(__name__)
 TODO = ("missing", "stale", "damaged")
@@ -60,72 +53,6 @@ class Failed(NamedTuple):
 
     planned: PlannedCell
     reason: str
-
-
-@dataclass(frozen=True)
-class CachedEncoder:
-    """A FrozenEncoder: features of one manifest's images, from the cache, for that manifest or a part of it.
-
-    Nothing is extracted before a task asks for it.
-    """
-
-    ref: EncoderRef
-    images: Manifest
-    context: RunContext
-    skip_bad: bool
-    cache_limit: int
-
-    @property
-    def spec(self) -> EncoderSpec:
-        """Who it is."""
-        return self.ref.spec
-
-    @property
-    def module(self) -> Encoder:
-        """The network itself, loaded when asked for."""
-        return self.ref.load()
-
-    @cached_property
-    def features(self) -> PooledFeatures:
-        """Image embeddings of all images."""
-        if self.ref.stored:
-            return stored_pooled(self._stored, self.spec.name, self.images, skip_bad=self.skip_bad)
-        return pooled_features(
-            self.spec, self.ref.load, self.ref.preprocess, self.images, self.context.scratch, self.context.options,
-            skip_bad=self.skip_bad, progress=self.context.progress, fixed=self.ref.fixed,
-        )  # fmt: skip
-
-    @cached_property
-    def _stored(self) -> "EmbeddingTable":
-        """The file of a StoredEncoder."""
-        module = self.ref.load()
-        assert isinstance(module, StoredEncoder)
-        return module.stored_embeddings
-
-    @property
-    def known_features(self) -> PooledFeatures | None:
-        """Image embeddings, if anybody has asked for them so far."""
-        return self.__dict__.get("features")
-
-    def pooled(self, manifest: Manifest) -> NDArray[np.float32]:
-        """Image embeddings [len(manifest), D]."""
-        if len(manifest) == len(self.images):
-            return self.features.pooled
-        row_of = {image: row for row, image in enumerate(self.images.images["image_id"])}
-        return self.features.pooled[[row_of[image] for image in manifest.images["image_id"]]]
-
-    def maps(self, manifest: Manifest, copies: int = 0) -> "DenseMaps":
-        """Dense features of whole images and of augmented copies of the training images."""
-        from cxrbench.features.maps.cache import dense_maps
-        from cxrbench.features.stored.maps import stored_maps
-
-        if self.ref.stored:
-            return stored_maps(self._stored, self.spec.name, self.ref.preprocess, manifest, copies=copies)
-        return dense_maps(
-            self.spec, self.ref.load, self.ref.preprocess, manifest, self.context.scratch, self.context.options,
-            copies=copies, limit_bytes=self.cache_limit, skip_bad=self.skip_bad, progress=self.context.progress,
-            fixed=self.ref.fixed,
-        )  # fmt: skip
 
 
 def execute(
@@ -158,7 +85,7 @@ def execute(
     todo = [planned for planned in plan.cells if planned.state in TODO]
     several = len({id(planned.encoder) for planned in todo}) > 1
     with _images_kept(cache, options) if several else nullcontext(options) as options:
-        for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest))):
+        for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest), id(p.joined))):
             for outcome in _group(list(group), request, RunContext(options, cache, progress)):
                 yield outcome
                 if fail_fast and isinstance(outcome, Failed):
@@ -177,12 +104,16 @@ def _images_kept(cache: Path, options: "ExtractOptions") -> "Iterator[ExtractOpt
 def _group(
     cells: list[PlannedCell], request: RunRequest, context: RunContext
 ) -> Iterator[Finished | Inapplicable | Failed]:
-    """Compute the cells of one encoder on one dataset."""
-    ref, manifest = cells[0].encoder, cells[0].manifest
+    """Compute the cells of one encoder on one dataset, or on datasets that are trained and tested on together."""
+    ref, manifest, joined = cells[0].encoder, cells[0].manifest, cells[0].joined
     assert ref is not None  # only blocked cells lack them
     assert manifest is not None
     request.results.save_manifest(manifest)
-    encoder = CachedEncoder(ref, manifest, context, request.skip_bad, request.cache_limit)
+    of_sets = {
+        one.name: CachedEncoder(ref, one, context, request.skip_bad, request.cache_limit)
+        for one in (joined.sets if joined else [manifest])
+    }
+    encoder = JoinedEncoder(of_sets, joined.manifest) if joined else of_sets[manifest.name]
     for planned in cells:
         try:
             yield _cell(planned, encoder, request.results)
@@ -195,13 +126,12 @@ def _group(
             yield Failed(planned, one_line(error))
 
 
-def _cell(planned: PlannedCell, encoder: CachedEncoder, results: Results) -> Finished | Inapplicable:
+def _cell(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder, results: Results) -> Finished | Inapplicable:
     """Compute a cell and keep what comes of it. Raises whatever the encoder, the task or the disk do."""
     assert planned.task is not None
     manifest, started = encoder.images, time.perf_counter()
     # Only an extraction finds out which images are bad, so where they may be dropped it comes first.
-    bad = {path for path, _ in encoder.features.bad} if encoder.skip_bad else set()
-    ids = [i for i, p in zip(manifest.images["image_id"], manifest.paths(), strict=True) if str(p) in bad]
+    ids = encoder.bad_images() if encoder.skip_bad else []
     try:
         predictions = _predict(planned, planned.task, encoder, manifest.without(ids) if ids else manifest)
     except NotApplicableError as why:
@@ -238,7 +168,9 @@ def one_line(error: BaseException) -> str:
     return " ".join((str(error) if isinstance(error, UserError) else blame(error)).split())
 
 
-def _predict(planned: PlannedCell, task: Task, encoder: CachedEncoder, manifest: Manifest) -> Predictions:
+def _predict(
+    planned: PlannedCell, task: Task, encoder: CachedEncoder | JoinedEncoder, manifest: Manifest
+) -> Predictions:
     """Run a task on what it may see, then put the truth beside what it predicted."""
     from cxrbench.metrics.kinds import KINDS
 
@@ -261,7 +193,7 @@ def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predi
     return replace(predictions, dataset=facts, notes=(*predictions.notes, note))
 
 
-def _keep_efficiency(results: Results, encoder: CachedEncoder) -> None:
+def _keep_efficiency(results: Results, encoder: CachedEncoder | JoinedEncoder) -> None:
     """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen.
 
     What a StoredEncoder cost, nobody knows here.

@@ -9,7 +9,7 @@ import numpy as np
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import sidecar_path
-from cxrbench.engine.execute import CachedEncoder
+from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import EncoderRef
 from cxrbench.errors import NotApplicableError, UserError

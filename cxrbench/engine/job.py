@@ -11,7 +11,7 @@ from cxrbench.cores import cores
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.importing import importing
-from cxrbench.engine.names import refuse_wrong_names
+from cxrbench.engine.names import TOGETHER, refuse_wrong_names
 from cxrbench.engine.options import unread_options
 from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
 from cxrbench.engine.registry import load_dataset, load_task, parse_tasks
@@ -78,15 +78,16 @@ def prepare(
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
     asked = parse_tasks(tasks if isinstance(tasks, str) else ",".join(names(tasks, "tasks")))
     data = settings.get("data")
-    options = _checked_options(settings)
-    refuse_wrong_names(specs, asked, data)
+    options, train = _checked_options(settings), settings.get("train", ())
+    refuse_wrong_names(specs, asked, data, train)
+    datasets = tuple(dict.fromkeys([*train, *(name for name, _ in asked if not (train and name == TOGETHER))]))
     cache, device = cache_folder(settings.get("cache")), chosen_device(settings.get("device", "auto"))
     request = RunRequest(
         encoders=tuple(dict.fromkeys(specs)),
         tasks=tuple(asked),
         data=data,
         phantom=lambda dataset: (
-            _plan_phantom(cache, dataset) if dry_run else _phantom(cache, [name for name, _ in asked], specs, progress)
+            _plan_phantom(cache, dataset) if dry_run else _phantom(cache, datasets, specs, progress)
         ),
         results=Results(settings.get("results", Path("results"))),
         precision=resolve_precision(settings.get("precision", "auto"), device),
@@ -95,6 +96,7 @@ def prepare(
         skip_bad=bad == "skip",
         task_options=options,
         folds=_checked_folds(settings.get("folds")),
+        train=train,
         cache_limit=settings.get("cache_limit", CACHE_LIMIT),
         cache=cache,
     )
@@ -106,7 +108,10 @@ def prepare(
         seeds=1 if options.preset else request.seeds,  # a paper's own are for whom they concern
         fractions=request.fractions,
     )
-    unread(_candidates(asked, options))  # before any data is read or drawn for it
+    candidates = _candidates(asked, options)
+    if train:
+        _refuse_at_home(candidates, asked, options)
+    unread(candidates)  # before any data is read or drawn for it
     plan = make_plan(request)
     if not plan.cells:
         raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
@@ -174,6 +179,21 @@ def _candidates(asked: Sequence[tuple[str, str | None]], options: "TaskOptions")
         with suppress(UserError, NotApplicableError):  # the plan says why not
             candidates[i] = task.configured(options)
     return candidates
+
+
+def _refuse_at_home(
+    candidates: Sequence[Task], asked: Sequence[tuple[str, str | None]], options: "TaskOptions"
+) -> None:
+    """Raise UserError for what cannot be said beside ``--train``: a preset, or a protocol that was named."""
+    if options.preset is not None:
+        raise UserError(
+            f"--train with --preset {options.preset}: a paper's recipe says what it trains on: leave one out"
+        )
+    able = ", ".join(sorted(task.name for task in _loadable([line.name for line in list_tasks()]) if task.elsewhere))
+    named = {protocol for _, protocol in asked}
+    for task in candidates:
+        if task.name in named and not task.elsewhere:
+            raise UserError(f"--train: {task.name} is trained and tested on one dataset only; {able} can be told apart")
 
 
 def _loadable(names: Sequence[str]) -> list[Task]:

@@ -9,21 +9,31 @@ from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, only_point,
 from cxrbench.plugins.specs import parse_encoder
 
 ALL = "all"  # in place of encoders: every one that needs nothing more than its name
+TOGETHER = "all"  # in place of a dataset to test on: the test sets of all training sets together
 PREPARED = "manifest.parquet"
 TABLES = ("labels.csv", PREPARED)
 """What makes a folder of the data folder a dataset of one's own: a CSV, or the table of a prepared copy."""
 
 
-def refuse_wrong_names(encoders: Sequence[str], tasks: Sequence[tuple[str, str | None]], data: Path | None) -> None:
-    """Raise UserError for a protocol that does not exist, or if none of the encoders, or of the datasets, does.
+def refuse_wrong_names(
+    encoders: Sequence[str],
+    tasks: Sequence[tuple[str, str | None]],
+    data: Path | None,
+    train: Sequence[str] = (),
+) -> None:
+    """Raise UserError for a protocol or a training set that does not exist, or if no encoder, or no dataset, does.
 
-    Where some do, the run can go on with those. Looks at syntax and entry points; a missing file is found by the plan.
+    Where some encoders and datasets do, the run can go on with those. Looks at syntax and entry points; a missing file
+    is found by the plan.
     """
     for _, protocol in tasks:
         if protocol is not None:
             only_point(TASKS, protocol, "protocol")
     _refuse_if_all_wrong(map(encoder_problem, encoders))
-    _refuse_if_all_wrong(None if is_path(dataset) else dataset_problem(dataset, data) for dataset, _ in tasks)
+    for name in train:
+        _refuse_if_all_wrong([dataset_problem(name, data)])
+    tested = [dataset for dataset, _ in tasks if not (train and dataset == TOGETHER)]
+    _refuse_if_all_wrong(None if is_path(dataset) else dataset_problem(dataset, data) for dataset in tested)
 
 
 def encoder_problem(text: str) -> UserError | None:

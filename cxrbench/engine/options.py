@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from cxrbench.engine.elsewhere.task import Elsewhere
 from cxrbench.engine.folds import Folded
 from cxrbench.errors import UserError
 from cxrbench.task import Task, TaskOptions
@@ -34,7 +35,8 @@ def unread_options(
     asked = [_asked(options, entry.name) for entry in fields(options) if getattr(options, entry.name) != entry.default]
 
     def in_folds(task: Task) -> bool:
-        return isinstance(task, Folded) or not task.sees_test_truth
+        inner = task.task if isinstance(task, Elsewhere) else task
+        return isinstance(inner, Folded) or not inner.sees_test_truth
 
     def by_chance(task: Task) -> bool:  # another seed is another partition into folds
         return (folds is not None and in_folds(task)) or any(task.seeds_matter(fraction) for fraction in fractions)

@@ -7,15 +7,17 @@ from typing import Literal, TypeVar
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess, StoredEncoder
-from cxrbench.engine.folds import Folded
-from cxrbench.engine.registry import load_dataset, load_encoder, load_task
+from cxrbench.engine.elsewhere.joined import Joined
+from cxrbench.engine.names import TOGETHER
+from cxrbench.engine.questions import Question, questions
+from cxrbench.engine.registry import load_dataset, load_encoder
 from cxrbench.engine.results import Results
-from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.errors import UserError
 from cxrbench.features import pooled as features
 from cxrbench.plugins import memo
 from cxrbench.plugins.fixed_images import FixedFeatures
-from cxrbench.plugins.listing import every_encoder, list_tasks
-from cxrbench.task import Adapts, Cell, Task, TaskOptions
+from cxrbench.plugins.listing import every_encoder
+from cxrbench.task import Cell, Task, TaskOptions
 
 T = TypeVar("T")
 CACHE_LIMIT = 20 * 10**9
@@ -26,9 +28,11 @@ ALL = "all"  # in place of encoders: every one that needs nothing more than its 
 class RunRequest:
     """What the user asked for.
 
-    ``tasks``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds``: run
-    trained tasks by cross-validation. ``cache_limit``: bytes that dense maps may take on disk. ``cache``: where what is
-    known of encoders and datasets is kept, so that they need not be built and read to be planned; None: nowhere.
+    ``tasks``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``train``: the
+    datasets to train on, where these are not those that are tested on; a dataset of the tasks may then be ``all``, the
+    test sets of all of them together. ``folds``: run trained tasks by cross-validation. ``cache_limit``: bytes that
+    dense maps may take on disk. ``cache``: where what is known of encoders and datasets is kept, so that they need not
+    be built and read to be planned; None: nowhere.
     """
 
     encoders: tuple[str, ...]
@@ -42,6 +46,7 @@ class RunRequest:
     skip_bad: bool = False
     task_options: TaskOptions = field(default_factory=TaskOptions)
     folds: int | None = None
+    train: tuple[str, ...] = ()
     cache_limit: int = CACHE_LIMIT
     cache: Path | None = None
 
@@ -86,7 +91,7 @@ class EncoderRef:
 @dataclass(frozen=True)
 class PlannedCell:
     """A cell and its state; ``reason`` says why it is stale, damaged, blocked (no encoder or manifest) or not
-    applicable.
+    applicable. ``manifest``: what is tested on; ``joined``: with what is trained on, where that is not the same.
     """
 
     cell: Cell
@@ -95,6 +100,7 @@ class PlannedCell:
     task: Task | None = None
     encoder: EncoderRef | None = None
     manifest: Manifest | None = None
+    joined: Joined | None = None
 
 
 @dataclass(frozen=True)
@@ -111,77 +117,34 @@ def make_plan(request: RunRequest) -> Plan:
     Data or encoders that are absent become ``blocked`` cells; unknown protocols raise UserError.
     """
     manifests: dict[str, Manifest | UserError] = {}
-    for dataset, _ in request.tasks:
-        if dataset not in manifests:
+    for dataset in (*(dataset for dataset, _ in request.tasks), *request.train):
+        if dataset not in manifests and not (request.train and dataset == TOGETHER):
             manifests[dataset] = _caught(lambda name=dataset: _dataset(request, name))
     _refuse_same_names(manifests)
-    columns, remarks = _columns(request, manifests)
+    asked, remarks = questions(request.tasks, manifests, request.task_options, folds=request.folds, train=request.train)
     synthetic = all(m.synthetic for m in manifests.values() if isinstance(m, Manifest))
     encoders = [e for name in request.encoders for e in (every_encoder(synthetic=synthetic) if name == ALL else [name])]
     refs: dict[tuple[str, bool], EncoderRef | UserError] = {}
     cells = []
     for encoder in dict.fromkeys(encoders):
-        for (dataset, _), (task, manifest) in columns.items():
+        for (dataset, _), question in asked.items():
+            manifest = question.manifest
             if isinstance(manifest, UserError):
-                cell = Cell(encoder, dataset, task.protocol)
+                cell = Cell(encoder, dataset, question.task.protocol)
                 cells.append(PlannedCell(cell, "blocked", str(manifest)))
                 continue
             wanted = (encoder, manifest.synthetic)
             if wanted not in refs:
                 refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic, request.cache))
-            cells += _column(request, encoder, refs[wanted], manifest, task)
+            cells += _column(request, encoder, refs[wanted], manifest, question)
     return Plan(tuple(cells), remarks)
 
 
-def _columns(
-    request: RunRequest, manifests: dict[str, Manifest | UserError]
-) -> tuple[dict[tuple[str, str], tuple[Task, Manifest | UserError]], tuple[str, ...]]:
-    """By (dataset, protocol) the tasks as the options want them and the datasets as the tasks want them, and what a
-    dataset cannot be asked.
-    """
-    columns: dict[tuple[str, str], tuple[Task, Manifest | UserError]] = {}
-    remarks: list[str] = []
-    for dataset, protocol in request.tasks:
-        not_applicable: list[str] = []
-        for name in [protocol] if protocol else [line.name for line in list_tasks() if not line.opt_in]:
-            try:
-                task = load_task(name).configured(request.task_options)
-            except NotApplicableError as why:
-                not_applicable.append(f"{name} ({why})")
-                continue
-            except UserError as why:  # a broken plugin is no reason to leave the others out
-                if protocol is not None:
-                    raise
-                not_applicable.append(f"{name} ({why})")
-                continue
-            manifest, reason = _adapted(task, manifests[dataset])
-            if request.folds and not task.sees_test_truth:
-                task = Folded.of(task, request.folds)
-            if isinstance(manifest, Manifest):
-                reason = reason or task.not_applicable(manifest)
-            if reason:
-                not_applicable.append(f"{name} ({reason})")
-            else:
-                columns[(dataset, name)] = (task, manifest)
-        if not_applicable:
-            remarks.append(f"{dataset} cannot serve: {', '.join(not_applicable)}")
-    return columns, tuple(remarks)
-
-
-def _adapted(task: Task, manifest: Manifest | UserError) -> tuple[Manifest | UserError, str | None]:
-    """The dataset as the task wants it, or why it cannot be made so."""
-    if not isinstance(manifest, Manifest) or not isinstance(task, Adapts):
-        return manifest, None
-    try:
-        return task.adapted(manifest), None
-    except NotApplicableError as why:
-        return manifest, str(why)
-
-
 def _column(
-    request: RunRequest, encoder: str, ref: EncoderRef | UserError, manifest: Manifest, task: Task
+    request: RunRequest, encoder: str, ref: EncoderRef | UserError, manifest: Manifest, question: Question
 ) -> list[PlannedCell]:
     """The cells of one encoder on one task: every label fraction, and every seed where seeds matter."""
+    task, joined = question.task, question.joined
     if isinstance(ref, UserError):
         return [PlannedCell(Cell(encoder, manifest.name, task.protocol), "blocked", str(ref))]
     parts = {
@@ -190,13 +153,14 @@ def _column(
         "feature format": features.FORMAT,
         "dataset": manifest.fingerprint,
         "protocol version": task.version,
+        **({} if joined is None else {"training data": joined.fingerprint}),
     }
     planned = []
     for fraction in request.fractions:
         for seed in range(request.seeds if task.seeds_matter(fraction) else 1):
             cell = Cell(encoder, manifest.name, task.protocol, fraction, seed, parts, ref.fixed)
             state, reason = request.results.state(cell, allow_dropped=request.skip_bad)
-            planned.append(PlannedCell(cell, state, reason, task, ref, manifest))
+            planned.append(PlannedCell(cell, state, reason, task, ref, manifest, joined))
     return planned
 
 

@@ -11,11 +11,13 @@ from cxrbench.task import DecoderName, Views
 class Settings(TypedDict, total=False):
     """What may be said of a run beside encoders and tasks; the help of ``cxrbench run`` explains each.
 
-    ``data``: the folder with one folder per dataset (None: the phantom). ``cache_limit``: bytes.
+    ``data``: the folder with one folder per dataset (None: the phantom). ``train``: datasets to train on, in a list or
+    joined by ``+``, where these are not those that are tested on. ``cache_limit``: bytes.
     """
 
     data: Path | str | None
     results: Path | str
+    train: str | Sequence[str] | None
     fractions: Sequence[float] | float | None
     seeds: int | None
     folds: int | None
@@ -61,9 +63,23 @@ def names(given: str | Sequence[str], what: str) -> list[str]:
     return [name.strip() for name in several if name.strip()]
 
 
+def training_sets(given: str | Sequence[str]) -> tuple[str, ...]:
+    """The datasets of ``--train``: joined by ``+``, or in a list; a path that is there is one. Raises UserError."""
+    found = []
+    for text in [given] if isinstance(given, str) and Path(given).is_file() else names(given, "train"):
+        found += [text] if Path(text).is_file() else [part.strip() for part in text.split("+")]
+    if not found or "" in found:
+        raise UserError(
+            f"--train {given!r} has an empty part: the grammar is DATASET+DATASET, e.g. --train nih+./own.csv"
+        )
+    return tuple(dict.fromkeys(found))
+
+
 def _checked(name: str, value: Any) -> Any:
     if name in PATHS:
         return _of_type(name, value, (str, Path), "a path", Path)
+    if name == "train":
+        return training_sets(value)
     if name in TEXTS:
         return _of_type(name, value, (str,), "a text", str)
     if name == "fractions":

@@ -30,6 +30,7 @@ class NearestNeighbours(Task):
     name: str = "knn"
     summary: str = "k nearest neighbours on the cosine of frozen embeddings, k chosen on validation"
     reads: frozenset[OptionName] = frozenset({"views"})
+    elsewhere: bool = True
     views: Views | None = None
 
     @property

@@ -32,6 +32,7 @@ class LinearProbe(Task):
     summary: str = "linear probe on frozen embeddings: AUROC, AUPRC, F1, accuracy, Brier score, ECE"
     revision: str = "2"
     reads: frozenset[OptionName] = frozenset({"views", "preset"})
+    elsewhere: bool = True
     views: Views | None = None
 
     @property

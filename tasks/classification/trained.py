@@ -37,6 +37,7 @@ class TrainedClassifier(Task):
 
     section: str
     recipe: ClassifierRecipe
+    elsewhere: bool = True
     views: Views | None = None
     preset: str | None = None
     epochs: int | None = None

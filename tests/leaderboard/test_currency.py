@@ -138,3 +138,15 @@ def test_names_are_neutral_in_every_form(made_up: Any) -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(board))))
     assert {row["encoder"][:2] for row in rows} == {"'=", "ra"}
     assert all(float(row["value"]) for row in rows)
+
+
+def test_cells_that_were_trained_on_other_data_do_not_share_a_column(made_up: Any) -> None:
+    cells = [
+        of(made_up, name, date=f"2026-0{month}-01T00:00:00Z", training_data=data)
+        for name, month, data in (("spcl", 1, "old"), ("imagenet", 2, "new"))
+    ]
+    cells = [replace(one, cell={**one.cell, "protocol": "classification+train-a+train-nih"}) for one in cells]
+    kept = current(cells)
+    assert names(kept.predictions) == [("imagenet", "vindr")]
+    assert kept.left_out[0].differs == "training data"
+    assert "run --encoder spcl --tasks vindr:classification --train a+nih` and its options" in kept.left_out[0].line

@@ -214,6 +214,26 @@ def test_an_encoder_that_saw_the_dataset_or_its_source_is_marked(made_up, seen, 
     assert ("† spcl: pretrained on" in to_markdown(board)) is marked
 
 
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (("siim",), "pretrained on images that the probe is trained on: siim"),
+        (("nih",), "pretrained on images that the probe is trained on: nih, where images of siim come from"),
+        (("vindr",), "pretrained on images of vindr, the source of the test images"),
+        (("mimic",), ""),
+    ],
+)
+def test_the_mark_knows_what_was_tested_on_and_what_the_probe_was_trained_on(made_up, seen, said):
+    one = made_up("spcl", pretrained_on=seen)
+    sources = [{"name": "siim", "lineage": ["siim", "nih"]}, {"name": "vindr", "lineage": ["vindr"]}]
+    one = replace(one, dataset={**one.dataset, "training": sources})
+    board = build([one, made_up("random")], **FAST)
+    assert record(board, "spcl").contaminated is bool(said)
+    text = to_markdown(board)
+    assert f"† spcl: {said}" in text if said else "† spcl" not in text
+    assert text.count("that the probe is trained on") == ("probe" in said)
+
+
 def test_variances_of_several_seeds_and_of_patients_stand_apart(made_up):
     one, cells = made_up("spcl"), [made_up("spcl", seed=s) for s in range(4)]
     board = build(cells, **FAST)

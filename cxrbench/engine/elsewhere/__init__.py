@@ -1,0 +1,1 @@
+"""Trained on one dataset, or on several, and tested on another."""

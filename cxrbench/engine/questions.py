@@ -1,0 +1,109 @@
+"""What is asked of which dataset: protocols as the options want them, datasets as the protocols want them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.engine.elsewhere.joined import Joined, joined
+from cxrbench.engine.elsewhere.task import Elsewhere, told
+from cxrbench.engine.folds import Folded
+from cxrbench.engine.names import TOGETHER
+from cxrbench.engine.registry import dataset_adapters, load_task
+from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.plugins.listing import list_tasks
+from cxrbench.task import Adapts, Task, TaskOptions
+
+Read = Mapping[str, Manifest | UserError]
+"""Datasets by what they were called, or why they cannot be read."""
+
+
+class Question(NamedTuple):
+    """A protocol and the dataset that it is tested on, or why that cannot be read.
+
+    ``joined``: with the datasets that it is trained on, where these are others.
+    """
+
+    task: Task
+    manifest: Manifest | UserError
+    joined: Joined | None = None
+
+
+def questions(
+    asked: Sequence[tuple[str, str | None]],
+    manifests: Read,
+    options: TaskOptions,
+    *,
+    folds: int | None = None,
+    train: Sequence[str] = (),
+) -> tuple[dict[tuple[str, str], Question], tuple[str, ...]]:
+    """By (dataset, protocol) what is asked, and remarks on what a dataset cannot be asked.
+
+    ``asked``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds`` and
+    ``train``: as of RunRequest. Raises UserError for a protocol that was named and cannot be configured so.
+    """
+    found: dict[tuple[str, str], Question] = {}
+    remarks: list[str] = []
+    joins: dict[str, Joined] = {}
+    for dataset, protocol in asked:
+        not_applicable: list[str] = []
+        for name in [protocol] if protocol else [line.name for line in list_tasks() if not line.opt_in]:
+            try:
+                task = load_task(name).configured(options)
+            except NotApplicableError as why:
+                not_applicable.append(f"{name} ({why})")
+                continue
+            except UserError as why:  # a broken plugin is no reason to leave the others out
+                if protocol is not None:
+                    raise
+                not_applicable.append(f"{name} ({why})")
+                continue
+            try:
+                if train:
+                    found[(dataset, name)] = _elsewhere(task, dataset, train, manifests, folds, joins)
+                else:
+                    found[(dataset, name)] = _at_home(task, manifests[dataset], folds)
+            except NotApplicableError as why:
+                not_applicable.append(f"{name} ({why})")
+        if not_applicable:
+            remarks.append(f"{dataset} cannot serve: {', '.join(not_applicable)}")
+    used = {id(question.joined) for question in found.values()}
+    remarks += [line for there in joins.values() if id(there) in used for line in told(there)]
+    return found, tuple(remarks)
+
+
+def _at_home(task: Task, manifest: Manifest | UserError, folds: int | None) -> Question:
+    """A protocol that is trained and tested on one dataset. Raises NotApplicableError."""
+    if isinstance(manifest, Manifest) and isinstance(task, Adapts):
+        manifest = task.adapted(manifest)
+    if folds and not task.sees_test_truth:
+        task = Folded.of(task, folds)
+    if isinstance(manifest, Manifest) and (reason := task.not_applicable(manifest)):
+        raise NotApplicableError(reason)
+    return Question(task, manifest)
+
+
+def _elsewhere(
+    task: Task, dataset: str, train: Sequence[str], manifests: Read, folds: int | None, joins: dict[str, Joined]
+) -> Question:
+    """A protocol that is trained on other datasets than it is tested on. Raises NotApplicableError.
+
+    ``joins``: those of this plan, by what is tested on; filled here, so that protocols share them.
+    """
+    if not task.elsewhere:
+        raise NotApplicableError("not with --train")
+    needed = [manifests[name] for name in train]
+    tested = None if dataset == TOGETHER else manifests[dataset]
+    for one in (*needed, tested):
+        if isinstance(one, UserError):
+            return Question(task, one)
+    if dataset not in joins:
+        joins[dataset] = joined(
+            [one for one in needed if isinstance(one, Manifest)],
+            tested if isinstance(tested, Manifest) else None,
+            dataset_adapters(),
+        )
+    there = joins[dataset]
+    outer = Elsewhere.of(task, there, folds)
+    if reason := outer.not_applicable(there.manifest):
+        raise NotApplicableError(reason)
+    return Question(outer, there.tested, there)
