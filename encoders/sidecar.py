@@ -19,7 +19,7 @@ KEYS = {"size": int, "resize": str, "interpolation": str, "crop_pct": (int, floa
 
 
 @dataclass(frozen=True)
-class Sidecar:
+class WeightsSidecar:
     """What the file beside weights says, by key; nothing where there is none."""
 
     path: Path
@@ -41,11 +41,11 @@ class Sidecar:
         return self.said.get("pooling")
 
 
-def read_sidecar(weights: Path) -> Sidecar:
+def read_sidecar(weights: Path) -> WeightsSidecar:
     """What stands beside the weights (in the folder, if they are one). Raises UserError for what cannot be meant."""
     path = sidecar_path(weights)
     if not path.is_file():
-        return Sidecar(path, {})
+        return WeightsSidecar(path, {})
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -60,7 +60,7 @@ def read_sidecar(weights: Path) -> Sidecar:
         if value not in CHOICES.get(key, POOLINGS if key == "pooling" else (value,)):
             raise UserError(f"{path}: {key} = {value!r}; choose {_advice(key)}")
     _check_numbers(path, said)
-    return Sidecar(path, said)
+    return WeightsSidecar(path, said)
 
 
 def _check_numbers(path: Path, said: Mapping[str, Any]) -> None:
