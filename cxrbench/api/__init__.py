@@ -10,7 +10,7 @@ costs nothing: numpy comes with the first call, torch with the first encoder tha
 """
 
 from cxrbench.api.data import check, load_dataset, prepare_copy, write_phantom
-from cxrbench.api.encoders import check_encoder, describe, load_encoder
+from cxrbench.api.encoders import check_encoder, describe, load_encoder, store_golden
 from cxrbench.api.features import export_features
 from cxrbench.api.installed import list_datasets, list_encoders, list_tasks, own_datasets
 from cxrbench.api.plugins import new_plugin
@@ -25,5 +25,5 @@ __all__ = [
     "board_of_protocols", "by_group", "calibration", "check", "check_encoder", "compare", "compare_protocols",
     "describe", "evaluate", "export_features", "find_cell", "find_manifest", "list_datasets", "list_encoders",
     "list_tasks", "load_dataset", "load_encoder", "method_options", "new_plugin", "outcomes", "own_datasets",
-    "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "verify", "write_phantom",
+    "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "store_golden", "verify", "write_phantom",
 ]  # fmt: skip

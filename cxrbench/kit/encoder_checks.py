@@ -12,6 +12,7 @@ from cxrbench.encoder import Features, StoredEncoder
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.files.names import some
 from cxrbench.kit.calls import Caller, change, first
+from cxrbench.kit.golden import CHECK, GoldenFeatures, compared
 from cxrbench.kit.report import PluginCheck, PluginReport, State
 from cxrbench.kit.towers import card, maps, text_tower
 from cxrbench.plugins.loading import LoadedEncoder, blame
@@ -19,10 +20,10 @@ from cxrbench.plugins.loading import LoadedEncoder, blame
 BATCH = 4
 
 
-def check_encoder(spec: str, load: Callable[[], LoadedEncoder]) -> PluginReport:
+def check_encoder(spec: str, load: Callable[[], LoadedEncoder], golden: GoldenFeatures | None = None) -> PluginReport:
     """Build an encoder, show it phantom images, and say what passes and what to mend; nothing is raised for its faults.
 
-    ``load`` builds it, each time anew.
+    ``load`` builds it, each time anew. ``golden``: what it gave elsewhere.
     """
     try:
         loaded = load()
@@ -47,7 +48,7 @@ def check_encoder(spec: str, load: Callable[[], LoadedEncoder]) -> PluginReport:
             PluginCheck("contract", "mend", f"it fails on images {shape}: {blame(error)}", "mend its forward(images)")
         )
     else:
-        checks += _of_calls(caller, seen)
+        checks += [*_of_calls(caller, seen), _tried(CHECK, lambda: compared(caller, golden))]
     checks += [_tried("text tower", lambda: text_tower(caller)), card(loaded)]
     facts = _cost(caller, _peak_memory() - before)
     return PluginReport(spec, tuple(checks), facts)
