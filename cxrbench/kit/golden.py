@@ -67,9 +67,7 @@ def golden_features(caller: Caller) -> GoldenFeatures:
     spec = caller.loaded.spec
     pooled = np.concatenate([floats(caller(caller.images(batch)).pooled) for batch in batches])
     if not np.isfinite(pooled).all():
-        raise UserError(
-            f"encoder {spec.name} gives NaN for phantom images: `cxrbench encoders check` says what to mend"
-        )
+        raise UserError(f"encoder {spec.name} gives NaN for phantom images: `cxrbench encoders check` says more")
     return GoldenFeatures(
         encoder=spec.name,
         weights_sha256=spec.weights_sha256,
@@ -101,9 +99,9 @@ def compared(caller: Caller, before: GoldenFeatures | None) -> PluginCheck:
     if now.pooled.shape != before.pooled.shape:
         found = f"{now.pooled.shape[1]} numbers per image here, {before.pooled.shape[1]} there{versions}"
         return PluginCheck(CHECK, "mend", found, "it is another encoder, or another reading of the same weights")
-    dots = (now.pooled * before.pooled).sum(1, dtype=np.float64)
-    norms = np.linalg.norm(now.pooled, axis=1) * np.linalg.norm(before.pooled, axis=1)
-    cosine, largest = float((dots / np.maximum(norms, 1e-30)).min()), float(np.abs(now.pooled - before.pooled).max())
+    a, b = now.pooled.astype(np.float64), before.pooled.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosine, largest = float(((a * b).sum(1) / np.maximum(norms, 1e-30)).min()), float(np.abs(a - b).max())
     found = f"least cosine {cosine:.7f}, largest difference {largest:.2g}{versions}"
     if relative_change(now.pooled, before.pooled) <= caller.tolerance:
         return PluginCheck(CHECK, "pass", found)
