@@ -11,9 +11,9 @@ from functools import wraps
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from cxrbench.metrics.prepared import Array, OfSums, Prepared, Sums, Weights, never_defined
+from cxrbench.metrics.prepared import Array, Binned, OfSums, Prepared, Sums, Weights, never_defined, running
+from cxrbench.metrics.ranking import OfRanks, OneLabel, RankSums
 
 ECE_BINS = 15
 
@@ -33,6 +33,11 @@ class Metric:
     on_decisions: bool = False
     ranks: bool = False
     tested: bool = True
+    of_column: Callable[[OneLabel], Prepared] | None = None
+
+    def of(self, column: OneLabel) -> Prepared:
+        """``prepare``; metrics of the same column share its ranking."""
+        return self.of_column(column) if self.of_column else self.prepare(column.scores, column.targets)
 
     def __call__(self, scores: Array, targets: Array, weights: NDArray[np.generic]) -> Array:
         """Values [B] of scores [n] against targets [n] (1, 0, NaN where unknown) under weights [n, B]."""
@@ -47,14 +52,21 @@ def _of_whole_scores(prepare: Callable[[Array, Array], Prepared]) -> Callable[[A
 
     @wraps(prepare)
     def checked(scores: Array, targets: Array) -> Prepared:
-        if np.isnan(scores[known_targets(targets)]).any():
-            return never_defined
-        return prepare(scores, targets)
+        return prepare(scores, targets) if _whole(scores, targets) else never_defined
 
     return checked
 
 
-@_of_whole_scores
+def _whole(scores: Array, targets: Array) -> bool:
+    """Whether every row with a known target has a score."""
+    return not np.isnan(scores[known_targets(targets)]).any()
+
+
+def _wrong(decisions: Array, targets: Array) -> NDArray[np.bool_]:
+    """Which known targets [n] the decisions miss."""
+    return (decisions != targets) & known_targets(targets)
+
+
 def auroc(scores: Array, targets: Array) -> Prepared:
     """Area under the ROC curve: P(positive scores higher) + P(tie) / 2. Hanley and McNeil (1982); ties by midranks.
 
@@ -63,75 +75,68 @@ def auroc(scores: Array, targets: Array) -> Prepared:
     negatives in score order. Where negatives are the rarer class the roles are swapped and the order turned, which
     gives the same sum.
     """
-    positive, negative = targets == 1, targets == 0
-    if positive.sum() <= negative.sum():
-        rare, common, key = positive, negative, scores
-    else:
-        rare, common, key = negative, positive, -scores
-    values, rare_sums = _by_value(key, rare)
-    rows, left, right = _place(key, common, values)
-    below_sums = RowSums.at(rows, left, len(key))
-    tied = np.flatnonzero(left < right)
-    tied_sums = RowSums.between(rows, left[tied], right[tied], len(key))
-
-    def of_weights(weights: Weights) -> Array:
-        at_value, between = rare_sums(weights.sums), below_sums(weights.sums)
-        below = between.cumsum(0)
-        wins = _dot(at_value, below[:-1])
-        if len(tied):
-            wins += _dot(at_value[tied], tied_sums(weights.sums)) / 2
-        return ratio(wins, at_value.sum(0, dtype=np.float64) * below[-1])
-
-    return of_weights
+    return auroc_of_column(OneLabel(scores, targets))
 
 
-@_of_whole_scores
+def auroc_of_column(column: OneLabel) -> Prepared:
+    """``auroc``."""
+    if not _whole(column.scores, column.targets):
+        return never_defined
+    few = (column.targets == 1).sum() <= (column.targets == 0).sum()
+    return OfRanks(column.of_positives if few else column.of_negatives, _auroc)
+
+
+def _auroc(sums: RankSums) -> Array:
+    wins = _dot(sums.chosen, sums.below[:-1])
+    if len(sums.ties):
+        wins += _dot(sums.chosen[sums.ties], sums.tied) / 2
+    return ratio(wins, sums.chosen.sum(0, dtype=np.float64) * sums.below[-1])
+
+
 def auprc(scores: Array, targets: Array) -> Prepared:
     """Average precision, as scikit-learn's: the sum over thresholds of precision x the step in recall."""
-    positive, negative = targets == 1, targets == 0
-    values, positive_sums = _by_value(-scores, positive)
-    rows, _, right = _place(-scores, negative, values)
-    negative_sums = RowSums.at(rows, right, len(scores))
+    return auprc_of_column(OneLabel(scores, targets))
 
-    def of_weights(weights: Weights) -> Array:
-        steps = positive_sums(weights.sums).astype(np.float64)
-        hits = steps.cumsum(0)
-        false_alarms = negative_sums(weights.sums).cumsum(0)
-        # A threshold with no weight has no step in recall: 0 / 0 counts 0 there.
-        precision = ratio(hits, hits + false_alarms[:-1], undefined=0.0)
-        total, negatives = steps.sum(0), false_alarms[-1]
-        return ratio(_dot(steps, precision), np.where(negatives > 0, total, 0.0))
 
-    return of_weights
+def auprc_of_column(column: OneLabel) -> Prepared:
+    """``auprc``."""
+    return OfRanks(column.of_positives, _auprc) if _whole(column.scores, column.targets) else never_defined
+
+
+def _auprc(sums: RankSums) -> Array:
+    steps = sums.chosen[::-1].astype(np.float64)
+    hits, negatives = running(steps), sums.below[-1]
+    # A threshold with no weight has no step in recall: 0 / 0 counts 0 there.
+    precision = hits / np.maximum(hits + (negatives - sums.below[:-1])[::-1], np.finfo(np.float64).tiny)
+    return ratio(_dot(steps, precision), np.where(negatives > 0, steps.sum(0), 0.0))
 
 
 @_of_whole_scores
 def f1(decisions: Array, targets: Array) -> Prepared:
     """F1 = 2 TP / (2 TP + FP + FN) of decisions (1 or 0); NaN where no positive has weight (scikit-learn says 0)."""
-    hit, wrong, positive = (
-        (decisions == 1) & (targets == 1),
-        (decisions != targets) & known_targets(targets),
-        targets == 1,
-    )
+    positive = targets == 1
 
-    def of_sums(sums: Array) -> Array:
-        hits, errors, positives = sums
+    def of_sums(counts: Array, _bins: Array, _real: Array) -> Array:
+        hits, errors, positives = counts
         return ratio(2 * hits, np.where(positives > 0, 2 * hits + errors, 0.0))
 
-    return OfSums.of((hit, wrong, positive), of_sums)
+    return OfSums(of_sums, ((decisions == 1) & positive, _wrong(decisions, targets), positive))
 
 
 @_of_whole_scores
 def accuracy(decisions: Array, targets: Array) -> Prepared:
     """Weighted share of decisions (1 or 0) that equal the target."""
-    return OfSums.of((decisions == targets, known_targets(targets)), lambda sums: ratio(*sums))
+    return OfSums(
+        lambda counts, _bins, _real: ratio(counts[1] - counts[0], counts[1]),
+        (_wrong(decisions, targets), known_targets(targets)),
+    )
 
 
 @_of_whole_scores
 def brier(scores: Array, targets: Array) -> Prepared:
     """Brier score: weighted mean squared error of probabilities. Brier (1950), the form for one event."""
     errors = np.nan_to_num((scores - targets) ** 2)
-    return OfSums.of((errors, known_targets(targets)), lambda sums: ratio(*sums))
+    return OfSums(lambda counts, _bins, real: ratio(real[0], counts[0]), (known_targets(targets),), real=(errors,))
 
 
 @_of_whole_scores
@@ -142,11 +147,12 @@ def ece(scores: Array, targets: Array) -> Prepared:
     bins as Guo et al. (2017).
     """
     known = known_targets(targets)
-    bins = np.clip(np.ceil(np.nan_to_num(scores) * ECE_BINS) - 1, 0, ECE_BINS - 1)
-    gaps = np.where(known, scores - np.nan_to_num(targets), 0.0)
-    return OfSums.of(
-        (*((bins == b) * gaps for b in range(ECE_BINS)), known),
-        lambda sums: ratio(np.abs(sums[:-1]).sum(0), sums[-1]),
+    images = np.flatnonzero(known)
+    bins = np.clip(np.ceil(scores[images] * ECE_BINS) - 1, 0, ECE_BINS - 1).astype(np.int64)
+    return OfSums(
+        lambda counts, gaps, _real: ratio(np.abs(gaps).sum(0), counts[0]),
+        (known,),
+        Binned(ECE_BINS, bins, images, scores[images] - targets[images]),
     )
 
 
@@ -167,8 +173,8 @@ def ece_by_chance(scores: Array, targets: Array) -> float:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("auroc", "AUROC", auroc, ranks=True),
-        Metric("auprc", "AUPRC", auprc, ranks=True),
+        Metric("auroc", "AUROC", auroc, ranks=True, of_column=auroc_of_column),
+        Metric("auprc", "AUPRC", auprc, ranks=True, of_column=auprc_of_column),
         Metric("f1", "F1", f1, on_decisions=True),
         Metric("accuracy", "Accuracy", accuracy, on_decisions=True),
         Metric("brier", "Brier score", brier, higher_is_better=False),
@@ -194,47 +200,6 @@ def macro(values: Array, defined: NDArray[np.bool_]) -> Array:
     A replicate in which one of them is undefined is NaN: a mean over fewer labels would be another quantity.
     """
     return values[defined].mean(0) if defined.any() else np.full(values.shape[1:], np.nan)
-
-
-@dataclass(frozen=True)
-class RowSums:
-    """Sums of consecutive runs of rows: the matrix [n, B] to [runs, B]."""
-
-    picked: csr_array
-
-    @staticmethod
-    def at(rows: NDArray[np.int64], cuts: NDArray[np.int64], n: int) -> "RowSums":
-        """Runs between the ``cuts`` (ascending positions in ``rows``): one before each cut and one after the last."""
-        # a product with a sparse matrix is "gather rows and add them up run by run", without a copy of those gathered
-        ends = np.concatenate([[0], cuts, [len(rows)]])
-        return RowSums(csr_array((np.ones(len(rows), np.float32), rows, ends), shape=(len(ends) - 1, n)))
-
-    @staticmethod
-    def between(rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], n: int) -> "RowSums":
-        """Runs [start, end) of ``rows``, dropping what lies between them."""
-        kept = [rows[a:b] for a, b in zip(starts, ends, strict=True)]
-        return RowSums.at(np.concatenate([rows[:0], *kept]), np.cumsum(ends - starts)[:-1], n)
-
-    def __call__(self, matrix: Sums) -> Sums:
-        """The sums."""
-        return self.picked @ matrix
-
-
-def _by_value(key: Array, chosen: NDArray[np.bool_]) -> tuple[Array, RowSums]:
-    """The distinct keys of the chosen rows, ascending, and the row sums at each of them."""
-    rows = np.flatnonzero(chosen)
-    rows = rows[np.argsort(key[rows], kind="stable")]
-    values, first = np.unique(key[rows], return_index=True)
-    return values, RowSums.at(rows, first[1:], len(key))
-
-
-def _place(
-    key: Array, chosen: NDArray[np.bool_], values: Array
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The chosen rows in order of their keys; for each value how many of them lie below it, and at or below it."""
-    rows = np.flatnonzero(chosen)
-    rows = rows[np.argsort(key[rows], kind="stable")]
-    return rows, np.searchsorted(key[rows], values, "left"), np.searchsorted(key[rows], values, "right")
 
 
 def known_targets(targets: Array) -> NDArray[np.bool_]:

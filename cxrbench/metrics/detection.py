@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.metrics.classification import Array, Prepared, RowSums, Sums, Weights, never_defined, ratio
+from cxrbench.metrics.classification import Array, Prepared, Sums, Weights, never_defined, ratio
 from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.prepared import running
+from cxrbench.metrics.ranking import RowSums
 from cxrbench.predictions import Predictions
 
 THRESHOLDS = tuple(round(0.40 + 0.05 * t, 2) for t in range(12))
@@ -174,12 +176,12 @@ def average_precision(detections: Detections, truth: Array, thresholds: Sequence
         exact = weights.sums.dtype == np.float64 or len(detections.image) * weights.sums.max() < 2**24
         sums = weights.sums if exact else weights.double
         hits, sums = (_of_repeated(detections, sums, mask)) if has_twins else (once, sums)
-        seen = hits.since(len(sums))(sums).cumsum(0, dtype=np.float64)
+        seen = running(hits.since(len(sums))(sums).astype(np.float64))
         own = sums[hits.images].astype(np.float64)
         areas = np.zeros_like(total)
         for t in thresholds:
             at = np.flatnonzero(hits.bits >> t & 1)
-            found = own[at].cumsum(0)
+            found = running(own[at])
             precision = ratio(found, seen[at], undefined=0.0)
             best = np.maximum.accumulate(precision[::-1])[::-1]
             reached = np.searchsorted(RECALLS, ratio(found, total), side="right")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from cxrbench.metrics import detection as metrics_detection
 from cxrbench.metrics import segmentation as metrics_segmentation
 from cxrbench.metrics.classification import METRICS, Metric, Prepared, Weights, decide, ece_by_chance, never_defined
 from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.ranking import OneLabel
 from cxrbench.metrics.retrieval import MEASURES as RETRIEVAL
 from cxrbench.predictions import Kind, Predictions
 
@@ -63,28 +65,56 @@ def headline(predictions: Predictions) -> tuple[str, float]:
     return "no metric", float("nan")
 
 
-def _of_labels(metric: Metric, kind: Kind) -> Measure:
-    """A metric of one label's scores and targets, for each label of a cell."""
+@dataclass(frozen=True)
+class Scored:
+    """Scores and decisions of a cell's labels beside the targets, and whether each label's model was ``trained``."""
 
-    def prepare(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Prepared]:
-        scores = rows[[f"score:{label}" for label in labels]].to_numpy(np.float64)
-        targets = rows[[f"target:{label}" for label in labels]].to_numpy(np.float64)
-        decisions = decide(scores, kind)
-        trained = [bool(np.isfinite(s[~np.isnan(t)]).all()) for s, t in zip(scores.T, targets.T, strict=True)]
-        columns = decisions if metric.on_decisions else scores
+    kind: Kind
+    labels: tuple[str, ...]
+    scores: tuple[OneLabel, ...]
+    decisions: tuple[OneLabel, ...]
+    trained: tuple[bool, ...]
+
+    @staticmethod
+    def of(rows: pd.DataFrame, labels: Sequence[str], kind: Kind) -> "Scored":
+        """From the test rows of a cell."""
+        scores, targets = (
+            np.stack([rows[f"{what}:{label}"].to_numpy(np.float64) for label in labels]) for what in ("score", "target")
+        )
+        decisions = np.ascontiguousarray(decide(scores.T, kind).T)
+        trained = (np.isfinite(scores) | np.isnan(targets)).all(1)
+        of_scores, of_decisions = (tuple(map(OneLabel, values, targets)) for values in (scores, decisions))
+        return Scored(kind, tuple(labels), of_scores, of_decisions, tuple(np.atleast_1d(trained).tolist()))
+
+    def prepared(self, metric: Metric) -> dict[str, Prepared]:
+        """A metric of each label; of exclusive classes also the accuracy of all."""
+        columns = self.decisions if metric.on_decisions else self.scores
         prepared = {
-            label: metric.prepare(columns[:, i], targets[:, i]) if trained[i] else never_defined
-            for i, label in enumerate(labels)
+            label: metric.of(column) if trained else never_defined
+            for label, column, trained in zip(self.labels, columns, self.trained, strict=True)
         }
-        if kind == "multiclass" and metric.name == "accuracy":
-            right = np.where(np.isnan(targets).any(1), np.nan, np.nansum(decisions * targets, 1))
-            prepared["macro"] = metric.prepare(np.ones(len(right)), right) if all(trained) else never_defined
+        if self.kind == "multiclass" and metric.name == "accuracy":
+            decisions, targets = (
+                np.array(of) for of in zip(*((c.scores, c.targets) for c in self.decisions), strict=True)
+            )
+            right = np.where(np.isnan(targets).any(0), np.nan, np.nansum(decisions * targets, 0))
+            prepared["macro"] = metric.prepare(np.ones(len(right)), right) if all(self.trained) else never_defined
         return prepared
 
+
+def _of_labels(metric: Metric, read: Callable[[pd.DataFrame, Sequence[str]], Scored]) -> Measure:
+    """A metric of one label's scores and targets, for each label of a cell."""
     return Measure(
-        metric.name, metric.title, prepare, metric.higher_is_better, ranks=metric.ranks, tested=metric.tested,
-        by_chance=_ece_by_chance if metric.name == "ece" else None,
+        metric.name, metric.title, lambda rows, labels: read(rows, labels).prepared(metric), metric.higher_is_better,
+        ranks=metric.ranks, tested=metric.tested, by_chance=_ece_by_chance if metric.name == "ece" else None,
+        read=read, of_read=lambda scored: scored.prepared(metric),
     )  # fmt: skip
+
+
+def _of_kind(kind: Kind) -> dict[str, Measure]:
+    """The metrics of classification; they read a cell once for all."""
+    read = partial(Scored.of, kind=kind)
+    return {name: _of_labels(metric, read) for name, metric in METRICS.items()}
 
 
 def _ece_by_chance(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, float]:
@@ -95,8 +125,8 @@ def _ece_by_chance(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, float
 
 
 KINDS: Mapping[Kind, KindOf] = {
-    "multilabel": KindOf({name: _of_labels(metric, "multilabel") for name, metric in METRICS.items()}, with_targets),
-    "multiclass": KindOf({name: _of_labels(metric, "multiclass") for name, metric in METRICS.items()}, with_targets),
+    "multilabel": KindOf(_of_kind("multilabel"), with_targets),
+    "multiclass": KindOf(_of_kind("multiclass"), with_targets),
     "detection": KindOf(metrics_detection.MEASURES, metrics_detection.score),
     "retrieval": KindOf(RETRIEVAL, complete),
     "segmentation": KindOf(metrics_segmentation.MEASURES, metrics_segmentation.score),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -19,6 +20,9 @@ class Measure:
     ``share``: values lie in [0, 1]. ``ranks``: rows are compared with each other, so that those which several models
     have scored must not be mixed. ``tested``: whether a better value is a claim that can be tested; if not,
     ``by_chance(rows, labels)`` says by label what to expect of scores that are right but for chance.
+
+    ``read(rows, labels)``, where there is one, gives what several measures need of a cell, and ``of_read`` prepares
+    from that: those with the same ``read`` share it (``prepare_all``).
     """
 
     name: str
@@ -29,3 +33,19 @@ class Measure:
     ranks: bool = False
     tested: bool = True
     by_chance: Callable[[pd.DataFrame, Sequence[str]], Mapping[str, float]] | None = None
+    read: Callable[[pd.DataFrame, Sequence[str]], Any] | None = None
+    of_read: Callable[[Any], Mapping[str, Prepared]] | None = None
+
+
+def prepare_all(measures: Sequence[Measure], rows: pd.DataFrame, labels: Sequence[str]) -> list[Mapping[str, Prepared]]:
+    """``prepare`` of each measure on the test rows of one cell."""
+    read: dict[int, Any] = {}
+    found = []
+    for one in measures:
+        if one.read is None or one.of_read is None:
+            found.append(one.prepare(rows, labels))
+            continue
+        if id(one.read) not in read:
+            read[id(one.read)] = one.read(rows, labels)
+        found.append(one.of_read(read[id(one.read)]))
+    return found

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csc_array
 
 Array = NDArray[np.float64]
 Sums = NDArray[np.floating]
@@ -43,61 +44,93 @@ def never_defined(weights: Weights) -> Array:
     return np.full(weights.sums.shape[1], np.nan)
 
 
+def running(rows: Sums) -> Sums:
+    """Running sums over the first axis of an array [k, B], as ``cumsum(0)``, which goes column by column: slowly.
+
+    Here whole rows are added: within groups of about sqrt(k) rows, all groups at once, then group to group.
+    """
+    sums = rows.copy()
+    within = max(1, int(len(rows) ** 0.5))
+    groups = sums[: len(rows) // within * within].reshape(-1, within, rows.shape[1])
+    for j in range(1, within):
+        groups[:, j] += groups[:, j - 1]
+    for i in range(1, len(groups)):
+        groups[i] += groups[i - 1, -1]
+    for i in range(max(1, len(groups) * within), len(rows)):
+        sums[i] += sums[i - 1]
+    return sums
+
+
 @dataclass(frozen=True)
 class OfSums:
     """A prepared metric that needs nothing but weighted sums of per-image quantities.
 
-    ``rows`` [r, n], float64; ``finish``: from their sums [r, B] to values [B].
+    ``counts``: rows [n] of which a sum counts images; ``binned``: of some images a value and the bin whose sum it
+    belongs to; ``real``: any other rows [n]. ``finish``: from the sums of these three, [c, B], [bins, B] and [r, B], to
+    values [B].
     """
 
-    rows: Array
-    finish: Callable[[Array], Array]
-
-    @staticmethod
-    def of(rows: tuple[NDArray[np.generic], ...], finish: Callable[[Array], Array]) -> "OfSums":
-        """From quantities [n] of any type."""
-        return OfSums(np.stack([row.astype(np.float64) for row in rows]), finish)
+    finish: Callable[[Array, Array, Array], Array]
+    counts: tuple[NDArray[np.bool_], ...]
+    binned: "Binned | None" = None
+    real: tuple[Array, ...] = ()
 
     def __call__(self, weights: Weights) -> Array:
         """Values [B] under weights [n, B]."""
-        return self.finish(self.rows @ weights.double)
+        return SumsTogether.of([self])(weights)[0]
 
 
 @dataclass(frozen=True)
-class Together:
-    """All prepared metrics of one cell as one function of weights [n, B] to values [metrics, B].
+class Binned:
+    """Values of some images, each in one of ``count`` bins."""
 
-    The sums of all that need nothing else are one matrix product: reading the weights takes most of the time of a
-    small one. Cells with the same metrics are summed in the same order, so the same predictions give the same numbers.
+    count: int
+    bins: NDArray[np.int64]
+    images: NDArray[np.int64]
+    values: Array
+
+
+@dataclass(frozen=True)
+class SumsTogether:
+    """Metrics of sums as two matrix products, for reading the weights takes most of the time of a small one.
+
+    What is counted or binned is zero for most images: a sparse matrix in the order of the images, so that the weights
+    are read once for all of them. Quantities that several metrics count are counted once. Each sum is made in the same
+    order whatever the others are.
     """
 
-    rows: Array
-    finish: tuple[tuple[int, slice, Callable[[Array], Array]], ...]
-    others: tuple[tuple[int, Prepared], ...]
+    sparse: csc_array
+    real: Array
+    finish: tuple[tuple[list[int], slice, slice, Callable[[Array, Array, Array], Array]], ...]
 
     @staticmethod
-    def of(prepared: Sequence[Prepared]) -> "Together":
-        """Of metrics in the order of their values; at least one."""
-        of_sums = [(i, one) for i, one in enumerate(prepared) if isinstance(one, OfSums)]
-        ends = np.cumsum([0, *(len(one.rows) for _, one in of_sums)]).tolist()
-        return Together(
-            np.concatenate([one.rows for _, one in of_sums]) if of_sums else np.empty((0, 0)),
-            tuple((i, slice(*ends[k : k + 2]), one.finish) for k, (i, one) in enumerate(of_sums)),
-            tuple((i, one) for i, one in enumerate(prepared) if not isinstance(one, OfSums)),
+    def of(metrics: Sequence[OfSums]) -> "SumsTogether":
+        """Of at least one metric."""
+        places: dict[bytes, int] = {}
+        counted: list[NDArray[np.bool_]] = []
+        for row in (row for one in metrics for row in one.counts):
+            if places.setdefault(row.tobytes(), len(counted)) == len(counted):
+                counted.append(row)
+        rows, images = np.nonzero(np.stack(counted))
+        parts, at, finish, real = [(rows, images, np.ones(len(rows)))], len(counted), [], 0
+        for one in metrics:
+            bins = slice(at, at)
+            if one.binned is not None:
+                parts.append((at + one.binned.bins, one.binned.images, one.binned.values))
+                bins = slice(at, at := at + one.binned.count)
+            finish.append(
+                ([places[row.tobytes()] for row in one.counts], bins, slice(real, real + len(one.real)), one.finish)
+            )
+            real += len(one.real)
+        at_rows, at_images, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+        n = len(counted[0])
+        return SumsTogether(
+            csc_array((values, (at_rows, at_images)), shape=(at, n)),
+            np.array([row for one in metrics for row in one.real]).reshape(real, n),
+            tuple(finish),
         )
-
-    @property
-    def metrics(self) -> int:
-        """How many."""
-        return len(self.finish) + len(self.others)
 
     def __call__(self, weights: Weights) -> Array:
         """Values [metrics, B]."""
-        values = np.empty((self.metrics, weights.sums.shape[1]))
-        if self.finish:
-            sums = self.rows @ weights.double
-            for i, of, finish in self.finish:
-                values[i] = finish(sums[of])
-        for i, one in self.others:
-            values[i] = one(weights)
-        return values
+        sparse, real = self.sparse @ weights.double, self.real @ weights.double
+        return np.array([finish(sparse[counts], sparse[bins], real[of]) for counts, bins, of, finish in self.finish])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cxrbench.metrics.classification import Array, Prepared, Weights, never_defined, ratio, weighted_sums
 from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.prepared import running
 
 
 def mean_over_queries(values: Array, counted: NDArray[np.bool_]) -> Prepared:
@@ -35,7 +36,7 @@ def median_rank(ranks: Array, counted: NDArray[np.bool_]) -> Prepared:
     in_order = np.append(ranks[rows], np.nan)  # past the end: no weight at all
 
     def of_weights(weights: Weights) -> Array:
-        doubled = 2 * weights.sums[rows].cumsum(0)  # counts up to 2^24, so twice them is exact in float32, too
+        doubled = 2 * running(weights.sums[rows])  # counts up to 2^24, so twice them is exact in float32, too
         if not len(rows):
             return np.full(weights.sums.shape[1], np.nan)
         total = doubled[-1] / 2

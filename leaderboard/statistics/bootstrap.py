@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from cxrbench.cores import cores
-from cxrbench.metrics.prepared import Prepared, Together, Weights
+from cxrbench.memory import keep_freed
+from cxrbench.metrics.prepared import Prepared, Weights
+from cxrbench.metrics.together import Together
 
 Array = NDArray[np.float64]
 REPLICATES = 10_000
 BLOCK = 250  # Replicates drawn at a time. A part of every result: each block has a random stream of its own.
 MAX_UNDEFINED = 0.05
 MOST_THREADS = 8  # each holds a block of weights: 100 MB at 50,000 images
+WIDE = 1 << 20  # bytes of weights: of few images several blocks are read at once, as many as a core's cache holds
 
 
 def stream(key: str, seed: int, purpose: str) -> np.random.SeedSequence:
@@ -45,12 +48,13 @@ def _blocks(
     """A function for each block, which draws it; they may be called in any order, and at once."""
     patients, patient_of_image = np.unique(np.asarray(patient_ids).astype(str), return_inverse=True)
     sources = stream(image_set_key, seed, "patients").spawn(-(-replicates // BLOCK))
+    rows = max(1, WIDE // (8 * len(patients)))  # replicates that are counted at once
 
     def draw(source: np.random.SeedSequence, wanted: int) -> NDArray[np.uint16]:
         generator = np.random.Generator(np.random.PCG64(source))
-        drawn = generator.integers(len(patients), size=(BLOCK, len(patients)), dtype=np.uint32)
-        counts = np.stack(
-            [np.bincount(row, minlength=len(patients)) for row in drawn[:wanted]],
+        drawn = generator.integers(len(patients), size=(BLOCK, len(patients)), dtype=np.uint32)[:wanted]
+        counts = np.concatenate(
+            [_counts(drawn[at : at + rows]) for at in range(0, len(drawn), rows)],
             dtype=np.uint16,
             casting="unsafe",  # At most as many draws as patients, and 65,536 of one patient do not happen.
         )
@@ -58,6 +62,13 @@ def _blocks(
 
     starts = range(0, replicates, BLOCK)
     return [partial(draw, source, replicates - at) for at, source in zip(starts, sources, strict=True)]
+
+
+def _counts(drawn: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """How often each of P patients stands in each row of draws [rows, P]: [rows, P]."""
+    rows, patients = drawn.shape
+    places = drawn + np.arange(rows)[:, None] * patients
+    return np.bincount(places.ravel(), minlength=rows * patients).reshape(rows, patients)
 
 
 def replicate(
@@ -70,20 +81,22 @@ def replicate(
 def replicate_cells(
     cells: Sequence[Together], patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
 ) -> Array:
-    """Values [cells, metrics, replicates], all on the same resamples, block by block, in a thread for each core.
+    """Values [cells, metrics, replicates], all on the same resamples, some blocks at a time, a thread for each core.
 
-    A block's products are small: several threads of a BLAS would spend the time waiting for each other.
+    Their products are small: several threads of a BLAS would spend the time waiting for each other.
     """
     found = np.empty((len(cells), cells[0].metrics, replicates))
     draws = _blocks(patient_ids, image_set_key, seed, replicates)
+    several = max(1, WIDE // (np.dtype(np.float32).itemsize * BLOCK * len(patient_ids)))
 
-    def fill(block: int) -> None:
-        weights = Weights.of(draws[block]())
+    def fill(first: int) -> None:
+        weights = Weights.of(np.concatenate([draw() for draw in draws[first : first + several]], axis=1))
         for values, cell in zip(found, cells, strict=True):
-            values[:, block * BLOCK : block * BLOCK + weights.sums.shape[1]] = cell(weights)
+            values[:, first * BLOCK : first * BLOCK + weights.sums.shape[1]] = cell(weights)
 
+    keep_freed()
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
-        list(pool.map(fill, range(len(draws))))
+        list(pool.map(fill, range(0, len(draws), several)))
     return found
 
 

@@ -11,9 +11,10 @@ from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import replicate_cells
 from cxrbench.leaderboard.statistics.in_folds import prepared
 from cxrbench.leaderboard.statistics.inference import Components, components
-from cxrbench.leaderboard.statistics.outline import Outline, outline
+from cxrbench.leaderboard.statistics.outline import Outline, outline, points
 from cxrbench.metrics.measure import Measure
-from cxrbench.metrics.prepared import Array, Prepared, Together
+from cxrbench.metrics.prepared import Array, Prepared
+from cxrbench.metrics.together import Together
 
 AT_ONCE = 400 << 20  # bytes of prepared metrics and their replicates that are held at once, as far as encoders allow
 PER_VALUE = 60  # bytes that a prepared metric takes for each row, about
@@ -135,19 +136,21 @@ def resampling(tests: TestSet, measures: Sequence[Measure], replicates: int, see
     """Prepare metrics of a test set; those that do not belong to the task are left out."""
     cells = [rows for seeds in tests.rows.values() for rows in seeds]
 
-    def of(measure: Measure, cell: int) -> Mapping[str, Prepared]:
-        return prepared(cells[cell], measure, tests.labels, tests.patients)
+    def of(cell: int) -> list[Mapping[str, Prepared]]:
+        return prepared(cells[cell], measures, tests.labels, tests.patients)
 
     functions = len(measures) * len(tests.labels)
     if len(cells) * functions * PER_VALUE * len(tests.patients) < AT_ONCE:
         of = cache(of)  # else they are prepared twice: for the values, and again for the replicates
-    found = [outline(tests, measure, [of(measure, i) for i in range(len(cells))]) for measure in measures]
-    outlines = tuple(one for one in found if one is not None)
+    at_points = [points(of(i), len(tests.patients)) for i in range(len(cells))]
+    found = [outline(tests, measure, [one[k] for one in at_points]) for k, measure in enumerate(measures)]
+    belong = [(k, one) for k, one in enumerate(found) if one is not None]
 
     def prepare(cell: int) -> Together:
-        return Together.of([f for one in outlines for f in one.functions(of(one.measure, cell))])
+        of_cell = of(cell)
+        return Together.of([f for k, one in belong for f in one.functions(of_cell[k])])
 
-    return Resampling(tests, outlines, prepare, replicates, seed)
+    return Resampling(tests, tuple(one for _, one in belong), prepare, replicates, seed)
 
 
 def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Evaluation:

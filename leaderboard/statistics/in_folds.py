@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.metrics.classification import Prepared, Weights
-from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.measure import Measure, prepare_all
 
 Array = NDArray[np.float64]
 FOLD = "fold"  # the column that says whose model made a row
@@ -45,15 +45,26 @@ class InFolds:
 
 
 def prepared(
-    rows: pd.DataFrame, measure: Measure, labels: Sequence[str], patients: NDArray[np.str_]
-) -> Mapping[str, Prepared]:
-    """The measure of each label (and ``macro``, where it has one) of test rows [n] of ``patients`` [n]."""
-    folds = np.unique(rows[FOLD]) if measure.ranks and FOLD in rows else []
+    rows: pd.DataFrame, measures: Sequence[Measure], labels: Sequence[str], patients: NDArray[np.str_]
+) -> list[Mapping[str, Prepared]]:
+    """Each measure of each label (and ``macro``, where it has one) of test rows [n] of ``patients`` [n]."""
+    folds = np.unique(rows[FOLD]) if FOLD in rows else []
     if len(folds) < 2:
-        return measure.prepare(rows, labels)
+        return prepare_all(measures, rows, labels)
     at = [np.flatnonzero(rows[FOLD].to_numpy() == fold) for fold in folds]
-    by_fold = [measure.prepare(rows.iloc[where].reset_index(drop=True), labels) for where in at]
-    return {name: _mean([one[name] for one in by_fold], tuple(at), patients) for name in by_fold[0]}
+    parts = [rows.iloc[where].reset_index(drop=True) for where in at]
+    return [
+        _by_fold([one.prepare(part, labels) for part in parts], tuple(at), patients)
+        if one.ranks
+        else one.prepare(rows, labels)
+        for one in measures
+    ]
+
+
+def _by_fold(
+    by_fold: Sequence[Mapping[str, Prepared]], rows: tuple[NDArray[np.int64], ...], patients: NDArray[np.str_]
+) -> Mapping[str, Prepared]:
+    return {name: _mean([one[name] for one in by_fold], rows, patients) for name in by_fold[0]}
 
 
 def _mean(parts: Sequence[Prepared], rows: tuple[NDArray[np.int64], ...], patients: NDArray[np.str_]) -> InFolds:

@@ -13,6 +13,7 @@ from cxrbench.leaderboard.statistics.in_folds import InFolds
 from cxrbench.metrics.classification import macro
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array, Prepared, Weights, never_defined
+from cxrbench.metrics.together import Together
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,45 @@ class Outline:
         return means | {label: rows[i] for i, label in enumerate(self.labels) if label not in means}
 
 
-def outline(tests: TestSet, measure: Measure, cells: Sequence[Mapping[str, Prepared]]) -> Outline | None:
-    """From the prepared metrics of all cells; None if the metric does not belong to this task.
+@dataclass(frozen=True)
+class Points:
+    """A metric of one cell as it is: by label, and ``macro`` where the measure has one; and of each fold [K].
+
+    ``folds``: where folds are ranked each by itself.
+    """
+
+    values: Mapping[str, float]
+    folds: Mapping[str, Array]
+
+
+def points(metrics: Sequence[Mapping[str, Prepared]], n: int) -> list[Points]:
+    """Of each prepared metric of a cell with n test rows."""
+    functions = [one for of in metrics for one in of.values()]
+    ones = Weights.of(np.ones((n, 1), dtype=np.uint16))
+    values = iter(Together.of(functions)(ones)[:, 0].tolist() if functions else ())
+    return [
+        Points(
+            {name: next(values) for name in of},
+            {name: one.values() for name, one in of.items() if isinstance(one, InFolds)},
+        )
+        for of in metrics
+    ]
+
+
+def outline(tests: TestSet, measure: Measure, cells: Sequence[Points]) -> Outline | None:
+    """From what the metric is of each cell; None if it does not belong to this task.
 
     A label that the test set leaves undefined, that some encoder could not be trained on, or that fewer than
     ``FEWEST_TESTED`` patients have (or lack), is left out of the mean of *every* encoder; the rare ones unless a group
     has no others.
     """
-    labels = tuple(label for label in tests.labels if any(label in one for one in cells))
-    overall = any(HEADLINE in one for one in cells) and HEADLINE not in labels
+    labels = tuple(label for label in tests.labels if any(label in one.values for one in cells))
+    overall = any(HEADLINE in one.values for one in cells) and HEADLINE not in labels
     if not labels and not overall:
         return None
     names = (*labels, HEADLINE) if overall else labels
-    ones = Weights.of(np.ones((len(tests.patients), 1), dtype=np.uint16))
-    functions = [[one.get(name, never_defined) for name in names] for one in cells]
-    points = np.array([[p(ones)[0] for p in of] for of in functions])
-    defined = np.asarray(np.isfinite(points[:, : len(labels)]).all(axis=0))
+    values = np.array([[one.values.get(name, np.nan) for name in names] for one in cells])
+    defined = np.asarray(np.isfinite(values[:, : len(labels)]).all(axis=0))
     patients = np.array([rarer_patients(tests, label) for label in labels], dtype=np.float64)
     few = patients < FEWEST_TESTED
     of_group = members(tests, labels, defined, ~few)
@@ -79,8 +103,8 @@ def outline(tests: TestSet, measure: Measure, cells: Sequence[Mapping[str, Prepa
         measure=measure,
         labels=labels,
         names=names,
-        points=points,
-        folds=tuple(map(_by_fold, functions)),
+        points=values,
+        folds=tuple(_by_fold(one, names) for one in cells),
         patients=patients,
         of_group=of_group,
         undefined=tuple(label for label, known in zip(labels, defined, strict=True) if not known),
@@ -119,7 +143,6 @@ def _tested(
     return tested
 
 
-def _by_fold(functions: Sequence[Prepared]) -> Array:
-    """Values [names, K] of the folds; K is 0 where some function does not rank by fold."""
-    folds = [one.values() for one in functions if isinstance(one, InFolds)]
-    return np.array(folds) if len(folds) == len(functions) else np.empty((len(functions), 0))
+def _by_fold(one: Points, names: Sequence[str]) -> Array:
+    """Values [names, K] of the folds; K is 0 where some name is not ranked by fold."""
+    return np.array([one.folds[x] for x in names]) if {*names} <= {*one.folds} else np.empty((len(names), 0))

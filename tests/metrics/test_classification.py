@@ -10,6 +10,9 @@ from hypothesis.extra import numpy as hnp
 from torchmetrics.functional.classification import binary_calibration_error
 
 from cxrbench.metrics.classification import METRICS, Weights, decide, macro
+from cxrbench.metrics.prepared import running
+from cxrbench.metrics.ranking import OneLabel
+from cxrbench.metrics.together import Together
 
 PROBABILITY = st.floats(0, 1, width=32)
 FEW = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])  # Scores from a short list: ties everywhere.
@@ -138,3 +141,20 @@ def test_macro_is_undefined_where_a_label_is_and_leaves_out_what_the_test_set_le
 def test_weights_must_be_a_matrix():
     with pytest.raises(ValueError, match="weights must be"):
         METRICS["auroc"](np.zeros(3), np.zeros(3), np.ones(3))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 7, 16, 50])
+def test_running_sums_are_cumulated_sums(rows):
+    values = np.random.default_rng(rows).integers(0, 9, (rows, 4)).astype(np.float32)
+    np.testing.assert_array_equal(running(values), values.cumsum(0))
+
+
+def test_metrics_of_one_column_share_its_ranking_and_are_what_each_is_alone():
+    generator = np.random.default_rng(3)
+    scores, targets = generator.integers(0, 6, 40) / 5, generator.choice([0, 0, 1, np.nan], 40)
+    column, weights = OneLabel(scores, targets), Weights.of(generator.poisson(1, (40, 9)))
+    shared = [METRICS[name].of(column) for name in ("auroc", "auprc")]
+    assert (targets == 1).sum() <= (targets == 0).sum()  # else AUROC ranks the negatives
+    assert len(Together.of(shared).ranks) == 1
+    alone = [METRICS[name](scores, targets, weights.sums.astype(int)) for name in ("auroc", "auprc")]
+    np.testing.assert_array_equal(Together.of(shared)(weights), alone)

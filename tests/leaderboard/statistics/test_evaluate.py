@@ -9,7 +9,8 @@ from cxrbench.leaderboard.statistics.bootstrap import replicate, replicate_cells
 from cxrbench.leaderboard.statistics.measured import measured
 from cxrbench.metrics.classification import METRICS
 from cxrbench.metrics.kinds import KINDS
-from cxrbench.metrics.prepared import Together, Weights
+from cxrbench.metrics.prepared import Weights
+from cxrbench.metrics.together import Together
 
 MEASURES = list(KINDS["multilabel"].measures.values())
 
