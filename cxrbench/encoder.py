@@ -95,7 +95,7 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
-class StoredEncoder(Protocol):
+class StoredEncoder(Encoder, Protocol):
     """An encoder that computes nothing: what it would give of each image lies in a file, by the image's name.
 
     Its ``forward`` raises NotApplicableError. Who asks for features looks here first.

@@ -180,7 +180,7 @@ def to_mend(spec: str) -> list[PluginCheck]:
 def test_a_good_encoder_has_nothing_to_mend(mine: Path) -> None:
     report = check_encoder(f"{mine}:Good")
     assert [one for one in report.checks if one.state != "pass"] == []
-    assert len({one.check for one in report.checks}) == len(report.checks) == 15
+    assert len({one.check for one in report.checks}) == len(report.checks) == 16
     assert report.facts["parameters"] == 6 * 17 + 97 * 6
     assert "strides 4, 8, 16, 32 of 32 pixels" in str(report)
 

@@ -7,14 +7,12 @@ is of that text.
 """
 
 import importlib.util
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -58,19 +56,20 @@ def write_embeddings(path: Path, table: EmbeddingTable) -> None:
 def _read_parquet(path: Path, name: str | None) -> EmbeddingTable:
     try:
         frame = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        columns: list[str] = frame.column_names
+    except Exception as error:  # a damaged file may hold anything
         raise UserError(f"{path} cannot be read as Parquet ({_line(error)})") from error
     wanted = name or COLUMN
-    if wanted not in frame.column_names:
-        others = [c for c in frame.column_names if pa.types.is_nested(frame.schema.field(c).type)]
+    if wanted not in columns:
+        others = [c for c in columns if pa.types.is_nested(frame.schema.field(c).type)]
         advice = f"name it: #{others[0]}" if others else "one list of numbers per row"
-        raise UserError(f"{path} has no column {wanted!r} ({advice}); it has {some(frame.column_names)}")
-    column = next((c for c in IMAGE_COLUMNS if c in frame.column_names), None)
+        raise UserError(f"{path} has no column {wanted!r} ({advice}); it has {some(columns)}")
+    column = next((c for c in IMAGE_COLUMNS if c in columns), None)
     if column is None:
         raise UserError(f"{path} has no column {' or '.join(map(repr, IMAGE_COLUMNS))} that says whose each row is")
     images, vectors = _texts(frame, column), _matrix(path, wanted, frame[wanted])
-    datasets = _texts(frame, "dataset") if "dataset" in frame.column_names else [None] * len(frame)
-    texts = _texts(frame, "text") if "text" in frame.column_names else [None] * len(frame)
+    datasets = _texts(frame, "dataset") if "dataset" in columns else [None] * len(frame)
+    texts = _texts(frame, "text") if "text" in columns else [None] * len(frame)
     nameless = [i for i, pair in enumerate(zip(images, texts, strict=True)) if (pair[0] is None) == (pair[1] is None)]
     if nameless:
         raise UserError(f"{path}: row {nameless[0] + 1:,} is of no image and no text, or of both")
@@ -92,11 +91,12 @@ def _matrix(path: Path, name: str, column: pa.ChunkedArray) -> NDArray[np.float3
     """A column of lists of numbers as rows [n, D]."""
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or _is_fixed(column.type)):
         raise UserError(f"{path}: {name} is {column.type}, not a list of numbers in every row")
-    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    lists = column.combine_chunks()
+    lengths = lists.value_lengths().unique().to_pylist()
     if len(lengths) != 1 or not lengths[0]:
         raise UserError(f"{path}: the lists in {name} are not of one length: {some([str(n) for n in lengths])}")
     try:
-        flat = pc.list_flatten(column).to_numpy().astype(np.float32)
+        flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path}: {name} holds what is no number ({_line(error)})") from error
     return flat.reshape(len(column), -1)
@@ -111,27 +111,28 @@ def _write_parquet(path: Path, table: EmbeddingTable) -> None:
     if len({part.shape[1] for part in parts}) > 1:
         raise UserError("texts and images have vectors of different widths, which one column cannot hold: write .npz")
     flat, width = pa.array(np.concatenate(parts).ravel()), table.pooled.shape[1]
-    columns: dict[str, Any] = {"image": pa.array([*table.images, *[None] * len(table.texts)], pa.string())}
+    written: dict[str, Any] = {"image": pa.array([*table.images, *[None] * len(table.texts)], pa.string())}
     if table.datasets:
-        columns["dataset"] = pa.array([*table.datasets, *[None] * len(table.texts)], pa.string())
+        written["dataset"] = pa.array([*table.datasets, *[None] * len(table.texts)], pa.string())
     if table.texts:
-        columns["text"] = pa.array([*[None] * len(table.images), *table.texts], pa.string())
-    columns[COLUMN] = pa.FixedSizeListArray.from_arrays(flat, width)
-    pq.write_table(pa.table(columns), path, compression="zstd")
+        written["text"] = pa.array([*[None] * len(table.images), *table.texts], pa.string())
+    written[COLUMN] = pa.FixedSizeListArray.from_arrays(flat, width)
+    pq.write_table(pa.table(written), path, compression="zstd")
 
 
 def _read_npz(path: Path, name: str | None) -> EmbeddingTable:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return _of_arrays(path, {key: arrays[key] for key in arrays.files}, name)
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except Exception as error:  # a damaged archive: zipfile, zlib and numpy each say so in their way
         advice = "; texts as np.array(names, dtype=str), not as objects" if "allow_pickle" in str(error) else ""
         raise UserError(f"{path} cannot be read as npz ({_line(error)}){advice}") from error
+    return _of_arrays(path, arrays, name)
 
 
 def _write_npz(path: Path, table: EmbeddingTable) -> None:
     with open(path, "wb") as handle:  # a name would be given the ending .npz
-        np.savez(handle, **_arrays(table))
+        np.savez(handle, allow_pickle=False, **_arrays(table))
 
 
 def _read_h5(path: Path, name: str | None) -> EmbeddingTable:
@@ -142,11 +143,11 @@ def _read_h5(path: Path, name: str | None) -> EmbeddingTable:
             if name is not None and isinstance(file.get(name), h5py.Group):
                 group, array = file[name], None
             arrays = {
-                key: value.asstr()[...].astype(str) if h5py.check_string_dtype(value.dtype) else value[...]
+                str(key): value.asstr()[...].astype(str) if h5py.check_string_dtype(value.dtype) else value[...]
                 for key, value in group.items()
                 if isinstance(value, h5py.Dataset)
             }
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # a damaged file may hold anything
         raise UserError(f"{path} cannot be read as HDF5 ({_line(error)})") from error
     return _of_arrays(path, arrays, array)
 

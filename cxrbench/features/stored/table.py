@@ -70,8 +70,8 @@ def _refuse_twice(path: Path, what: str, names: Sequence[str]) -> None:
 
 
 def _refuse_not_finite(path: Path, what: str, values: Floats, names: Sequence[str]) -> None:
-    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1))
-    if len(bad):
+    bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(1)).tolist()
+    if bad:
         whose = some([names[i] for i in bad])
         raise UserError(
             f"{path}: the {what} of {len(bad):,} of {len(names):,} is NaN or infinite: {whose}; "

@@ -118,6 +118,36 @@ def test_parquet_that_is_no_table_of_embeddings(columns: dict[str, Any], message
         read_embeddings(tmp_path / "e.parquet")
 
 
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Cut, with bytes changed, or with a piece taken out."""
+    out = bytearray(content)
+    first, last = sorted(rng.integers(len(out), size=2))
+    match rng.integers(3):
+        case 0:
+            del out[first:]
+        case 1:
+            del out[first:last]
+        case _:
+            for at in rng.integers(len(out), size=4):
+                out[at] = rng.integers(256)
+    return bytes(out)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npz"])  # damaged HDF5 can end the process: a fault of its C library
+def test_damaged_files_are_refused_in_one_line_or_read(suffix: str, tmp_path: Path) -> None:
+    path, rng = tmp_path / f"e.{suffix}", np.random.default_rng(0)
+    write_embeddings(path, WHOLE)
+    content, refused = path.read_bytes(), 0
+    for _ in range(40):
+        path.write_bytes(mutated(content, rng))
+        try:
+            assert read_embeddings(path).pooled.shape[1] > 0
+        except UserError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 20
+
+
 @pytest.mark.parametrize("name", ["e.parquet", "e.npz", "e.csv", "gone.npz"])
 def test_files_that_are_something_else(name: str, tmp_path: Path) -> None:
     (tmp_path / "e.parquet").write_text("image,embedding\n")
