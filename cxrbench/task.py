@@ -212,8 +212,8 @@ class Task:
 def lacking(manifest: Manifest, needs: Collection[Need]) -> str | None:
     """What a dataset lacks of these needs, as a reason that begins with "it" or "its", or None."""
     if "labels" in needs and not manifest.labels:
-        columns = " ".join(note for note in manifest.notes if note.startswith("Column"))
-        return "it has no labels" + (f" ({columns.rstrip('.')})" if columns else "")
+        why = next((note.removeprefix("No labels") for note in manifest.notes if note.startswith("No labels")), "")
+        return f"it has no labels{why.rstrip('.')}"
     tables = {"boxes": "boxes", "reports": "reports", "signals": "ECGs or laboratory values"}
     for table, words in tables.items():
         if table in needs and (getattr(manifest, table) is None or not len(getattr(manifest, table))):

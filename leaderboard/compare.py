@@ -205,7 +205,9 @@ def _drafts(
             p_delong=_delong(tests, label, a, b) if with_delong and label in one.tested else NAN, n=n,
             positives=positives, patients=patients_scored(tests, label), title=measure.title,
         )  # fmt: skip
-        drafts.append(_Row(row, one.gains.get((a, label))))
+        gain = one.gains.get((a, label))
+        notes += [f"{task_title(tests.task)}: {measure.title}: {label}: {gain.note}"] if gain and gain.note else []
+        drafts.append(_Row(row, gain))
     return drafts
 
 

@@ -57,8 +57,8 @@ def test_what_a_dataset_lacks_is_said_in_the_order_of_its_needs() -> None:
         assert lacking(manifest, (need,)) == f"it has no {words}"  # type: ignore[arg-type]
     unlabelled = replace(manifest, labels=(), groups={})
     assert Guess().not_applicable(unlabelled) == "it has no labels"
-    noted = replace(unlabelled, notes=("Columns not used: age, scanner.", "Read with care."))
-    assert Guess().not_applicable(noted) == "it has no labels (Columns not used: age, scanner)"
+    noted = replace(unlabelled, notes=("No labels (column dose holds '61' in row 2).", "Read with care."))
+    assert Guess().not_applicable(noted) == "it has no labels (column dose holds '61' in row 2)"
 
 
 def test_predictions_of_a_cell_say_whose_they_are() -> None:

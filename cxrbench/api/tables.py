@@ -90,8 +90,9 @@ def by_group(
 
     called = read_names(separate(names, "names"))
     store = Results(Path(results))
-    predictions = store.load_predictions()
-    datasets = {(str(p.cell["dataset"]), str(p.cell.get("parts", {}).get("dataset", ""))) for p in predictions}
+    predictions = store.load_predictions(_tasks(tasks) or ())
+    wanted = [one.cell for one in predictions if len(one.rows)]
+    datasets = {(str(cell["dataset"]), str(cell.get("parts", {}).get("dataset", ""))) for cell in wanted}
     kept = {digest: store.manifest_of(name, digest) for name, digest in sorted(datasets)}
     found = by_group(
         predictions,

@@ -63,11 +63,11 @@ def band(age: str) -> str:
 def _read(name: str, cells: Iterable[str]) -> list[str]:
     known = ["" if is_empty(cell) else cell for cell in cells]
     if name == "age":
-        return [_years(cell) for cell in known]
+        return [years(cell) for cell in known]
     return [SEXES.get(cell.lower(), cell) for cell in known] if name == "sex" else known
 
 
-def _years(cell: str) -> str:
+def years(cell: str) -> str:
     """``058Y``, ``58`` and ``58.0`` are 58; days, weeks and months are 0 years; anything else is unknown."""
     match = AGE.fullmatch(cell)
     if match is None or (int(match[1]) > OLDEST and match[2].lower() in ("", "y")):

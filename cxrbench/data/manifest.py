@@ -24,6 +24,8 @@ COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes
 SPLITS = ("train", "val", "test")
 RESERVED = (*COLUMNS, "stamp")
 """Names of columns that a label cannot have."""
+QUANTITY = "quantity:"
+"""How columns of numbers to be predicted begin."""
 TABLES = ("boxes", "masks", "reports", "signals")
 METADATA_KEY = b"cxrbench.manifest"
 Rows = NDArray[np.int64]
@@ -40,9 +42,10 @@ class Manifest:
     ``view`` (``PA``, ``AP``, ``L`` or ``""``), ``split`` (``train``, ``val``, ``test``), ``path`` (relative to
     ``root``, with ``/``), ``bytes`` (file size), ``stamp`` (of the file's content, ``data/stamps.py``; "" where nobody
     has looked, which is added if it is not there), and one float32 column per label in ``labels``: 1, 0, NaN where
-    unknown. ``kind``: ``multilabel`` or ``multiclass`` (exactly one label is 1). ``groups`` names sets of labels;
-    ``groups["macro"]`` is the headline. ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored
-    image. ``masks``: ``image_id, label, height, width, counts`` (COCO's uncompressed RLE, space-separated:
+    unknown; and a float32 column ``quantity:NAME`` per name in ``quantities``: numbers to be predicted (a regression's
+    targets), NaN where unknown. ``kind``: ``multilabel`` or ``multiclass`` (exactly one label is 1). ``groups`` names
+    sets of labels; ``groups["macro"]`` is the headline. ``boxes``: ``image_id, label, x, y, width, height`` in pixels
+    of the stored image. ``masks``: ``image_id, label, height, width, counts`` (COCO's uncompressed RLE, spaced:
     column-major runs starting with background), or ``image_id, label, path, value, ignore`` of a mask image: pixels
     equal to ``value`` (NaN: any but 0) belong to the label, pixels equal to ``ignore`` (NaN: none) count for nothing.
     An image without a row has an empty mask if ``masks_complete``, else an unknown one. ``reports``: ``study_id``,
@@ -66,12 +69,13 @@ class Manifest:
     synthetic: bool = False
     lineage: tuple[str, ...] = ()
     own_patients: bool = False
+    quantities: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        missing = [c for c in (*COLUMNS, *self.labels) if c not in self.images.columns]
+        missing = [c for c in (*COLUMNS, *self.labels, *self.quantity_columns) if c not in self.images.columns]
         if missing:
             raise ValueError(f"manifest {self.name} lacks columns {missing}")
         if not self.images["image_id"].is_unique:
@@ -86,6 +90,11 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def quantity_columns(self) -> list[str]:
+        """The columns of the image table that hold the quantities, in their order."""
+        return [QUANTITY + name for name in self.quantities]
+
     @cached_property
     def fingerprint(self) -> str:
         """Hex sha256 of every row (ids, patients, splits, paths, sizes, stamps, labels), box, mask and label name.
@@ -93,8 +102,10 @@ class Manifest:
         It says what the data is, not where it lies or when it was copied: neither the root nor a time is part of it.
         """
         digest = hashlib.sha256(json.dumps([self.name, self.labels, self.kind, self.groups], sort_keys=True).encode())
+        if self.quantities:
+            digest.update(json.dumps(self.quantities).encode())
         tables: list[pd.DataFrame | None] = [getattr(self, name) for name in TABLES]
-        for frame in (pd.DataFrame(self.images[[*RESERVED, *self.labels]]), *tables):
+        for frame in (pd.DataFrame(self.images[[*RESERVED, *self.labels, *self.quantity_columns]]), *tables):
             digest.update(b"-" if frame is None else _digest(frame))
         return digest.hexdigest()
 
@@ -111,6 +122,10 @@ class Manifest:
     def targets(self) -> NDArray[np.float32]:
         """Targets [images, labels]; NaN where unknown."""
         return self.images[list(self.labels)].to_numpy(np.float32)
+
+    def measured(self) -> NDArray[np.float32]:
+        """Quantities [images, quantities]; NaN where unknown."""
+        return self.images[self.quantity_columns].to_numpy(np.float32)
 
     def study_targets(self) -> pd.DataFrame:
         """Targets of studies, indexed by study id: positive if one of its images is, NaN if none is known."""
@@ -134,7 +149,7 @@ class Manifest:
             "format": FORMAT, "name": self.name, "root": str(self.root), "labels": self.labels, "kind": self.kind,
             "groups": self.groups, "synthetic": self.synthetic, "lineage": self.lineage,
             "own_patients": self.own_patients, "source": self.source, "licence": self.licence, "notes": self.notes,
-            "fingerprint": self.fingerprint, "masks_complete": self.masks_complete,
+            "fingerprint": self.fingerprint, "masks_complete": self.masks_complete, "quantities": self.quantities,
         }  # fmt: skip
         metadata = {METADATA_KEY: json.dumps(facts).encode(), SEAL_KEY: BLANK.encode()}
         metadata |= {_key(n): _packed(table) for n in TABLES if (table := getattr(self, n)) is not None}
@@ -158,8 +173,8 @@ class Manifest:
             if facts.pop("format", 1) != FORMAT:
                 raise UserError(f"{path} was written by another version of cxrbench: delete it and run again")
             fingerprint = facts.pop("fingerprint")
-            for name in ("labels", "lineage", "notes"):
-                facts[name] = tuple(facts[name])
+            for name in ("labels", "lineage", "notes", "quantities"):
+                facts[name] = tuple(facts.get(name, ()))  # manifests of before there were quantities have none
             facts["groups"] = {name: tuple(labels) for name, labels in facts["groups"].items()}
             facts["root"] = Path(facts["root"])
             facts |= {name: _unpacked(metadata[_key(name)]) for name in TABLES if _key(name) in metadata}

@@ -32,6 +32,37 @@ def by_patient(patient_ids: Sequence[str], fractions: Mapping[str, float], seed:
     return np.array(list(fractions))[split_of_patient[patient_of_row]]
 
 
+def stratified(
+    patient_ids: Sequence[str], fractions: Mapping[str, float], strata: NDArray[np.bool_], seed: int
+) -> NDArray[np.str_]:
+    """Assign a split to every row so that each has its share of the rows, and of every stratum's; whole patients.
+
+    ``strata``: [rows, K], which rows are of which. Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011), of
+    patients instead of rows: the stratum that the fewest patients are left of is dealt first, each of its patients
+    to the split that still lacks most of it; who is of none is dealt last, by rows. Patients stand in the order of
+    sha256("seed|patient"), those with more rows of the stratum first, so the result depends on no order of rows. Unlike
+    with ``by_patient``, another patient may move many. Returns one split name per row.
+    """
+    ids, patient_of_row = np.unique(np.asarray(patient_ids, str), return_inverse=True)
+    keys = [hashlib.sha256(f"{seed}|{patient}".encode()).digest() for patient in ids]
+    order = np.array(sorted(range(len(ids)), key=keys.__getitem__), np.int64)
+    counts = np.zeros((len(ids), strata.shape[1] + 1))
+    np.add.at(counts, patient_of_row, np.concatenate([strata, np.ones((len(strata), 1), bool)], axis=1))
+    shares = np.array(list(fractions.values()), np.float64) / sum(fractions.values())
+    lacking = shares[:, None] * counts.sum(0)  # [splits, K + 1], the last of them all rows
+    split_of = np.full(len(ids), -1)
+    while (left := order[split_of[order] < 0]).size:
+        remaining = (counts[left] > 0).sum(0)
+        open_strata = np.flatnonzero(remaining[:-1])
+        k = int(open_strata[np.argmin(remaining[open_strata])]) if open_strata.size else -1
+        of = left[counts[left, k] > 0]
+        for patient in of[np.argsort(-counts[of, k], kind="stable")]:
+            best = max(range(len(shares)), key=lambda s: (round(lacking[s, k], 9), round(lacking[s, -1], 9)))
+            split_of[patient] = best
+            lacking[best] -= counts[patient]
+    return np.array(list(fractions))[split_of[patient_of_row]]
+
+
 def shared_patients(patient_ids: Sequence[str], splits: Sequence[str]) -> list[str]:
     """Patients who are in more than one split, sorted. Must be none."""
     first: dict[str, str] = {}

@@ -4,13 +4,14 @@ import csv
 import gzip
 import io
 import json
+import math
 import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain
@@ -29,11 +30,20 @@ WIDE = (
 )
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")  # how PNG, JPEG and TIFF begin
 NUMBER = re.compile(r"(\d+)\.0+")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 def is_empty(cell: str) -> bool:
     """Whether a cell says that there is no value: blank, nan, NA, N/A, None, null."""
     return cell.lower() in EMPTY
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a finite number, with a decimal point."""
+    try:
+        return math.isfinite(float(cell)) and "_" not in cell
+    except ValueError:
+        return False
 
 
 def identifier(cell: str) -> str:
@@ -80,15 +90,29 @@ def read_text(path: Path) -> str:
     return text
 
 
+class Separated(NamedTuple):
+    """A table as text, and what separates its cells."""
+
+    table: Table
+    separator: str
+
+
 def read_table(path: Path) -> Table:
+    """The table of ``read_separated``."""
+    return read_separated(path).table
+
+
+def read_separated(path: Path) -> Separated:
     """Read a CSV (``read_text`` says in which encodings). Blanks around names and cells are stripped.
 
-    Time and memory grow with the file's length, not faster. One column may have no name: pandas writes its index so.
-    Raises UserError for what ``read_text`` refuses, a repeated column, a row of the wrong length, and quotes that never
-    close or close in the middle of a cell.
+    A table whose header has semicolons or tabs and no comma is separated by those; with semicolons a decimal comma
+    (``0,5``) becomes a point. Time and memory grow with the file's length, not faster. One column may have no name:
+    pandas writes its index so. Raises UserError for what ``read_text`` refuses, a repeated column, a row of the wrong
+    length, and quotes that never close or close in the middle of a cell.
     """
     text = read_text(path)
-    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    separator = _separator(text)
+    rows = _reader(text, separator)
     try:
         names = [name.strip() for name in next(rows, [])]
         columns: list[list[str]] = [[] for _ in names]
@@ -96,7 +120,7 @@ def read_table(path: Path) -> Table:
         while chunk := list(islice(rows, CHUNK)):
             chunk = [row for row in chunk if row]
             if any(len(row) != len(names) for row in chunk):
-                raise _ragged(path, text, len(names))
+                raise _ragged(path, text, separator, len(names))
             for column, cells in zip(columns, zip(*chunk, strict=True), strict=False):
                 column += [known.setdefault(cell, cell) for cell in map(str.strip, cells)]
     except csv.Error as error:
@@ -106,7 +130,10 @@ def read_table(path: Path) -> Table:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated or not names:
         raise UserError(f"{path} has the column {plain(repeated[0])!r} twice" if repeated else f"{path} is empty")
-    return dict(zip(names, columns, strict=True))
+    if separator == ";":
+        point = {cell: cell.replace(",", ".") for cell in known if DECIMAL_COMMA.fullmatch(cell)}
+        columns = [[point.get(cell, cell) for cell in column] for column in columns] if point else columns
+    return Separated(dict(zip(names, columns, strict=True)), separator)
 
 
 def read_json(path: Path) -> Any:
@@ -117,9 +144,19 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} cannot be read as JSON ({plain(str(error))})") from error
 
 
-def _ragged(path: Path, text: str, width: int) -> UserError:
+def _separator(text: str) -> str:
+    """What separates the cells: a comma, unless the first line has none and has semicolons or tabs."""
+    header = re.sub('"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    return next((mark for mark in ",;\t" if mark in header), ",")
+
+
+def _reader(text: str, separator: str) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+
+
+def _ragged(path: Path, text: str, separator: str, width: int) -> UserError:
     """The error for the first row of another length than the header."""
-    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    rows = _reader(text, separator)
     for row in rows:
         if row and len(row) != width:
             return UserError(f"{path} line {rows.line_num} has {len(row)} cells, its header {width}")

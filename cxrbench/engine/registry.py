@@ -151,7 +151,7 @@ def saved_task(text: str) -> str:
     """
     dataset, protocol = split_task(text)
     if is_path(dataset):
-        from cxrbench.data.custom.columns import dataset_name, read_sidecar
+        from cxrbench.data.custom.sidecar import dataset_name, read_sidecar
 
         path = Path(dataset).expanduser()
         dataset = dataset_name(path, read_sidecar(path.with_suffix(".toml")))

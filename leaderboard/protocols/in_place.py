@@ -53,6 +53,7 @@ def protocols_in_place(
             raise UserError(f"{encoder} has no results of protocol {protocol.name!r}: it has {known or 'none'}")
     pairs = [(cell, protocol) for protocol in protocols for cell in mine if _is(cell, protocol)]
     _check_pairs(pairs)
+    pairs = _over_common_labels(pairs)
     own = _own_notes([cell for cell, _ in pairs])
     return OfEncoder(
         [replace(_in_place(cell, of), notes=_notes(cell, of, own)) for cell, of in pairs],
@@ -96,6 +97,30 @@ def _check_pairs(pairs: Sequence[tuple[Predictions, NamedProtocol]]) -> None:
                 f"{dataset}: {' and '.join(states.values())} were run on different states of the data set; "
                 "run them again, and what is stale is computed anew"
             )
+
+
+def _over_common_labels(
+    pairs: Sequence[tuple[Predictions, NamedProtocol]],
+) -> list[tuple[Predictions, NamedProtocol]]:
+    """Where protocols predict different labels of a data set (one was trained elsewhere): those that all of them do.
+
+    Raises UserError where there is none. Classes that exclude each other are left as they are, and refused later.
+    """
+    narrowed: list[tuple[Predictions, NamedProtocol]] = []
+    for cell, of in pairs:
+        here = [(c, p) for c, p in pairs if c.cell["dataset"] == cell.cell["dataset"]]
+        common = tuple(label for label in here[0][0].labels if all(label in c.labels for c, _ in here))
+        if all(c.labels == cell.labels for c, _ in here) or any(c.kind == "multiclass" for c, _ in here):
+            narrowed.append((cell, of))
+            continue
+        if not common:
+            names = ", ".join(dict.fromkeys(p.name for _, p in here))
+            raise UserError(f"{cell.cell['dataset']}: {names} have no label in common")
+        kept = {name: tuple(x for x in group if x in common) for name, group in here[0][0].groups.items()}
+        groups = {name: group for name, group in kept.items() if group}
+        note = f"compared over the labels that all predict: {', '.join(common)}"
+        narrowed.append((replace(cell, labels=common, groups=groups, notes=(*cell.notes, note)), of))
+    return narrowed
 
 
 def _own_notes(cells: Sequence[Predictions]) -> set[str]:

@@ -96,7 +96,11 @@ def by_group(
             continue
         tests = align(task, of_task)
         of_images = groups.get(str(of_task[0].cell.get("parts", {}).get("dataset", "")), {})
-        within, notes[task] = split(tests, [of_images.get(image, "") for image in image_ids(tests)])
+        of_rows = [of_images.get(image, "") for image in image_ids(tests)]
+        if not any(of_rows):
+            notes[task] = (f"the {by} of no image is known",)
+            continue
+        within, notes[task] = split(tests, of_rows)
         measures = _measures(metrics, tests)
         found = {n: measured(t, measures, baseline, replicates, seed) for n, t in within.items() if len(within) > 1}
         for measure in measures:

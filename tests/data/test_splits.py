@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrbench.data.splits import by_patient, near_equal, shared_patients
+from cxrbench.data.splits import by_patient, near_equal, shared_patients, stratified
 
 THIRDS = {"train": 0.7, "val": 0.1, "test": 0.2}
 cohorts = st.lists(st.integers(0, 40).map(str), min_size=1, max_size=120)
@@ -61,3 +61,41 @@ def test_identifiers_that_may_mean_one_patient_are_paired_across_splits() -> Non
     ids = ["3", "3.0", "007", "7", "p1", "P1", "8", "8.0", "30", "3.5"]
     splits = ["train", "test", "train", "val", "train", "test", "train", "train", "test", "test"]
     assert near_equal(ids, splits) == [("007", "7"), ("3", "3.0"), ("P1", "p1")]
+
+
+def strata(rows: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((rows, 4)) < [0.5, 0.1, 0.04, 0.02]
+
+
+def test_stratified_splits_have_their_share_of_every_label() -> None:
+    patients, of = [f"p{n}" for n in range(500)], strata(500)
+    fractions = {"train": 0.7, "val": 0.1, "test": 0.2}
+    splits = stratified(patients, fractions, of, 3)
+    for name, share in fractions.items():
+        assert abs((splits == name).sum() - share * 500) <= 2
+        assert (np.abs(of[splits == name].sum(0) - share * of.sum(0)) <= 1).all()
+    unstratified = by_patient(patients, fractions, 3)
+    far = [np.abs(of[unstratified == name].sum(0) - share * of.sum(0)).max() for name, share in fractions.items()]
+    assert max(far) > 2  # or this would hold of any splits
+
+
+def test_stratified_splits_keep_patients_whole_and_know_no_order_of_rows() -> None:
+    patients = [f"p{n % 80}" for n in range(300)]
+    of = strata(300, 1)
+    first = stratified(patients, {"train": 7, "val": 1, "test": 2}, of, 0)
+    assert shared_patients(patients, first.tolist()) == []
+    order = np.random.default_rng(2).permutation(300)
+    again = stratified([patients[row] for row in order], {"train": 7, "val": 1, "test": 2}, of[order], 0)
+    np.testing.assert_array_equal(again, first[order])
+    other = stratified(patients, {"train": 7, "val": 1, "test": 2}, of, 1)
+    assert (other != first).any()
+
+
+def test_stratified_counts_are_those_of_scikit_learn() -> None:
+    from sklearn.model_selection import train_test_split
+
+    of = strata(400)[:, :1]
+    theirs = train_test_split(of[:, 0], test_size=0.25, stratify=of[:, 0], random_state=0)
+    ours = stratified([f"p{n}" for n in range(400)], {"train": 3, "test": 1}, of, 0)
+    counts = [of[ours == name].sum() for name in ("train", "test")]
+    np.testing.assert_allclose(counts, [part.sum() for part in theirs], atol=1)

@@ -36,7 +36,7 @@ def write_chexpert(root: Path, *, nested: bool = True) -> Path:
 def write_chexpert_plus(root: Path, *, labels: str | None = "report_fixed.json") -> Path:
     """Ten patients with one study; the third's sections are blank, the fourth has no report at all."""
     header = "path_to_image,path_to_dcm,frontal_lateral,ap_pa,deid_patient_id,split,report,"
-    header += "section_findings,section_impression"
+    header += "section_findings,section_impression,sex,age"
     rows, lines = [], []
     for n in range(10):
         part, patient = "valid" if n > 7 else "train", f"patient{n + 1:05d}"
@@ -45,7 +45,18 @@ def write_chexpert_plus(root: Path, *, labels: str | None = "report_fixed.json")
             image(root / f"PNG/PNG/{name}.png", n)
             sections = ("", "") if n in (2, 3) else (f"Image {n}\nis fine.", "Nothing.")
             report = "" if n == 3 else "FINDINGS: From\n the text.\nIMPRESSION: None." if n == 2 else "ignored"
-            cells = [f"{name}.jpg", f"{name}.dcm", side.title(), view, patient, part, report, *sections]
+            cells = [
+                f"{name}.jpg",
+                f"{name}.dcm",
+                side.title(),
+                view,
+                patient,
+                part,
+                report,
+                *sections,
+                "Female",
+                "61.0",
+            ]
             rows.append(",".join(f'"{cell}"' for cell in cells))
             values = [(1.0, 0.0, -1.0, None)[(n + c) % 4] for c in range(14)]
             lines.append(

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.data.decode.images import check_header
+from cxrbench.data.decode.arrays import ArrayRow, array_row, read_row
+from cxrbench.data.decode.images import check_header, image_size
 from cxrbench.data.decode.raster import raster_source, read_stored
 from cxrbench.data.decode.room import ROOM
 from cxrbench.errors import BadImageError, UserError
@@ -27,6 +28,9 @@ def read_mask(path: Path) -> NDArray[np.integer]:
     drawn, is 255 from 128 on and 0 below if it is all but black and white. Raises UserError for colours, for an alpha
     channel that contradicts the others, and for what cannot be read.
     """
+    if row := array_row(path):
+        values = _of_array(row, path)
+        return values.astype(np.int32) if values.dtype.kind == "b" else np.array(values)
     try:
         source = raster_source(path)
         check_header(path, source)
@@ -45,6 +49,23 @@ def read_mask(path: Path) -> NDArray[np.integer]:
     if kind == "JPEG":
         return _black_and_white(path, values)
     return values.astype(np.int32) if values.dtype.kind == "b" else values
+
+
+def mask_size(path: Path) -> tuple[int, int]:
+    """Height and width of a mask image, from its header alone. Raises UserError."""
+    row = array_row(path)
+    return image_size(path) if row is None else _of_array(row, path).shape
+
+
+def _of_array(row: ArrayRow, path: Path) -> NDArray[Any]:
+    """A row [H, W] of whole numbers or of True and False, memory-mapped. Raises UserError for anything else."""
+    try:
+        values = read_row(row)
+    except BadImageError as error:
+        raise UserError(f"cannot read mask {path}: {error.reason}") from error
+    if values.ndim != 2 or values.dtype.kind not in "bui":
+        raise UserError(f"mask {path} is {values.dtype}{list(values.shape)}, not whole numbers [height, width]")
+    return values
 
 
 def inside(values: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.data.annotations.mask_files import inside, is_jpeg, read_mask
+from cxrbench.data.annotations.mask_files import inside, is_jpeg, mask_size, read_mask
 from cxrbench.data.annotations.rle import decode_counts
 from cxrbench.data.decode.images import image_size
 from cxrbench.data.manifest import Manifest
@@ -167,7 +167,7 @@ def check_sizes(masks: pd.DataFrame, paths: Mapping[str, Path], root: Path) -> N
         except UserError:
             return
         try:
-            _check_size(f"mask {root / mask}", image_size(root / mask), size)
+            _check_size(f"mask {root / mask}", mask_size(root / mask), size)
         except UserError as error:
             raise UserError(str(error).replace("read image", "read mask", 1)) from error
 

@@ -1,15 +1,12 @@
 """What each column of a user's CSV is: from the sidecar file where there is one, else from its name."""
 
-import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
-from cxrbench.data.tables import Table, read_text
+from cxrbench.data.custom.sidecar import Sidecar
+from cxrbench.data.tables import Table
 from cxrbench.errors import UserError
-from cxrbench.files.names import is_folder_name, plain, some, visible
+from cxrbench.files.names import plain, some
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "image": (
@@ -24,88 +21,21 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "age": ("age", "patient_age"),
     "site": ("site", "hospital", "institution"),
     "scanner": ("scanner", "manufacturer"),
+    "report": ("report", "report_text", "radiology_report"),
+    "impression": ("impression",),
+    "findings": (),
     "mask": ("mask", "mask_path", "mask_file", "segmentation"),
     "label": ("label", "labels", "class", "class_name", "finding", "findings", "finding_labels", "diagnosis", "target"),
 }  # fmt: skip
 
+PREFIXED = ("mask", "regression")
+"""What a column says before a colon: ``mask:lung``, ``regression:severity``."""
+
+BOTH = ("age",)
+"""What is known of a patient may be a number to be predicted, too."""
+
 ROLE_NAMES = frozenset(alias for role, aliases in ALIASES.items() if role != "label" for alias in aliases)
 """Names of columns that are no labels, whatever they hold."""
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """What ``NAME.toml`` beside ``NAME.csv`` may say; all of it is optional.
-
-    ``image`` ... ``mask`` name columns. ``label`` names one column of class names (``|`` between several), or
-    ``labels`` lists columns of 0 and 1. ``kind`` is ``multilabel`` or ``multiclass``. ``mask_label`` says what the
-    masks show; masks of several classes have ``mask_classes = { lung = 1, heart = 2 }``, the pixel value of each.
-    ``mask_ignore`` is the value of pixels that count for nothing. ``masks_complete = true``: an image without a mask
-    has nothing to outline; else its mask is unknown. ``groups`` names sets of labels.
-    """
-
-    name: str | None = None
-    image: str | None = None
-    patient: str | None = None
-    split: str | None = None
-    study: str | None = None
-    view: str | None = None
-    sex: str | None = None
-    age: str | None = None
-    site: str | None = None
-    scanner: str | None = None
-    mask: str | None = None
-    label: str | None = None
-    labels: tuple[str, ...] = ()
-    kind: str | None = None
-    mask_label: str = "mask"
-    mask_classes: Mapping[str, int] = field(default_factory=dict)
-    mask_ignore: int | None = None
-    masks_complete: bool = False
-    source: str = ""
-    licence: str = ""
-    lineage: tuple[str, ...] = ()
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def read_sidecar(path: Path) -> Sidecar:
-    """Read the TOML file, or give an empty Sidecar where there is none. Raises UserError for unknown keys or values."""
-    if not path.is_file():
-        return Sidecar()
-    try:
-        values: dict[str, Any] = tomllib.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as TOML ({plain(str(error))})") from error
-    known = [entry.name for entry in fields(Sidecar)]
-    if unknown := sorted(set(values) - set(known)):
-        raise UserError(f"{path} has the unknown key {plain(unknown[0])!r}; it may have {', '.join(known)}")
-    for key in ("labels", "lineage"):
-        if key in values:
-            values[key] = _names(path, key, values[key])
-    masks = _mask_keys(path, values)
-    groups = values.pop("groups", {})
-    if not isinstance(groups, dict) or not all(groups.values()):
-        raise UserError(f"{path}: groups must be a table of lists of label names, none of them empty")
-    for key, value in values.items():
-        if key not in ("labels", "lineage") and not isinstance(value, str):
-            raise UserError(f"{path}: {key} must be text, not {plain(repr(value))}")
-        if isinstance(value, str) and visible(value) != value:
-            raise UserError(f"{path}: {key} has control characters in it: {plain(value)}")
-    if "name" in values and not is_folder_name(values["name"]):
-        raise UserError(f"{path}: name {values['name']!r} must do as a folder's name: no /, no \\, no dot in front")
-    if values.get("kind", "multilabel") not in ("multilabel", "multiclass"):
-        raise UserError(f"{path}: kind must be multilabel or multiclass, not {values['kind']!r}")
-    if "label" in values and "labels" in values:
-        raise UserError(f"{path}: give label (one column of class names) or labels (columns of 0 and 1), not both")
-    named = {name: _names(path, f"groups.{name}", items) for name, items in groups.items()}
-    return Sidecar(**values, **masks, groups=named)
-
-
-def dataset_name(path: Path, sidecar: Sidecar) -> str:
-    """What the dataset of a CSV or COCO JSON is called: the sidecar's ``name``, else the file's, of ``labels`` the
-    folder's.
-    """
-    whole = Path(os.path.abspath(path.expanduser()))
-    return sidecar.name or (whole.parent.name if whole.stem == "labels" else whole.stem)
 
 
 def plain_name(column: str) -> str:
@@ -122,6 +52,7 @@ def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
     for name in table:
         spellings.setdefault(plain_name(name), []).append(name)
     columns: dict[str, str] = {}
+    meant = {getattr(sidecar, role) for role in ALIASES} | {*sidecar.regression}  # no name of these says what it is
     for role, aliases in ALIASES.items():
         named = getattr(sidecar, role)
         if named is not None and named not in table:
@@ -130,6 +61,8 @@ def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
             )
         if named is not None and named in columns.values():
             raise UserError(f"{path.with_suffix('.toml')} names column {named!r} twice; a column has one meaning")
+        if role == "findings" and "impression" in columns and sidecar.label != "findings":
+            aliases = ("findings",)  # beside an impression it is the report's other section, not a list of labels
         alias = next((alias for alias in aliases if alias in spellings), None)
         if named is None and alias is not None and len(spellings[alias]) > 1:
             raise UserError(
@@ -137,7 +70,8 @@ def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
                 f"{path.with_suffix('.toml').name}, or rename one"
             )
         found = named or (spellings[alias][0] if alias is not None else None)
-        if found is not None and found not in columns.values():
+        elsewhere = named is None and found in meant and role not in ("image", *BOTH)
+        if found is not None and found not in columns.values() and not elsewhere:
             columns[role] = found
     if "image" not in columns:
         raise UserError(
@@ -147,27 +81,9 @@ def find_columns(path: Path, table: Table, sidecar: Sidecar) -> dict[str, str]:
     return columns
 
 
-def _mask_keys(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Take out of ``values`` what it says of masks that is not text, and check it."""
-    taken = {key: values.pop(key) for key in ("mask_classes", "mask_ignore", "masks_complete") if key in values}
-    classes, ignore = taken.get("mask_classes", {}), taken.get("mask_ignore", -1)
-    numbers = [*classes.values(), ignore] if isinstance(classes, dict) else [None]
-    if not all(type(number) is int for number in numbers):
-        raise UserError(f"{path}: mask_classes and mask_ignore need whole numbers, as in {{ lung = 1, heart = 2 }}")
-    if not all(0 <= number < 2**31 for number in (*classes.values(), max(ignore, 0))):
-        raise UserError(f"{path}: mask_classes and mask_ignore are values of pixels, from 0 on")
-    if len(set(numbers)) < len(numbers):
-        raise UserError(f"{path}: two of mask_classes and mask_ignore have the same pixel value")
-    if type(taken.get("masks_complete", True)) is not bool:
-        raise UserError(f"{path}: masks_complete is true or false")
-    if classes and "mask_label" in values:
-        raise UserError(f"{path}: give mask_label (masks of one class) or mask_classes (of several), not both")
-    return taken
-
-
-def _names(path: Path, key: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise UserError(f"{path}: {key} must be a list of names, not {plain(repr(value))}")
-    if len(set(value)) < len(value):
-        raise UserError(f"{path}: {key} has a name twice")
-    return tuple(value)
+def prefixed(table: Table, prefix: str) -> dict[str, str]:
+    """Columns ``PREFIX:NAME`` by name, in the table's order."""
+    parts = [(name, name.partition(":")) for name in table]
+    return {
+        rest.strip(): name for name, (head, _, rest) in parts if plain_name(head.strip()) == prefix and rest.strip()
+    }

@@ -4,13 +4,22 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cxrbench.data.datasets.layout import File
+from cxrbench.data.decode.arrays import rows_of
+from cxrbench.data.stamps import file_of
 from cxrbench.data.tables import is_empty
-from cxrbench.errors import UserError
+from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.names import plain, some
 
-Found = tuple[str, os.stat_result]
+
+class Located(NamedTuple):
+    """A file that a table names, or a row of an array file: what the file system says of it, and its bytes."""
+
+    name: str
+    facts: os.stat_result
+    bytes: int
 
 
 def normal_path(cell: str) -> str:
@@ -35,8 +44,8 @@ def find_images(path: Path, names: Sequence[str]) -> dict[str, File]:
     return _required(path, names, _distinct(path, _looked_at(path.parent, names)))
 
 
-def _required(path: Path, names: Sequence[str], looked_at: Iterable[Found]) -> dict[str, File]:
-    found = {name: File(name, facts.st_size) for name, facts in looked_at}
+def _required(path: Path, names: Sequence[str], looked_at: Iterable[Located]) -> dict[str, File]:
+    found = {one.name: File(one.name, one.bytes) for one in looked_at}
     if missing := [name for name in names if name not in found]:
         raise UserError(
             f"{path} names {len(missing):,} file(s) that are not there ({some(missing)}); paths are relative to "
@@ -45,24 +54,43 @@ def _required(path: Path, names: Sequence[str], looked_at: Iterable[Found]) -> d
     return found
 
 
-def _distinct(path: Path, looked_at: Iterable[Found]) -> Iterator[Found]:
-    """The same, until one file comes under a second name."""
-    first: dict[tuple[int, int], str] = {}
-    for name, facts in looked_at:
-        if (before := first.setdefault((facts.st_dev, facts.st_ino), name)) != name:
+def _distinct(path: Path, looked_at: Iterable[Located]) -> Iterator[Located]:
+    """The same, until one file (or row of an array) comes under a second name."""
+    first: dict[tuple[int, int, str], str] = {}
+    for one in looked_at:
+        name, facts = one.name, one.facts
+        row = name[len(file_of(name)) :]
+        if (before := first.setdefault((facts.st_dev, facts.st_ino, row), name)) != name:
             raise UserError(
                 f"{path}: {plain(before)} and {plain(name)} are one file (a link leads from one to the other); give "
                 "each image one row"
             )
-        yield name, facts
+        yield one
 
 
-def _looked_at(folder: Path, names: Sequence[str]) -> Iterator[Found]:
-    """The names that are files, in order, with what the file system says of them."""
+def _looked_at(folder: Path, names: Sequence[str]) -> Iterator[Located]:
+    """The names that are files, in order, with what the file system says of them. UserError for no such row."""
+    rows: dict[str, int] = {}
     for name in names:
+        file = file_of(name)
+        place = f"{folder}/{file}" if not file.startswith("/") else file
         try:
-            facts = os.stat(f"{folder}/{name}" if not name.startswith("/") else name)
+            facts = os.stat(place)
         except (OSError, ValueError):
             continue
-        if stat.S_ISREG(facts.st_mode):
-            yield name, facts
+        if not stat.S_ISREG(facts.st_mode):
+            continue
+        count = 1 if file == name else _rows_behind(Path(place), file, name, rows)
+        yield Located(name, facts, facts.st_size // count)
+
+
+def _rows_behind(path: Path, file: str, name: str, rows: dict[str, int]) -> int:
+    """How many rows an array has, by file in ``rows`` once it was looked at. UserError if it has no such row."""
+    try:
+        count = rows[file] if file in rows else rows.setdefault(file, rows_of(path))
+    except BadImageError as error:
+        raise UserError(f"{plain(name)}: {error.reason}") from error
+    number = name.removeprefix(f"{file}#")
+    if not number.isdecimal() or int(number) >= count or str(int(number)) != number:
+        raise UserError(f"{plain(name)}: {file} has {count:,} rows, called {plain(file)}#0 to #{max(count - 1, 0)}")
+    return count

@@ -1,23 +1,28 @@
 """The labels in a user's CSV: a column of class names, or columns of 0 and 1."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.data.custom.columns import ROLE_NAMES, Sidecar, plain_name
+from cxrbench.data.custom.columns import PREFIXED, ROLE_NAMES, plain_name
+from cxrbench.data.custom.sidecar import Sidecar
 from cxrbench.data.manifest import RESERVED
-from cxrbench.data.tables import Table, is_empty
+from cxrbench.data.tables import Table, is_empty, is_number
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain
 
 NUMBERS = {"0": 0.0, "1": 1.0, "-1": np.nan}
-WORDS = {"false": 0.0, "true": 1.0}
+WORDS = {"True and False": {"false": 0.0, "true": 1.0}, "yes and no": {"no": 0.0, "yes": 1.0}}
+"""Words that stand for 1 and 0 in a column that has no others."""
+ANY = NUMBERS | {word: value for words in WORDS.values() for word, value in words.items()}
 UNCERTAIN = "-1"
 SEPARATOR = "|"
+NONE = "No labels"
+ADVICE = "to have some, give a column 'label' with class names, or columns of 0 and 1 (empty: unknown), or list them in"
 NEARLY = 0.75
 """A column whose filled cells are 0, 1 and -1 from this share on is a label, and any other cell in it a slip."""
 
@@ -34,15 +39,15 @@ class Labels(NamedTuple):
 class LabelColumn(NamedTuple):
     """A column read as a label: ``values`` (NaN unknown), or the first cell that is none (``row`` counts from 0).
 
-    ``share``: how many of the filled cells are values. ``uncertain``: a -1 is among them. ``words``: they are True and
-    False.
+    ``share``: how many of the filled cells are values. ``uncertain``: a -1 is among them. ``words``: which words they
+    are, of ``WORDS``; "" for numbers.
     """
 
     values: NDArray[np.float32]
     row: int | None
     share: float
     uncertain: bool
-    words: bool
+    words: str
 
     @property
     def constant(self) -> bool:
@@ -50,41 +55,36 @@ class LabelColumn(NamedTuple):
         return len(np.unique(self.values[~np.isnan(self.values)])) < 2
 
 
-def find_labels(path: Path, table: Table, columns: dict[str, str], sidecar: Sidecar) -> Labels:
-    """Labels of a CSV; ``columns`` says which column has which role. UserError where there are none, and no masks.
+def find_labels(
+    path: Path, table: Table, columns: dict[str, str], sidecar: Sidecar, others: Collection[str] = ()
+) -> Labels:
+    """Labels of a CSV; ``columns`` says which column has which role. None is an answer, too, with a note that says why.
 
     A ``label`` column that holds more than 0 and 1 gives the labels: one class per image (multiclass) or several
     joined by ``|`` (multilabel). Otherwise every other column that holds only 0, 1, -1 (uncertain) and empty cells
-    (``tables.EMPTY``), or True and False, is a label, if it is not constant; the sidecar's ``labels`` is taken as it
-    is. A cell that is something else in a column which is nearly such a label is an error with its row.
+    (``tables.EMPTY``), or True and False, or yes and no, is a label, if it is not constant; the sidecar's ``labels`` is
+    taken as it is. A cell that is something else in a column which is nearly such a label is an error with its row.
+    ``others``: columns that are known to be something else.
     """
     classes = columns.get("label")
     if not sidecar.labels and classes:
         column = read_column(table[classes])
         if sidecar.label or column.row is not None:
             _refuse_slip(path, classes, table[classes], column, sidecar)
-            ignored = [name for name in table if name not in columns.values()]
+            ignored = [name for name in table if name not in columns.values() and name not in others]
             labels = _from_names(path, classes, table[classes], sidecar.kind)
             return _checked(path, labels._replace(notes=(*labels.notes, *_ignored(ignored))))
-    roles = {column for role, column in columns.items() if role != "label"}
+    roles = {column for role, column in columns.items() if role != "label"} | {*others}
     found = _named(path, table, sidecar.labels) or _unnamed(path, table, roles, sidecar)
     ignored = [name for name in table if name not in roles and name not in found]
-    if not found and "mask" in columns:  # masks are truth enough
-        return Labels((), np.zeros((len(table[columns["mask"]]), 0), np.float32), "multilabel", _ignored(ignored))
     if not found:
-        raise UserError(
-            f"{path} has no labels{_why_not(table, ignored)}: give a column 'label' with class names, or columns of 0 "
-            f"and 1 (empty: unknown), or list them in {path.with_suffix('.toml').name}"
-        )
+        why = (f"{NONE}{_why_not(table, ignored)}; {ADVICE} {path.with_suffix('.toml').name}.",) if ignored else ()
+        return Labels((), np.zeros((len(table[columns["image"]]), 0), np.float32), "multilabel", why)
     targets = np.stack([column.values for column in found.values()], axis=1)
-    notes = [
-        f"{said} in {', '.join(names)}."
-        for said, names in (
-            ("-1 is taken as unknown", [name for name, column in found.items() if column.uncertain]),
-            ("True and False are taken as 1 and 0", [name for name, column in found.items() if column.words]),
-        )
-        if names
-    ]
+    said = {"-1 is taken as unknown": [name for name, column in found.items() if column.uncertain]}
+    for words in WORDS:
+        said[f"{words} are taken as 1 and 0"] = [name for name, column in found.items() if column.words == words]
+    notes = [f"{what} in {', '.join(map(plain, names))}." for what, names in said.items() if names]
     torn = np.flatnonzero(~(np.nansum(targets, 1) == 1) | np.isnan(targets).any(1))
     if sidecar.kind == "multiclass" and torn.size:
         raise UserError(f"{path} row {torn[0] + 2}: a multiclass image has exactly one 1 among its labels and no gap")
@@ -95,9 +95,9 @@ def find_labels(path: Path, table: Table, columns: dict[str, str], sidecar: Side
 def read_column(cells: Sequence[str]) -> LabelColumn:
     """Read a column as a label, whether or not it is one. A column of True and False alone means 1 and 0."""
     counts = Counter(cell for cell in cells if not is_empty(cell))
-    words = bool(counts) and all(cell.lower() in WORDS for cell in counts)
-    meaning = {cell: _value(cell, WORDS if words else NUMBERS) for cell in counts}
-    known = sum(count for cell, count in counts.items() if _value(cell, {**NUMBERS, **WORDS}) is not None)
+    words = next((name for name, of in WORDS.items() if counts and all(cell.lower() in of for cell in counts)), "")
+    meaning = {cell: _value(cell, WORDS[words] if words else NUMBERS) for cell in counts}
+    known = sum(count for cell, count in counts.items() if _value(cell, ANY) is not None)
     row = next((row for row, cell in enumerate(cells) if cell in counts and meaning[cell] is None), None)
     values = np.array([np.nan if (value := meaning.get(cell)) is None else value for cell in cells], np.float32)
     uncertain = any(value is not None and np.isnan(value) for value in meaning.values())
@@ -114,7 +114,7 @@ def _unnamed(path: Path, table: Table, roles: set[str], sidecar: Sidecar) -> dic
     """The columns that are labels by what they hold. One that has the name of something else is none."""
     found: dict[str, LabelColumn] = {}
     for name, cells in table.items():
-        if name in roles or not name or plain_name(name) in ROLE_NAMES:
+        if name in roles or not name or _is_something_else(name):
             continue
         column = read_column(cells)
         if column.row is not None:
@@ -122,6 +122,12 @@ def _unnamed(path: Path, table: Table, roles: set[str], sidecar: Sidecar) -> dic
         elif not column.constant:
             found[name] = column
     return found
+
+
+def _is_something_else(name: str) -> bool:
+    """Whether a column's name is that of something which is no label."""
+    head, colon, _ = name.partition(":")
+    return plain_name(name) in ROLE_NAMES or (colon != "" and plain_name(head.strip()) in PREFIXED)
 
 
 def _refuse_slip(path: Path, name: str, cells: Sequence[str], column: LabelColumn, sidecar: Sidecar) -> None:
@@ -141,7 +147,7 @@ def _why_not(table: Table, names: Sequence[str]) -> str:
         column = read_column(table[name])
         if column.row is not None:
             reasons.append(f"column {plain(name)} holds {plain(table[name][column.row])!r} in row {column.row + 2}")
-        elif plain_name(name) in ROLE_NAMES or not name:
+        elif not name or _is_something_else(name):
             reasons.append(f"column {plain(name)!r} has the name of something else")
         elif np.isnan(column.values).all():
             reasons.append(f"column {plain(name)} is empty")
@@ -174,7 +180,10 @@ def _from_names(path: Path, column: str, cells: Sequence[str], kind: str | None)
     if not names or (len(names) < 2 and not several and kind != "multilabel"):
         raise UserError(f"{path}: column {column} has only {len(names)} class(es); a task needs two")
     if len(names) > max(50, len(cells) // 4):
-        raise UserError(f"{path}: column {column} has {len(names):,} different values, too many for classes")
+        advice = ""
+        if is_number(next(cell for cell in cells if not is_empty(cell))):
+            advice = f"; numbers to be predicted: regression = [{column!r}] in {path.with_suffix('.toml').name}"
+        raise UserError(f"{path}: column {column} has {len(names):,} different values, too many for classes{advice}")
     targets = np.array([[name in parts for name in names] for parts in found], np.float32)
     if several or kind == "multilabel":
         return Labels(names, targets, "multilabel")

@@ -5,6 +5,7 @@ The names of the columns and folders are from descriptions of the release and UN
 
 from pathlib import Path, PurePosixPath
 
+from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.chexpert import LABELS, POLICY, targets_of
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
@@ -20,6 +21,7 @@ COLUMNS = ("PatientID", "AccessionNumber", "ViewPosition", *LABELS)
 # The column of each kind of file; where both were downloaded, the PNGs are read.
 PATHS = {"PngPath": (".png", ".jpg", ".jpeg"), "DicomPath": (".dcm", ".dicom")}
 VIEWS = {"PA": "PA", "AP": "AP", "AP LLD": "AP", "L": "L", "LATERAL": "L", "RL": "L", "LL": "L"}
+ATTRIBUTES = {"sex": "PatientSex", "age": "PatientAge", "scanner": "Manufacturer"}
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
@@ -27,7 +29,8 @@ def read(root: Path) -> Manifest:
     """Read ``master_spreadsheet_update.csv`` (or ``master_spreadsheet.csv``) and the images below ``root``.
 
     Columns: ``PngPath`` or ``DicomPath``, ``PatientID``, ``AccessionNumber`` (the study), ``ViewPosition``, and
-    CheXpert's 14 labels (1, 0, -1, blank), treated as ``chexpert`` treats them. An image is found by
+    CheXpert's 14 labels (1, 0, -1, blank), treated as ``chexpert`` treats them; where they are there, ``PatientSex``,
+    ``PatientAge`` and ``Manufacturer``. An image is found by
     its file's name. There is no official split: 70/10/20 by patient.
     """
     layout = Layout(TITLE, root, SOURCE, LICENCE)
@@ -43,12 +46,12 @@ def read(root: Path) -> Manifest:
     return Manifest(
         name="brax",
         root=root,
-        images=image_table(
+        images=with_attributes(image_table(
             ids, found[column], patients=table["PatientID"],
             studies=table["AccessionNumber"], splits=by_patient(table["PatientID"], FRACTIONS),
             views=[VIEWS.get(view.upper(), "") for view in table["ViewPosition"]], labels=LABELS,
             targets=targets_of(layout, table, path.name),
-        ),
+        ), table, ATTRIBUTES),
         labels=LABELS,
         lineage=LINEAGE,
         source=SOURCE,

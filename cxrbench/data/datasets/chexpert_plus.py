@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.chexpert import (
     COMPETITION,
     EXTENSIONS,
@@ -68,11 +69,11 @@ def read(root: Path) -> Manifest:
     return Manifest(
         name="chexpert-plus",
         root=root,
-        images=image_table(
+        images=with_attributes(image_table(
             ids, {name.image: files[name.key] for name in names}, patients=[name.patient for name in names],
             studies=studies, splits=splits, labels=LABELS, targets=targets,
             views=[view_of(name.side, cell) for name, cell in zip(names, table["ap_pa"], strict=True)],
-        ),
+        ), table, {"sex": "sex", "age": "age"}),
         labels=LABELS,
         groups={"macro": COMPETITION, "all": LABELS},
         reports=reports,

@@ -95,7 +95,8 @@ def read(root: Path) -> Manifest:
         images=with_attributes(image_table(
             ids, files, patients=patients, studies=table["StudyID"], splits=by_patient(patients, FRACTIONS),
             views=[VIEWS.get(view, "") for view in table["Projection"]], labels=LABELS, targets=targets,
-        ), table, {"sex": "PatientSex_DICOM", "scanner": "Manufacturer_DICOM"}),
+        ), {**table, "age": _ages(table)},
+            {"sex": "PatientSex_DICOM", "age": "age", "scanner": "Manufacturer_DICOM"}),
         labels=LABELS,
         reports=reports,
         lineage=LINEAGE,
@@ -116,6 +117,14 @@ def read(root: Path) -> Manifest:
 def _stem(name: str) -> str:
     """``123_4abc.png`` without its extension: mirrors have other formats than the table says."""
     return name.rpartition(".")[0] or name
+
+
+def _ages(table: Table) -> list[str]:
+    """Years from the year of birth to that of the study; "" where one of them is not there."""
+    absent = [""] * len(table["ImageID"])
+    born, seen = (table.get(name, absent) for name in ("PatientBirth", "StudyDate_DICOM"))
+    years = [(str(b)[:4], str(s)[:4]) for b, s in zip(born, seen, strict=True)]
+    return [str(int(s) - int(b)) if b.isdecimal() and s.isdecimal() else "" for b, s in years]
 
 
 def _targets(layout: Layout, cells: Sequence[str], where: str) -> tuple[NDArray[np.float32], int]:

@@ -1,7 +1,7 @@
 """One row of a NumPy array on disk as if it were a file: ``cxr_train.npy#17``.
 
 Symile-MIMIC keeps its images and ECGs as single arrays of some gigabytes. A row is read through a memory map, so
-nothing is copied out of the dataset's folder and a row costs its own bytes.
+nothing is copied out of the dataset's folder and a row costs its own bytes. A user's own arrays are read alike.
 """
 
 import re
@@ -34,6 +34,12 @@ def array_row(path: Path) -> ArrayRow | None:
     return ArrayRow(path.with_name(match[1]), int(match[2])) if match else None
 
 
+def rows_of(path: Path) -> int:
+    """How many rows an array file has, from its header. Raises BadImageError."""
+    array = _mapped(path, path)
+    return len(array) if array.ndim else 0
+
+
 def read_row(row: ArrayRow) -> NDArray[np.generic]:
     """One row of an array file, memory-mapped. Raises BadImageError for a missing or damaged file or no such row."""
     named = Path(f"{row.path}#{row.number}")
@@ -58,23 +64,58 @@ def _mapped(path: Path, named: Path) -> NDArray[np.generic]:
 
 
 def row_source(row: ArrayRow) -> Source:
-    """What a row [3, H, W] that was normalised for ImageNet promises. Raises BadImageError for anything else.
+    """What a row promises: an image [H, W], [1, H, W] or [H, W, 1], or of three channels. Raises BadImageError.
 
-    The channels of a gray image differ in nothing but their normalisation; the first is read.
+    Integers without a sign are scaled as those of image files (``raster.py``), floats lie in [0, 1] already. Floats of
+    three channels that differ were normalised for ImageNet, as Symile-MIMIC's: those of a gray image differ in nothing
+    but that, and the first is read.
     """
     values = read_row(row)
     named = Path(f"{row.path}#{row.number}")
-    if values.ndim != 3 or values.shape[0] != 3 or not np.issubdtype(values.dtype, np.floating):
-        raise BadImageError(named, f"a row is {values.dtype}{list(values.shape)}, not floats [3, height, width]")
+    if (
+        values.dtype.kind not in "buf"
+        or values.dtype.itemsize > 8
+        or (values.dtype.kind == "u" and values.itemsize > 2)
+    ):
+        raise BadImageError(named, f"a row is of {values.dtype}; save images as uint8, uint16, or floats in [0, 1]")
+    channels = _channels(values)
+    if channels is None:
+        raise BadImageError(
+            named, f"a row is {values.dtype}{list(values.shape)}, not an image [height, width] or one of 3 channels"
+        )
+    count, height, width = channels.shape
+    return Source(height, width, height * width * (count * values.itemsize + 16), lambda: _gray(channels, named))
 
-    def read() -> NDArray[np.float32]:
-        gray = values[0].astype(np.float32) * np.float32(IMAGENET_STD[0]) + np.float32(IMAGENET_MEAN[0])
-        if not np.isfinite(gray).all():
-            raise BadImageError(named, "it has values that are no numbers")
-        return np.clip(gray, 0, 1, out=gray)
 
-    height, width = values.shape[1:]
-    return Source(height, width, height * width * (values.itemsize + 12), read)
+def _channels(values: NDArray[np.generic]) -> NDArray[np.generic] | None:
+    """A row as [1 or 3, H, W]; None where it is no image."""
+    if values.ndim == 2:
+        return values[None]
+    if values.ndim == 3 and values.shape[0] in (1, 3):
+        return values
+    return np.moveaxis(values, -1, 0) if values.ndim == 3 and values.shape[-1] in (1, 3) else None
+
+
+def _gray(channels: NDArray[np.generic], named: Path) -> NDArray[np.float32]:
+    """Gray in [0, 1]. Raises BadImageError for floats of another range."""
+    if channels.dtype.kind in "bu":
+        from cxrbench.data.decode.raster import LUMA, white_level  # here: a plan stamps rows and decodes none
+
+        whole = channels.astype(np.float32)
+        white = 1 if channels.dtype.kind == "b" else 255 if channels.itemsize == 1 else white_level(int(whole.max()))
+        gray = whole[0] if len(whole) == 1 else np.tensordot(LUMA, whole, 1)
+        return np.clip(gray / np.float32(white), 0, 1, dtype=np.float32)
+    first = channels[0].astype(np.float32)
+    if not np.isfinite(first).all():
+        raise BadImageError(named, "it has values that are no numbers")
+    if len(channels) == 3 and not (channels[1:] == channels[0]).all():
+        return np.clip(first * np.float32(IMAGENET_STD[0]) + np.float32(IMAGENET_MEAN[0]), 0, 1)
+    if first.size and (first.min() < 0 or first.max() > 1):
+        raise BadImageError(
+            named,
+            f"its values go from {first.min():g} to {first.max():g}: scale floats to [0, 1], or save uint8",
+        )
+    return first
 
 
 def read_ecg(path: Path) -> NDArray[np.float32]:

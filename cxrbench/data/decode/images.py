@@ -39,7 +39,7 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
 
     PNG, JPEG, TIFF and BMP: ``raster.py`` (bit depths, colour, transparency, orientation). DICOM is known by its magic
     bytes or its extension and goes through its whole gray-scale pipeline: ``grayscale.py``. ``FILE.npy#17`` is row 17
-    of an array of ImageNet-normalised images: ``arrays.py``. Size and memory are read from the header and refused
+    of an array of images: ``arrays.py``. Size and memory are read from the header and refused
     before decoding when the image has more than ``max_pixels`` pixels or would take more than 16 bytes for each of so
     many. Raises BadImageError for a missing, empty, truncated, corrupt or unknown file, and where what was decoded is
     not what is promised here.
@@ -73,6 +73,8 @@ def _source(path: Path) -> Source:
     """What the header says. Raises BadImageError and whatever the readers raise."""
     if row := array_row(path):
         return row_source(row)
+    if path.suffix == ".npy":
+        raise BadImageError(path, f"it is an array of images: name a row of it, as in {path.name}#0")
     if os.path.getsize(path) == 0:
         raise BadImageError(path, "the file is empty")
     return dicom_source(path) if is_dicom(path) else raster_source(path)

@@ -156,7 +156,7 @@ def _read_deep_colour(path: Path) -> NDArray[np.float32]:
     """A PNG with 2 to 4 channels of 16 bits."""
     channels = read_png16(path.read_bytes())
     colours = channels if len(channels) % 2 else channels[:-1]
-    white = _white(int(colours.max(initial=0)))
+    white = white_level(int(colours.max(initial=0)))
     gray = np.empty(channels.shape[1:], np.float32)
     for top in range(0, len(gray), ROWS):
         rows = colours[:, top : top + ROWS].astype(np.float32)
@@ -170,11 +170,11 @@ def _read_deep_colour(path: Path) -> NDArray[np.float32]:
 def _scaled_deep(values: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     """Scale 16-bit values to [0, 1]."""
     scaled = values.astype(np.float32)
-    scaled /= _white(int(values.max(initial=0)))
+    scaled /= white_level(int(values.max(initial=0)))
     return np.clip(scaled, 0, 1, out=scaled)
 
 
-def _white(brightest: int) -> np.float32:
+def white_level(brightest: int) -> np.float32:
     """The value that is white in a 16-bit image.
 
     Images of 10, 12 or 14 bits are often put into 16-bit files as they are (PadChest, exports of DICOM); over 65535

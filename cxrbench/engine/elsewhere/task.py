@@ -11,6 +11,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.engine.elsewhere import patients
 from cxrbench.engine.elsewhere.joined import SET, Joined
 from cxrbench.engine.folds import Folded
+from cxrbench.engine.names import TOGETHER
 from cxrbench.errors import NotApplicableError
 from cxrbench.files.names import some
 from cxrbench.predictions import Predictions
@@ -88,7 +89,7 @@ def told(joined: Joined) -> list[str]:
     lines = []
     if len(labels) < len(own):
         lines.append(
-            f"{joined.tested.name}: {len(labels)} of its {len(own)} labels are shared with {names}: {some(labels)}"
+            f"{joined.tested.name}: {len(labels)} of its {len(own)} labels shared with {names}: {some(labels)}"
         )
     lines += [
         f"{one} and {other} have images of one source under other names: their pictures tell who is who, when it runs"
@@ -102,13 +103,15 @@ class Elsewhere(Task):
     """A protocol that is trained and selected on some datasets and tested on another: ``classification+train-nih``.
 
     ``task``: the inner protocol in its ``roles``, in folds or not. ``unclear``: as of Joined. ``sources``: what
-    predictions say of the training sets.
+    predictions say of the training sets. ``pooled``: it is tested on the test sets of all of them together, which has
+    a table of its own, for a mean of it and of these test sets would count patients twice.
     """
 
     task: Task
     roles: InRoles
     unclear: tuple[tuple[str, str], ...]
     sources: tuple[Mapping[str, object], ...]
+    pooled: bool
 
     @staticmethod
     def of(task: Task, joined: Joined, folds: int | None) -> "Elsewhere":
@@ -120,13 +123,14 @@ class Elsewhere(Task):
         inner = Folded.of(roles, folds) if folds else roles
         return Elsewhere(
             task=inner, roles=roles, unclear=joined.unclear, sources=joined.sources,
-            sees_test_truth=inner.sees_test_truth, **facts,
+            pooled=joined.tested.name == TOGETHER, sees_test_truth=inner.sees_test_truth, **facts,
         )  # fmt: skip
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Those of the inner protocol, and a word for each training set: ``train-nih``."""
-        return (*self.task.settings, *(f"train-{name}" for name in self.roles.training))
+        """Those of the inner protocol, a word for each training set (``train-nih``), and ``pooled``."""
+        train = (f"train-{name}" for name in self.roles.training)
+        return (*self.task.settings, *train, *(["pooled"] if self.pooled else []))
 
     @property
     def version(self) -> str:

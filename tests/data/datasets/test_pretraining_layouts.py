@@ -14,7 +14,10 @@ from cxrbench.errors import UserError
 from support.chexpert_layouts import CELLS, image, write_chexpert, write_chexpert_plus
 from support.layouts import text
 
-PADCHEST_HEADER = ",ImageID,ImageDir,StudyID,PatientID,Projection,PhotometricInterpretation_DICOM,Report,Labels"
+PADCHEST_HEADER = (
+    ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,Projection,"
+    "PhotometricInterpretation_DICOM,Report,Labels"
+)
 
 
 def labels_of(manifest: Manifest, image_id: str) -> dict[str, float]:
@@ -104,6 +107,7 @@ def test_chexpert_plus_reports_labels_and_splits(tmp_path: Path) -> None:
         rows.loc["patient00001_study1_view1_frontal", "path"] == "PNG/PNG/train/patient00001/study1/view1_frontal.png"
     )
     assert rows["view"].tolist() == ["PA", "L"] * 10
+    assert rows.iloc[0][["group:sex", "group:age"]].tolist() == ["F", "61"]
     assert manifest.reports is not None
     reports = manifest.reports.set_index("study_id").to_dict("index")
     assert len(reports) == 9
@@ -167,8 +171,9 @@ def write_padchest(root: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.array([[0, 1000], [2000, 4095]], np.uint16) * (n + 1)).save(path)
         kind = "MONOCHROME1" if name == "d" else "MONOCHROME2"
+        born = "" if name == "b" else "1950"
         quoted = terms.replace('"', '""')
-        lines.append(f'{n},{name}.png,{place},{study},{patient},{view},{kind},{report},"{quoted}"')
+        lines.append(f'{n},{name}.png,{place},20140915,{study},{patient},{born},{view},{kind},{report},"{quoted}"')
     text(root / padchest.TABLES[0], PADCHEST_HEADER, *lines)
     return root
 
@@ -178,6 +183,7 @@ def test_padchest_terms_views_reports_and_odd_rows(tmp_path: Path) -> None:
     rows = manifest.images.set_index("image_id")
     assert rows.index.tolist() == ["a1", "a2", "b", "c", "d", "e", "f - 1"]
     assert rows["view"].tolist() == ["PA", "L", "AP", "", "AP", "PA", "PA"]
+    assert rows["group:age"].tolist() == ["64", "64", "", "64", "64", "64", "64"]
     assert rows.loc[["a1", "a2"], "study_id"].tolist() == ["s1", "s1"]
     assert rows.loc["e", "patient_id"] == "s5", "a blank patient counts as one of its own"
     assert rows.loc["a1", "split"] == rows.loc["f - 1", "split"], "one patient"
@@ -228,8 +234,10 @@ def write_brax(root: Path, column: str = "PngPath") -> Path:
         image(root / f"images/{place}.png")
         cells = [CELLS[(n // 2 + c) % 4] for c in range(14)]
         view = ("PA", "L", "AP LLD", "RL", "", "LT-DECUB")[n % 6]
-        rows.append(",".join([f"images/{place}.png", f"id_{n // 2}", f"acc{n // 2}", *cells, view]))
-    text(root / brax.TABLES[1], ",".join([column, "PatientID", "AccessionNumber", *brax.LABELS, "ViewPosition"]), *rows)
+        who = [f"id_{n // 2}", "FM"[n // 2 % 2], str(40 + n // 2), f"acc{n // 2}"]
+        rows.append(",".join([f"images/{place}.png", *who, *cells, view, "ACME"]))
+    header = [column, "PatientID", "PatientSex", "PatientAge", "AccessionNumber", *brax.LABELS, "ViewPosition"]
+    text(root / brax.TABLES[1], ",".join([*header, "Manufacturer"]), *rows)
     return root
 
 
@@ -241,6 +249,7 @@ def test_brax(tmp_path: Path) -> None:
     assert rows.loc["image-1", ["patient_id", "study_id"]].tolist() == ["id_0", "acc0"]
     assert set(rows.groupby("patient_id")["split"].nunique()) == {1}
     assert rows.loc["image-0", "Cardiomegaly"] == 0, "uncertain, as CheXpert's policy has it"
+    assert rows.loc["image-3", ["group:sex", "group:age", "group:scanner"]].tolist() == ["M", "41", "ACME"]
 
 
 @pytest.mark.parametrize(

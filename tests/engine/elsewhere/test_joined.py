@@ -23,7 +23,7 @@ def dataset(name: str, labels: tuple[str, ...] = ("a", "b"), n: int = 20, **fact
         "image_id": [f"{i:03}" for i in range(n)], "patient_id": [str(i // 2) for i in range(n)],
         "study_id": [f"s{i // 2}" if i % 4 else "" for i in range(n)], "view": "PA", "split": splits,
         "path": [f"scans/{i:03}.png" for i in range(n)], "bytes": 1, "group:sex": "F",
-        **{label: np.float32([(i >> k) & 1 for i in range(n)]) for k, label in enumerate(labels)},
+        **{label: np.array([(i >> k) & 1 for i in range(n)], np.float32) for k, label in enumerate(labels)},
     })  # fmt: skip
     return Manifest(name, Path("/data") / name, images, labels, **facts)  # type: ignore[arg-type]
 

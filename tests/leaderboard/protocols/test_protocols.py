@@ -89,6 +89,18 @@ def test_protocols_are_compared_on_the_images_that_both_tested(cells):
     assert f"vindr: compared on the 150 test images that all have ({TWO} lacks 10 of 160)" in found.notes
 
 
+def test_labels_that_only_one_of_them_predicts_are_left_out_and_said(cells, under):
+    more = under(TWO, labels=("Nodule/Mass", "Effusion"), groups={"all": ("Nodule/Mass", "Effusion")})
+    fewer = replace(cells[0], labels=("Effusion",), groups={"macro": ("Effusion",)})
+    found = compare_protocols([more, fewer], "spcl", (TWO, ONE), replicates=100)
+    assert {row.label for row in found.rows} == {"macro", "all", "Effusion"}
+    assert headline(found).value_a == pytest.approx(auroc(more.test_rows(), ("Effusion",)), abs=1e-12)
+    assert "vindr: compared over the labels that all predict: Effusion" in found.notes
+    other = replace(fewer, labels=("Edema",), groups={"macro": ("Edema",)})
+    with pytest.raises(UserError, match=re.escape(f"vindr: {TWO}, {ONE} have no label in common")):
+        compare_protocols([more, other], "spcl", (TWO, ONE), replicates=100)
+
+
 def test_folds_against_none_on_the_common_images_each_model_ranked_by_itself(under):
     alone, folded = under("classification"), under("classification+folds4", n=240)
     fold = folded.rows["image_id"].str[1:].astype(int) // 2 % 4
@@ -105,6 +117,23 @@ def test_folds_against_none_on_the_common_images_each_model_ranked_by_itself(und
     assert row.value_b == pytest.approx(auroc(alone.test_rows(), alone.labels), abs=1e-12)
     assert "vindr: classification+folds4: 4 models" in found.notes
     assert all(np.isnan(row.p_delong) for row in found.rows)
+
+
+def test_where_resamples_leave_folds_without_a_positive_there_is_no_interval_and_it_is_said_why(under):
+    truth = {f"i{i:04}": float(i < 30) for i in range(160)}  # 15 patients with the finding
+    cells = []
+    for protocol in ("classification", "knn", "classification+folds8"):
+        one = under(protocol, labels=("Mass",))
+        rows = one.rows.assign(**{"target:Mass": one.rows["image_id"].map(truth).fillna(0.0)})
+        fold = rows["image_id"].str[1:].astype(int) // 2 % 8
+        cells.append(replace(one, rows=rows.assign(fold=fold) if "folds" in protocol else rows))
+    board = board_of_protocols(cells, "spcl", [c.cell["protocol"] for c in cells], metrics=("auroc",), replicates=100)
+    letters = {r.encoder: r.tie_group for r in board.records if r.label == "macro"}
+    assert letters.pop("classification+folds8") == ""
+    assert all(letters.values()), "the others are tested among themselves"
+    found = compare_protocols(cells, "spcl", ("classification+folds8", "knn"), replicates=100)
+    assert np.isnan(headline(found).p)
+    assert any(re.search(r"Mass: no interval: undefined in \d+% of replicates", note) for note in found.notes)
 
 
 def test_label_fractions_keep_their_training_seeds(under):
