@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from cxrbench import api
-from cxrbench.cli.console import RunBars, bar
+from cxrbench.cli.console import RunBars, bar, warn
 from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption
 from cxrbench.files.names import visible
 
@@ -35,7 +35,8 @@ def features_export(
 ) -> None:
     """Write what the probes see of an encoder: one vector per image, by the image's id.
 
-    The encoder embeddings:FILE reads it, and gives the same results to the bit.
+    The encoder embeddings:FILE reads it, and gives the same results to the bit. Of an encoder with a text tower the
+    texts go along that the tasks ask for (siim:zero-shot, mimic:text-retrieval).
 
     Example: cxrbench features export --encoder imagenet --tasks siim,rsna -o imagenet.parquet
     """
@@ -46,5 +47,9 @@ def features_export(
     with bar() as progress:
         done = api.export_features(encoder, tasks, out, maps=maps, progress=RunBars(progress), **settings)
     left_out = ", ".join(f"{count:,} unreadable of {name} left out" for name, count in done.left_out.items() if count)
-    print(visible(f"{done.images:,} images, {done.width:,} numbers each{f' ({left_out})' if left_out else ''}: {out}"))
+    texts = f", and {done.texts:,} texts" if done.texts else ""
+    said = f"{done.images:,} images, {done.width:,} numbers each{texts}{f' ({left_out})' if left_out else ''}: {out}"
+    print(visible(said))
+    if done.note:
+        warn(done.note)
     print(visible(f"whose they are: {done.card}. Use it with --encoder embeddings:{out}"))

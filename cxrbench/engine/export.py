@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import sidecar_path
@@ -18,29 +19,36 @@ from cxrbench.features.stored.files import write_embeddings
 from cxrbench.features.stored.table import LEVELS, EmbeddingTable
 from cxrbench.files.atomic import atomic_path
 from cxrbench.progress import Progress
-from cxrbench.task import RunContext
+from cxrbench.task import AsksTexts, RunContext
 
 if TYPE_CHECKING:
     from cxrbench.features.extract import ExtractOptions
 
 MAP_BATCH = 256
+TEXT_BATCH = 64  # as protocols ask: in another batch the last bits may be others
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: images, numbers per image, unreadable images by dataset, and the ``card`` beside it."""
+    """What was written: images, numbers per image, texts, unreadable images by dataset, and the ``card`` beside it.
+
+    ``note``: why texts that a task asks for are not in it, or empty.
+    """
 
     path: Path
     card: Path
     images: int
     width: int
+    texts: int
     left_out: dict[str, int]
+    note: str = ""
 
 
 def export_features(job: Job, options: "ExtractOptions", out: Path, progress: Progress, *, maps: bool) -> Exported:
     """Write embeddings of every image of the job's datasets by its one encoder, and ``FILE.toml`` beside them.
 
-    What is not in the cache is extracted. ``maps``: the feature maps, too. Raises UserError if nothing can be planned,
+    What is not in the cache is extracted. Of an encoder with a text tower the texts go along that the job's tasks ask
+    for. ``maps``: the feature maps, too. Raises UserError if nothing can be planned,
     for a second encoder, and whatever an extraction raises.
     """
     pairs = _planned(job)
@@ -52,14 +60,18 @@ def export_features(job: Job, options: "ExtractOptions", out: Path, progress: Pr
         table = _table(encoder, manifest, maps=maps)
         tables.append(table)
         left_out[manifest.name] = len(manifest) - len(table.images)
+    texts, vectors, note = _texts(job, ref, options)
     whole = EmbeddingTable(
         images=tuple(image for table in tables for image in table.images),
         pooled=np.concatenate([table.pooled for table in tables]),
         datasets=tuple(dataset for table in tables for dataset in table.datasets),
         maps=tuple(np.concatenate(level) for level in zip(*(table.maps for table in tables), strict=True)),
+        texts=texts,
+        text_vectors=vectors,
     )
     write_embeddings(out, whole)
-    return Exported(out, _write_card(out, ref), len(whole.images), whole.pooled.shape[1], left_out)
+    card = _write_card(out, ref)
+    return Exported(out, card, len(whole.images), whole.pooled.shape[1], len(texts), left_out, note)
 
 
 def _planned(job: Job) -> list[tuple[EncoderRef, Manifest]]:
@@ -86,6 +98,27 @@ def _table(encoder: CachedEncoder, manifest: Manifest, *, maps: bool) -> Embeddi
         datasets=(manifest.name,) * len(ids),
         maps=_maps(encoder, manifest.without(set(manifest.images["image_id"]) - set(ids))) if maps else (),
     )
+
+
+def _texts(job: Job, ref: EncoderRef, options: "ExtractOptions") -> tuple[tuple[str, ...], Any, str]:
+    """The texts that the tasks ask for, their vectors [m, D] (None without any), and why there are none, if not."""
+    cells = [planned for planned in job.plan.cells if isinstance(planned.task, AsksTexts) and planned.manifest]
+    module: Any = ref.load() if cells else None
+    if module is None or not callable(getattr(module, "encode_text", None)):
+        return (), None, ""
+    if callable(getattr(module, "project", None)):
+        return (), None, f"{ref.spec.name} takes images to its texts by project(pooled), so its texts stay out"
+    module.to(options.device)
+    known: dict[str, np.ndarray] = {}
+    for planned in cells:
+        asked = planned.task.texts(planned.manifest)  # type: ignore[union-attr]
+        for start in range(0, len(asked), TEXT_BATCH):
+            batch = asked[start : start + TEXT_BATCH]
+            with torch.inference_mode():
+                vectors = module.encode_text(batch).float().cpu().numpy()
+            for text, vector in zip(batch, vectors, strict=True):
+                known.setdefault(text, vector)
+    return tuple(known), np.stack([*known.values()]) if known else None, ""
 
 
 def _maps(encoder: CachedEncoder, manifest: Manifest) -> tuple[np.ndarray, ...]:

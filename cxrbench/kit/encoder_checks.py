@@ -2,6 +2,7 @@
 
 import resource
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from cxrbench.encoder import Features, StoredEncoder
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.files.names import some
-from cxrbench.kit.calls import Caller, change, first
+from cxrbench.kit.calls import Caller, change, row
 from cxrbench.kit.golden import CHECK, GoldenFeatures, compared
 from cxrbench.kit.report import PluginCheck, PluginReport, State
 from cxrbench.kit.towers import card, maps, text_tower
@@ -74,6 +75,7 @@ def _of_calls(caller: Caller, seen: Features) -> list[PluginCheck]:
         _tried("two batch sizes", lambda: _batch_sizes(caller, seen)),
         _tried("determinism", lambda: _determinism(caller, seen)),
         _tried("batch independence", lambda: _independence(caller, seen)),
+        *([_tried("threads", lambda: _threads(caller, seen))] if vars(type(caller.module)).get("thread_safe") else []),
         _eval_mode(caller),
         _tried("gradients", lambda: _gradients(caller)),
         *maps(caller, seen),
@@ -180,13 +182,24 @@ def _determinism(caller: Caller, seen: Features) -> PluginCheck:
 
 
 def _independence(caller: Caller, seen: Features) -> PluginCheck:
-    alone = change(caller(caller.images([0])), first(seen))
-    among = change(first(caller(caller.images([0, 7, 6, 5]))), first(seen))
+    alone = change(caller(caller.images([0])), row(seen, 0))
+    among = change(row(caller(caller.images([0, 7, 6, 5])), 0), row(seen, 0))
     moved = max(alone, among)
     return _verdict(
         "batch independence", moved <= caller.tolerance,
         f"beside other images, an image's features differ by {_share(moved)}",
         "nothing may come from the batch: batch norms in eval mode, no mean or ranking over dimension 0",
+    )  # fmt: skip
+
+
+def _threads(caller: Caller, seen: Features) -> PluginCheck:
+    """Of an encoder that says it may be called by several threads at once."""
+    with ThreadPoolExecutor(BATCH) as pool:
+        given = list(pool.map(lambda i: caller(caller.images([i])), [i % BATCH for i in range(4 * BATCH)]))
+    moved = max(change(features, row(seen, i % BATCH)) for i, features in enumerate(given))
+    return _verdict(
+        "threads", moved <= caller.tolerance, f"called by {BATCH} threads at once, features differ by {_share(moved)}",
+        "thread_safe = True says that a call leaves nothing in the module: no hooks, no self.x = ... in forward",
     )  # fmt: skip
 
 

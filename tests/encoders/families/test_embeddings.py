@@ -33,6 +33,10 @@ class Mine(torch.nn.Module):
         return Features(maps[2].flatten(1), maps)
     def encode_text(self, texts):
         return torch.tensor([[float(t.count(c)) for c in "abhinort"] for t in texts])
+
+class Elsewhere(Mine):
+    def project(self, pooled):
+        return -pooled
 '''
 
 
@@ -63,6 +67,8 @@ def test_a_round_trip_gives_the_same_bits(
     assert theirs.keys() == ours.keys() == {"classification", "knn", "retrieval"}
     for protocol in theirs:
         pd.testing.assert_frame_equal(theirs[protocol], ours[protocol], check_exact=True)
+    code, out, _ = command(monkeypatch, capsys, "leaderboard", "--replicates", "100", "--format", "json")
+    assert code == 0
     said = tomllib.loads(Path(f"{file}.toml").read_text())
     assert (said["method"], said["licence"], said["pretrained_on"]) == ("tiles", "MIT", ["nih", "mimic"])
     card = load_encoder(f"embeddings:{file}", synthetic=False).spec.card
@@ -171,6 +177,13 @@ def test_texts_and_what_needs_a_network(dataset: Path) -> None:
     tasks = [f"{dataset}:zero-shot", f"{dataset}:finetune", f"{dataset}:linear"]
     cxrbench.export_features("./tiles.py:Mine", tasks[0], "t.npz")
     table = read_embeddings(Path("t.npz"))
+    assert table.texts == ("bright", "no bright", "coin", "no coin")
+    done = cxrbench.evaluate(["./tiles.py:Mine", "embeddings:t.npz"], tasks[0])
+    theirs, ours = rows("./tiles.py:Mine"), rows("embeddings:t.npz")
+    pd.testing.assert_frame_equal(theirs["zero-shot"], ours["zero-shot"], check_exact=True)
+    without = cxrbench.export_features("./tiles.py:Elsewhere", tasks[0], "e.npz")
+    assert (without.texts, "by project(pooled), so its texts stay out" in without.note) == (0, True)
+    write_embeddings(Path("t.npz"), EmbeddingTable(table.images, table.pooled))
     done = cxrbench.evaluate("embeddings:t.npz", tasks, epochs=1)
     assert "no text tower" in done.rows[0]["metric"]
     assert [row["metric"].partition(":")[0] for row in done.rows[:2]] == ["not applicable"] * 2
