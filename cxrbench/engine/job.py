@@ -193,7 +193,7 @@ def _refuse_at_home(
     named = {protocol for _, protocol in asked}
     for task in candidates:
         if task.name in named and not task.elsewhere:
-            raise UserError(f"--train: {task.name} is trained and tested on one dataset only; {able} can be told apart")
+            raise UserError(f"--train: {task.name} is trained and tested on one dataset only; name one of {able}")
 
 
 def _loadable(names: Sequence[str]) -> list[Task]:
