@@ -67,19 +67,19 @@ def test_an_encoder_is_installed_listed_and_run(
 
 
 def test_a_protocol_passes_its_own_test_and_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    new_plugin("task", "nearest-mean")
-    seen(Path("nearest-mean"), monkeypatch)
-    assert own_tests(Path("nearest-mean")) == 0
-    listed = {line.name: line for line in list_tasks()}["nearest-mean"]
+    new_plugin("task", "mean-of-two")
+    seen(Path("mean-of-two"), monkeypatch)
+    assert own_tests(Path("mean-of-two")) == 0
+    listed = {line.name: line for line in list_tasks()}["mean-of-two"]
     assert listed.summary.startswith("nearest mean of two classes on frozen embeddings")
 
 
 def test_a_data_set_passes_its_own_test_and_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    new_plugin("data", "my-hospital")
-    seen(Path("my-hospital"), monkeypatch)
-    assert own_tests(Path("my-hospital")) == 0
-    listed = {line.name: line for line in list_datasets()}["my-hospital"]
-    assert (listed.summary, listed.problem) == ("my-hospital (say what it is)", "")
+    new_plugin("data", "their-hospital")
+    seen(Path("their-hospital"), monkeypatch)
+    assert own_tests(Path("their-hospital")) == 0
+    listed = {line.name: line for line in list_datasets()}["their-hospital"]
+    assert (listed.summary, listed.problem) == ("their-hospital (say what it is)", "")
 
 
 @pytest.mark.parametrize(
