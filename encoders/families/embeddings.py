@@ -1,5 +1,6 @@
 """``embeddings:FILE[#NAME]``: what another program has made of the images: models behind an API, or in a hospital."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -11,6 +12,8 @@ from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features.stored.files import read_embeddings
 from cxrbench.features.stored.table import EmbeddingTable
 from cxrbench.files.names import some
+
+log = logging.getLogger(__name__)
 
 
 class Embeddings(nn.Module):
@@ -68,6 +71,12 @@ def load(request: EncoderRequest) -> Embeddings:
             'e.g. size = 224 and resize = "pad" (or "squash")'
         )
     card = sidecar.card(EncoderCard(method=path.stem))
+    if "pretrained_on" not in sidecar.said:
+        log.warning(
+            "embeddings:%s: nobody says which data sets its model has seen, so no result is marked; say it in %s: "
+            'pretrained_on = ["mimic"], or [] for none',
+            request.variant, sidecar.path.name,
+        )  # fmt: skip
     return (EmbeddingsWithTexts if table.texts else Embeddings)(table, sidecar.applied(Preprocess()), card)
 
 

@@ -210,12 +210,19 @@ def test_specs_that_cannot_be_meant() -> None:
             load_encoder(spec, synthetic=False)
 
 
-def test_it_is_described_and_checked_without_an_image() -> None:
+def test_it_is_described_and_checked_without_an_image(caplog: pytest.LogCaptureFixture) -> None:
     write_embeddings(Path("e.npz"), EmbeddingTable(("a", "b"), np.eye(2, dtype=np.float32)))
+    caplog.clear()
     report = cxrbench.check_encoder("embeddings:e.npz")
+    assert [record.getMessage() for record in caplog.records] == [
+        "embeddings:e.npz: nobody says which data sets its model has seen, so no result is marked; say it in "
+        'e.npz.toml: pretrained_on = ["mimic"], or [] for none'
+    ]
     assert [(one.check, one.state) for one in report.checks] == [("file", "pass"), ("card", "mend")]
     Path("e.npz.toml").write_text('method = "API"\nlicence = "MIT"\npretrained_on = ["mimic"]\n')
+    caplog.clear()
     assert cxrbench.check_encoder("embeddings:e.npz").ok
+    assert not caplog.records
     assert describe("embeddings:e.npz")["feature width"] == 2
 
 
