@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from cxrbench.kit.new import PluginKind
 from support.command import cxrbench as command
 
 pytestmark = pytest.mark.usefixtures("folders")
+
+
+@pytest.fixture(autouse=True)
+def forgotten(tmp_path: Path) -> Iterator[None]:
+    """Packages that a test has written and imported are not imported for any other one."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
