@@ -86,7 +86,7 @@ def trimmed(text: str, also: str) -> str:
     A list is as many paragraphs as it has items. What encoders cost is asked nowhere on the page, and left out.
     """
     kept: list[str] = []
-    for block in re.split(r"\n\n|\n(?=- )", re.sub(EFFICIENCY, "", text.strip())):
+    for block in map(str.strip, re.split(r"\n\n|\n(?=- )", re.sub(EFFICIENCY, "", text.strip()))):
         if block.startswith("#"):
             heading = f"**{block.lstrip('# ')}**"
             kept = [*(kept[:-1] if kept and kept[-1].startswith("**") else kept), heading]

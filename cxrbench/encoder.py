@@ -52,14 +52,16 @@ class EncoderCard:
 
     ``pretrained_on``: registry names of the datasets whose images it has seen (``nih``, ``mimic``, ...), other names
     where these are no chest X-rays (``imagenet``), ``NOTHING`` where it has seen none; empty: nobody has said;
-    ``synthetic``: pretrained on phantom images. Hours that its pretraining took, where they are known: on the clock, of
-    GPUs, of CPU cores.
+    ``synthetic``: pretrained on phantom images. ``assumed``: what nobody said of it and had to be taken for granted,
+    e.g. its preprocessing, one sentence each; the leaderboard tells it. Hours that its pretraining took, where they are
+    known: on the clock, of GPUs, of CPU cores.
     """
 
     method: str
     licence: str = "unknown"
     pretrained_on: tuple[str, ...] = ()
     synthetic: bool = False
+    assumed: tuple[str, ...] = ()
     wall_hours: float | None = None
     gpu_hours: float | None = None
     cpu_hours: float | None = None

@@ -19,7 +19,7 @@ from cxrbench.files.tables import write_sealed_table
 METADATA_KEY = b"cxrbench"
 AGAIN = "run again, and it is computed anew"
 FORMAT = 2
-Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retrieval"]
+Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retrieval", "regression"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Predictions:
 
     * ``multilabel`` (independent labels) and ``multiclass`` (scores sum to one over labels): ``score:LABEL`` (float64
       probability, NaN where the label could not be trained); targets are 1 or 0.
+    * ``regression``: ``score:LABEL`` (float64, the predicted number in the target's unit; NaN where it could not be
+      trained).
     * ``segmentation``: ``height``, ``width`` (of the image as stored), ``rle:LABEL`` (COCO's compressed RLE of the
       predicted mask at that size), and pixel counts ``intersection:LABEL``, ``predicted:LABEL``; the target is the
       number of true pixels.
@@ -79,11 +81,18 @@ class Predictions:
 
     def scores(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         """Scores [n, labels] of the given rows."""
-        return rows[[f"score:{label}" for label in self.labels]].to_numpy(np.float64)
+        return self._columns("score", rows)
 
     def targets(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         """Targets [n, labels] of the given rows; NaN where unknown."""
-        return rows[[f"target:{label}" for label in self.labels]].to_numpy(np.float64)
+        return self._columns("target", rows)
+
+    def _columns(self, what: str, rows: pd.DataFrame) -> NDArray[np.float64]:
+        """Numbers [n, labels]; column by column, for pandas takes ten times as long to choose several."""
+        found = np.empty((len(rows), len(self.labels)))
+        for k, label in enumerate(self.labels):
+            found[:, k] = rows[f"{what}:{label}"].to_numpy(np.float64)
+        return found
 
     def save(self, path: Path) -> None:
         """Write as Parquet, metadata in the schema, a checksum of the file among it; atomically."""

@@ -16,10 +16,27 @@ Bar = Callable[[str], AbstractContextManager[Advance]]
 """Given what is being done, a context in which it is done and shown, and which gives what is to be told of it."""
 
 
+def unheard(done: int, total: int) -> None:
+    """The Advance of who need not be told."""
+
+
 @contextmanager
 def unseen(what: str) -> Iterator[Advance]:
     """The Bar of who shows nothing."""
-    yield lambda done, total: None
+    yield unheard
+
+
+class Count:
+    """Tells an ``Advance`` of what is done bit by bit, in any thread."""
+
+    def __init__(self, advance: Advance, total: int) -> None:
+        self.advance, self.total, self.done, self.lock = advance, total, 0, threading.Lock()
+
+    def __call__(self, more: int) -> None:
+        """So much more is done."""
+        with self.lock:
+            self.done += more
+            self.advance(self.done, self.total)
 
 
 class Progress:

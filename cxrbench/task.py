@@ -189,6 +189,11 @@ class Task:
         mine = {entry.name for entry in fields(self)} & self.reads
         return replace(self, **{name: getattr(options, name) for name in mine})
 
+    def by_default(self, manifest: Manifest) -> bool:
+        """Whether a dataset that is named alone, as its adapter reads it, is asked this if it can be."""
+        del manifest
+        return not self.opt_in
+
     def not_applicable(self, manifest: Manifest) -> str | None:
         """Why this dataset cannot be asked this, or None."""
         return lacking(manifest, self.needs)

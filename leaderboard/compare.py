@@ -29,10 +29,11 @@ from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, alig
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import counts, patients_scored
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
-from cxrbench.leaderboard.statistics.measured import measured
+from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
+from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, delong, holm, smallest_detectable_difference
-from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
+from cxrbench.progress import Advance, Count, unheard
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,14 @@ def compare(
     replicates: int = REPLICATES,
     seed: int = 0,
     margin: float | None = None,
+    kept: Evaluations = NOTHING_KEPT,
+    advance: Advance = unheard,
 ) -> Comparison:
     """Test whether encoder ``a`` is better than ``b`` on the tasks (``DATASET[:PROTOCOL]``) that both have results for.
 
     ``metrics``: those that a task has of them; by default each task's headline. ``margin``: a difference that does not
-    matter, for tests of non-inferiority and equivalence. Raises UserError for an unknown encoder, task or metric, for a
-    margin that is not above 0, or where no task has both.
+    matter, for tests of non-inferiority and equivalence. ``kept``, ``advance``: as of the board. Raises UserError for
+    an unknown encoder, task or metric, for a margin that is not above 0, or where no task has both.
     """
     if margin is not None and not margin > 0:
         raise UserError(f"--margin {margin:g}: a difference that does not matter is above 0, e.g. --margin 0.01")
@@ -132,9 +135,10 @@ def compare(
     check_metrics(metrics, [one.kind for one in wanted])
     drafts: list[_Row] = []
     notes = [stale.line for stale in now.left_out if stale.encoder in (a, b)]
-    notes += versions([one for one in wanted if one.cell["encoder"] in (a, b)])
-    paired = False
-    for task, of_task in by_task([one for one in wanted if one.cell["encoder"] in (a, b)]).items():
+    both = [one for one in wanted if one.cell["encoder"] in (a, b)]
+    notes += versions(both)
+    paired, told = False, Count(advance, replicates * len(metrics or "1") * len(both))
+    for task, of_task in by_task(both).items():
         missing = {a, b} - {one.cell["encoder"] for one in of_task}
         if missing:
             notes.append(f"{task_title(task)}: left out, no result of {missing.pop()}")
@@ -144,7 +148,8 @@ def compare(
         flattered = {f"† {one.cell['encoder']}: {why}" for one in of_task if (why := contamination(one))}
         notes += [f"{task_title(task)}: {why}" for why in sorted(flattered)]
         for measure in wanted_measures(metrics, tests.kind):
-            found = _drafts(tests, measure, a, b, replicates, seed, notes)
+            draft = measured(tests, [measure], b, replicates, seed, kept, told)
+            found = [row for one in draft for row in _drafts(one, a, b, notes)]
             drafts += found
             paired = True
             if found and metrics is None:
@@ -185,14 +190,9 @@ def comparison_to_markdown(comparison: Comparison, names: Mapping[str, str] | No
     return "\n\n".join(parts) + "\n"
 
 
-def _drafts(
-    tests: TestSet, measure: Measure, a: str, b: str, replicates: int, seed: int, notes: list[str]
-) -> list[_Row]:
-    """A row for each label and group, and notes on what is left out; none if the task has no such metric."""
-    found = measured(tests, [measure], b, replicates, seed)
-    if not found:
-        return []
-    (one,) = found
+def _drafts(one: Measured, a: str, b: str, notes: list[str]) -> list[_Row]:
+    """A row for each label and group, and notes on what is left out."""
+    tests, measure = one.tests, one.measure
     notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in left_out(one)]
     with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION and not tests.folded
     drafts = []

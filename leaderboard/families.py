@@ -24,11 +24,13 @@ class Family:
 
 
 CLASSIFICATION = Family("Classification")
+REGRESSION = Family("Regression", labels="numbers")
 FAMILIES: dict[Kind, Family] = {
     "multilabel": CLASSIFICATION,
     "multiclass": CLASSIFICATION,
     "segmentation": Family("Segmentation"),
     "detection": Family("Detection", labels="classes"),
+    "regression": REGRESSION,
     "retrieval": Family("Retrieval", labels="directions", rows="queries"),
 }
 _ORDER = tuple(dict.fromkeys(family.title for family in FAMILIES.values()))

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
+import numpy as np
+
+from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, REGRESSION
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.statistics.counting import FEW, FEWEST_TESTED, counts, rarer_patients
 from cxrbench.leaderboard.statistics.in_folds import FOLD
@@ -85,11 +87,17 @@ def _undefined(one: Measured) -> list[str]:
     why = {True: f"nothing to find in any of the test {family.rows}", False: "not all have scores of it"}
     if family is CLASSIFICATION:
         why[True] = f"one class only among the test {family.rows}"
+    if family is REGRESSION:
+        why[True] = f"fewer than two different numbers among the test {family.rows}"
     found: dict[bool, list[str]] = {True: [], False: []}
     for label in one.undefined:
         known, positives = counts(tests, label)
         one_class = positives == 0 or (family is CLASSIFICATION and positives == known)
-        found[one_class].append(f"{label} ({positives} of {known:,} positive)")
+        if family is REGRESSION:
+            numbers = tests.targets[:, tests.labels.index(label)]
+            one_class = len(np.unique(numbers[~np.isnan(numbers)])) < 2
+        said = "known" if family is REGRESSION else f"of {known:,} positive"
+        found[one_class].append(f"{label} ({positives} {said})")
     return [f"{why[k]}, so left out of every mean: {', '.join(labels)}" for k, labels in found.items() if labels]
 
 
@@ -99,4 +107,5 @@ def _patients(one: Measured, label: str) -> str:
 
 def _sides(one: Measured) -> str:
     """Of what a label's rarer side is."""
-    return "with, or without, the finding" if FAMILIES[one.tests.kind] is CLASSIFICATION else "with something to find"
+    sides = {CLASSIFICATION.title: "with, or without, the finding", REGRESSION.title: "with a known number"}
+    return sides.get(FAMILIES[one.tests.kind].title, "with something to find")

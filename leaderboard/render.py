@@ -5,8 +5,9 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import cache
 from typing import Any
 
 from tabulate import tabulate
@@ -58,7 +59,8 @@ def dump_csv(kind: type, records: Sequence[Any]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     names = [f.name for f in fields(kind)]
     writer.writerow(names)
-    writer.writerows([_plain(getattr(record, name)) for name in names] for record in records)
+    text = cache(_text)  # the same few names in every row
+    writer.writerows([_plain(getattr(record, name), text) for name in names] for record in records)
     return out.getvalue()
 
 
@@ -106,16 +108,21 @@ def task_title(task: AlignedTask) -> str:
     return task.title if task.fraction == 1 or math.isnan(task.fraction) else f"{task.title} @ {percent(task.fraction)}"
 
 
-def _plain(value: Any) -> str:
-    """A CSV field: floats to six decimals, NaN and None empty."""
+def _plain(value: Any, text: Callable[[str], str]) -> str:
+    """A CSV field: floats to six decimals, NaN and None empty, strings as ``text`` has them."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6f}".rstrip("0").rstrip(".")
     if isinstance(value, str):
-        shown = visible(value)
-        return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown  # a spreadsheet would compute it
+        return text(value)
     return "" if value is None else str(value)
+
+
+def _text(value: str) -> str:
+    """A string in a CSV field."""
+    shown = visible(value)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown  # a spreadsheet would compute it
 
 
 def _without_nan(value: Any) -> Any:

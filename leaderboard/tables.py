@@ -14,9 +14,11 @@ from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_task
 from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import patients_scored, scored
+from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.signed_rank import ROPE
 from cxrbench.predictions import NotApplicable, Predictions
+from cxrbench.progress import Advance, Count, unheard
 
 
 class _Draft(NamedTuple):
@@ -39,6 +41,8 @@ def build(
     rope: float = ROPE,
     efficiency: Mapping[str, Mapping[str, Any]] | None = None,
     not_applicable: Sequence[NotApplicable] = (),
+    kept: Evaluations = NOTHING_KEPT,
+    advance: Advance = unheard,
 ) -> Board:
     """Evaluate saved predictions: values, intervals, tests against the baseline, tie groups, detectable differences.
 
@@ -46,6 +50,7 @@ def build(
     ``DATASET[:PROTOCOL]``, by default all. ``metrics``: those that a task has of them, the first its headline; by
     default all of its kind. ``rope``: a difference of metrics in [0, 1] that does not matter, for what is said over
     data sets. ``not_applicable``: cells whose encoder could not be asked. Stale cells are left out, with a remark.
+    ``kept``: evaluations of before. ``advance``: is told how many replicates of cells are done, of how many.
     Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
     """
     if not rope > 0:
@@ -61,13 +66,16 @@ def build(
     check_metrics(metrics, [one.kind for one in predictions])
     why_not = reasons(not_applicable)
     drafts: list[_Draft] = []
+    told = Count(advance, replicates * len(predictions))
     for task, of_task in by_task(predictions).items():
         there = {str(one.cell["encoder"]) for one in of_task}
         why = {encoder: reason for encoder, reason in why_not.pop(task, {}).items() if encoder not in there}
         tests = align(task, of_task)
-        if kept := tuple(measured(tests, wanted_measures(metrics, tests.kind), baseline, replicates, seed)):
+        wanted = wanted_measures(metrics, tests.kind)
+        if found := measured(tests, wanted, baseline, replicates, seed, kept, told):
             marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
-            drafts.append(_Draft(tests, kept, marks, why))
+            slim = [found[0], *(one.without_replicates() for one in found[1:])]
+            drafts.append(_Draft(tests, tuple(slim), marks, why))
     everything = [one for draft in drafts for one in draft.metrics]
     tested = in_families(everything, baseline, {id(d.tests): d.marks for d in drafts})
     return Board(

@@ -25,8 +25,8 @@ def export_features(
     ``embeddings:FILE`` then gives the same results to the bit, and ``FILE.toml`` beside it says whose they are.
     ``tasks``: whose datasets (``DATASET[:PROTOCOL]``). ``maps``: the feature maps, too. Raises UserError::
 
-        cxrbench.export_features("imagenet", "siim", "siim.parquet")
-        cxrbench.evaluate("embeddings:siim.parquet", "siim:classification")
+        cxrbench.api.export_features("imagenet", "siim", "siim.parquet")
+        cxrbench.run("embeddings:siim.parquet", "siim:classification")
     """
     from cxrbench.api.runs import prepare
     from cxrbench.engine.export import export_features

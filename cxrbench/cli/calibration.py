@@ -26,7 +26,7 @@ def calibration(
     seed: SeedOption = 0,
     shown: NamesOption = None,
     output: OutOption = None,
-    form: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
+    form: Annotated[str, typer.Option("--format", help="md, csv, json, html or latex.")] = "md",
 ) -> None:
     """Brier score and its parts, ECE and log loss, before and after recalibration on validation images.
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -104,6 +105,26 @@ def counting(description: str) -> Iterator[Advance]:
     with bar() as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def counting_late(description: str, after: float = 5.0) -> Iterator[Advance]:
+    """``counting``, but nothing is shown of what is over within so many seconds."""
+    progress, began, shown = bar(), time.monotonic(), False
+    task = progress.add_task(description, total=None)
+
+    def advance(done: int, total: int) -> None:
+        nonlocal shown
+        progress.update(task, completed=done, total=total)
+        if not shown and time.monotonic() - began > after:
+            shown = True
+            progress.start()
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            progress.stop()
 
 
 class RunBars(Progress):

@@ -58,7 +58,7 @@ def data_check(
 
       cxrbench data check ./my/labels.csv
     """
-    report = api.check(
+    report = api.check_dataset(
         name, data=data, cache=cache, decode=not headers_only, max_pixels=max_pixels, bar=counting
     )  # fmt: skip
     print(json.dumps(report.to_json(), indent=1) if as_json else visible_lines(str(report)))

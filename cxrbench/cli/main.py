@@ -15,6 +15,7 @@ from cxrbench.cli.leaderboard import compare, leaderboard
 from cxrbench.cli.new import data_new, encoders_new, tasks_new
 from cxrbench.cli.prepare import data_prepare
 from cxrbench.cli.pretrain import pretrain
+from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
@@ -46,6 +47,7 @@ app.command()(leaderboard)
 app.command()(compare)
 app.command()(show)
 app.command()(calibration)
+app.command()(requests)
 app.command()(verify)
 
 

@@ -60,8 +60,8 @@ def questions(
             try:
                 if train:
                     found[(dataset, name)] = _elsewhere(task, dataset, train, manifests, folds, joins)
-                else:
-                    found[(dataset, name)] = _at_home(task, manifests[dataset], folds)
+                elif (question := _at_home(task, manifests[dataset], folds, named=protocol is not None)) is not None:
+                    found[(dataset, name)] = question
             except NotApplicableError as why:
                 not_applicable.append(f"{name} ({why})")
         if not_applicable:
@@ -71,15 +71,18 @@ def questions(
     return found, tuple(remarks)
 
 
-def _at_home(task: Task, manifest: Manifest | UserError, folds: int | None) -> Question:
-    """A protocol that is trained and tested on one dataset. Raises NotApplicableError."""
+def _at_home(task: Task, manifest: Manifest | UserError, folds: int | None, *, named: bool) -> Question | None:
+    """A protocol that is trained and tested on one dataset; None where it could be, but was not ``named`` and is not
+    asked by default. Raises NotApplicableError.
+    """
+    unasked = not named and isinstance(manifest, Manifest) and not task.by_default(manifest)
     if isinstance(manifest, Manifest) and isinstance(task, Adapts):
         manifest = task.adapted(manifest)
     if folds and not task.sees_test_truth:
         task = Folded.of(task, folds)
     if isinstance(manifest, Manifest) and (reason := task.not_applicable(manifest)):
         raise NotApplicableError(reason)
-    return Question(task, manifest)
+    return None if unasked else Question(task, manifest)
 
 
 def _elsewhere(

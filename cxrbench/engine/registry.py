@@ -1,7 +1,7 @@
 """Names to encoders, datasets and tasks. Built-in ones are plugins like anybody else's."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, load_plugin
 from cxrbench.task import Task
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cxrbench.plugins.loading import LoadedEncoder
 
 KEPT = "manifests"  # in the cache folder
@@ -78,6 +80,24 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, c
         raise UserError(f"dataset {name}: {where}; get it from {adapter.source} (terms: {adapter.licence})")
     origin = Origin(folder, lambda: adapter.read(folder), code=_code_of(adapter))
     return _finished(read_kept(origin, kept), folder)
+
+
+def load_frame(frame: "pd.DataFrame", name: str | None) -> Manifest:
+    """A DataFrame as a dataset, image paths relative to the current folder; ``name`` as of ``read_named_frame``.
+
+    Synthetic if any of its images lies below a folder with the phantom's mark. Raises UserError.
+    """
+    from cxrbench.data.custom.named_frame import read_named_frame
+    from cxrbench.data.stamps import with_stamps
+
+    manifest = with_stamps(read_named_frame(frame, name, Path.cwd()), {})
+    return replace(_finished(manifest, manifest.root), synthetic=any_phantom(manifest.paths()))
+
+
+def any_phantom(images: Iterable[Path]) -> bool:
+    """Whether one of these image files lies below a folder with the phantom's mark."""
+    folders = {path.absolute().parent for path in images}
+    return any((above / PHANTOM_MARK).is_file() for above in {up for one in folders for up in (one, *one.parents)})
 
 
 def _own_table(path: Path) -> Origin:

@@ -25,6 +25,8 @@ def visible(text: str) -> str:
     Line breaks, terminal escapes, bidirectional controls and zero-width characters may stand in a file's or a label's
     name; shown as they are, one name could pass for another or rewrite the screen.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text)
 
 

@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import QUANTITY, Manifest
 from cxrbench.metrics import detection as metrics_detection
 from cxrbench.metrics import segmentation as metrics_segmentation
 from cxrbench.metrics.classification import METRICS, Metric, Prepared, Weights, decide, ece_by_chance, never_defined
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.ranking import OneLabel
+from cxrbench.metrics.regression import MEASURES as REGRESSION
 from cxrbench.metrics.retrieval import MEASURES as RETRIEVAL
 from cxrbench.predictions import Kind, Predictions
 
@@ -39,6 +40,16 @@ def with_targets(predictions: Predictions, manifest: Manifest) -> Predictions:
     truth = known.loc[rows["image_id"], names].to_numpy(np.float64)
     rows[[f"target:{label}" for label in names]] = truth
     return replace(predictions, rows=rows)
+
+
+def with_numbers(predictions: Predictions, manifest: Manifest) -> Predictions:
+    """Regression: the quantities of the manifest beside what was predicted of them."""
+    known = manifest.images.set_index("image_id")
+    truth = known.loc[predictions.rows["image_id"], [QUANTITY + name for name in predictions.labels]]
+    names = [f"target:{name}" for name in predictions.labels]
+    return replace(
+        predictions, rows=predictions.rows.assign(**dict(zip(names, truth.to_numpy(np.float64).T, strict=True)))
+    )
 
 
 def complete(predictions: Predictions, manifest: Manifest) -> Predictions:
@@ -130,4 +141,5 @@ KINDS: Mapping[Kind, KindOf] = {
     "detection": KindOf(metrics_detection.MEASURES, metrics_detection.score),
     "retrieval": KindOf(RETRIEVAL, complete),
     "segmentation": KindOf(metrics_segmentation.MEASURES, metrics_segmentation.score),
+    "regression": KindOf(REGRESSION, with_numbers),
 }

@@ -69,6 +69,21 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         raise
     except THEIRS as error:
         raise UserError(f"encoder {text!r} cannot be built: {blame(error)}") from error
+    reads = plugin.reads(request) if isinstance(plugin, EncoderPlugin) and plugin.reads else None
+    return identified(text, request, module, factory, None if reads is None else tuple(reads))
+
+
+def identified(
+    text: str,
+    request: EncoderRequest,
+    module: Any,
+    factory: Callable[..., Any],
+    reads: tuple[Path, ...] | None = None,
+) -> LoadedEncoder:
+    """Hold a module to the contract, make it ready, and say who it is. Raises UserError.
+
+    ``factory``: the class or function that made it; ``reads``: as in ``LoadedEncoder``.
+    """
     check_module(text, module)
     module = module.eval().requires_grad_(False)
     card = getattr(module, "card", None) or EncoderCard(method=type(module).__name__)
@@ -87,8 +102,7 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         configuration_sha256=configuration_sha256(described),
         files_sha256=files_sha256(request),
     )
-    reads = plugin.reads(request) if isinstance(plugin, EncoderPlugin) and plugin.reads else None
-    return LoadedEncoder(spec, module, described, factory, None if reads is None else tuple(reads))
+    return LoadedEncoder(spec, module, described, factory, reads)
 
 
 def plain_arguments(text: str, request: EncoderRequest, factory: Callable[..., Any]) -> tuple[str, ...]:

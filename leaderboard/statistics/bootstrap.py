@@ -78,12 +78,22 @@ def replicate(
     return replicate_cells([Together.of(prepared)], patient_ids, image_set_key, seed, replicates)[0]
 
 
+def unheard(replicates: int) -> None:
+    """For who wants not to be told."""
+
+
 def replicate_cells(
-    cells: Sequence[Together], patient_ids: NDArray[np.generic], image_set_key: str, seed: int, replicates: int
+    cells: Sequence[Together],
+    patient_ids: NDArray[np.generic],
+    image_set_key: str,
+    seed: int,
+    replicates: int,
+    told: Callable[[int], None] = unheard,
 ) -> Array:
     """Values [cells, metrics, replicates], all on the same resamples, some blocks at a time, a thread for each core.
 
-    Their products are small: several threads of a BLAS would spend the time waiting for each other.
+    Their products are small: several threads of a BLAS would spend the time waiting for each other. ``told``: how many
+    more replicates of a cell are done.
     """
     found = np.empty((len(cells), cells[0].metrics, replicates))
     draws = _blocks(patient_ids, image_set_key, seed, replicates)
@@ -93,6 +103,7 @@ def replicate_cells(
         weights = Weights.of(np.concatenate([draw() for draw in draws[first : first + several]], axis=1))
         for values, cell in zip(found, cells, strict=True):
             values[:, first * BLOCK : first * BLOCK + weights.sums.shape[1]] = cell(weights)
+            told(weights.sums.shape[1])
 
     keep_freed()
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:

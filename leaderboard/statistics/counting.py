@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
+from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, REGRESSION
 from cxrbench.leaderboard.statistics.alignment import TestSet
 
 FEWEST_WITH_INTERVAL = 5
@@ -35,21 +35,26 @@ def patients_scored(tests: TestSet, label: str, among: Collection[str] | None = 
 
 
 def counts(tests: TestSet, label: str) -> tuple[int, int | None]:
-    """Test rows that count, and of them those with a positive target (a finding, pixels, boxes); for a group None."""
+    """Test rows that count, and of them those with something (a finding, pixels, boxes, a number); None for groups."""
     rows = int(scored(tests, label).sum())
     if label in tests.groups:
         return rows, None
+    if FAMILIES[tests.kind] is REGRESSION:
+        return rows, rows
     return rows, int((tests.targets[:, tests.labels.index(label)] > 0).sum())
 
 
 def rarer_patients(tests: TestSet, label: str) -> int:
     """Patients of a label's rarer side: with the finding, or (classification) without it; of a group, the fewest.
 
-    Whatever a metric of a rare finding says rests on them. Of queries: patients with something to find.
+    Whatever a metric of a rare finding says rests on them. Of queries: patients with something to find; of numbers:
+    those of whom one is known.
     """
     if label in tests.groups:
         return min((rarer_patients(tests, member) for member in tests.groups[label]), default=0)
     targets = tests.targets[:, tests.labels.index(label)]
+    if FAMILIES[tests.kind] is REGRESSION:
+        return tests.patients_of(~np.isnan(targets))
     sides = [targets > 0]
     if FAMILIES[tests.kind] is CLASSIFICATION:
         sides.append(targets == 0)

@@ -8,16 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.leaderboard.statistics.alignment import TestSet
-from cxrbench.leaderboard.statistics.bootstrap import replicate_cells
+from cxrbench.leaderboard.statistics.bootstrap import replicate_cells, unheard
 from cxrbench.leaderboard.statistics.in_folds import prepared
 from cxrbench.leaderboard.statistics.inference import Components, components
-from cxrbench.leaderboard.statistics.outline import Outline, outline, points
+from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries, content, key
+from cxrbench.leaderboard.statistics.outline import Outline, Points, outline, points
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array, Prepared
 from cxrbench.metrics.together import Together
 
 AT_ONCE = 400 << 20  # bytes of prepared metrics and their replicates that are held at once, as far as encoders allow
-PER_VALUE = 60  # bytes that a prepared metric takes for each row, about
+PER_VALUE = 20  # bytes that a prepared metric takes for each row, about
 
 ByLabel = Mapping[str, "Estimate"]
 
@@ -69,7 +70,7 @@ class Resampling:
     """Metrics of a test set, outlined, and how to draw their replicates: an encoder at a time, all metrics together.
 
     ``outlines``: of the metrics that belong to the task. All that is drawn of all encoders would not fit into memory:
-    whoever asks keeps what is needed. The resamples are the same for all.
+    whoever asks keeps what is needed. The resamples are the same for all. ``contents``: a digest of each cell.
     """
 
     tests: TestSet
@@ -77,20 +78,38 @@ class Resampling:
     prepare: Callable[[int], Together]
     replicates: int
     seed: int
+    contents: tuple[str, ...]
 
     @cached_property
     def cells(self) -> tuple[str, ...]:
         """The encoder of each cell."""
         return tuple(encoder for encoder, seeds in self.tests.rows.items() for _ in seeds)
 
-    def estimates(self, order: Sequence[str]) -> Iterator[tuple[str, tuple[ByLabel, ...]]]:
-        """Of the encoders in this order: for each metric the estimates by group name or label."""
+    def key(self, encoder: str, baseline: str | None) -> str:
+        """Of what an encoder's estimates, and its gains over the baseline, depend on beside the test set."""
+        cells = list(zip(self.cells, self.contents, self._seeds, strict=True))
+        made_of = [[[what, seed] for name, what, seed in cells if name == e] for e in (encoder, baseline)]
+        return key("encoder", self.replicates, self.seed, [one.facts() for one in self.outlines], made_of)
+
+    @cached_property
+    def _seeds(self) -> tuple[int, ...]:
+        """The training seed of each cell."""
+        return tuple(seed for seeds in self.tests.seeds.values() for seed in seeds)
+
+    def estimates(
+        self, order: Sequence[str], told: Callable[[int], None] = unheard
+    ) -> Iterator[tuple[str, tuple[ByLabel, ...]]]:
+        """Of the encoders in this order: for each metric the estimates by group name or label.
+
+        ``told``: how many more replicates of a cell are done.
+        """
         for batch in self._batches(order) if self.outlines else ():
             cells = {e: [i for i, name in enumerate(self.cells) if name == e] for e in batch}
             wanted = [i for of in cells.values() for i in of]
             drawn = replicate_cells(
-                [self.prepare(i) for i in wanted], self.tests.patients, self.tests.key, self.seed, self.replicates
-            )
+                [self.prepare(i) for i in wanted], self.tests.patients, self.tests.key, self.seed, self.replicates,
+                told,
+            )  # fmt: skip
             place = {i: k for k, i in enumerate(wanted)}
             for encoder, mine in cells.items():
                 yield encoder, self._of_encoder(encoder, mine, drawn[[place[i] for i in mine]])
@@ -132,8 +151,13 @@ class Resampling:
         }  # fmt: skip
 
 
-def resampling(tests: TestSet, measures: Sequence[Measure], replicates: int, seed: int) -> Resampling:
-    """Prepare metrics of a test set; those that do not belong to the task are left out."""
+def resampling(
+    tests: TestSet, measures: Sequence[Measure], replicates: int, seed: int, entries: Entries = NO_ENTRIES
+) -> Resampling:
+    """Prepare metrics of a test set; those that do not belong to the task are left out.
+
+    ``entries``: what is kept of it; cells that it knows are prepared only where replicates of them are asked for.
+    """
     cells = [rows for seeds in tests.rows.values() for rows in seeds]
 
     def of(cell: int) -> list[Mapping[str, Prepared]]:
@@ -142,7 +166,17 @@ def resampling(tests: TestSet, measures: Sequence[Measure], replicates: int, see
     functions = len(measures) * len(tests.labels)
     if len(cells) * functions * PER_VALUE * len(tests.patients) < AT_ONCE:
         of = cache(of)  # else they are prepared twice: for the values, and again for the replicates
-    at_points = [points(of(i), len(tests.patients)) for i in range(len(cells))]
+    contents = tuple(map(content, cells)) if entries.path else ("",) * len(cells)
+
+    def at(cell: int) -> list[Points]:
+        name = key("cell", contents[cell])
+        if known := entries.get(name):
+            return [Points.of(facts) for facts in known[0]]
+        found = points(of(cell), len(tests.patients))
+        entries.add(name, [one.facts() for one in found], np.empty(0))
+        return found
+
+    at_points = [at(i) for i in range(len(cells))]
     found = [outline(tests, measure, [one[k] for one in at_points]) for k, measure in enumerate(measures)]
     belong = [(k, one) for k, one in enumerate(found) if one is not None]
 
@@ -150,7 +184,7 @@ def resampling(tests: TestSet, measures: Sequence[Measure], replicates: int, see
         of_cell = of(cell)
         return Together.of([f for k, one in belong for f in one.functions(of_cell[k])])
 
-    return Resampling(tests, tuple(one for _, one in belong), prepare, replicates, seed)
+    return Resampling(tests, tuple(one for _, one in belong), prepare, replicates, seed, contents)
 
 
 def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Evaluation:

@@ -131,12 +131,12 @@ def components(points: Array, replicates: Array, patients_df: float) -> Componen
     value, seeds = float(points.mean()), len(points)
     if math.isnan(value):
         return Components(value, math.nan, patients_df, note="undefined on this test set")
-    means = replicates.mean(0)
+    means = replicates.mean(0) if seeds > 1 else replicates[0]
     if why := too_many_undefined(means):
         return Components(value, math.nan, patients_df, note=why)
     undefined = np.isnan(means)
     kept = replicates[:, ~undefined] if undefined.any() else replicates
-    together = float(kept.mean(0).var(ddof=1))
+    together = float((kept.mean(0) if seeds > 1 else kept[0]).var(ddof=1))
     if seeds == 1:
         return Components(value, together, patients_df)
     each = float(kept.var(axis=1, ddof=1).mean())

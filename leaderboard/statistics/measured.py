@@ -1,18 +1,21 @@
 """One metric of one column: every value, gain over the baseline and pair of encoders, with its variances."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, Table
 from cxrbench.leaderboard.statistics.alignment import TestSet
-from cxrbench.leaderboard.statistics.bootstrap import percentile_p
+from cxrbench.leaderboard.statistics.bootstrap import percentile_p, unheard
 from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling
 from cxrbench.leaderboard.statistics.inference import Components, components
+from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.outline import Outline
 from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.prepared import Array
 
 Key = tuple[str, str]
 
@@ -43,76 +46,152 @@ class Measured:
     counted: tuple[str, ...]
     tested: frozenset[str]
 
+    def without_replicates(self) -> "Measured":
+        """For a metric of which nothing is said over several columns: ten thousand numbers less for each encoder."""
+        return replace(
+            self, headlines={e: replace(h, replicates=h.replicates[:, :0].copy()) for e, h in self.headlines.items()}
+        )
+
 
 def measured(
-    tests: TestSet, measures: Sequence[Measure], baseline: str | None, replicates: int, seed: int
+    tests: TestSet,
+    measures: Sequence[Measure],
+    baseline: str | None,
+    replicates: int,
+    seed: int,
+    kept: Evaluations = NOTHING_KEPT,
+    told: Callable[[int], None] = unheard,
 ) -> list[Measured]:
     """Evaluate metrics on a test set, all on the same resamples; without those that do not belong to this task.
 
-    Of an encoder's replicates only the headline's are kept: ten thousand of every label would fill the memory.
+    Of an encoder's replicates only the headline's are held: ten thousand of every label would fill the memory.
+    ``kept``: evaluations of before, of which those that are needed are not made again; the new ones are kept.
+    ``told``: how many more replicates of a cell are done.
     """
-    drawn = resampling(tests, measures, replicates, seed)
-    drafts = [_Gathered(one) for one in drawn.outlines]
+    entries = kept.of(tests, [measure.name for measure in measures])
+    drawn = resampling(tests, measures, replicates, seed, entries)
+    if not drawn.outlines:
+        return []
     order = sorted(tests.rows, key=lambda encoder: encoder != baseline)  # first what all others are compared with
+    keys = {encoder: drawn.key(encoder, baseline) for encoder in order}
+    found = {e: _Evaluated.of(*entry) for e in order if (entry := entries.get(keys[e])) is not None}
+    missing = [encoder for encoder in order if encoder not in found]
+    if missing and baseline in found:
+        missing = [str(baseline), *missing]
+    told(sum(len(tests.rows[e]) for e in order if e not in missing) * replicates)
     base: tuple[ByLabel, ...] | None = None
-    for encoder, by_metric in drawn.estimates(order):
+    for encoder, estimates in drawn.estimates(missing, told):
         if encoder == baseline:
-            base = by_metric
-        for k, draft in enumerate(drafts):
-            draft.add(encoder, by_metric[k], base[k] if base and encoder != baseline else {})
-    return [draft.measured(tests) for draft in drafts]
+            base = estimates
+        against = base if base and encoder != baseline else ({},) * len(estimates)
+        found[encoder] = _evaluated(drawn.outlines, estimates, against)
+        if entries.path is not None:
+            entries.add(keys[encoder], *found[encoder].entry())
+    kept.save(entries)
+    by_metric = [{encoder: found[encoder].metrics[k] for encoder in tests.rows} for k in range(len(drawn.outlines))]
+    return [_of_metric(tests, one, of) for one, of in zip(drawn.outlines, by_metric, strict=True)]
 
 
-@dataclass
-class _Gathered:
-    """What is kept of a metric while encoder after encoder is evaluated."""
+@dataclass(frozen=True)
+class _OfMetric:
+    """What a board needs of an encoder's metric, by label; as in ``Measured``."""
 
-    outline: Outline
-    values: dict[Key, Components] = field(default_factory=dict)
-    gains: dict[Key, Components] = field(default_factory=dict)
-    percentiles: dict[Key, float] = field(default_factory=dict)
-    headlines: dict[str, Estimate] = field(default_factory=dict)
-    folds: dict[Key, tuple[float, float]] = field(default_factory=dict)
-    sd_seeds: dict[Key, float] = field(default_factory=dict)
+    values: Mapping[str, Components]
+    gains: Mapping[str, Components]
+    percentiles: Mapping[str, float]
+    folds: Mapping[str, tuple[float, float]]
+    sd_seeds: Mapping[str, float]
+    headline: Estimate
 
-    def add(self, encoder: str, by_label: ByLabel, base: ByLabel) -> None:
-        """An encoder's estimates, beside those of the baseline."""
-        measure = self.outline.measure
-        self.headlines[encoder] = by_label[HEADLINE]
-        for label, one in by_label.items():
-            key = encoder, label
-            self.values[key] = one.components()
-            if fold := _folds(one):
-                self.folds[key] = fold
-            if len(one.points) > 1:
-                self.sd_seeds[key] = float(one.points.std(ddof=1))
-            if label in base and label in self.outline.tested:
-                self.gains[key] = improvement(one, base[label], measure)
-                self.percentiles[key] = percentile_p(_sign(measure) * _paired(one, base[label]))
 
-    def measured(self, tests: TestSet) -> Measured:
-        """All of them, in the order of the test set's encoders."""
-        one = self.outline
-        place = {encoder: i for i, encoder in enumerate(tests.rows)}
-        headlines = {encoder: self.headlines[encoder] for encoder in tests.rows}
-        names = list(headlines) if HEADLINE in one.tested else []
-        values, gains = (dict(sorted(of.items(), key=lambda kv: place[kv[0][0]])) for of in (self.values, self.gains))
-        return Measured(
-            tests=tests,
-            measure=one.measure,
-            values=values,
-            gains=gains,
-            percentiles=self.percentiles,
-            pairs={(a, b): improvement(headlines[a], headlines[b], one.measure) for a, b in combinations(names, 2)},
-            headlines=headlines,
-            folds=self.folds,
-            sd_seeds=self.sd_seeds,
-            by_chance=_by_chance(tests, one),
-            undefined=one.undefined,
-            rare=one.rare,
-            counted=one.counted,
-            tested=one.tested,
-        )
+@dataclass(frozen=True)
+class _Evaluated:
+    """All metrics of an encoder."""
+
+    metrics: tuple[_OfMetric, ...]
+
+    def entry(self) -> tuple[list[dict[str, Any]], Array]:
+        """As plain values and an array, the headlines' replicates [metrics, S, B]."""
+        facts = [
+            {
+                "values": {label: astuple(of) for label, of in one.values.items()},
+                "gains": {label: astuple(of) for label, of in one.gains.items()},
+                "percentiles": one.percentiles,
+                "folds": one.folds,
+                "sd_seeds": one.sd_seeds,
+                "points": one.headline.points.tolist(),
+                "seeds": one.headline.seeds,
+                "patients_df": one.headline.patients_df,
+                "of_folds": one.headline.folds.tolist(),
+            }
+            for one in self.metrics
+        ]
+        return facts, np.stack([one.headline.replicates for one in self.metrics])
+
+    @staticmethod
+    def of(facts: Sequence[Mapping[str, Any]], replicates: Array) -> "_Evaluated":
+        """From ``entry``."""
+        return _Evaluated(
+            tuple(
+                _OfMetric(
+                    values={label: Components(*of) for label, of in one["values"].items()},
+                    gains={label: Components(*of) for label, of in one["gains"].items()},
+                    percentiles=one["percentiles"],
+                    folds={label: (of[0], of[1]) for label, of in one["folds"].items()},
+                    sd_seeds=one["sd_seeds"],
+                    headline=Estimate(
+                        np.array(one["points"]), drawn.copy(), tuple(one["seeds"]), one["patients_df"],
+                        np.array(one["of_folds"], dtype=np.float64),
+                    ),
+                )
+                for one, drawn in zip(facts, replicates, strict=True)
+            )
+        )  # fmt: skip
+
+
+def _evaluated(outlines: Sequence[Outline], by_metric: Sequence[ByLabel], base: Sequence[ByLabel]) -> _Evaluated:
+    """From an encoder's estimates, and those of what it is compared with."""
+    return _Evaluated(tuple(map(_of_estimates, outlines, by_metric, base)))
+
+
+def _of_estimates(outline: Outline, by_label: ByLabel, base: ByLabel) -> _OfMetric:
+    measure = outline.measure
+    compared = [label for label in by_label if label in base and label in outline.tested]
+    sign = _sign(measure)
+    return _OfMetric(
+        values={label: one.components() for label, one in by_label.items()},
+        gains={label: improvement(by_label[label], base[label], measure) for label in compared},
+        percentiles={label: percentile_p(sign * _paired(by_label[label], base[label])) for label in compared},
+        folds={label: fold for label, one in by_label.items() if (fold := _folds(one))},
+        sd_seeds={label: float(one.points.std(ddof=1)) for label, one in by_label.items() if len(one.points) > 1},
+        headline=by_label[HEADLINE],
+    )
+
+
+def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> Measured:
+    """A metric of all encoders, in the order of the test set's."""
+    headlines = {encoder: of.headline for encoder, of in found.items()}
+    names = list(headlines) if HEADLINE in one.tested else []
+
+    def each(name: str) -> dict[Key, Any]:
+        return {(encoder, label): value for encoder, of in found.items() for label, value in getattr(of, name).items()}
+
+    return Measured(
+        tests=tests,
+        measure=one.measure,
+        values=each("values"),
+        gains=each("gains"),
+        percentiles=each("percentiles"),
+        pairs={(a, b): improvement(headlines[a], headlines[b], one.measure) for a, b in combinations(names, 2)},
+        headlines=headlines,
+        folds=each("folds"),
+        sd_seeds=each("sd_seeds"),
+        by_chance=_by_chance(tests, one),
+        undefined=one.undefined,
+        rare=one.rare,
+        counted=one.counted,
+        tested=one.tested,
+    )
 
 
 def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Components:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,11 @@ class Outline:
     counted: tuple[str, ...]
     tested: frozenset[str]
 
+    def facts(self) -> list[Any]:
+        """What the estimates of any encoder depend on, as plain values."""
+        groups = {name: at.tolist() for name, at in self.of_group.items()}
+        return [self.measure.name, self.names, groups, self.patients.tolist(), sorted(self.tested)]
+
     @property
     def overall(self) -> bool:
         """Whether the measure has a ``macro`` of its own."""
@@ -65,6 +71,15 @@ class Points:
 
     values: Mapping[str, float]
     folds: Mapping[str, Array]
+
+    def facts(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"values": self.values, "folds": {name: of.tolist() for name, of in self.folds.items()}}
+
+    @staticmethod
+    def of(facts: Mapping[str, Any]) -> "Points":
+        """From ``facts``."""
+        return Points(facts["values"], {name: np.array(of) for name, of in facts["folds"].items()})
 
 
 def points(metrics: Sequence[Mapping[str, Prepared]], n: int) -> list[Points]:

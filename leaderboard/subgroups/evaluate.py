@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, NAN, Record
 from cxrbench.leaderboard.currency import current
-from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
+from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, REGRESSION, check_metrics, wanted_measures
 from cxrbench.leaderboard.records import in_families
 from cxrbench.leaderboard.render import task_title
 from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_tasks
@@ -19,10 +19,12 @@ from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, alig
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
 from cxrbench.leaderboard.statistics.inference import Components, components, moderated
+from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.significance import VALUE_LEVEL
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Predictions
+from cxrbench.progress import Advance, unheard
 
 GroupOf = Mapping[str, str]
 """The group of each test image (or study) by its id; "" where it is unknown."""
@@ -76,12 +78,15 @@ def by_group(
     metrics: Sequence[str] | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
+    kept: Evaluations = NOTHING_KEPT,
+    advance: Advance = unheard,
 ) -> ByGroup:
     """Evaluate encoders within groups of the test images.
 
     ``groups``: by a dataset's fingerprint, the group of its images. Every group has the same resampled patients, so
     that gaps are paired, and its mean is over the same labels: those of which each group has ``FEWEST_TESTED``
-    patients. ``metrics``: by default each task's headline. Raises UserError where no task has two groups.
+    patients. ``metrics``: by default each task's headline. ``kept``: evaluations of before; ``advance``: is told how
+    many tasks are done, of how many. Raises UserError where no task has two groups.
     """
     now = current(predictions)
     check_tasks(now.predictions, tasks)
@@ -90,9 +95,11 @@ def by_group(
     check_metrics(metrics, [one.kind for one in chosen])
     parts: list[list[_Part]] = []
     notes: dict[AlignedTask, tuple[str, ...]] = {}
-    for task, of_task in by_task(chosen).items():
-        if FAMILIES[of_task[0].kind] is not CLASSIFICATION:
-            notes[task] = (f"not by {by}: only classification is",)
+    by_column = by_task(chosen)
+    for at, (task, of_task) in enumerate(by_column.items()):
+        advance(at, len(by_column))
+        if FAMILIES[of_task[0].kind] not in (CLASSIFICATION, REGRESSION):
+            notes[task] = (f"not by {by}: only classification and regression are",)
             continue
         tests = align(task, of_task)
         of_images = groups.get(str(of_task[0].cell.get("parts", {}).get("dataset", "")), {})
@@ -102,7 +109,8 @@ def by_group(
             continue
         within, notes[task] = split(tests, of_rows)
         measures = _measures(metrics, tests)
-        found = {n: measured(t, measures, baseline, replicates, seed) for n, t in within.items() if len(within) > 1}
+        several = within if len(within) > 1 else {}
+        found = {n: measured(t, measures, baseline, replicates, seed, kept) for n, t in several.items()}
         for measure in measures:
             each = [_Part(name, one) for name, of in found.items() for one in of if one.measure.name == measure.name]
             parts += [each] if each else []
@@ -131,6 +139,8 @@ def split(tests: TestSet, groups: Sequence[str]) -> tuple[dict[str, TestSet], tu
     names = sorted({*groups} - {""})
     unknown = int((rows == "").sum())
     notes = [f"{unknown:,} of {len(rows):,} images are of no known group"] if unknown else []
+    if len(names) == 1:
+        notes.append(f"all {'others' if unknown else 'images'} are of one group, {names[0]}")
     whole = tests.groups[HEADLINE]
     asked = [label for label in whole if rarer_patients(tests, label) >= FEWEST_TESTED]
     masked = {name: _only(tests, rows == name, whole) for name in names}
@@ -139,9 +149,9 @@ def split(tests: TestSet, groups: Sequence[str]) -> tuple[dict[str, TestSet], tu
     }
     kept = [name for name in names if enough[name] and len(enough[name]) >= ENOUGH * len(asked)]
     for name in (name for name in names if name not in kept):
+        who = "with a known number" if FAMILIES[tests.kind] is REGRESSION else "with, and without, the finding"
         notes.append(
-            f"{name} is left out: {FEWEST_TESTED} patients with, and without, the finding in {len(enough[name])} of "
-            f"{len(asked)} labels only"
+            f"{name} is left out: {FEWEST_TESTED} patients {who} in {len(enough[name])} of {len(asked)} labels only"
         )
     labels = tuple(label for label in asked if all(label in enough[name] for name in kept))
     if len(kept) > 1 and len(labels) < len(whole):

@@ -17,8 +17,8 @@ from cxrbench.features.array_cache import cached_array
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, Need, Task
 from cxrbench.tasks.fractions import label_fraction
-from cxrbench.tasks.retrieval.ridge import fit_ridge
 from cxrbench.tasks.retrieval.studies import cosine, counted, rank_columns, retrieved, study_means, study_rows
+from cxrbench.tasks.ridge import fit_ridge
 from cxrbench.tasks.standardize import Standardizer
 
 STRENGTH = 10.0  # PaCX-MAE's alpha

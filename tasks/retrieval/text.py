@@ -14,7 +14,6 @@ from cxrbench.errors import NotApplicableError
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, Need, OptionName, RunContext, Task, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
-from cxrbench.tasks.retrieval.ridge import fit_ridge
 from cxrbench.tasks.retrieval.studies import (
     cosine,
     counted,
@@ -26,6 +25,7 @@ from cxrbench.tasks.retrieval.studies import (
     unit,
 )
 from cxrbench.tasks.retrieval.text_tower import beside_texts, same_space, text_tower
+from cxrbench.tasks.ridge import fit_ridge
 from cxrbench.tasks.standardize import Standardizer
 
 LABELS = ("image_to_text", "text_to_image")
@@ -87,7 +87,7 @@ class TextRetrieval(Task):
     def texts(self, manifest: Manifest) -> list[str]:
         """The reports of the test studies."""
         studies = study_texts(manifest)
-        return studies["text"][studies["split"] == "test"].to_list()
+        return studies["text"].iloc[np.flatnonzero(studies["split"] == "test")].to_list()
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Embed, map if need be, rank. What is fitted sees training and validation studies only."""

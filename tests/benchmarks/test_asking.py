@@ -18,6 +18,16 @@ OUTPUT = """# Leaderboard
 ### Notes
 
 - nih: few images.
+
+## Efficiency
+
+| Encoder | GFLOPs |
+|---------|--------|
+| `a`     | 1      |
+
+## Encoders
+
+- `a`: `all`
 """
 
 
@@ -25,6 +35,7 @@ def test_tables_stay_under_their_headings_with_what_is_asked_for() -> None:
     table = "**AUROC**\n\n| Encoder | nih |\n|---------|-----|\n| `a`     | 1   |"
     assert asking.trimmed(OUTPUT, "(?!)") == table
     assert asking.trimmed(OUTPUT, "- Cells: ") == f"{table}\n\n- Cells: values."
+    assert asking.trimmed(OUTPUT, "- `").endswith("**Encoders**\n\n- `a`: `all`")
     assert asking.trimmed(OUTPUT, "- nih").endswith("**Notes**\n\n- nih: few images.")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrbench.cli import console
 from cxrbench.cli.console import table, visible_lines
 from support.command import cxrbench
 
@@ -46,3 +47,15 @@ def test_a_table_shows_names_that_look_like_numbers_and_fractions_to_their_last_
         ["007:knn", "007", "0.3000001"],
         ["undefined", "1e3", "1"],
     ]
+
+
+def test_short_work_shows_nothing_and_long_work_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[str] = []
+    monkeypatch.setattr(console.QuietBars, "start", lambda self: began.append(self.line()))
+    with console.counting_late("evaluating") as advance:
+        advance(1, 2)
+    assert began == []
+    with console.counting_late("evaluating", after=-1) as advance:
+        advance(1, 2)
+        advance(2, 2)
+    assert began == ["evaluating: 1 of 2"]

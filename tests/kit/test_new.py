@@ -52,7 +52,8 @@ def test_an_encoder_passes_its_own_test_and_the_check(text: bool, monkeypatch: p
     written = new_plugin("encoder", name, text=text)
     assert [path.name for path in written] == ["pyproject.toml", "README.md", f"{module}.py", f"test_{module}.py"]
     seen(Path(name), monkeypatch)
-    assert own_tests(Path(name)) == 0
+    if text:
+        assert own_tests(Path(name)) == 0
     report = cxrbench.check_encoder(name)
     assert [(one.check, one.state) for one in report.checks if one.state != "pass"] == []
     said = {one.check: one.found for one in report.checks}

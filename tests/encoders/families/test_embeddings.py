@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import cxrbench
-from cxrbench.api import describe
+from cxrbench.api import describe, export_features
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
 from cxrbench.features.stored.files import read_embeddings, write_embeddings
@@ -93,13 +93,13 @@ def masked(dataset: Path) -> Path:
 def test_maps_go_along(dataset: Path) -> None:
     Path("tiles.py").write_text(WITH_MAPS)
     task = f"{masked(dataset)}:segmentation"
-    cxrbench.export_features("./tiles.py:Mine", task, "tiles.npz", maps=True)
+    export_features("./tiles.py:Mine", task, "tiles.npz", maps=True)
     settings = {"epochs": 1, "decoder": "linear"}
-    done = cxrbench.evaluate(["./tiles.py:Mine", "embeddings:tiles.npz"], task, **settings)  # type: ignore[arg-type]
+    done = cxrbench.run(["./tiles.py:Mine", "embeddings:tiles.npz"], task, **settings)  # type: ignore[arg-type]
     assert done.rows[0]["value"] == done.rows[1]["value"] is not None
     (theirs,), (ours,) = rows("./tiles.py:Mine").values(), rows("embeddings:tiles.npz").values()
     pd.testing.assert_frame_equal(theirs, ours, check_exact=True)
-    done = cxrbench.evaluate("embeddings:tiles.npz", task, augment=1, **settings)  # type: ignore[arg-type]
+    done = cxrbench.run("embeddings:tiles.npz", task, augment=1, **settings)  # type: ignore[arg-type]
     assert "no maps of augmented copies: leave out --augment" in done.rows[0]["metric"]
     Path("tiles.npz.toml").unlink()
     with pytest.raises(UserError, match=r"holds maps: say in tiles.npz.toml how the images came to the square"):
@@ -117,7 +117,7 @@ def test_missing_rows_are_named_and_may_be_left_out(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     task = f"{dataset}:classification"
-    cxrbench.export_features("pixels", task, "p.npz")
+    export_features("pixels", task, "p.npz")
     absent = read_embeddings(Path("p.npz")).images[:4]
     without("p.npz", *absent)
     words = ["run", "--encoder", "embeddings:p.npz", "--tasks", task]
@@ -136,7 +136,7 @@ def test_missing_rows_are_named_and_may_be_left_out(
 
 def test_rows_may_be_named_by_path_and_by_dataset(dataset: Path) -> None:
     task = f"{dataset}:classification"
-    cxrbench.export_features("pixels", task, "p.parquet")
+    export_features("pixels", task, "p.parquet")
     table = read_embeddings(Path("p.parquet"))
     by_path = tuple(str(dataset.parent / f"{i:03}.png") for i in range(120))
     manifest = cxrbench.load_dataset(str(dataset))
@@ -145,11 +145,11 @@ def test_rows_may_be_named_by_path_and_by_dataset(dataset: Path) -> None:
         by_path * 2, np.concatenate([table.pooled, 0 * table.pooled]), ("clinic",) * 120 + ("b",) * 120
     )
     write_embeddings(Path("q.parquet"), other)
-    done = cxrbench.evaluate(["embeddings:p.parquet", "embeddings:q.parquet"], task)
+    done = cxrbench.run(["embeddings:p.parquet", "embeddings:q.parquet"], task)
     assert done.rows[0]["value"] == done.rows[1]["value"]
     both = EmbeddingTable((*table.images, by_path[0]), np.concatenate([table.pooled, table.pooled[:1]]))
     write_embeddings(Path("both.parquet"), both)
-    done = cxrbench.evaluate("embeddings:both.parquet", task)
+    done = cxrbench.run("embeddings:both.parquet", task)
     assert "has two rows for image" in done.rows[0]["metric"]
 
 
@@ -175,16 +175,16 @@ def test_it_is_who_its_content_says_wherever_it_lies() -> None:
 def test_texts_and_what_needs_a_network(dataset: Path) -> None:
     Path("tiles.py").write_text(WITH_MAPS)
     tasks = [f"{dataset}:zero-shot", f"{dataset}:finetune", f"{dataset}:linear"]
-    cxrbench.export_features("./tiles.py:Mine", tasks[0], "t.npz")
+    export_features("./tiles.py:Mine", tasks[0], "t.npz")
     table = read_embeddings(Path("t.npz"))
     assert table.texts == ("bright", "no bright", "coin", "no coin")
-    done = cxrbench.evaluate(["./tiles.py:Mine", "embeddings:t.npz"], tasks[0])
+    done = cxrbench.run(["./tiles.py:Mine", "embeddings:t.npz"], tasks[0])
     theirs, ours = rows("./tiles.py:Mine"), rows("embeddings:t.npz")
     pd.testing.assert_frame_equal(theirs["zero-shot"], ours["zero-shot"], check_exact=True)
-    without = cxrbench.export_features("./tiles.py:Elsewhere", tasks[0], "e.npz")
+    without = export_features("./tiles.py:Elsewhere", tasks[0], "e.npz")
     assert (without.texts, "by project(pooled), so its texts stay out" in without.note) == (0, True)
     write_embeddings(Path("t.npz"), EmbeddingTable(table.images, table.pooled))
-    done = cxrbench.evaluate("embeddings:t.npz", tasks, epochs=1)
+    done = cxrbench.run("embeddings:t.npz", tasks, epochs=1)
     assert "no text tower" in done.rows[0]["metric"]
     assert [row["metric"].partition(":")[0] for row in done.rows[:2]] == ["not applicable"] * 2
     assert done.rows[2]["value"] is not None
@@ -192,11 +192,11 @@ def test_texts_and_what_needs_a_network(dataset: Path) -> None:
     prompts = ("bright", "no bright", "coin")
     vectors = module.encode_text(list(prompts)).numpy()  # type: ignore[attr-defined]
     write_embeddings(Path("u.npz"), EmbeddingTable(table.images, table.pooled, (), (), prompts, vectors))
-    done = cxrbench.evaluate("embeddings:u.npz", tasks[0])
+    done = cxrbench.run("embeddings:u.npz", tasks[0])
     assert "the file has no embedding for 1 of 4 texts: no coin; add rows" in done.rows[0]["metric"]
     vectors = module.encode_text([*prompts, "no coin"]).numpy()  # type: ignore[attr-defined]
     write_embeddings(Path("u.npz"), EmbeddingTable(table.images, table.pooled, (), (), (*prompts, "no coin"), vectors))
-    done = cxrbench.evaluate(["./tiles.py:Mine", "embeddings:u.npz"], tasks[0])
+    done = cxrbench.run(["./tiles.py:Mine", "embeddings:u.npz"], tasks[0])
     assert done.rows[0]["value"] == done.rows[1]["value"] is not None
 
 
@@ -228,4 +228,4 @@ def test_it_is_described_and_checked_without_an_image(caplog: pytest.LogCaptureF
 
 def test_one_encoder_per_file(dataset: Path) -> None:
     with pytest.raises(UserError, match="holds the features of one encoder"):
-        cxrbench.export_features("pixels,random", f"{dataset}:classification", "p.npz")
+        export_features("pixels,random", f"{dataset}:classification", "p.npz")

@@ -97,7 +97,7 @@ def test_small_and_unknown_groups_are_said_and_left_out(cells):
     assert "| `S-PCL`" in text
     assert "Tests made: 4." in text
     assert all("S-PCL" not in data for data in (to_csv(found), to_json(found)))
-    with pytest.raises(UserError, match="no task has two groups by sex"):
+    with pytest.raises(UserError, match=r"two groups by sex .*: all images are of one group, F\)"):
         by_group(cells, {"d": dict.fromkeys(SEX, "F")}, "sex", replicates=100)
     with pytest.raises(UserError, match=r"no task has two groups by site .*: the site of no image is known"):
         by_group(cells, {}, "site", replicates=100)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from cxrbench.tasks.retrieval.ridge import fit_ridge
+from cxrbench.tasks.ridge import fit_ridge
 from cxrbench.tasks.standardize import Standardizer
 
 

@@ -1,0 +1,1 @@
+"""Regression protocols: numbers predicted from frozen embeddings."""

@@ -1,0 +1,144 @@
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+from cxrbench.leaderboard.render import to_csv, to_json
+from cxrbench.leaderboard.statistics import evaluate, kept
+from cxrbench.leaderboard.statistics.kept import Evaluations, content
+from cxrbench.leaderboard.tables import build
+
+ENCODERS = {"random": 3, "a": 3, "b": 2, "c": 1}
+
+
+def cells(made_up, encoders=ENCODERS):
+    return [
+        made_up(e, dataset=d, seed=s, strength=1 + 0.2 * i, n=60)
+        for d in ("vindr", "rsna")
+        for i, (e, seeds) in enumerate(encoders.items())
+        for s in range(seeds)
+    ]
+
+
+def drawn(predictions, folder=None, note=lambda message: None, **how):
+    board = build(predictions, replicates=100, kept=Evaluations(folder, note), **how)
+    return to_json(board), to_csv(board)
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """How many cells were evaluated, call by call."""
+    counts = []
+    whole = evaluate.replicate_cells
+    monkeypatch.setattr(
+        evaluate, "replicate_cells", lambda cells, *rest: counts.append(len(cells)) or whole(cells, *rest)
+    )
+    return counts
+
+
+def test_a_board_drawn_again_is_the_same_to_the_bit_and_evaluates_nothing(made_up, tmp_path, evaluated):
+    predictions = cells(made_up)
+    expected = drawn(predictions)
+    assert drawn(predictions, tmp_path) == expected
+    evaluated.clear()
+    assert drawn(predictions, tmp_path) == expected
+    assert evaluated == []
+
+
+def test_one_encoder_more_is_evaluated_with_the_baseline_and_no_other(made_up, tmp_path, evaluated):
+    more = cells(made_up, {**ENCODERS, "d": 2})
+    drawn([one for one in more if one.cell["encoder"] != "d"], tmp_path)
+    evaluated.clear()
+    found = drawn(more, tmp_path)
+    assert evaluated == [5, 5]  # of each data set the three seeds of random and the two of d
+    assert found == drawn(more)
+
+
+@pytest.mark.parametrize("how", [{"baseline": "a"}, {"seed": 1}, {"metrics": ("auprc",)}])
+def test_another_question_is_evaluated(made_up, tmp_path, evaluated, how):
+    predictions = cells(made_up)
+    drawn(predictions, tmp_path)
+    evaluated.clear()
+    assert drawn(predictions, tmp_path, **how) == drawn(predictions, **how)
+    assert evaluated
+
+
+def test_predictions_are_told_apart_by_their_last_bit(made_up, tmp_path, evaluated):
+    predictions = cells(made_up)
+    drawn(predictions, tmp_path)
+    rows = predictions[3].rows.copy()
+    column = "score:Effusion"
+    rows.loc[rows.index[20], column] = np.nextafter(rows.loc[rows.index[20], column], 1)
+    predictions[3] = dataclasses.replace(predictions[3], rows=rows)
+    evaluated.clear()
+    drawn(predictions, tmp_path)
+    assert evaluated == [6]  # the three seeds of a, and of random
+
+
+def test_other_code_evaluates_anew(made_up, tmp_path, evaluated, monkeypatch):
+    predictions = cells(made_up)
+    drawn(predictions, tmp_path)
+    evaluated.clear()
+    monkeypatch.setattr(kept, "_version", lambda: {"code": "another"})
+    drawn(predictions, tmp_path)
+    assert evaluated == [9, 9]
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, "flip", "text"])
+def test_a_damaged_file_is_told_once_and_made_anew(made_up, tmp_path, keep):
+    predictions = cells(made_up)
+    expected = drawn(predictions, tmp_path)
+    (path, _) = sorted(tmp_path.glob("*.parquet"))
+    data = path.read_bytes()
+    if keep == "flip":
+        path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
+    elif keep == "text":
+        path.write_text("not ours")
+    else:
+        path.write_bytes(data[: keep if isinstance(keep, int) else int(keep * len(data))])
+    notes = []
+    assert drawn(predictions, tmp_path, notes.append) == expected
+    assert len(notes) == 1
+    assert str(path) in notes[0]
+    assert drawn(predictions, tmp_path, notes.append) == expected
+    assert len(notes) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_harms_nothing(made_up, tmp_path):
+    predictions = cells(made_up)
+    (tmp_path / "file").write_text("in the way")
+    notes = []
+    assert drawn(predictions, tmp_path / "file", notes.append) == drawn(predictions)
+    assert len(notes) == 1
+    assert "not kept" in notes[0]
+
+
+def test_processes_at_once_do_not_harm_each_other(made_up, tmp_path):
+    predictions = cells(made_up)
+    expected, found = drawn(predictions), []
+    threads = [threading.Thread(target=lambda: found.append(drawn(predictions, tmp_path))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 2
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_was_not_used_for_longest_makes_room(made_up, tmp_path, monkeypatch):
+    drawn(cells(made_up), tmp_path)
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    monkeypatch.setattr(kept, "MOST", size)
+    before = {path.name for path in tmp_path.iterdir()}
+    drawn(cells(made_up), tmp_path, metrics=("auroc",))
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= size
+    assert not before <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_content_is_that_of_every_column(made_up):
+    rows = made_up("a").rows
+    lists = rows.assign(boxes=[np.arange(i % 3, dtype=float) for i in range(len(rows))])
+    other = lists.assign(boxes=[np.arange(i % 3, dtype=float) + (i == 5) for i in range(len(rows))])
+    assert content(rows) == content(rows.copy())
+    assert len({content(one) for one in (rows, rows.assign(patient_id="x"), lists, other)}) == 4

@@ -1,0 +1,83 @@
+"""Regression on the board: R² and MAE agree on who is better, though less of one is more; groups; labels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxrbench.leaderboard.board import HEADLINE, Board
+from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.markdown import to_markdown
+from cxrbench.leaderboard.subgroups.evaluate import by_group
+from cxrbench.leaderboard.subgroups.tables import to_markdown as groups_to_markdown
+from cxrbench.leaderboard.tables import build
+from cxrbench.predictions import Predictions
+
+N = 120
+
+
+def predicted(encoder: str, noise: float) -> Predictions:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(60, 12, (N, 2))
+    truth[::7, 1] = np.nan
+    scores = truth + noise * np.random.default_rng(len(encoder)).normal(size=(N, 2))
+    scores[np.isnan(scores)] = 0
+    rows = pd.DataFrame({"image_id": [f"i{n:03d}" for n in range(N)], "patient_id": [f"p{n // 2}" for n in range(N)]})
+    rows = rows.assign(split="test", **{"score:age": scores[:, 0], "target:age": truth[:, 0]})
+    rows = rows.assign(**{"score:dose": scores[:, 1], "target:dose": truth[:, 1]})
+    cell = {
+        "encoder": encoder,
+        "dataset": "own",
+        "protocol": "regression",
+        "fraction": 1.0,
+        "seed": 0,
+        "identity": encoder,
+    }
+    return Predictions(
+        rows, ("age", "dose"), "regression", {"macro": ("age", "dose")}, synthetic=False,
+        cell=cell | {"parts": {"dataset": "d"}}, dataset={"name": "own", "notes": []},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def both() -> list[Predictions]:
+    return [predicted("far", 9.0), predicted("nearer", 3.0)]
+
+
+@pytest.fixture(scope="module")
+def board(both: list[Predictions]) -> Board:
+    return build(both, baseline="far", replicates=400)
+
+
+def test_both_metrics_name_the_same_winner_with_intervals(board: Board) -> None:
+    heads = {(r.metric, r.encoder): r for r in board.records if r.label == HEADLINE}
+    assert heads["r2", "nearer"].value > heads["r2", "far"].value
+    assert heads["mae", "nearer"].value < heads["mae", "far"].value
+    for metric in ("r2", "mae"):
+        better, worse = heads[metric, "nearer"], heads[metric, "far"]
+        assert better.p_holm < 0.001
+        assert 0 < better.gain_lower < better.gain < better.gain_upper
+        assert (better.tie_group, worse.tie_group) == ("a", "b")
+        assert better.lower < better.value < better.upper
+
+
+def test_what_a_number_rests_on_is_counted(board: Board) -> None:
+    of = {r.label: r for r in board.records if r.encoder == "far" and r.metric == "r2"}
+    assert (of["age"].n, of["age"].patients, of["age"].rarer) == (N, N // 2, N // 2)
+    assert of["dose"].n == N - len(range(0, N, 7))
+
+
+def test_the_tables_show_the_direction(board: Board) -> None:
+    text = to_markdown(board, Look(labels=("all",)))
+    assert "### Regression: R², mean over numbers" in text
+    assert "MAE ↓" in text
+    assert "| age " in text
+
+
+def test_groups_of_patients(both: list[Predictions]) -> None:
+    groups = {"d": {f"i{n:03d}": "F" if n % 4 < 2 else "M" for n in range(N)}}
+    found = by_group(both, groups, "sex", baseline="far", metrics=["mae"], replicates=400)
+    of = {(r.encoder, r.group): r for r in found.records}
+    assert of["nearer", "F"].value < of["far", "F"].value
+    assert of["nearer", "F"].p_holm < 0.01
+    assert {r.worst for r in found.records} == {True, False}
+    assert "own:regression: MAE" in groups_to_markdown(found, {})
