@@ -10,9 +10,8 @@ costs nothing: numpy comes with the first call, torch with the first encoder tha
 """
 
 from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom
-from cxrbench.api.embedding import embed
+from cxrbench.api.embedding import embed, export_features
 from cxrbench.api.encoders import check_encoder, describe, load_encoder, store_golden
-from cxrbench.api.features import export_features
 from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
 from cxrbench.api.installed import list_datasets, list_encoders, list_tasks, own_datasets
 from cxrbench.api.plugins import new_plugin

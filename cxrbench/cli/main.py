@@ -8,8 +8,8 @@ import typer
 
 from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
+from cxrbench.cli.encoders.features import features_app
 from cxrbench.cli.encoders.group import encoders_app
-from cxrbench.cli.features import features_app
 from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
 from cxrbench.cli.new import data_new, encoders_new, tasks_new

@@ -1,6 +1,7 @@
 """``embeddings:FILE[#NAME]``: what another program has made of the images: models behind an API, or in a hospital."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -72,11 +73,10 @@ def load(request: EncoderRequest) -> Embeddings:
         )
     card = sidecar.card(EncoderCard(method=path.stem))
     if "pretrained_on" not in sidecar.said:
-        log.warning(
-            "embeddings:%s: nobody says which data sets its model has seen, so no result is marked; say it in %s: "
-            'pretrained_on = ["mimic"], or [] for none',
-            request.variant, sidecar.path.name,
-        )  # fmt: skip
+        told = "assumed, for nobody says it: that its model has seen no X-rays of the data sets here"
+        advice = 'pretrained_on = ["mimic"], or [] for none'
+        log.warning("embeddings:%s: %s; say it in %s: %s", request.variant, told, sidecar.path.name, advice)
+        card = replace(card, assumed=(told,))
     return (EmbeddingsWithTexts if table.texts else Embeddings)(table, sidecar.applied(Preprocess()), card)
 
 

@@ -215,8 +215,8 @@ def test_it_is_described_and_checked_without_an_image(caplog: pytest.LogCaptureF
     caplog.clear()
     report = cxrbench.check_encoder("embeddings:e.npz")
     assert [record.getMessage() for record in caplog.records] == [
-        "embeddings:e.npz: nobody says which data sets its model has seen, so no result is marked; say it in "
-        'e.npz.toml: pretrained_on = ["mimic"], or [] for none'
+        "embeddings:e.npz: assumed, for nobody says it: that its model has seen no X-rays of the data sets here; say "
+        'it in e.npz.toml: pretrained_on = ["mimic"], or [] for none'
     ]
     assert [(one.check, one.state) for one in report.checks] == [("file", "pass"), ("card", "mend")]
     Path("e.npz.toml").write_text('method = "API"\nlicence = "MIT"\npretrained_on = ["mimic"]\n')
