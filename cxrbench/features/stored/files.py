@@ -165,9 +165,7 @@ def _write_h5(path: Path, table: EmbeddingTable) -> None:
 def _h5py(path: Path) -> Any:
     if importlib.util.find_spec("h5py") is None:
         raise UserError(f"{path} is HDF5, which needs one package more: pip install 'cxrbench[hdf5]'")
-    import h5py
-
-    return h5py
+    return importlib.import_module("h5py")
 
 
 def _arrays(table: EmbeddingTable) -> dict[str, NDArray[Any]]:
