@@ -1,4 +1,4 @@
-"""``cxrbench encoders new``, and ``tasks new`` and ``data new``, which are the same: a package to begin a plugin with."""
+"""``cxrbench encoders new``, ``tasks new`` and ``data new``: a package to begin a plugin with."""
 
 from pathlib import Path
 from typing import Annotated
