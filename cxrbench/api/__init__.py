@@ -9,7 +9,7 @@ They take typed arguments, return data, print nothing, and raise UserError where
 costs nothing: numpy comes with the first call, torch with the first encoder that has to compute.
 """
 
-from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom
+from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom, write_sidecar
 from cxrbench.api.embedding import embed
 from cxrbench.api.encoders import check_encoder, describe, load_encoder
 from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
@@ -30,5 +30,5 @@ __all__ = [
     "describe", "embed", "find_cell", "find_manifest", "leaderboard", "leaderboard_of_protocols", "list_datasets",
     "list_encoders", "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options", "outcomes",
     "own_datasets", "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file",
-    "requests", "run", "verify", "write_phantom",
+    "requests", "run", "verify", "write_phantom", "write_sidecar",
 ]  # fmt: skip

@@ -25,7 +25,7 @@ def load_dataset(
     anew: bool = False,
     bar: Bar = unseen,
 ) -> "Manifest":
-    """The table of a dataset's images by its name or the path of a CSV.
+    """The table of a dataset's images by its name or the path of a CSV or folder.
 
     ``data``: the data folder (default: CXRBENCH_DATA, else the phantom). ``anew``: the tables are read again, whatever
     is kept of them in the cache. ``bar`` shows the phantom being drawn. Raises UserError.
@@ -67,6 +67,16 @@ def check_dataset(
 
         advance(0, total)
         return check(manifest, decode_all=decode, max_pixels=max_pixels or MAX_PIXELS, progress=looked)
+
+
+def write_sidecar(table: Path | str, *, split_seed: int | None = None) -> Path:
+    """Write ``NAME.toml`` beside your own CSV or COCO JSON: what is understood of it, and every other key.
+
+    ``split_seed`` stratifies the splits that the table does not give. Returns the file's path. Raises UserError.
+    """
+    from cxrbench.data.custom.template import write_sidecar
+
+    return write_sidecar(Path(table), split_seed)
 
 
 def prepare_copy(

@@ -167,7 +167,7 @@ def read(name: str, data_dir: Path | None, cache: Path | None, bar: Bar = unseen
     if "/" in name and folder.is_dir():
         if folder.name not in (known := dataset_adapters()) and any((folder / other).is_dir() for other in known):
             raise UserError(f"--data {name} is a folder of datasets: name them, e.g. --data mimic --data-dir {name}")
-        name, data_dir = folder.name, folder.parent
+        name = str(folder)
     return load_dataset(name, data=data_dir, cache=cache, bar=bar)
 
 

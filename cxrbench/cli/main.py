@@ -11,7 +11,7 @@ from cxrbench.cli.calibration import calibration
 from cxrbench.cli.encoders.group import encoders_app
 from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
-from cxrbench.cli.prepare import data_prepare
+from cxrbench.cli.prepare import data_init, data_prepare
 from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data_app.command("prepare")(data_prepare)
+data_app.command("init")(data_init)
 app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")

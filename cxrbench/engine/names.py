@@ -56,10 +56,17 @@ def is_path(dataset: str) -> bool:
     return dataset.endswith((".csv", ".json"))
 
 
+def is_folder(dataset: str) -> bool:
+    """Whether a dataset is named by the path of its folder: one that is there, with a slash in what it is called."""
+    return "/" in dataset and Path(dataset).expanduser().is_dir()
+
+
 def dataset_problem(name: str, data: Path | None) -> UserError | None:
     """What is wrong with a dataset's name: no adapter, no file and no folder of the data folder is called that."""
     path = Path(name).expanduser()
     if path.is_file():
+        return None
+    if is_folder(name):
         return None
     if is_path(name):
         return UserError(f"no {path.suffix[1:].upper()} file {path} (looked from {Path.cwd()})")
@@ -68,8 +75,9 @@ def dataset_problem(name: str, data: Path | None) -> UserError | None:
     adapters = entry_points.found(DATASETS)
     if name in adapters or (data and any((data / name / table).is_file() for table in TABLES)):
         return None
+    hint = f", or ./{name} for the folder of images" if path.is_dir() else ""
     others = [path.parent.name for table in TABLES for path in data.glob(f"*/{table}")] if data else []
-    return UserError(unknown("dataset", name, [*adapters, *others]) + "; or give the path of your own CSV")
+    return UserError(unknown("dataset", name, [*adapters, *others]) + f"; or give the path of your own CSV{hint}")
 
 
 def _refuse_if_all_wrong(problems: Iterable[UserError | None]) -> None:

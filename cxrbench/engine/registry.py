@@ -1,5 +1,6 @@
 """Names to encoders, datasets and tasks. Built-in ones are plugins like anybody else's."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import near_equal
 from cxrbench.data.tables import is_empty
 from cxrbench.encoder import EncoderPlugin
-from cxrbench.engine.names import PREPARED, dataset_problem, is_path
+from cxrbench.engine.names import PREPARED, TABLES, dataset_problem, is_folder, is_path
 from cxrbench.errors import UserError
 from cxrbench.files.names import some
 from cxrbench.plugins import entry_points
@@ -53,7 +54,8 @@ def load_encoder(text: str, *, synthetic: bool) -> "LoadedEncoder":
 def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, cache: Path | None = None) -> Manifest:
     """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
 
-    The path of a COCO JSON will do, too. A folder ``data/NAME`` may hold a prepared copy instead of the original.
+    The path of a COCO JSON will do, too, or one of a folder (with a slash in it): of such a dataset, or of images. A
+    folder ``data/NAME`` may hold a prepared copy instead of the original.
 
     ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. ``cache``:
     the folder in which manifests are kept (``data/kept.py``); without one everything is read. Raises UserError that
@@ -65,6 +67,11 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, c
     path = Path(name).expanduser()
     if path.is_file():
         return _finished(read_kept(_own_table(path), kept), path.parent)
+    if is_folder(name):
+        place = Path(os.path.abspath(path))  # not resolved: a link may have another name
+        name, data = place.name, place.parent
+        if name not in entry_points.found(DATASETS) and not any((place / table).is_file() for table in TABLES):
+            return _finished(read_kept(_folder(place), kept), place)
     root = data if data is not None else phantom()
     folder = root / name
     if (folder / PREPARED).is_file():
@@ -106,6 +113,13 @@ def _own_table(path: Path) -> Origin:
 
     table = path.absolute()
     return Origin(table.parent, lambda: read_csv(table), table=table)
+
+
+def _folder(folder: Path) -> Origin:
+    """A folder of images and nothing else."""
+    from cxrbench.data.custom.folder import read_folder
+
+    return Origin(folder, lambda: read_folder(folder))
 
 
 def _copy(folder: Path) -> Origin:

@@ -312,3 +312,9 @@ def test_a_seed_without_need_is_said(tmp_path: Path) -> None:
     cells = [f"{n % 2},{('train', 'val', 'test')[n % 3]}" for n in range(6)]
     manifest = read_csv(csv(tmp_path, "effusion,split", cells, "split_seed = 5"))
     assert any("split_seed in own.toml is not used" in note for note in manifest.notes)
+
+
+def test_without_patients_a_study_stays_in_one_split(tmp_path: Path) -> None:
+    manifest = read_csv(csv(tmp_path, "study,effusion", [f"s{n // 3},{n % 2}" for n in range(60)]))
+    assert manifest.images.groupby("study_id")["split"].nunique().max() == 1
+    assert "No patient column: each study counts as a patient." in manifest.notes
