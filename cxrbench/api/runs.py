@@ -84,8 +84,7 @@ def run(
     separated by commas.
 
     ``settings``: as the options of ``cxrbench run``, see ``Settings``; ``train`` may list DataFrames, too. A cell that
-    fails is a row with its reason.
-    Warns of what was assumed. Raises UserError::
+    fails is a row with its reason. Warns of what was assumed. Raises UserError::
 
         results = cxrbench.run(["imagenet", my_module], ["siim", ("clinic:classification", my_dataframe)], seeds=3)
         print(results.leaderboard(baseline="imagenet"))
