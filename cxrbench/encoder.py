@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkab
 if TYPE_CHECKING:  # a contract is read by commands that never compute
     from torch import Tensor
 
+    from cxrbench.features.stored.table import EmbeddingTable
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -94,6 +96,19 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class StoredEncoder(Encoder, Protocol):
+    """An encoder that computes nothing: what it would give of each image lies in a file, by the image's name.
+
+    Its ``forward`` raises NotApplicableError. Who asks for features looks here first.
+    """
+
+    @property
+    def stored_embeddings(self) -> "EmbeddingTable":
+        """The whole file."""
+        ...
+
+
 class EncoderRequest(NamedTuple):
     """A parsed encoder spec ``NAME[:VARIANT][@WEIGHTS]``, e.g. ``timm:vit_base_patch16_224@file.pth``."""
 
@@ -129,6 +144,11 @@ def named_weights(request: EncoderRequest) -> tuple[Path, ...] | None:
     """For ``EncoderPlugin.reads``: the file or folder after the ``@``; None if there is no such thing on this disk."""
     path = Path(request.weights or "").expanduser()
     return (path,) if request.weights and path.exists() else None
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where weights' preprocessing and card may be said: ``FILE.toml`` beside a file, ``cxrbench.toml`` in a folder."""
+    return path / "cxrbench.toml" if path.is_dir() else path.with_name(f"{path.name}.toml")
 
 
 @dataclass(frozen=True)
