@@ -1,5 +1,6 @@
 """``FILE.toml`` beside weights: what the file itself cannot say, preprocessing and card, in the user's words."""
 
+import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from typing import Any
 
 from cxrbench.encoder import EncoderCard, Preprocess, sidecar_path
 from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
 
 UNFILLED = "?"
 POOLINGS = ("cls", "mean", "mean+sd")
@@ -16,6 +18,7 @@ IMAGES = ("size", "resize", "interpolation", "crop_pct", "mean", "std", "channel
 CARD = ("method", "pretrained_on", "licence")
 KEYS = {"size": int, "resize": str, "interpolation": str, "crop_pct": (int, float), "mean": list, "std": list,
         "channels": int, "pooling": str, "method": str, "pretrained_on": list, "licence": str}  # fmt: skip
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,40 @@ def _check_numbers(path: Path, said: Mapping[str, Any]) -> None:
         raise UserError(f'{path}: pretrained_on is a list of names, e.g. ["mimic", "nih"]')
 
 
+def told(spec: str, sidecar: WeightsSidecar, preprocess: Preprocess, card: EncoderCard) -> EncoderCard:
+    """The card of weights that are of no known origin: what nobody says is in its ``assumed`` and is warned of."""
+    facts = {key: getattr(preprocess, key) for key in IMAGES if key != "crop_pct" or preprocess.resize == "crop"}
+    unsaid = [f"{key} {_short(value)}" for key, value in facts.items() if key not in sidecar.said]
+    assumed = [f"preprocessing ({', '.join(unsaid)})"] if unsaid else []
+    if "pretrained_on" not in sidecar.said:
+        assumed.append("that it has seen no X-rays of the data sets here")
+    if not assumed:
+        return sidecar.card(card)
+    told = f"assumed, for nobody says it: {' and '.join(assumed)}"
+    log.warning("%s: %s; say it in %s (`cxrbench encoders card FILE` writes one to fill in)", spec, told, sidecar.path)
+    return replace(sidecar.card(card), assumed=(told,))
+
+
+def write_sidecar(weights: Path, preprocess: Preprocess, card: EncoderCard, pooling: str | None) -> Path:
+    """Write ``FILE.toml`` to be filled in. Raises UserError if there is one, or if the disk will not."""
+    path = sidecar_path(weights)
+    if path.exists():
+        raise UserError(f"{path} is there already: edit it, or delete it first")
+    facts: dict[str, Any] = {key: getattr(preprocess, key) for key in IMAGES}
+    lines = [
+        f"# What {weights.name} cannot say of itself. It is read with the file, as part of the encoder's identity.",
+        "# The values are what is assumed without this file: correct them. mean and std are of pixels in [0, 1].",
+        *(f"{key} = {_toml(value)}{_comment(key)}" for key, value in facts.items()),
+        *([f"pooling = {_toml(pooling)}{_comment('pooling')}"] if pooling else []),
+        f"method = {_toml(card.method)}",
+        f'pretrained_on = ["{UNFILLED}"]{_comment("pretrained_on")}',
+        f"licence = {_toml(card.licence)}",
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def _kind(key: str) -> str:
     kind = KEYS[key]
     return {int: "a whole number", str: "a text", list: "a list"}.get(kind, "a number")  # type: ignore[call-overload]
@@ -83,5 +120,19 @@ def _kind(key: str) -> str:
 
 def _advice(key: str) -> str:
     if key == "pretrained_on":
-        return "names of data sets whose images it has seen, e.g. mimic, chexpert, nih; [] for none"
+        return "names of data sets whose images it has seen, e.g. mimic, chexpert, nih; imagenet or nothing, too"
     return " or ".join(map(str, CHOICES.get(key, POOLINGS if key == "pooling" else ("a value",))))
+
+
+def _comment(key: str) -> str:
+    return f"  # {_advice(key)}" if key in (*CHOICES, "pooling", "pretrained_on") else ""
+
+
+def _short(value: Any) -> str:
+    return "/".join(f"{v:g}" for v in dict.fromkeys(value)) if isinstance(value, tuple) else str(value)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
