@@ -23,7 +23,7 @@ NAME = re.compile(r"[A-Za-z0-9][\w .+-]{0,99}")
 """What a module may be called: nothing that the grammar of specs and of ``--names`` takes for something else."""
 
 
-class Separated(NamedTuple):
+class NamesAndObjects(NamedTuple):
     """Encoders, tasks and training sets by name (texts stay as they are), and what some of the names stand for."""
 
     encoders: str | list[str]
@@ -36,7 +36,7 @@ def separated(
     encoders: "str | EncoderLike | Sequence[EncoderLike]",
     tasks: "str | TaskLike | Sequence[TaskLike]",
     train: "str | TaskLike | Sequence[TaskLike] | None" = None,
-) -> Separated:
+) -> NamesAndObjects:
     """Tell names and objects apart; ``train`` names datasets alone. Raises UserError."""
     modules: dict[str, Any] = {}
     manifests: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def separated(
     texts = tasks if isinstance(tasks, str) else [_task(one, manifests) for one in _several(tasks, "DataFrame")]
     if train is not None and not isinstance(train, str):
         train = [_task(one, manifests) for one in _several(train, "DataFrame")]
-    return Separated(specs, texts, train, Given(modules, manifests))
+    return NamesAndObjects(specs, texts, train, Given(modules, manifests))
 
 
 def _task(one: Any, manifests: dict[str, Any]) -> str:
