@@ -158,11 +158,6 @@ def sidecar_path(path: Path) -> Path:
     return path / "cxrbench.toml" if path.is_dir() else path.with_name(f"{path.name}.toml")
 
 
-def sidecar_path(path: Path) -> Path:
-    """Where weights' preprocessing and card may be said: ``FILE.toml`` beside a file, ``cxrbench.toml`` in a folder."""
-    return path / "cxrbench.toml" if path.is_dir() else path.with_name(f"{path.name}.toml")
-
-
 @dataclass(frozen=True)
 class EncoderSpec:
     """A resolved encoder: who it is, down to the bit.
