@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from cxrbench.data.annotations.masks import TrueMasks
+from cxrbench.data.check import check
 from cxrbench.data.custom.dataset import read_csv, read_frame
 from cxrbench.data.custom.sidecar import Sidecar
 from cxrbench.data.decode.images import decode, image_size
 from cxrbench.data.kept import Origin, read_kept
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.errors import BadImageError, UserError
 from support.layouts import text
 
@@ -318,3 +319,27 @@ def test_without_patients_a_study_stays_in_one_split(tmp_path: Path) -> None:
     manifest = read_csv(csv(tmp_path, "study,effusion", [f"s{n // 3},{n % 2}" for n in range(60)]))
     assert manifest.images.groupby("study_id")["split"].nunique().max() == 1
     assert "No patient column: each study counts as a patient." in manifest.notes
+
+
+def test_a_check_shows_numbers_by_split(tmp_path: Path) -> None:
+    cells = ["train,1", "train,3", "train,", "val,", "test,5"]
+    report = check(read_csv(csv(tmp_path, "split,regression:dose", cells)), decode_all=False)
+    assert [report.splits[split].numbers["dose"] for split in SPLITS] == [(2, 2.0, 1.0), (0, None, None), (1, 5.0, 0.0)]
+    line = next(line for line in str(report).splitlines() if line.startswith("dose"))
+    assert line.split() == [
+        "dose",
+        "(mean",
+        "±",
+        "SD)",
+        "2",
+        "±",
+        "1",
+        "(1",
+        "unknown)",
+        "-",
+        "(1",
+        "unknown)",
+        "5",
+        "±",
+        "0",
+    ]
