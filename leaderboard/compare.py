@@ -193,7 +193,8 @@ def comparison_to_markdown(comparison: Comparison, names: Mapping[str, str] | No
 def _drafts(one: Measured, a: str, b: str, notes: list[str]) -> list[_Row]:
     """A row for each label and group, and notes on what is left out."""
     tests, measure = one.tests, one.measure
-    notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in left_out(one)]
+    why_not = left_out(tests, one.undefined, one.rare, measure.tested)
+    notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in why_not]
     with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION and not tests.folded
     drafts = []
     for label in [label for encoder, label in one.values if encoder == a]:

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, REGRESSION
-from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet
 from cxrbench.leaderboard.statistics.counting import FEW, FEWEST_TESTED, counts, rarer_patients
 from cxrbench.leaderboard.statistics.in_folds import FOLD
-from cxrbench.leaderboard.statistics.measured import Measured
 from cxrbench.predictions import NotApplicable, Predictions
 
 
@@ -48,18 +47,21 @@ def _seen_in_test(one: Predictions) -> str:
     return ""
 
 
-def left_out(one: Measured) -> list[str]:
-    """Which labels are left out of the means, or are in them with few patients, and why."""
-    tests, told = one.tests, _undefined(one)
-    if one.rare:
-        named = ", ".join(f"{label} ({_patients(one, label)})" for label in one.rare)
-        others = len(tests.labels) > len(one.rare) + len(one.undefined)
+def left_out(tests: TestSet, undefined: Sequence[str], rare: Sequence[str], tested: bool = True) -> list[str]:
+    """Which labels are left out of the means, or are in them with few patients, and why.
+
+    ``undefined``, ``rare``: as in ``Evaluation``; ``tested``: whether the metric is.
+    """
+    told = _undefined(tests, undefined)
+    if rare:
+        named = ", ".join(f"{label} ({_patients(tests, label)})" for label in rare)
+        others = len(tests.labels) > len(rare) + len(undefined)
         fate = "left out of every mean, value only" if others else "value only"
-        told.append(f"fewer than {FEWEST_TESTED} patients {_sides(one)}, so not tested and {fate}: {named}")
-    few = [x for x in tests.labels if x not in (*one.rare, *one.undefined) and rarer_patients(tests, x) < FEW]
-    if few and one.measure.tested:
-        named = ", ".join(f"{label} ({_patients(one, label)})" for label in few)
-        told.append(f"fewer than {FEW} patients {_sides(one)}, so of little weight by itself: {named}")
+        told.append(f"fewer than {FEWEST_TESTED} patients {_sides(tests)}, so not tested and {fate}: {named}")
+    few = [x for x in tests.labels if x not in (*rare, *undefined) and rarer_patients(tests, x) < FEW]
+    if few and tested:
+        named = ", ".join(f"{label} ({_patients(tests, label)})" for label in few)
+        told.append(f"fewer than {FEW} patients {_sides(tests)}, so of little weight by itself: {named}")
     return told
 
 
@@ -82,15 +84,15 @@ def reasons(not_applicable: Sequence[NotApplicable]) -> dict[AlignedTask, dict[s
     return found
 
 
-def _undefined(one: Measured) -> list[str]:
-    tests, family = one.tests, FAMILIES[one.tests.kind]
+def _undefined(tests: TestSet, undefined: Sequence[str]) -> list[str]:
+    family = FAMILIES[tests.kind]
     why = {True: f"nothing to find in any of the test {family.rows}", False: "not all have scores of it"}
     if family is CLASSIFICATION:
         why[True] = f"one class only among the test {family.rows}"
     if family is REGRESSION:
         why[True] = f"fewer than two different numbers among the test {family.rows}"
     found: dict[bool, list[str]] = {True: [], False: []}
-    for label in one.undefined:
+    for label in undefined:
         known, positives = counts(tests, label)
         one_class = positives == 0 or (family is CLASSIFICATION and positives == known)
         if family is REGRESSION:
@@ -101,11 +103,11 @@ def _undefined(one: Measured) -> list[str]:
     return [f"{why[k]}, so left out of every mean: {', '.join(labels)}" for k, labels in found.items() if labels]
 
 
-def _patients(one: Measured, label: str) -> str:
-    return f"{rarer_patients(one.tests, label)} patients"
+def _patients(tests: TestSet, label: str) -> str:
+    return f"{rarer_patients(tests, label)} patients"
 
 
-def _sides(one: Measured) -> str:
+def _sides(tests: TestSet) -> str:
     """Of what a label's rarer side is."""
     sides = {CLASSIFICATION.title: "with, or without, the finding", REGRESSION.title: "with a known number"}
-    return sides.get(FAMILIES[one.tests.kind].title, "with something to find")
+    return sides.get(FAMILIES[tests.kind].title, "with something to find")

@@ -98,7 +98,7 @@ def _column(draft: _Draft, tested: Mapping[int, Tested]) -> Column:
     gaps: dict[tuple[str, str], list[str]] = {}
     missing: dict[str, list[str]] = {}
     for one in draft.metrics:
-        for why in left_out(one):
+        for why in left_out(tests, one.undefined, one.rare, one.measure.tested):
             missing.setdefault(why, []).append(one.measure.title)
         for record in tested[id(one)].records:
             if record.label == HEADLINE and record.note:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import typer
 
-from cxrbench import __version__, list_tasks
+import cxrbench
+from cxrbench import __version__, api, list_tasks
 from cxrbench.cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -100,3 +101,11 @@ def test_the_notebook_is_kept_without_outputs_and_its_code_parses() -> None:
 
 def test_what_is_cited_is_this_version() -> None:
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_python_names_in_pages_are_there() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        for module, names in ((cxrbench, r"\bcxrbench\.(\w+)\("), (api, r"\bapi\.(\w+)\(")):
+            missing = [name for name in re.findall(names, text) if not hasattr(module, name)]
+            assert missing == [], f"{page.name}: {module.__name__} has no {missing}"

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cxrbench.leaderboard.board import Board, Record
-    from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport, Variants
+    from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport
+    from cxrbench.leaderboard.calibration.variants import Variants
     from cxrbench.leaderboard.cells import Look
     from cxrbench.leaderboard.compare import Comparison, ComparisonRow
     from cxrbench.leaderboard.subgroups.evaluate import ByGroup, GroupRecord

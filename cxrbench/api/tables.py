@@ -162,19 +162,21 @@ def calibration(
     replicates: int = 10_000,
     seed: int = 0,
     names: str | Sequence[str] = (),
+    bar: Bar = unseen,
 ) -> Calibrated:
     """Brier score and its parts, ECE and log loss, before and after recalibration on validation images.
 
     Reads saved classification predictions; nothing is trained again. ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``:
-    as the leaderboard names them (default: all of both); ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
-    Raises UserError::
+    as the leaderboard names them (default: all of both); ``names``: ``ENCODER=NAME``, what Markdown calls an encoder;
+    ``bar``: as of ``leaderboard``. Raises UserError::
 
         print(cxrbench.calibration("results", encoders=["imagenet", "random"]))
     """
     for method in methods:
         chosen("--method", Recalibration, method)
     from cxrbench.engine.settings import names as separate
-    from cxrbench.leaderboard.calibration.report import calibration, variants
+    from cxrbench.leaderboard.calibration.report import calibration
+    from cxrbench.leaderboard.calibration.variants import variants
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
@@ -184,7 +186,9 @@ def calibration(
         encoders=tuple(separate(encoders, "encoders")) or None,
         methods=methods,
     )
-    return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks, called)
+    with bar("evaluating") as advance:
+        report = calibration(of_tasks, replicates=replicates, seed=seed, advance=advance)
+    return Calibrated(report, of_tasks, called)
 
 
 def _kept(cache: Path | str | None) -> "Evaluations":

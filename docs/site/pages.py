@@ -5,7 +5,7 @@ A hook of mkdocs (``mkdocs.yml``). Nothing here computes, and torch is not impor
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,27 @@ def _moved(text: str, depth: int = 0) -> str:
 
 
 def _encoders() -> str:
-    """The table of installed encoders, as the registry has it."""
-    from cxrbench import list_encoders
+    """The tables of installed encoders and of published ones, as the registries have them."""
+    from cxrbench import api
 
     rows = ["| name | what it is | spec |", "|---|---|---|"]
-    for one in list_encoders():
+    for one in api.list_encoders():
         rows.append(f"| `{one.name}` | {_cell(one.problem or one.summary)} | {_code(one.usage or one.name)} |")
-    return "\n".join(["# Encoders", "", "What is installed; `cxrbench encoders list` prints the same.", "", *rows, ""])
+    lead = "What is installed; `cxrbench encoders list` prints the same."
+    parts = ["# Encoders", "", lead, "", *rows, "", "{include README.md#Your own encoder}", ""]
+    return "\n".join(parts + _published([line.entry for line in api.list_published()]))
+
+
+def _published(entries: Sequence[Any]) -> list[str]:
+    """The table of published encoders."""
+    lead = "`cxrbench encoders list --published` says which are here, `encoders download NAME` how to get one."
+    rows = ["| spec | what it is | pixels | pretrained on | licence | unverified |", "|---|---|---|---|---|---|"]
+    for one in entries:
+        seen = ", ".join([*one.pretrained_on, *([one.seen] if one.seen else [])])
+        what = f"{one.title}. {one.citation} ({one.year})"
+        cells = [what, str(one.preprocess.size), seen, one.licence, ", ".join(one.unverified)]
+        rows.append(f"| {_code(one.spec)} | {' | '.join(map(_cell, cells))} |")
+    return ["## Published encoders", "", lead, "", *rows, ""]
 
 
 def _datasets() -> str:
