@@ -10,10 +10,21 @@ costs nothing: numpy comes with the first call, torch with the first encoder tha
 """
 
 from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom, write_sidecar
-from cxrbench.api.embedding import embed
-from cxrbench.api.encoders import check_encoder, describe, load_encoder
+from cxrbench.api.embedding import embed, export_features
+from cxrbench.api.encoders import check_encoder, describe, load_encoder, store_golden
 from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
-from cxrbench.api.installed import list_datasets, list_encoders, list_tasks, own_datasets
+from cxrbench.api.installed import (
+    download,
+    download_commands,
+    find_published,
+    list_datasets,
+    list_encoders,
+    list_published,
+    list_tasks,
+    own_datasets,
+    write_card,
+)
+from cxrbench.api.plugins import new_plugin
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
 from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols
 from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, read_run_file, run
@@ -27,8 +38,10 @@ __all__ = [
     "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
     "Outcome", "Preprocess", "PretrainSettings", "Recalibration", "RunResults", "SavedResults", "Tables",
     "UserError", "by_group", "calibration", "check_dataset", "check_encoder", "compare", "compare_protocols",
-    "describe", "embed", "find_cell", "find_manifest", "leaderboard", "leaderboard_of_protocols", "list_datasets",
-    "list_encoders", "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options", "outcomes",
-    "own_datasets", "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file",
-    "requests", "run", "verify", "write_phantom", "write_sidecar",
+    "describe", "download", "download_commands", "embed", "export_features", "find_cell", "find_manifest",
+    "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
+    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options",
+    "new_plugin", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy", "pretrain",
+    "pretraining_recipe", "read_run_file", "requests", "run", "store_golden", "verify", "write_card",
+    "write_phantom", "write_sidecar",
 ]  # fmt: skip

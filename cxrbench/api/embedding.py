@@ -1,17 +1,21 @@
-"""Images in, an encoder's embeddings out: what a run computes first, for whoever wants no more than that."""
+"""Images in, an encoder's embeddings out: what a run computes first, for whoever wants no more than that, or a file."""
 
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from cxrbench.api.given import is_a
 from cxrbench.errors import UserError
+from cxrbench.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
+
+    from cxrbench.engine.export import Exported
+    from cxrbench.engine.settings import Settings
 
     Image = str | Path | NDArray[np.generic]
     """A file (DICOM, PNG, JPEG, ``FILE.npy#17``), or a gray image [H, W]: uint8, uint16, or floats in [0, 1]."""
@@ -66,6 +70,31 @@ def embed(
     import numpy as np
 
     return np.concatenate(parts)
+
+
+def export_features(
+    encoder: str,
+    tasks: str | Sequence[str],
+    out: Path | str,
+    *,
+    maps: bool = False,
+    progress: Progress | None = None,
+    **settings: Unpack["Settings"],
+) -> "Exported":
+    """Write what the probes see of an encoder, one vector per image, to a .parquet, .npz or .h5 file.
+
+    ``embeddings:FILE`` then gives the same results to the bit, and ``FILE.toml`` beside it says whose they are.
+    ``tasks``: whose datasets (``DATASET[:PROTOCOL]``). ``maps``: the feature maps, too. Raises UserError::
+
+        cxrbench.api.export_features("imagenet", "siim", "siim.parquet")
+        cxrbench.run("embeddings:siim.parquet", "siim:classification")
+    """
+    from cxrbench.api.runs import prepare
+    from cxrbench.engine.export import export_features
+
+    progress = progress or Progress()
+    job = prepare(encoder, tasks, progress=progress, **settings)
+    return export_features(job, job.extraction(), Path(out), progress, maps=maps)
 
 
 def _listed(images: Any) -> "list[Path | NDArray[np.float32]]":

@@ -4,10 +4,11 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cxrbench.engine.asked.given import Given
 from cxrbench.errors import UserError
+from cxrbench.files.names import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +23,23 @@ NAME = re.compile(r"[A-Za-z0-9][\w .+-]{0,99}")
 """What a module may be called: nothing that the grammar of specs and of ``--names`` takes for something else."""
 
 
+class NamesAndObjects(NamedTuple):
+    """Encoders, tasks and training sets by name (texts stay as they are), and what some of the names stand for."""
+
+    encoders: str | list[str]
+    tasks: str | list[str]
+    train: str | list[str] | None
+    objects: Given
+
+
 def separated(
-    encoders: "str | EncoderLike | Sequence[EncoderLike]", tasks: "str | TaskLike | Sequence[TaskLike]"
-) -> tuple[str | list[str], str | list[str], Given]:
-    """Encoders and tasks by name, and the objects that some of the names stand for. Raises UserError."""
-    modules, manifests = {}, {}
+    encoders: "str | EncoderLike | Sequence[EncoderLike]",
+    tasks: "str | TaskLike | Sequence[TaskLike]",
+    train: "str | TaskLike | Sequence[TaskLike] | None" = None,
+) -> NamesAndObjects:
+    """Tell names and objects apart; ``train`` names datasets alone. Raises UserError."""
+    modules: dict[str, Any] = {}
+    manifests: dict[str, Any] = {}
     specs: str | list[str] = encoders if isinstance(encoders, str) else []
     for one in [] if isinstance(encoders, str) else _several(encoders, "nn.Module"):
         name, module = _named(one, "nn.Module", "encoder")
@@ -35,16 +48,21 @@ def separated(
             _check_encoder(name, module, modules)
             modules[name] = module
         specs = [*specs, str(name)]
-    texts: str | list[str] = tasks if isinstance(tasks, str) else []
-    for one in [] if isinstance(tasks, str) else _several(tasks, "DataFrame"):
-        name, frame = _named(one, "DataFrame", "task")
-        if frame is not None:
-            dataset, colon, protocol = (name or "").partition(":")
-            manifest = _dataset(frame, dataset, manifests)
-            manifests[manifest.name] = manifest
-            name = f"{manifest.name}{colon}{protocol}"
-        texts = [*texts, str(name)]
-    return specs, texts, Given(modules, manifests)
+    texts = tasks if isinstance(tasks, str) else [_task(one, manifests) for one in _several(tasks, "DataFrame")]
+    if train is not None and not isinstance(train, str):
+        train = [_task(one, manifests) for one in _several(train, "DataFrame")]
+    return NamesAndObjects(specs, texts, train, Given(modules, manifests))
+
+
+def _task(one: Any, manifests: dict[str, Any]) -> str:
+    """A task by name; the dataset that it is of, if that is an object, is put among ``manifests``."""
+    name, frame = _named(one, "DataFrame", "task")
+    if frame is None:
+        return str(name)
+    dataset, colon, protocol = (name or "").partition(":")
+    manifest = _dataset(frame, dataset, manifests)
+    manifests[manifest.name] = manifest
+    return f"{manifest.name}{colon}{protocol}"
 
 
 def is_a(thing: object, kind: str) -> bool:
@@ -59,7 +77,7 @@ def _several(given: Any, kind: str) -> Sequence[Any]:
         return [given]
     if not isinstance(given, Sequence):
         what = "encoders" if kind == "nn.Module" else "tasks"
-        raise UserError(f"{what} are {given!r}: give names in a list, or in one text separated by commas")
+        raise UserError(f"{what} are {plain(repr(given))}: give names in a list, or in one text separated by commas")
     return given
 
 

@@ -83,8 +83,8 @@ def run(
     ``patient``, ``split``, labels), or a pair of ``NAME[:PROTOCOL]`` and a DataFrame. Names may also stand in one text,
     separated by commas.
 
-    ``settings``: as the options of ``cxrbench run``, see ``Settings``. A cell that fails is a row with its reason.
-    Warns of what was assumed. Raises UserError::
+    ``settings``: as the options of ``cxrbench run``, see ``Settings``; ``train`` may list DataFrames, too. A cell that
+    fails is a row with its reason. Warns of what was assumed. Raises UserError::
 
         results = cxrbench.run(["imagenet", my_module], ["siim", ("clinic:classification", my_dataframe)], seeds=3)
         print(results.leaderboard(baseline="imagenet"))
@@ -130,10 +130,14 @@ def prepare(
         fractions, seeds = run_settings(preset)
         settings["fractions"] = settings.get("fractions") or fractions
         settings["seeds"] = settings.get("seeds") or seeds
-    specs, texts, objects = separated(encoders, tasks)
+    given = separated(encoders, tasks, settings.get("train"))
+    if given.train is not None:
+        settings["train"] = given.train
     if settings.get("data") is None:
         settings["data"] = data_folder(None)
-    return prepare(specs, texts, dry_run=dry_run, progress=progress or Progress(), objects=objects, **settings)
+    return prepare(
+        given.encoders, given.tasks, dry_run=dry_run, progress=progress or Progress(), objects=given.objects, **settings
+    )
 
 
 def read_run_file(path: Path | str) -> dict[str, Any]:

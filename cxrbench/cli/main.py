@@ -8,7 +8,9 @@ import typer
 
 from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
+from cxrbench.cli.encoders.features import features_app
 from cxrbench.cli.encoders.group import encoders_app
+from cxrbench.cli.encoders.new import data_new, encoders_new, tasks_new
 from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
 from cxrbench.cli.prepare import data_init, data_prepare
@@ -33,9 +35,13 @@ app = typer.Typer(
 )
 data_app.command("prepare")(data_prepare)
 data_app.command("init")(data_init)
+data_app.command("new")(data_new)
+encoders_app.command("new")(encoders_new)
+tasks_app.command("new")(tasks_new)
 app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
+app.add_typer(features_app, name="features")
 app.command()(run)
 app.command()(pretrain)
 app.command()(leaderboard)

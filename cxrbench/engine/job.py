@@ -52,10 +52,11 @@ class Job:
         todo = any(planned.state in TODO for planned in self.plan.cells)
         with nullcontext() if todo else suppress(DiskError):  # a finished folder may be one that cannot be written to
             save_request(self.request.results.root, self.asked)
-        options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
+        options: Any = self.extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
-    def _extraction(self) -> "ExtractOptions":
+    def extraction(self) -> "ExtractOptions":
+        """How encoders are run over images."""
         from cxrbench.data.decode.images import MAX_PIXELS
         from cxrbench.features.extract import ExtractOptions
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
+from cxrbench.encoder import Encoder, EncoderSpec, Preprocess, StoredEncoder
 from cxrbench.engine.asked.given import Given
 from cxrbench.engine.elsewhere.joined import Joined
 from cxrbench.engine.names import TOGETHER
@@ -64,6 +64,7 @@ class EncoderRef:
     """An encoder's identity, its weights not in memory; ``load`` brings the module back.
 
     ``given``: the module itself, of an encoder that is an object: ``load`` gives a copy.
+    ``stored``: its features lie in a file (StoredEncoder), so there is nothing to show the fixed images to.
     """
 
     spec: EncoderSpec
@@ -73,6 +74,7 @@ class EncoderRef:
     configuration: Mapping[str, str] = field(default_factory=dict, repr=False)
     cache: Path | None = None
     given: "nn.Module | None" = None
+    stored: bool = False
 
     def load(self) -> Encoder:
         """Build the module again. Raises UserError if it is no longer the same one."""
@@ -187,6 +189,8 @@ def _resolve(encoder: str, synthetic: bool, request: RunRequest) -> EncoderRef:
     from cxrbench.plugins.loading import fixed_features
 
     loaded = _built(encoder, synthetic, given)
+    if isinstance(loaded.module, StoredEncoder):
+        return EncoderRef(loaded.spec, loaded.module.preprocess, synthetic, stored=True)
     fixed = fixed_features(loaded)
     if cache is not None and given is None:
         memo.remember(cache, loaded, fixed, synthetic=synthetic)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from cxrbench.errors import OnBadImage, UserError
+from cxrbench.files.names import plain
 from cxrbench.plugins.entry_points import unknown
 from cxrbench.task import DecoderName, Views
 
@@ -19,7 +20,7 @@ class Settings(TypedDict, total=False):
 
     data: Path | str | None
     results: Path | str
-    train: str | Sequence[str] | None
+    train: str | Sequence[Any] | None
     fractions: Sequence[float] | float | None
     seeds: int | None
     folds: int | None
@@ -72,7 +73,7 @@ def names(given: str | Sequence[str], what: str) -> list[str]:
     """Names in a list, or in one text separated by commas; none that is empty. Raises UserError for anything else."""
     several = given.split(",") if isinstance(given, str) else given
     if not isinstance(several, Sequence) or not all(isinstance(name, str) for name in several):
-        raise UserError(f"{what} are {given!r}: give names in a list, or in one text separated by commas")
+        raise UserError(f"{what} are {plain(repr(given))}: give names in a list, or in one text separated by commas")
     return [name.strip() for name in several if name.strip()]
 
 

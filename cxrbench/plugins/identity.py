@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxrbench.encoder import EncoderRequest
+from cxrbench.encoder import EncoderRequest, sidecar_path
 from cxrbench.files.digests import file_sha256
+from cxrbench.files.names import WEIGHTS
 from cxrbench.plugins.sources import file_of, source_files
 from cxrbench.plugins.state import code_digest, describe_modules
 
 TEXT_TOWER = "text_tower"
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
 NO_FILES = ""
 
 
@@ -69,8 +69,9 @@ def configuration_sha256(described: dict[str, str]) -> str:
 def files_sha256(request: EncoderRequest) -> str:
     """Hex sha256 of the files that a spec names; nothing if it names none.
 
-    Behind ``@WEIGHTS`` every byte, of a folder every file in it. Of a folder after the colon (``hf:FOLDER``) what is no
-    weights, JSON by its values: its weights are hashed as tensors. Names in a folder count, where it lies does not.
+    Behind ``@WEIGHTS`` every byte, of a folder every file in it, and the sidecar beside a file (``FILE.toml``). Of a
+    folder after the colon (``hf:FOLDER``) what is no weights, JSON by its values: its weights are hashed as tensors.
+    Names in a folder count, where it lies does not.
     """
     digest = hashlib.sha256()
     weights, variant = _existing(request.weights), _existing(request.variant)
@@ -79,6 +80,8 @@ def files_sha256(request: EncoderRequest) -> str:
         for file in _files(weights, "**/*"):
             named = True
             digest.update(f"weights|{_within(file, weights)}|{file_sha256(file)}|".encode())
+        if weights.is_file() and sidecar_path(weights).is_file():
+            digest.update(f"sidecar|{file_sha256(sidecar_path(weights))}|".encode())
     if variant is not None and variant.is_dir():
         for file in _files(variant, "*"):
             if file.suffix not in WEIGHTS and file.suffix.lower() != ".md":

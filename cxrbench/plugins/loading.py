@@ -13,7 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, EncoderSpec, Features, Preprocess
+from cxrbench.encoder import (
+    Encoder,
+    EncoderCard,
+    EncoderPlugin,
+    EncoderRequest,
+    EncoderSpec,
+    Features,
+    Preprocess,
+    StoredEncoder,
+)
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.plugins.fixed_images import FixedFeatures, fixed_images, sketch
 from cxrbench.plugins.identity import (
@@ -88,7 +97,7 @@ def identified(
         source_sha256=source_sha256(module, factory),
         preprocess=repr(module.preprocess),
         parameters=count_parameters(module),
-        variant=request.variant or "",
+        variant="" if isinstance(module, StoredEncoder) else request.variant or "",  # where a file lies tells nothing
         factory=qualified_name(factory),
         configuration_sha256=configuration_sha256(described),
         files_sha256=files_sha256(request),

@@ -62,8 +62,7 @@ def _encoders() -> str:
         rows.append(f"| `{one.name}` | {_cell(one.problem or one.summary)} | {_code(one.usage or one.name)} |")
     lead = "What is installed; `cxrbench encoders list` prints the same."
     parts = ["# Encoders", "", lead, "", *rows, "", "{include README.md#Your own encoder}", ""]
-    published = getattr(api, "list_published", None)
-    return "\n".join(parts + (_published([line.entry for line in published()]) if published else []))
+    return "\n".join(parts + _published([line.entry for line in api.list_published()]))
 
 
 def _published(entries: Sequence[Any]) -> list[str]:

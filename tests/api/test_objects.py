@@ -66,6 +66,15 @@ def test_objects_have_the_results_of_a_file_and_a_csv(dataset: Path, encoder: st
     assert {r.encoder for r in whole.records} == {encoder, "Tiles", "twice"}
 
 
+def test_what_is_trained_on_may_be_a_frame(dataset: Path, encoder: str) -> None:
+    frame = frame_of(dataset)
+    named = cxrbench.run(encoder, [("far:knn", frame)], train=[("near", frame.head(90))], precision="fp32")
+    assert [row["task"] for row in named.rows] == ["far:knn+train-near"]
+    assert named.rows[0]["value"] is not None
+    with pytest.raises(UserError, match="task int: give a name, a DataFrame"):
+        cxrbench.run(encoder, f"{dataset}:knn", train=[3])
+
+
 def test_a_module_is_known_by_its_tensors_and_its_class(dataset: Path) -> None:
     one, other = (load_given("Tiles", tiles(scale)).spec for scale in (1.0, 3.0))
     changed = [name for name in one.parts if one.parts[name] != other.parts[name]]

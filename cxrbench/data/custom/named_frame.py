@@ -30,8 +30,8 @@ def read_named_frame(frame: pd.DataFrame, name: str | None, root: Path) -> Manif
     if not isinstance(said, Mapping):
         raise UserError(f'frame.attrs["{ATTRIBUTE}"] is {plain(repr(said))}: give a dict of what labels.toml may say')
     called = name or said.get("name") or f"dataframe-{_digest(frame)[:8]}"
-    if not isinstance(called, str) or not is_folder_name(called) or set(called) & set(",:"):
-        raise UserError(f"a DataFrame cannot be called {called!r}: that must do as a folder's name, without : and ,")
+    if not isinstance(called, str) or not is_folder_name(called) or set(called) & set(",:+"):
+        raise UserError(f"a DataFrame cannot be called {called!r}: that must do as a folder's name, without : , +")
     file = root.absolute() / f"{called}.csv"
     try:
         sidecar = sidecar_of(file.with_suffix(".toml"), {**said, "name": called})
