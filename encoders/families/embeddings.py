@@ -1,6 +1,5 @@
 """``embeddings:FILE[#NAME]``: what another program has made of the images: models behind an API, or in a hospital."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.features.stored.files import read_embeddings
 from cxrbench.features.stored.table import EmbeddingTable
 from cxrbench.files.names import some
-
-log = logging.getLogger(__name__)
 
 
 class Embeddings(nn.Module):
@@ -73,10 +70,8 @@ def load(request: EncoderRequest) -> Embeddings:
         )
     card = sidecar.card(EncoderCard(method=path.stem))
     if "pretrained_on" not in sidecar.said:
-        told = "assumed, for nobody says it: that its model has seen no X-rays of the data sets here"
-        advice = 'pretrained_on = ["mimic"], or [] for none'
-        log.warning("embeddings:%s: %s; say it in %s: %s", request.variant, told, sidecar.path.name, advice)
-        card = replace(card, assumed=(told,))
+        told = "assumed, for nobody says it: that its model has seen no X-rays of the data sets here; say it in"
+        card = replace(card, assumed=(f'{told} {sidecar.path.name}: pretrained_on = ["mimic"], or [] for none',))
     return (EmbeddingsWithTexts if table.texts else Embeddings)(table, sidecar.applied(Preprocess()), card)
 
 
