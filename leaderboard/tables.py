@@ -1,5 +1,6 @@
 """The board: from saved predictions to one tidy record per encoder, task, metric and label."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ def build(
     ``kept``: evaluations of before. ``advance``: is told how many replicates of cells are done, of how many.
     Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
     """
-    if not rope > 0:
+    if not 0 < rope < math.inf:
         raise UserError(f"--rope {rope:g}: a difference that does not matter is above 0, e.g. --rope 0.01")
     if not predictions:
         raise UserError("there are no results yet: run `cxrbench run --encoder ... --tasks ...` first")

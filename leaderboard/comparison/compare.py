@@ -110,7 +110,7 @@ def compare(
     matter, for tests of non-inferiority and equivalence. ``kept``, ``advance``: as of the board. Raises UserError for
     an unknown encoder, task or metric, for a margin that is not above 0, or where no task has both.
     """
-    if margin is not None and not margin > 0:
+    if margin is not None and not 0 < margin < math.inf:
         raise UserError(f"--margin {margin:g}: a difference that does not matter is above 0, e.g. --margin 0.01")
     encoders = sorted({str(one.cell["encoder"]) for one in predictions})
     for name in (a, b):

@@ -77,8 +77,9 @@ def test_a_margin_asks_for_no_harm_and_for_equality(made_up):
     assert "These are not corrected for their number." in text
     assert "p (not worse)" in text
     assert "Margin 0.01" in text
-    with pytest.raises(UserError, match="--margin 0: a difference that does not matter is above 0"):
-        compare(cells, "spcl", "random", margin=0.0)
+    for margin in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(UserError, match=f"--margin {margin:g}: a difference that does not matter is above 0"):
+            compare(cells, "spcl", "random", margin=margin)
 
 
 def test_tasks_are_chosen_by_name(made_up):

@@ -73,8 +73,9 @@ def test_over_five_data_sets_it_is_said_what_to_expect_elsewhere(made_up):
     assert one["better"] == rows["spcl"].better
     fewer = build([c for c in cells if c.cell["dataset"] != "nih"], replicates=100, metrics=("auroc",))
     assert "Elsewhere" not in to_markdown(fewer)
-    with pytest.raises(UserError, match="--rope 0: a difference that does not matter is above 0"):
-        build(cells, rope=0)
+    for rope in (0, np.inf):
+        with pytest.raises(UserError, match=f"--rope {rope:g}: a difference that does not matter is above 0"):
+            build(cells, rope=rope)
 
 
 def test_marks_of_means_are_a_family_of_their_own_which_the_legend_counts(made_up):
