@@ -1,4 +1,4 @@
-"""What there is to choose from: installed encoders, datasets and protocols, and a user's own datasets."""
+"""What there is to choose from: encoders, installed or published, datasets and protocols, a user's own datasets."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,8 +9,6 @@ from cxrbench.errors import UserError
 
 if TYPE_CHECKING:
     from cxrbench.encoders.families.published.entry import PublishedEncoder
-
-if TYPE_CHECKING:
     from cxrbench.plugins.listing import Listing
 
 OWN_TABLES = {"labels.csv": "your own CSV", "manifest.parquet": "a prepared copy"}
