@@ -1,6 +1,7 @@
 """What must be told of a column beside its numbers: who has seen the test images, what is left out, what is rare."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def _seen_in_test(one: Predictions) -> str:
     """What the encoder has seen of the test set's dataset or of its source."""
     dataset = str(one.dataset.get("name", one.cell["dataset"]))
     seen = [str(name) for name in one.encoder.get("pretrained_on", ())]
-    lineage = [str(name) for name in one.dataset.get("lineage", ())]
+    lineage = _lineage(one)
     if dataset in seen and FOLD in one.rows:
         return f"pretrained on images of {dataset}; cross-validation tests on every image, so on those, too"
     if dataset in seen:
@@ -45,6 +46,10 @@ def _seen_in_test(one: Predictions) -> str:
     if shared:
         return f"pretrained on {shared}, where images of {dataset} come from; it may have seen test images"
     return ""
+
+
+def _lineage(one: Predictions) -> list[str]:
+    return [str(name) for name in one.dataset.get("lineage", ())]
 
 
 def left_out(tests: TestSet, undefined: Sequence[str], rare: Sequence[str], tested: bool = True) -> list[str]:
@@ -63,6 +68,17 @@ def left_out(tests: TestSet, undefined: Sequence[str], rare: Sequence[str], test
         named = ", ".join(f"{label} ({_patients(tests, label)})" for label in few)
         told.append(f"fewer than {FEW} patients {_sides(tests)}, so of little weight by itself: {named}")
     return told
+
+
+def shared_sources(predictions: Sequence[Predictions]) -> tuple[str, ...]:
+    """A line for each pair of data sets, of cells of one table, whose test sets may have patients in common."""
+    sources = {str(one.cell["dataset"]): {str(one.cell["dataset"]), *_lineage(one)} for one in predictions}
+    return tuple(
+        f"{one} and {other} have images of one source, so a patient may be in both test sets: over all columns they "
+        "count as two, and if so, intervals and p of means and gains there are too small"
+        for one, other in combinations(sorted(sources), 2)
+        if sources[one] & sources[other]
+    )
 
 
 def merged(gaps: Mapping[tuple[str, str], list[str]]) -> dict[str, list[str]]:

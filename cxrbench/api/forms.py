@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport
     from cxrbench.leaderboard.calibration.variants import Variants
     from cxrbench.leaderboard.cells import Look
-    from cxrbench.leaderboard.compare import Comparison, ComparisonRow
+    from cxrbench.leaderboard.comparison.compare import Comparison, ComparisonRow
     from cxrbench.leaderboard.subgroups.evaluate import ByGroup, GroupRecord
 
 Form = Literal["md", "csv", "json", "html", "latex"]
@@ -152,20 +152,20 @@ class Compared(Tables):
 
     def to_markdown(self) -> str:
         """A table for each metric."""
-        from cxrbench.leaderboard.compare import comparison_to_markdown
+        from cxrbench.leaderboard.comparison.tables import comparison_to_markdown
 
         return comparison_to_markdown(self.comparison, self.names)
 
     def to_csv(self) -> str:
         """A row per record."""
-        from cxrbench.leaderboard.compare import ComparisonRow
+        from cxrbench.leaderboard.comparison.compare import ComparisonRow
         from cxrbench.leaderboard.render import dump_csv
 
         return dump_csv(ComparisonRow, self.records)
 
     def to_json(self) -> str:
         """All of it; NaN is null."""
-        from cxrbench.leaderboard.compare import comparison_to_json
+        from cxrbench.leaderboard.comparison.tables import comparison_to_json
 
         return comparison_to_json(self.comparison)
 

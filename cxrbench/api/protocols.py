@@ -1,11 +1,13 @@
 """What saved predictions say of the protocols of one encoder: a leaderboard of them, a comparison of two."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from cxrbench.api.forms import Compared, Leaderboard
-from cxrbench.api.saved import Saved, saved_cells
+from cxrbench.api.saved import Saved, kept_in, saved_cells
 from cxrbench.errors import chosen
+from cxrbench.progress import Bar, unseen
 
 
 def leaderboard_of_protocols(
@@ -22,6 +24,8 @@ def leaderboard_of_protocols(
     names: str | Sequence[str] = (),
     labels: str | Sequence[str] = (),
     spread: Literal["interval", "sd"] = "interval",
+    cache: Path | str | None = None,
+    bar: Bar = unseen,
 ) -> Leaderboard:
     """A leaderboard of the protocols of one encoder: views, decoders, label fractions, probes, folds.
 
@@ -39,18 +43,21 @@ def leaderboard_of_protocols(
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     wanted = separate(protocols, "protocols")
     found = saved_cells(results, _names(datasets))
-    table = board_of_protocols(
-        found.predictions,
-        encoder,
-        wanted,
-        datasets=_names(datasets),
-        baseline=baseline,
-        metrics=tuple(separate(metrics, "metrics")) or None,
-        replicates=replicates,
-        seed=seed,
-        rope=rope,
-        not_applicable=found.not_applicable,
-    )
+    with bar("evaluating") as advance:
+        table = board_of_protocols(
+            found.predictions,
+            encoder,
+            wanted,
+            datasets=_names(datasets),
+            baseline=baseline,
+            metrics=tuple(separate(metrics, "metrics")) or None,
+            replicates=replicates,
+            seed=seed,
+            rope=rope,
+            not_applicable=found.not_applicable,
+            kept=kept_in(cache),
+            advance=advance,
+        )
     return Leaderboard(table, look, as_saved(table, wanted))
 
 
@@ -65,21 +72,25 @@ def compare_protocols(
     seed: int = 0,
     margin: float | None = None,
     names: str | Sequence[str] = (),
+    cache: Path | str | None = None,
+    bar: Bar = unseen,
 ) -> Compared:
     """Is the first of two ``protocols`` of an encoder better than the second? As ``compare`` says it of encoders.
 
-    ``protocols``, ``datasets``, ``names``: as of ``leaderboard_of_protocols``. Raises UserError.
+    ``protocols``, ``datasets``, ``names``, ``cache``, ``bar``: as of ``leaderboard_of_protocols``. Raises UserError.
     """
     from cxrbench.engine.settings import names as separate
     from cxrbench.leaderboard.display import read_names
     from cxrbench.leaderboard.protocols.tables import compare_protocols
 
     called = read_names(separate(names, "names"))
-    comparison = compare_protocols(
-        saved_cells(results, _names(datasets)).predictions, encoder, separate(protocols, "protocols"),
-        datasets=_names(datasets), metrics=tuple(separate(metrics, "metrics")) or None, replicates=replicates,
-        seed=seed, margin=margin,
-    )  # fmt: skip
+    saved = saved_cells(results, _names(datasets))
+    with bar("evaluating") as advance:
+        comparison = compare_protocols(
+            saved.predictions, encoder, separate(protocols, "protocols"), datasets=_names(datasets),
+            metrics=tuple(separate(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
+            kept=kept_in(cache), advance=advance,
+        )  # fmt: skip
     return Compared(comparison, called)
 
 

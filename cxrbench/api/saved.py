@@ -1,17 +1,22 @@
 """Results that were saved: all of a folder's, or those of one run."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from cxrbench.errors import UserError
+from cxrbench.files.folders import cache_folder
 from cxrbench.progress import Bar
 
 if TYPE_CHECKING:
     from cxrbench.api.forms import Leaderboard
     from cxrbench.engine.results import Results
+    from cxrbench.leaderboard.statistics.kept import Evaluations
     from cxrbench.predictions import NotApplicable, Predictions
+
+log = logging.getLogger(__name__)
 
 
 class LeaderboardOptions(TypedDict, total=False):
@@ -84,3 +89,10 @@ def saved_cells(results: Saved, tasks: tuple[str, ...] | None) -> SavedCells:
         [one for one in store.load_predictions(tasks or ()) if meant.has(one.cell)],
         [one for one in store.load_not_applicable() if meant.has(one.cell)],
     )
+
+
+def kept_in(cache: Path | str | None) -> "Evaluations":
+    """Evaluations of before, in the cache folder."""
+    from cxrbench.leaderboard.statistics.kept import Evaluations
+
+    return Evaluations(cache_folder(cache) / "evaluations", log.warning)

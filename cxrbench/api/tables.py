@@ -1,20 +1,14 @@
 """What saved predictions say: the leaderboard, a comparison of two encoders, calibration. No image, no model."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
-from cxrbench.api.saved import Saved, saved_cells
+from cxrbench.api.saved import Saved, kept_in, saved_cells
 from cxrbench.errors import chosen
-from cxrbench.files.folders import cache_folder
 from cxrbench.progress import Bar, unseen
 
-if TYPE_CHECKING:
-    from cxrbench.leaderboard.statistics.kept import Evaluations
-
-log = logging.getLogger(__name__)
 Recalibration = Literal["temperature", "isotonic"]
 
 
@@ -67,7 +61,7 @@ def leaderboard(
             metrics=tuple(separate(metrics, "metrics")) or None,
             efficiency=found.store.load_efficiency(found.predictions),
             not_applicable=found.not_applicable,
-            kept=_kept(cache),
+            kept=kept_in(cache),
             advance=advance,
         )
     shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
@@ -113,7 +107,7 @@ def by_group(
             metrics=tuple(separate(metrics, "metrics")) or None,
             replicates=replicates,
             seed=seed,
-            kept=_kept(cache),
+            kept=kept_in(cache),
             advance=advance,
         )
     return Grouped(found, called)
@@ -140,7 +134,7 @@ def compare(
     Markdown calls an encoder. ``cache``, ``bar``: as of ``leaderboard``. Raises UserError.
     """
     from cxrbench.engine.settings import names as separate
-    from cxrbench.leaderboard.compare import compare
+    from cxrbench.leaderboard.comparison.compare import compare
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
@@ -148,7 +142,7 @@ def compare(
     with bar("evaluating") as advance:
         comparison = compare(
             predictions, a, b, tasks=_tasks(tasks), metrics=tuple(separate(metrics, "metrics")) or None,
-            replicates=replicates, seed=seed, margin=margin, kept=_kept(cache), advance=advance,
+            replicates=replicates, seed=seed, margin=margin, kept=kept_in(cache), advance=advance,
         )  # fmt: skip
     return Compared(comparison, called)
 
@@ -189,13 +183,6 @@ def calibration(
     with bar("evaluating") as advance:
         report = calibration(of_tasks, replicates=replicates, seed=seed, advance=advance)
     return Calibrated(report, of_tasks, called)
-
-
-def _kept(cache: Path | str | None) -> "Evaluations":
-    """Evaluations of before, in the cache folder."""
-    from cxrbench.leaderboard.statistics.kept import Evaluations
-
-    return Evaluations(cache_folder(cache) / "evaluations", log.warning)
 
 
 def _tasks(given: str | Sequence[str]) -> tuple[str, ...] | None:

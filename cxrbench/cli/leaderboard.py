@@ -86,7 +86,7 @@ def leaderboard(
         found = api.leaderboard_of_protocols(
             encoder, names(protocols), results, datasets=names(tasks), baseline=baseline, metrics=names(metrics),
             replicates=replicates, seed=seed, rope=0.01 if rope is None else rope, names=",".join(shown or ()),
-            labels=labels, spread=spread,  # type: ignore[arg-type]
+            labels=labels, spread=spread, bar=counting_late,  # type: ignore[arg-type]
         )  # fmt: skip
         return write(found.text(form), output)  # type: ignore[arg-type]
     if by:
@@ -147,6 +147,7 @@ def compare(
         of_protocols = api.compare_protocols(
             a, names(protocols), results=results, datasets=names(tasks), metrics=names(metrics),
             replicates=replicates, seed=seed, margin=margin, names=",".join(shown or ()),
+            bar=counting_late,
         )  # fmt: skip
         return write(of_protocols.text(form), output)
     compared = api.compare(

@@ -46,8 +46,8 @@ def chosen_rows(manifest: Manifest, count: int) -> list[int]:
     """Rows of every kind in turn: with a mask or box of each label, positive for each label, and of any kind at all."""
     images = manifest.images
     kinds: list[NDArray[np.bool_]] = []
-    for table in (manifest.masks, manifest.boxes):
-        for label in [] if table is None else sorted(set(table["label"])):
+    for table in [table for table in (manifest.masks, manifest.boxes) if table is not None]:
+        for label in sorted(set(table["label"])):
             kinds.append(images["image_id"].isin(list(table.loc[table["label"] == label, "image_id"])).to_numpy())
     kinds += [column == 1 for column in manifest.targets().T]
     kinds.append(np.ones(len(images), bool))
@@ -91,9 +91,9 @@ def _picture(
             small = np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
             picture.paste(colour[label], mask=Image.fromarray(edge(small)))
     if manifest.boxes is not None:
-        of = manifest.boxes[manifest.boxes["image_id"] == image_id]
+        of = manifest.boxes.loc[manifest.boxes["image_id"] == image_id, ["label", "x", "y", "width", "height"]]
         scale = picture.width / image.shape[1], picture.height / image.shape[0]
-        for label, x, y, width, height in of[["label", "x", "y", "width", "height"]].itertuples(index=False):
+        for label, x, y, width, height in of.itertuples(index=False):
             corners = (x * scale[0], y * scale[1], (x + width) * scale[0] - 1, (y + height) * scale[1] - 1)
             ImageDraw.Draw(picture).rectangle(_ordered(corners), outline=colour[label], width=2)
     return captioned(picture, caption)

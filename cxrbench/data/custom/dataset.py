@@ -82,7 +82,7 @@ def _manifest(path: Path, boxed: Boxed, sidecar: Sidecar) -> Manifest:
     reports, report_notes = find_reports(path, table, columns, studies, patients)
     masks = find_masks(path, table, columns, ids, sidecar)
     tables = [found for found in (boxes, masks, reports) if found is not None and len(found)]
-    masked = np.isin(ids, [] if masks is None else masks["image_id"].unique())
+    masked = np.isin(ids, [] if masks is None else masks["image_id"].to_numpy(str))
     strata = strata_of(labels.targets, numbers.values, masked) if labels.names or numbers.names or tables else None
     splits, split_notes = find_splits(path, table, columns, patients, strata, sidecar)
     views, view_notes = read_views(table[columns["view"]]) if "view" in columns else ([""] * len(ids), ())

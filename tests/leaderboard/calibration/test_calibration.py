@@ -167,6 +167,12 @@ def test_an_interval_holds_the_number_that_it_stands_behind():
     assert f"{r.value:.3f} → {r.unbiased:.3f} [{r.lower:.3f}, {r.upper:.3f}]" in to_markdown(of)
 
 
+def test_how_far_it_is_is_told():
+    told = []
+    calibration(variants([sharp()], methods=("temperature",)), replicates=B, advance=lambda *of: told.append(of))
+    assert told[-1] == (2 * B, 2 * B)
+
+
 def test_what_stands_under_the_table_is_what_was_done():
     text = to_markdown(calibration(variants([sharp(), sharp("pixels")]), replicates=20))
     assert "Tests made: 4 of the Brier score and 4 of the NLL" in text
