@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cxrbench.encoder import EncoderCard, Preprocess, sidecar_path
+from cxrbench.encoder import NOTHING, EncoderCard, Preprocess, sidecar_path
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
 
@@ -34,8 +34,10 @@ class WeightsSidecar:
         return replace(assumed, **said)
 
     def card(self, otherwise: EncoderCard) -> EncoderCard:
-        """The card, with what was said in its place."""
+        """The card, with what was said in its place; ``pretrained_on = []`` says NOTHING."""
         said = {key: tuple(v) if isinstance(v, list) else v for key, v in self.said.items() if key in CARD}
+        if said.get("pretrained_on") == ():
+            said["pretrained_on"] = NOTHING
         return replace(otherwise, **said)
 
     @property
