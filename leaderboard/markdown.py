@@ -87,9 +87,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
             f"Marks as above, for each metric in its own right{tested}; intervals and p are in the CSV and JSON."
         )
     if any(not math.isnan(r.by_chance) for r in cells.values()):
-        parts.append(
-            "By chance: what scores like these would have if they were exactly right; such a metric is not tested."
-        )
+        parts.append("By chance: what such scores would have if they were exactly right. Such a metric is not tested.")
     parts += ["### Notes", _notes(columns, cells, [w for w in board.nowhere.items() if w[0].synthetic == synthetic])]
     return parts
 
