@@ -35,7 +35,7 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
         return ()
     measure = columns[0].measure
     sign = 1.0 if measure.higher_is_better else -1.0
-    draws = np.stack([[one.headlines[e].replicates.mean(0) for e in names] for one in columns])  # [columns, k, B]
+    draws = np.stack([[one.headlines[e].means for e in names] for one in columns])  # [columns, k, B]
     points = np.array([[one.headlines[e].value for e in names] for one in columns])
     draws = draws[:, :, ~np.isnan(draws).any((0, 1))]
     if draws.shape[2] < 2:

@@ -150,11 +150,11 @@ def percentile_p(improvements: Array) -> float:
     """
     if too_many_undefined(improvements):
         return float("nan")
-    valid = improvements[~np.isnan(improvements)]
-    return float((1 + (valid <= 0).sum()) / (len(valid) + 1))
+    defined = len(improvements) - np.count_nonzero(np.isnan(improvements))
+    return float((1 + np.count_nonzero(improvements <= 0)) / (defined + 1))
 
 
 def too_many_undefined(values: Array) -> str:
     """Why replicates [B] show no distribution: more than 5% of them are NaN, or there are none. Else ""."""
-    share = float(np.isnan(values).mean()) if len(values) else 1.0
+    share = np.count_nonzero(np.isnan(values)) / len(values) if len(values) else 1.0
     return f"no interval: undefined in {share:.0%} of replicates" if share > MAX_UNDEFINED else ""

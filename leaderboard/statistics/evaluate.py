@@ -43,9 +43,23 @@ class Estimate:
         """Mean over training seeds."""
         return float(self.points.mean())
 
+    @property
+    def means(self) -> Array:
+        """Replicates [B] of the mean over seeds."""
+        return self.replicates[0] if len(self.replicates) == 1 else self.replicates.mean(0)
+
     def components(self) -> Components:
         """The value with its variances from patients and seeds."""
         return components(self.points, self.replicates, self.patients_df)
+
+
+def stacked(estimates: Sequence[Estimate]) -> tuple[Array, Array, list[float]]:
+    """Points [K, S], replicates [K, S, B] and degrees of freedom [K] of estimates of one encoder."""
+    return (
+        np.array([one.points for one in estimates]),
+        np.array([one.replicates for one in estimates]),
+        [one.patients_df for one in estimates],
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """One metric of one column: every value, gain over the baseline and pair of encoders, with its variances."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from cxrbench.leaderboard.board import HEADLINE, Table
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import percentile_p, unheard
-from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling
-from cxrbench.leaderboard.statistics.inference import Components, components
+from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling, stacked
+from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each
 from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.outline import Outline
 from cxrbench.metrics.measure import Measure
@@ -114,8 +113,8 @@ class _Evaluated:
         """As plain values and an array, the headlines' replicates [metrics, S, B]."""
         facts = [
             {
-                "values": {label: astuple(of) for label, of in one.values.items()},
-                "gains": {label: astuple(of) for label, of in one.gains.items()},
+                "values": {label: [*vars(of).values()] for label, of in one.values.items()},
+                "gains": {label: [*vars(of).values()] for label, of in one.gains.items()},
                 "percentiles": one.percentiles,
                 "folds": one.folds,
                 "sd_seeds": one.sd_seeds,
@@ -157,10 +156,11 @@ def _evaluated(outlines: Sequence[Outline], by_metric: Sequence[ByLabel], base: 
 def _of_estimates(outline: Outline, by_label: ByLabel, base: ByLabel) -> _OfMetric:
     measure = outline.measure
     compared = [label for label in by_label if label in base and label in outline.tested]
+    gains = improvements([by_label[label] for label in compared], [base[label] for label in compared], measure)
     sign = _sign(measure)
     return _OfMetric(
-        values={label: one.components() for label, one in by_label.items()},
-        gains={label: improvement(by_label[label], base[label], measure) for label in compared},
+        values=dict(zip(by_label, components_of_each(*stacked([*by_label.values()])), strict=True)),
+        gains=dict(zip(compared, gains, strict=True)),
         percentiles={label: percentile_p(sign * _paired(by_label[label], base[label])) for label in compared},
         folds={label: fold for label, one in by_label.items() if (fold := _folds(one))},
         sd_seeds={label: float(one.points.std(ddof=1)) for label, one in by_label.items() if len(one.points) > 1},
@@ -182,7 +182,7 @@ def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> 
         values=each("values"),
         gains=each("gains"),
         percentiles=each("percentiles"),
-        pairs={(a, b): improvement(headlines[a], headlines[b], one.measure) for a, b in combinations(names, 2)},
+        pairs=_pairs({name: headlines[name] for name in names}, one.measure),
         headlines=headlines,
         folds=each("folds"),
         sd_seeds=each("sd_seeds"),
@@ -194,16 +194,45 @@ def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> 
     )
 
 
-def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Components:
-    """How much better the candidate is. Seeds of the same numbers drew the same training patients: they are paired.
+def _pairs(headlines: Mapping[str, Estimate], measure: Measure) -> dict[Key, Components]:
+    """The improvement of each encoder over each one after it."""
+    found: dict[Key, Components] = {}
+    for i, (a, one) in enumerate(headlines.items()):
+        others = dict([*headlines.items()][i + 1 :])
+        gains = improvements([one] * len(others), [*others.values()], measure)
+        found |= {(a, b): gain for b, gain in zip(others, gains, strict=True)}
+    return found
+
+
+def improvements(candidates: Sequence[Estimate], others: Sequence[Estimate], measure: Measure) -> list[Components]:
+    """How much better each candidate is than the other [K]. Seeds of the same numbers drew the same training patients:
+    they are paired.
 
     Otherwise the seeds of both vary by themselves, with Welch's degrees of freedom, and what only one of them has
     stands alone.
     """
+    if len({one.seeds for one in (*candidates, *others)}) > 1:
+        return [
+            _unpaired(a, b, measure) if a.seeds != b.seeds else improvements([a], [b], measure)[0]
+            for a, b in zip(candidates, others, strict=True)
+        ]
+    if not candidates:
+        return []
+    points = np.array([a.points - b.points for a, b in zip(candidates, others, strict=True)])
+    replicates = np.empty((len(candidates), *candidates[0].replicates.shape))
+    for at, a, b in zip(replicates, candidates, others, strict=True):
+        np.subtract(a.replicates, b.replicates, out=at)
+    df = [min(a.patients_df, b.patients_df) for a, b in zip(candidates, others, strict=True)]
+    return components_of_each(_sign(measure) * points, replicates, df)  # variances have no sign
+
+
+def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Components:
+    """``improvements`` of one."""
+    return improvements([candidate], [other], measure)[0]
+
+
+def _unpaired(candidate: Estimate, other: Estimate, measure: Measure) -> Components:
     sign, df = _sign(measure), min(candidate.patients_df, other.patients_df)
-    if candidate.seeds == other.seeds:
-        points, replicates = candidate.points - other.points, candidate.replicates - other.replicates
-        return components(sign * points, sign * replicates, df)
     value = sign * (candidate.value - other.value)
     alone = components(np.array([value]), sign * _paired(candidate, other)[None], df)
     parts = [one for one in (candidate.components(), other.components()) if one.seeds_df > 0]
@@ -216,7 +245,7 @@ def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Compo
 
 def _paired(a: Estimate, b: Estimate) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     """Differences [B] of the means over seeds, on the same resampled patients."""
-    return a.replicates.mean(0) - b.replicates.mean(0)
+    return a.means - b.means
 
 
 def _sign(measure: Measure) -> float:
