@@ -12,9 +12,9 @@ from cxrbench.leaderboard.statistics.bootstrap import replicate_cells, unheard
 from cxrbench.leaderboard.statistics.in_folds import prepared
 from cxrbench.leaderboard.statistics.inference import Components, components
 from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries, content, key
-from cxrbench.leaderboard.statistics.outline import Outline, Points, outline, points
+from cxrbench.leaderboard.statistics.outline import OfCell, Outline, Points, outline
 from cxrbench.metrics.measure import Measure
-from cxrbench.metrics.prepared import Array, Prepared
+from cxrbench.metrics.prepared import Array
 from cxrbench.metrics.together import Together
 
 AT_ONCE = 400 << 20  # bytes of prepared metrics and their replicates that are held at once, as far as encoders allow
@@ -174,8 +174,8 @@ def resampling(
     """
     cells = [rows for seeds in tests.rows.values() for rows in seeds]
 
-    def of(cell: int) -> list[Mapping[str, Prepared]]:
-        return prepared(cells[cell], measures, tests.labels, tests.patients)
+    def of(cell: int) -> OfCell:
+        return OfCell.of(prepared(cells[cell], measures, tests.labels, tests.patients))
 
     functions = len(measures) * len(tests.labels)
     if len(cells) * functions * PER_VALUE * len(tests.patients) < AT_ONCE:
@@ -186,7 +186,7 @@ def resampling(
         name = key("cell", contents[cell])
         if known := entries.get(name):
             return [Points.of(facts) for facts in known[0]]
-        found = points(of(cell), len(tests.patients))
+        found = of(cell).points(len(tests.patients))
         entries.add(name, [one.facts() for one in found], np.empty(0))
         return found
 
@@ -196,7 +196,7 @@ def resampling(
 
     def prepare(cell: int) -> Together:
         of_cell = of(cell)
-        return Together.of([f for k, one in belong for f in one.functions(of_cell[k])])
+        return of_cell.only([f for k, one in belong for f in one.functions(of_cell.metrics[k])])
 
     return Resampling(tests, tuple(one for _, one in belong), prepare, replicates, seed, contents)
 
