@@ -152,16 +152,15 @@ class Resampling:
 
     def _of_metric(self, encoder: str, one: Outline, mine: Sequence[int], drawn: Array) -> ByLabel:
         """``drawn`` [S, names, B]."""
-        at, of = [one.with_groups(one.points[i]) for i in mine], [one.with_groups(d) for d in drawn]
-        by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0))
+        at, of = [one.with_groups(one.points[i]) for i in mine], one.with_groups(drawn.swapaxes(0, 1))
+        by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0)) if one.folds[mine[0]].size else {}
         df = _degrees(drawn.var(axis=2).mean(0)[: len(one.labels)], one.patients - 1, one.of_group, one.labels)
         return {
             name: Estimate(
-                points=np.array([p[name] for p in at]), replicates=np.stack([d[name] for d in of]),
-                seeds=self.tests.seeds[encoder], patients_df=df.get(name, self.tests.patient_count - 1.0),
-                folds=by_fold[name],
+                points=np.array([p[name] for p in at]), replicates=of[name], seeds=self.tests.seeds[encoder],
+                patients_df=df.get(name, self.tests.patient_count - 1.0), folds=by_fold.get(name, np.empty(0)),
             )
-            for name in at[0]
+            for name in of
         }  # fmt: skip
 
 
@@ -215,9 +214,9 @@ def _degrees(
     variances: Array, df: Array, of_group: Mapping[str, NDArray[np.bool_]], labels: Sequence[str]
 ) -> dict[str, float]:
     """Degrees of freedom of each label and group: those of a mean are Satterthwaite's, of its labels' variances [L]."""
-    df = np.maximum(df, 1.0)
+    df, known = np.maximum(df, 1.0), np.where(np.isnan(variances), 0.0, variances)
     found = dict(zip(labels, df.tolist(), strict=True))
     for name, at in of_group.items():
-        of, total = variances[at], float(np.nansum(variances[at]))
-        found[name] = total**2 / float(np.nansum(of**2 / df[at])) if total > 0 else 1.0
+        of, total = known[at], float(known[at].sum())
+        found[name] = total**2 / float((of**2 / df[at]).sum()) if total > 0 else 1.0
     return found

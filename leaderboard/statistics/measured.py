@@ -154,7 +154,7 @@ def _evaluated(outlines: Sequence[Outline], by_metric: Sequence[ByLabel], base: 
 
 
 def _of_estimates(outline: Outline, by_label: ByLabel, base: ByLabel) -> _OfMetric:
-    measure = outline.measure
+    measure, headline = outline.measure, by_label[HEADLINE]
     compared = [label for label in by_label if label in base and label in outline.tested]
     gains = improvements([by_label[label] for label in compared], [base[label] for label in compared], measure)
     sign = _sign(measure)
@@ -164,7 +164,7 @@ def _of_estimates(outline: Outline, by_label: ByLabel, base: ByLabel) -> _OfMetr
         percentiles={label: percentile_p(sign * _paired(by_label[label], base[label])) for label in compared},
         folds={label: fold for label, one in by_label.items() if (fold := _folds(one))},
         sd_seeds={label: float(one.points.std(ddof=1)) for label, one in by_label.items() if len(one.points) > 1},
-        headline=by_label[HEADLINE],
+        headline=replace(headline, replicates=headline.replicates.copy()),  # it may be a part of all labels'
     )
 
 
