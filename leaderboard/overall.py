@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from cxrbench.leaderboard.board import HEADLINE, NAN, Overall, Table
 from cxrbench.leaderboard.statistics.bootstrap import percentile_interval
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
-from cxrbench.leaderboard.statistics.measured import Measured, families, improvement
+from cxrbench.leaderboard.statistics.measured import Measured, families
+from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.signed_rank import OverDatasets, over_datasets
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 

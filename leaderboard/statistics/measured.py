@@ -10,9 +10,10 @@ from cxrbench.leaderboard.board import HEADLINE, Table
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import percentile_p, unheard
 from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling, stacked
-from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each
+from cxrbench.leaderboard.statistics.inference import Components, components_of_each
 from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.outline import Outline
+from cxrbench.leaderboard.statistics.paired import gains_of_replicates, improvements, pairs
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array
 
@@ -157,11 +158,12 @@ def _of_estimates(outline: Outline, by_label: ByLabel, base: ByLabel) -> _OfMetr
     measure, headline = outline.measure, by_label[HEADLINE]
     compared = [label for label in by_label if label in base and label in outline.tested]
     gains = improvements([by_label[label] for label in compared], [base[label] for label in compared], measure)
-    sign = _sign(measure)
     return _OfMetric(
         values=dict(zip(by_label, components_of_each(*stacked([*by_label.values()])), strict=True)),
         gains=dict(zip(compared, gains, strict=True)),
-        percentiles={label: percentile_p(sign * _paired(by_label[label], base[label])) for label in compared},
+        percentiles={
+            label: percentile_p(gains_of_replicates(by_label[label], base[label], measure)) for label in compared
+        },
         folds={label: fold for label, one in by_label.items() if (fold := _folds(one))},
         sd_seeds={label: float(one.points.std(ddof=1)) for label, one in by_label.items() if len(one.points) > 1},
         headline=replace(headline, replicates=headline.replicates.copy()),  # it may be a part of all labels'
@@ -182,7 +184,7 @@ def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> 
         values=each("values"),
         gains=each("gains"),
         percentiles=each("percentiles"),
-        pairs=_pairs({name: headlines[name] for name in names}, one.measure),
+        pairs=pairs({name: headlines[name] for name in names}, one.measure),
         headlines=headlines,
         folds=each("folds"),
         sd_seeds=each("sd_seeds"),
@@ -192,64 +194,6 @@ def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> 
         counted=one.counted,
         tested=one.tested,
     )
-
-
-def _pairs(headlines: Mapping[str, Estimate], measure: Measure) -> dict[Key, Components]:
-    """The improvement of each encoder over each one after it."""
-    found: dict[Key, Components] = {}
-    for i, (a, one) in enumerate(headlines.items()):
-        others = dict([*headlines.items()][i + 1 :])
-        gains = improvements([one] * len(others), [*others.values()], measure)
-        found |= {(a, b): gain for b, gain in zip(others, gains, strict=True)}
-    return found
-
-
-def improvements(candidates: Sequence[Estimate], others: Sequence[Estimate], measure: Measure) -> list[Components]:
-    """How much better each candidate is than the other [K]. Seeds of the same numbers drew the same training patients:
-    they are paired.
-
-    Otherwise the seeds of both vary by themselves, with Welch's degrees of freedom, and what only one of them has
-    stands alone.
-    """
-    if len({one.seeds for one in (*candidates, *others)}) > 1:
-        return [
-            _unpaired(a, b, measure) if a.seeds != b.seeds else improvements([a], [b], measure)[0]
-            for a, b in zip(candidates, others, strict=True)
-        ]
-    if not candidates:
-        return []
-    points = np.array([a.points - b.points for a, b in zip(candidates, others, strict=True)])
-    replicates = np.empty((len(candidates), *candidates[0].replicates.shape))
-    for at, a, b in zip(replicates, candidates, others, strict=True):
-        np.subtract(a.replicates, b.replicates, out=at)
-    df = [min(a.patients_df, b.patients_df) for a, b in zip(candidates, others, strict=True)]
-    return components_of_each(_sign(measure) * points, replicates, df)  # variances have no sign
-
-
-def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Components:
-    """``improvements`` of one."""
-    return improvements([candidate], [other], measure)[0]
-
-
-def _unpaired(candidate: Estimate, other: Estimate, measure: Measure) -> Components:
-    sign, df = _sign(measure), min(candidate.patients_df, other.patients_df)
-    value = sign * (candidate.value - other.value)
-    alone = components(np.array([value]), sign * _paired(candidate, other)[None], df)
-    parts = [one for one in (candidate.components(), other.components()) if one.seeds_df > 0]
-    between = sum(one.between for one in parts)
-    welch = between**2 / sum(one.between**2 / one.seeds_df for one in parts) if between else 0.0
-    return Components(
-        value, alone.patients, df, between, sum(one.shared for one in parts), welch, alone.note
-    )  # fmt: skip
-
-
-def _paired(a: Estimate, b: Estimate) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Differences [B] of the means over seeds, on the same resampled patients."""
-    return a.means - b.means
-
-
-def _sign(measure: Measure) -> float:
-    return 1.0 if measure.higher_is_better else -1.0
 
 
 def _folds(one: Estimate) -> tuple[float, float] | None:
