@@ -73,7 +73,9 @@ class _Answers(NamedTuple):
 
     def beside(self, other: "_Answers") -> "_Answers":
         """Both."""
-        return _Answers(*({**a, **b} for a, b in zip(self, other, strict=True)))
+        return _Answers(
+            {**self.values, **other.values}, {**self.gains, **other.gains}, {**self.corrected, **other.corrected}
+        )
 
 
 def _of_labels(one: Measured) -> _Answers:

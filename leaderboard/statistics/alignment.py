@@ -116,7 +116,7 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         seeds[encoder].append(seed)
         aligned[encoder].append(rows)
     images = shared.astype(str)
-    patients = _patients(frames[0]["patient_id"], images)
+    patients = _patients(frames[0], images)
     return TestSet(
         task=task,
         labels=first.labels,
@@ -141,16 +141,16 @@ def _chosen(rows: pd.DataFrame, ids: Ids, shared: Ids) -> pd.DataFrame:
     """The rows, which are in the order of their ids, of the images that all have."""
     if len(ids) == len(shared):
         return rows
-    return rows.loc[rows["image_id"].isin(shared)].reset_index(drop=True)
+    return rows.loc[rows["image_id"].isin(shared.tolist())].reset_index(drop=True)
 
 
 def _encoder_and_seed(one: Predictions) -> tuple[str, int]:
     return str(one.cell["encoder"]), int(one.cell["seed"])
 
 
-def _patients(ids: "pd.Series[str]", images: NDArray[np.str_]) -> NDArray[np.str_]:
-    """A patient for each image [n]; where none is known, the image itself."""
-    known = np.asarray(ids.fillna("").astype(str), dtype=np.str_)
+def _patients(rows: pd.DataFrame, images: NDArray[np.str_]) -> NDArray[np.str_]:
+    """A patient for each row [n]; where none is known, the image itself."""
+    known = np.asarray(rows["patient_id"].fillna("").astype(str), dtype=np.str_)
     return np.where(known != "", known, images)
 
 

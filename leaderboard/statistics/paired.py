@@ -33,8 +33,8 @@ def improvements(candidates: Sequence[Estimate], others: Sequence[Estimate], mea
         return []
     points = np.array([a.points - b.points for a, b in zip(candidates, others, strict=True)])
     replicates = np.empty((len(candidates), *candidates[0].replicates.shape))
-    for at, a, b in zip(replicates, candidates, others, strict=True):
-        np.subtract(a.replicates, b.replicates, out=at)
+    for k, (a, b) in enumerate(zip(candidates, others, strict=True)):
+        np.subtract(a.replicates, b.replicates, out=replicates[k])
     df = [min(a.patients_df, b.patients_df) for a, b in zip(candidates, others, strict=True)]
     return components_of_each(sign(measure) * points, replicates, df)  # variances have no sign
 
