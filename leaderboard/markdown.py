@@ -8,7 +8,7 @@ from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
 from cxrbench.leaderboard.cells import Look, Spread, cell, dagger, ranked, ranks, significant
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.families import FAMILIES
-from cxrbench.leaderboard.legend import legend
+from cxrbench.leaderboard.legend import Tests, legend
 from cxrbench.leaderboard.per_label import check_labels, label_tables
 from cxrbench.leaderboard.render import (
     ABSENT,
@@ -62,7 +62,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
     tables = _tables(columns)
     fractions = sorted({c.task.fraction for c in columns}, reverse=True)
     parts = ["## Results on synthetic data", SYNTHETIC] if synthetic else ["## Results"]
-    counts: list[int] = []
+    counts: list[Tests] = []
     for title, of_table in tables.items():
         for fraction in sorted({c.task.fraction for c in of_table}, reverse=True):
             shown = [c for c in of_table if c.task.fraction == fraction]
@@ -70,7 +70,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
             over = board.overall.get((shown[0].metrics[0], shown[0].task.protocol, fraction, synthetic), ())
             parts += [f"### {escaped(title)}{labels}", _headline(board.row, shown, cells, over, look.spread)]
             parts += [_overall(over)] if over else []
-            counts.append(_tests(shown, cells))
+            counts.append(Tests(_tests(shown, cells), sum(not math.isnan(one.p) for one in over)))
     parts.append(legend(board, counts, look.spread))
     if by_label := label_tables(board, columns, look):
         parts += ["### By label", *by_label]
@@ -80,7 +80,12 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
             parts += [f"### {escaped(title.partition(': ')[0])}: other metrics{_mean_over(of_table)}"]
             parts.append(_other_metrics(board.row, others, of_table, cells))
     if any(len(c.metrics) > 1 for c in columns):
-        parts.append("Marks as above, for each metric in its own right; intervals and p are in the CSV and JSON.")
+        heads = {(c.task, c.metrics[0]) for c in columns}
+        count = sum(not math.isnan(r.p) for (task, metric, _), r in cells.items() if (task, metric) not in heads)
+        tested = f" (tests made: {count})" if board.baseline else ""
+        parts.append(
+            f"Marks as above, for each metric in its own right{tested}; intervals and p are in the CSV and JSON."
+        )
     parts += ["### Notes", _notes(columns, cells, [w for w in board.nowhere.items() if w[0].synthetic == synthetic])]
     return parts
 

@@ -95,7 +95,7 @@ def _gains(
 
 
 def _mean(parts: Sequence[Components], draws: Array) -> Components:
-    """The mean over columns: patients resampled in all of them (draws [B]), which are alike where patients are shared.
+    """The mean over columns, patients resampled in each of them by itself: draws [B].
 
     Degrees of freedom are Satterthwaite's, of the columns' variances.
     """

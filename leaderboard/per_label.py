@@ -26,16 +26,20 @@ def check_labels(board: Board, labels: Sequence[str]) -> None:
 def label_tables(board: Board, columns: Sequence[Column], look: Look) -> list[str]:
     """The headline metric of each task by label: headings and tables, of tasks that have any of the labels."""
     parts: list[str] = []
+    tests: list[str] = []
     for column in columns:
         metric = column.metrics[0]
         records = {(r.label, r.encoder): r for r in board.records if r.task == column.task and r.metric == metric}
         if shown := chosen([r for r in records.values() if r.positives is not None], look.labels):
             title = KINDS[column.kind].measures[metric].title
             parts += [f"#### {escaped(task_title(column.task))}: {title} by label"]
+            tests.append(str(sum(r.label != HEADLINE and not math.isnan(r.p) for r in records.values())))
             parts += [_table(column, [r for r in records.values() if r.label in (*shown, HEADLINE)], shown, look)]
     if parts:
+        count = f" Tests made: {', '.join(tests)}{' (tables from the top)' * (len(tests) > 1)}." * bool(board.baseline)
         parts.append(
-            "Labels: cells as above. `*`: one-tailed against the baseline, Holm over all labels and groups of a task. "
+            "Labels: cells as above. `*`: one-tailed against the baseline, Holm over all labels and groups of a task, "
+            f"shown or not: of all of these a false `*` has a probability of at most 5%.{count} "
             "Labels of fewer than 10 patients on the rarer side are not tested, those of fewer than 5 have no interval."
         )
     return parts

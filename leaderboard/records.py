@@ -10,13 +10,7 @@ import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, NAN, Record
 from cxrbench.leaderboard.statistics.bootstrap import Interval
-from cxrbench.leaderboard.statistics.counting import (
-    FEWEST_WITH_INTERVAL,
-    counts,
-    patients_scored,
-    rarer_patients,
-    scored,
-)
+from cxrbench.leaderboard.statistics.counting import Counted, counted
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Key, Measured, families
 from cxrbench.leaderboard.statistics.significance import (
@@ -102,7 +96,9 @@ def _records(
     one: Measured, answers: _Answers, baseline: str | None, letters: Mapping[str, str], flattered: Mapping[str, str]
 ) -> Iterator[Record]:
     """A record for each encoder and label. ``letters``, ``flattered``: by encoder."""
-    task, of_label = one.tests.task, {label: _counted(one, label) for label in dict.fromkeys(x for _, x in one.values)}
+    task = one.tests.task
+    labels = dict.fromkeys(label for _, label in one.values)
+    of_label = {x: counted(one.tests, x, one.counted if x == HEADLINE else None) for x in labels}
     for key in one.values:
         (encoder, label), value, gain = key, answers.values[key], answers.gains.get(key)
         of = of_label[label]
@@ -123,32 +119,12 @@ def _records(
         )  # fmt: skip
 
 
-class _Counted(NamedTuple):
-    """What a label's, or a group's, value rests on; ``rarest``: the label of fewest patients, ``rarer`` of them."""
-
-    n: int
-    patients: int
-    positives: int | None
-    rarest: str
-    rarer: int
-
-
-def _counted(one: Measured, label: str) -> _Counted:
-    """Of the headline, only the labels that its mean is over."""
-    tests, among = one.tests, one.counted if label == HEADLINE else None
-    members = [x for x in tests.groups.get(label, (label,)) if not among or x in among]
-    rarer, rarest = min((rarer_patients(tests, x), x) for x in members)
-    positives = counts(tests, label)[1]
-    rows = int(scored(tests, label, among).sum())
-    return _Counted(rows, patients_scored(tests, label, among), positives, rarest, rarer)
-
-
-def _interval(one: Measured, of: _Counted, value: Uncertain) -> Interval:
+def _interval(one: Measured, of: Counted, value: Uncertain) -> Interval:
     """Of a value; none where the label's rarer side has too few patients."""
     if math.isnan(value.value):
         return Interval(NAN, NAN, f"undefined on this test set ({of.rarest}: {of.rarer} patients on the rarer side)")
-    if of.rarer < FEWEST_WITH_INTERVAL:
-        return Interval(NAN, NAN, f"no interval: {of.rarest} has {of.rarer} patients on its rarer side")
+    if of.gap:
+        return Interval(NAN, NAN, of.gap)
     limits = value.interval_of_share(VALUE_LEVEL) if one.measure.share else value.interval(VALUE_LEVEL)
     return replace(limits, note=f"{limits.note} ({of.rarest}: {of.rarer} patients)") if limits.note else limits
 

@@ -1,14 +1,14 @@
 """What must be told of a column beside its numbers: who has seen the test images, what is left out, what is rare."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, REGRESSION
-from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet
 from cxrbench.leaderboard.statistics.counting import FEW, FEWEST_TESTED, counts, rarer_patients
 from cxrbench.leaderboard.statistics.in_folds import FOLD
-from cxrbench.leaderboard.statistics.measured import Measured
 from cxrbench.predictions import NotApplicable, Predictions
 
 
@@ -34,7 +34,7 @@ def _seen_in_test(one: Predictions) -> str:
     """What the encoder has seen of the test set's dataset or of its source."""
     dataset = str(one.dataset.get("name", one.cell["dataset"]))
     seen = [str(name) for name in one.encoder.get("pretrained_on", ())]
-    lineage = [str(name) for name in one.dataset.get("lineage", ())]
+    lineage = _lineage(one)
     if dataset in seen and FOLD in one.rows:
         return f"pretrained on images of {dataset}; cross-validation tests on every image, so on those, too"
     if dataset in seen:
@@ -48,19 +48,37 @@ def _seen_in_test(one: Predictions) -> str:
     return ""
 
 
-def left_out(one: Measured) -> list[str]:
-    """Which labels are left out of the means, or are in them with few patients, and why."""
-    tests, told = one.tests, _undefined(one)
-    if one.rare:
-        named = ", ".join(f"{label} ({_patients(one, label)})" for label in one.rare)
-        others = len(tests.labels) > len(one.rare) + len(one.undefined)
+def _lineage(one: Predictions) -> list[str]:
+    return [str(name) for name in one.dataset.get("lineage", ())]
+
+
+def left_out(tests: TestSet, undefined: Sequence[str], rare: Sequence[str], tested: bool = True) -> list[str]:
+    """Which labels are left out of the means, or are in them with few patients, and why.
+
+    ``undefined``, ``rare``: as in ``Evaluation``; ``tested``: whether the metric is.
+    """
+    told = _undefined(tests, undefined)
+    if rare:
+        named = ", ".join(f"{label} ({_patients(tests, label)})" for label in rare)
+        others = len(tests.labels) > len(rare) + len(undefined)
         fate = "left out of every mean, value only" if others else "value only"
-        told.append(f"fewer than {FEWEST_TESTED} patients {_sides(one)}, so not tested and {fate}: {named}")
-    few = [x for x in tests.labels if x not in (*one.rare, *one.undefined) and rarer_patients(tests, x) < FEW]
-    if few and one.measure.tested:
-        named = ", ".join(f"{label} ({_patients(one, label)})" for label in few)
-        told.append(f"fewer than {FEW} patients {_sides(one)}, so of little weight by itself: {named}")
+        told.append(f"fewer than {FEWEST_TESTED} patients {_sides(tests)}, so not tested and {fate}: {named}")
+    few = [x for x in tests.labels if x not in (*rare, *undefined) and rarer_patients(tests, x) < FEW]
+    if few and tested:
+        named = ", ".join(f"{label} ({_patients(tests, label)})" for label in few)
+        told.append(f"fewer than {FEW} patients {_sides(tests)}, so of little weight by itself: {named}")
     return told
+
+
+def shared_sources(predictions: Sequence[Predictions]) -> tuple[str, ...]:
+    """A line for each pair of data sets, of cells of one table, whose test sets may have patients in common."""
+    sources = {str(one.cell["dataset"]): {str(one.cell["dataset"]), *_lineage(one)} for one in predictions}
+    return tuple(
+        f"{one} and {other} have images of one source, so a patient may be in both test sets: over all columns they "
+        "count as two, and if so, intervals and p of means and gains there are too small"
+        for one, other in combinations(sorted(sources), 2)
+        if sources[one] & sources[other]
+    )
 
 
 def merged(gaps: Mapping[tuple[str, str], list[str]]) -> dict[str, list[str]]:
@@ -82,15 +100,15 @@ def reasons(not_applicable: Sequence[NotApplicable]) -> dict[AlignedTask, dict[s
     return found
 
 
-def _undefined(one: Measured) -> list[str]:
-    tests, family = one.tests, FAMILIES[one.tests.kind]
+def _undefined(tests: TestSet, undefined: Sequence[str]) -> list[str]:
+    family = FAMILIES[tests.kind]
     why = {True: f"nothing to find in any of the test {family.rows}", False: "not all have scores of it"}
     if family is CLASSIFICATION:
         why[True] = f"one class only among the test {family.rows}"
     if family is REGRESSION:
         why[True] = f"fewer than two different numbers among the test {family.rows}"
     found: dict[bool, list[str]] = {True: [], False: []}
-    for label in one.undefined:
+    for label in undefined:
         known, positives = counts(tests, label)
         one_class = positives == 0 or (family is CLASSIFICATION and positives == known)
         if family is REGRESSION:
@@ -101,11 +119,11 @@ def _undefined(one: Measured) -> list[str]:
     return [f"{why[k]}, so left out of every mean: {', '.join(labels)}" for k, labels in found.items() if labels]
 
 
-def _patients(one: Measured, label: str) -> str:
-    return f"{rarer_patients(one.tests, label)} patients"
+def _patients(tests: TestSet, label: str) -> str:
+    return f"{rarer_patients(tests, label)} patients"
 
 
-def _sides(one: Measured) -> str:
+def _sides(tests: TestSet) -> str:
     """Of what a label's rarer side is."""
     sides = {CLASSIFICATION.title: "with, or without, the finding", REGRESSION.title: "with a known number"}
-    return sides.get(FAMILIES[one.tests.kind].title, "with something to find")
+    return sides.get(FAMILIES[tests.kind].title, "with something to find")

@@ -1,15 +1,16 @@
 """The board: from saved predictions to one tidy record per encoder, task, metric and label."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.board import HEADLINE, Board, Column
+from cxrbench.leaderboard.board import HEADLINE, Board, Column, Table
 from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.families import check_metrics, wanted_measures
 from cxrbench.leaderboard.overall import overall
 from cxrbench.leaderboard.records import Tested, in_families
-from cxrbench.leaderboard.remarks import contamination, left_out, merged, reasons
+from cxrbench.leaderboard.remarks import contamination, left_out, merged, reasons, shared_sources
 from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_tasks
 from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
@@ -53,7 +54,7 @@ def build(
     ``kept``: evaluations of before. ``advance``: is told how many replicates of cells are done, of how many.
     Raises UserError if there is nothing to show, or the baseline or a metric is unknown.
     """
-    if not rope > 0:
+    if not 0 < rope < math.inf:
         raise UserError(f"--rope {rope:g}: a difference that does not matter is above 0, e.g. --rope 0.01")
     if not predictions:
         raise UserError("there are no results yet: run `cxrbench run --encoder ... --tasks ...` first")
@@ -77,6 +78,7 @@ def build(
             slim = [found[0], *(one.without_replicates() for one in found[1:])]
             drafts.append(_Draft(tests, tuple(slim), marks, why))
     everything = [one for draft in drafts for one in draft.metrics]
+    over = overall([draft.metrics[0] for draft in drafts], baseline, rope, seed)
     tested = in_families(everything, baseline, {id(d.tests): d.marks for d in drafts})
     return Board(
         records=tuple(record for draft in drafts for one in draft.metrics for record in tested[id(one)].records),
@@ -86,10 +88,20 @@ def build(
         seed=seed,
         efficiency=dict(efficiency or {}),
         nowhere=why_not,
-        remarks=(*(stale.line for stale in now.left_out), *versions(predictions)),
-        overall=overall([draft.metrics[0] for draft in drafts], baseline, rope, seed),
+        remarks=(*(stale.line for stale in now.left_out), *versions(predictions), *_shared(predictions, over)),
+        overall=over,
         rope=rope,
     )
+
+
+def _shared(predictions: Sequence[Predictions], over: Iterable[Table]) -> tuple[str, ...]:
+    """Of the tables that something is said ``over`` all columns of: data sets that may share patients."""
+    lines: list[str] = []
+    for _, protocol, fraction, synthetic in over:
+        of = (protocol, fraction, synthetic)
+        here = [one for one in predictions if (one.cell["protocol"], float(one.cell["fraction"]), one.synthetic) == of]
+        lines += [] if synthetic else shared_sources(here)
+    return tuple(dict.fromkeys(lines))
 
 
 def _column(draft: _Draft, tested: Mapping[int, Tested]) -> Column:
@@ -98,7 +110,7 @@ def _column(draft: _Draft, tested: Mapping[int, Tested]) -> Column:
     gaps: dict[tuple[str, str], list[str]] = {}
     missing: dict[str, list[str]] = {}
     for one in draft.metrics:
-        for why in left_out(one):
+        for why in left_out(tests, one.undefined, one.rare, one.measure.tested):
             missing.setdefault(why, []).append(one.measure.title)
         for record in tested[id(one)].records:
             if record.label == HEADLINE and record.note:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from cxrbench.encoder import Features, Preprocess
-from cxrbench.errors import THEIRS, UserError
+from cxrbench.errors import THEIRS, NotApplicableError, UserError
 from cxrbench.plugins.loading import blame
 
 
@@ -18,5 +18,7 @@ def features_of_blank(module: nn.Module, preprocess: Preprocess) -> Features:
     try:
         with torch.no_grad():  # not inference mode: what a module may keep of this call is trained with later
             return module.eval()(blank)
+    except NotApplicableError:
+        raise
     except THEIRS as error:
         raise UserError(f"encoder {type(module).__name__} fails on a blank image: {blame(error)}") from error

@@ -123,7 +123,7 @@ def test_images(name: str, data: Path | None) -> list[Path]:
 
 def compared(spec: str, baseline: str, results: Path) -> Tests:
     """An encoder against its baseline on everything that both have results for: means over labels."""
-    text = api.compare(spec, baseline, results=results, metrics="auroc", form="json")
+    text = api.compare(spec, baseline, results=results, metrics="auroc").to_json()
     return {
         (row["dataset"], row["fraction"]): Beside(*(_known(row[name]) for name in ("value_a", "value_b", "p")))
         for row in json.loads(text)["rows"]

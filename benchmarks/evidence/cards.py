@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
 from cxrbench.phantom.write import VERSION
 from evidence.beside_untrained import units
@@ -13,15 +14,19 @@ from evidence.recipes import PHANTOM_SEED, Recipe, drawing_command
 from evidence.training import cost, facts_of, finished, steps
 
 WIDTH = 140
+LARGEST = 4_000_000
+"""Bytes that a checkpoint may have to be shipped."""
 DOCUMENT = "docs/pretraining-on-the-phantom.md"
 
 
 def install(recipe: Recipe, scratch: Path, weights: Path) -> Path:
     """Copy a recipe's seed 0 to ``weights/METHOD_phantom.safetensors`` and write its card beside it.
 
-    Raises UserError if it is not finished.
+    Raises UserError if it is not finished, or too large to be shipped.
     """
     made = finished(recipe, 0, scratch)
+    if (size := made.stat().st_size) > LARGEST:
+        raise UserError(f"{made} has {size:,} bytes, and {LARGEST:,} may be shipped")
     target = weights / f"{recipe.method}_phantom.safetensors"
     with atomic_path(target) as temporary:
         shutil.copyfile(made, temporary)

@@ -2,26 +2,46 @@
 
     import cxrbench
 
-    print(cxrbench.evaluate("./mine.py:Mine,random", "siim:classification"))
-    print(cxrbench.board("results"))
+    results = cxrbench.run(["./mine.py:Mine", "random"], "siim:classification")
+    print(results.leaderboard())
 
 They take typed arguments, return data, print nothing, and raise UserError where the user can mend it. Importing this
 costs nothing: numpy comes with the first call, torch with the first encoder that has to compute.
 """
 
-from cxrbench.api.data import check, load_dataset, prepare_copy, write_phantom
-from cxrbench.api.encoders import check_encoder, describe, load_encoder
-from cxrbench.api.installed import list_datasets, list_encoders, list_tasks, own_datasets
+from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom, write_sidecar
+from cxrbench.api.embedding import embed, export_features
+from cxrbench.api.encoders import check_encoder, describe, load_encoder, store_golden
+from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
+from cxrbench.api.installed import (
+    download,
+    download_commands,
+    find_published,
+    list_datasets,
+    list_encoders,
+    list_published,
+    list_tasks,
+    own_datasets,
+    write_card,
+)
+from cxrbench.api.plugins import new_plugin
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
-from cxrbench.api.protocols import board_of_protocols, compare_protocols
-from cxrbench.api.runs import Evaluated, Outcome, evaluate, outcomes, planned, prepare
-from cxrbench.api.store import find_cell, find_manifest, verify
-from cxrbench.api.tables import Calibrated, Form, Recalibration, board, by_group, calibration, compare
+from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols
+from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, read_run_file, run
+from cxrbench.api.saved import LeaderboardOptions, SavedResults, load_results
+from cxrbench.api.store import find_cell, find_manifest, requests, verify
+from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
+from cxrbench.encoder import EncoderCard, Features, Preprocess
+from cxrbench.errors import UserError
 
 __all__ = [
-    "Calibrated", "Evaluated", "Form", "Outcome", "PretrainSettings", "Recalibration", "board",
-    "board_of_protocols", "by_group", "calibration", "check", "check_encoder", "compare", "compare_protocols",
-    "describe", "evaluate", "find_cell", "find_manifest", "list_datasets", "list_encoders", "list_tasks",
-    "load_dataset", "load_encoder", "method_options", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy",
-    "pretrain", "pretraining_recipe", "verify", "write_phantom",
+    "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
+    "Outcome", "Preprocess", "PretrainSettings", "Recalibration", "RunResults", "SavedResults", "Tables",
+    "UserError", "by_group", "calibration", "check_dataset", "check_encoder", "compare", "compare_protocols",
+    "describe", "download", "download_commands", "embed", "export_features", "find_cell", "find_manifest",
+    "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
+    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options",
+    "new_plugin", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy", "pretrain",
+    "pretraining_recipe", "read_run_file", "requests", "run", "store_golden", "verify", "write_card",
+    "write_phantom", "write_sidecar",
 ]  # fmt: skip

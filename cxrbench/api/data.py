@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cxrbench.cores import cores
 from cxrbench.errors import OnBadImage, chosen
-from cxrbench.files.folders import cache_folder
+from cxrbench.files.folders import cache_folder, data_folder
 from cxrbench.progress import Bar, unseen
 
 if TYPE_CHECKING:
@@ -25,18 +25,18 @@ def load_dataset(
     anew: bool = False,
     bar: Bar = unseen,
 ) -> "Manifest":
-    """The table of a dataset's images by its name or the path of a CSV; without ``data``, the phantom.
+    """The table of a dataset's images by its name or the path of a CSV or folder.
 
-    ``anew``: the tables are read again, whatever is kept of them in the cache. ``bar`` shows the phantom being drawn.
-    Raises UserError.
+    ``data``: the data folder (default: CXRBENCH_DATA, else the phantom). ``anew``: the tables are read again, whatever
+    is kept of them in the cache. ``bar`` shows the phantom being drawn. Raises UserError.
     """
     from cxrbench.engine.registry import load_dataset
 
     kept = None if anew else cache_folder(cache)
-    return load_dataset(name, None if data is None else Path(data), lambda: _phantom(name, cache, bar), cache=kept)
+    return load_dataset(name, data_folder(data), lambda: _phantom(name, cache, bar), cache=kept)
 
 
-def check(
+def check_dataset(
     dataset: str,
     *,
     data: Path | str | None = None,
@@ -50,7 +50,7 @@ def check(
     ``dataset``, ``data``, ``cache``: as of ``load_dataset``. ``decode``: look at every image, too. ``max_pixels``:
     larger images are counted as unreadable. The report has ``ok``, and prints as text. Raises UserError::
 
-        report = cxrbench.check("./my/labels.csv")
+        report = cxrbench.check_dataset("./my/labels.csv")
         assert report.ok, report
     """
     from cxrbench.data.check import check
@@ -67,6 +67,16 @@ def check(
 
         advance(0, total)
         return check(manifest, decode_all=decode, max_pixels=max_pixels or MAX_PIXELS, progress=looked)
+
+
+def write_sidecar(table: Path | str, *, split_seed: int | None = None) -> Path:
+    """Write ``NAME.toml`` beside your own CSV or COCO JSON: what is understood of it, and every other key.
+
+    ``split_seed`` stratifies the splits that the table does not give. Returns the file's path. Raises UserError.
+    """
+    from cxrbench.data.custom.template import write_sidecar
+
+    return write_sidecar(Path(table), split_seed)
 
 
 def prepare_copy(

@@ -26,34 +26,61 @@ def describe(spec: str) -> dict[str, Any]:
 
     Builds it and runs it on a blank image. Raises UserError.
     """
+    from cxrbench.encoder import StoredEncoder
     from cxrbench.engine.registry import load_encoder
     from cxrbench.features.efficiency import measure
 
     loaded = load_encoder(spec, synthetic=True)
-    counts = measure(loaded.module, loaded.module.preprocess)
+    if isinstance(loaded.module, StoredEncoder):  # nothing to run
+        costs = {"feature width": loaded.module.stored_embeddings.pooled.shape[1]}
+    else:
+        counts = measure(loaded.module, loaded.module.preprocess)
+        costs = {"GFLOPs per image": round(counts.gflops_per_image, 3), "feature width": counts.width}
     return {
         "encoder": spec,
         **asdict(loaded.spec.card),
         "parameters": loaded.spec.parameters,
-        "GFLOPs per image": round(counts.gflops_per_image, 3),
-        "feature width": counts.width,
+        **costs,
         "preprocessing": loaded.spec.preprocess,
         "weights sha256": loaded.spec.weights_sha256,
         "fingerprint": loaded.spec.fingerprint,
     }
 
 
-def check_encoder(spec: str) -> "PluginReport":
+def check_encoder(spec: str, *, golden: Path | str | None = None) -> "PluginReport":
     """What passes and what has to be mended of an encoder, for who writes one: built, and shown phantom images.
 
-    The report has ``ok``, and prints as a table. Raises UserError only where there is no such encoder to look at::
+    ``golden``: a file of ``store_golden``, to be compared with; by default the one that ships for this encoder. The
+    report has ``ok``, and prints as a table. Raises UserError only where there is no such encoder to look at::
 
         report = cxrbench.check_encoder("./mine.py:Mine")
         assert report.ok, report
     """
-    from cxrbench.engine.names import encoder_problem
     from cxrbench.engine.registry import load_encoder
     from cxrbench.kit.encoder_checks import check_encoder
+    from cxrbench.kit.golden import GoldenFeatures, shipped
+
+    _refuse_unknown(spec)
+    before = shipped(spec) if golden is None else GoldenFeatures.load(Path(golden))
+    return check_encoder(spec, lambda: load_encoder(spec, synthetic=True), before)
+
+
+def store_golden(spec: str, path: Path | str) -> None:
+    """Write what an encoder gives here for eight phantom images, with the versions of the libraries, as small JSON.
+
+    ``check_encoder`` compares with it elsewhere. Raises UserError.
+    """
+    from cxrbench.engine.registry import load_encoder
+    from cxrbench.kit.calls import Caller
+    from cxrbench.kit.golden import golden_features
+
+    _refuse_unknown(spec)
+    golden_features(Caller(load_encoder(spec, synthetic=True))).save(Path(path))
+
+
+def _refuse_unknown(spec: str) -> None:
+    """Raise UserError if there is no such encoder, as far as that is seen without loading it."""
+    from cxrbench.engine.names import encoder_problem
     from cxrbench.plugins.specs import parse_encoder
 
     if (problem := encoder_problem(spec)) is not None:
@@ -61,4 +88,3 @@ def check_encoder(spec: str) -> "PluginReport":
     file = parse_encoder(spec).name
     if file.endswith(".py") and not Path(file).is_file():
         raise UserError(f"no file {file} (looked from {Path.cwd()}); an encoder of your own is FILE.py:CLASS")
-    return check_encoder(spec, lambda: load_encoder(spec, synthetic=True))

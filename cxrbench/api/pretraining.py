@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args, get
 
 from cxrbench.api.data import load_dataset
 from cxrbench.errors import OnBadImage, UserError, chosen
-from cxrbench.files.folders import cache_folder
+from cxrbench.files.folders import cache_folder, data_folder
 from cxrbench.progress import Bar, unseen
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def pretrain(
     cache: Path | None = None,
     resume: bool = False,
     keep_held_out: bool = False,
+    log: str | None = None,
     command: str = "",
     bar: Bar = unseen,
     note: Callable[[str], None] = log.warning,
@@ -73,13 +74,15 @@ def pretrain(
 
     ``data``: names of datasets (in ``data_dir``; without it, phantoms), their folders, or CSV files; several in a list,
     or separated by commas. ``out`` (default ``runs/METHOD``): folder of the run. Patients whom a related dataset beside
-    these holds out are left out, unless ``keep_held_out``; ``note`` is told who they are. ``command`` is recorded in
-    the model card. ``bar`` shows a phantom being drawn; training itself speaks on stderr. Raises UserError::
+    these holds out are left out, unless ``keep_held_out``; ``note`` is told who they are. ``log``: an
+    experiment logger that gets the numbers, too. ``command`` is recorded in the model card. ``bar`` shows a phantom
+    being drawn; training itself speaks on stderr. Raises UserError::
 
         weights = cxrbench.pretrain("spcl", ["nih", "./labels.csv"], data_dir=Path("/data"), arch="micro", epochs=60)
-        print(cxrbench.evaluate(f"spcl@{weights},random:micro", "nih"))
+        print(cxrbench.run(f"spcl@{weights},random:micro", "nih"))
     """
     names = named(data) if isinstance(data, str) else list(data)
+    data_dir = data_folder(data_dir)
     _refuse_wrong_names(method, names, data_dir)
     _refuse_wrong_choices(settings)
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, pretrain
@@ -95,7 +98,7 @@ def pretrain(
         for line in notes:
             note(line)
     folder, target = cache_folder(cache) / "pretraining", Path(out or Path("runs") / method)
-    return pretrain(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded)
+    return pretrain(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded, log=log)
 
 
 def method_options(method: str) -> Mapping[str, str]:
@@ -164,7 +167,7 @@ def read(name: str, data_dir: Path | None, cache: Path | None, bar: Bar = unseen
     if "/" in name and folder.is_dir():
         if folder.name not in (known := dataset_adapters()) and any((folder / other).is_dir() for other in known):
             raise UserError(f"--data {name} is a folder of datasets: name them, e.g. --data mimic --data-dir {name}")
-        name, data_dir = folder.name, folder.parent
+        name = str(folder)
     return load_dataset(name, data=data_dir, cache=cache, bar=bar)
 
 

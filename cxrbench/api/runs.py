@@ -1,13 +1,21 @@
 """Encoders on tasks: what a run would do, doing it, and what came of each cell."""
 
 import math
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
+from cxrbench.api.given import separated
+from cxrbench.api.saved import SavedResults
+from cxrbench.files.folders import data_folder
 from cxrbench.progress import Progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from cxrbench.api.given import EncoderLike, TaskLike
     from cxrbench.engine.job import Job
     from cxrbench.engine.settings import Settings
     from cxrbench.predictions import Predictions
@@ -15,15 +23,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """What an evaluation gave: a row per cell (``encoder``, ``task``, ``fraction``, ``seed``, ``metric``, ``value``).
+class RunResults(SavedResults):
+    """What came of a run: a row per cell, and where the predictions are. Printed as a table.
 
-    The first metric of each task, mean over labels; None where it is undefined or, with the reason in ``metric``, where
-    the encoder cannot be asked or the cell failed. Printed as a table.
+    ``rows``: ``encoder``, ``task``, ``fraction``, ``seed``, and the first ``metric`` of the task with its ``value``,
+    mean over labels; None where it is undefined or, with the reason in ``metric``, where the encoder cannot be asked or
+    the cell failed. ``remarks``: what does not apply, and what was assumed.
     """
 
     rows: tuple[dict[str, Any], ...]
     remarks: tuple[str, ...] = ()
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The rows."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows))
+
+    def has(self, cell: Mapping[str, Any]) -> bool:
+        """Whether a saved cell was asked for in this run."""
+        mine = {_key(row) for row in self.rows}
+        return _key({**cell, "task": f"{cell['dataset']}:{cell['protocol']}"}) in mine
 
     def __str__(self) -> str:
         from tabulate import tabulate
@@ -45,22 +65,37 @@ class Outcome:
     reason: str = ""
 
 
-def evaluate(
-    encoders: str | Sequence[str],
-    tasks: str | Sequence[str],
+def run(
+    encoders: "str | EncoderLike | Sequence[EncoderLike]",
+    tasks: "str | TaskLike | Sequence[TaskLike]",
     *,
     progress: Progress | None = None,
     **settings: Unpack["Settings"],
-) -> Evaluated:
+) -> RunResults:
     """Run encoders on tasks, as ``cxrbench run`` does, and say how good they are. What is finished is not done again.
 
-    ``encoders``: specs (``imagenet``, ``./mine.py:Mine``), ``tasks``: ``DATASET[:PROTOCOL]``; several in a list, or
-    separated by commas. Raises UserError.
+    ``encoders``: specs (``imagenet``, ``./mine.py:Mine``), modules, or pairs of a name and a module. An ``nn.Module``
+    takes images [B, channels, size, size] and gives ``Features`` or a tensor [B, D]; how it wants its images is said by
+    ``module.preprocess = cxrbench.Preprocess(...)``, else ImageNet's way is assumed, with a warning. It is called by
+    its class and known by its tensors and the source of its class; it is copied, and stays as it is.
+
+    ``tasks``: ``DATASET[:PROTOCOL]``, the path of a CSV, a DataFrame with the columns of such a CSV (``image``,
+    ``patient``, ``split``, labels), or a pair of ``NAME[:PROTOCOL]`` and a DataFrame. Names may also stand in one text,
+    separated by commas.
+
+    ``settings``: as the options of ``cxrbench run``, see ``Settings``; ``train`` may list DataFrames, too. A cell that
+    fails is a row with its reason. Warns of what was assumed. Raises UserError::
+
+        results = cxrbench.run(["imagenet", my_module], ["siim", ("clinic:classification", my_dataframe)], seeds=3)
+        print(results.leaderboard(baseline="imagenet"))
     """
+    from cxrbench.engine.job import assumptions
     from cxrbench.predictions import Predictions
 
     progress = progress or Progress()
     job = prepare(encoders, tasks, progress=progress, **settings)
+    for assumed in assumptions(job.plan):
+        warnings.warn(assumed, stacklevel=2)
     said = {_key(row): f"{row['state']}: {row['reason']}" for row in planned(job) if row["state"] == "not applicable"}
     for outcome in outcomes(job, progress):
         if outcome.reason:
@@ -72,18 +107,18 @@ def evaluate(
             rows.append(row | {"metric": reason, "value": None})
         else:
             rows.append(row | headline_facts(Predictions.load(job.request.results.path(one.cell))))
-    return Evaluated(tuple(rows), job.remarks)
+    return RunResults(job.request.results.root, tuple(rows), job.remarks)
 
 
 def prepare(
-    encoders: str | Sequence[str],
-    tasks: str | Sequence[str],
+    encoders: "str | EncoderLike | Sequence[EncoderLike]",
+    tasks: "str | TaskLike | Sequence[TaskLike]",
     *,
     dry_run: bool = False,
     progress: Progress | None = None,
     **settings: Unpack["Settings"],
 ) -> "Job":
-    """What ``evaluate`` would do, not done: a Job with its plan. ``dry_run``: no phantom is drawn for it either.
+    """What ``run`` would do, not done: a Job with its plan. ``dry_run``: no phantom is drawn for it either.
 
     A preset also sets the label fractions and seeds that its paper shows, unless they are given. Raises UserError.
     """
@@ -95,7 +130,27 @@ def prepare(
         fractions, seeds = run_settings(preset)
         settings["fractions"] = settings.get("fractions") or fractions
         settings["seeds"] = settings.get("seeds") or seeds
-    return prepare(encoders, tasks, dry_run=dry_run, progress=progress or Progress(), **settings)
+    given = separated(encoders, tasks, settings.get("train"))
+    if given.train is not None:
+        settings["train"] = given.train
+    if settings.get("data") is None:
+        settings["data"] = data_folder(None)
+    return prepare(
+        given.encoders, given.tasks, dry_run=dry_run, progress=progress or Progress(), objects=given.objects, **settings
+    )
+
+
+def read_run_file(path: Path | str) -> dict[str, Any]:
+    """What a run file (TOML) says, for ``run``: ``encoders``, ``tasks``, and settings by name.
+
+    Paths in it are relative to the current folder, as if they were typed. Raises UserError for a key that is none, with
+    the nearest, and for a value of the wrong type::
+
+        results = cxrbench.run(**cxrbench.read_run_file("board.toml"))
+    """
+    from cxrbench.engine.asked.requests import read_run_file
+
+    return read_run_file(Path(path).expanduser())
 
 
 def planned(job: "Job") -> list[dict[str, Any]]:
@@ -113,12 +168,25 @@ def outcomes(job: "Job", progress: Progress, *, fail_fast: bool = False) -> Iter
     """
     from cxrbench.engine.execute import Failed, Finished
 
-    for one in job.execute(progress, fail_fast=fail_fast):
-        cell = cell_facts(one.planned.cell)
-        if isinstance(one, Finished):
-            yield Outcome("computed", cell, headline_facts(one.predictions))
-        else:
-            yield Outcome("failed" if isinstance(one, Failed) else "not applicable", cell, {}, one.reason)
+    logger = None
+    if job.asked.settings.get("log"):
+        from cxrbench.loggers.contract import open_logger
+
+        settings = {"encoders": job.asked.encoders, "tasks": job.asked.tasks, **job.asked.settings}
+        logger = open_logger(job.asked.settings["log"], f"run {job.asked.sha256[:12]}", settings)
+    try:
+        for step, one in enumerate(job.execute(progress, fail_fast=fail_fast), 1):
+            cell = cell_facts(one.planned.cell)
+            if isinstance(one, Finished):
+                found = headline_facts(one.predictions)
+                if logger is not None:
+                    logger.log({_called(cell, found["metric"]): found["value"]}, step)
+                yield Outcome("computed", cell, found)
+            else:
+                yield Outcome("failed" if isinstance(one, Failed) else "not applicable", cell, {}, one.reason)
+    finally:
+        if logger is not None:
+            logger.end()
 
 
 def cell_facts(cell: "Cell") -> dict[str, Any]:
@@ -132,6 +200,11 @@ def headline_facts(predictions: "Predictions") -> dict[str, Any]:
 
     metric, value = headline(predictions)
     return {"metric": metric, "value": None if math.isnan(value) else round(value, 4)}
+
+
+def _called(cell: Mapping[str, Any], metric: str) -> str:
+    """What a logger calls a cell's number."""
+    return f"{cell['task']}/{cell['encoder']}/{metric}/fraction {cell['fraction']:g} seed {cell['seed']}"
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str, float, int]:

@@ -1,7 +1,7 @@
 """Saved files: whether they are as they were written, and where a finished cell and its images are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxrbench.errors import UserError
 from cxrbench.files.folders import cache_folder
@@ -33,6 +33,19 @@ def verify(results: Path | str = "results", *, cache: Path | None = None, bar: B
             advance(done, len(todo))
             verdicts.append(examined(item))
     return verdicts
+
+
+def requests(results: Path | str = "results") -> list[dict[str, Any]]:
+    """What was asked of the runs of a results folder, the first one first.
+
+    Each has ``sha256`` (of what was asked, whatever the machine and its folders), ``date``, ``version``, ``encoders``,
+    ``tasks``, ``settings``, and ``toml``, a run file that asks the same. Raises UserError.
+    """
+    from cxrbench.engine.asked.requests import load_requests
+
+    if not Path(results).is_dir():
+        raise UserError(f"no results folder {results}: give --results DIR")
+    return load_requests(Path(results))
 
 
 def find_cell(cell: str, *, encoder: str = "", results: Path | str = "results") -> "Predictions":

@@ -1,29 +1,22 @@
 """What saved predictions say: the leaderboard, a comparison of two encoders, calibration. No image, no model."""
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
+from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
+from cxrbench.api.saved import Saved, kept_in, saved_cells
 from cxrbench.errors import chosen
-from cxrbench.files.folders import cache_folder
 from cxrbench.progress import Bar, unseen
 
-if TYPE_CHECKING:
-    from cxrbench.leaderboard.calibration.report import CalibrationReport, Variants
-    from cxrbench.leaderboard.statistics.kept import Evaluations
-
-log = logging.getLogger(__name__)
-Form = Literal["md", "csv", "json"]
 Recalibration = Literal["temperature", "isotonic"]
 
 
-def board(
-    results: Path | str = "results",
+def leaderboard(
+    results: Saved = "results",
     *,
-    tasks: str | Sequence[str] = (),
     baseline: str | None = None,
+    tasks: str | Sequence[str] = (),
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
@@ -31,85 +24,82 @@ def board(
     names: str | Sequence[str] = (),
     labels: str | Sequence[str] = (),
     spread: Literal["interval", "sd"] = "interval",
-    form: Form = "md",
     cache: Path | str | None = None,
     bar: Bar = unseen,
-) -> str:
-    """The leaderboard of a results folder as text: values, 95% intervals, tests against a baseline, tie groups.
+) -> Leaderboard:
+    """The leaderboard of a results folder, or of one run: values, 95% intervals, tests against a baseline, tie groups.
 
-    ``tasks``: ``DATASET[:PROTOCOL]`` as in a run, ``./labels.csv`` too (default: all). ``metrics``: the first that a
-    task has is its headline (default: all). ``rope``: a difference to the baseline that does not matter, of metrics in
-    [0, 1], for what is said over five data sets or more. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
-    ``labels``: those that Markdown has a table of, per task: names, ``all``, or ``top:K``, the most frequent.
-    ``spread``: beside a value stands its interval, or the SD over training seeds or folds. What is evaluated is kept in
-    ``cache``, and not evaluated again; ``bar`` shows the rest. Raises UserError.
+    ``baseline``: the encoder that all others are tested against (default: ``random``, if it was run). ``tasks``:
+    ``DATASET[:PROTOCOL]`` as in a run, ``./labels.csv`` too (default: all). ``metrics``: the first that a task has is
+    its headline (default: all). ``replicates``: of the bootstrap over patients; ``seed``: of its draws. ``rope``: a
+    difference to the baseline that does not matter, of metrics in [0, 1], for what is said over five data sets or more.
+    ``names``: ``ENCODER=NAME``, what Markdown calls an encoder. ``labels``: those that Markdown has a table of, per
+    task: names, ``all``, or ``top:K``, the most frequent. ``spread``: beside a value stands its interval, or the SD
+    over training seeds or folds. What is evaluated is kept in ``cache``, and not evaluated again; ``bar`` shows the
+    rest. Raises UserError::
+
+        board = cxrbench.load_results("results").leaderboard(baseline="imagenet")
+        board.to_pandas().query("label == 'macro'").pivot_table("value", "encoder", ["dataset", "metric"])
     """
-    chosen("--format", Form, form)
-    from cxrbench.engine.results import Results
     from cxrbench.engine.settings import names as separate
     from cxrbench.leaderboard.cells import Look, Spread
-    from cxrbench.leaderboard.display import read_names
-    from cxrbench.leaderboard.markdown import to_markdown
-    from cxrbench.leaderboard.render import to_csv, to_json
+    from cxrbench.leaderboard.display import encoders_of, read_names, shown_names
+    from cxrbench.leaderboard.per_label import check_labels
     from cxrbench.leaderboard.tables import build
 
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
-    store = Results(Path(results))
-    predictions = store.load_predictions(_tasks(tasks) or ())
+    found = saved_cells(results, _tasks(tasks))
     with bar("evaluating") as advance:
-        table = build(
-            predictions,
+        board = build(
+            found.predictions,
             baseline=baseline,
             replicates=replicates,
             seed=seed,
             rope=rope,
             tasks=_tasks(tasks),
             metrics=tuple(separate(metrics, "metrics")) or None,
-            efficiency=store.load_efficiency(predictions),
-            not_applicable=store.load_not_applicable(),
-            kept=_kept(cache),
+            efficiency=found.store.load_efficiency(found.predictions),
+            not_applicable=found.not_applicable,
+            kept=kept_in(cache),
             advance=advance,
         )
-    return to_markdown(table, look) if form == "md" else {"csv": to_csv, "json": to_json}[form](table)
+    shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
+    check_labels(board, look.labels)
+    return Leaderboard(board, look)
 
 
 def by_group(
     by: str,
-    results: Path | str = "results",
+    results: Saved = "results",
     *,
-    tasks: str | Sequence[str] = (),
     baseline: str | None = None,
+    tasks: str | Sequence[str] = (),
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
     names: str | Sequence[str] = (),
-    form: Form = "md",
     cache: Path | str | None = None,
     bar: Bar = unseen,
-) -> str:
-    """Encoders within groups of patients, as text: values, intervals, tests, the worst group and its gap to the best.
+) -> Grouped:
+    """Encoders within groups of patients: values, intervals, tests, the worst group and its gap to the best.
 
     ``by``: sex, age, view, site or scanner, as the manifests beside the results know them. Classification only. The
-    rest as of ``board``; ``metrics``: default each task's headline. Raises UserError.
+    rest as of ``leaderboard``; ``metrics``: default each task's headline. Raises UserError.
     """
-    chosen("--format", Form, form)
     from cxrbench.data.attributes import group_of
-    from cxrbench.engine.results import Results
     from cxrbench.engine.settings import names as separate
     from cxrbench.leaderboard.display import read_names
-    from cxrbench.leaderboard.subgroups import tables
     from cxrbench.leaderboard.subgroups.evaluate import by_group
 
     called = read_names(separate(names, "names"))
-    store = Results(Path(results))
-    predictions = store.load_predictions(_tasks(tasks) or ())
-    wanted = [one.cell for one in predictions if len(one.rows)]
+    saved = saved_cells(results, _tasks(tasks))
+    wanted = [one.cell for one in saved.predictions if len(one.rows)]
     datasets = {(str(cell["dataset"]), str(cell.get("parts", {}).get("dataset", ""))) for cell in wanted}
-    manifests = {digest: store.manifest_of(name, digest) for name, digest in sorted(datasets)}
+    manifests = {digest: saved.store.manifest_of(name, digest) for name, digest in sorted(datasets)}
     with bar("evaluating") as advance:
         found = by_group(
-            predictions,
+            saved.predictions,
             {digest: group_of(manifest, by) for digest, manifest in manifests.items() if manifest is not None},
             by,
             baseline=baseline,
@@ -117,84 +107,48 @@ def by_group(
             metrics=tuple(separate(metrics, "metrics")) or None,
             replicates=replicates,
             seed=seed,
-            kept=_kept(cache),
+            kept=kept_in(cache),
             advance=advance,
         )
-    if form == "md":
-        return tables.to_markdown(found, called)
-    return {"csv": tables.to_csv, "json": tables.to_json}[form](found)
+    return Grouped(found, called)
 
 
 def compare(
     a: str,
     b: str,
     *,
-    results: Path | str = "results",
+    results: Saved = "results",
     tasks: str | Sequence[str] = (),
     metrics: str | Sequence[str] = (),
     replicates: int = 10_000,
     seed: int = 0,
     margin: float | None = None,
     names: str | Sequence[str] = (),
-    form: Literal["md", "json"] = "md",
     cache: Path | str | None = None,
     bar: Bar = unseen,
-) -> str:
-    """Is encoder ``a`` better than ``b``? Differences, 90% intervals and one-tailed p per task and label, as text.
+) -> Compared:
+    """Is encoder ``a`` better than ``b``? Differences, 90% intervals and one-tailed p per task and label.
 
-    ``metrics``: default each task's headline. ``margin``: a difference that does not matter, for tests of
-    non-inferiority and equivalence. ``names``: ``ENCODER=NAME``, what Markdown calls an encoder. ``cache``, ``bar``: as
-    of ``board``. Raises UserError.
+    ``results``: a folder, or what ``cxrbench.run`` gave. ``metrics``: default each task's headline. ``margin``: a
+    difference that does not matter, for tests of non-inferiority and equivalence. ``names``: ``ENCODER=NAME``, what
+    Markdown calls an encoder. ``cache``, ``bar``: as of ``leaderboard``. Raises UserError.
     """
-    chosen("form", Literal["md", "json"], form)
-    from cxrbench.engine.results import Results
     from cxrbench.engine.settings import names as separate
-    from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
+    from cxrbench.leaderboard.comparison.compare import compare
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
-    predictions = Results(Path(results)).load_predictions(_tasks(tasks) or ())
+    predictions = saved_cells(results, _tasks(tasks)).predictions
     with bar("evaluating") as advance:
         comparison = compare(
             predictions, a, b, tasks=_tasks(tasks), metrics=tuple(separate(metrics, "metrics")) or None,
-            replicates=replicates, seed=seed, margin=margin, kept=_kept(cache), advance=advance,
+            replicates=replicates, seed=seed, margin=margin, kept=kept_in(cache), advance=advance,
         )  # fmt: skip
-    return comparison_to_json(comparison) if form == "json" else comparison_to_markdown(comparison, called)
-
-
-@dataclass(frozen=True)
-class Calibrated:
-    """Calibration of the encoders of a results folder, as given and recalibrated. Printed as Markdown.
-
-    ``report.records``: one per encoder, task, method, metric and label. ``variants``: the scores themselves, by task.
-    ``names``: what Markdown calls an encoder.
-    """
-
-    report: "CalibrationReport"
-    variants: "Sequence[Variants]"
-    names: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def text(self, form: Form = "md") -> str:
-        """The report as Markdown, CSV (a row per record) or JSON. Raises UserError."""
-        chosen("--format", Form, form)
-        from cxrbench.leaderboard.calibration.tables import to_csv, to_json, to_markdown
-
-        if form == "md":
-            return to_markdown(self.report, self.names)
-        return {"csv": to_csv, "json": to_json}[form](self.report)
-
-    def draw(self, folder: Path) -> list[Path]:
-        """Write reliability diagrams (PNG), one per task and label, into a folder; returns the files written."""
-        from cxrbench.leaderboard.calibration.reliability import draw
-
-        return draw(self.variants, folder)
+    return Compared(comparison, called)
 
 
 def calibration(
-    results: Path | str = "results",
+    results: Saved = "results",
     *,
     tasks: str | Sequence[str] = (),
     encoders: str | Sequence[str] = (),
@@ -202,37 +156,33 @@ def calibration(
     replicates: int = 10_000,
     seed: int = 0,
     names: str | Sequence[str] = (),
+    bar: Bar = unseen,
 ) -> Calibrated:
     """Brier score and its parts, ECE and log loss, before and after recalibration on validation images.
 
     Reads saved classification predictions; nothing is trained again. ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``:
-    as the leaderboard names them (default: all of both); ``names``: ``ENCODER=NAME``, what Markdown calls an encoder.
-    Raises UserError::
+    as the leaderboard names them (default: all of both); ``names``: ``ENCODER=NAME``, what Markdown calls an encoder;
+    ``bar``: as of ``leaderboard``. Raises UserError::
 
         print(cxrbench.calibration("results", encoders=["imagenet", "random"]))
     """
     for method in methods:
         chosen("--method", Recalibration, method)
-    from cxrbench.engine.results import Results
     from cxrbench.engine.settings import names as separate
-    from cxrbench.leaderboard.calibration.report import calibration, variants
+    from cxrbench.leaderboard.calibration.report import calibration
+    from cxrbench.leaderboard.calibration.variants import variants
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
     of_tasks = variants(
-        Results(Path(results)).load_predictions(_tasks(tasks) or ()),
+        saved_cells(results, _tasks(tasks)).predictions,
         tasks=_tasks(tasks),
         encoders=tuple(separate(encoders, "encoders")) or None,
         methods=methods,
     )
-    return Calibrated(calibration(of_tasks, replicates=replicates, seed=seed), of_tasks, called)
-
-
-def _kept(cache: Path | str | None) -> "Evaluations":
-    """Evaluations of before, in the cache folder."""
-    from cxrbench.leaderboard.statistics.kept import Evaluations
-
-    return Evaluations(cache_folder(cache) / "evaluations", log.warning)
+    with bar("evaluating") as advance:
+        report = calibration(of_tasks, replicates=replicates, seed=seed, advance=advance)
+    return Calibrated(report, of_tasks, called)
 
 
 def _tasks(given: str | Sequence[str]) -> tuple[str, ...] | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cxrbench import api
+from cxrbench.cli.console import counting_late
 from cxrbench.cli.leaderboard import OutOption, ReplicatesOption, SeedOption, names, write
 from cxrbench.cli.options import NamesOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError, chosen
@@ -26,7 +27,7 @@ def calibration(
     seed: SeedOption = 0,
     shown: NamesOption = None,
     output: OutOption = None,
-    form: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
+    form: Annotated[str, typer.Option("--format", help="md, csv, json, html or latex.")] = "md",
 ) -> None:
     """Brier score and its parts, ECE and log loss, before and after recalibration on validation images.
 
@@ -43,7 +44,7 @@ def calibration(
         raise UserError(f"--method is temperature, isotonic or all, not {method!r}")
     calibrated = api.calibration(
         results, tasks=names(tasks), encoders=names(encoders), methods=METHODS[method], replicates=replicates,
-        seed=seed, names=",".join(shown or ()),
+        seed=seed, names=",".join(shown or ()), bar=counting_late,
     )  # fmt: skip
     write(calibrated.text(form), output)  # type: ignore[arg-type]
     if plots is not None:

@@ -1,6 +1,7 @@
 """The commands that look and change nothing, and the one that writes the phantom: data, tasks."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,8 @@ from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
 options = {"no_args_is_help": True, "rich_markup_mode": None}
-data_app = typer.Typer(help="Datasets: list, check, write the phantom.", **options)  # pyright: ignore[reportArgumentType]
-tasks_app = typer.Typer(help="Tasks: list.", **options)  # pyright: ignore[reportArgumentType]
+data_app = typer.Typer(help="Datasets: list, check, init, prepare, new, write the phantom.", **options)  # pyright: ignore[reportArgumentType]
+tasks_app = typer.Typer(help="Tasks: list, new.", **options)  # pyright: ignore[reportArgumentType]
 
 
 @data_app.command("list")
@@ -45,6 +46,9 @@ def data_check(
     cache: CacheOption = None,
     headers_only: Annotated[bool, typer.Option("--no-decode", help="Do not decode every image.")] = False,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Draw images with their masks and boxes into this file, e.g. sheet.png.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """What is there: images, patients, positives per label and split, shared patients, unreadable files, copies.
@@ -56,12 +60,19 @@ def data_check(
 
       cxrbench data check vindr --data /data
 
-      cxrbench data check ./my/labels.csv
+      cxrbench data check ./my/labels.csv --pictures sheet.png
     """
-    report = api.check(
+    if pictures is not None:
+        from cxrbench.cli.pictures import check_place, sheet
+
+        check_place(pictures)
+    report = api.check_dataset(
         name, data=data, cache=cache, decode=not headers_only, max_pixels=max_pixels, bar=counting
     )  # fmt: skip
     print(json.dumps(report.to_json(), indent=1) if as_json else visible_lines(str(report)))
+    if pictures is not None:
+        sheet(api.load_dataset(name, data=data, cache=cache, bar=counting), max_pixels).save(pictures)
+        print(visible(f"pictures: {pictures}"), file=sys.stderr)
     if not report.ok:
         raise typer.Exit(1)
 

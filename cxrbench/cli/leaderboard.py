@@ -8,7 +8,7 @@ import typer
 from cxrbench import api
 from cxrbench.cli.console import counting_late
 from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOption
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, chosen
 from cxrbench.files.atomic import atomic_path
 
 ProtocolsOption = Annotated[
@@ -33,7 +33,7 @@ def leaderboard(
             "--protocols the first]."
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="md, csv or json.")] = "md",
+    form: Annotated[str, typer.Option("--format", help="md, csv, json, html or latex.")] = "md",
     output: OutOption = None,
     metrics: Annotated[
         str,
@@ -77,26 +77,27 @@ def leaderboard(
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
     """
+    chosen("--format", api.Form, form)
     if bool(protocols) != bool(encoder):
         raise UserError("--encoder NAME and --protocols A,B,... go together: the protocols of that one encoder")
     if protocols:
         if by:
             raise UserError("--by and --protocols cannot be had in one table: leave out one of them")
-        text = api.board_of_protocols(
+        found = api.leaderboard_of_protocols(
             encoder, names(protocols), results, datasets=names(tasks), baseline=baseline, metrics=names(metrics),
             replicates=replicates, seed=seed, rope=0.01 if rope is None else rope, names=",".join(shown or ()),
-            labels=labels, spread=spread, form=form,  # type: ignore[arg-type]
+            labels=labels, spread=spread, bar=counting_late,  # type: ignore[arg-type]
         )  # fmt: skip
-        return write(text, output)
+        return write(found.text(form), output)  # type: ignore[arg-type]
     if by:
         if labels or spread != "interval" or rope is not None:
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
-        text = api.by_group(
+        grouped = api.by_group(
             by, results, tasks=names(tasks), baseline=baseline, metrics=names(metrics), replicates=replicates,
-            seed=seed, names=",".join(shown or ()), form=form, bar=counting_late,  # type: ignore[arg-type]
+            seed=seed, names=",".join(shown or ()), bar=counting_late,
         )  # fmt: skip
-        return write(text, output)
-    text = api.board(
+        return write(grouped.text(form), output)  # type: ignore[arg-type]
+    board = api.leaderboard(
         results,
         tasks=names(tasks),
         baseline=baseline,
@@ -107,10 +108,9 @@ def leaderboard(
         names=",".join(shown or ()),
         labels=labels,
         spread=spread,  # type: ignore[arg-type]
-        form=form,  # type: ignore[arg-type]
         bar=counting_late,
     )
-    write(text, output)
+    write(board.text(form), output)  # type: ignore[arg-type]
 
 
 def compare(
@@ -140,20 +140,21 @@ def compare(
 
       cxrbench compare spcl --protocols classification+views2,classification+views1 --tasks mimic
     """
+    form: api.Form = "json" if as_json else "md"
     if bool(b) == bool(protocols):
         raise UserError("compare A B asks of two encoders, compare A --protocols P,Q of two protocols of one")
     if protocols:
-        text = api.compare_protocols(
+        of_protocols = api.compare_protocols(
             a, names(protocols), results=results, datasets=names(tasks), metrics=names(metrics),
             replicates=replicates, seed=seed, margin=margin, names=",".join(shown or ()),
-            form="json" if as_json else "md",
+            bar=counting_late,
         )  # fmt: skip
-        return write(text, output)
-    text = api.compare(
+        return write(of_protocols.text(form), output)
+    compared = api.compare(
         a, b, results=results, tasks=names(tasks), metrics=names(metrics), replicates=replicates, seed=seed,
-        margin=margin, names=",".join(shown or ()), form="json" if as_json else "md", bar=counting_late,
+        margin=margin, names=",".join(shown or ()), bar=counting_late,
     )  # fmt: skip
-    write(text, output)
+    write(compared.text(form), output)
 
 
 def names(text: str) -> tuple[str, ...]:

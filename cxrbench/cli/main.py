@@ -8,11 +8,14 @@ import typer
 
 from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
+from cxrbench.cli.encoders.features import features_app
 from cxrbench.cli.encoders.group import encoders_app
+from cxrbench.cli.encoders.new import data_new, encoders_new, tasks_new
 from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
-from cxrbench.cli.prepare import data_prepare
+from cxrbench.cli.prepare import data_init, data_prepare
 from cxrbench.cli.pretrain import pretrain
+from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
@@ -31,15 +34,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 data_app.command("prepare")(data_prepare)
+data_app.command("init")(data_init)
+data_app.command("new")(data_new)
+encoders_app.command("new")(encoders_new)
+tasks_app.command("new")(tasks_new)
 app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
+app.add_typer(features_app, name="features")
 app.command()(run)
 app.command()(pretrain)
 app.command()(leaderboard)
 app.command()(compare)
 app.command()(show)
 app.command()(calibration)
+app.command()(requests)
 app.command()(verify)
 
 

@@ -1,6 +1,5 @@
 """Options that several commands share, and what their words stand for."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +25,9 @@ CacheOption = Annotated[
 ]
 MaxPixelsOption = Annotated[int, typer.Option(min=1, help="Images with more pixels are refused before decoding.")]
 MAX_PIXELS = 100_000_000  # cxrbench.data.decode.images.MAX_PIXELS; importing that takes a second
+LogOption = Annotated[
+    str | None, typer.Option(help="Send numbers to an experiment logger, too: wandb, mlflow or trackio.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Import each one to see whether it can be (takes seconds), not just read it.")
@@ -66,8 +68,6 @@ TextEncoderOption = Annotated[
 CacheLimitOption = Annotated[
     str, typer.Option(help="Room on disk for dense maps, e.g. 500MB or 1.5TB; what does not fit is not cached.")
 ]
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-         "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 
 
 def parse_fractions(text: str | None) -> tuple[float, ...] | None:
@@ -76,11 +76,3 @@ def parse_fractions(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(",")) if text is not None else None
     except ValueError as error:
         raise UserError(f"--fractions {text!r}: give numbers separated by commas, e.g. 0.01,0.1,1") from error
-
-
-def parse_bytes(text: str) -> int:
-    """``20GB``, ``1.5 TB``, ``500MiB`` or ``0`` as bytes. Raises UserError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
-    if not match or match[2].upper() not in UNITS:
-        raise UserError(f"--cache-limit {text!r}: give a number and a unit, e.g. 20GB, 500MB, 1.5TB or 100GiB")
-    return int(float(match[1]) * UNITS[match[2].upper()])

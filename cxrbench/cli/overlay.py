@@ -88,12 +88,12 @@ def draw_masks(
 
     ``true``: as ``TrueMasks.native`` gives them; 255 is not drawn.
     """
-    image = _image(radiograph, side)
+    image = resized(radiograph, side)
     size = (image.width, image.height)
     for masks, colour in ((true == 1, TRUE), (predicted, PREDICTED)):
         for mask in masks:
             small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-            image.paste(colour, mask=Image.fromarray(_edge(small)))
+            image.paste(colour, mask=Image.fromarray(edge(small)))
     return image
 
 
@@ -101,7 +101,7 @@ def draw_boxes(
     radiograph: NDArray[np.float32], true: Boxes, predicted: Boxes, captions: Sequence[str], side: int
 ) -> Image.Image:  # fmt: skip
     """An image with boxes [n, 4] (x, y, width, height in its pixels); ``captions``: of the predicted ones."""
-    image = _image(radiograph, side)
+    image = resized(radiograph, side)
     scale = image.width / radiograph.shape[1], image.height / radiograph.shape[0]
     draw = ImageDraw.Draw(image)
     for boxes, colour in ((true, TRUE), (predicted, PREDICTED)):
@@ -110,7 +110,7 @@ def draw_boxes(
             right, bottom = max(left, (x + width) * scale[0] - 1), max(top, (y + height) * scale[1] - 1)
             draw.rectangle((left, top, right, bottom), outline=colour, width=2)
     for (x, y, *_), text in zip(predicted, captions, strict=True):
-        _write(draw, (x * scale[0] + 3, y * scale[1] + 2), text, PREDICTED)
+        write(draw, (x * scale[0] + 3, y * scale[1] + 2), text, PREDICTED)
     return image
 
 
@@ -152,14 +152,15 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, side: int) -> Ima
     return sheet
 
 
-def _image(image: NDArray[np.float32], side: int) -> Image.Image:
+def resized(image: NDArray[np.float32], side: int) -> Image.Image:
+    """An image [H, W] in [0, 1] in colour, its longer side brought to ``side``."""
     scale = side / max(image.shape)
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     gray = Image.fromarray(np.rint(image * 255).astype(np.uint8))
     return gray.resize(size, Image.Resampling.BILINEAR).convert("RGB")
 
 
-def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The pixels of a mask that are within two pixels of what is not in it (or of the image's edge)."""
     inner = np.pad(mask, 2)
     for axis in (0, 1):
@@ -168,6 +169,7 @@ def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask & ~inner[2:-2, 2:-2]
 
 
-def _write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
+def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
+    """Text on black."""
     draw.rectangle(draw.textbbox(at, text), fill=(0, 0, 0))
     draw.text(at, text, fill=colour)

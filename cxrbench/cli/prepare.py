@@ -1,4 +1,4 @@
-"""``cxrbench data prepare NAME``: a resized 8-bit copy, so that decoding keeps up with training."""
+"""``cxrbench data init`` and ``data prepare``: the TOML file beside a table, and a resized 8-bit copy of a dataset."""
 
 from pathlib import Path
 from typing import Annotated
@@ -41,3 +41,18 @@ def data_prepare(
         + f": use it with --data {out} (cxrbench pretrain: --data-dir {out})"
     )
     print(visible(said))
+
+
+def data_init(
+    file: Annotated[Path, typer.Argument(help="Your own CSV, or COCO JSON.")],
+    split_seed: Annotated[
+        int | None, typer.Option(min=0, help="Stratify the splits that the table does not give, with this seed.")
+    ] = None,
+) -> None:
+    """Write the TOML file beside a CSV: what is understood of it, with every key that there is and what it is for.
+
+    Example: cxrbench data init ./my/labels.csv --split-seed 7
+    """
+    print(
+        visible(f"{api.write_sidecar(file, split_seed=split_seed)}: edit it, then look at cxrbench data check {file}")
+    )

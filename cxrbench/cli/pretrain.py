@@ -9,7 +9,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.console import counting, show, warn
-from cxrbench.cli.options import CacheOption
+from cxrbench.cli.options import CacheOption, LogOption
 from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
@@ -99,6 +99,7 @@ def pretrain(
     ] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many images, to try things.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Write the encoder as float16.")] = False,
+    log: LogOption = None,
     keep_held_out: Annotated[
         bool, typer.Option("--keep-held-out", help="Train on patients whom related datasets hold out for evaluation.")
     ] = False,
@@ -176,6 +177,7 @@ def pretrain(
         cache=cache,
         resume=resume,
         keep_held_out=keep_held_out,
+        log=log,
         command=shlex.join(["cxrbench", *(word for word in sys.argv[1:] if word != "--resume")]),
         bar=counting,
         note=warn,

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +22,13 @@ from cxrbench.cli.options import (
     FinetuneOption,
     FoldsOption,
     JsonOption,
+    LogOption,
     MaxPixelsOption,
     PresetOption,
     ResultsOption,
     TextEncoderOption,
     TrainOption,
     ViewsOption,
-    parse_bytes,
     parse_fractions,
 )
 from cxrbench.errors import UserError
@@ -36,16 +36,22 @@ from cxrbench.files.names import visible
 
 
 def run(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A run file (TOML): encoders, tasks and options by name; what is typed stands above it."),
+    ] = None,
     encoder: Annotated[
-        str, typer.Option(help="Encoders, separated by commas: spcl,imagenet,timm:NAME@file,./mine.py:Mine; or all.")
-    ],
+        str | None,
+        typer.Option(help="Encoders, separated by commas: spcl,imagenet,timm:NAME@file,./mine.py:Mine; or all."),
+    ] = None,
     tasks: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="DATASET[:PROTOCOL], separated by commas; a dataset may be a CSV file. Without a protocol: all that "
             "the dataset can serve, but for the long ones (`cxrbench tasks list` marks them)."
         ),
-    ],
+    ] = None,
     train: TrainOption = None,
     data: DataOption = None,
     results: ResultsOption = Path("results"),
@@ -73,6 +79,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     cache: CacheOption = None,
     cache_limit: CacheLimitOption = "20GB",
+    log: LogOption = None,
     fail_fast: Annotated[
         bool,
         typer.Option("--fail-fast", help="Stop at the first cell that fails, instead of going on with the others."),
@@ -94,6 +101,8 @@ def run(
       cxrbench run --encoder imagenet,random --tasks siim:segmentation,rsna:detection --decoder unet --epochs 30
 
       cxrbench run --encoder spcl,random --train mimic+chexpert --tasks mimic,chexpert,all
+
+      cxrbench run board.toml --device cuda:1
     """
     settings: dict[str, Any] = {
         "train": train, "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds,
@@ -101,13 +110,20 @@ def run(
         "decoder": decoder, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
         "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
-        "cache": cache, "cache_limit": parse_bytes(cache_limit),
+        "cache": cache, "cache_limit": cache_limit, "log": log,
     }  # fmt: skip
+    asked = {"encoders": encoder, "tasks": tasks, **settings}
+    if file is not None:
+        asked |= from_file(file, {name: asked[name] for name in typed(context, asked)})
+    settings = {name: value for name, value in asked.items() if name not in ("encoders", "tasks")}
+    results = Path(settings["results"])
+    if not asked["encoders"] or not asked["tasks"]:
+        raise UserError("name --encoder and --tasks, or a run file: cxrbench run board.toml")
     done: list[dict[str, Any]] = []
     failed: list[api.Outcome] = []
     with bar() as progress:
         bars = RunBars(progress)
-        job = api.prepare(encoder, tasks, dry_run=dry_run, progress=bars, **settings)
+        job = api.prepare(asked["encoders"], asked["tasks"], dry_run=dry_run, progress=bars, **settings)
         plan = api.planned(job)
         skipped = sum(row["state"] in ("done", "not applicable") for row in plan)
         for row in () if dry_run else plan:
@@ -146,3 +162,18 @@ def run(
 def not_applicable(cell: Mapping[str, Any], reason: str) -> str:
     """One line for a cell that its encoder cannot serve."""
     return f"{cell['task']} is not applicable to {cell['encoder']}: {reason}"
+
+
+def typed(context: typer.Context, asked: Collection[str]) -> list[str]:
+    """Which of the options were typed: neither a default nor from the environment."""
+    sources = {name: context.get_parameter_source({"encoders": "encoder"}.get(name, name)) for name in asked}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def from_file(file: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run file says and was not typed; a line on stderr for each that was. Raises UserError."""
+    said = api.read_run_file(file)
+    for name in [name for name in said if name in given]:
+        option = {"encoders": "--encoder"}.get(name, f"--{name.replace('_', '-')}")
+        warn(f"{option} is as typed, not as in {file} ({said.pop(name)!r})")
+    return said

@@ -5,17 +5,22 @@ part of the dataset's fingerprint: no result depends on it.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.tables import Table, is_empty
 from cxrbench.errors import UserError
+from cxrbench.files.names import some
 
 PREFIX = "group:"
 ATTRIBUTES = ("sex", "age", "site", "scanner")
 BY = (*ATTRIBUTES, "view")
+VIEWS = {
+    "PA": "PA", "POSTEROANTERIOR": "PA", "AP": "AP", "ANTEROPOSTERIOR": "AP",
+    "L": "L", "LL": "L", "RL": "L", "LAT": "L", "LATERAL": "L",
+}  # fmt: skip
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 AGE = re.compile(r"(\d{1,3})(?:\.\d+)?\s*([ymwd]?)", re.IGNORECASE)
 OLDEST = 120  # ChestX-ray14 has ages up to 414
@@ -29,6 +34,16 @@ def with_attributes(images: pd.DataFrame, table: Table, columns: Mapping[str, st
     """
     found = {PREFIX + name: _read(name, table[of]) for name, of in columns.items() if of in table}
     return images.assign(**found)
+
+
+def read_views(cells: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """PA, AP, L, or "" where unknown, of each cell; and a note on cells that are none of them."""
+    views = [VIEWS.get("".join(cell.upper().split()).replace("-", ""), "") for cell in cells]
+    strange = [cell for cell, view in zip(cells, views, strict=True) if not view and not is_empty(cell)]
+    if not strange:
+        return views, ()
+    names = some(sorted(set(strange)))
+    return views, (f"{len(strange):,} cells are no view (PA, AP, lateral), and so unknown: {names}.",)
 
 
 def attributes(images: pd.DataFrame) -> pd.DataFrame:

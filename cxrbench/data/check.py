@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tabulate import tabulate
 
 from cxrbench.cores import cores
@@ -18,12 +19,16 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class SplitCount:
-    """One split: images, patients, and per label how many images are positive and how many unknown."""
+    """One split: images, patients, per label how many images are positive and how many unknown, and its numbers.
+
+    ``numbers``: per number to be predicted, how many are known, their mean and standard deviation (None where unknown).
+    """
 
     images: int
     patients: int
     positives: dict[str, int]
     unknown: dict[str, int]
+    numbers: dict[str, tuple[int, float | None, float | None]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,11 @@ class CheckReport:
     source: str
     licence: str
     notes: tuple[str, ...]
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The numbers to be predicted."""
+        return tuple(self.splits[SPLITS[0]].numbers)
 
     @property
     def ok(self) -> bool:
@@ -128,6 +138,7 @@ def format_report(report: CheckReport) -> str:
         ["images", *(report.splits[split].images for split in SPLITS)],
         ["patients", *(report.splits[split].patients for split in SPLITS)],
         *([label, *(_cell(report.splits[split], label) for split in SPLITS)] for label in _labels(report)),
+        *([f"{x} (mean ± SD)", *(_number(report.splits[split], x) for split in SPLITS)] for x in report.quantities),
     ]
     lines = [
         f"{report.dataset}{' (synthetic)' if report.synthetic else ''}: {report.images:,} images of "
@@ -159,7 +170,19 @@ def _count(manifest: Manifest, split: str) -> SplitCount:
         patients=len(set(manifest.images["patient_id"].iloc[rows])),
         positives={name: int((targets[:, n] == 1).sum()) for n, name in enumerate(manifest.labels)},
         unknown={name: int(np.isnan(targets[:, n]).sum()) for n, name in enumerate(manifest.labels)},
+        numbers=dict(zip(manifest.quantities, map(_spread, manifest.measured()[rows].T), strict=True)),
     )
+
+
+def _spread(values: NDArray[np.float32]) -> tuple[int, float | None, float | None]:
+    known = values[~np.isnan(values)].astype(np.float64)
+    return len(known), float(known.mean()) if len(known) else None, float(known.std()) if len(known) else None
+
+
+def _number(count: SplitCount, name: str) -> str:
+    known, mean, deviation = count.numbers[name]
+    unknown = f" ({count.images - known} unknown)" if known < count.images else ""
+    return ("-" if mean is None else f"{mean:.3g} ± {deviation:.3g}") + unknown
 
 
 def _labels(report: CheckReport) -> list[str]:

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Encoder, EncoderSpec
+from cxrbench.encoder import Encoder, EncoderSpec, StoredEncoder
 from cxrbench.engine.plan import EncoderRef
 from cxrbench.features.pooled import PooledFeatures, pooled_features
+from cxrbench.features.stored.rows import stored_pooled
 from cxrbench.task import RunContext
 
 if TYPE_CHECKING:  # where everything is finished, nothing computes
     from cxrbench.features.maps.dense import DenseMaps
+    from cxrbench.features.stored.table import EmbeddingTable
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,19 @@ class CachedEncoder:
     @cached_property
     def features(self) -> PooledFeatures:
         """Image embeddings of all images."""
+        if self.ref.stored:
+            return stored_pooled(self._stored, self.spec.name, self.images, skip_bad=self.skip_bad)
         return pooled_features(
             self.spec, self.ref.load, self.ref.preprocess, self.images, self.context.scratch, self.context.options,
             skip_bad=self.skip_bad, progress=self.context.progress, fixed=self.ref.fixed,
         )  # fmt: skip
+
+    @cached_property
+    def _stored(self) -> "EmbeddingTable":
+        """The file of a StoredEncoder."""
+        module = self.ref.load()
+        assert isinstance(module, StoredEncoder)
+        return module.stored_embeddings
 
     def bad_images(self) -> list[str]:
         """Identifiers of the images that cannot be read; extracts the image embeddings of all to find out."""
@@ -69,7 +80,10 @@ class CachedEncoder:
     def maps(self, manifest: Manifest, copies: int = 0) -> "DenseMaps":
         """Dense features of whole images and of augmented copies of the training images."""
         from cxrbench.features.maps.cache import dense_maps
+        from cxrbench.features.stored.maps import stored_maps
 
+        if self.ref.stored:
+            return stored_maps(self._stored, self.spec.name, self.ref.preprocess, manifest, copies=copies)
         return dense_maps(
             self.spec, self.ref.load, self.ref.preprocess, manifest, self.context.scratch, self.context.options,
             copies=copies, limit_bytes=self.cache_limit, skip_bad=self.skip_bad, progress=self.context.progress,

@@ -194,7 +194,12 @@ def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predi
 
 
 def _keep_efficiency(results: Results, encoder: CachedEncoder | JoinedEncoder) -> None:
-    """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen."""
+    """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen.
+
+    What a StoredEncoder cost, nobody knows here.
+    """
+    if encoder.ref.stored:
+        return
     from cxrbench.features.efficiency import measure
 
     spec, options, features = encoder.spec, encoder.context.options, encoder.known_features

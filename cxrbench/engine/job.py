@@ -1,13 +1,15 @@
 """A run as a whole: what was asked, checked and planned (``prepare``), and doing it (``Job.execute``)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from cxrbench.cores import cores
+from cxrbench.engine.asked.given import Given
+from cxrbench.engine.asked.requests import Request, requested, save_request
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.importing import importing
@@ -17,7 +19,7 @@ from cxrbench.engine.plan import CACHE_LIMIT, Plan, RunRequest, make_plan
 from cxrbench.engine.registry import load_dataset, load_task, parse_tasks
 from cxrbench.engine.results import Results
 from cxrbench.engine.settings import Settings, checked_settings, names
-from cxrbench.errors import NotApplicableError, OnBadImage, UserError, chosen
+from cxrbench.errors import DiskError, NotApplicableError, OnBadImage, UserError, chosen
 from cxrbench.features.device import chosen_device, resolve_device, resolve_precision
 from cxrbench.files.folders import cache_folder
 from cxrbench.plugins.listing import list_tasks
@@ -40,14 +42,21 @@ class Job:
     batch_size: int
     workers: int
     max_pixels: int | None
+    asked: Request
 
     def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Inapplicable | Failed]":
-        """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch."""
+        """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch.
+
+        What was asked is kept in the results folder.
+        """
         todo = any(planned.state in TODO for planned in self.plan.cells)
-        options: Any = self._extraction() if todo else None  # who has nothing to compute does not look at them
+        with nullcontext() if todo else suppress(DiskError):  # a finished folder may be one that cannot be written to
+            save_request(self.request.results.root, self.asked)
+        options: Any = self.extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
-    def _extraction(self) -> "ExtractOptions":
+    def extraction(self) -> "ExtractOptions":
+        """How encoders are run over images."""
         from cxrbench.data.decode.images import MAX_PIXELS
         from cxrbench.features.extract import ExtractOptions
 
@@ -62,12 +71,14 @@ def prepare(
     *,
     dry_run: bool,
     progress: Progress,
+    objects: Given | None = None,
     **given: Unpack[Settings],
 ) -> Job:
     """Look at names, options, data and the results folder, in this order, and plan. No image is read.
 
-    ``dry_run``: the plan is all that is wanted, so a phantom that is not there is not drawn. Raises UserError for what
-    can be known to be wrong by now.
+    ``dry_run``: the plan is all that is wanted, so a phantom that is not there is not drawn. ``objects``: encoders and
+    datasets that are no names; ``encoders`` and ``tasks`` say what they are called. Raises UserError for what can be
+    known to be wrong by now.
     """
     settings = checked_settings(given)
     bad, workers = settings.get("on_bad_image", "error"), settings.get("workers", 0)
@@ -77,9 +88,10 @@ def prepare(
         raise UserError("--encoder names no encoder: try --encoder imagenet, or `cxrbench encoders list`")
     asked = parse_tasks(tasks if isinstance(tasks, str) else ",".join(names(tasks, "tasks")))
     data = settings.get("data")
-    options, train = _checked_options(settings), settings.get("train", ())
-    refuse_wrong_names(specs, asked, data, train)
-    datasets = tuple(dict.fromkeys([*train, *(name for name, _ in asked if not (train and name == TOGETHER))]))
+    options, train, objects = _checked_options(settings), settings.get("train", ()), objects or Given()
+    refuse_wrong_names(specs, asked, data, train, objects)
+    named = dict.fromkeys([*train, *(name for name, _ in asked if not (train and name == TOGETHER))])
+    datasets = tuple(name for name in named if name not in objects.datasets)
     cache, device = cache_folder(settings.get("cache")), chosen_device(settings.get("device", "auto"))
     request = RunRequest(
         encoders=tuple(dict.fromkeys(specs)),
@@ -98,6 +110,7 @@ def prepare(
         train=train,
         cache_limit=settings.get("cache_limit", CACHE_LIMIT),
         cache=cache,
+        given=objects,
     )
     unread = partial(
         unread_options,
@@ -115,10 +128,16 @@ def prepare(
     if not plan.cells:
         raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
     remarks = unread([planned.task for planned in plan.cells if planned.task is not None])
+    remarks = [*plan.remarks, *remarks, *assumptions(plan), *_undrawn(plan)]
     return Job(
-        request, plan, (*plan.remarks, *remarks, *_undrawn(plan)), cache, device, settings.get("batch_size", 64),
+        request, plan, tuple(remarks), cache, device, settings.get("batch_size", 64),
         workers or min(cores(), 16), settings.get("max_pixels"),
+        requested(request.encoders, [t if p is None else f"{t}:{p}" for t, p in asked], settings, _names_of(objects)),
     )  # fmt: skip
+
+
+def _names_of(objects: Given) -> list[str]:
+    return [*objects.encoders, *objects.datasets]
 
 
 def _plan_phantom(cache: Path, dataset: str) -> Path:
@@ -146,6 +165,12 @@ def _phantom(cache: Path, datasets: Sequence[str], encoders: Sequence[str], prog
             submit(lambda: load_dataset(folder.name, folder.parent, lambda: folder.parent, cache=cache))
 
         return ensure(cache, datasets, progress=advance, drawn=read)
+
+
+def assumptions(plan: Plan) -> list[str]:
+    """A remark on each encoder of which something had to be taken for granted."""
+    specs = {p.encoder.spec.name: p.encoder.spec for p in plan.cells if p.encoder is not None}
+    return [f"{name}: {what}" for name, spec in specs.items() for what in spec.card.assumed]
 
 
 def _undrawn(plan: Plan) -> list[str]:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
+from cxrbench.encoder import Encoder, EncoderSpec, Preprocess, StoredEncoder
+from cxrbench.engine.asked.given import Given
 from cxrbench.engine.elsewhere.joined import Joined
 from cxrbench.engine.names import TOGETHER
 from cxrbench.engine.questions import Question, questions
@@ -18,6 +19,11 @@ from cxrbench.plugins import memo
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.plugins.listing import every_encoder
 from cxrbench.task import Cell, Task, TaskOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from cxrbench.plugins.loading import LoadedEncoder
 
 T = TypeVar("T")
 CACHE_LIMIT = 20 * 10**9
@@ -32,7 +38,8 @@ class RunRequest:
     datasets to train on, where these are not those that are tested on; a dataset of the tasks may then be ``all``, the
     test sets of all of them together. ``folds``: run trained tasks by cross-validation. ``cache_limit``: bytes that
     dense maps may take on disk. ``cache``: where what is known of encoders and datasets is kept, so that they need not
-    be built and read to be planned; None: nowhere.
+    be built and read to be planned; None: nowhere. ``given``: the encoders and datasets that are objects; ``encoders``
+    and ``tasks`` have their names.
     """
 
     encoders: tuple[str, ...]
@@ -49,11 +56,16 @@ class RunRequest:
     train: tuple[str, ...] = ()
     cache_limit: int = CACHE_LIMIT
     cache: Path | None = None
+    given: Given = field(default_factory=Given)
 
 
 @dataclass(frozen=True)
 class EncoderRef:
-    """An encoder's identity, its weights not in memory; ``load`` brings the module back."""
+    """An encoder's identity, its weights not in memory; ``load`` brings the module back.
+
+    ``given``: the module itself, of an encoder that is an object: ``load`` gives a copy.
+    ``stored``: its features lie in a file (StoredEncoder), so there is nothing to show the fixed images to.
+    """
 
     spec: EncoderSpec
     preprocess: Preprocess
@@ -61,10 +73,12 @@ class EncoderRef:
     fixed: FixedFeatures | None = None
     configuration: Mapping[str, str] = field(default_factory=dict, repr=False)
     cache: Path | None = None
+    given: "nn.Module | None" = None
+    stored: bool = False
 
     def load(self) -> Encoder:
         """Build the module again. Raises UserError if it is no longer the same one."""
-        loaded = load_encoder(self.spec.name, synthetic=self.synthetic)
+        loaded = _built(self.spec.name, self.synthetic, self.given)
         then = self.spec.parts
         changed = [name for name, now in loaded.spec.parts.items() if now != then[name]]
         if changed:
@@ -131,7 +145,7 @@ def make_plan(request: RunRequest) -> Plan:
                 continue
             wanted = (encoder, manifest.synthetic)
             if wanted not in refs:
-                refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic, request.cache))
+                refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic, request))
             cells += _column(request, encoder, refs[wanted], manifest, question)
     return Plan(tuple(cells), remarks)
 
@@ -161,21 +175,36 @@ def _column(
 
 
 def _dataset(request: RunRequest, name: str) -> Manifest:
+    if name in request.given.datasets:
+        return request.given.datasets[name]
     return load_dataset(name, request.data, lambda: request.phantom(name), cache=request.cache)
 
 
-def _resolve(encoder: str, synthetic: bool, cache: Path | None) -> EncoderRef:
+def _resolve(encoder: str, synthetic: bool, request: RunRequest) -> EncoderRef:
     """Who an encoder is and what it gives for the fixed images: remembered, else by building it. Raises UserError."""
-    known = memo.recall(cache, encoder, synthetic=synthetic) if cache is not None else None
+    cache, given = request.cache, request.given.encoders.get(encoder)
+    known = memo.recall(cache, encoder, synthetic=synthetic) if cache is not None and given is None else None
     if known is not None:
         return EncoderRef(known.spec, known.preprocess, synthetic, known.fixed, cache=cache)
     from cxrbench.plugins.loading import fixed_features
 
-    loaded = load_encoder(encoder, synthetic=synthetic)
+    loaded = _built(encoder, synthetic, given)
+    if isinstance(loaded.module, StoredEncoder):
+        return EncoderRef(loaded.spec, loaded.module.preprocess, synthetic, stored=True)
     fixed = fixed_features(loaded)
-    if cache is not None:
+    if cache is not None and given is None:
         memo.remember(cache, loaded, fixed, synthetic=synthetic)
-    return EncoderRef(loaded.spec, loaded.module.preprocess, synthetic, fixed, loaded.configuration, cache)
+    preprocess = loaded.module.preprocess
+    return EncoderRef(loaded.spec, preprocess, synthetic, fixed, loaded.configuration, cache, given)
+
+
+def _built(encoder: str, synthetic: bool, given: "nn.Module | None") -> "LoadedEncoder":
+    """The encoder of a spec, or a copy of the module that has this name. Raises UserError."""
+    if given is None:
+        return load_encoder(encoder, synthetic=synthetic)
+    from cxrbench.plugins.given import load_given
+
+    return load_given(encoder, given)
 
 
 def _caught(call: Callable[[], T]) -> T | UserError:

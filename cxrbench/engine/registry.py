@@ -1,7 +1,8 @@
 """Names to encoders, datasets and tasks. Built-in ones are plugins like anybody else's."""
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import near_equal
 from cxrbench.data.tables import is_empty
 from cxrbench.encoder import EncoderPlugin
-from cxrbench.engine.names import PREPARED, dataset_problem, is_path
+from cxrbench.engine.names import PREPARED, TABLES, dataset_problem, is_folder, is_path
 from cxrbench.errors import UserError
 from cxrbench.files.names import some
 from cxrbench.plugins import entry_points
@@ -19,6 +20,8 @@ from cxrbench.plugins.entry_points import DATASETS, ENCODERS, TASKS, load_plugin
 from cxrbench.task import Task
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cxrbench.plugins.loading import LoadedEncoder
 
 KEPT = "manifests"  # in the cache folder
@@ -51,7 +54,8 @@ def load_encoder(text: str, *, synthetic: bool) -> "LoadedEncoder":
 def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, cache: Path | None = None) -> Manifest:
     """Read the dataset ``name``: a registered name, a folder ``data/NAME`` with a ``labels.csv``, or a CSV's path.
 
-    The path of a COCO JSON will do, too. A folder ``data/NAME`` may hold a prepared copy instead of the original.
+    The path of a COCO JSON will do, too, or one of a folder (with a slash in it): of such a dataset, or of images. A
+    folder ``data/NAME`` may hold a prepared copy instead of the original.
 
     ``data``: the folder that holds one folder per dataset, or None, in which case ``phantom()`` makes one. ``cache``:
     the folder in which manifests are kept (``data/kept.py``); without one everything is read. Raises UserError that
@@ -63,6 +67,11 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, c
     path = Path(name).expanduser()
     if path.is_file():
         return _finished(read_kept(_own_table(path), kept), path.parent)
+    if is_folder(name):
+        place = Path(os.path.abspath(path))  # not resolved: a link may have another name
+        name, data = place.name, place.parent
+        if name not in entry_points.found(DATASETS) and not any((place / table).is_file() for table in TABLES):
+            return _finished(read_kept(_folder(place), kept), place)
     root = data if data is not None else phantom()
     folder = root / name
     if (folder / PREPARED).is_file():
@@ -80,12 +89,37 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, c
     return _finished(read_kept(origin, kept), folder)
 
 
+def load_frame(frame: "pd.DataFrame", name: str | None) -> Manifest:
+    """A DataFrame as a dataset, image paths relative to the current folder; ``name`` as of ``read_named_frame``.
+
+    Synthetic if any of its images lies below a folder with the phantom's mark. Raises UserError.
+    """
+    from cxrbench.data.custom.named_frame import read_named_frame
+    from cxrbench.data.stamps import with_stamps
+
+    manifest = with_stamps(read_named_frame(frame, name, Path.cwd()), {})
+    return replace(_finished(manifest, manifest.root), synthetic=any_phantom(manifest.paths()))
+
+
+def any_phantom(images: Iterable[Path]) -> bool:
+    """Whether one of these image files lies below a folder with the phantom's mark."""
+    folders = {path.absolute().parent for path in images}
+    return any((above / PHANTOM_MARK).is_file() for above in {up for one in folders for up in (one, *one.parents)})
+
+
 def _own_table(path: Path) -> Origin:
     """A user's own CSV or COCO JSON."""
     from cxrbench.data.custom.dataset import read_csv
 
     table = path.absolute()
     return Origin(table.parent, lambda: read_csv(table), table=table)
+
+
+def _folder(folder: Path) -> Origin:
+    """A folder of images and nothing else."""
+    from cxrbench.data.custom.folder import read_folder
+
+    return Origin(folder, lambda: read_folder(folder))
 
 
 def _copy(folder: Path) -> Origin:

@@ -1,10 +1,13 @@
 """What may be said of a run beside encoders and tasks, and whether a program said it in the right types."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from cxrbench.errors import OnBadImage, UserError
+from cxrbench.files.names import plain
+from cxrbench.plugins.entry_points import unknown
 from cxrbench.task import DecoderName, Views
 
 
@@ -12,12 +15,12 @@ class Settings(TypedDict, total=False):
     """What may be said of a run beside encoders and tasks; the help of ``cxrbench run`` explains each.
 
     ``data``: the folder with one folder per dataset (None: the phantom). ``train``: datasets to train on, in a list or
-    joined by ``+``, where these are not those that are tested on. ``cache_limit``: bytes.
+    joined by ``+``, where these are not those that are tested on. ``cache_limit``: bytes, or a text as ``20GB``.
     """
 
     data: Path | str | None
     results: Path | str
-    train: str | Sequence[str] | None
+    train: str | Sequence[Any] | None
     fractions: Sequence[float] | float | None
     seeds: int | None
     folds: int | None
@@ -35,15 +38,18 @@ class Settings(TypedDict, total=False):
     on_bad_image: OnBadImage
     max_pixels: int
     cache: Path | str | None
-    cache_limit: int
+    cache_limit: int | str
+    log: str | None
 
 
 PATHS = ("data", "results", "text_encoder", "cache")
-TEXTS = ("decoder", "views", "preset", "device", "precision", "on_bad_image")
+TEXTS = ("decoder", "views", "preset", "device", "precision", "on_bad_image", "log")
 SMALLEST = {
     "seeds": 1, "folds": 1, "augment": 0, "epochs": 1, "batch_size": 1, "workers": 0, "max_pixels": 1, "cache_limit": 0,
 }  # fmt: skip
 """The whole numbers, and the least that each may be."""
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+         "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}  # fmt: skip
 
 
 def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,15 +57,23 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     known = Settings.__annotations__
     for name in settings:
         if name not in known:
-            raise UserError(f"unknown setting {name!r}: choose from {', '.join(known)}")
+            raise UserError(unknown("setting", name, known))
     return {name: _checked(name, value) for name, value in settings.items() if value is not None}
+
+
+def parse_bytes(text: str) -> int:
+    """``20GB``, ``1.5 TB``, ``500MiB`` or ``0`` as bytes. Raises UserError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    if not match or match[2].upper() not in UNITS:
+        raise UserError(f"--cache-limit {text!r}: give a number and a unit, e.g. 20GB, 500MB, 1.5TB or 100GiB")
+    return int(float(match[1]) * UNITS[match[2].upper()])
 
 
 def names(given: str | Sequence[str], what: str) -> list[str]:
     """Names in a list, or in one text separated by commas; none that is empty. Raises UserError for anything else."""
     several = given.split(",") if isinstance(given, str) else given
     if not isinstance(several, Sequence) or not all(isinstance(name, str) for name in several):
-        raise UserError(f"{what} are {given!r}: give names in a list, or in one text separated by commas")
+        raise UserError(f"{what} are {plain(repr(given))}: give names in a list, or in one text separated by commas")
     return [name.strip() for name in several if name.strip()]
 
 
@@ -85,6 +99,8 @@ def _checked(name: str, value: Any) -> Any:
     if name == "fractions":
         several = value if isinstance(value, Sequence) else (value,)
         return tuple(_of_type(name, one, (float, int), "numbers, e.g. [0.1, 1]", float) for one in several)
+    if name == "cache_limit" and isinstance(value, str):
+        value = parse_bytes(value)
     if name in SMALLEST:
         if isinstance(value, bool) or not isinstance(value, int) or value < SMALLEST[name]:
             raise UserError(f"{name}={value!r}: give a whole number of {SMALLEST[name]} or more")

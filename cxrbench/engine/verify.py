@@ -87,6 +87,8 @@ def _of_results(root: Path) -> Iterator[Item]:
             yield Item("manifests", path, check, next="written again with the next cell of the dataset")
         elif parts[0] == "encoders" and len(parts) == 2 and path.suffix == ".json":
             yield Item("efficiency", path, read_record, next="measured again with the next cell of the encoder")
+        elif parts[0] == "requests" and len(parts) == 2 and path.suffix == ".json":
+            yield Item("requests", path, read_record, next="written again when the same is asked again")
         else:
             yield _foreign(path)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cxrbench.data.decode.images import MAX_PIXELS, UseDecoded, use_decoded
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoder import Encoder, Features, Preprocess
-from cxrbench.errors import THEIRS, BadImageError, UserError
+from cxrbench.errors import THEIRS, BadImageError, NotApplicableError, UserError
 from cxrbench.features.device import Precision, autocast
 from cxrbench.features.lanes import may_run_at_once, threads_of
 from cxrbench.memory import keep_freed
@@ -138,7 +138,7 @@ def _embed_at_once(
             return read(features)
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory on {options.device} with {len(images)} images: lower --batch-size") from error
-    except UserError:
+    except (UserError, NotApplicableError):
         raise
     except THEIRS as error:
         raise UserError(f"encoder {name} fails on images {list(images.shape)}: {blame(error)}") from error

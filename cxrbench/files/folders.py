@@ -10,3 +10,9 @@ def cache_folder(cache: Path | str | None) -> Path:
 
     named = cache or os.environ.get("CXRBENCH_CACHE")
     return Path(named).expanduser() if named else user_cache_path("cxrbench")
+
+
+def data_folder(data: Path | str | None) -> Path | None:
+    """The data folder: as given, else CXRBENCH_DATA, else None, which means the phantom."""
+    named = data or os.environ.get("CXRBENCH_DATA")
+    return Path(named).expanduser() if named else None

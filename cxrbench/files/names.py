@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 
 SHOWN = 3
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
+"""How files of weights end."""
 
 
 def safe_name(name: str) -> str:

@@ -68,9 +68,10 @@ def change(one: Features, other: Features) -> float:
     return max(relative_change(floats(a), floats(b)) for a, b in zip(mine, theirs, strict=True))
 
 
-def first(features: Features, count: int = 1) -> Features:
-    """Of the first images alone."""
-    return Features(features.pooled[:count], tuple(m[:count] for m in features.maps))
+def row(features: Features, image: int) -> Features:
+    """Of one image alone."""
+    at = slice(image, image + 1)
+    return Features(features.pooled[at], tuple(m[at] for m in features.maps))
 
 
 def floats(tensor: Tensor) -> NDArray[np.float32]:

@@ -2,16 +2,18 @@
 
 import resource
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cxrbench.encoder import Features
+from cxrbench.encoder import Features, StoredEncoder
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.files.names import some
-from cxrbench.kit.calls import Caller, change, first
+from cxrbench.kit.calls import Caller, change, row
+from cxrbench.kit.golden import CHECK, GoldenFeatures, compared
 from cxrbench.kit.report import PluginCheck, PluginReport, State
 from cxrbench.kit.towers import card, maps, text_tower
 from cxrbench.plugins.loading import LoadedEncoder, blame
@@ -19,15 +21,17 @@ from cxrbench.plugins.loading import LoadedEncoder, blame
 BATCH = 4
 
 
-def check_encoder(spec: str, load: Callable[[], LoadedEncoder]) -> PluginReport:
+def check_encoder(spec: str, load: Callable[[], LoadedEncoder], golden: GoldenFeatures | None = None) -> PluginReport:
     """Build an encoder, show it phantom images, and say what passes and what to mend; nothing is raised for its faults.
 
-    ``load`` builds it, each time anew.
+    ``load`` builds it, each time anew. ``golden``: what it gave elsewhere.
     """
     try:
         loaded = load()
     except UserError as error:
         return PluginReport(spec, (PluginCheck("build", "mend", str(error), "nothing more can be looked at before"),))
+    if isinstance(loaded.module, StoredEncoder):
+        return _of_file(spec, loaded, loaded.module)
     caller = Caller(loaded)
     before = _peak_memory()
     checks = [
@@ -45,10 +49,19 @@ def check_encoder(spec: str, load: Callable[[], LoadedEncoder]) -> PluginReport:
             PluginCheck("contract", "mend", f"it fails on images {shape}: {blame(error)}", "mend its forward(images)")
         )
     else:
-        checks += _of_calls(caller, seen)
+        checks += [*_of_calls(caller, seen), _tried(CHECK, lambda: compared(caller, golden))]
     checks += [_tried("text tower", lambda: text_tower(caller)), card(loaded)]
     facts = _cost(caller, _peak_memory() - before)
     return PluginReport(spec, tuple(checks), facts)
+
+
+def _of_file(spec: str, loaded: LoadedEncoder, module: StoredEncoder) -> PluginReport:
+    """Of a file of embeddings: that it could be read says that it is in order; what it cannot say is its card."""
+    table = module.stored_embeddings
+    found = f"{len(table.images):,} images, {table.pooled.shape[1]:,} numbers each"
+    found += f"; maps of {', '.join(str(m.shape[-1]) for m in table.maps)} cells a side" if table.maps else "; no maps"
+    found += f"; {len(table.texts):,} texts" if table.texts else "; no texts"
+    return PluginReport(spec, (PluginCheck("file", "pass", found), card(loaded)))
 
 
 def _of_calls(caller: Caller, seen: Features) -> list[PluginCheck]:
@@ -62,6 +75,7 @@ def _of_calls(caller: Caller, seen: Features) -> list[PluginCheck]:
         _tried("two batch sizes", lambda: _batch_sizes(caller, seen)),
         _tried("determinism", lambda: _determinism(caller, seen)),
         _tried("batch independence", lambda: _independence(caller, seen)),
+        *([_tried("threads", lambda: _threads(caller, seen))] if vars(type(caller.module)).get("thread_safe") else []),
         _eval_mode(caller),
         _tried("gradients", lambda: _gradients(caller)),
         *maps(caller, seen),
@@ -168,13 +182,24 @@ def _determinism(caller: Caller, seen: Features) -> PluginCheck:
 
 
 def _independence(caller: Caller, seen: Features) -> PluginCheck:
-    alone = change(caller(caller.images([0])), first(seen))
-    among = change(first(caller(caller.images([0, 7, 6, 5]))), first(seen))
+    alone = change(caller(caller.images([0])), row(seen, 0))
+    among = change(row(caller(caller.images([0, 7, 6, 5])), 0), row(seen, 0))
     moved = max(alone, among)
     return _verdict(
         "batch independence", moved <= caller.tolerance,
         f"beside other images, an image's features differ by {_share(moved)}",
         "nothing may come from the batch: batch norms in eval mode, no mean or ranking over dimension 0",
+    )  # fmt: skip
+
+
+def _threads(caller: Caller, seen: Features) -> PluginCheck:
+    """Of an encoder that says it may be called by several threads at once."""
+    with ThreadPoolExecutor(BATCH) as pool:
+        given = list(pool.map(lambda i: caller(caller.images([i])), [i % BATCH for i in range(4 * BATCH)]))
+    moved = max(change(features, row(seen, i % BATCH)) for i, features in enumerate(given))
+    return _verdict(
+        "threads", moved <= caller.tolerance, f"called by {BATCH} threads at once, features differ by {_share(moved)}",
+        "thread_safe = True says that a call leaves nothing in the module: no hooks, no self.x = ... in forward",
     )  # fmt: skip
 
 

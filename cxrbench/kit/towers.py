@@ -90,13 +90,14 @@ def card(loaded: LoadedEncoder) -> PluginCheck:
     if lacking:
         advice = f"{example}; what has seen no chest X-ray says so: ('imagenet',), or {NOTHING}"
         return PluginCheck("card", "mend", f"it does not say {' or '.join(lacking)}", advice)
-    seen = ", ".join(said.pretrained_on) or "phantom images"
+    seen = ", ".join(said.pretrained_on) or ("phantom images" if said.synthetic else "none of the data sets known here")
     return PluginCheck("card", "pass", f"{said.method}; licence {said.licence}; pretrained on {seen}")
 
 
 def _lacking(said: EncoderCard) -> list[str]:
     facts: dict[str, Any] = {
         "its licence": said.licence.strip().lower() not in ("", "unknown"),
-        "what it was pretrained on": bool(said.pretrained_on or said.synthetic),
+        # a published card was looked up: where it names no data set, the encoder has seen none of those known here
+        "what it was pretrained on": bool(said.pretrained_on or said.synthetic or said.citation),
     }
     return [what for what, is_there in facts.items() if not is_there]

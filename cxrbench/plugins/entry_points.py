@@ -9,6 +9,7 @@ from typing import Any
 from cxrbench.errors import THEIRS, UserError
 
 ENCODERS, DATASETS, TASKS, METHODS = "cxrbench.encoders", "cxrbench.datasets", "cxrbench.tasks", "cxrbench.methods"
+LOGGERS = "cxrbench.loggers"
 
 
 def found(group: str) -> dict[str, list[EntryPoint]]:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from cxrbench.encoder import EncoderRequest
+from cxrbench.encoder import EncoderRequest, sidecar_path
 from cxrbench.files.digests import file_sha256
-from cxrbench.plugins.sources import source_files
-from cxrbench.plugins.state import describe_modules
+from cxrbench.files.names import WEIGHTS
+from cxrbench.plugins.sources import file_of, source_files
+from cxrbench.plugins.state import code_digest, describe_modules
 
 TEXT_TOWER = "text_tower"
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
 NO_FILES = ""
 
 
@@ -36,11 +36,24 @@ def weights_sha256(module: nn.Module) -> str:
 def source_sha256(module: nn.Module, factory: Callable[..., Any]) -> str:
     """Hex sha256 of the source files that decide what ``module`` computes, by name: see ``source_files``.
 
-    Whole files, so an edited comment counts as a change: a needless recomputation is cheap, a wrong cell is not.
+    Whole files, so an edited comment counts as a change: a needless recomputation is cheap, a wrong cell is not. Of a
+    class that no file has, because it was typed into a notebook, what its methods do.
     """
-    files = source_files(factory, {type(part) for part in module.modules()})
-    contents = sorted((name, file_sha256(path)) for name, path in files)
+    classes = {type(part) for part in module.modules()}
+    contents = sorted((name, file_sha256(path)) for name, path in source_files(factory, classes))
+    typed = {cls for one in classes for cls in one.__mro__ if cls.__module__ == "__main__" and file_of(cls) is None}
+    contents += sorted((cls.__qualname__, _methods_sha256(cls)) for cls in typed)
     return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+
+
+def _methods_sha256(cls: type) -> str:
+    """Hex sha256 of the code of a class's own methods, by name."""
+    found = []
+    for name, value in sorted(vars(cls).items()):
+        function = getattr(value, "__func__", getattr(value, "fget", value))
+        if hasattr(function, "__code__"):
+            found.append((name, code_digest(function.__code__)))
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def configuration(module: nn.Module, request: EncoderRequest) -> dict[str, str]:
@@ -56,8 +69,9 @@ def configuration_sha256(described: dict[str, str]) -> str:
 def files_sha256(request: EncoderRequest) -> str:
     """Hex sha256 of the files that a spec names; nothing if it names none.
 
-    Behind ``@WEIGHTS`` every byte, of a folder every file in it. Of a folder after the colon (``hf:FOLDER``) what is no
-    weights, JSON by its values: its weights are hashed as tensors. Names in a folder count, where it lies does not.
+    Behind ``@WEIGHTS`` every byte, of a folder every file in it, and the sidecar beside a file (``FILE.toml``). Of a
+    folder after the colon (``hf:FOLDER``) what is no weights, JSON by its values: its weights are hashed as tensors.
+    Names in a folder count, where it lies does not.
     """
     digest = hashlib.sha256()
     weights, variant = _existing(request.weights), _existing(request.variant)
@@ -66,6 +80,8 @@ def files_sha256(request: EncoderRequest) -> str:
         for file in _files(weights, "**/*"):
             named = True
             digest.update(f"weights|{_within(file, weights)}|{file_sha256(file)}|".encode())
+        if weights.is_file() and sidecar_path(weights).is_file():
+            digest.update(f"sidecar|{file_sha256(sidecar_path(weights))}|".encode())
     if variant is not None and variant.is_dir():
         for file in _files(variant, "*"):
             if file.suffix not in WEIGHTS and file.suffix.lower() != ".md":
@@ -80,8 +96,8 @@ def named_paths(request: EncoderRequest) -> list[str]:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Parameters of the image encoder: everything but a submodule named ``text_tower``, which images never meet."""
-    return sum(p.numel() for name, p in module.named_parameters() if name.partition(".")[0] != TEXT_TOWER)
+    """Parameters of the image encoder: everything but submodules named ``text_tower``, which images never meet."""
+    return sum(p.numel() for name, p in module.named_parameters() if TEXT_TOWER not in name.split("."))
 
 
 def _existing(text: str | None) -> Path | None:

@@ -13,7 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, EncoderSpec, Features, Preprocess
+from cxrbench.encoder import (
+    Encoder,
+    EncoderCard,
+    EncoderPlugin,
+    EncoderRequest,
+    EncoderSpec,
+    Features,
+    Preprocess,
+    StoredEncoder,
+)
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.plugins.fixed_images import FixedFeatures, fixed_images, sketch
 from cxrbench.plugins.identity import (
@@ -60,6 +69,21 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         raise
     except THEIRS as error:
         raise UserError(f"encoder {text!r} cannot be built: {blame(error)}") from error
+    reads = plugin.reads(request) if isinstance(plugin, EncoderPlugin) and plugin.reads else None
+    return identified(text, request, module, factory, None if reads is None else tuple(reads))
+
+
+def identified(
+    text: str,
+    request: EncoderRequest,
+    module: Any,
+    factory: Callable[..., Any],
+    reads: tuple[Path, ...] | None = None,
+) -> LoadedEncoder:
+    """Hold a module to the contract, make it ready, and say who it is. Raises UserError.
+
+    ``factory``: the class or function that made it; ``reads``: as in ``LoadedEncoder``.
+    """
     check_module(text, module)
     module = module.eval().requires_grad_(False)
     card = getattr(module, "card", None) or EncoderCard(method=type(module).__name__)
@@ -73,13 +97,12 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         source_sha256=source_sha256(module, factory),
         preprocess=repr(module.preprocess),
         parameters=count_parameters(module),
-        variant=request.variant or "",
+        variant="" if isinstance(module, StoredEncoder) else request.variant or "",  # where a file lies tells nothing
         factory=qualified_name(factory),
         configuration_sha256=configuration_sha256(described),
         files_sha256=files_sha256(request),
     )
-    reads = plugin.reads(request) if isinstance(plugin, EncoderPlugin) and plugin.reads else None
-    return LoadedEncoder(spec, module, described, factory, None if reads is None else tuple(reads))
+    return LoadedEncoder(spec, module, described, factory, reads)
 
 
 def plain_arguments(text: str, request: EncoderRequest, factory: Callable[..., Any]) -> tuple[str, ...]:

@@ -45,7 +45,10 @@ def recall(cache: Path, text: str, *, synthetic: bool) -> KnownEncoder | None:
         stamps = [Stamp(**one) for one in facts["stamps"]]
         if facts["rests on"] != _rests_on(text) or not all(map(holds, stamps)):
             return None
-        card = {**facts["spec"]["card"], "pretrained_on": tuple(facts["spec"]["card"]["pretrained_on"])}
+        said = facts["spec"]["card"]
+        card: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in said.items()
+        }
         numbers = {name: tuple(facts["preprocess"][name]) for name in ("mean", "std")}
         return KnownEncoder(
             EncoderSpec(**facts["spec"] | {"card": EncoderCard(**card)}),

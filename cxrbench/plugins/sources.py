@@ -138,7 +138,7 @@ def file_of(thing: Any) -> SourceFile | None:
     """The file that defines a class or function, or None if there is none."""
     try:
         file = inspect.getsourcefile(inspect.unwrap(thing) if callable(thing) else type(thing))
-    except TypeError:
+    except (TypeError, OSError):  # OSError: a class that was typed into a notebook
         return None
     if not file or not Path(file).is_file():
         return None

@@ -8,6 +8,7 @@ from cxrbench.files.digests import sampled_digest
 
 SMALL = 1 << 20  # bytes; larger files are sampled
 BLOCKS, BLOCK = 16, 1 << 16
+ABSENT = -1  # the size of a file that is not there
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class Stamp:
 
 
 def stamp(path: Path) -> Stamp:
-    """The file as it is now. Raises OSError."""
+    """The file as it is now, ABSENT included. Raises OSError."""
+    if not path.exists():
+        return Stamp(str(path.absolute()), ABSENT, 0, "")
     with open(path, "rb") as handle:
         facts = os.fstat(handle.fileno())
         digest = sampled_digest(

@@ -177,7 +177,7 @@ class _Describer:
         caught = [getattr(cell, "cell_contents", None) for cell in getattr(function, "__closure__", None) or ()]
         given = (getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None))
         name = qualified_name(function)
-        code = _code(function.__code__) if "<" in name and hasattr(function, "__code__") else ""
+        code = code_digest(function.__code__) if "<" in name and hasattr(function, "__code__") else ""
         owner = getattr(function, "__self__", None)
         bound = "" if owner is None or isinstance(owner, types.ModuleType) else qualified_name(type(owner))
         return f"{name} {code} {bound} {self.describe(caught)} {self.describe(given)}"
@@ -213,8 +213,8 @@ def _tensor(tensor: Tensor) -> str:
     return f"{facts} {sha256(values.data).hexdigest()}"
 
 
-def _code(code: types.CodeType) -> str:
+def code_digest(code: types.CodeType) -> str:
     """Of a lambda or a function in a function: what it does, whatever the line that it stands in."""
-    constants = [_code(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    constants = [code_digest(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
     whole = "|".join([code.co_code.hex(), *constants, *code.co_names, *code.co_varnames, *code.co_freevars])
     return sha256(whole.encode()).hexdigest()

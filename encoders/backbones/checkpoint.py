@@ -80,7 +80,8 @@ def read_encoder(path: Path, method: str) -> TrainedEncoder:
     content = read_checkpoint(path)
     state = content.get(KEPT, content)
     try:
-        card = EncoderCard(**facts["card"] | {"pretrained_on": tuple(facts["card"]["pretrained_on"])})
+        said = {name: tuple(value) if isinstance(value, list) else value for name, value in facts["card"].items()}
+        card = EncoderCard(**said)
         numbers = {name: tuple(facts["preprocess"][name]) for name in ("mean", "std")}
         return TrainedEncoder(state, facts["arch"], Preprocess(**facts["preprocess"] | numbers), card, facts)
     except (KeyError, TypeError) as error:

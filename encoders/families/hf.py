@@ -1,4 +1,4 @@
-"""``hf:REPO-OR-FOLDER``: vision models of transformers. Code that comes with a repository is never run."""
+"""``hf:REPO-OR-FOLDER``: image models of transformers, with their text tower. A repository's own code is never run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,7 +13,9 @@ from transformers.utils import logging as hf_logging
 from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, hf_preprocess, to_grid
-from cxrbench.encoders.families.published import card_of
+from cxrbench.encoders.families.published.recognised import card_of, card_of_folder
+from cxrbench.encoders.families.text_towers import ImageTextModel, ProjectedImageTextModel
+from cxrbench.encoders.sidecar import read_sidecar
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import first_line
 from cxrbench.files.containers import listed
@@ -32,16 +34,18 @@ class ModelFamily:
     pooling: Literal["cls", "mean", "pooler"]
     options: dict[str, Any] = field(default_factory=dict)
     interpolates: bool = False  # the model fits its positions to other image sizes without being asked
+    text: Literal["", "projected", "pooled"] = ""  # a text tower, and what texts are compared with
 
 
 FAMILIES = {
     "vit": ModelFamily("ViTModel", "cls", {"add_pooling_layer": False}),
     "dinov2": ModelFamily("Dinov2Model", "cls", interpolates=True),
     "dinov2_with_registers": ModelFamily("Dinov2WithRegistersModel", "cls", interpolates=True),
+    "dinov3_vit": ModelFamily("DINOv3ViTModel", "cls", interpolates=True),  # rotary positions
     "ijepa": ModelFamily("IJepaModel", "mean", {"add_pooling_layer": False}),
-    "clip": ModelFamily("CLIPVisionModel", "pooler"),
+    "clip": ModelFamily("CLIPModel", "pooler", text="projected"),
     "clip_vision_model": ModelFamily("CLIPVisionModel", "pooler"),
-    "siglip": ModelFamily("SiglipVisionModel", "pooler"),
+    "siglip": ModelFamily("SiglipModel", "pooler", text="pooled"),
     "siglip_vision_model": ModelFamily("SiglipVisionModel", "pooler"),
 }
 # Weights of a checkpoint that an image encoder does not use: classifiers, untrained poolers, decoders, the text tower.
@@ -75,6 +79,14 @@ class HFEncoder(nn.Module):
         return Features(pooled, tuple(to_grid(output.hidden_states[block + 1], side, side) for block in self.blocks))
 
 
+class HFImageTextEncoder(HFEncoder, ImageTextModel):
+    """SigLIP: texts are compared with ``pooled``."""
+
+
+class HFProjectedEncoder(HFEncoder, ProjectedImageTextModel):
+    """CLIP: texts are compared with what ``project`` makes of ``pooled``."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers' own load report: what does not fit is our error, in one line."""
@@ -94,30 +106,46 @@ def load(request: EncoderRequest) -> HFEncoder:
     source = request.variant
     if not source or request.weights is not None:
         raise UserError("hf takes a repository or a folder: hf:REPO-OR-FOLDER, e.g. hf:microsoft/rad-dino")
+    return build(source)
+
+
+def build(source: str, revision: str | None = None) -> HFEncoder:
+    """As ``load``; ``revision``: which state of the repository. Raises UserError."""
     folder = Path(source).expanduser()
-    location = str(folder) if folder.is_dir() else source
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    local = folder.is_dir()
+    location, at = (str(folder), {}) if local else (source, {"revision": revision} if revision else {})
+    if local and not (folder / "config.json").is_file():
         raise UserError(f"hf:{source} is a folder without config.json: give one that save_pretrained wrote")
     try:
-        with quiet(), nullcontext() if folder.is_dir() else hub():
-            config = transformers.AutoConfig.from_pretrained(location, trust_remote_code=False)
+        with quiet(), nullcontext() if local else hub():
+            config = transformers.AutoConfig.from_pretrained(location, trust_remote_code=False, **at)
             family = family_of(source, config.model_type)
-            backbone, report = getattr(transformers, family.model).from_pretrained(
-                location, trust_remote_code=False, output_loading_info=True, **family.options
+            model, report = getattr(transformers, family.model).from_pretrained(
+                location, trust_remote_code=False, output_loading_info=True, **at, **family.options
             )
-            processor = transformers.AutoImageProcessor.from_pretrained(location, trust_remote_code=False)
+            processor = transformers.AutoImageProcessor.from_pretrained(location, trust_remote_code=False, **at)
     except UserError:
         raise
     except Exception as error:  # transformers and the hub's client raise a dozen kinds
         raise UserError(why_not_loaded(source, folder, error)) from error
     check_report(source, family, report)
+    backbone = model.vision_model if family.text else model
+    method = f"{config.model_type} {source}"
     try:
         preprocess = hf_preprocess(processor.to_dict(), backbone.config.num_channels)
     except UserError as error:
         raise UserError(f"hf:{source} cannot be used: {error}") from error
-    return HFEncoder(
-        backbone.float(), family, preprocess, card_of(f"hf:{source}", method=f"{config.model_type} {source}")
-    )
+    card = card_of("hf", source, method)
+    if local:
+        sidecar = read_sidecar(folder)
+        card = sidecar.card(card_of_folder("hf", folder, preprocess, method))
+        preprocess = sidecar.applied(preprocess)
+    if not family.text:
+        return HFEncoder(backbone.float(), family, preprocess, card)
+    kind = HFProjectedEncoder if family.text == "projected" else HFImageTextEncoder
+    encoder = kind(backbone.float(), family, preprocess, card)
+    encoder.take_text_tower(model.float(), location, at.get("revision"))
+    return encoder
 
 
 def family_of(source: str, model_type: str) -> ModelFamily:
@@ -164,7 +192,8 @@ def folder(request: EncoderRequest) -> tuple[Path, ...] | None:
 
 PLUGIN = EncoderPlugin(
     load=load,
-    summary=f"vision models of transformers ({', '.join(FAMILIES)}); never with a repository's own code",
+    summary=f"image models of transformers ({', '.join(FAMILIES)}), CLIP and SigLIP with their text tower; a "
+    "repository's own code is never run",
     usage="hf:REPO-OR-FOLDER",
     reads=folder,
 )

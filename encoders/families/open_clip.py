@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess, named_weights
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, open_clip_preprocess
-from cxrbench.encoders.families.published import card_of
+from cxrbench.encoders.families.published.recognised import card_of, card_of_folder, of_file
 from cxrbench.encoders.families.timm import map_stages
+from cxrbench.encoders.sidecar import read_sidecar
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import first_line, leave_out, load_strict, read_state_dict
 
@@ -133,8 +134,14 @@ def load(request: EncoderRequest) -> OpenCLIPEncoder:
         preprocess = open_clip_preprocess(visual.preprocess_cfg)
     except UserError as error:
         raise UserError(f"open_clip:{name} cannot be used: {error}") from error
-    known = card_of(f"open_clip:{name}", method=f"CLIP {name}")
-    return OpenCLIPEncoder(model, name, preprocess, known)
+    if name.startswith(LOCAL):
+        folder = Path(name.removeprefix(LOCAL))
+        sidecar = read_sidecar(folder)
+        preprocess, known = sidecar.applied(preprocess), card_of_folder("open_clip", folder, preprocess, f"CLIP {name}")
+        return OpenCLIPEncoder(model, name, preprocess, sidecar.card(known))
+    sidecar, entry = read_sidecar(path), of_file(path) if builtin else None
+    known = entry.card if entry else card_of("open_clip", name, f"CLIP {name}")
+    return OpenCLIPEncoder(model, name, sidecar.applied(preprocess), sidecar.card(known))
 
 
 def find_weights(name: str, weights: str | None) -> Path:

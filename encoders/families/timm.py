@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess, named_weights
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, timm_preprocess
-from cxrbench.encoders.families.published import card_of
+from cxrbench.encoders.families.published.recognised import card_of, of_file
+from cxrbench.encoders.sidecar import read_sidecar, told
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
 
 # What pretraining leaves beside the encoder: decoders and mask tokens of MAE and its kin, MRM's text tower.
 NOT_THE_ENCODER = ("decoder", "mask_token", "bert_encoder.", "bert_mlp.")
+POOLS = {"cls": "token", "mean": "avg"}  # of a ViT, in timm's words
 
 
 class TimmEncoder(nn.Module):
@@ -60,15 +62,26 @@ def load(request: EncoderRequest) -> TimmEncoder:
     if request.weights is None:
         backbone = download(name)
         config = backbone.pretrained_cfg
-        card = card_of(f"timm:{name}", method=name, licence=config.get("license") or "unknown")
-    else:
-        backbone = from_file(name, Path(request.weights).expanduser())
-        card = EncoderCard(method=name)
+        preprocess = own_preprocess(name, backbone)
+        return TimmEncoder(backbone, preprocess, card_of("timm", name, name, config.get("license") or "unknown"))
+    path = Path(request.weights).expanduser()
+    sidecar, entry = read_sidecar(path), of_file(path)
+    backbone = from_file(name, path, sidecar.pooling)
+    preprocess = sidecar.applied(own_preprocess(name, backbone))
+    if preprocess.channels != (own := own_preprocess(name, backbone)).channels:
+        raise UserError(f"{sidecar.path} says {preprocess.channels} channel(s); timm:{name} has {own.channels}")
+    spec = f"timm:{name}@{request.weights}"
+    return TimmEncoder(
+        backbone, preprocess, entry.card if entry else told(spec, sidecar, preprocess, EncoderCard(method=name))
+    )
+
+
+def own_preprocess(name: str, backbone: Any) -> Preprocess:
+    """What timm's configuration says of a model's images. Raises UserError where that cannot be done here."""
     try:
-        preprocess = timm_preprocess(resolve_model_data_config(backbone, use_test_size=True))
+        return timm_preprocess(resolve_model_data_config(backbone, use_test_size=True))
     except UserError as error:
         raise UserError(f"timm:{name} cannot be used: {error}") from error
-    return TimmEncoder(backbone, preprocess, card)
 
 
 def download(name: str) -> Any:
@@ -83,14 +96,19 @@ def download(name: str) -> Any:
         ) from error
 
 
-def from_file(name: str, path: Path) -> Any:
-    """A timm model without its classifier, with the weights in ``path``, loaded strictly.
+def from_file(name: str, path: Path, pooling: str | None = None) -> Any:
+    """A timm model without its classifier, with the weights in ``path``, loaded strictly; ``pooling``: cls or mean.
 
     Left out, and logged: the classifier under timm's name for it, decoders, mask tokens. A file that has ``fc_norm`` in
     place of ``norm`` (a ViT fine-tuned with mean pooling) makes the model pool so, too.
     """
     state = read_state_dict(path)
     options: dict[str, Any] = {"global_pool": "avg"} if "fc_norm.weight" in state and "norm.weight" not in state else {}
+    if pooling is not None:
+        if pooling not in POOLS or "cls_token" not in state:
+            raise UserError(f"timm:{name} cannot be read at {pooling!r}: leave pooling out of {path.name}.toml")
+        if "fc_norm.weight" not in state:
+            options = {"global_pool": POOLS[pooling], "fc_norm": False}
     backbone: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
     heads = backbone.pretrained_cfg.get("classifier") or ()
     heads = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))

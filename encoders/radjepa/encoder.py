@@ -10,7 +10,7 @@ from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_ba
 from cxrbench.encoders.backbones.encoder import ViTEncoder, encoder_of, how_to_pretrain, parse_pooling
 from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.families.hub import hub
-from cxrbench.encoders.families.published import card_of
+from cxrbench.encoders.families.published.recognised import card_of
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import first_line, read_checkpoint, read_metadata
 from cxrbench.files.containers import strip_prefixes, unwrap
@@ -66,7 +66,7 @@ def read_jepa(path: Path) -> TrainedBackbone:
     if KEY in read_metadata(path):
         found = read_backbone(path, "radjepa")
     else:
-        card = card_of(f"radjepa:{REPOSITORY}", "radjepa") if path.name == FILE else EncoderCard("radjepa")
+        card = card_of("radjepa", REPOSITORY, "RadJEPA") if path.name == FILE else EncoderCard("radjepa")
         state = published_state(path)
         found = TrainedBackbone(state, infer_config(state, path), None, card)
     if found.config.class_token:

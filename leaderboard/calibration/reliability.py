@@ -19,7 +19,7 @@ from scipy.stats import norm
 
 from cxrbench.files.atomic import atomic_path
 from cxrbench.files.names import safe_name
-from cxrbench.leaderboard.calibration.report import AS_GIVEN, Variants
+from cxrbench.leaderboard.calibration.variants import AS_GIVEN, Variants
 from cxrbench.leaderboard.render import task_title
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.metrics.calibration import CALIBRATION, mass_bins

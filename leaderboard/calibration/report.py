@@ -8,39 +8,39 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, NAN
-from cxrbench.leaderboard.calibration.recalibration import METHODS, Method, recalibrate
-from cxrbench.leaderboard.currency import current
-from cxrbench.leaderboard.remarks import contamination
-from cxrbench.leaderboard.selection import check_tasks, of_tasks
-from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
+from cxrbench.leaderboard.calibration.variants import AS_GIVEN, Variants
+from cxrbench.leaderboard.remarks import left_out
+from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES, Interval, percentile_interval
-from cxrbench.leaderboard.statistics.counting import counts, patients_scored
-from cxrbench.leaderboard.statistics.evaluate import Estimate, evaluate
+from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, Counted, counted
+from cxrbench.leaderboard.statistics.evaluate import Estimate, Evaluation, evaluate
 from cxrbench.leaderboard.statistics.inference import Components, moderated
 from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
 from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, never_defined
 from cxrbench.metrics.measure import Measure
-from cxrbench.predictions import Predictions
+from cxrbench.progress import Advance, Count, unheard
 
-AS_GIVEN = "as given"
 TESTED = ("brier", "nll")
 """Metrics that "after against before" is tested in: proper scores without bins. ECE is neither: it rewards an isotonic
 map for its ties alone, which leave fewer bins and so less noise."""
 BINNED = ("reliability", "resolution", "ece_mass", "mce")
+SHARES = ("brier",)
+"""Metrics in [0, 1] whose intervals are made on the logit scale, as the leaderboard's are."""
 
 
 @dataclass(frozen=True)
 class CalibrationRecord:
     """One number: a calibration metric of an encoder's scores, as given or recalibrated, on a label or ``macro``.
 
-    ``method``: ``as given``, ``temperature`` or ``isotonic``. ``gain``: what recalibration improved, positive is
-    better, with its 90% interval; ``p``: one-tailed paired bootstrap, H0: recalibrated scores are no better;
-    ``p_holm`` over all means of that metric, or over all its labels. ``temperature``: the fitted one (mean over
-    training seeds), for a label.
+    ``method``: ``as given``, ``temperature`` or ``isotonic``. ``lower``, ``upper``: 95% interval of the value, or of
+    ``unbiased`` where a metric has bins: the value less its bias as resampling shows it. ``gain``: what recalibration
+    improved, positive is better, with its 90% interval; ``p``: one-tailed, paired, H0: recalibrated scores are no
+    better; ``p_holm`` over all means of that metric, or over all its labels. ``temperature``: the fitted one (mean over
+    training seeds), for a label. ``rarer``: patients of the rarer side; as on the leaderboard, below 5 there is no
+    interval, below 10 no test, and ``macro`` is over the others.
     """
 
     encoder: str
@@ -57,6 +57,8 @@ class CalibrationRecord:
     n: int
     patients: int
     positives: int | None
+    rarer: int = 0
+    unbiased: float = NAN
     gain: float = NAN
     gain_lower: float = NAN
     gain_upper: float = NAN
@@ -72,20 +74,6 @@ class CalibrationRecord:
 
 
 @dataclass(frozen=True)
-class Variants:
-    """One task's test set, on which each encoder stands once as it is and once per method of recalibration.
-
-    ``named``: (encoder, method) of each name in ``tests.rows``. ``temperatures``: by (encoder, label). ``notes``: what
-    a reader must be told.
-    """
-
-    tests: TestSet
-    named: Mapping[str, tuple[str, str]]
-    temperatures: Mapping[tuple[str, str], float]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class CalibrationReport:
     """All records, the notes of each task, and how the intervals were made."""
 
@@ -95,100 +83,59 @@ class CalibrationReport:
     seed: int
 
 
-def variants(
-    predictions: Sequence[Predictions],
-    *,
-    tasks: Sequence[str] | None = None,
-    encoders: Sequence[str] | None = None,
-    methods: Sequence[Method] = METHODS,
-) -> list[Variants]:
-    """The chosen classification results of each task, as they are and recalibrated.
+def calibration(
+    of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, seed: int = 0, advance: Advance = unheard
+) -> CalibrationReport:
+    """Every calibration metric of every variant with its interval, and the tests of recalibrated against given.
 
-    ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``: names as the leaderboard prints them; None is all. Raises UserError
-    for one that has no results, or where none of the results are of classification.
+    ``advance``: is told how many replicates of cells are done, of how many.
     """
-    now = current(predictions)
-    known = sorted({str(one.cell["encoder"]) for one in predictions})
-    for name in encoders or ():
-        if name not in known:
-            raise UserError(f"unknown encoder {name!r}: the results have {', '.join(known) or 'none'}")
-    check_tasks(now.predictions, tasks)
-    wanted = [
-        one
-        for one in of_tasks(now.predictions, tasks)
-        if one.kind in ("multilabel", "multiclass") and (encoders is None or one.cell["encoder"] in encoders)
-    ]
-    if not wanted:
-        raise UserError("none of these results are probabilities of labels: only classification can be calibrated")
-    return [
-        _variants(task, of_task, methods, [stale.line for stale in now.left_out if task.title in stale.tasks])
-        for task, of_task in by_task(wanted).items()
-    ]
+    drafts: list[tuple[CalibrationRecord, Components | None]] = []
+    notes: dict[AlignedTask, tuple[str, ...]] = {}
+    told = Count(advance, replicates * sum(len(seeds) for each in of_tasks for seeds in each.tests.rows.values()))
+    for each in of_tasks:
+        everything, measure = _everything(each.tests)
+        found = evaluate(everything, measure, replicates, seed, told)
+        drafts += _drafts(each, found, measure)
+        notes[each.tests.task] = (*each.notes, *_left_out(each.tests, found))
+    return CalibrationReport(_tested(drafts), notes, replicates, seed)
 
 
-def calibration(of_tasks: Sequence[Variants], *, replicates: int = REPLICATES, seed: int = 0) -> CalibrationReport:
-    """Every calibration metric of every variant with its interval, and the tests of recalibrated against given."""
-    drafts = [draft for each in of_tasks for draft in _drafts(each, replicates, seed)]
-    return CalibrationReport(_tested(drafts), {each.tests.task: each.notes for each in of_tasks}, replicates, seed)
-
-
-def _variants(
-    task: AlignedTask, of_task: Sequence[Predictions], methods: Sequence[Method], remarks: Sequence[str]
-) -> Variants:
-    named: dict[str, tuple[str, str]] = {}
-    fitted: dict[tuple[str, str], list[float]] = {}
-    everything: list[Predictions] = []
-    notes = [*align(task, of_task).notes, *remarks]
-    told: dict[str, list[str]] = {}
-    for one in of_task:
-        encoder = str(one.cell["encoder"])
-        named[encoder] = (encoder, AS_GIVEN)
-        everything.append(one)
-        for method in methods:
-            after = recalibrate(one, method)
-            name = f"{encoder} ({method})"
-            named[name] = (encoder, method)
-            everything.append(replace(after, cell={**after.cell, "encoder": name}, notes=one.notes))
-            for note in after.notes[len(one.notes) :]:
-                told.setdefault(note, []).append(encoder)
-            for label, t in after.cell["temperatures"].items():
-                fitted.setdefault((encoder, label), []).append(t)
-        if why := contamination(one):
-            notes.append(f"† {encoder}: {why}")
-    notes += [f"{note} ({', '.join(dict.fromkeys(who))})" for note, who in told.items()]
-    return Variants(
-        tests=align(task, everything),
-        named=named,
-        temperatures={key: float(np.mean(ts)) for key, ts in fitted.items()},
-        notes=tuple(dict.fromkeys(notes)),
-    )
-
-
-def _drafts(each: Variants, replicates: int, seed: int) -> list[tuple[CalibrationRecord, Components | None]]:
+def _drafts(each: Variants, found: Evaluation, measure: Measure) -> list[tuple[CalibrationRecord, Components | None]]:
     """A record for each metric, variant, group and label, and its gain where there is one to be tested."""
-    tests = each.tests
-    everything, measure = _everything(tests)
-    estimates = evaluate(everything, measure, replicates, seed).estimates
-    drafts = []
+    tests, drafts = each.tests, []
     for metric in CALIBRATION.values():
+        skipped = {*_labels_of(metric.name, found.undefined), *_labels_of(metric.name, found.rare)}
+        among = [label for label in tests.labels if label not in skipped]
+        rests_on = {x: counted(tests, x, among) for x in dict.fromkeys((*tests.groups, *tests.labels))}
         for name, (encoder, method) in each.named.items():
-            for label in dict.fromkeys((*tests.groups, *tests.labels)):
-                one = estimates[name][f"{metric.name}:{label}"]
-                limits = _interval(metric, one)
-                n, positives = counts(tests, label)
+            for label, of in rests_on.items():
+                one = found.estimates[name][f"{metric.name}:{label}"]
+                unbiased, limits = _interval(metric, one, of)
                 record = CalibrationRecord(
                     encoder=encoder, dataset=tests.task.dataset, protocol=tests.task.protocol,
                     fraction=tests.task.fraction, synthetic=tests.task.synthetic, method=method, metric=metric.name,
-                    label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=n,
-                    patients=patients_scored(tests, label), positives=positives,
+                    label=label, value=one.value, lower=limits.lower, upper=limits.upper, n=of.n, patients=of.patients,
+                    positives=of.positives, rarer=of.rarer, unbiased=unbiased,
                     temperature=each.temperatures.get((encoder, label), NAN) if method == "temperature" else NAN,
                     note=limits.note if np.isfinite(one.value) else "undefined on this test set",
                 )  # fmt: skip
                 gain = None
-                if method != AS_GIVEN and metric.name in TESTED:
-                    gain = improvement(one, estimates[encoder][f"{metric.name}:{label}"], measure)
+                if method != AS_GIVEN and metric.name in TESTED and of.rarer >= FEWEST_TESTED:
+                    gain = improvement(one, found.estimates[encoder][f"{metric.name}:{label}"], measure)
                 drafts.append((record, gain))
     return drafts
+
+
+def _labels_of(metric: str, names: Sequence[str]) -> list[str]:
+    """Of names ``METRIC:LABEL`` the labels of one metric."""
+    return [name.removeprefix(f"{metric}:") for name in names if name.startswith(f"{metric}:")]
+
+
+def _left_out(tests: TestSet, found: Evaluation) -> list[str]:
+    """Which labels are in no mean, or not tested, and why."""
+    metric = next(iter(CALIBRATION))  # undefined for the same labels as all others, and rare for them
+    return left_out(tests, _labels_of(metric, found.undefined), _labels_of(metric, found.rare))
 
 
 def _everything(tests: TestSet) -> tuple[TestSet, Measure]:
@@ -229,22 +176,27 @@ def _apply(formula: Formula, sums: Callable[[Weights], Sums], weights: Weights) 
     return formula(sums(weights))
 
 
-def _interval(metric: Metric, one: Estimate) -> Interval:
-    """Value -+ t standard errors; for metrics of bins basic and not below 0 (Davison and Hinkley 1997, section 5.2).
+def _interval(metric: Metric, one: Estimate, of: Counted) -> tuple[float, Interval]:
+    """The leaderboard's interval of a value; for metrics of bins the value without bias, and the interval of that.
 
-    Resampling adds to the noise that already makes them too large, so their percentiles lie high, often wholly above
-    the true value. The basic interval, 2 x value - percentiles, turns that round. It is about what endless images in
-    the same bins would show, and may lie below the value itself; several training seeds widen it as they widen the
-    standard error. ``benchmarks/calibration_intervals.py`` has coverages.
+    Resampling adds as much noise to bins as already makes these metrics too large, so the mean of the replicates lies
+    as far above the value as the value above the truth, about, and their percentiles often wholly above the truth.
+    Both are turned round (basic interval: Davison and Hinkley 1997, section 5.2), and not below 0: it is about what
+    endless images in the same bins would show. Where the truth is near 0 less than the bias is taken away. Several
+    training seeds widen it as they widen the standard error. ``benchmarks/calibration_intervals.py`` has coverages.
     """
     (value,) = moderated([one.components()])
-    limits = value.interval(VALUE_LEVEL)
-    if metric.name not in BINNED or math.isnan(limits.lower):
-        return limits
-    drawn = percentile_interval(one.replicates.mean(0), VALUE_LEVEL)
-    wider = math.sqrt(1 + value.seeds / value.patients) if value.patients else 1.0
-    lower, upper = (max(0.0, one.value - wider * (end - one.value)) for end in (drawn.upper, drawn.lower))
-    return Interval(lower, upper)
+    unbiased = NAN
+    limits = value.interval_of_share(VALUE_LEVEL) if metric.name in SHARES else value.interval(VALUE_LEVEL)
+    if metric.name in BINNED and not math.isnan(limits.lower):
+        means = one.replicates.mean(0)
+        drawn, centre = percentile_interval(means, VALUE_LEVEL), float(np.nanmean(means))
+        wider = math.sqrt(1 + value.seeds / value.patients) if value.patients else 1.0
+        straight = 2 * one.value - centre
+        unbiased = max(0.0, straight)
+        lower, upper = (max(0.0, straight - wider * (end - centre)) for end in (drawn.upper, drawn.lower))
+        limits = Interval(lower, upper)
+    return unbiased, Interval(NAN, NAN, of.gap) if of.gap else limits
 
 
 def _tested(drafts: Sequence[tuple[CalibrationRecord, Components | None]]) -> tuple[CalibrationRecord, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from cxrbench.leaderboard.board import HEADLINE
-from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport
+from cxrbench.leaderboard.calibration.report import TESTED, CalibrationRecord, CalibrationReport
 from cxrbench.leaderboard.display import key_to_names, shown_names
 from cxrbench.leaderboard.render import (
     ABSENT,
@@ -85,7 +85,7 @@ def _section(report: CalibrationReport, records: Sequence[CalibrationRecord], sy
         if task.synthetic == synthetic
         for note in of_task
     ]
-    tested = sum(not math.isnan(r.p) for of in rows.values() for r in of.values() if r.metric == "brier")
+    tested = [sum(r.metric == m and not math.isnan(r.p) for of in rows.values() for r in of.values()) for m in TESTED]
     return [
         *(["## Results on synthetic data", SYNTHETIC] if synthetic else ["## Results"]),
         "### Before and after recalibration, mean over labels",
@@ -95,29 +95,33 @@ def _section(report: CalibrationReport, records: Sequence[CalibrationRecord], sy
         markdown_table(parts, [*who, *(SIGNS.get(m, "") + CALIBRATION[m].title for m in PARTS)]),
         "Reliability: how far the shares of positives lie from what was said, squared (less is better). Resolution: "
         "how far they lie from the prevalence (more is better). Uncertainty: p (1 − p) of the prevalence; no forecast "
-        "changes it. Within bins: what scores still tell apart inside a bin; with it the sum is exact (Stephenson et "
-        "al. 2008).",
+        "changes it. Within bins: what scores still tell apart inside a bin; with it the sum of the values before the "
+        "→ is exact (Stephenson et al. 2008).",
         "### Notes",
         "\n".join(notes) or "None.",
     ]
 
 
-def _legend(report: CalibrationReport, tests: int) -> str:
+def _legend(report: CalibrationReport, tests: Sequence[int]) -> str:
+    """``tests``: how many means are tested, by metric."""
+    counts = " and ".join(f"{count} of the {CALIBRATION[m].title}" for m, count in zip(TESTED, tests, strict=True))
     lines = [
-        f"Cells: value [95% interval]; bootstrap over patients, {report.replicates:,} replicates shared by all.",
+        f"Cells: value [95% interval]. Patients were resampled, {report.replicates:,} times, alike for all; intervals "
+        "are Student's t on that standard error, of the Brier score on the logit scale, and cover training seeds where "
+        "several were run. With one seed they are conditional on what it trained, and always on the recalibration that "
+        "was fitted.",
         "Recalibration is fitted on the validation images of the saved predictions and judged on the test images. "
         "Temperature: one number per label (exclusive classes: one for all); above 1 the scores were too sure of "
         "themselves. Isotonic: a rising step function per label.",
-        f"`*`: Brier score or NLL better than as given at p < {ALPHA:g} (one-tailed, paired, Holm over the "
-        f"{tests} tests of the metric). ECE is not tested: it rewards ties.",
+        f"`*`: better than as given, p < {ALPHA:g}, one-tailed, paired. Policy: among the means of a metric a false "
+        f"`*` has a probability of at most 5% (Holm). Tests made: {counts}. ECE is not tested: it rewards ties.",
         "Brier skill: 1 − Brier score / uncertainty; 0 is no better than always saying the test prevalence.",
-        f"ECE, reliability and resolution: {MASS_BINS} bins of equal mass, edges fixed on the test set. Their values "
-        "are too large on average, because shares of positives are noisy. Their intervals (basic bootstrap; the others "
-        "are percentiles) allow for that and so may lie below the value; the ECE's lies above 0 more often than not "
-        "even for perfectly calibrated scores.",
+        f"ECE, reliability and resolution: {MASS_BINS} bins of equal mass, edges fixed on the test set. Shares of "
+        "positives are noisy, so that values are too large on average. Behind the → stands what is left without that "
+        "bias, 2 × value − mean over the resamples, with its interval (basic bootstrap). Of scores that are nearly "
+        "right less than the bias is taken away: of perfectly calibrated ones the ECE's interval lies above 0 more "
+        "often than not.",
     ]
-    if tests / (report.replicates + 1) >= ALPHA:
-        lines.append(f"With {report.replicates:,} replicates and {tests} tests no p can fall below 5%: use more.")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -127,10 +131,12 @@ def _who(key: tuple[AlignedTask, str, str]) -> list[str]:
 
 
 def _cell(r: CalibrationRecord) -> str:
+    """A value with its interval and mark; where a metric is biased, the interval stands behind what is left of it."""
     if math.isnan(r.value):
         return ABSENT
+    unbiased = "" if math.isnan(r.unbiased) or math.isnan(r.lower) else f" → {_number(r.unbiased)}"
     limits = "" if math.isnan(r.lower) else f" [{_number(r.lower)}, {_number(r.upper)}]"
-    return _number(r.value) + limits + (" \\*" if r.p_holm < ALPHA else "")
+    return _number(r.value) + unbiased + limits + (" \\*" if r.p_holm < ALPHA else "")
 
 
 def _number(value: float) -> str:

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import NAN, Board
-from cxrbench.leaderboard.compare import Comparison, compare
+from cxrbench.leaderboard.comparison.compare import Comparison, compare
 from cxrbench.leaderboard.protocols.in_place import protocols_in_place
 from cxrbench.leaderboard.protocols.named import NamedProtocol, named, read_protocols
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
+from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.signed_rank import ROPE
 from cxrbench.leaderboard.tables import build
 from cxrbench.predictions import NotApplicable, Predictions
+from cxrbench.progress import Advance, unheard
 
 
 def board_of_protocols(
@@ -26,6 +28,8 @@ def board_of_protocols(
     seed: int = 0,
     rope: float = ROPE,
     not_applicable: Sequence[NotApplicable] = (),
+    kept: Evaluations = NOTHING_KEPT,
+    advance: Advance = unheard,
 ) -> Board:
     """A board of one encoder, its protocols (``PROTOCOL[@FRACTION]``) in the place of encoders.
 
@@ -37,7 +41,7 @@ def board_of_protocols(
     of = protocols_in_place(predictions, encoder, wanted, datasets=datasets, not_applicable=not_applicable)
     board = build(
         of.predictions, baseline=against, metrics=metrics, replicates=replicates, seed=seed, rope=rope,
-        not_applicable=of.not_applicable,
+        not_applicable=of.not_applicable, kept=kept, advance=advance,
     )  # fmt: skip
     return replace(board, encoder=encoder, remarks=(*of.remarks, *board.remarks))
 
@@ -73,6 +77,8 @@ def compare_protocols(
     replicates: int = REPLICATES,
     seed: int = 0,
     margin: float | None = None,
+    kept: Evaluations = NOTHING_KEPT,
+    advance: Advance = unheard,
 ) -> Comparison:
     """Is the first protocol of an encoder better than the second? As ``compare`` asks it of two encoders.
 
@@ -87,7 +93,7 @@ def compare_protocols(
     of = protocols_in_place(predictions, encoder, wanted, datasets=datasets)
     found = compare(
         of.predictions, wanted[0].name, wanted[1].name, metrics=metrics, replicates=replicates, seed=seed,
-        margin=margin,
+        margin=margin, kept=kept, advance=advance,
     )  # fmt: skip
     rows = found.rows
     if any(one.fraction is not None for one in wanted):  # each has its own

@@ -160,6 +160,7 @@ def _notes(
     """What a reader must be told of this test set, each fact once. ``ids``: of the images that each has."""
     notes = [str(note) for one in predictions for note in (*one.dataset.get("notes", ()), *one.notes)]
     for one in predictions:
+        notes += [f"{one.cell['encoder']}: {assumed}" for assumed in one.encoder.get("assumed", ())]
         if one.dataset.get("dropped"):
             notes.append(f"{one.dataset['dropped']} unreadable images were dropped (training and validation included)")
     if not known_patients:

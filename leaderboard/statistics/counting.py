@@ -1,6 +1,7 @@
 """What a test set has to say of a label: rows that count, positives, patients; and how few are too few."""
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,3 +60,32 @@ def rarer_patients(tests: TestSet, label: str) -> int:
     if FAMILIES[tests.kind] is CLASSIFICATION:
         sides.append(targets == 0)
     return min(map(tests.patients_of, sides))
+
+
+class Counted(NamedTuple):
+    """What a label's, or a group's, value rests on.
+
+    ``n`` test rows of ``patients``, ``positives`` of them with a positive target (None of a group); ``rarest``: the
+    label of fewest patients, ``rarer`` of them on its rarer side.
+    """
+
+    n: int
+    patients: int
+    positives: int | None
+    rarest: str
+    rarer: int
+
+    @property
+    def gap(self) -> str:
+        """Why there is no interval; "" where there are patients enough."""
+        few = self.rarer < FEWEST_WITH_INTERVAL
+        return f"no interval: {self.rarest} has {self.rarer} patients on its rarer side" if few else ""
+
+
+def counted(tests: TestSet, label: str, among: Collection[str] | None = None) -> Counted:
+    """Of a label or group; of a group, of those of its labels that are ``among`` these, if there are any."""
+    members = tests.groups.get(label, (label,))
+    members = [x for x in members if not among or x in among] or list(members)
+    rarer, rarest = min((rarer_patients(tests, x), x) for x in members)
+    rows = int(scored(tests, label, among).sum())
+    return Counted(rows, patients_scored(tests, label, among), counts(tests, label)[1], rarest, rarer)

@@ -200,13 +200,18 @@ def resampling(
     return Resampling(tests, tuple(one for _, one in belong), prepare, replicates, seed, contents)
 
 
-def evaluate(tests: TestSet, measure: Measure, replicates: int, seed: int) -> Evaluation:
-    """Estimate a metric for each encoder, label and group on resamples that they all share."""
+def evaluate(
+    tests: TestSet, measure: Measure, replicates: int, seed: int, told: Callable[[int], None] = unheard
+) -> Evaluation:
+    """Estimate a metric for each encoder, label and group on resamples that they all share.
+
+    ``told``: how many more replicates of a cell are done.
+    """
     found = resampling(tests, [measure], replicates, seed)
     if not found.outlines:
         return Evaluation({})
     (one,) = found.outlines
-    estimates = {encoder: dict(by_label) for encoder, (by_label,) in found.estimates(tuple(tests.rows))}
+    estimates = {encoder: dict(by_label) for encoder, (by_label,) in found.estimates(tuple(tests.rows), told)}
     return Evaluation(estimates, one.undefined, one.rare, one.counted, one.tested)
 
 

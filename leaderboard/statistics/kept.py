@@ -9,7 +9,9 @@ is never a reason to fail, and never changes a number.
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,6 +32,7 @@ from cxrbench.metrics.prepared import Array
 
 MOST_OF_TEST_SET, MOST = 256 << 20, 2 << 30  # bytes of a file, and of all of them: the oldest go
 LEAST = 1_000  # targets of a test set: what is of fewer is sooner evaluated than read
+ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing a temporary file
 ADVICE = "it is made anew"
 
 
@@ -73,15 +76,14 @@ class Evaluations:
             table = pq.read_table(path)
             columns = (table[name].to_pylist() for name in ("key", "facts", "array"))
             found = {key: (json.loads(facts), _array(data)) for key, facts, data in zip(*columns, strict=True)}
-            os.utime(path)
         except FileNotFoundError:
             return Entries(path)
-        except (UserError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        except (UserError, OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
             if not isinstance(error.__cause__, OSError):  # a folder that cannot be read: writing will tell
                 self._say(str(error) if isinstance(error, UserError) else f"{path} holds no evaluations: {ADVICE}")
             return Entries(path)
-        except OSError:
-            found = {}  # whose time stamp cannot be set: of another user
+        with suppress(OSError):  # of another user, or on a disk that may only be read: it is used all the same
+            os.utime(path)
         return Entries(path, found)
 
     def save(self, entries: Entries) -> None:
@@ -166,8 +168,12 @@ def _array(data: bytes) -> Array:
 
 
 def _make_room(folder: Path) -> None:
-    """Delete the files that were not used for longest, until the rest fits."""
-    files = [(path.stat(), path) for path in folder.glob("*.parquet") if not is_temporary(path)]
+    """Delete the files that were not used for longest, until the rest fits, and what killed processes left behind."""
+    found = [(path.stat(), path) for path in folder.iterdir()]
+    for stat, path in found:
+        if is_temporary(path) and time.time() - stat.st_mtime > ABANDONED:
+            path.unlink(missing_ok=True)
+    files = [(stat, path) for stat, path in found if path.suffix == ".parquet"]
     total = sum(stat.st_size for stat, _ in files)
     for stat, path in sorted(files, key=lambda of: of[0].st_mtime):
         if total <= MOST:

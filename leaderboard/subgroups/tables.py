@@ -85,14 +85,18 @@ def _legend(found: ByGroup, baseline: str) -> str:
     tests = sum(r.p == r.p for r in found.records)
     lines = [
         f"Cells: value [95% interval], mean over labels. Patients were resampled, {found.replicates:,} times, alike "
-        "for all encoders and groups; with one seed, conditional on what it trained. **Best**, <u>second</u>.",
+        "for all encoders and groups; intervals are Student's t on that standard error, on the logit scale for values "
+        "between 0 and 1, and cover training seeds where several were run. With one seed they are conditional on what "
+        "it trained. **Best**, <u>second</u>.",
         "Gap: of the encoder's worst group to its best, on the same resamples. With more than two groups these two "
-        "were picked for lying far apart, so their gap is larger than it would be in other patients.",
+        "were picked for lying far apart, so their gap is larger than it would be in other patients. "
+        "Gaps are not tested.",
     ]
     if baseline:
         lines.insert(
             1,
-            f"`*`: better than {code(baseline)} within the group, p < 0.05, one-tailed, paired; Holm over all groups, "
-            f"encoders and datasets of a metric, protocol and label fraction. Tests made: {tests}.",
+            f"`*`: better than {code(baseline)} within the group, p < 0.05, one-tailed, paired. Policy: over all "
+            "groups, encoders and datasets of a metric, protocol and label fraction a false `*` has a probability of "
+            f"at most 5% (Holm). Tests made: {tests}.",
         )
     return "\n".join(f"- {line}" for line in lines)

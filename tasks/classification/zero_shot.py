@@ -12,7 +12,7 @@ from cxrbench.task import Cell, FrozenEncoder, Need, Task, predictions_of
 from cxrbench.tasks.classification.prompts import of_class, pair
 from cxrbench.tasks.classification.views import of_labels
 from cxrbench.tasks.retrieval.studies import trains_on_nothing, unit
-from cxrbench.tasks.retrieval.text_tower import TextTower, beside_texts, same_space, text_tower
+from cxrbench.tasks.retrieval.text_tower import beside_texts, same_space, text_tower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,11 @@ class ZeroShot(Task):
         del fraction
         return False
 
+    def texts(self, manifest: Manifest) -> list[str]:
+        """The prompts: one per class, or two per label."""
+        labels = manifest.labels
+        return [of_class(x) for x in labels] if manifest.kind == "multiclass" else [s for x in labels for s in pair(x)]
+
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Score validation and test images against the prompts of the labels."""
         trains_on_nothing(cell)
@@ -41,7 +46,7 @@ class ZeroShot(Task):
             raise NotApplicableError(f"{encoder.spec.name} has no text tower")
         held_out = np.concatenate([manifest.rows_of("val"), manifest.rows_of("test")])
         features = beside_texts(encoder, np.asarray(encoder.pooled(manifest)[held_out], np.float32))
-        scores = _scores(encoder, tower, features, manifest)
+        scores = _scores(encoder, tower(self.texts(manifest)), features, manifest)
         targets = manifest.targets()[held_out].astype(np.float64)
         return predictions_of(
             cell, encoder, manifest, manifest.images.iloc[held_out], of_labels(manifest.labels, scores, targets),
@@ -54,16 +59,13 @@ TASK = ZeroShot()
 
 
 def _scores(
-    encoder: FrozenEncoder, tower: TextTower, features: NDArray[np.float32], manifest: Manifest
+    encoder: FrozenEncoder, texts: NDArray[np.float32], features: NDArray[np.float32], manifest: Manifest
 ) -> NDArray[np.float64]:
-    """Scores [n, labels] of image embeddings [n, D]."""
+    """Scores [n, labels] of image embeddings [n, D] beside those of the prompts."""
     from scipy.special import expit, softmax
 
-    exclusive = manifest.kind == "multiclass"
-    prompts = [of_class(x) for x in manifest.labels] if exclusive else [s for x in manifest.labels for s in pair(x)]
-    texts = tower(prompts)
     same_space(encoder, features, texts)
     cosines = unit(features).astype(np.float64) @ texts.astype(np.float64).T
-    if exclusive:
+    if manifest.kind == "multiclass":
         return softmax(cosines, axis=1)
     return expit(cosines[:, 0::2] - cosines[:, 1::2])  # the softmax of two

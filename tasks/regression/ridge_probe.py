@@ -50,7 +50,7 @@ class RidgeProbe(Task):
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without numbers to predict, or without one of the splits."""
         if not manifest.quantities:
-            return "it has no numbers to predict: name their columns (regression = [...] in its TOML file)"
+            return "it has no numbers to predict: the key regression of its TOML file names them"
         return lacking(manifest, self.needs)
 
     def seeds_matter(self, fraction: float) -> bool:

@@ -84,6 +84,11 @@ class TextRetrieval(Task):
         """A seed only draws the training studies."""
         return fraction < 1
 
+    def texts(self, manifest: Manifest) -> list[str]:
+        """The reports of the test studies."""
+        studies = study_texts(manifest)
+        return studies["text"].iloc[np.flatnonzero(studies["split"] == "test")].to_list()
+
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Embed, map if need be, rank. What is fitted sees training and validation studies only."""
         from cxrbench.tasks.retrieval.ranking import first_ranks
@@ -97,7 +102,7 @@ class TextRetrieval(Task):
             trains_on_nothing(cell)
             images = unit(beside_texts(encoder, encoder.pooled(manifest)))
             images = study_means(images, manifest, studies)[test]
-            texts = tower(studies["text"].iloc[test].to_list())
+            texts = tower(self.texts(manifest))
             same_space(encoder, images, texts)
             note = "with the encoder's own text tower, zero-shot"
             matched = Matched(images, texts.astype(np.float64), 0, note)

@@ -35,10 +35,10 @@ class Watched:
 
 def test_a_dataset_is_checked_and_copied(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     watched = Watched()
-    report = cxrbench.check(str(dataset), bar=watched.bar)
+    report = cxrbench.check_dataset(str(dataset), bar=watched.bar)
     assert (report.ok, report.images, report.decoded, watched.last) == (True, 120, 120, {"checking clinic": (120, 120)})
     assert "unreadable files: 0 of 120 decoded" in str(report)
-    assert api.check(str(dataset), max_pixels=100, decode=True).ok is False
+    assert api.check_dataset(str(dataset), max_pixels=100, decode=True).ok is False
     copy = api.prepare_copy(str(dataset), tmp_path / "fast", size=16, bar=watched.bar)
     assert (copy.images, copy.made, watched.last["preparing clinic"]) == (120, 120, (120, 120))
     assert api.own_datasets(tmp_path / "fast", {"rsna"}) == [("clinic", "a prepared copy")]
@@ -54,7 +54,7 @@ def test_what_is_in_the_cache_is_not_taken_for_what_is_there(dataset: Path) -> N
     assert kept
     for path in kept:
         path.write_bytes(b"nothing of use")
-    assert cxrbench.check(str(dataset), decode=False).images == 120
+    assert cxrbench.check_dataset(str(dataset), decode=False).images == 120
     assert [path.read_bytes() for path in kept] == [b"nothing of use"] * len(kept)
 
 
@@ -96,7 +96,7 @@ def test_the_settings_of_pretraining_are_those_of_its_engine() -> None:
 def test_calibration_is_the_same_as_on_the_command_line(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cxrbench.evaluate("pixels", f"{dataset}:classification", precision="fp32")
+    cxrbench.run("pixels", f"{dataset}:classification", precision="fp32")
     given = cxrbench.calibration(methods=["temperature"], replicates=100)
     words = ["calibration", "--method", "temperature", "--replicates", "100"]
     assert command(monkeypatch, capsys, *words) == (0, str(given), "")
@@ -123,14 +123,13 @@ def test_what_is_installed_has_a_line_each() -> None:
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: cxrbench.board(form="txt"), "md, csv or json, not 'txt'"),  # type: ignore[arg-type]
-        (lambda: cxrbench.compare("a", "b", form="csv"), "md or json, not 'csv'"),  # type: ignore[arg-type]
+        (lambda: api.leaderboard(spread="se"), "interval or sd, not 'se'"),  # type: ignore[arg-type]
         (lambda: cxrbench.calibration(methods=["platt"]), "temperature or isotonic, not 'platt'"),  # type: ignore[list-item]
         (lambda: api.prepare_copy("x", Path("y"), on_bad_image="drop"), "error or skip, not 'drop'"),  # type: ignore[arg-type]
         (lambda: cxrbench.pretrain("spcl", "rsna", precision="16"), "auto, 32 or bf16, not '16'"),  # type: ignore[arg-type]
         (lambda: cxrbench.pretrain("spcl", " , "), "names no dataset"),
         (lambda: cxrbench.pretrain("spcI", "rsna"), "did you mean 'spcl'"),
-        (lambda: cxrbench.check("rnsa"), "did you mean 'rsna'"),
+        (lambda: cxrbench.check_dataset("rnsa"), "did you mean 'rsna'"),
         (lambda: api.verify("nowhere"), "no results folder nowhere"),
         (lambda: api.verify(".", cache=Path("nowhere")), "no cache folder nowhere"),
     ],

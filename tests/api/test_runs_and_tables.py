@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import cxrbench
+from cxrbench import api
 from cxrbench.errors import UserError
 from support.command import cxrbench as command
 
@@ -35,32 +36,32 @@ def test_three_lines_run_an_encoder_and_show_a_table(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = cxrbench.evaluate([encoder, "pixels"], f"{dataset}:classification", precision="fp32")
+    given = cxrbench.run([encoder, "pixels"], f"{dataset}:classification", precision="fp32")
     assert capsys.readouterr().out == ""
     assert [(row["encoder"], row["metric"]) for row in given.rows] == [(encoder, "AUROC"), ("pixels", "AUROC")]
     assert "AUROC" in str(given)
     calls = encoder_calls.read_text()
-    again = cxrbench.evaluate(f"{encoder},pixels", [f"{dataset}:classification"], precision="fp32")
+    again = cxrbench.run(f"{encoder},pixels", [f"{dataset}:classification"], precision="fp32")
     assert (again.rows, encoder_calls.read_text()) == (given.rows, calls)
     cell = next(Path("results").glob("cells/*/*/pixels/*.parquet"))
     damaged = bytearray(cell.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     cell.write_bytes(damaged)
-    mended = cxrbench.evaluate("pixels", f"{dataset}:classification", precision="fp32")
+    mended = cxrbench.run("pixels", f"{dataset}:classification", precision="fp32")
     assert (mended.rows, cell.read_bytes() == damaged) == (given.rows[1:], False)
     for words, text in (
-        (["leaderboard", "--replicates", "100"], cxrbench.board(replicates=100)),
-        (["compare", "pixels", encoder, "--json"], cxrbench.compare("pixels", encoder, form="json")),
+        (["leaderboard", "--replicates", "100"], api.leaderboard(replicates=100).to_markdown()),
+        (["compare", "pixels", encoder, "--json"], cxrbench.compare("pixels", encoder).to_json()),
     ):
         assert command(monkeypatch, capsys, *words) == (0, text, "")
-    whole = json.loads(cxrbench.board(replicates=100, rope=0.02, form="json"))
+    whole = json.loads(api.leaderboard(replicates=100, rope=0.02).to_json())
     assert whole["records"]
     assert whole["rope"] == 0.02
 
 
 def test_what_fails_or_cannot_be_asked_has_a_row_that_says_why(encoder: str, dataset: Path) -> None:
     broken = encoder.replace("Mine", "Broken")
-    given = cxrbench.evaluate([broken, encoder], [f"{dataset}:classification", f"{dataset}:zero-shot"])
+    given = cxrbench.run([broken, encoder], [f"{dataset}:classification", f"{dataset}:zero-shot"])
     metrics = [row["metric"] for row in given.rows]
     assert "failed: " in metrics[0]
     assert "NaN" in metrics[0]
@@ -86,19 +87,19 @@ def test_encoders_and_datasets_by_name(dataset: Path) -> None:
         ("pixels", {"results": 3}, "results=3: give a path"),
         ("pixels", {"finetune": "no"}, "finetune='no': give True or False"),
         ("pixels", {"views": 1}, "views=1: give a text"),
-        ("pixels", {"result": "r"}, "unknown setting 'result': choose from data, results"),
+        ("pixels", {"result": "r"}, "unknown setting 'result': did you mean 'results'? known: "),
     ],
 )  # fmt: skip
 def test_a_wrong_type_is_one_line(encoders: Any, settings: Any, message: str, dataset: Path) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
-        cxrbench.evaluate(encoders, f"{dataset}:classification", **settings)
+        cxrbench.run(encoders, f"{dataset}:classification", **settings)
 
 
 def test_folders_may_be_texts_and_names_one_text(dataset: Path) -> None:
     task = f"{dataset}:classification"
-    given = cxrbench.evaluate("pixels", task, results="mine", cache="kept", fractions=0.5, device="cpu")
+    given = cxrbench.run("pixels", task, results="mine", cache="kept", fractions=0.5, device="cpu")
     assert [row["fraction"] for row in given.rows] == [0.5]
     assert list(Path("mine").glob("cells/**/*.parquet"))
     assert Path("kept/features").is_dir()
-    assert cxrbench.board("mine", metrics="auroc,brier", replicates=100).count("| Brier score") == 1
+    assert str(api.leaderboard("mine", metrics="auroc,brier", replicates=100)).count("| Brier score") == 1
     assert len(cxrbench.load_dataset(str(dataset), data="nowhere", cache="kept")) > 0

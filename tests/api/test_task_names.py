@@ -35,7 +35,7 @@ def test_every_table_takes_the_path_that_the_run_took(
 ) -> None:
     (dataset.parent / "labels.toml").write_text('name = "ward"')
     monkeypatch.chdir(dataset.parent)
-    cxrbench.evaluate(["pixels", encoder], "./labels.csv:classification,./labels.csv:knn", precision="fp32")
+    cxrbench.run(["pixels", encoder], "./labels.csv:classification,./labels.csv:knn", precision="fp32")
     task = "./labels.csv:classification"
     for words in (["leaderboard", "--format", "json"], ["compare", "pixels", encoder, "--json"],
                   ["calibration", "--format", "json"]):  # fmt: skip
@@ -45,11 +45,11 @@ def test_every_table_takes_the_path_that_the_run_took(
     assert api.find_cell(task, encoder="pixels").cell["dataset"] == "ward"
     assert _board("ward") == _board([task, "./labels.csv:knn"]) == _board(())
     with pytest.raises(UserError, match="no results for task 'ward:detection': the results have ward:classification"):
-        cxrbench.board(tasks="./labels.csv:detection")
+        api.leaderboard(tasks="./labels.csv:detection")
 
 
 def _board(tasks: str | list[str] | tuple[()]) -> str:
-    return cxrbench.board(tasks=tasks, replicates=100)
+    return api.leaderboard(tasks=tasks, replicates=100).to_csv()
 
 
 def test_pictures_of_several_tasks_lie_in_a_folder_each(
@@ -66,7 +66,7 @@ def test_pictures_of_several_tasks_lie_in_a_folder_each(
         Image.fromarray(mask).save(folder / f"m{i}.png")
         lines.append(f"{i}.png,m{i}.png,{('train', 'val', 'test')[i // 2]}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
-    cxrbench.evaluate("random:nano-32", "clinic/labels.csv:segmentation", epochs=1, decoder="linear", precision="fp32")
+    cxrbench.run("random:nano-32", "clinic/labels.csv:segmentation", epochs=1, decoder="linear", precision="fp32")
     tasks = [path.name for path in Path("results/cells/clinic").iterdir()]
     assert len(tasks) == 1
     task = f"clinic/labels.csv:{tasks[0]}"

@@ -43,13 +43,13 @@ def test_results_of_before_are_shown_by_sex_without_a_rerun(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add(dataset, split=["train"] * 24 + ["val"] * 16 + ["test"] * 80)
-    cxrbench.evaluate("pixels", f"{dataset}:classification", precision="fp32")
+    cxrbench.run("pixels", f"{dataset}:classification", precision="fp32")
     cell = next(Path("results/cells").rglob("*.parquet"))
     before = cell.read_bytes()
     code, _, said = command(monkeypatch, capsys, "leaderboard", "--by", "sex")
     assert (code, "no task has two groups by sex" in said) == (2, True)
     add(dataset, sex=["F" if i // 2 % 2 else "M" for i in range(120)])
-    cxrbench.evaluate("pixels", f"{dataset}:classification", precision="fp32")
+    cxrbench.run("pixels", f"{dataset}:classification", precision="fp32")
     assert cell.read_bytes() == before
     code, _, said = command(monkeypatch, capsys, "leaderboard", "--by", "sex", "--rope", "0.02")
     assert (code, said.count("\n")) == (2, 1)

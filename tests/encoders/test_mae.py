@@ -316,11 +316,13 @@ def test_published_layouts_give_timms_features(tmp_path: Path, layout: str, chan
     assert [m.shape for m in encoder(images).maps] == [(2, 128, 4, 4)] * 4
     if layout == "mrm":  # known by its report decoder
         assert (encoder.preprocess.mean, encoder.preprocess.std) == ((0.4978,), (0.2449,))
-        assert encoder.card == EncoderCard("MRM", "MIT", ("mimic",))
+        assert (encoder.card.method, encoder.card.licence, encoder.card.pretrained_on) == ("MRM", "MIT", ("mimic",))
+        assert not encoder.card.assumed
     else:
         expected = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if channels == 3 else ((0.5,), (0.25,))
         assert (encoder.preprocess.mean, encoder.preprocess.std) == expected
         assert encoder.card.method == "mae"
+        assert "nobody says it: preprocessing (size 32" in encoder.card.assumed[0]
     assert (encoder.preprocess.size, encoder.preprocess.channels) == (32, channels)
 
 

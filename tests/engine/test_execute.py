@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrbench.cli.options import parse_bytes
 from cxrbench.data.manifest import Manifest
 from cxrbench.engine import registry
 from cxrbench.engine.folds import Folded, kfold
 from cxrbench.engine.plan import RunRequest
 from cxrbench.engine.results import Results
+from cxrbench.engine.settings import parse_bytes
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.files.names import safe_name

@@ -113,7 +113,7 @@ def test_listings() -> None:
     assert {"vindr", "rsna", "siim", "nih"} <= {listing.name for listing in list_datasets() if listing.summary}
     protocols = {listing.name for listing in list_tasks() if not listing.problem}
     assert protocols == {
-        "classification", "detection", "finetune", "knn", "linear", "physiology", "regression", "retrieval", "segmentation",
-        "text-retrieval", "zero-shot",
+        "classification", "detection", "finetune", "knn", "linear", "physiology", "regression", "retrieval",
+        "segmentation", "text-retrieval", "zero-shot",
     }  # fmt: skip
     assert load_task("classification").protocol == "classification"

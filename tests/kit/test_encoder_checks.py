@@ -11,6 +11,7 @@ from cxrbench.kit.report import PluginCheck
 from support.command import cxrbench
 
 FILE = """
+import time
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -81,6 +82,13 @@ class Centred(Good):
         pooled = super().forward(images).pooled
         return Features(pooled - pooled.mean(0))
 
+class Shares(Good):
+    thread_safe = True
+    def forward(self, images):
+        self.x = self.stages(images)
+        time.sleep(0.01)
+        return Features(self.x[0].mean((2, 3)), self.x)
+
 class Gradient(Good):
     def forward(self, images):
         self.stem.requires_grad_(True)
@@ -146,6 +154,7 @@ BROKEN = {
     "StaysInTraining": ("eval mode", "still in train mode: norm"),
     "BatchNorm": ("batch independence", "beside other images, an image's features differ by"),
     "Centred": ("batch independence", "beside other images, an image's features differ by"),
+    "Shares": ("threads", "called by 4 threads at once, features differ by"),
     "Gradient": ("gradients", "features keep a gradient though the encoder is frozen"),
     "TwoPerBatch": ("two batch sizes", "[[6]] for 1 image, [[24]] for 4"),
     "Tokens": ("maps' strides", "maps of 64 x 6, 16 x 6, 4 x 6, 1 x 6 cells"),
@@ -180,7 +189,7 @@ def to_mend(spec: str) -> list[PluginCheck]:
 def test_a_good_encoder_has_nothing_to_mend(mine: Path) -> None:
     report = check_encoder(f"{mine}:Good")
     assert [one for one in report.checks if one.state != "pass"] == []
-    assert len({one.check for one in report.checks}) == len(report.checks) == 15
+    assert len({one.check for one in report.checks}) == len(report.checks) == 16
     assert report.facts["parameters"] == 6 * 17 + 97 * 6
     assert "strides 4, 8, 16, 32 of 32 pixels" in str(report)
 

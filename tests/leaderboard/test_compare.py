@@ -6,7 +6,8 @@ from scipy.special import stdtrit
 from scipy.stats import norm
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
+from cxrbench.leaderboard.comparison.compare import compare
+from cxrbench.leaderboard.comparison.tables import comparison_to_json, comparison_to_markdown
 from cxrbench.leaderboard.statistics.significance import delong
 from cxrbench.leaderboard.tables import build
 
@@ -72,10 +73,13 @@ def test_a_margin_asks_for_no_harm_and_for_equality(made_up):
     assert row.above == pytest.approx(norm.sf((0.01 - row.difference) / error), abs=0.01)
     assert wide.p_equivalent < 0.001
     text = comparison_to_markdown(compare(cells, "spcl", "random", replicates=REPLICATES, margin=0.01))
+    assert "Tests made: 1 of means, 2 of labels." in text
+    assert "These are not corrected for their number." in text
     assert "p (not worse)" in text
     assert "Margin 0.01" in text
-    with pytest.raises(UserError, match="--margin 0: a difference that does not matter is above 0"):
-        compare(cells, "spcl", "random", margin=0.0)
+    for margin in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(UserError, match=f"--margin {margin:g}: a difference that does not matter is above 0"):
+            compare(cells, "spcl", "random", margin=margin)
 
 
 def test_tasks_are_chosen_by_name(made_up):

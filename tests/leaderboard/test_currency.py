@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.calibration.report import variants
-from cxrbench.leaderboard.compare import compare, comparison_to_markdown
+from cxrbench.leaderboard.calibration.variants import variants
+from cxrbench.leaderboard.comparison.compare import compare
+from cxrbench.leaderboard.comparison.tables import comparison_to_markdown
 from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json

@@ -4,7 +4,8 @@ import pytest
 
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.cells import Look
-from cxrbench.leaderboard.compare import compare, comparison_to_markdown
+from cxrbench.leaderboard.comparison.compare import compare
+from cxrbench.leaderboard.comparison.tables import comparison_to_markdown
 from cxrbench.leaderboard.display import read_names, shown_names
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json

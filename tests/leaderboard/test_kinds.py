@@ -11,7 +11,8 @@ import pytest
 from scipy.stats import t
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.compare import compare, comparison_to_markdown
+from cxrbench.leaderboard.comparison.compare import compare
+from cxrbench.leaderboard.comparison.tables import comparison_to_markdown
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.statistics.bootstrap import resample_counts
@@ -182,7 +183,7 @@ def test_holm_covers_one_metric_of_one_protocol(made_up):
             if one.encoder == "spcl":
                 assert one.p < 0.01
                 assert one.p_holm == pytest.approx(tests * one.p)
-    assert "Tests made: 2, 1, 1 (tables from the top)" in to_markdown(board)
+    assert "Tests made: 2 of cells and 1 of means, 1, 1 (tables from the top)" in to_markdown(board)
 
 
 def test_an_encoder_that_cannot_be_asked_has_n_a_no_mean_and_a_note(made_up):

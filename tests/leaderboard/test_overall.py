@@ -1,6 +1,7 @@
 """What a table says over all of its columns."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,5 +73,29 @@ def test_over_five_data_sets_it_is_said_what_to_expect_elsewhere(made_up):
     assert one["better"] == rows["spcl"].better
     fewer = build([c for c in cells if c.cell["dataset"] != "nih"], replicates=100, metrics=("auroc",))
     assert "Elsewhere" not in to_markdown(fewer)
-    with pytest.raises(UserError, match="--rope 0: a difference that does not matter is above 0"):
-        build(cells, rope=0)
+    for rope in (0, np.inf):
+        with pytest.raises(UserError, match=f"--rope {rope:g}: a difference that does not matter is above 0"):
+            build(cells, rope=rope)
+
+
+def test_marks_of_means_are_a_family_of_their_own_which_the_legend_counts(made_up):
+    board = table(made_up, {"spcl": 2.5, "mae": 1.5, "random": 0.3})
+    text = to_markdown(board)
+    assert "at most 5% among the cells, and of at most 5% among the means (Holm)" in text
+    assert "Tests made: 6 of cells and 2 of means." in text
+    tested = [one for one in board.overall["auroc", "classification", 1.0, False] if not np.isnan(one.p)]
+    assert len(tested) == 2
+    assert max(one.p_holm for one in tested) >= max(one.p for one in tested)
+    of_one = build([made_up(e, strength=s) for e, s in {"spcl": 2.5, "random": 0.3}.items()], replicates=100)
+    assert "at most 5% (Holm). Tests made: 1." in to_markdown(of_one)
+    assert "in its own right (tests made: 4)" in to_markdown(of_one)  # AUPRC, F1, accuracy, Brier score
+
+
+def test_test_sets_that_may_share_patients_are_said(made_up):
+    sources = {"rsna": ("rsna", "nih"), "nih": ("nih",), "vindr": ("vindr",)}
+    cells = [made_up(e, d, lineage=of) for d, of in sources.items() for e in ("spcl", "random")]
+    (remark,) = build(cells, replicates=100, metrics=("auroc",)).remarks
+    assert remark.startswith("nih and rsna have images of one source, so a patient may be in both test sets")
+    assert build([c for c in cells if c.cell["dataset"] != "nih"], replicates=100, metrics=("auroc",)).remarks == ()
+    drawn = [replace(one, synthetic=True) for one in cells]
+    assert build(drawn, replicates=100, metrics=("auroc",)).remarks == ()

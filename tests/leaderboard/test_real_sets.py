@@ -16,7 +16,7 @@ from cxrbench.data.custom.dataset import read_csv
 from cxrbench.data.datasets import nih
 from cxrbench.data.manifest import Manifest
 from cxrbench.leaderboard.cells import Look
-from cxrbench.leaderboard.compare import compare
+from cxrbench.leaderboard.comparison.compare import compare
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.protocols.tables import compare_protocols
 from cxrbench.leaderboard.subgroups.evaluate import by_group

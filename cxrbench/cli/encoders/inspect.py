@@ -7,15 +7,25 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.console import show
+from cxrbench.cli.encoders.published import published_rows
 from cxrbench.cli.options import CheckOption, JsonOption
 from cxrbench.files.names import visible
 
+PublishedOption = Annotated[bool, typer.Option("--published", help="The published encoders that cxr:NAME knows.")]
 
-def encoders_list(check: CheckOption = False, as_json: JsonOption = False) -> None:
-    """The encoders that are installed, and how to name them.
 
-    Example: cxrbench encoders list
+def encoders_list(check: CheckOption = False, published: PublishedOption = False, as_json: JsonOption = False) -> None:
+    """The encoders that are installed, and how to name them; with --published those of cxr:NAME, and which are here.
+
+    Examples:
+
+      cxrbench encoders list
+
+      cxrbench encoders list --published
     """
+    if published:
+        show(published_rows(as_json), as_json)
+        return
     rows = [
         {"name": e.name, "how to name it": e.usage, "what it is": e.problem or e.summary}
         for e in api.list_encoders(check=check)

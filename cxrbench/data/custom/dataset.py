@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxrbench.data.annotations.boxes import check_inside, image_sizes
-from cxrbench.data.attributes import ATTRIBUTES, SEXES, with_attributes, years
+from cxrbench.data.attributes import ATTRIBUTES, SEXES, read_views, with_attributes, years
 from cxrbench.data.custom.boxes import Boxed, take_boxes
 from cxrbench.data.custom.coco import read_coco
 from cxrbench.data.custom.columns import find_columns, prefixed
@@ -20,7 +20,6 @@ from cxrbench.data.custom.quantities import find_quantities
 from cxrbench.data.custom.reports import find_reports
 from cxrbench.data.custom.sidecar import Sidecar, dataset_name, read_sidecar
 from cxrbench.data.custom.splits import find_splits, strata_of
-from cxrbench.data.custom.views import read_views
 from cxrbench.data.datasets.layout import image_table
 from cxrbench.data.manifest import QUANTITY, Manifest
 from cxrbench.data.tables import Table, first_repeated, is_empty, read_separated
@@ -37,11 +36,11 @@ def read_csv(path: Path) -> Manifest:
 
     Columns are known by name (``columns.ALIASES``) or from a file ``NAME.toml`` beside the CSV (``sidecar.py``). Image
     paths are relative to the CSV's folder, or absolute; ``FILE.npy#17`` is a row of an array. Without a patient column
-    each image is a patient; without a split column patients are split 70/10/20, and where there is nothing to test by
-    (no labels, numbers, masks, boxes or reports) all rows are to be trained on; without validation rows an eighth of
-    the training rows become validation. A CSV with box columns has a row per box (``boxes.py``), and a ``.json`` is
-    COCO's. What was decided stands in the manifest's notes. Raises UserError for a patient in two splits, missing
-    files, and anything that is not clear.
+    each study, or image, is a patient; without a split column patients are split 70/10/20, and where there is nothing
+    to test by (no labels, numbers, masks, boxes or reports) all rows are to be trained on; without validation rows an
+    eighth of the training rows become validation. A CSV with box columns has a row per box
+    (``boxes.py``), and a ``.json`` is COCO's. What was decided stands in the manifest's notes. Raises UserError for a
+    patient in two splits, missing files, and anything that is not clear.
     """
     path = path.expanduser().absolute()
     sidecar = read_sidecar(path.with_suffix(".toml"))
@@ -78,12 +77,12 @@ def _manifest(path: Path, boxed: Boxed, sidecar: Sidecar) -> Manifest:
     files = find_images(path, ids)
     numbers = find_quantities(path, table, columns, sidecar)
     labels = find_labels(path, table, columns, sidecar, (*numbers.columns, *prefixed(table, "mask").values()))
-    patients, patient_notes = _patients(path, table, columns, ids)
     studies = _studies(table, columns, ids)
+    patients, patient_notes = _patients(path, table, columns, studies)
     reports, report_notes = find_reports(path, table, columns, studies, patients)
     masks = find_masks(path, table, columns, ids, sidecar)
     tables = [found for found in (boxes, masks, reports) if found is not None and len(found)]
-    masked = np.isin(ids, [] if masks is None else masks["image_id"].unique())
+    masked = np.isin(ids, [] if masks is None else masks["image_id"].to_numpy(str))
     strata = strata_of(labels.targets, numbers.values, masked) if labels.names or numbers.names or tables else None
     splits, split_notes = find_splits(path, table, columns, patients, strata, sidecar)
     views, view_notes = read_views(table[columns["view"]]) if "view" in columns else ([""] * len(ids), ())
@@ -168,9 +167,10 @@ def _check_ids(path: Path, column: str, ids: Sequence[str]) -> None:
         )
 
 
-def _patients(path: Path, table: Table, columns: dict[str, str], ids: list[str]) -> tuple[list[str], list[str]]:
+def _patients(path: Path, table: Table, columns: dict[str, str], studies: list[str]) -> tuple[list[str], list[str]]:
+    """The patient of each row. Without a column of them each study is one: its images must not fall into two splits."""
     if "patient" not in columns:
-        return ids, ["No patient column: each image counts as a patient."]
+        return studies, [f"No patient column: each {'study' if 'study' in columns else 'image'} counts as a patient."]
     patients = table[columns["patient"]]
     row = next((row for row, cell in enumerate(patients) if is_empty(cell)), None)
     if row is not None:

@@ -51,9 +51,9 @@ def find_splits(
             f"split_seed in {toml} is not used: column {columns['split']} says all."
         ]
     train = np.flatnonzero(np.array(splits) == "train")
-    of = [patients[row] for row in train]
+    of = [patients[row] for row in train.tolist()]
     dealt = by_patient(of, TO_VALIDATION) if seed is None else stratified(of, TO_VALIDATION, strata[train], seed)
-    for row, split in zip(train, dealt, strict=True):
+    for row, split in zip(train.tolist(), dealt, strict=True):
         splits[row] = str(split)
     how = "by patient" if seed is None else f"by patient, stratified, seed {seed}"
     return splits, [f"No validation rows: an eighth of the training rows, {how}, became validation."]

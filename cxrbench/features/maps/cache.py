@@ -117,7 +117,7 @@ class ManifestMaps:
     @property
     def cached(self) -> bool:
         """Whether all lie on disk."""
-        return all(isinstance(rows, StoredRows) for _, rows in self.copies)
+        return not any(isinstance(rows, LiveRows) for _, rows in self.copies)
 
     def batch(self, rows: Positions, copy: int = 0, levels: Sequence[int] = (0, 1, 2, 3)) -> tuple[Tensor, ...]:
         """Maps [len(rows), C, side, side], channels-last. Raises ValueError for an image without such a copy."""

@@ -26,11 +26,13 @@ from cxrbench.errors import UserError
 from cxrbench.files.atomic import writing
 
 
-def train(module: Pretraining, config: PretrainConfig, watchers: Sequence[Callback] = ()) -> None:
+def train(
+    module: Pretraining, config: PretrainConfig, watchers: Sequence[Callback] = (), log: str | None = None
+) -> None:
     """Run the loop; whatever a user can mend comes out as UserError, from other processes too.
 
-    ``watchers`` are called before the log is written and the checkpoint saved. Lightning ends Ctrl-C with exit code 1
-    and SIGTERM with 0; here they are 130 and 143, and say how to go on.
+    ``watchers`` are called before the log is written and the checkpoint saved. ``log``: as of ``pretrain``. Lightning
+    ends Ctrl-C with exit code 1 and SIGTERM with 0; here they are 130 and 143, and say how to go on.
     """
     out = module.plan.out
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -38,7 +40,7 @@ def train(module: Pretraining, config: PretrainConfig, watchers: Sequence[Callba
     callbacks = [
         Hours(),
         *watchers,
-        TrainingProgress(out),
+        TrainingProgress(out, log),
         Checkpoints(out, config.checkpoint_every, config.keep_every),
     ]
     try:

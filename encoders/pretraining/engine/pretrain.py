@@ -61,13 +61,15 @@ def pretrain(
     resume: bool = False,
     command: str = "",
     excluded: Mapping[str, frozenset[str]] | None = None,
+    log: str | None = None,
 ) -> Path:
     """Pretrain on the training images of ``manifests`` and return the path of ``out/encoder.safetensors``.
 
     ``out`` also gets ``last.ckpt``, ``encoder.md`` (the model card), ``log.csv``, ``tensorboard/`` and ``pictures/``;
     ``cache`` (default ``out/images``) the prepared images. ``resume`` goes on from ``last.ckpt`` if there is one: on a
     CPU the result is the same to the bit as that of an unbroken run. ``excluded``: patients to leave out, by dataset.
-    ``command`` is recorded. Facts of the run go to stderr. Raises UserError.
+    ``command`` is recorded. ``log``: an experiment logger that gets the numbers, too. Facts of the run go to stderr.
+    Raises UserError.
     """
     blueprint, recipe = checked(config)
     check_names(manifests)
@@ -81,7 +83,7 @@ def pretrain(
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
     with only_run(out, config.devices):
         return run(
-            config, blueprint, recipe, initial, manifests, out, cache or out / "images", resume, command, excluded
+            config, blueprint, recipe, initial, manifests, out, cache or out / "images", resume, command, excluded, log
         )
 
 
@@ -96,6 +98,7 @@ def run(
     resume: bool,
     command: str,
     excluded: Mapping[str, frozenset[str]] | None,
+    log: str | None,
 ) -> Path:
     """``pretrain`` where the settings are read and ``out`` is ours."""
     if (out / "last.ckpt").exists() and not resume:
@@ -130,7 +133,7 @@ def run(
         temporary.write_text(card_text(facts))
     if start < plan.batches:
         watched = Watched(config, blueprint, manifests, cache, excluded or {})
-        train(module, config, watchers(watched, module, cost))
+        train(module, config, watchers(watched, module, cost), log)
     last = read_checkpoint(out / "last.ckpt")
     facts = with_training(facts, parsed(last[KEY], out / "last.ckpt").get("training", {}))
     with atomic_path(out / "encoder.md") as temporary:

@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining
 from cxrbench.files.atomic import atomic_path
+from cxrbench.loggers.contract import Careful, open_logger
 from cxrbench.progress import Heartbeat, counted
 
 SHORT = {
@@ -35,10 +36,12 @@ class TrainingProgress(lightning.Callback):
     ``waiting`` is the share of the step's time in which training waited for its data; time in which nothing was trained
     (watching, checkpoints, pictures) counts neither there nor in ``units_per_second``. ``gpu_memory``: the most so far,
     in 10⁹ bytes, where there is a GPU. What is watched stands in the rows of the steps in which it was looked at. Only
-    the first process does this.
+    the first process does this. ``log``: an experiment logger that gets the same numbers.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, log: str | None = None) -> None:
+        self.sent_to = log  # Lightning gives each callback a method ``log``
+        self.logger: Careful | None = None  # opened where it logs
         self.csv, self.curves = out / "log.csv", out / "tensorboard"
         self.bar: Bar | None = None
         self.writer: SummaryWriter | None = None
@@ -72,6 +75,8 @@ class TrainingProgress(lightning.Callback):
         self.heartbeat = Heartbeat(self.line)
         self.heartbeat.__enter__()
         self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1 if trainer.global_step else 0)
+        if self.sent_to is not None:
+            self.logger = open_logger(self.sent_to, f"pretraining {self.csv.parent.name}", pl_module.facts["config"])
         self.looked = known(pl_module.watched)
         if not trainer.global_step:
             self.draw(self.looked, 0)
@@ -134,10 +139,12 @@ class TrainingProgress(lightning.Callback):
             DictWriter(handle, self.names, restval="").writerow(texts)
 
     def draw(self, values: Mapping[str, float | None], step: int) -> None:
-        """Points of TensorBoard's curves."""
+        """Points of TensorBoard's curves, and of a logger's."""
         for name, value in values.items():
             if self.writer is not None and value is not None:
                 self.writer.add_scalar(name, value, step)
+        if self.logger is not None:
+            self.logger.log(values, step)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Close the bar."""
@@ -157,6 +164,8 @@ class TrainingProgress(lightning.Callback):
             self.heartbeat.__exit__(None, None, None)
         if self.writer is not None:
             self.writer.close()
+        if self.logger is not None:
+            self.logger.end()
 
     def line(self) -> str:
         """What the bar would show, for a log: steps, epoch, loss, speed."""

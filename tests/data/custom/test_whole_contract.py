@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from cxrbench.data.annotations.masks import TrueMasks
+from cxrbench.data.check import check
 from cxrbench.data.custom.dataset import read_csv, read_frame
 from cxrbench.data.custom.sidecar import Sidecar
 from cxrbench.data.decode.images import decode, image_size
 from cxrbench.data.kept import Origin, read_kept
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.errors import BadImageError, UserError
 from support.layouts import text
 
@@ -290,7 +291,7 @@ def test_a_data_frame_is_read_as_its_csv(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"own\.csv row 5: column effusion holds '7'"):
         read_frame(frame.assign(effusion=[0, 1, 0, 7]), tmp_path, Sidecar(name="own"))
     with pytest.raises(UserError, match="0 rows"):
-        read_frame(frame[:0], tmp_path, Sidecar())
+        read_frame(frame.head(0), tmp_path, Sidecar())
 
 
 def test_a_seed_in_the_sidecar_stratifies_the_splits(tmp_path: Path) -> None:
@@ -300,7 +301,7 @@ def test_a_seed_in_the_sidecar_stratifies_the_splits(tmp_path: Path) -> None:
     assert "No split column: 70/10/20 by patient, stratified, seed 5." in manifest.notes
     assert [int(manifest.targets()[manifest.rows_of(s), 0].sum()) for s in ("train", "val", "test")] == [7, 1, 2]
     (tmp_path / "own.toml").write_text("split_seed = 6")
-    assert (read_csv(path).images["split"] != manifest.images["split"]).any()
+    assert read_csv(path).images["split"].tolist() != manifest.images["split"].tolist()
     (tmp_path / "own.toml").write_text("")
     assert any("seed 42 (stratified: split_seed = NUMBER in own.toml)" in note for note in read_csv(path).notes)
     (tmp_path / "own.toml").write_text('split_seed = "5"')
@@ -312,3 +313,33 @@ def test_a_seed_without_need_is_said(tmp_path: Path) -> None:
     cells = [f"{n % 2},{('train', 'val', 'test')[n % 3]}" for n in range(6)]
     manifest = read_csv(csv(tmp_path, "effusion,split", cells, "split_seed = 5"))
     assert any("split_seed in own.toml is not used" in note for note in manifest.notes)
+
+
+def test_without_patients_a_study_stays_in_one_split(tmp_path: Path) -> None:
+    manifest = read_csv(csv(tmp_path, "study,effusion", [f"s{n // 3},{n % 2}" for n in range(60)]))
+    assert len(set(zip(manifest.images["study_id"], manifest.images["split"], strict=True))) == 20
+    assert "No patient column: each study counts as a patient." in manifest.notes
+
+
+def test_a_check_shows_numbers_by_split(tmp_path: Path) -> None:
+    cells = ["train,1", "train,3", "train,", "val,", "test,5"]
+    report = check(read_csv(csv(tmp_path, "split,regression:dose", cells)), decode_all=False)
+    assert [report.splits[split].numbers["dose"] for split in SPLITS] == [(2, 2.0, 1.0), (0, None, None), (1, 5.0, 0.0)]
+    line = next(line for line in str(report).splitlines() if line.startswith("dose"))
+    assert line.split() == [
+        "dose",
+        "(mean",
+        "±",
+        "SD)",
+        "2",
+        "±",
+        "1",
+        "(1",
+        "unknown)",
+        "-",
+        "(1",
+        "unknown)",
+        "5",
+        "±",
+        "0",
+    ]

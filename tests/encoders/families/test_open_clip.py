@@ -79,10 +79,10 @@ def test_biomedclip_layout(biomedclip: tuple[Path, Any]) -> None:
 
 
 def test_card_of_the_published_biomedclip() -> None:
-    from cxrbench.encoders.families.published import card_of
+    from cxrbench.encoders.families.published.recognised import card_of
 
-    name = "open_clip:hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
-    assert card_of(name, "x").licence == "MIT"
+    name = "hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
+    assert card_of("open_clip", name, "x").licence == "MIT"
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-import cxrbench
 from cxrbench import api
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.encoder import Preprocess
@@ -83,7 +82,7 @@ def test_figures_are_those_of_scikit_learn_and_no_image_is_encoded_again(
     assert rows["target:bright"].tolist() == table["bright"][test].tolist()
     np.testing.assert_allclose(rows["score:bright"], expected[test], atol=2e-4)
     auroc = roc_auc_score(rows["target:bright"], expected[test])
-    board = json.loads(cxrbench.board(tasks="far:classification+train-far+train-near", replicates=100, form="json"))
+    board = json.loads(api.leaderboard(tasks="far:classification+train-far+train-near", replicates=100).to_json())
     (value,) = [r["value"] for r in board["records"] if (r["metric"], r["label"]) == ("auroc", "bright")]
     assert value == pytest.approx(auroc, abs=1e-9)
     coin = roc_auc_score(rows["target:coin"], rows["score:coin"])
@@ -103,7 +102,9 @@ def test_names_and_facts_keep_it_apart_from_training_on_the_own_data(run: Run, n
     validating = there.rows.loc[there.rows["split"] == "val", "image_id"].tolist()
     assert {image.partition(":")[0] for image in validating} == {"near"}
     assert (there.cell["train_images"], cell("far:knn+train-near", "0.5", 1).cell["train_images"]) == (48, 24)
-    tables = [line for line in cxrbench.board(replicates=100).splitlines() if line.startswith("### Classification")]
+    tables = [
+        line for line in str(api.leaderboard(replicates=100)).splitlines() if line.startswith("### Classification")
+    ]
     assert sum("(train-near)" in line for line in tables) >= 2
     assert [row["state"] for row in api.planned(api.prepare("pixels", f"{far}:knn", train=[str(near)]))] == ["stale"]
 
@@ -139,7 +140,7 @@ def test_merged_training_and_all_test_sets_as_a_column(run: Run, near: Path, far
     assert [name.removeprefix("far:") for name in whole["image_id"] if name.startswith("far:")] == list(one["image_id"])
     of_far = [name.startswith("far:") for name in whole["image_id"]]
     np.testing.assert_array_equal(whole["score:bright"].to_numpy()[of_far], one["score:bright"])  # the same probe
-    lines = cxrbench.board(replicates=100, metrics="auroc").splitlines()
+    lines = str(api.leaderboard(replicates=100, metrics="auroc")).splitlines()
     heads = [line for line in lines if line.startswith("| Encoder") and ":knn" in line]
     assert sorted((line.count(":knn"), "all:knn" in line, "Mean" in line) for line in heads) == [
         (1, True, False), (2, False, True)

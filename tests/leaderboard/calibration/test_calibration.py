@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
 from scipy.stats import t
 from sklearn.metrics import brier_score_loss, log_loss
 
@@ -15,9 +15,11 @@ from cxrbench.cli.main import app
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.calibration.recalibration import recalibrate
-from cxrbench.leaderboard.calibration.report import AS_GIVEN, BINNED, calibration, variants
+from cxrbench.leaderboard.calibration.report import BINNED, calibration
 from cxrbench.leaderboard.calibration.tables import to_csv, to_json, to_markdown
+from cxrbench.leaderboard.calibration.variants import AS_GIVEN, variants
 from cxrbench.leaderboard.statistics.bootstrap import resample_counts
+from cxrbench.leaderboard.tables import build
 from cxrbench.metrics.calibration import CALIBRATION
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell
@@ -110,12 +112,74 @@ def test_intervals_are_of_the_shared_resamples_and_those_of_bins_are_turned_roun
         scores, targets = rows["score:Mass"].to_numpy(), rows["target:Mass"].to_numpy()
         drawn, r = metric(scores, targets, counts), value(of, name, label="Mass")
         low, high = np.quantile(drawn, (0.025, 0.975))
+        df = min(len(np.unique(task.tests.patients[targets == side])) for side in (0, 1)) - 1
+        width = np.array([-1, 1]) * t.ppf(0.975, df) * drawn.std(ddof=1)
         if name in BINNED:
             low, high = (max(0, 2 * r.value - end) for end in (high, low))
+            assert r.unbiased == pytest.approx(max(0, 2 * r.value - drawn.mean()), abs=1e-12)
+        elif name == "brier":
+            low, high = expit(logit(r.value) + width / (r.value * (1 - r.value)))
         else:
-            df = min(len(np.unique(task.tests.patients[targets == side])) for side in (0, 1)) - 1
-            low, high = r.value + np.array([-1, 1]) * t.ppf(0.975, df) * drawn.std(ddof=1)
+            low, high = r.value + width
         assert (r.lower, r.upper) == pytest.approx((low, high), abs=1e-12)
+
+
+def with_few(patients):
+    """``sharp`` with so many patients (of one positive test image each) with a Mass."""
+    one = sharp()
+    rows = one.rows.copy()
+    test = rows.index[rows["split"] == "test"]
+    rows.loc[test, "target:Mass"] = 0.0
+    rows.loc[test[: 2 * patients : 2], "target:Mass"] = 1.0
+    return replace(one, rows=rows)
+
+
+@pytest.mark.parametrize(("patients", "interval", "tested"), [(4, False, False), (6, True, False), (12, True, True)])
+def test_few_patients_are_gated_as_on_the_leaderboard(patients, interval, tested):
+    of = report(with_few(patients), methods=("temperature",))
+    board = build([with_few(patients)], replicates=B)
+    for name in ("brier", "nll", "ece_mass", "reliability"):
+        r = value(of, name, "temperature", "Mass")
+        assert np.isfinite(r.value)
+        assert np.isfinite([r.lower, r.upper]).all() == interval
+        assert np.isfinite(r.p) == (tested and name in ("brier", "nll"))
+        assert np.isfinite(value(of, name, "temperature").lower)
+        others = [value(of, name, label=x).value for x in (LABELS if tested else LABELS[:2])]
+        assert value(of, name).value == pytest.approx(np.mean(others))
+    assert value(of, "nll", "temperature").p < 0.05
+    (notes,) = of.notes.values()
+    assert any("Mass" in note for note in notes)
+    assert {*notes} <= {note.removeprefix("AUROC, AUPRC, F1, Accuracy, Brier score, ECE: ").removeprefix(
+        "AUROC, AUPRC, F1, Accuracy, Brier score: ") for note in board.columns[0].notes}  # fmt: skip
+    (brier,) = [r for r in board.records if (r.metric, r.label) == ("brier", "macro")]
+    mine = value(of, "brier")
+    assert (mine.value, mine.n, mine.patients) == (pytest.approx(brier.value), brier.n, brier.patients)
+    assert (mine.lower, mine.upper) == pytest.approx((brier.lower, brier.upper))
+
+
+def test_an_interval_holds_the_number_that_it_stands_behind():
+    of = report(sharp(sharpness=1.1), sharp(sharpness=1.1, seed=1), sharp("pixels", sharpness=3.0))
+    for r in of.records:
+        number = r.unbiased if r.metric in BINNED else r.value
+        assert r.lower <= number <= r.upper
+    r = value(of, "ece_mass")
+    assert r.upper < r.value  # as of such scores: what is printed first is not what the interval is of
+    assert f"{r.value:.3f} → {r.unbiased:.3f} [{r.lower:.3f}, {r.upper:.3f}]" in to_markdown(of)
+
+
+def test_how_far_it_is_is_told():
+    told = []
+    calibration(variants([sharp()], methods=("temperature",)), replicates=B, advance=lambda *of: told.append(of))
+    assert told[-1] == (2 * B, 2 * B)
+
+
+def test_what_stands_under_the_table_is_what_was_done():
+    text = to_markdown(calibration(variants([sharp(), sharp("pixels")]), replicates=20))
+    assert "Tests made: 4 of the Brier score and 4 of the NLL" in text
+    assert "Student's t" in text
+    assert "With one seed they are conditional on what it trained" in text
+    assert "percentiles" not in text
+    assert "use more" not in text  # p has no floor that more replicates would lower
 
 
 def test_percentiles_of_reliability_miss_the_truth_and_the_intervals_given_do_not():

@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 
 from cxrbench.leaderboard.calibration.reliability import binned, draw, picture, pooled
-from cxrbench.leaderboard.calibration.report import variants
+from cxrbench.leaderboard.calibration.variants import variants
 
 
 def test_points_are_those_of_scikit_learns_calibration_curve_and_bars_scipys_wilson_intervals():

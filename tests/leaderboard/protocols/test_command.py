@@ -26,14 +26,14 @@ def results(made_up, tmp_path, monkeypatch):
 def test_it_prints_what_python_returns(monkeypatch, capsys):
     words = ["--protocols", ",".join(TWO), "--tasks", "./clinic/labels.csv", "--replicates", "100"]
     asked = {"datasets": "./clinic/labels.csv", "replicates": 100}
-    text = api.compare_protocols("a", TWO, **asked, margin=0.1)
+    text = api.compare_protocols("a", TWO, **asked, margin=0.1).to_markdown()
     assert command(monkeypatch, capsys, "compare", "a", *words, "--margin", "0.1") == (0, text, "")
-    whole = api.compare_protocols("a", ",".join(TWO), **asked, form="json")
+    whole = api.compare_protocols("a", ",".join(TWO), **asked).to_json()
     assert command(monkeypatch, capsys, "compare", "a", *words, "--json") == (0, whole, "")
     assert json.loads(whole)["encoder"] == "a"
     names = f"{TWO[1]}=two views"
     board = ["leaderboard", "--encoder", "a", *words, "--baseline", TWO[1], "--names", names, "--metrics", "auroc"]
-    found = api.board_of_protocols("a", TWO, **asked, baseline=TWO[1], names=names, metrics="auroc")
+    found = str(api.leaderboard_of_protocols("a", TWO, **asked, baseline=TWO[1], names=names, metrics="auroc"))
     assert command(monkeypatch, capsys, *board) == (0, found, "")
     assert "better than the baseline `two views`" in found
     assert f"- `two views`: `{TWO[1]}`" in found

@@ -11,12 +11,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.compare import compare, comparison_to_json, comparison_to_markdown
+from cxrbench.leaderboard.comparison.compare import compare
+from cxrbench.leaderboard.comparison.tables import comparison_to_json, comparison_to_markdown
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.protocols.tables import as_saved, board_of_protocols, compare_protocols
 from cxrbench.leaderboard.render import to_csv, to_json
+from cxrbench.leaderboard.statistics import evaluate
 from cxrbench.leaderboard.statistics.alignment import align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import resample_counts
+from cxrbench.leaderboard.statistics.kept import Evaluations
 from cxrbench.predictions import NotApplicable
 
 ONE, TWO = "classification+views1", "classification+views2"
@@ -243,3 +246,18 @@ def test_what_cannot_be_paired_is_refused(cells, under):
     ):
         with pytest.raises(UserError, match=re.escape(message)):
             compare_protocols(pair, "spcl", (TWO, ONE), replicates=100)
+
+
+def test_what_was_evaluated_is_kept_and_the_rest_is_told(cells, tmp_path, monkeypatch):
+    def ask(ask_of, **how):
+        return ask_of(cells, "spcl", (TWO, ONE), replicates=100, **how)
+
+    told = []
+    kept = [ask(of, kept=Evaluations(tmp_path), advance=lambda *of: told.append(of))
+            for of in (board_of_protocols, compare_protocols)]  # fmt: skip
+    assert [done for done, total in told if done == total] == [200, 200]
+    monkeypatch.setattr(evaluate, "replicate_cells", None)
+    assert [to_json(kept[0]), comparison_to_json(kept[1])] == [
+        to_json(ask(board_of_protocols, kept=Evaluations(tmp_path))),
+        comparison_to_json(ask(compare_protocols, kept=Evaluations(tmp_path))),
+    ]

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import threading
 
 import numpy as np
@@ -129,6 +130,28 @@ def test_a_folder_that_cannot_be_written_is_told_and_harms_nothing(made_up, tmp_
     assert drawn(predictions, tmp_path / "file", notes.append) == drawn(predictions)
     assert len(notes) == 1
     assert "not kept" in notes[0]
+
+
+def test_a_cache_that_may_only_be_read_is_used(made_up, tmp_path, evaluated, monkeypatch):
+    predictions, notes = cells(made_up), []
+    expected = drawn(predictions, tmp_path)
+    evaluated.clear()
+
+    def forbidden(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(kept.os, "utime", forbidden)
+    assert drawn(predictions, tmp_path, notes.append) == expected
+    assert (evaluated, notes) == ([], [])
+
+
+def test_what_a_killed_process_left_behind_is_deleted_a_day_later(made_up, tmp_path):
+    (old, new) = (tmp_path / f".{name}.parquet.0123456789abcdef.tmp" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    drawn(cells(made_up), tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_processes_at_once_do_not_harm_each_other(made_up, tmp_path):

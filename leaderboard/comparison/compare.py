@@ -1,29 +1,18 @@
 """Is encoder A better than encoder B? Differences, intervals and p for each task and label."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.board import HEADLINE, NAN
+from cxrbench.leaderboard.board import NAN
 from cxrbench.leaderboard.currency import current, versions
-from cxrbench.leaderboard.display import key_to_names, shown_names
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES, check_metrics, wanted_measures
 from cxrbench.leaderboard.remarks import contamination, left_out
-from cxrbench.leaderboard.render import (
-    ABSENT,
-    SYNTHETIC,
-    code,
-    dump_json,
-    escaped,
-    markdown_table,
-    number,
-    remark,
-    task_title,
-)
+from cxrbench.leaderboard.render import task_title
 from cxrbench.leaderboard.selection import check_tasks, of_tasks
 from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
@@ -121,7 +110,7 @@ def compare(
     matter, for tests of non-inferiority and equivalence. ``kept``, ``advance``: as of the board. Raises UserError for
     an unknown encoder, task or metric, for a margin that is not above 0, or where no task has both.
     """
-    if margin is not None and not margin > 0:
+    if margin is not None and not 0 < margin < math.inf:
         raise UserError(f"--margin {margin:g}: a difference that does not matter is above 0, e.g. --margin 0.01")
     encoders = sorted({str(one.cell["encoder"]) for one in predictions})
     for name in (a, b):
@@ -161,39 +150,11 @@ def compare(
     return Comparison(a, b, _tested(drafts, margin), tuple(dict.fromkeys(notes)), replicates, seed, margin)
 
 
-def comparison_to_json(comparison: Comparison) -> str:
-    """The comparison whole; NaN is null."""
-    return dump_json(asdict(comparison))
-
-
-def comparison_to_markdown(comparison: Comparison, names: Mapping[str, str] | None = None) -> str:
-    """A table for each metric: group means first, then labels; real and synthetic tasks apart.
-
-    ``names``: as of the leaderboard.
-    """
-    shown = shown_names([comparison.a, comparison.b], names or {})
-    comparison = replace(comparison, a=shown[comparison.a], b=shown[comparison.b])
-    a, b = comparison.a, comparison.b
-    parts = [f"# Is {code(a)} better than {code(b)}{f' for {code(comparison.encoder)}' * bool(comparison.encoder)}?"]
-    for synthetic in (False, True):
-        for metric in dict.fromkeys(row.metric for row in comparison.rows if row.synthetic == synthetic):
-            rows = [r for r in comparison.rows if (r.metric, r.synthetic) == (metric, synthetic)]
-            parts.append(f"## {rows[0].title}{' on synthetic data' if synthetic else ''}")
-            parts += [SYNTHETIC] if synthetic else []
-            columns = [name for name, of in OPTIONAL.items() if any(not math.isnan(getattr(r, of)) for r in rows)]
-            headers = ["Task", "Label", code(a), code(b), "Difference [90% interval]", "p", "p (Holm)", *columns]
-            headers += ["Detectable", "Positives / images"]
-            parts.append(markdown_table([_line(row, columns) for row in rows], headers))
-    parts.append(_legend(comparison))
-    parts += ["\n".join(f"- {remark(note)}." for note in comparison.notes)] if comparison.notes else []
-    parts += [key] if (key := key_to_names(shown)) else []
-    return "\n\n".join(parts) + "\n"
-
-
 def _drafts(one: Measured, a: str, b: str, notes: list[str]) -> list[_Row]:
     """A row for each label and group, and notes on what is left out."""
     tests, measure = one.tests, one.measure
-    notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in left_out(one)]
+    why_not = left_out(tests, one.undefined, one.rare, measure.tested)
+    notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in why_not]
     with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION and not tests.folded
     drafts = []
     for label in [label for encoder, label in one.values if encoder == a]:
@@ -253,44 +214,3 @@ def _against(gain: Uncertain, margin: float | None) -> dict[str, float]:
     return {
         "p_noninferior": not_worse, "p_equivalent": max(not_worse, not_better), "above": not_better,
     }  # fmt: skip
-
-
-def _legend(comparison: Comparison) -> str:
-    a, b = code(comparison.a), code(comparison.b)
-    text = (
-        f"Difference: {a} minus {b}, turned so that positive means {a} is better, with the interval whose lower limit "
-        f"is where the one-tailed 5% test ends. p: one-tailed, H0: {a} is no better; Student's t on the standard error "
-        f"of the paired bootstrap over patients ({comparison.replicates:,} replicates) and of the training seeds. "
-        "Holm: over the table's means of a label fraction, and apart from them over its labels. DeLong: one-tailed, "
-        "placements summed by patient. Detectable: the smallest difference that the strictest of these tests finds "
-        "with 80% power. What one training seed gave is conditional on that seed."
-    )
-    if comparison.margin is not None:
-        text += (
-            f" Margin {comparison.margin:g}: p (not worse), H0: {a} is worse by as much or more; p (equal), H0: they "
-            "differ by as much or more (two one-sided tests); better by more: confidence that it is."
-        )
-    return text
-
-
-OPTIONAL = {
-    "p (DeLong)": "p_delong", "p (not worse)": "p_noninferior", "p (equal)": "p_equivalent", "Better by more": "above",
-}  # fmt: skip
-"""Columns that are shown where they hold anything, and their fields."""
-
-
-def _line(row: ComparisonRow, columns: Sequence[str]) -> list[str]:
-    label = f"**{row.label}**" if row.label == HEADLINE else escaped(row.label)
-    if math.isnan(row.difference):
-        change = ABSENT
-    else:
-        limits = "" if math.isnan(row.lower) else f" [{row.lower:+.3f}, {row.upper:+.3f}]"
-        change = f"{row.difference:+.3f}{limits}"
-    images = f"{row.n:,}" if row.positives is None else f"{row.positives:,} / {row.n:,}"
-    p = [row.p, row.p_holm, *(getattr(row, OPTIONAL[name]) for name in columns)]
-    values = [number(row.value_a), number(row.value_b), change, *map(_probability, p), number(row.detectable)]
-    return [escaped(task_title(row.task)), label, *values, images]
-
-
-def _probability(p: float) -> str:
-    return ABSENT if math.isnan(p) else "< 0.0001" if p < 0.0001 else f"{p:.4f}"

@@ -1,0 +1,98 @@
+"""Results that were saved: all of a folder's, or those of one run."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+from cxrbench.errors import UserError
+from cxrbench.files.folders import cache_folder
+from cxrbench.progress import Bar
+
+if TYPE_CHECKING:
+    from cxrbench.api.forms import Leaderboard
+    from cxrbench.engine.results import Results
+    from cxrbench.leaderboard.statistics.kept import Evaluations
+    from cxrbench.predictions import NotApplicable, Predictions
+
+log = logging.getLogger(__name__)
+
+
+class LeaderboardOptions(TypedDict, total=False):
+    """What may be said of a leaderboard: the arguments of ``api.leaderboard`` but for the results."""
+
+    baseline: str | None
+    tasks: str | Sequence[str]
+    metrics: str | Sequence[str]
+    replicates: int
+    seed: int
+    rope: float
+    names: str | Sequence[str]
+    labels: str | Sequence[str]
+    spread: Literal["interval", "sd"]
+    cache: Path | str | None
+    bar: Bar
+
+
+@dataclass(frozen=True)
+class SavedResults:
+    """The finished cells of a results folder."""
+
+    folder: Path
+
+    def leaderboard(self, **options: Unpack[LeaderboardOptions]) -> "Leaderboard":
+        """The leaderboard of these results and no others: see ``api.leaderboard``. Raises UserError."""
+        from cxrbench.api.tables import leaderboard
+
+        return leaderboard(self, **options)
+
+    def has(self, cell: Mapping[str, Any]) -> bool:
+        """Whether a cell of the folder is one of these results."""
+        del cell
+        return True
+
+
+Saved = Path | str | SavedResults
+"""Whose results: all of a folder's, or those of one run."""
+
+
+def load_results(folder: Path | str = "results") -> SavedResults:
+    """The results folder of earlier runs. Raises UserError if it is not there::
+
+    cxrbench.load_results("results").leaderboard(baseline="imagenet").to_pandas()
+    """
+    if not Path(folder).expanduser().is_dir():
+        raise UserError(f"no results folder {folder} (looked from {Path.cwd()}): `cxrbench run` makes one")
+    return SavedResults(Path(folder).expanduser())
+
+
+@dataclass(frozen=True)
+class SavedCells:
+    """What is finished of a store: predictions (of other tasks than those wanted the header alone), and who was not
+    asked.
+    """
+
+    store: "Results"
+    predictions: "list[Predictions]"
+    not_applicable: "list[NotApplicable]"
+
+
+def saved_cells(results: Saved, tasks: tuple[str, ...] | None) -> SavedCells:
+    """The finished cells of a folder, as far as they are meant. Raises UserError if there are none."""
+    from cxrbench.engine.results import Results
+
+    meant = results if isinstance(results, SavedResults) else SavedResults(Path(results))
+    store = Results(meant.folder)
+    return SavedCells(
+        store,
+        [one for one in store.load_predictions(tasks or ()) if meant.has(one.cell)],
+        [one for one in store.load_not_applicable() if meant.has(one.cell)],
+    )
+
+
+def kept_in(cache: Path | str | None) -> "Evaluations":
+    """Evaluations of before, in the cache folder."""
+    from cxrbench.leaderboard.statistics.kept import Evaluations
+
+    return Evaluations(cache_folder(cache) / "evaluations", log.warning)

@@ -1,0 +1,135 @@
+"""What was asked of a run, as a TOML file that a paper can publish and as the results folder remembers it."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cxrbench import __version__
+from cxrbench.data.tables import read_text
+from cxrbench.engine.settings import Settings, checked_settings
+from cxrbench.errors import UserError
+from cxrbench.files.names import plain
+from cxrbench.files.records import read_record, write_record
+from cxrbench.plugins.entry_points import unknown
+
+HERE = frozenset(
+    {"data", "results", "text_encoder", "device", "batch_size", "workers", "max_pixels", "cache", "cache_limit", "log"}
+)
+"""Settings of the machine and its folders: the same request elsewhere has others, and the same hash."""
+NAMED = ("encoders", "tasks")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run was asked: encoders, tasks, and the settings that were said, as plain values.
+
+    ``objects``: those of the names that stand for objects of a program, which no file can name.
+    """
+
+    encoders: tuple[str, ...]
+    tasks: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    objects: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all that is not of one machine; the order of keys does not count, that of names does."""
+        said = {name: value for name, value in self.settings.items() if name not in HERE}
+        whole = json.dumps([self.encoders, self.tasks, said, self.objects], sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """A run file."""
+        lines = [f"{name} = {_value(getattr(self, name))}" for name in NAMED]
+        lines += [f"{name} = {_value(value)}" for name, value in self.settings.items()]
+        if self.objects:
+            lines.insert(0, f"# objects of a program, which a file cannot name: {', '.join(self.objects)}")
+        return "\n".join(lines) + "\n"
+
+
+def requested(
+    encoders: Sequence[str], tasks: Sequence[str], settings: Mapping[str, Any], objects: Sequence[str] = ()
+) -> Request:
+    """A request of checked settings: folders as texts, numbers in lists."""
+    said = {name: _plain(settings[name]) for name in Settings.__annotations__ if name in settings}
+    return Request(tuple(encoders), tuple(tasks), said, tuple(objects))
+
+
+def read_run_file(path: Path) -> dict[str, Any]:
+    """What a run file says, by key: ``encoders``, ``tasks``, and settings as of ``cxrbench.run``.
+
+    Raises UserError, one line with the file's name, for what is no TOML, a key that is none (with the nearest), and a
+    value of the wrong type.
+    """
+    try:
+        values = tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as TOML ({plain(str(error))})") from error
+    known = [*NAMED, *Settings.__annotations__]
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"{path}: {unknown('key', name, known)}")
+        if name in NAMED and not _is_names(value):
+            raise UserError(
+                f'{path}: {name} is {plain(repr(value))}: give a list of names, e.g. ["imagenet", "random"]'
+            )
+    for name in NAMED:
+        if name not in values:
+            raise UserError(f"{path} has no {name}: a run file names encoders and tasks")
+    try:
+        checked_settings({name: value for name, value in values.items() if name not in NAMED})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return values
+
+
+def save_request(root: Path, request: Request) -> None:
+    """Keep a request in a results folder, once. Raises DiskError."""
+    path = _folder(root) / f"{request.sha256[:12]}.json"
+    if path.exists():
+        return
+    facts = {
+        "sha256": request.sha256, "date": datetime.now(UTC).isoformat(timespec="milliseconds"), "version": __version__,
+        "encoders": list(request.encoders), "tasks": list(request.tasks), "settings": dict(request.settings),
+        "objects": list(request.objects),
+    }  # fmt: skip
+    write_record(path, facts)
+
+
+def load_requests(root: Path) -> list[dict[str, Any]]:
+    """What was asked of the runs of a results folder, the first one first, each with its run file as ``toml``.
+
+    Raises DamagedError for a file that is not as it was written.
+    """
+    found = [read_record(path) for path in sorted(_folder(root).glob("*.json"))]
+    for one in found:
+        one["toml"] = Request(
+            tuple(one["encoders"]), tuple(one["tasks"]), one["settings"], tuple(one["objects"])
+        ).to_toml()
+    return sorted(found, key=lambda one: (one["date"], one["sha256"]))
+
+
+def _folder(root: Path) -> Path:
+    return root / "requests"
+
+
+def _is_names(value: Any) -> bool:
+    names = [value] if isinstance(value, str) else value
+    return isinstance(names, list) and bool(names) and all(isinstance(name, str) and name for name in names)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON and TOML have it."""
+    if isinstance(value, Path):
+        return str(value)
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _value(value: Any) -> str:
+    """A TOML value: JSON's texts, numbers, lists, true and false are written alike."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

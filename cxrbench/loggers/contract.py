@@ -1,0 +1,75 @@
+"""What an experiment logger is: the whole interface, and how one is found by its name."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from cxrbench.errors import THEIRS, UserError
+from cxrbench.plugins.entry_points import LOGGERS, load_plugin
+
+told = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class ExperimentLogger(Protocol):
+    """What keeps the numbers of one run; an entry point of the group ``cxrbench.loggers`` is called to make one.
+
+    Where it keeps them is its own affair (its environment variables say). All three may raise.
+    """
+
+    def begin(self, name: str, settings: Mapping[str, Any]) -> None:
+        """A run begins: what it is called, and what was asked."""
+        ...
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Numbers by name, at a step that never goes back."""
+        ...
+
+    def end(self) -> None:
+        """The run is over, or was stopped."""
+        ...
+
+
+class Careful:
+    """A logger that has begun. What it raises later ends it, with a warning, and not the run."""
+
+    def __init__(self, name: str, logger: ExperimentLogger) -> None:
+        self.name = name
+        self.logger: ExperimentLogger | None = logger
+
+    def log(self, values: Mapping[str, float | None], step: int) -> None:
+        """Hand on the numbers that there are."""
+        known = {name: float(value) for name, value in values.items() if value is not None}
+        if self.logger is not None and known:
+            self._tried(lambda logger: logger.log(known, step))
+
+    def end(self) -> None:
+        """End it, once."""
+        if self.logger is not None:
+            self._tried(lambda logger: logger.end())
+        self.logger = None
+
+    def _tried(self, call: Any) -> None:
+        try:
+            call(self.logger)
+        except THEIRS as error:
+            told.warning("--log %s is given up: %s", self.name, _first_line(error))
+            self.logger = None
+
+
+def open_logger(name: str, run: str, settings: Mapping[str, Any]) -> Careful:
+    """The logger of a name, begun. Raises UserError: unknown, not installed, or it will not begin."""
+    try:
+        logger = load_plugin(LOGGERS, name, "logger")()
+        logger.begin(run, settings)
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"--log {name}: {error}; pip install 'cxrbench[{name}]'") from error
+    except THEIRS as error:
+        raise UserError(f"--log {name} cannot begin: {_first_line(error)}") from error
+    return Careful(name, logger)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

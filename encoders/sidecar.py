@@ -1,0 +1,140 @@
+"""``FILE.toml`` beside weights: what the file itself cannot say, preprocessing and card, in the user's words."""
+
+import logging
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cxrbench.encoder import NOTHING, EncoderCard, Preprocess, sidecar_path
+from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
+
+UNFILLED = "?"
+POOLINGS = ("cls", "mean", "mean+sd")
+CHOICES = {"resize": ("squash", "crop", "pad"), "interpolation": ("bilinear", "bicubic"), "channels": (1, 3)}
+IMAGES = ("size", "resize", "interpolation", "crop_pct", "mean", "std", "channels")
+CARD = ("method", "pretrained_on", "licence")
+KEYS = {"size": int, "resize": str, "interpolation": str, "crop_pct": (int, float), "mean": list, "std": list,
+        "channels": int, "pooling": str, "method": str, "pretrained_on": list, "licence": str}  # fmt: skip
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WeightsSidecar:
+    """What the file beside weights says, by key; nothing where there is none."""
+
+    path: Path
+    said: Mapping[str, Any]
+
+    def applied(self, assumed: Preprocess) -> Preprocess:
+        """The preprocessing that is assumed, with what was said in its place."""
+        said = {key: tuple(v) if isinstance(v, list) else v for key, v in self.said.items() if key in IMAGES}
+        return replace(assumed, **said)
+
+    def card(self, otherwise: EncoderCard) -> EncoderCard:
+        """The card, with what was said in its place; ``pretrained_on = []`` says NOTHING."""
+        said = {key: tuple(v) if isinstance(v, list) else v for key, v in self.said.items() if key in CARD}
+        if said.get("pretrained_on") == ():
+            said["pretrained_on"] = NOTHING
+        return replace(otherwise, **said)
+
+    @property
+    def pooling(self) -> str | None:
+        """Which tokens are read: cls, mean or mean+sd; None if it is not said."""
+        return self.said.get("pooling")
+
+
+def read_sidecar(weights: Path) -> WeightsSidecar:
+    """What stands beside the weights (in the folder, if they are one). Raises UserError for what cannot be meant."""
+    path = sidecar_path(weights)
+    if not path.is_file():
+        return WeightsSidecar(path, {})
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no TOML ({error}): `cxrbench encoders card` writes one to fill in") from error
+    for key, value in said.items():
+        if key not in KEYS:
+            raise UserError(f"{path}: unknown key {key!r}; known: {', '.join(KEYS)}")
+        if not isinstance(value, KEYS[key]) or isinstance(value, bool):
+            raise UserError(f"{path}: {key} = {value!r} is a {type(value).__name__}, not {_kind(key)}")
+        if UNFILLED in (value if isinstance(value, list) else [value]):
+            raise UserError(f"{path}: {key} is still {UNFILLED!r}: fill it in ({_advice(key)})")
+        if value not in CHOICES.get(key, POOLINGS if key == "pooling" else (value,)):
+            raise UserError(f"{path}: {key} = {value!r}; choose {_advice(key)}")
+    _check_numbers(path, said)
+    return WeightsSidecar(path, said)
+
+
+def _check_numbers(path: Path, said: Mapping[str, Any]) -> None:
+    for key in ("mean", "std"):
+        values = said.get(key, [1.0])
+        if len(values) not in (1, 3) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+            raise UserError(f"{path}: {key} = {values!r}: one number or three, of pixels in [0, 1]")
+    if min(said.get("std", [1.0])) <= 0 or said.get("size", 1) < 1 or not 0 < said.get("crop_pct", 1.0) <= 1:
+        raise UserError(f"{path}: std and size are above 0, crop_pct is above 0 and at most 1")
+    if len(said.get("mean", [0])) == 3 and said.get("channels") == 1:
+        raise UserError(f"{path}: one channel and three means: give one number")
+    if not all(isinstance(name, str) for name in said.get("pretrained_on", ())):
+        raise UserError(f'{path}: pretrained_on is a list of names, e.g. ["mimic", "nih"]')
+
+
+def told(spec: str, sidecar: WeightsSidecar, preprocess: Preprocess, card: EncoderCard) -> EncoderCard:
+    """The card of weights that are of no known origin: what nobody says is in its ``assumed`` and is warned of."""
+    facts = {key: getattr(preprocess, key) for key in IMAGES if key != "crop_pct" or preprocess.resize == "crop"}
+    unsaid = [f"{key} {_short(value)}" for key, value in facts.items() if key not in sidecar.said]
+    assumed = [f"preprocessing ({', '.join(unsaid)})"] if unsaid else []
+    if "pretrained_on" not in sidecar.said:
+        assumed.append("that it has seen no X-rays of the data sets here")
+    if not assumed:
+        return sidecar.card(card)
+    told = f"assumed, for nobody says it: {' and '.join(assumed)}"
+    log.warning("%s: %s; say it in %s (`cxrbench encoders card FILE` writes one to fill in)", spec, told, sidecar.path)
+    return replace(sidecar.card(card), assumed=(told,))
+
+
+def write_sidecar(weights: Path, preprocess: Preprocess, card: EncoderCard, pooling: str | None) -> Path:
+    """Write ``FILE.toml`` to be filled in. Raises UserError if there is one, or if the disk will not."""
+    path = sidecar_path(weights)
+    if path.exists():
+        raise UserError(f"{path} is there already: edit it, or delete it first")
+    facts: dict[str, Any] = {key: getattr(preprocess, key) for key in IMAGES}
+    lines = [
+        f"# What {weights.name} cannot say of itself. It is read with the file, as part of the encoder's identity.",
+        "# The values are what is assumed without this file: correct them. mean and std are of pixels in [0, 1].",
+        *(f"{key} = {_toml(value)}{_comment(key)}" for key, value in facts.items()),
+        *([f"pooling = {_toml(pooling)}{_comment('pooling')}"] if pooling else []),
+        f"method = {_toml(card.method)}",
+        f'pretrained_on = ["{UNFILLED}"]{_comment("pretrained_on")}',
+        f"licence = {_toml(card.licence)}",
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _kind(key: str) -> str:
+    kind = KEYS[key]
+    return {int: "a whole number", str: "a text", list: "a list"}.get(kind, "a number")  # type: ignore[call-overload]
+
+
+def _advice(key: str) -> str:
+    if key == "pretrained_on":
+        return "names of data sets whose images it has seen, e.g. mimic, chexpert, nih; imagenet or nothing, too"
+    return " or ".join(map(str, CHOICES.get(key, POOLINGS if key == "pooling" else ("a value",))))
+
+
+def _comment(key: str) -> str:
+    return f"  # {_advice(key)}" if key in (*CHOICES, "pooling", "pretrained_on") else ""
+
+
+def _short(value: Any) -> str:
+    return "/".join(f"{v:g}" for v in dict.fromkeys(value)) if isinstance(value, tuple) else str(value)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,1 @@
+"""Is one encoder, or one protocol of an encoder, better than another?"""

@@ -1,0 +1,139 @@
+"""``FILE.toml``: what weights of unknown origin cannot say; what nobody says is assumed, warned of and on the board."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from cxrbench import api
+from cxrbench.encoder import EncoderCard, Preprocess
+from cxrbench.encoders.sidecar import read_sidecar, write_sidecar
+from cxrbench.engine.registry import load_encoder
+from cxrbench.errors import UserError
+from support.published_files import plain_vit
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.save({"model": plain_vit(224).state_dict()}, tmp_path / "vit.pth")
+    return tmp_path / "vit.pth"
+
+
+def say(weights: Path, text: str) -> Path:
+    path = weights.with_name(f"{weights.name}.toml")
+    path.write_text(text)
+    return path
+
+
+FILLED = 'size = 224\nresize = "squash"\ninterpolation = "bilinear"\nmean = [0.1]\nstd = [0.2]\nchannels = 3\n' + (
+    'pooling = "mean"\nmethod = "Ours"\npretrained_on = ["nih"]\nlicence = "MIT"\n'
+)
+
+
+def test_without_it_a_warning_names_what_is_assumed(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = load_encoder(f"mae@{weights}", synthetic=False)
+    (told,) = caplog.messages
+    for text in (
+        "size 224",
+        "mean 0.485/0.456/0.406",
+        "no X-rays of the data sets here",
+        "vit.pth.toml",
+        "encoders card",
+    ):
+        assert text in told
+    assert loaded.spec.card.assumed[0] in told
+
+
+def test_with_it_nothing_is_assumed(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = load_encoder(f"mae@{weights}", synthetic=False)
+    caplog.clear()
+    say(weights, FILLED)
+    after = load_encoder(f"mae@{weights}", synthetic=False)
+    assert not caplog.messages
+    preprocess = after.module.preprocess
+    assert (preprocess.resize, preprocess.mean, preprocess.std) == ("squash", (0.1,), (0.2,))
+    card = after.spec.card
+    assert (card.method, card.pretrained_on, card.licence, card.assumed) == ("Ours", ("nih",), "MIT", ())
+    assert after.module.pooling == "mean"  # type: ignore[attr-defined]
+    assert load_encoder(f"mae:cls@{weights}", synthetic=False).module.pooling == "cls"  # type: ignore[attr-defined]
+    assert after.spec.fingerprint != before.spec.fingerprint
+    say(weights, FILLED.replace('"nih"', '"mimic"'))
+    again = load_encoder(f"mae@{weights}", synthetic=False)
+    assert again.spec.files_sha256 != after.spec.files_sha256  # all of it is part of the identity
+
+
+def test_what_it_leaves_out_is_still_assumed(weights: Path) -> None:
+    say(weights, 'mean = [0.4978]\nstd = [0.2449]\nlicence = "MIT"\n')
+    card = load_encoder(f"mae@{weights}", synthetic=False).spec.card
+    assert "size 224" in card.assumed[0]
+    assert "mean" not in card.assumed[0]
+    assert card.licence == "MIT"
+
+
+def test_timm_reads_it_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model: Any = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0).eval()
+    torch.save(model.state_dict(), tmp_path / "t.pth")
+    spec = f"timm:vit_tiny_patch16_224@{tmp_path / 't.pth'}"
+    assumed = load_encoder(spec, synthetic=False).spec.card.assumed
+    assert "mean 0.5, std 0.5" in assumed[0]
+    assert caplog.records[0].levelno == logging.WARNING
+    say(tmp_path / "t.pth", FILLED)
+    loaded = load_encoder(spec, synthetic=False)
+    assert loaded.module.preprocess.mean == (0.1,)
+    assert loaded.spec.card.pretrained_on == ("nih",)
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = model.forward_features(images)[:, 1:].mean(1)
+        torch.testing.assert_close(loaded.module(images).pooled, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size = 'big'", "size = 'big' is a str, not a whole number"),
+        ("colour = 1", "unknown key 'colour'; known: size, resize"),
+        ("resize = 'stretch'", "resize = 'stretch'; choose squash or crop or pad"),
+        ("channels = 2", "channels = 2; choose 1 or 3"),
+        ("mean = [1, 2]", "one number or three"),
+        ("std = [0.0]", "std and size are above 0"),
+        ("mean = [1, 2, 3]\nchannels = 1", "one channel and three means"),
+        ('pretrained_on = ["?"]', r"pretrained_on is still '\?': fill it in"),
+        ("pretrained_on = [1]", "a list of names"),
+        ("pooling = 'max'", "pooling = 'max'; choose cls or mean"),
+        ("size = 336", "says 336 pixels and 3 channel.* is of 224 and 3"),
+        ("size = ", "is no TOML"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(weights: Path, text: str, message: str) -> None:
+    say(weights, text)
+    with pytest.raises(UserError, match=message) as refused:
+        load_encoder(f"mae@{weights}", synthetic=False)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_card_that_is_written_is_to_be_filled_in(weights: Path) -> None:
+    path = api.write_card(str(weights))
+    assert path == weights.with_name("vit.pth.toml")
+    with pytest.raises(UserError, match="pretrained_on is still"):
+        load_encoder(f"mae@{weights}", synthetic=False)
+    path.write_text(path.read_text().replace('["?"]', '["chexpert"]'))
+    loaded = load_encoder(f"mae@{weights}", synthetic=False)
+    assert loaded.spec.card.pretrained_on == ("chexpert",)
+    assert loaded.spec.card.assumed == ()
+    with pytest.raises(UserError, match="is there already"):
+        api.write_card(f"mae@{weights}")
+    with pytest.raises(UserError, match="give a file of weights"):
+        api.write_card("pixels")
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    preprocess = Preprocess(64, "pad", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 3, "bicubic", 0.875)
+    path = write_sidecar(tmp_path / "w.pt", preprocess, EncoderCard("M", "MIT"), "cls")
+    path.write_text(path.read_text().replace('["?"]', "[]"))
+    sidecar = read_sidecar(tmp_path / "w.pt")
+    assert sidecar.applied(Preprocess()) == preprocess
+    assert sidecar.card(EncoderCard("other")) == EncoderCard("M", "MIT")
+    assert sidecar.pooling == "cls"
