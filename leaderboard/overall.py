@@ -22,7 +22,7 @@ UNKNOWN = OverDatasets(NAN, NAN, NAN)
 def overall(
     headlines: Sequence[Measured], baseline: str | None, rope: float, seed: int
 ) -> dict[Table, tuple[Overall, ...]]:
-    """By table, its encoders that have every column; only for tables of several columns, all of them tested.
+    """By table, its encoders that have every column, with an interval; only for tables of several columns, all tested.
 
     ``rope``: differences of a metric in [0, 1] that do not matter.
     """
@@ -76,8 +76,9 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
 
 
 def _known(one: Measured, encoder: str) -> bool:
-    estimate = one.headlines.get(encoder)
-    return estimate is not None and HEADLINE in one.tested and not math.isnan(estimate.value)
+    """Whether the encoder has a value in a column, of which enough replicates are defined to say how sure it is."""
+    value = one.values.get((encoder, HEADLINE))
+    return value is not None and HEADLINE in one.tested and not math.isnan(value.patients)
 
 
 def _gains(

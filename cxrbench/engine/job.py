@@ -47,11 +47,14 @@ class Job:
     def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Inapplicable | Failed]":
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch.
 
-        What was asked is kept in the results folder.
+        What was asked is kept in the results folder, unless nothing that was asked can be had.
         """
-        todo = any(planned.state in TODO for planned in self.plan.cells)
-        with nullcontext() if todo else suppress(DiskError):  # a finished folder may be one that cannot be written to
-            save_request(self.request.results.root, self.asked)
+        states = {planned.state for planned in self.plan.cells}
+        todo = bool(states & set(TODO))
+        if states - {"blocked"}:
+            # A finished folder may be one that cannot be written to.
+            with nullcontext() if todo else suppress(DiskError):
+                save_request(self.request.results.root, self.asked)
         options: Any = self.extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
 
