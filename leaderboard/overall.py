@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from cxrbench.leaderboard.board import HEADLINE, NAN, Overall, Table
 from cxrbench.leaderboard.statistics.bootstrap import percentile_interval
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
-from cxrbench.leaderboard.statistics.measured import Measured, families, improvement
+from cxrbench.leaderboard.statistics.measured import Measured, families
+from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.signed_rank import OverDatasets, over_datasets
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 
@@ -35,7 +36,7 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
         return ()
     measure = columns[0].measure
     sign = 1.0 if measure.higher_is_better else -1.0
-    draws = np.stack([[one.headlines[e].replicates.mean(0) for e in names] for one in columns])  # [columns, k, B]
+    draws = np.stack([[one.headlines[e].means for e in names] for one in columns])  # [columns, k, B]
     points = np.array([[one.headlines[e].value for e in names] for one in columns])
     draws = draws[:, :, ~np.isnan(draws).any((0, 1))]
     if draws.shape[2] < 2:
