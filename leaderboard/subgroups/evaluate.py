@@ -195,8 +195,8 @@ def _measures(metrics: Sequence[str] | None, tests: TestSet) -> list[Measure]:
 
 def _untested(metrics: Sequence[str] | None, cells: Sequence[Predictions]) -> list[str]:
     """Which of the metrics are shown elsewhere without a test."""
-    kinds = {one.kind for one in cells if FAMILIES[one.kind] in (CLASSIFICATION, REGRESSION)}
-    of = [measure for kind in sorted(kinds) for measure in wanted_measures(metrics or (), kind)]
+    kinds = dict.fromkeys(one.kind for one in cells if FAMILIES[one.kind] in (CLASSIFICATION, REGRESSION))
+    of = [measure for kind in kinds for measure in wanted_measures(metrics or (), kind)]
     return list(dict.fromkeys(measure.name for measure in of if not measure.tested)) if metrics else []
 
 
