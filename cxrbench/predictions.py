@@ -77,7 +77,12 @@ class Predictions:
 
     def test_rows(self) -> pd.DataFrame:
         """The rows of the test split, sorted by image_id so that every encoder's come in one order."""
-        return self.rows.loc[self.rows["split"] == "test"].sort_values(by="image_id", ignore_index=True)
+        of_test = self.rows["split"].to_numpy() == "test"
+        rows = self.rows if of_test.all() else self.rows.loc[of_test]
+        ids = rows["image_id"].to_numpy()
+        if (ids[:-1] <= ids[1:]).all():  # as most are written: nothing is copied
+            return rows.reset_index(drop=True)
+        return rows.sort_values(by="image_id", ignore_index=True)
 
     def scores(self, rows: pd.DataFrame) -> NDArray[np.float64]:
         """Scores [n, labels] of the given rows."""
@@ -107,9 +112,13 @@ class Predictions:
         ``wanted``: asked with ``cell``, whether the rows are needed; if not they are empty, and only the header is
         read: the checksum, which is of all of the file, is not looked at.
         """
-        needed = wanted is None or wanted(_parsed_header(path)["cell"])
-        meta = read_header(path) if needed else _parsed_header(path)
-        rows = pq.read_table(path).to_pandas() if needed else pd.DataFrame()
+        with _opened(path) as file:
+            meta = _metadata(path, file)
+            needed = wanted is None or wanted(meta["cell"])
+            if needed:
+                check(path, AGAIN)
+            # a few small columns: threads would cost more than they save
+            rows = file.read(use_threads=False).to_pandas(use_threads=False) if needed else pd.DataFrame()
         meta["labels"], meta["notes"] = tuple(meta["labels"]), tuple(meta["notes"])
         meta["groups"] = {name: tuple(labels) for name, labels in meta["groups"].items()}
         return Predictions(rows=rows, **meta)
@@ -121,16 +130,26 @@ def read_header(path: Path) -> dict[str, Any]:
     The checksum is of the whole file: files are small, and a plan that calls a damaged cell done would be believed.
     """
     check(path, AGAIN)
-    return _parsed_header(path)
+    with _opened(path) as file:
+        return _metadata(path, file)
 
 
-def _parsed_header(path: Path) -> dict[str, Any]:
-    """``read_header``, whatever the checksum."""
+def _opened(path: Path) -> pq.ParquetFile:
+    """Raises DamagedError for what is no Parquet file."""
     try:
-        meta = json.loads((pq.read_schema(path).metadata or {})[METADATA_KEY])
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(path, "it holds no predictions", AGAIN) from error
+
+
+def _metadata(path: Path, file: pq.ParquetFile) -> dict[str, Any]:
+    """What stands in the schema, whatever the checksum."""
+    try:
+        meta = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
+        version = meta.pop("format")
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise DamagedError(path, "it holds no predictions", AGAIN) from error
-    if meta.pop("format") != FORMAT:
+    if version != FORMAT:
         raise UserError(f"{path} was written by another version of cxrbench: run again, and it is computed anew")
     return meta
 

@@ -1,6 +1,6 @@
 """``FILE.toml`` beside weights: what the file itself cannot say, preprocessing and card, in the user's words."""
 
-import logging
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ POOLINGS = ("cls", "mean", "mean+sd")
 CHOICES = {"resize": ("squash", "crop", "pad"), "interpolation": ("bilinear", "bicubic"), "channels": (1, 3)}
 IMAGES = ("size", "resize", "interpolation", "crop_pct", "mean", "std", "channels")
 CARD = ("method", "pretrained_on", "licence")
+LARGEST, LARGEST_SIDE = 1.0, 4096  # of a mean or deviation of pixels in [0, 1]; of the side of an image
 KEYS = {"size": int, "resize": str, "interpolation": str, "crop_pct": (int, float), "mean": list, "std": list,
         "channels": int, "pooling": str, "method": str, "pretrained_on": list, "licence": str}  # fmt: skip
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,26 +73,35 @@ def _check_numbers(path: Path, said: Mapping[str, Any]) -> None:
         values = said.get(key, [1.0])
         if len(values) not in (1, 3) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
             raise UserError(f"{path}: {key} = {values!r}: one number or three, of pixels in [0, 1]")
-    if min(said.get("std", [1.0])) <= 0 or said.get("size", 1) < 1 or not 0 < said.get("crop_pct", 1.0) <= 1:
-        raise UserError(f"{path}: std and size are above 0, crop_pct is above 0 and at most 1")
+        if not all(math.isfinite(v) and 0 <= v <= LARGEST for v in values):
+            raise UserError(f"{path}: {key} = {values!r} is not of pixels in [0, 1]: divide numbers of 0..255 by 255")
+    crop = said.get("crop_pct", 1.0)
+    if min(said.get("std", [1.0])) <= 0 or not 1 <= said.get("size", 1) <= LARGEST_SIDE or not 0 < crop <= 1:
+        raise UserError(f"{path}: std is above 0, size is 1 to {LARGEST_SIDE}, crop_pct is above 0 and at most 1")
     if len(said.get("mean", [0])) == 3 and said.get("channels") == 1:
         raise UserError(f"{path}: one channel and three means: give one number")
     if not all(isinstance(name, str) for name in said.get("pretrained_on", ())):
         raise UserError(f'{path}: pretrained_on is a list of names, e.g. ["mimic", "nih"]')
+    if NOTHING[0] in (seen := said.get("pretrained_on", [])) and len(seen) > 1:
+        raise UserError(f"{path}: pretrained_on = {seen!r}: {NOTHING[0]!r} stands alone, or not at all")
 
 
-def told(spec: str, sidecar: WeightsSidecar, preprocess: Preprocess, card: EncoderCard) -> EncoderCard:
-    """The card of weights that are of no known origin: what nobody says is in its ``assumed`` and is warned of."""
+def told(sidecar: WeightsSidecar, preprocess: Preprocess, card: EncoderCard, *, by_files: bool = False) -> EncoderCard:
+    """The card of weights that are of no known origin: what nobody says is in its ``assumed``, which a run tells.
+
+    The card of a published encoder (it has a citation) says what it has seen, and its files what they are to be shown.
+    ``by_files``: whether files that came with the weights say the preprocessing.
+    """
     facts = {key: getattr(preprocess, key) for key in IMAGES if key != "crop_pct" or preprocess.resize == "crop"}
-    unsaid = [f"{key} {_short(value)}" for key, value in facts.items() if key not in sidecar.said]
+    unsaid = [] if by_files else [f"{key} {_short(value)}" for key, value in facts.items() if key not in sidecar.said]
     assumed = [f"preprocessing ({', '.join(unsaid)})"] if unsaid else []
-    if "pretrained_on" not in sidecar.said:
+    if "pretrained_on" not in sidecar.said and not (card.citation or card.pretrained_on):
         assumed.append("that it has seen no X-rays of the data sets here")
     if not assumed:
         return sidecar.card(card)
-    told = f"assumed, for nobody says it: {' and '.join(assumed)}"
-    log.warning("%s: %s; say it in %s (`cxrbench encoders card FILE` writes one to fill in)", spec, told, sidecar.path)
-    return replace(sidecar.card(card), assumed=(told,))
+    told = f"assumed, for nobody says it: {' and '.join(assumed)}; say it in {sidecar.path.name}"
+    told += "" if by_files else " (`cxrbench encoders card FILE` writes one to fill in)"
+    return replace(sidecar.card(card), assumed=(*card.assumed, told))
 
 
 def write_sidecar(weights: Path, preprocess: Preprocess, card: EncoderCard, pooling: str | None) -> Path:

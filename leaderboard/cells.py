@@ -31,7 +31,14 @@ def cell(r: Record, rank: int | None, spread: Spread) -> str:
     """A value with its rank and marks and what stands beside it; a dash where it is undefined."""
     if math.isnan(r.value):
         return ABSENT
+    if not math.isnan(r.by_chance):
+        return f"{number(r.value)}{dagger(r)}{by_chance(r)}"
     return f"{ranked(number(r.value), rank)}{dagger(r)}{_beside(r, spread)}{significant(r)}"
+
+
+def by_chance(r: Record) -> str:
+    """In the place of marks and intervals, of what is not tested: what chance alone would give."""
+    return f" ({number(r.by_chance)} by chance)"
 
 
 def significant(r: Record) -> str:
@@ -45,7 +52,12 @@ def dagger(r: Record) -> str:
 
 
 def ranks(values: Mapping[str, float], measure: Measure) -> dict[str, int]:
-    """Ranks by the printed value, so that encoders that read the same are marked the same. None with one encoder."""
+    """Ranks by the printed value, so that encoders that read the same are marked the same.
+
+    None with one encoder, and of a metric that is not tested: a smaller ECE is no claim.
+    """
+    if not measure.tested:
+        return {}
     printed = {e: round(v, 3) for e, v in values.items() if not math.isnan(v)}
     order = sorted(set(printed.values()), reverse=measure.higher_is_better)
     return {e: order.index(v) + 1 for e, v in printed.items()} if len(printed) > 1 else {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
-from cxrbench.leaderboard.cells import Look, Spread, cell, dagger, ranked, ranks, significant
+from cxrbench.leaderboard.cells import Look, Spread, by_chance, cell, dagger, ranked, ranks, significant
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.families import FAMILIES
 from cxrbench.leaderboard.legend import Tests, legend
@@ -86,6 +86,8 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
         parts.append(
             f"Marks as above, for each metric in its own right{tested}; intervals and p are in the CSV and JSON."
         )
+    if any(not math.isnan(r.by_chance) for r in cells.values()):
+        parts.append("By chance: what such scores would have if they were exactly right. Such a metric is not tested.")
     parts += ["### Notes", _notes(columns, cells, [w for w in board.nowhere.items() if w[0].synthetic == synthetic])]
     return parts
 
@@ -196,7 +198,7 @@ def _other_metrics(what: str, metrics: Sequence[str], columns: Sequence[Column],
         for e in here:
             of = [found[m].get(e) for m in metrics]
             line = [
-                ranked(number(r.value), places[m].get(e) if measures[m].tested else None) + _beside(r) if r else ABSENT
+                ranked(number(r.value), places[m].get(e)) + _beside(r) if r else ABSENT
                 for m, r in zip(metrics, of, strict=True)
             ]
             body.append([escaped(task_title(column.task)), f"{code(e)}{dagger(next(r for r in of if r))}", *line])
@@ -266,7 +268,7 @@ def _letters(r: Record, lettered: bool) -> str:
 
 def _beside(r: Record) -> str:
     """The mark, or for what is not tested what chance alone would give."""
-    return significant(r) if math.isnan(r.by_chance) else f" ({number(r.by_chance)} by chance)"
+    return significant(r) if math.isnan(r.by_chance) else by_chance(r)
 
 
 def _mean(row: Sequence[Record | None]) -> float:

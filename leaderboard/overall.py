@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from cxrbench.leaderboard.board import HEADLINE, NAN, Overall, Table
 from cxrbench.leaderboard.statistics.bootstrap import percentile_interval
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
-from cxrbench.leaderboard.statistics.measured import Measured, families, improvement
+from cxrbench.leaderboard.statistics.measured import Measured, families
+from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.signed_rank import OverDatasets, over_datasets
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 
@@ -21,7 +22,7 @@ UNKNOWN = OverDatasets(NAN, NAN, NAN)
 def overall(
     headlines: Sequence[Measured], baseline: str | None, rope: float, seed: int
 ) -> dict[Table, tuple[Overall, ...]]:
-    """By table, its encoders that have every column; only for tables of several columns, all of them tested.
+    """By table, its encoders that have every column, with an interval; only for tables of several columns, all tested.
 
     ``rope``: differences of a metric in [0, 1] that do not matter.
     """
@@ -35,7 +36,7 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
         return ()
     measure = columns[0].measure
     sign = 1.0 if measure.higher_is_better else -1.0
-    draws = np.stack([[one.headlines[e].replicates.mean(0) for e in names] for one in columns])  # [columns, k, B]
+    draws = np.stack([[one.headlines[e].means for e in names] for one in columns])  # [columns, k, B]
     points = np.array([[one.headlines[e].value for e in names] for one in columns])
     draws = draws[:, :, ~np.isnan(draws).any((0, 1))]
     if draws.shape[2] < 2:
@@ -75,8 +76,9 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
 
 
 def _known(one: Measured, encoder: str) -> bool:
-    estimate = one.headlines.get(encoder)
-    return estimate is not None and HEADLINE in one.tested and not math.isnan(estimate.value)
+    """Whether the encoder has a value in a column, of which enough replicates are defined to say how sure it is."""
+    value = one.values.get((encoder, HEADLINE))
+    return value is not None and HEADLINE in one.tested and not math.isnan(value.patients)
 
 
 def _gains(

@@ -1,10 +1,10 @@
 """From measured metrics to records: every test corrected within its family, every interval with its family's seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -49,26 +49,34 @@ def in_families(
         count = sum(not math.isnan(p) for of in tests for p in of)
         for i, one in enumerate(family):
             letters = _letters(one, dict(zip(pairs[i], separated[i], strict=True)))
-            heads = _records(one, values[i], gains[i], dict(zip(gains[i], corrected[i], strict=True)), baseline)
-            rest = _of_labels(one, baseline)
-            flattered = marks.get(id(one.tests), {})
-            records = [replace(r, tie_group=letters.get(r.encoder, "")) for r in heads] + rest
-            place = {key: k for k, key in enumerate(one.values)}
-            records.sort(key=lambda r: place[r.encoder, r.label])
+            heads = _Answers(values[i], gains[i], dict(zip(gains[i], corrected[i], strict=True)))
             errors = [gain.error for gain in gains[i].values() if math.isfinite(gain.error)]
             found[id(one)] = Tested(
-                tuple(replace(r, contaminated=bool(flattered.get(r.encoder))) for r in records),
+                tuple(_records(one, heads.beside(_of_labels(one)), baseline, letters, marks.get(id(one.tests), {}))),
                 smallest_detectable_difference(float(np.median(errors)), count) if errors else NAN,
             )
     return found
 
 
-def _of_labels(one: Measured, baseline: str | None) -> list[Record]:
-    """The records of labels and groups but the headline: a family of their own, of this metric and task."""
+class _Answers(NamedTuple):
+    """Values and gains with what their families lend them, and the p of the gains, corrected."""
+
+    values: Mapping[Key, Uncertain]
+    gains: Mapping[Key, Uncertain]
+    corrected: Mapping[Key, float]
+
+    def beside(self, other: "_Answers") -> "_Answers":
+        """Both."""
+        return _Answers(
+            {**self.values, **other.values}, {**self.gains, **other.gains}, {**self.corrected, **other.corrected}
+        )
+
+
+def _of_labels(one: Measured) -> _Answers:
+    """Of labels and groups but the headline: a family of their own, of this metric and task."""
     (values,) = _together([{k: v for k, v in one.values.items() if k[1] != HEADLINE}])
     (gains,) = _together([{k: v for k, v in one.gains.items() if k[1] != HEADLINE}])
-    corrected = dict(zip(gains, holm([gain.p() for gain in gains.values()]), strict=True))
-    return _records(one, values, gains, corrected, baseline)
+    return _Answers(values, gains, dict(zip(gains, holm([gain.p() for gain in gains.values()]), strict=True)))
 
 
 def _together(several: Sequence[Mapping[Key, Components]]) -> list[dict[Key, Uncertain]]:
@@ -85,35 +93,30 @@ def _split(whole: Sequence[T], lengths: Sequence[int]) -> list[list[T]]:
 
 
 def _records(
-    one: Measured,
-    values: Mapping[Key, Uncertain],
-    gains: Mapping[Key, Uncertain],
-    corrected: Mapping[Key, float],
-    baseline: str | None,
-) -> list[Record]:
-    """A record for each encoder and label."""
+    one: Measured, answers: _Answers, baseline: str | None, letters: Mapping[str, str], flattered: Mapping[str, str]
+) -> Iterator[Record]:
+    """A record for each encoder and label. ``letters``, ``flattered``: by encoder."""
     task = one.tests.task
-    of_label = {x: counted(one.tests, x, one.counted if x == HEADLINE else None) for _, x in values}
-    records = []
-    for (encoder, label), value in values.items():
+    labels = dict.fromkeys(label for _, label in one.values)
+    of_label = {x: counted(one.tests, x, one.counted if x == HEADLINE else None) for x in labels}
+    for key in one.values:
+        (encoder, label), value, gain = key, answers.values[key], answers.gains.get(key)
         of = of_label[label]
         limits = _interval(one, of, value)
-        record = Record(
+        ends = gain.interval(GAIN_LEVEL) if gain else None
+        yield Record(
             encoder=encoder, dataset=task.dataset, protocol=task.protocol, fraction=task.fraction,
             metric=one.measure.name, label=label, value=value.value, lower=limits.lower, upper=limits.upper, n=of.n,
-            patients=of.patients, positives=of.positives, rarer=of.rarer, seeds=len(one.tests.rows[encoder]),
-            se_patients=math.sqrt(value.patients), se_seeds=math.sqrt(value.seeds) if value.seeds_df else NAN,
-            sd_folds=one.folds.get((encoder, label), (NAN, NAN))[1], sd_seeds=one.sd_seeds.get((encoder, label), NAN),
-            by_chance=one.by_chance.get((encoder, label), NAN), synthetic=task.synthetic, note=limits.note,
+            p=gain.p() if gain else NAN, p_holm=answers.corrected[key] if gain else NAN,
+            p_percentile=one.percentiles[key] if gain else NAN,
+            tie_group=letters.get(encoder, "") if label == HEADLINE else "", baseline=(baseline or "") if gain else "",
+            gain=gain.value if gain else NAN, gain_lower=ends.lower if ends else NAN,
+            gain_upper=ends.upper if ends else NAN, patients=of.patients, positives=of.positives, rarer=of.rarer,
+            seeds=len(one.tests.rows[encoder]), se_patients=math.sqrt(value.patients),
+            se_seeds=math.sqrt(value.seeds) if value.seeds_df else NAN, sd_folds=one.folds.get(key, (NAN, NAN))[1],
+            sd_seeds=one.sd_seeds.get(key, NAN), by_chance=one.by_chance.get(key, NAN), synthetic=task.synthetic,
+            contaminated=bool(flattered.get(encoder)), note=limits.note,
         )  # fmt: skip
-        if gain := gains.get((encoder, label)):
-            ends = gain.interval(GAIN_LEVEL)
-            record = replace(
-                record, p=gain.p(), p_holm=corrected[encoder, label], p_percentile=one.percentiles[encoder, label],
-                baseline=baseline or "", gain=gain.value, gain_lower=ends.lower, gain_upper=ends.upper,
-            )  # fmt: skip
-        records.append(record)
-    return records
 
 
 def _interval(one: Measured, of: Counted, value: Uncertain) -> Interval:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from tabulate import tabulate
@@ -58,9 +59,10 @@ def dump_csv(kind: type, records: Sequence[Any]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = [f.name for f in fields(kind)]
+    of = attrgetter(*names)
     writer.writerow(names)
     text = cache(_text)  # the same few names in every row
-    writer.writerows([_plain(getattr(record, name), text) for name in names] for record in records)
+    writer.writerows([_plain(value, text) for value in of(record)] for record in records)
     return out.getvalue()
 
 
@@ -110,12 +112,12 @@ def task_title(task: AlignedTask) -> str:
 
 def _plain(value: Any, text: Callable[[str], str]) -> str:
     """A CSV field: floats to six decimals, NaN and None empty, strings as ``text`` has them."""
-    if isinstance(value, bool):
-        return str(value).lower()
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6f}".rstrip("0").rstrip(".")
     if isinstance(value, str):
         return text(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)
 
 

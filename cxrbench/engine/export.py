@@ -32,7 +32,7 @@ TEXT_BATCH = 64  # as protocols ask: in another batch the last bits may be other
 class Exported:
     """What was written: images, numbers per image, texts, unreadable images by dataset, and the ``card`` beside it.
 
-    ``note``: why texts that a task asks for are not in it, or empty.
+    ``note``: why texts that a task asks for are not in it, and what was assumed of the encoder; or empty.
     """
 
     path: Path
@@ -71,6 +71,7 @@ def export_features(job: Job, options: "ExtractOptions", out: Path, progress: Pr
     )
     write_embeddings(out, whole)
     card = _write_card(out, ref)
+    note = "; ".join(filter(None, (note, *ref.spec.card.assumed)))
     return Exported(out, card, len(whole.images), whole.pooled.shape[1], len(texts), left_out, note)
 
 
@@ -141,9 +142,10 @@ def _write_card(out: Path, ref: EncoderRef) -> Path:
     path, card = sidecar_path(out), ref.spec.card
     whole = dense_preprocess(ref.preprocess)
     seen = ", ".join(f'"{name}"' for name in card.pretrained_on)
+    said = f"pretrained_on = [{seen}]" if seen else '# nobody says what it has seen: pretrained_on = ["mimic"], or []'
     lines = [
         f"# Features of {ref.spec.name}, written by cxrbench features export; fingerprint {ref.spec.fingerprint}.",
-        f'method = "{_escaped(card.method)}"', f'licence = "{_escaped(card.licence)}"', f"pretrained_on = [{seen}]",
+        f'method = "{_escaped(card.method)}"', f'licence = "{_escaped(card.licence)}"', said,
         f"size = {whole.size}", f'resize = "{whole.resize}"  # of whole images, as maps are',
     ]  # fmt: skip
     with atomic_path(path) as temporary:

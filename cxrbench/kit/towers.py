@@ -91,7 +91,10 @@ def card(loaded: LoadedEncoder) -> PluginCheck:
         advice = f"{example}; what has seen no chest X-ray says so: ('imagenet',), or {NOTHING}"
         return PluginCheck("card", "mend", f"it does not say {' or '.join(lacking)}", advice)
     seen = ", ".join(said.pretrained_on) or ("phantom images" if said.synthetic else "none of the data sets known here")
-    return PluginCheck("card", "pass", f"{said.method}; licence {said.licence}; pretrained on {seen}")
+    told = f"{said.method}; licence {said.licence}; pretrained on {seen}"
+    if said.assumed:
+        return PluginCheck("card", "remark", "; ".join((told, *said.assumed)))
+    return PluginCheck("card", "pass", told)
 
 
 def _lacking(said: EncoderCard) -> list[str]:

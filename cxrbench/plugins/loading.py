@@ -33,6 +33,7 @@ from cxrbench.plugins.identity import (
     source_sha256,
     weights_sha256,
 )
+from cxrbench.plugins.seen import in_known_names
 from cxrbench.plugins.sources import USER_FILE, helpers_of, is_library, qualified_name, top_of
 
 
@@ -95,7 +96,7 @@ def identified(
     described = configuration(module, request)
     spec = EncoderSpec(
         name=text,
-        card=card,
+        card=in_known_names(card),
         weights_sha256=weights_sha256(module),
         source_sha256=source_sha256(module, factory),
         preprocess=repr(module.preprocess),

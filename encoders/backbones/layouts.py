@@ -82,5 +82,5 @@ def published_backbone(state: Mapping[str, Tensor], card: EncoderCard, path: Pat
             f"{sidecar.path} says {preprocess.size} pixels and {preprocess.channels} channel(s); the ViT in {path} is "
             f"of {config.size} and {config.channels}"
         )
-    card = sidecar.card(card) if entry else told(str(path), sidecar, preprocess, card)
+    card = sidecar.card(card) if entry else told(sidecar, preprocess, card)
     return TrainedBackbone(state, config, preprocess, card)

@@ -10,12 +10,12 @@ import transformers
 from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess, sidecar_path
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, hf_preprocess, to_grid
 from cxrbench.encoders.families.published.recognised import card_of, card_of_folder
 from cxrbench.encoders.families.text_towers import ImageTextModel, ProjectedImageTextModel
-from cxrbench.encoders.sidecar import read_sidecar
+from cxrbench.encoders.sidecar import WeightsSidecar, read_sidecar, told
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import first_line
 from cxrbench.files.containers import listed
@@ -135,11 +135,10 @@ def build(source: str, revision: str | None = None) -> HFEncoder:
         preprocess = hf_preprocess(processor.to_dict(), backbone.config.num_channels)
     except UserError as error:
         raise UserError(f"hf:{source} cannot be used: {error}") from error
-    card = card_of("hf", source, method)
-    if local:
-        sidecar = read_sidecar(folder)
-        card = sidecar.card(card_of_folder("hf", folder, preprocess, method))
-        preprocess = sidecar.applied(preprocess)
+    sidecar = read_sidecar(folder) if local else WeightsSidecar(sidecar_path(folder), {})  # a repository has none
+    card = card_of_folder("hf", folder, preprocess, method) if local else card_of("hf", source, method)
+    preprocess = sidecar.applied(preprocess)
+    card = told(sidecar, preprocess, card, by_files=True)
     if not family.text:
         return HFEncoder(backbone.float(), family, preprocess, card)
     kind = HFProjectedEncoder if family.text == "projected" else HFImageTextEncoder

@@ -20,7 +20,7 @@ from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, open_clip_preprocess
 from cxrbench.encoders.families.published.recognised import card_of, card_of_folder, of_file
 from cxrbench.encoders.families.timm import map_stages
-from cxrbench.encoders.sidecar import read_sidecar
+from cxrbench.encoders.sidecar import read_sidecar, told
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import first_line, leave_out, load_strict, read_state_dict
 
@@ -138,10 +138,15 @@ def load(request: EncoderRequest) -> OpenCLIPEncoder:
         folder = Path(name.removeprefix(LOCAL))
         sidecar = read_sidecar(folder)
         preprocess, known = sidecar.applied(preprocess), card_of_folder("open_clip", folder, preprocess, f"CLIP {name}")
-        return OpenCLIPEncoder(model, name, preprocess, sidecar.card(known))
+        return OpenCLIPEncoder(model, name, preprocess, told(sidecar, preprocess, known, by_files=True))
     sidecar, entry = read_sidecar(path), of_file(path) if builtin else None
-    known = entry.card if entry else card_of("open_clip", name, f"CLIP {name}")
-    return OpenCLIPEncoder(model, name, sidecar.applied(preprocess), sidecar.card(known))
+    if entry is not None:
+        preprocess = sidecar.applied(entry.preprocess)
+        return OpenCLIPEncoder(model, name, preprocess, sidecar.card(entry.card))
+    # A tag or a repository comes with its own numbers; a file is taken for one of natural images.
+    published = not builtin or bool(open_clip.get_pretrained_cfg(name, weights or ""))
+    known, preprocess = card_of("open_clip", name, f"CLIP {name}"), sidecar.applied(preprocess)
+    return OpenCLIPEncoder(model, name, preprocess, told(sidecar, preprocess, known, by_files=published))
 
 
 def find_weights(name: str, weights: str | None) -> Path:

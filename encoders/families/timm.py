@@ -70,10 +70,8 @@ def load(request: EncoderRequest) -> TimmEncoder:
     preprocess = sidecar.applied(own_preprocess(name, backbone))
     if preprocess.channels != (own := own_preprocess(name, backbone)).channels:
         raise UserError(f"{sidecar.path} says {preprocess.channels} channel(s); timm:{name} has {own.channels}")
-    spec = f"timm:{name}@{request.weights}"
-    return TimmEncoder(
-        backbone, preprocess, entry.card if entry else told(spec, sidecar, preprocess, EncoderCard(method=name))
-    )
+    card = sidecar.card(entry.card) if entry else told(sidecar, preprocess, EncoderCard(method=name))
+    return TimmEncoder(backbone, preprocess, card)
 
 
 def own_preprocess(name: str, backbone: Any) -> Preprocess:

@@ -16,7 +16,7 @@ from cxrbench.leaderboard.statistics.bootstrap import REPLICATES, Interval, perc
 from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, Counted, counted
 from cxrbench.leaderboard.statistics.evaluate import Estimate, Evaluation, evaluate
 from cxrbench.leaderboard.statistics.inference import Components, moderated
-from cxrbench.leaderboard.statistics.measured import improvement
+from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 from cxrbench.metrics.calibration import CALIBRATION, FORMULAS, Formula, Sums, nll_of_classes, prepare_sums
 from cxrbench.metrics.classification import Array, Metric, Prepared, Weights, never_defined

@@ -16,6 +16,7 @@ from cxrbench.leaderboard.statistics.in_folds import FOLD
 from cxrbench.predictions import Kind, Predictions
 
 Array = NDArray[np.float64]
+Ids = NDArray[np.object_]
 
 
 class AlignedTask(NamedTuple):
@@ -93,20 +94,18 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
     Raises UserError if the predictions cannot be compared: other labels, other targets, or two results for one seed.
     """
     first = predictions[0]
-    frames = [one.test_rows().set_index("image_id") for one in predictions]
-    shared = frames[0].index
-    for frame in frames[1:]:
-        shared = shared.intersection(frame.index)
-    shared = shared.sort_values()
+    frames = [one.test_rows() for one in predictions]
+    ids = [frame["image_id"].to_numpy() for frame in frames]
+    shared = _shared(ids)
     if len(shared) == 0:
         who = ", ".join(dict.fromkeys(str(one.cell["encoder"]) for one in predictions))
         raise UserError(f"{task.title}: no test image is common to {who}; run them again on the same images")
-    targets = first.targets(frames[0].loc[shared])
+    frames = [_chosen(frame, of, shared) for frame, of in zip(frames, ids, strict=True)]
+    targets = first.targets(frames[0])
     aligned: dict[str, list[pd.DataFrame]] = defaultdict(list)
     seeds: dict[str, list[int]] = defaultdict(list)
-    for one, frame in zip(predictions, frames, strict=True):
+    for one, rows in zip(predictions, frames, strict=True):
         encoder, seed = _encoder_and_seed(one)
-        rows = frame.loc[shared]
         if (one.labels, one.kind) != (first.labels, first.kind) or not np.array_equal(
             one.targets(rows), targets, equal_nan=True
         ):
@@ -115,8 +114,9 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         if seed in seeds[encoder]:
             raise UserError(f"{task.title}: two results of {encoder} with seed {seed}; delete the stale one")
         seeds[encoder].append(seed)
-        aligned[encoder].append(rows.reset_index())
-    patients = _patients(frames[0].loc[shared])
+        aligned[encoder].append(rows)
+    images = shared.astype(str)
+    patients = _patients(frames[0], images)
     return TestSet(
         task=task,
         labels=first.labels,
@@ -127,39 +127,51 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
         targets=targets,
         rows={encoder: tuple(each) for encoder, each in aligned.items()},
         seeds={encoder: tuple(each) for encoder, each in seeds.items()},
-        notes=_notes(predictions, frames, shared, patients),
+        notes=_notes(predictions, ids, len(shared), known_patients=not np.array_equal(patients, images)),
     )
+
+
+def _shared(ids: Sequence[Ids]) -> Ids:
+    """The images that all have, in order; each of ``ids`` is in order. Most often all are the same."""
+    others = [of for of in ids[1:] if not np.array_equal(of, ids[0])]
+    return np.array(sorted({*ids[0]}.intersection(*others)), dtype=object) if others else ids[0]
+
+
+def _chosen(rows: pd.DataFrame, ids: Ids, shared: Ids) -> pd.DataFrame:
+    """The rows, which are in the order of their ids, of the images that all have."""
+    if len(ids) == len(shared):
+        return rows
+    return rows.loc[rows["image_id"].isin(shared.tolist())].reset_index(drop=True)
 
 
 def _encoder_and_seed(one: Predictions) -> tuple[str, int]:
     return str(one.cell["encoder"]), int(one.cell["seed"])
 
 
-def _patients(rows: pd.DataFrame) -> NDArray[np.str_]:
-    ids, images = rows["patient_id"].fillna("").astype(str), rows.index.to_series().astype(str)
-    return np.asarray(ids.where(ids != "", images), dtype=np.str_)
+def _patients(rows: pd.DataFrame, images: NDArray[np.str_]) -> NDArray[np.str_]:
+    """A patient for each row [n]; where none is known, the image itself."""
+    known = np.asarray(rows["patient_id"].fillna("").astype(str), dtype=np.str_)
+    return np.where(known != "", known, images)
 
 
 def _notes(
-    predictions: Sequence[Predictions],
-    frames: Sequence[pd.DataFrame],
-    shared: pd.Index,
-    patients: NDArray[np.str_],
+    predictions: Sequence[Predictions], ids: Sequence[Ids], shared: int, *, known_patients: bool
 ) -> tuple[str, ...]:
-    """What a reader must be told of this test set, each fact once."""
+    """What a reader must be told of this test set, each fact once. ``ids``: of the images that each has."""
     notes = [str(note) for one in predictions for note in (*one.dataset.get("notes", ()), *one.notes)]
     for one in predictions:
         notes += [f"{one.cell['encoder']}: {assumed}" for assumed in one.encoder.get("assumed", ())]
         if one.dataset.get("dropped"):
             notes.append(f"{one.dataset['dropped']} unreadable images were dropped (training and validation included)")
-    if np.array_equal(patients, shared.to_numpy().astype(str)):
+    if not known_patients:
         notes.append("no patient identifiers: every image counts as a patient of its own")
-    lacking: dict[str, int] = {}
-    everything = len(set().union(*(frame.index for frame in frames)))
-    for one, frame in zip(predictions, frames, strict=True):
-        if len(frame) < everything:
-            lacking[str(one.cell["encoder"])] = everything - len(frame)
-    if lacking:
+    if any(len(of) > shared for of in ids):
+        everything = len(set().union(*ids))
+        lacking = {
+            str(one.cell["encoder"]): everything - len(of)
+            for one, of in zip(predictions, ids, strict=True)
+            if len(of) < everything
+        }
         who = ", ".join(f"{encoder} lacks {count}" for encoder, count in sorted(lacking.items()))
-        notes.append(f"compared on the {len(shared):,} test images that all have ({who} of {everything:,})")
+        notes.append(f"compared on the {shared:,} test images that all have ({who} of {everything:,})")
     return tuple(dict.fromkeys(notes))

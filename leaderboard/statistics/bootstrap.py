@@ -5,11 +5,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from cxrbench.cores import cores
 from cxrbench.memory import keep_freed
@@ -106,9 +106,15 @@ def replicate_cells(
             told(weights.sums.shape[1])
 
     keep_freed()
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads()) as pool:
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads()) as pool:
         list(pool.map(fill, range(0, len(draws), several)))
     return found
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The libraries that have threads of their own: looked for once."""
+    return ThreadpoolController()
 
 
 def threads() -> int:
@@ -150,11 +156,11 @@ def percentile_p(improvements: Array) -> float:
     """
     if too_many_undefined(improvements):
         return float("nan")
-    valid = improvements[~np.isnan(improvements)]
-    return float((1 + (valid <= 0).sum()) / (len(valid) + 1))
+    defined = len(improvements) - np.count_nonzero(np.isnan(improvements))
+    return float((1 + np.count_nonzero(improvements <= 0)) / (defined + 1))
 
 
 def too_many_undefined(values: Array) -> str:
     """Why replicates [B] show no distribution: more than 5% of them are NaN, or there are none. Else ""."""
-    share = float(np.isnan(values).mean()) if len(values) else 1.0
+    share = np.count_nonzero(np.isnan(values)) / len(values) if len(values) else 1.0
     return f"no interval: undefined in {share:.0%} of replicates" if share > MAX_UNDEFINED else ""

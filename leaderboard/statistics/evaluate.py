@@ -12,9 +12,9 @@ from cxrbench.leaderboard.statistics.bootstrap import replicate_cells, unheard
 from cxrbench.leaderboard.statistics.in_folds import prepared
 from cxrbench.leaderboard.statistics.inference import Components, components
 from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries, content, key
-from cxrbench.leaderboard.statistics.outline import Outline, Points, outline, points
+from cxrbench.leaderboard.statistics.outline import OfCell, Outline, Points, outline
 from cxrbench.metrics.measure import Measure
-from cxrbench.metrics.prepared import Array, Prepared
+from cxrbench.metrics.prepared import Array
 from cxrbench.metrics.together import Together
 
 AT_ONCE = 400 << 20  # bytes of prepared metrics and their replicates that are held at once, as far as encoders allow
@@ -43,9 +43,23 @@ class Estimate:
         """Mean over training seeds."""
         return float(self.points.mean())
 
+    @property
+    def means(self) -> Array:
+        """Replicates [B] of the mean over seeds."""
+        return self.replicates[0] if len(self.replicates) == 1 else self.replicates.mean(0)
+
     def components(self) -> Components:
         """The value with its variances from patients and seeds."""
         return components(self.points, self.replicates, self.patients_df)
+
+
+def stacked(estimates: Sequence[Estimate]) -> tuple[Array, Array, list[float]]:
+    """Points [K, S], replicates [K, S, B] and degrees of freedom [K] of estimates of one encoder."""
+    return (
+        np.array([one.points for one in estimates]),
+        np.array([one.replicates for one in estimates]),
+        [one.patients_df for one in estimates],
+    )
 
 
 @dataclass(frozen=True)
@@ -138,16 +152,15 @@ class Resampling:
 
     def _of_metric(self, encoder: str, one: Outline, mine: Sequence[int], drawn: Array) -> ByLabel:
         """``drawn`` [S, names, B]."""
-        at, of = [one.with_groups(one.points[i]) for i in mine], [one.with_groups(d) for d in drawn]
-        by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0))
+        at, of = [one.with_groups(one.points[i]) for i in mine], one.with_groups(drawn.swapaxes(0, 1))
+        by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0)) if one.folds[mine[0]].size else {}
         df = _degrees(drawn.var(axis=2).mean(0)[: len(one.labels)], one.patients - 1, one.of_group, one.labels)
         return {
             name: Estimate(
-                points=np.array([p[name] for p in at]), replicates=np.stack([d[name] for d in of]),
-                seeds=self.tests.seeds[encoder], patients_df=df.get(name, self.tests.patient_count - 1.0),
-                folds=by_fold[name],
+                points=np.array([p[name] for p in at]), replicates=of[name], seeds=self.tests.seeds[encoder],
+                patients_df=df.get(name, self.tests.patient_count - 1.0), folds=by_fold.get(name, np.empty(0)),
             )
-            for name in at[0]
+            for name in of
         }  # fmt: skip
 
 
@@ -160,8 +173,8 @@ def resampling(
     """
     cells = [rows for seeds in tests.rows.values() for rows in seeds]
 
-    def of(cell: int) -> list[Mapping[str, Prepared]]:
-        return prepared(cells[cell], measures, tests.labels, tests.patients)
+    def of(cell: int) -> OfCell:
+        return OfCell.of(prepared(cells[cell], measures, tests.labels, tests.patients))
 
     functions = len(measures) * len(tests.labels)
     if len(cells) * functions * PER_VALUE * len(tests.patients) < AT_ONCE:
@@ -172,7 +185,7 @@ def resampling(
         name = key("cell", contents[cell])
         if known := entries.get(name):
             return [Points.of(facts) for facts in known[0]]
-        found = points(of(cell), len(tests.patients))
+        found = of(cell).points(len(tests.patients))
         entries.add(name, [one.facts() for one in found], np.empty(0))
         return found
 
@@ -182,7 +195,7 @@ def resampling(
 
     def prepare(cell: int) -> Together:
         of_cell = of(cell)
-        return Together.of([f for k, one in belong for f in one.functions(of_cell[k])])
+        return of_cell.only([f for k, one in belong for f in one.functions(of_cell.metrics[k])])
 
     return Resampling(tests, tuple(one for _, one in belong), prepare, replicates, seed, contents)
 
@@ -206,9 +219,9 @@ def _degrees(
     variances: Array, df: Array, of_group: Mapping[str, NDArray[np.bool_]], labels: Sequence[str]
 ) -> dict[str, float]:
     """Degrees of freedom of each label and group: those of a mean are Satterthwaite's, of its labels' variances [L]."""
-    df = np.maximum(df, 1.0)
+    df, known = np.maximum(df, 1.0), np.where(np.isnan(variances), 0.0, variances)
     found = dict(zip(labels, df.tolist(), strict=True))
     for name, at in of_group.items():
-        of, total = variances[at], float(np.nansum(variances[at]))
-        found[name] = total**2 / float(np.nansum(of**2 / df[at])) if total > 0 else 1.0
+        of, total = known[at], float(known[at].sum())
+        found[name] = total**2 / float((of**2 / df[at]).sum()) if total > 0 else 1.0
     return found

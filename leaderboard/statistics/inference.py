@@ -128,20 +128,47 @@ def components(points: Array, replicates: Array, patients_df: float) -> Componen
     and so does the variance between the seeds' values; it follows from the variances of the single seeds' replicates
     and of their mean. Undefined replicates are left out; above 5% of them there is no variance.
     """
-    value, seeds = float(points.mean()), len(points)
-    if math.isnan(value):
-        return Components(value, math.nan, patients_df, note="undefined on this test set")
-    means = replicates.mean(0) if seeds > 1 else replicates[0]
-    if why := too_many_undefined(means):
-        return Components(value, math.nan, patients_df, note=why)
+    return components_of_each(points[None], replicates[None], [patients_df])[0]
+
+
+def components_of_each(points: Array, replicates: Array, patients_df: Sequence[float]) -> list[Components]:
+    """``components`` of K numbers, points [K, S] and replicates [K, S, B], at once."""
+    means = replicates.mean(1) if replicates.shape[1] > 1 else replicates[:, 0]
     undefined = np.isnan(means)
-    kept = replicates[:, ~undefined] if undefined.any() else replicates
-    together = float((kept.mean(0) if seeds > 1 else kept[0]).var(ddof=1))
+    if undefined.any() or not undefined.size:
+        each = zip(points, replicates, means, undefined, patients_df, strict=True)
+        return [_of_defined(p, r, m, u, df) for p, r, m, u, df in each]
+    return _of_whole(points, replicates, means, patients_df)
+
+
+def _of_defined(points: Array, replicates: Array, means: Array, undefined: NDArray[np.bool_], df: float) -> Components:
+    """``components`` from the replicates that are not undefined, if those are few."""
+    value = float(points.mean())
+    if math.isnan(value):
+        return Components(value, math.nan, df, note="undefined on this test set")
+    if why := too_many_undefined(means):
+        return Components(value, math.nan, df, note=why)
+    kept = replicates[:, ~undefined]
+    return _of_whole(points[None], kept[None], kept.mean(0)[None] if len(kept) > 1 else kept, [df])[0]
+
+
+def _of_whole(points: Array, replicates: Array, means: Array, patients_df: Sequence[float]) -> list[Components]:
+    """``components`` of K numbers; ``means`` [K, B] over their seeds. Nothing is NaN but, it may be, a point."""
+    seeds = points.shape[1]
+    numbers = zip(points.mean(1).tolist(), means.var(axis=1, ddof=1).tolist(), patients_df, strict=True)
+    found = [
+        Components(v, p, df) if v == v else Components(v, math.nan, df, note="undefined on this test set")
+        for v, p, df in numbers
+    ]
     if seeds == 1:
-        return Components(value, together, patients_df)
-    each = float(kept.var(axis=1, ddof=1).mean())
-    between = float(points.var(ddof=1)) / seeds
-    return Components(value, together, patients_df, between, max(0.0, each - together) / (seeds - 1), seeds - 1)
+        return found
+    each = replicates.var(axis=2, ddof=1).mean(1).tolist()
+    between = (points.var(axis=1, ddof=1) / seeds).tolist()
+    return [
+        c if c.note
+        else Components(c.value, c.patients, c.patients_df, b, max(0.0, e - c.patients) / (seeds - 1), seeds - 1)
+        for c, b, e in zip(found, between, each, strict=True)
+    ]  # fmt: skip
 
 
 def moderated(family: Sequence[Components]) -> list[Uncertain]:

@@ -31,6 +31,7 @@ from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.metrics.prepared import Array
 
 MOST_OF_TEST_SET, MOST = 256 << 20, 2 << 30  # bytes of a file, and of all of them: the oldest go
+LEAST = 1_000  # targets of a test set: what is of fewer is sooner evaluated than read
 ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing a temporary file
 ADVICE = "it is made anew"
 
@@ -66,8 +67,8 @@ class Evaluations:
     _told: set[str] = field(default_factory=set)
 
     def of(self, tests: TestSet, measures: Iterable[str]) -> Entries:
-        """What is kept of a test set and these metrics; nothing if it cannot be read."""
-        if self.folder is None:
+        """What is kept of a test set and these metrics; nothing if it cannot be read, or would not be worth it."""
+        if self.folder is None or tests.targets.size < LEAST:
             return Entries(None)
         path = self.folder / f"{_digest(tests, measures)}.parquet"
         try:

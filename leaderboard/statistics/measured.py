@@ -1,8 +1,7 @@
 """One metric of one column: every value, gain over the baseline and pair of encoders, with its variances."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,11 @@ import numpy as np
 from cxrbench.leaderboard.board import HEADLINE, Table
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import percentile_p, unheard
-from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling
-from cxrbench.leaderboard.statistics.inference import Components, components
+from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling, stacked
+from cxrbench.leaderboard.statistics.inference import Components, components_of_each
 from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.outline import Outline
+from cxrbench.leaderboard.statistics.paired import gains_of_replicates, improvements, pairs
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array
 
@@ -114,8 +114,8 @@ class _Evaluated:
         """As plain values and an array, the headlines' replicates [metrics, S, B]."""
         facts = [
             {
-                "values": {label: astuple(of) for label, of in one.values.items()},
-                "gains": {label: astuple(of) for label, of in one.gains.items()},
+                "values": {label: [*vars(of).values()] for label, of in one.values.items()},
+                "gains": {label: [*vars(of).values()] for label, of in one.gains.items()},
                 "percentiles": one.percentiles,
                 "folds": one.folds,
                 "sd_seeds": one.sd_seeds,
@@ -155,16 +155,18 @@ def _evaluated(outlines: Sequence[Outline], by_metric: Sequence[ByLabel], base: 
 
 
 def _of_estimates(outline: Outline, by_label: ByLabel, base: ByLabel) -> _OfMetric:
-    measure = outline.measure
+    measure, headline = outline.measure, by_label[HEADLINE]
     compared = [label for label in by_label if label in base and label in outline.tested]
-    sign = _sign(measure)
+    gains = improvements([by_label[label] for label in compared], [base[label] for label in compared], measure)
     return _OfMetric(
-        values={label: one.components() for label, one in by_label.items()},
-        gains={label: improvement(by_label[label], base[label], measure) for label in compared},
-        percentiles={label: percentile_p(sign * _paired(by_label[label], base[label])) for label in compared},
+        values=dict(zip(by_label, components_of_each(*stacked([*by_label.values()])), strict=True)),
+        gains=dict(zip(compared, gains, strict=True)),
+        percentiles={
+            label: percentile_p(gains_of_replicates(by_label[label], base[label], measure)) for label in compared
+        },
         folds={label: fold for label, one in by_label.items() if (fold := _folds(one))},
         sd_seeds={label: float(one.points.std(ddof=1)) for label, one in by_label.items() if len(one.points) > 1},
-        headline=by_label[HEADLINE],
+        headline=replace(headline, replicates=headline.replicates.copy()),  # it may be a part of all labels'
     )
 
 
@@ -182,7 +184,7 @@ def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> 
         values=each("values"),
         gains=each("gains"),
         percentiles=each("percentiles"),
-        pairs={(a, b): improvement(headlines[a], headlines[b], one.measure) for a, b in combinations(names, 2)},
+        pairs=pairs({name: headlines[name] for name in names}, one.measure),
         headlines=headlines,
         folds=each("folds"),
         sd_seeds=each("sd_seeds"),
@@ -192,35 +194,6 @@ def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> 
         counted=one.counted,
         tested=one.tested,
     )
-
-
-def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Components:
-    """How much better the candidate is. Seeds of the same numbers drew the same training patients: they are paired.
-
-    Otherwise the seeds of both vary by themselves, with Welch's degrees of freedom, and what only one of them has
-    stands alone.
-    """
-    sign, df = _sign(measure), min(candidate.patients_df, other.patients_df)
-    if candidate.seeds == other.seeds:
-        points, replicates = candidate.points - other.points, candidate.replicates - other.replicates
-        return components(sign * points, sign * replicates, df)
-    value = sign * (candidate.value - other.value)
-    alone = components(np.array([value]), sign * _paired(candidate, other)[None], df)
-    parts = [one for one in (candidate.components(), other.components()) if one.seeds_df > 0]
-    between = sum(one.between for one in parts)
-    welch = between**2 / sum(one.between**2 / one.seeds_df for one in parts) if between else 0.0
-    return Components(
-        value, alone.patients, df, between, sum(one.shared for one in parts), welch, alone.note
-    )  # fmt: skip
-
-
-def _paired(a: Estimate, b: Estimate) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
-    """Differences [B] of the means over seeds, on the same resampled patients."""
-    return a.replicates.mean(0) - b.replicates.mean(0)
-
-
-def _sign(measure: Measure) -> float:
-    return 1.0 if measure.higher_is_better else -1.0
 
 
 def _folds(one: Estimate) -> tuple[float, float] | None:

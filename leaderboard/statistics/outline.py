@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -82,18 +83,36 @@ class Points:
         return Points(facts["values"], {name: np.array(of) for name, of in facts["folds"].items()})
 
 
-def points(metrics: Sequence[Mapping[str, Prepared]], n: int) -> list[Points]:
-    """Of each prepared metric of a cell with n test rows."""
-    functions = [one for of in metrics for one in of.values()]
-    ones = Weights.of(np.ones((n, 1), dtype=np.uint16))
-    values = iter(Together.of(functions)(ones)[:, 0].tolist() if functions else ())
-    return [
-        Points(
-            {name: next(values) for name in of},
-            {name: one.values() for name, one in of.items() if isinstance(one, InFolds)},
-        )
-        for of in metrics
-    ]
+@dataclass(frozen=True)
+class OfCell:
+    """The prepared metrics of a cell, by label, and all of them as one function."""
+
+    metrics: tuple[Mapping[str, Prepared], ...]
+    functions: tuple[Prepared, ...]
+    together: Together | None
+
+    @staticmethod
+    def of(metrics: Sequence[Mapping[str, Prepared]]) -> "OfCell":
+        """Of each metric."""
+        functions = tuple(one for of in metrics for one in of.values())
+        return OfCell(tuple(metrics), functions, Together.of(functions) if functions else None)
+
+    def only(self, functions: Sequence[Prepared]) -> Together:
+        """Of these metrics, in this order."""
+        same = len(functions) == len(self.functions) and all(map(is_, functions, self.functions))
+        return self.together if same and self.together else Together.of(functions)
+
+    def points(self, n: int) -> list[Points]:
+        """Of each metric, on the n test rows as they are."""
+        ones = Weights.of(np.ones((n, 1), dtype=np.uint16))
+        values = iter(self.together(ones)[:, 0].tolist() if self.together else ())
+        return [
+            Points(
+                {name: next(values) for name in of},
+                {name: one.values() for name, one in of.items() if isinstance(one, InFolds)},
+            )
+            for of in self.metrics
+        ]
 
 
 def outline(tests: TestSet, measure: Measure, cells: Sequence[Points]) -> Outline | None:

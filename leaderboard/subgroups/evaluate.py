@@ -86,13 +86,16 @@ def by_group(
     ``groups``: by a dataset's fingerprint, the group of its images. Every group has the same resampled patients, so
     that gaps are paired, and its mean is over the same labels: those of which each group has ``FEWEST_TESTED``
     patients. ``metrics``: by default each task's headline. ``kept``: evaluations of before; ``advance``: is told how
-    many tasks are done, of how many. Raises UserError where no task has two groups.
+    many tasks are done, of how many. Raises UserError where no task has two groups, and for a metric
+    that is not tested.
     """
     now = current(predictions)
     check_tasks(now.predictions, tasks)
     chosen = of_tasks(now.predictions, tasks)
     baseline = chosen_baseline(chosen, baseline)
     check_metrics(metrics, [one.kind for one in chosen])
+    if untested := _untested(metrics, chosen):
+        raise UserError(f"--by shows metrics that can be tested: leave out {', '.join(untested)} of --metrics")
     parts: list[list[_Part]] = []
     notes: dict[AlignedTask, tuple[str, ...]] = {}
     by_column = by_task(chosen)
@@ -102,7 +105,12 @@ def by_group(
             notes[task] = (f"not by {by}: only classification and regression are",)
             continue
         tests = align(task, of_task)
-        of_images = groups.get(str(of_task[0].cell.get("parts", {}).get("dataset", "")), {})
+        of_images = groups.get(str(of_task[0].cell.get("parts", {}).get("dataset", "")))
+        if of_images is None:
+            notes[task] = (
+                f"its manifest, which knows the {by}, is not beside the results: run it again to have it there",
+            )
+            continue
         of_rows = [of_images.get(image, "") for image in image_ids(tests)]
         if not any(of_rows):
             notes[task] = (f"the {by} of no image is known",)
@@ -181,8 +189,15 @@ def _only(tests: TestSet, member: NDArray[np.bool_], labels: tuple[str, ...]) ->
 
 
 def _measures(metrics: Sequence[str] | None, tests: TestSet) -> list[Measure]:
-    wanted = [measure for measure in wanted_measures(metrics, tests.kind) if measure.tested]
+    wanted = wanted_measures(metrics, tests.kind)
     return wanted if metrics is not None else wanted[:1]
+
+
+def _untested(metrics: Sequence[str] | None, cells: Sequence[Predictions]) -> list[str]:
+    """Which of the metrics are shown elsewhere without a test."""
+    kinds = dict.fromkeys(one.kind for one in cells if FAMILIES[one.kind] in (CLASSIFICATION, REGRESSION))
+    of = [measure for kind in kinds for measure in wanted_measures(metrics or (), kind)]
+    return list(dict.fromkeys(measure.name for measure in of if not measure.tested)) if metrics else []
 
 
 def _gaps(parts: Sequence[Sequence[_Part]]) -> dict[tuple[int, str], tuple[str, str, float, float, float]]:

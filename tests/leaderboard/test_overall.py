@@ -99,3 +99,28 @@ def test_test_sets_that_may_share_patients_are_said(made_up):
     assert build([c for c in cells if c.cell["dataset"] != "nih"], replicates=100, metrics=("auroc",)).remarks == ()
     drawn = [replace(one, synthetic=True) for one in cells]
     assert build(drawn, replicates=100, metrics=("auroc",)).remarks == ()
+
+
+def test_nothing_is_said_over_a_column_of_which_many_replicates_are_undefined(made_up):
+    """Twelve patients in five folds: in 38% of replicates some fold has none of them."""
+
+    def few_in_folds(one):
+        rows = one.rows.sort_values("image_id", ignore_index=True)
+        test = rows.index[rows["split"] == "test"]
+        ill = np.arange(len(test)) < 24
+        targets = {f"target:{x}": rows[f"target:{x}"].mask(rows["split"] == "test", 0.0) for x in one.labels}
+        rows = rows.assign(fold=0, **targets)
+        rows.loc[test, "fold"] = np.arange(len(test)) // 2 % 5
+        rows.loc[test[ill], [*targets]] = 1.0
+        return replace(one, rows=rows)
+
+    strengths = {"spcl": 2.0, "random": 0.3}
+    cells = [made_up(e, "vindr", strength=s) for e, s in strengths.items()]
+    cells += [few_in_folds(made_up(e, "siim", strength=s)) for e, s in strengths.items()]
+    board = build(cells, replicates=200, metrics=("auroc",))
+    (one,) = [r for r in board.records if (r.encoder, r.dataset, r.label) == ("spcl", "siim", "macro")]
+    assert "undefined in" in one.note
+    assert board.overall == {}
+    text = to_markdown(board)
+    assert "Over all columns" not in text
+    assert "nan" not in text.lower()

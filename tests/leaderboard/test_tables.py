@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from cxrbench.errors import UserError
+from cxrbench.leaderboard.cells import Look
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.statistics.alignment import align, by_task
@@ -332,3 +333,14 @@ def test_a_mean_counts_the_images_of_the_labels_that_it_is_over(made_up):
     macro, nodule = record(board, "spcl"), record(board, "spcl", "Nodule/Mass")
     assert (macro.n, macro.patients, macro.rarer) == (nodule.n, nodule.patients, nodule.rarer) == (158, 79, macro.rarer)
     assert (board.columns[0].rows, board.columns[0].patients) == (158, 79)
+
+
+def test_an_ece_is_never_bold_not_even_as_the_headline(made_up):
+    cells = [made_up(e, d, strength=s) for d in ("vindr", "rsna") for e, s in (("spcl", 2.0), ("random", 0.3))]
+    text = to_markdown(build(cells, replicates=100, metrics=("ece",)), Look(labels=("all",)))
+    rows = [line for line in text.splitlines() if line.startswith(("| `", "| Effusion"))]
+    assert len(rows) == 4
+    for row in rows:
+        assert "by chance)" in row
+        assert not any(mark in row for mark in ("**", "<u>", "[", "\\*"))
+    assert "By chance: what such scores would have if they were exactly right" in text

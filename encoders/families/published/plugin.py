@@ -1,6 +1,5 @@
 """``cxr:NAME[@FILE]``: a published encoder by its name, with the preprocessing that its authors used."""
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib import import_module
@@ -15,7 +14,6 @@ from cxrbench.encoders.sidecar import read_sidecar
 from cxrbench.errors import UserError
 from cxrbench.files.digests import file_sha256
 
-log = logging.getLogger(__name__)
 Loader = Callable[[PublishedEncoder, Path | None], Any]
 LAYOUTS: Mapping[str, tuple[str, str]] = {
     "vit": ("vit", "load"), "jepa": ("vit", "load"), "chexagent": ("vit", "load_giant"), "resnet": ("resnet", "load"),
@@ -40,13 +38,13 @@ def load(request: EncoderRequest) -> Encoder:
         assumed.append("which data sets it was pretrained on is not verified")
     card = replace(entry.card, assumed=tuple(assumed))
     if path is not None:
-        sidecar = read_sidecar(path)
-        card, encoder.preprocess = sidecar.card(card), sidecar.applied(encoder.preprocess)
+        sidecar, own = read_sidecar(path), encoder.preprocess
+        card, encoder.preprocess = sidecar.card(card), sidecar.applied(own)
+        if encoder.preprocess.channels != own.channels:
+            raise UserError(f"{sidecar.path} says {encoder.preprocess.channels} channel(s); {entry.title} has others")
         if path.is_file() and entry.sha256 and not file_sha256(path).startswith(entry.sha256):
             assumed.append(f"{path.name} is taken for {entry.title}: the sha256 of the published file is another")
             card = replace(card, assumed=tuple(assumed))
-    for one in card.assumed:
-        log.warning("%s: %s", entry.spec, one)
     encoder.card = card
     return encoder
 

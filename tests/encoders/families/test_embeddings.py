@@ -135,9 +135,11 @@ def test_missing_rows_are_named_and_may_be_left_out(
     assert (code, "no row for 120 of the 120 images of clinic: " in err, "called x, y" in err) == (1, True, True)
 
 
-def test_rows_may_be_named_by_path_and_by_dataset(dataset: Path) -> None:
+def test_rows_may_be_named_by_path_and_by_dataset(dataset: Path, encoder: str) -> None:
     task = f"{dataset}:classification"
-    export_features("pixels", task, "p.parquet")
+    export_features(encoder, task, "p.parquet")
+    assert "pretrained_on" not in tomllib.loads(Path("p.parquet.toml").read_text())  # nobody said: not "nothing"
+    assert "no X-rays" in load_encoder("embeddings:p.parquet", synthetic=False).spec.card.assumed[0]
     table = read_embeddings(Path("p.parquet"))
     by_path = tuple(str(dataset.parent / f"{i:03}.png") for i in range(120))
     manifest = cxrbench.load_dataset(str(dataset))

@@ -1,6 +1,7 @@
 """The open_clip family, on tiny models written in the layouts of BiomedCLIP, open_clip and OpenAI."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import transformers
 
 from cxrbench.encoders.families import open_clip as open_clip_family
+from cxrbench.encoders.families.published.catalogue import published
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
 from cxrbench.plugins.loading import probe
@@ -76,6 +78,10 @@ def test_biomedclip_layout(biomedclip: tuple[Path, Any]) -> None:
     assert (preprocess.size, preprocess.resize, preprocess.interpolation) == (224, "crop", "bicubic")
     assert (list(preprocess.mean), list(preprocess.std)) == (PREPROCESS["mean"], PREPROCESS["std"])
     assert loaded.spec.parameters == sum(p.numel() for p in model.visual.parameters())
+    assert "no X-rays of the data sets here" in loaded.spec.card.assumed[0]  # the folder says nothing of its origin
+    named = load_encoder(f"cxr:biomedclip@{folder}", synthetic=False)
+    assert (named.spec.card.method, named.module.preprocess) == ("BiomedCLIP", preprocess)
+    assert named.spec.card.assumed == ()
 
 
 def test_card_of_the_published_biomedclip() -> None:
@@ -114,6 +120,24 @@ def test_name_and_file(tiny: str, layout: str, tmp_path: Path) -> None:
         embedded = loaded.module.encode_text(["effusion"])  # type: ignore[attr-defined]
         torch.testing.assert_close(embedded, model.encode_text(tokens))
     assert [m.shape for m in probe(loaded).maps] == [(2, 32, 4, 4)] * 4
+
+
+def test_a_file_does_not_say_its_numbers(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CheXzero's file under open_clip's name gets CLIP's numbers, which is said; by its own name those of 0..255."""
+    path = tmp_path / "clip.pt"
+    torch.save(open_clip.create_model(tiny).state_dict(), path)
+    (told,) = load_encoder(f"open_clip:{tiny}@{path}", synthetic=False).spec.card.assumed
+    assert "mean 0.481455/" in told
+    assert "no X-rays" in told
+    entry = replace(published("chexzero"), id=tiny)
+    monkeypatch.setattr("cxrbench.encoders.families.published.plugin.published", lambda name: entry)
+    loaded = load_encoder(f"cxr:chexzero@{path}", synthetic=False)
+    mean, std = loaded.module.preprocess.mean[0], loaded.module.preprocess.std[0]
+    assert (200 / 255 - mean) / std == pytest.approx((200 - 101.48761) / 83.43944, rel=1e-6)
+    assert (loaded.spec.card.pretrained_on, loaded.module.preprocess.resize) == (("mimic",), "pad")
+    path.with_name("clip.pt.toml").write_text("channels = 1\n")
+    with pytest.raises(UserError, match=r"clip.pt.toml says 1 channel\(s\); CheXzero"):
+        load_encoder(f"cxr:chexzero@{path}", synthetic=False)
 
 
 def test_bad_specs(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

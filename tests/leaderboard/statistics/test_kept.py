@@ -27,6 +27,11 @@ def drawn(predictions, folder=None, note=lambda message: None, **how):
     return to_json(board), to_csv(board)
 
 
+@pytest.fixture(autouse=True)
+def keep_small_ones(monkeypatch):
+    monkeypatch.setattr(kept, "LEAST", 0)
+
+
 @pytest.fixture
 def evaluated(monkeypatch):
     """How many cells were evaluated, call by call."""
@@ -45,6 +50,18 @@ def test_a_board_drawn_again_is_the_same_to_the_bit_and_evaluates_nothing(made_u
     evaluated.clear()
     assert drawn(predictions, tmp_path) == expected
     assert evaluated == []
+
+
+def test_small_test_sets_are_evaluated_again_and_not_kept(made_up, tmp_path, evaluated, monkeypatch):
+    predictions = cells(made_up)
+    targets = 60 * len(predictions[0].labels)
+    monkeypatch.setattr(kept, "LEAST", targets + 1)
+    assert drawn(predictions, tmp_path) == drawn(predictions, tmp_path)
+    assert evaluated == 2 * [9, 9]
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(kept, "LEAST", targets)
+    drawn(predictions, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_one_encoder_more_is_evaluated_with_the_baseline_and_no_other(made_up, tmp_path, evaluated):

@@ -101,7 +101,11 @@ def test_small_and_unknown_groups_are_said_and_left_out(cells):
     with pytest.raises(UserError, match=r"two groups by sex .*: all images are of one group, F\)"):
         by_group(cells, {"d": dict.fromkeys(SEX, "F")}, "sex", replicates=100)
     with pytest.raises(UserError, match=r"no task has two groups by site .*: the site of no image is known"):
+        by_group(cells, {"d": {}}, "site", replicates=100)
+    with pytest.raises(UserError, match="its manifest, which knows the site, is not beside the results: run it again"):
         by_group(cells, {}, "site", replicates=100)
+    with pytest.raises(UserError, match="--by shows metrics that can be tested: leave out ece of --metrics"):
+        by_group(cells, {"d": FEW}, "sex", metrics=("auroc", "ece"), replicates=100)
 
 
 def test_means_are_over_the_labels_that_every_group_can_be_asked(made_up):

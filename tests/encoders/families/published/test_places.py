@@ -1,6 +1,7 @@
 """Downloads: the exact commands, running them, and finding what came; the card is found by content, offline."""
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cxrbench.encoders.families.published.places import found_here
 from cxrbench.encoders.families.published.recognised import card_of_folder
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
-from support.published_files import eva_file, vit_file
+from support.published_files import eva_file, plain_vit, vit_file
 
 GRAY = Preprocess(224, mean=(0.5,), std=(0.5,))
 
@@ -82,8 +83,6 @@ def test_a_file_that_is_not_the_published_one_is_said(
 
 def known_by_sha256(path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the file at ``path`` were the published one of an encoder."""
-    from dataclasses import replace
-
     from cxrbench.files.digests import file_sha256
 
     entry = replace(published(name), sha256=file_sha256(path))
@@ -101,8 +100,6 @@ def test_a_renamed_file_is_known_by_its_content(tmp_path: Path, monkeypatch: pyt
 
 
 def test_another_file_under_a_published_name_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     entry = replace(published("mrm"), sha256="00000000")
     monkeypatch.setattr("cxrbench.encoders.families.published.plugin.published", lambda name: entry)
     loaded = load_encoder(f"cxr:mrm@{vit_file(entry, tmp_path).path}", synthetic=False)
@@ -128,6 +125,32 @@ def small_dinov2(folder: Path, mean: float = 0.5307, std: float = 0.2583) -> Pat
     }  # fmt: skip
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return folder
+
+
+def test_registers_and_jepa_by_name(tmp_path: Path) -> None:
+    """CXformer's folder and RadJEPA's file give what transformers' and timm's networks give."""
+    folder = small_dinov2(tmp_path / "cx")
+    config = transformers.Dinov2WithRegistersConfig(
+        hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=28, num_register_tokens=4
+    )
+    model = transformers.Dinov2WithRegistersModel(config).eval()
+    model.save_pretrained(folder)
+    loaded = load_encoder(f"cxr:cxformer-base@{folder}", synthetic=False)
+    images = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    loaded.module.preprocess = replace(loaded.module.preprocess, size=56)
+    with torch.inference_mode():
+        expected = model(images).last_hidden_state[:, 0]
+        torch.testing.assert_close(loaded.module(images).pooled, expected)
+    assert (loaded.spec.card.method, loaded.spec.card.assumed) == ("CXformer (B)", ())
+    network = plain_vit(224, class_token=False)
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"target_encoder": state, "encoder": state}, tmp_path / "jepa_encoder.pth.tar")
+    jepa = load_encoder(f"cxr:radjepa@{tmp_path / 'jepa_encoder.pth.tar'}", synthetic=False)
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = network.forward_features(images).mean(1)
+        torch.testing.assert_close(jepa.module(images).pooled, expected, atol=2e-5, rtol=2e-4)
+    assert jepa.spec.card.method == "RadJEPA"
 
 
 def test_a_folder_keeps_its_mark_whatever_it_is_called(tmp_path: Path) -> None:
