@@ -11,6 +11,7 @@ SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "–": "--", "—": "---", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "†": r"\dag{}",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "²": "$^2$", "χ": r"$\chi$", "*": "$^{*}$",
+    "|": r"\textbar{}", "`": r"\`{}",
 }  # fmt: skip
 """What LaTeX would take for a command, or has no letter for."""
 OPENED = {

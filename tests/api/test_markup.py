@@ -62,3 +62,8 @@ def test_latex_is_a_table_of_plain_text() -> None:
 def test_every_character_that_latex_would_read_is_written_out() -> None:
     assert latex_text("\\") == r"\textbackslash{}"
     assert not re.search(r"(?<!\\)[&%#_]", latex_text("100% & #1 a_b ~ ^"))
+
+
+def test_bars_and_backticks_of_a_name_are_what_they_are_in_latex() -> None:
+    """In LaTeX's own fonts a bare bar is a dash, and a backtick a quotation mark."""
+    assert r"a\textbar{}b\`{}c" in to_latex("| N | V |\n|---|---|\n| a\\|b\\`c | 1 |\n")
