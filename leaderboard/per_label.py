@@ -65,10 +65,13 @@ def _table(column: Column, records: Sequence[Record], labels: Sequence[str], loo
     heads = {r.encoder: r.value for r in records if r.label == HEADLINE}
     order = sorted(heads, key=lambda e: (math.isnan(heads[e]), sign * heads[e], e))
     body = []
+    of_numbers = column.kind == "regression"  # an age of 5 is no positive
     for label in labels:
         of = {r.encoder: r for r in records if r.label == label}
         places = ranks({e: r.value for e, r in of.items()}, measure)
         first = next(iter(of.values()))
         cells = [cell(of[e], places.get(e), look.spread) if e in of else ABSENT for e in order]
-        body.append([escaped(label), f"{first.positives or 0:,} / {first.n:,}", *cells])
-    return markdown_table(body, ["Label", "Positives / images", *map(code, order)])
+        counted = f"{first.n:,}" if of_numbers else f"{first.positives or 0:,} / {first.n:,}"
+        body.append([escaped(label), counted, *cells])
+    heading = "Images" if of_numbers else "Positives / images"
+    return markdown_table(body, ["Label", heading, *map(code, order)])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrbench.api.given import by_name
 from cxrbench.cores import cores
 from cxrbench.errors import OnBadImage, chosen
 from cxrbench.files.folders import cache_folder, data_folder
@@ -33,6 +34,7 @@ def load_dataset(
     from cxrbench.engine.registry import load_dataset
 
     kept = None if anew else cache_folder(cache)
+    name = by_name("the dataset", name, "./labels.csv")
     return load_dataset(name, data_folder(data), lambda: _phantom(name, cache, bar), cache=kept)
 
 
@@ -48,7 +50,9 @@ def check_dataset(
     """What is there: images, patients, positives per label and split, shared patients, unreadable files, copies.
 
     ``dataset``, ``data``, ``cache``: as of ``load_dataset``. ``decode``: look at every image, too. ``max_pixels``:
-    larger images are counted as unreadable. The report has ``ok``, and prints as text. Raises UserError::
+    larger images are counted as unreadable. The report has ``ok``, and prints as text. Raises UserError.
+
+    Example::
 
         report = cxrbench.check_dataset("./my/labels.csv")
         assert report.ok, report

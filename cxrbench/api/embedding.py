@@ -40,7 +40,9 @@ def embed(
     import torch
 
     from cxrbench.data.decode.preprocess import load_image, prepare
+    from cxrbench.encoder import StoredEncoder
     from cxrbench.engine.registry import any_phantom, load_encoder
+    from cxrbench.engine.settings import checked_settings
     from cxrbench.features.device import resolve_device, resolve_precision
     from cxrbench.features.extract import ExtractOptions
     from cxrbench.features.extract import embed as embedded
@@ -48,6 +50,7 @@ def embed(
     from cxrbench.plugins.loading import probe
 
     several = _listed(images)
+    checked_settings({"device": device, "precision": precision, "batch_size": batch_size})
     chosen = resolve_device(device)
     options = ExtractOptions(chosen, resolve_precision(precision, chosen), batch_size)
     if isinstance(encoder, str):
@@ -56,6 +59,10 @@ def embed(
         loaded = load_given(type(encoder).__name__, encoder)
     else:
         raise UserError(f"encoder {type(encoder).__name__}: give a name or an nn.Module")
+    if isinstance(loaded.module, StoredEncoder):
+        raise UserError(
+            f"encoder {loaded.spec.name!r} is a file of embeddings, and cannot be shown images: read the file"
+        )
     for assumed in loaded.spec.card.assumed:
         warnings.warn(f"{loaded.spec.name}: {assumed}", stacklevel=2)
     probe(loaded)  # a module that does not keep the contract is told so, whatever the images are
@@ -84,7 +91,9 @@ def export_features(
     """Write what the probes see of an encoder, one vector per image, to a .parquet, .npz or .h5 file.
 
     ``embeddings:FILE`` then gives the same results to the bit, and ``FILE.toml`` beside it says whose they are.
-    ``tasks``: whose datasets (``DATASET[:PROTOCOL]``). ``maps``: the feature maps, too. Raises UserError::
+    ``tasks``: whose datasets (``DATASET[:PROTOCOL]``). ``maps``: the feature maps, too. Raises UserError.
+
+    Example::
 
         cxrbench.api.export_features("imagenet", "siim", "siim.parquet")
         cxrbench.run("embeddings:siim.parquet", "siim:classification")

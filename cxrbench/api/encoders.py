@@ -4,11 +4,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrbench.api.given import by_name
 from cxrbench.errors import UserError
 
 if TYPE_CHECKING:
     from cxrbench.encoder import Encoder
     from cxrbench.kit.report import PluginReport
+
+
+EXAMPLE = "./mine.py:Mine"
 
 
 def load_encoder(spec: str, *, synthetic: bool = False) -> "Encoder":
@@ -18,7 +22,7 @@ def load_encoder(spec: str, *, synthetic: bool = False) -> "Encoder":
     """
     from cxrbench.engine.registry import load_encoder
 
-    return load_encoder(spec, synthetic=synthetic).module
+    return load_encoder(by_name("the encoder", spec, EXAMPLE), synthetic=synthetic).module
 
 
 def describe(spec: str) -> dict[str, Any]:
@@ -30,7 +34,7 @@ def describe(spec: str) -> dict[str, Any]:
     from cxrbench.engine.registry import load_encoder
     from cxrbench.features.efficiency import measure
 
-    loaded = load_encoder(spec, synthetic=True)
+    loaded = load_encoder(by_name("the encoder", spec, EXAMPLE), synthetic=True)
     if isinstance(loaded.module, StoredEncoder):  # nothing to run
         costs = {"feature width": loaded.module.stored_embeddings.pooled.shape[1]}
     else:
@@ -86,7 +90,7 @@ def _refuse_unknown(spec: str) -> None:
     from cxrbench.engine.names import encoder_problem
     from cxrbench.plugins.specs import parse_encoder
 
-    if (problem := encoder_problem(spec)) is not None:
+    if (problem := encoder_problem(by_name("the encoder", spec, EXAMPLE))) is not None:
         raise problem
     file = parse_encoder(spec).name
     if file.endswith(".py") and not Path(file).is_file():

@@ -65,6 +65,15 @@ def _task(one: Any, manifests: dict[str, Any]) -> str:
     return f"{manifest.name}{colon}{protocol}"
 
 
+def by_name(what: str, given: object, example: str) -> str:
+    """The name of an encoder or dataset, where only a name will do. Raises UserError for an object."""
+    if isinstance(given, (str, Path)):
+        return str(given)
+    raise UserError(
+        f"{what} is a {type(given).__name__}: it is named here, e.g. {example!r}; cxrbench.run takes objects"
+    )
+
+
 def is_a(thing: object, kind: str) -> bool:
     """Whether it is an ``nn.Module`` or a ``DataFrame``; what was not imported by anybody cannot be one."""
     package, cls = {"nn.Module": ("torch.nn", "Module"), "DataFrame": ("pandas", "DataFrame")}[kind]
@@ -73,7 +82,7 @@ def is_a(thing: object, kind: str) -> bool:
 
 def _several(given: Any, kind: str) -> Sequence[Any]:
     pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str) and is_a(given[1], kind)
-    if pair or is_a(given, kind) or isinstance(given, Path):
+    if pair or is_a(given, kind) or isinstance(given, (Path, type)):
         return [given]
     if not isinstance(given, Sequence):
         what = "encoders" if kind == "nn.Module" else "tasks"
@@ -89,7 +98,12 @@ def _named(one: Any, kind: str, what: str) -> tuple[str | None, Any]:
         return None, one
     if isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) and is_a(one[1], kind):
         return one
-    raise UserError(f"{what} {type(one).__name__}: give a name, a {kind}, or a pair of a name and a {kind}")
+    if isinstance(one, type):
+        raise UserError(f"{what} {one.__name__} is a class: give an object of it, {one.__name__}(...), or a name")
+    article = "an" if kind == "nn.Module" else "a"
+    raise UserError(
+        f"{what} {type(one).__name__}: give a name, {article} {kind}, or a pair of a name and {article} {kind}"
+    )
 
 
 def _check_encoder(name: str, module: "nn.Module", others: "dict[str, nn.Module]") -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args, get_origin, get_type_hints
 
 from cxrbench.api.data import load_dataset
+from cxrbench.api.given import by_name
 from cxrbench.errors import OnBadImage, UserError, chosen
 from cxrbench.files.folders import cache_folder, data_folder
 from cxrbench.progress import Bar, unseen
@@ -76,12 +77,18 @@ def pretrain(
     or separated by commas. ``out`` (default ``runs/METHOD``): folder of the run. Patients whom a related dataset beside
     these holds out are left out, unless ``keep_held_out``; ``note`` is told who they are. ``log``: an
     experiment logger that gets the numbers, too. ``command`` is recorded in the model card. ``bar`` shows a phantom
-    being drawn; training itself speaks on stderr. Raises UserError::
+    being drawn; training itself speaks on stderr. Raises UserError.
+
+    Example::
 
         weights = cxrbench.pretrain("spcl", ["nih", "./labels.csv"], data_dir=Path("/data"), arch="micro", epochs=60)
         print(cxrbench.run(f"spcl@{weights},random:micro", "nih"))
     """
-    names = named(data) if isinstance(data, str) else list(data)
+    if isinstance(data, str):
+        names = named(data)
+    else:
+        several = data if isinstance(data, (list, tuple)) else [data]
+        names = [by_name("the dataset", one, "./labels.csv") for one in several]
     data_dir = data_folder(data_dir)
     _refuse_wrong_names(method, names, data_dir)
     _refuse_wrong_choices(settings)

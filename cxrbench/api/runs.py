@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from cxrbench.api.given import separated
 from cxrbench.api.saved import SavedResults
 from cxrbench.files.folders import data_folder
+from cxrbench.plugins.entry_points import LOGGERS, only_point
 from cxrbench.progress import Progress
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def run(
     separated by commas.
 
     ``settings``: as the options of ``cxrbench run``, see ``Settings``; ``train`` may list DataFrames, too. A cell that
-    fails is a row with its reason. Warns of what was assumed. Raises UserError::
+    fails is a row with its reason. Warns of what was assumed. Raises UserError.
+
+    Example::
 
         results = cxrbench.run(["imagenet", my_module], ["siim", ("clinic:classification", my_dataframe)], seeds=3)
         print(results.leaderboard(baseline="imagenet"))
@@ -131,6 +134,8 @@ def prepare(
         settings["fractions"] = settings.get("fractions") or fractions
         settings["seeds"] = settings.get("seeds") or seeds
     given = separated(encoders, tasks, settings.get("train"))
+    if isinstance(log := settings.get("log"), str):
+        only_point(LOGGERS, log, "logger")  # before data are read or drawn
     if given.train is not None:
         settings["train"] = given.train
     if settings.get("data") is None:

@@ -62,9 +62,10 @@ def load_results(folder: Path | str = "results") -> SavedResults:
 
     cxrbench.load_results("results").leaderboard(baseline="imagenet").to_pandas()
     """
-    if not Path(folder).expanduser().is_dir():
+    place = _folder(folder)
+    if not place.is_dir():
         raise UserError(f"no results folder {folder} (looked from {Path.cwd()}): `cxrbench run` makes one")
-    return SavedResults(Path(folder).expanduser())
+    return SavedResults(place)
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,20 @@ def saved_cells(results: Saved, tasks: tuple[str, ...] | None) -> SavedCells:
     """The finished cells of a folder, as far as they are meant. Raises UserError if there are none."""
     from cxrbench.engine.results import Results
 
-    meant = results if isinstance(results, SavedResults) else SavedResults(Path(results))
+    meant = results if isinstance(results, SavedResults) else SavedResults(_folder(results))
     store = Results(meant.folder)
     return SavedCells(
         store,
         [one for one in store.load_predictions(tasks or ()) if meant.has(one.cell)],
         [one for one in store.load_not_applicable() if meant.has(one.cell)],
     )
+
+
+def _folder(results: object) -> Path:
+    """A results folder's path. Raises UserError for what is none."""
+    if not isinstance(results, (str, Path)):
+        raise UserError(f"results are a {type(results).__name__}: give a folder, or what cxrbench.run gave")
+    return Path(results).expanduser()
 
 
 def kept_in(cache: Path | str | None) -> "Evaluations":

@@ -36,7 +36,9 @@ def leaderboard(
     ``names``: ``ENCODER=NAME``, what Markdown calls an encoder. ``labels``: those that Markdown has a table of, per
     task: names, ``all``, or ``top:K``, the most frequent. ``spread``: beside a value stands its interval, or the SD
     over training seeds or folds. What is evaluated is kept in ``cache``, and not evaluated again; ``bar`` shows the
-    rest. Raises UserError::
+    rest. Raises UserError.
+
+    Example::
 
         board = cxrbench.load_results("results").leaderboard(baseline="imagenet")
         board.to_pandas().query("label == 'macro'").pivot_table("value", "encoder", ["dataset", "metric"])
@@ -162,7 +164,9 @@ def calibration(
 
     Reads saved classification predictions; nothing is trained again. ``tasks``: ``DATASET[:PROTOCOL]``; ``encoders``:
     as the leaderboard names them (default: all of both); ``names``: ``ENCODER=NAME``, what Markdown calls an encoder;
-    ``bar``: as of ``leaderboard``. Raises UserError::
+    ``bar``: as of ``leaderboard``. Raises UserError.
+
+    Example::
 
         print(cxrbench.calibration("results", encoders=["imagenet", "random"]))
     """

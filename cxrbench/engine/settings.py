@@ -97,7 +97,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in TEXTS:
         return _of_type(name, value, (str,), "a text", str)
     if name == "fractions":
-        several = value if isinstance(value, Sequence) else (value,)
+        several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
         return tuple(_of_type(name, one, (float, int), "numbers, e.g. [0.1, 1]", float) for one in several)
     if name == "cache_limit" and isinstance(value, str):
         value = parse_bytes(value)
@@ -109,6 +109,6 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _of_type(name: str, value: Any, types: tuple[type, ...], wanted: str, made: type) -> Any:
-    if not isinstance(value, types):
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or value == "":
         raise UserError(f"{name}={value!r}: give {wanted}")
     return made(value)

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from cxrbench.encoder import EncoderCard, EncoderRequest, Features, Preprocess
@@ -40,6 +41,10 @@ class GivenModule(nn.Module):
                 raise
             return getattr(self.module, name)
 
+    def _get_name(self) -> str:
+        """What torch calls it: as the module that it holds."""
+        return type(self.module).__name__
+
     def forward(self, images: Tensor) -> Features:
         """What the module gives: Features as they are, a tensor as the pooled embedding."""
         given: Any = self.module(images)
@@ -53,7 +58,8 @@ def load_given(name: str, module: nn.Module) -> LoadedEncoder:
     keep the contract.
     """
     try:
-        copied = GivenModule(copy.deepcopy(module)).to("cpu")
+        with torch.no_grad():  # a scripted module's copy has parameters that were computed, else
+            copied = GivenModule(copy.deepcopy(module)).to("cpu")
     except UserError:
         raise
     except THEIRS as error:

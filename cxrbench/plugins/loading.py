@@ -86,7 +86,10 @@ def identified(
     ``factory``: the class or function that made it; ``reads``: as in ``LoadedEncoder``.
     """
     check_module(text, module)
-    module = module.eval().requires_grad_(False)
+    try:
+        module = module.eval().requires_grad_(False)
+    except THEIRS as error:
+        raise UserError(f"encoder {text!r} cannot be set to eval mode, without gradients: {blame(error)}") from error
     card = getattr(module, "card", None) or EncoderCard(method=type(module).__name__)
     if not isinstance(card, EncoderCard):
         raise UserError(f"encoder {text!r}: its card is a {type(card).__name__}, not a cxrbench EncoderCard")

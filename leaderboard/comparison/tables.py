@@ -18,6 +18,7 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
+from cxrbench.metrics.kinds import KINDS
 
 
 def comparison_to_json(comparison: Comparison) -> str:
@@ -41,7 +42,7 @@ def comparison_to_markdown(comparison: Comparison, names: Mapping[str, str] | No
             parts += [SYNTHETIC] if synthetic else []
             columns = [name for name, of in OPTIONAL.items() if any(not math.isnan(getattr(r, of)) for r in rows)]
             headers = ["Task", "Label", code(a), code(b), "Difference [90% interval]", "p", "p (Holm)", *columns]
-            headers += ["Detectable", "Positives / images"]
+            headers += ["Detectable", "Images" if metric in OF_NUMBERS else "Positives / images"]
             parts.append(markdown_table([_line(row, columns) for row in rows], headers))
     parts.append(_legend(comparison))
     parts += ["\n".join(f"- {remark(note)}." for note in comparison.notes)] if comparison.notes else []
@@ -75,6 +76,8 @@ def _tests(comparison: Comparison) -> str:
     return f"{sum(made)} of means, {len(made) - sum(made)} of labels"
 
 
+OF_NUMBERS = frozenset(KINDS["regression"].measures)
+"""Metrics of what has no positives: an age of 5 is none, and a severity of -1 no negative."""
 OPTIONAL = {
     "p (DeLong)": "p_delong", "p (not worse)": "p_noninferior", "p (equal)": "p_equivalent", "Better by more": "above",
 }  # fmt: skip
@@ -88,7 +91,8 @@ def _line(row: ComparisonRow, columns: Sequence[str]) -> list[str]:
     else:
         limits = "" if math.isnan(row.lower) else f" [{row.lower:+.3f}, {row.upper:+.3f}]"
         change = f"{row.difference:+.3f}{limits}"
-    images = f"{row.n:,}" if row.positives is None else f"{row.positives:,} / {row.n:,}"
+    alone = row.positives is None or row.metric in OF_NUMBERS
+    images = f"{row.n:,}" if alone else f"{row.positives:,} / {row.n:,}"
     p = [row.p, row.p_holm, *(getattr(row, OPTIONAL[name]) for name in columns)]
     values = [number(row.value_a), number(row.value_b), change, *map(_probability, p), number(row.detectable)]
     return [escaped(task_title(row.task)), label, *values, images]

@@ -126,7 +126,7 @@ class Twelve(Tiles):
         ([tiles(), tiles(2.0)], "x", "two encoders are called 'Tiles': name them"),
         ([("spcl", tiles())], "x", "cannot be called 'spcl', which is an installed encoder"),
         ([("a@b", tiles())], "x", "cannot be called 'a@b'"),
-        ([tiles, "pixels"], "x", "encoder function: give a name, a nn.Module"),
+        ([tiles, "pixels"], "x", "encoder function: give a name, an nn.Module"),
         (5, "x", "encoders are 5: give names in a list"),
         ("pixels", pd.DataFrame(), "the DataFrame has 0 rows and 0 columns"),
         ("pixels", pd.DataFrame({"picture": ["a.png"], "bright": [1]}), "has no column of image files"),
@@ -211,3 +211,51 @@ def test_a_class_that_was_typed_into_a_notebook_is_known_by_what_it_does(monkeyp
         exec(TYPED.format(factor=factor), notebook.__dict__)
         sources.append(load_given("Typed", notebook.__dict__["Typed"]()).spec.source_sha256)
     assert sources[0] == sources[1] != sources[2]
+
+
+def stored() -> str:
+    """A file of embeddings in the current folder, as a spec."""
+    np.savez("stored.npz", images=np.array(["a.png"]), embeddings=np.ones((1, 3), np.float32))
+    return "embeddings:stored.npz"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: cxrbench.load_dataset(pd.DataFrame({"image": ["0.png"]})), "the dataset is a DataFrame"),  # type: ignore[arg-type]
+        (lambda: cxrbench.check_dataset(pd.DataFrame({"image": ["0.png"]})), "the dataset is a DataFrame"),  # type: ignore[arg-type]
+        (lambda: cxrbench.pretrain("spcl", pd.DataFrame({"image": ["0.png"]})), "the dataset is a DataFrame"),  # type: ignore[arg-type]
+        (lambda: cxrbench.load_encoder(Tiles()), "the encoder is a Tiles"),  # type: ignore[arg-type]
+        (lambda: cxrbench.check_encoder(Tiles()), "the encoder is a Tiles"),  # type: ignore[arg-type]
+        (lambda: cxrbench.load_results(None), "results are a NoneType"),  # type: ignore[arg-type]
+        (lambda: cxrbench.compare("a", "b", results=[1]), "results are a list"),  # type: ignore[arg-type]
+        (lambda: cxrbench.embed("pixels", np.zeros((4, 4)), batch_size=0), "batch_size=0: give a whole number"),
+        (lambda: cxrbench.embed(stored(), np.zeros((4, 4))), "is a file of embeddings, and cannot be shown images"),
+        (lambda: cxrbench.run(Tiles, "siim"), "encoder Tiles is a class"),  # type: ignore[arg-type]
+        (lambda: cxrbench.run("pixels", "siim", fractions="0.1"), "fractions='0.1': give numbers"),  # type: ignore[arg-type]
+        (lambda: cxrbench.run("pixels", "siim", fractions=[True]), "fractions=True: give numbers"),
+        (lambda: cxrbench.run("pixels", "siim", results=""), "results='': give a path"),
+        (lambda: cxrbench.run("pixels", "siim", log="wanb"), "unknown logger 'wanb': did you mean 'wandb'?"),
+    ],
+)  # fmt: skip
+def test_what_is_of_the_wrong_kind_is_told_in_a_line(call: Any, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)) as told:
+        call()
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
+def test_a_scripted_module_is_copied() -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(256, 4))
+    given = load_given("scripted", torch.jit.script(linear))
+    images = torch.rand(2, 1, 16, 16)
+    given.module.module.preprocess = GRAY  # type: ignore[union-attr]
+    torch.testing.assert_close(given.module.module(images), linear(images))  # type: ignore[operator]
+
+
+def test_a_module_is_blamed_by_its_own_name() -> None:
+    class Fails(Tiles):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise ValueError("no")
+
+    assert load_given("mine", Fails()).module._get_name() == "Fails"

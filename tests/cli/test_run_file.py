@@ -1,6 +1,7 @@
 """A run as a file: what it says is what is done, what is typed stands above it, and the results folder remembers it."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -9,7 +10,7 @@ import pytest
 
 import cxrbench
 from cxrbench import api
-from cxrbench.engine.asked.requests import Request, requested
+from cxrbench.engine.asked.requests import HERE, Request, requested
 from cxrbench.engine.settings import Settings
 from cxrbench.errors import UserError
 from support.command import cxrbench as command
@@ -110,6 +111,13 @@ def test_every_setting_can_be_written(dataset: Path) -> None:
     values |= {name: 3 for name in whole if name not in values}
     values |= {name: "text" for name in get_type_hints(Settings) if name not in values}
     path = write(dataset, **values)
-    assert set(cxrbench.read_run_file(path)) == {"encoders", "tasks", *get_type_hints(Settings)}
+    keys = {"encoders", "tasks", *get_type_hints(Settings)}
+    assert set(cxrbench.read_run_file(path)) == keys - HERE
+    said = path.read_text()  # what is of a machine is there, behind a #, and as it would be written
+    assert set(tomllib.loads(re.sub("(?m)^# (?=[a-z_]+ = )", "", said))) == {
+        "encoders",
+        "tasks",
+        *get_type_hints(Settings),
+    }
     with pytest.raises(UserError):
         cxrbench.read_run_file(write(dataset, seeds=0))

@@ -6,6 +6,8 @@ import pytest
 
 from cxrbench.leaderboard.board import HEADLINE, Board
 from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.comparison.compare import compare
+from cxrbench.leaderboard.comparison.tables import comparison_to_markdown
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.subgroups.evaluate import by_group
 from cxrbench.leaderboard.subgroups.tables import to_markdown as groups_to_markdown
@@ -81,3 +83,13 @@ def test_groups_of_patients(both: list[Predictions]) -> None:
     assert of["nearer", "F"].p_holm < 0.01
     assert {r.worst for r in found.records} == {True, False}
     assert "own:regression: MAE" in groups_to_markdown(found, {})
+
+
+def test_numbers_are_not_counted_as_positives(both: list[Predictions], board: Board) -> None:
+    """An age of 5 is no positive: tables of labels and of comparisons show how many are known."""
+    by_label = to_markdown(board, Look(labels=("all",)))
+    compared = comparison_to_markdown(compare(both, "nearer", "far", replicates=400))
+    for text in (by_label, compared):
+        assert "Positives" not in text
+        assert "| Images" in text
+        assert f"{N} / {N}" not in text

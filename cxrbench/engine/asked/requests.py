@@ -44,9 +44,12 @@ class Request:
         return hashlib.sha256(whole.encode()).hexdigest()
 
     def to_toml(self) -> str:
-        """A run file."""
+        """A run file. What is of one machine stands behind a #: elsewhere it would be somebody else's folder."""
         lines = [f"{name} = {_value(getattr(self, name))}" for name in NAMED]
-        lines += [f"{name} = {_value(value)}" for name, value in self.settings.items()]
+        said = [(name in HERE, f"{name} = {_value(value)}") for name, value in self.settings.items()]
+        lines += [line for here, line in said if not here]
+        if here := [f"# {line}" for of_machine, line in said if of_machine]:
+            lines += ["# Of the machine that it ran on:", *here]
         if self.objects:
             lines.insert(0, f"# objects of a program, which a file cannot name: {', '.join(self.objects)}")
         return "\n".join(lines) + "\n"
