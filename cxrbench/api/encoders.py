@@ -51,22 +51,25 @@ def describe(spec: str) -> dict[str, Any]:
     }
 
 
-def check_encoder(spec: str, *, golden: Path | str | None = None) -> "PluginReport":
+def check_encoder(spec: str, *, golden: Path | str | None = None, device: str = "cpu") -> "PluginReport":
     """What passes and what has to be mended of an encoder, for who writes one: built, and shown phantom images.
 
-    ``golden``: a file of ``store_golden``, to be compared with; by default the one that ships for this encoder. The
+    ``golden``: a file of ``store_golden``, to be compared with; by default the one that ships for this encoder.
+    ``device``: where: cpu, cuda, cuda:1, or auto for the first GPU; golden features come from a CPU. The
     report has ``ok``, and prints as a table. Raises UserError only where there is no such encoder to look at::
 
         report = cxrbench.check_encoder("./mine.py:Mine")
         assert report.ok, report
     """
     from cxrbench.engine.registry import load_encoder
+    from cxrbench.features.device import chosen_device
     from cxrbench.kit.encoder_checks import check_encoder
     from cxrbench.kit.golden import GoldenFeatures, shipped
 
     _refuse_unknown(spec)
+    where = chosen_device(device)
     before = shipped(spec) if golden is None else GoldenFeatures.load(Path(golden))
-    return check_encoder(spec, lambda: load_encoder(spec, synthetic=True), before)
+    return check_encoder(spec, lambda: load_encoder(spec, synthetic=True), before, where)
 
 
 def store_golden(spec: str, path: Path | str) -> None:

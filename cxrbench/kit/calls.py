@@ -1,4 +1,4 @@
-"""Calls of an encoder as they are looked at: phantom images, float32, on the CPU, each with other random numbers."""
+"""Calls of an encoder as they are looked at: phantom images, float32, each with other random numbers."""
 
 import time
 from collections.abc import Sequence
@@ -19,10 +19,14 @@ from cxrbench.plugins.loading import LoadedEncoder, check_features
 
 @dataclass
 class Caller:
-    """Shows images to an encoder. ``seconds``: of each image of each call."""
+    """Shows images to an encoder, on ``device``. ``seconds``: of each image of each call."""
 
     loaded: LoadedEncoder
+    device: str = "cpu"
     seconds: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.module.to(self.device)
 
     @property
     def module(self) -> Any:
@@ -45,10 +49,14 @@ class Caller:
 
     def freely(self, images: Tensor) -> Features:
         """The same, and gradients are kept where the encoder keeps them."""
-        with torch.random.fork_rng(devices=[]):
+        images = images.to(self.device)
+        on_gpu = torch.device(self.device).type == "cuda"
+        with torch.random.fork_rng(devices=[self.device] if on_gpu else []):
             torch.manual_seed(len(self.seconds))
             started = time.perf_counter()
             features = self.module(images)
+            if on_gpu:
+                torch.cuda.synchronize(self.device)
             self.seconds.append((time.perf_counter() - started) / len(images))
         check_features(self.loaded.spec.name, features, len(images))
         return features
@@ -57,7 +65,7 @@ class Caller:
     def tolerance(self) -> float:
         """The largest relative change that is taken for noise."""
         half = any(p.is_floating_point() and torch.finfo(p.dtype).bits < 32 for p in self.module.parameters())
-        return COARSE_TOLERANCE if half else TOLERANCE
+        return COARSE_TOLERANCE if half or self.device != "cpu" else TOLERANCE
 
 
 def change(one: Features, other: Features) -> float:

@@ -21,10 +21,13 @@ from cxrbench.plugins.loading import LoadedEncoder, blame
 BATCH = 4
 
 
-def check_encoder(spec: str, load: Callable[[], LoadedEncoder], golden: GoldenFeatures | None = None) -> PluginReport:
+def check_encoder(
+    spec: str, load: Callable[[], LoadedEncoder], golden: GoldenFeatures | None = None, device: str = "cpu"
+) -> PluginReport:
     """Build an encoder, show it phantom images, and say what passes and what to mend; nothing is raised for its faults.
 
-    ``load`` builds it, each time anew. ``golden``: what it gave elsewhere.
+    ``load`` builds it, each time anew. ``golden``: what it gave elsewhere. ``device``: torch's
+    name of one that is there.
     """
     try:
         loaded = load()
@@ -32,7 +35,11 @@ def check_encoder(spec: str, load: Callable[[], LoadedEncoder], golden: GoldenFe
         return PluginReport(spec, (PluginCheck("build", "mend", str(error), "nothing more can be looked at before"),))
     if isinstance(loaded.module, StoredEncoder):
         return _of_file(spec, loaded, loaded.module)
-    caller = Caller(loaded)
+    try:
+        caller = Caller(loaded, device)
+    except THEIRS as error:
+        found = f"it cannot be moved to {device}: {blame(error)}"
+        return PluginReport(spec, (PluginCheck("build", "mend", found, "let every tensor be a parameter or buffer"),))
     before = _peak_memory()
     checks = [
         PluginCheck("build", "pass", f"{type(loaded.module).__name__}, {loaded.spec.parameters:,} parameters"),
@@ -238,6 +245,7 @@ def _cost(caller: Caller, grown: int) -> dict[str, Any]:
 
     tensors = [*caller.module.parameters(), *caller.module.buffers()]
     facts: dict[str, Any] = {
+        "device": caller.device,
         "parameters": caller.loaded.spec.parameters,
         "weights, MB": round(sum(t.numel() * t.element_size() for t in tensors) / 1e6, 1),
         "peak memory grew by, MB": round(grown / 1e6),
@@ -246,7 +254,7 @@ def _cost(caller: Caller, grown: int) -> dict[str, Any]:
         facts["images per second"] = round(1 / min(caller.seconds), 1)
         facts["threads"] = torch.get_num_threads()
     try:
-        facts["GFLOPs per image"] = round(measure(caller.module, caller.preprocess).gflops_per_image, 2)
+        facts["GFLOPs per image"] = round(measure(caller.module.to("cpu"), caller.preprocess).gflops_per_image, 2)
     except THEIRS:  # of torch's counter, or of an encoder that has failed before
         facts["GFLOPs per image"] = None
     return facts

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from cxrbench.api import check_encoder
+from cxrbench.engine.registry import load_encoder
+from cxrbench.errors import UserError
+from cxrbench.kit.calls import Caller
 from cxrbench.kit.report import PluginCheck
 from support.command import cxrbench
 
@@ -232,3 +235,11 @@ def test_exit_codes(mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     for wrong, why in (("./nowhere.py:Mine", "no file"), ("imagnet", "did you mean 'imagenet'"), ("x@", "empty part")):
         code, _, err = cxrbench(monkeypatch, capsys, *words, wrong)
         assert (code, len(err.splitlines()), why in err) == (2, 1, True)
+
+
+def test_it_is_called_on_the_device_that_is_named(mine: Path) -> None:
+    loaded = load_encoder(f"{mine}:Good", synthetic=True)
+    caller = Caller(loaded, "meta")
+    assert caller(caller.images([0, 1])).pooled.device.type == "meta"
+    with pytest.raises(UserError, match="device 'gpu' is not usable here"):
+        check_encoder(f"{mine}:Good", device="gpu")

@@ -19,6 +19,9 @@ def encoders_check(
     store: Annotated[
         Path | None, typer.Option(help="Write golden features here: features of eight phantom images, and versions.")
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, ..., or auto: the first GPU if there is one.")
+    ] = "cpu",
     as_json: JsonOption = False,
 ) -> None:
     """Build an encoder, show it phantom images, and say what passes and what to mend.
@@ -33,7 +36,7 @@ def encoders_check(
 
       cxrbench encoders check ./mine.py:Mine --store mine.json
     """
-    report = api.check_encoder(encoder, golden=golden)
+    report = api.check_encoder(encoder, golden=golden, device=device)
     if store is not None:
         api.store_golden(encoder, store)
     if as_json:
@@ -41,6 +44,7 @@ def encoders_check(
     else:
         print(visible_lines(str(report)))
         for name, value in report.facts.items():
-            print(f"{name:>24}  {'unknown' if value is None else f'{value:,}'}")
+            said = "unknown" if value is None else value if isinstance(value, str) else f"{value:,}"
+            print(f"{name:>24}  {said}")
     if not report.ok:
         raise typer.Exit(1)
