@@ -143,7 +143,8 @@ def test_result_says_what_it_is_and_loads(whole_run: Path, manifest: Manifest) -
     assert card["cpu_hours"] > 0
     assert card["wall_hours"] > 0
     assert {name: value for name, value in card.items() if not name.endswith("hours")} == {
-        "method": "spcl", "licence": "unknown", "pretrained_on": ["nih", "toy"], "synthetic": False
+        "method": "spcl", "licence": "unknown", "pretrained_on": ["nih", "toy"], "synthetic": False,
+        "citation": "", "year": None, "unverified": [], "assumed": [],
     }  # fmt: skip
     assert card["gpu_hours"] is None
     assert (facts["images"], facts["command"], facts["config"]["epochs"]) == ({"toy": 14}, "the command", 6)
