@@ -63,7 +63,7 @@ def data_check(
       cxrbench data check ./my/labels.csv --pictures sheet.png
     """
     if pictures is not None:
-        from cxrbench.cli.pictures import check_place, sheet
+        from cxrbench.cli.pictures import check_place
 
         check_place(pictures)
     report = api.check_dataset(
@@ -71,6 +71,8 @@ def data_check(
     )  # fmt: skip
     print(json.dumps(report.to_json(), indent=1) if as_json else visible_lines(str(report)))
     if pictures is not None:
+        from cxrbench.cli.pictures import sheet
+
         sheet(api.load_dataset(name, data=data, cache=cache, bar=counting), max_pixels).save(pictures)
         print(visible(f"pictures: {pictures}"), file=sys.stderr)
     if not report.ok:

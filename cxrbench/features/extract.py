@@ -130,7 +130,8 @@ def _embed_at_once(
     module: Encoder, images: torch.Tensor, options: ExtractOptions, read: Callable[[Features], NDArray[Any]]
 ) -> NDArray[Any]:
     """``embed`` without parts."""
-    name = module._get_name()
+    of_torch: Any = module
+    name = of_torch._get_name()
     try:
         with torch.inference_mode(), autocast(options.device, options.precision):
             features = module(images.to(options.device, memory_format=torch.channels_last))

@@ -80,7 +80,9 @@ def read_encoder(path: Path, method: str) -> TrainedEncoder:
     content = read_checkpoint(path)
     state = content.get(KEPT, content)
     try:
-        said = {name: tuple(value) if isinstance(value, list) else value for name, value in facts["card"].items()}
+        said: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in facts["card"].items()
+        }
         card = EncoderCard(**said)
         numbers = {name: tuple(facts["preprocess"][name]) for name in ("mean", "std")}
         return TrainedEncoder(state, facts["arch"], Preprocess(**facts["preprocess"] | numbers), card, facts)

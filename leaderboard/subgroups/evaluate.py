@@ -23,7 +23,7 @@ from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.significance import VALUE_LEVEL
 from cxrbench.metrics.measure import Measure
-from cxrbench.predictions import Predictions
+from cxrbench.predictions import Kind, Predictions
 from cxrbench.progress import Advance, unheard
 
 GroupOf = Mapping[str, str]
@@ -195,7 +195,9 @@ def _measures(metrics: Sequence[str] | None, tests: TestSet) -> list[Measure]:
 
 def _untested(metrics: Sequence[str] | None, cells: Sequence[Predictions]) -> list[str]:
     """Which of the metrics are shown elsewhere without a test."""
-    kinds = dict.fromkeys(one.kind for one in cells if FAMILIES[one.kind] in (CLASSIFICATION, REGRESSION))
+    kinds: dict[Kind, None] = dict.fromkeys(
+        one.kind for one in cells if FAMILIES[one.kind] in (CLASSIFICATION, REGRESSION)
+    )
     of = [measure for kind in kinds for measure in wanted_measures(metrics or (), kind)]
     return list(dict.fromkeys(measure.name for measure in of if not measure.tested)) if metrics else []
 

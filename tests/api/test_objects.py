@@ -258,4 +258,5 @@ def test_a_module_is_blamed_by_its_own_name() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             raise ValueError("no")
 
-    assert load_given("mine", Fails()).module._get_name() == "Fails"
+    module: Any = load_given("mine", Fails()).module
+    assert module._get_name() == "Fails"

@@ -1,5 +1,7 @@
 """Splits by patient: sizes, leakage, and independence of row order, over random cohorts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,7 +97,7 @@ def test_stratified_counts_are_those_of_scikit_learn() -> None:
     from sklearn.model_selection import train_test_split
 
     of = strata(400)[:, :1]
-    theirs = train_test_split(of[:, 0], test_size=0.25, stratify=of[:, 0], random_state=0)
+    theirs: Any = train_test_split(of[:, 0], test_size=0.25, stratify=of[:, 0], random_state=0)
     ours = stratified([f"p{n}" for n in range(400)], {"train": 3, "test": 1}, of, 0)
     counts = [of[ours == name].sum() for name in ("train", "test")]
     np.testing.assert_allclose(counts, [part.sum() for part in theirs], atol=1)

@@ -5,6 +5,7 @@ Scores are made up. The sets lie beside the repository, or the tests are skipped
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,9 +59,9 @@ def auroc(rows: pd.DataFrame, label: str) -> float:
     return float(roc_auc_score(rows[f"target:{label}"], rows[f"score:{label}"]))
 
 
-def enough(rows: pd.DataFrame, label: str) -> bool:
+def enough(rows: Any, label: str) -> bool:
     """Whether 10 patients have the finding, and 10 have an image without it."""
-    return rows.groupby(f"target:{label}")["patient_id"].nunique().reindex([0.0, 1.0]).fillna(0).min() >= 10
+    return bool(rows.groupby(f"target:{label}")["patient_id"].nunique().reindex([0.0, 1.0]).fillna(0).min() >= 10)
 
 
 @pytest.mark.parametrize("by", ["sex", "view", "age"])
@@ -69,11 +70,11 @@ def test_nih_by_group(by: str) -> None:
     cells = [scored(manifest, "good", 2.0), scored(manifest, "random", 0.2)]
     groups = group_of(manifest, by)
     found = by_group(cells, {"d": groups}, by, replicates=50)
-    rows = cells[0].test_rows()
+    rows: Any = cells[0].test_rows()
     rows["group"] = rows["image_id"].map(groups)
     if by in ("sex", "view"):
         column = {"sex": "Patient Gender", "view": "View Position"}[by]
-        table = pd.read_csv(DATA / "nih" / "Data_Entry_2017_v2020.csv")
+        table: Any = pd.read_csv(DATA / "nih" / "Data_Entry_2017_v2020.csv")
         known = dict(zip(table["Image Index"].str.removesuffix(".png"), table[column], strict=True))
         assert (rows["group"] == rows["image_id"].map(known)).all()
     shown = {r.group for r in found.records}
@@ -90,7 +91,7 @@ def test_nih_by_group(by: str) -> None:
 def test_nih_by_label_the_most_frequent_first() -> None:
     one = scored(manifest_of("nih"), "good", 2.0)
     board = build([one], metrics=("auroc",), replicates=50)
-    rows = one.test_rows()
+    rows: Any = one.test_rows()
     positives = rows[[f"target:{x}" for x in one.labels]].sum().sort_values(ascending=False)
     most = [name.removeprefix("target:") for name in positives.index[:5]]
     text = to_markdown(board, Look(labels=("top:5",))).split("by label")[1]

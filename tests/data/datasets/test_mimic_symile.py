@@ -218,10 +218,9 @@ def test_symile_says_what_is_wrong(tmp_path: Path) -> None:
 
 def test_rows_that_cannot_be_read(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 4, 4), np.float32))
-    np.save(tmp_path / "b.npy", np.zeros((2, 4, 4), np.uint8))
     np.save(tmp_path / "c.npy", np.full((1, 3, 4, 4), np.nan, np.float16))
     for name, message in (
-        ("a.npy#2", "no such row"), ("b.npy#0", "not floats"), ("c.npy#0", "no numbers"), ("d.npy#0", "no such file"),
+        ("a.npy#2", "no such row"), ("c.npy#0", "no numbers"), ("d.npy#0", "no such file"),
     ):  # fmt: skip
         with pytest.raises(BadImageError, match=message):
             decode(tmp_path / name)

@@ -34,7 +34,7 @@ def radiograph(height: int, width: int) -> np.ndarray:
 
 def largest_difference(theirs: torch.Tensor, image: np.ndarray, preprocess: Preprocess) -> float:
     """In levels of 255, whatever the normalization."""
-    ours = prepare(image.astype(np.float32) / 255, preprocess)
+    ours = prepare((image / 255).astype(np.float32), preprocess)
     assert ours.shape == theirs.shape
     std = torch.tensor(preprocess.std)[:, None, None]
     return float(((ours - theirs).abs() * std).max() * 255)

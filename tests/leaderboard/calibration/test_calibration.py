@@ -127,7 +127,7 @@ def test_intervals_are_of_the_shared_resamples_and_those_of_bins_are_turned_roun
 def with_few(patients):
     """``sharp`` with so many patients (of one positive test image each) with a Mass."""
     one = sharp()
-    rows = one.rows.copy()
+    rows: Any = one.rows.copy()
     test = rows.index[rows["split"] == "test"]
     rows.loc[test, "target:Mass"] = 0.0
     rows.loc[test[: 2 * patients : 2], "target:Mass"] = 1.0

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,8 +255,8 @@ def test_what_was_evaluated_is_kept_and_the_rest_is_told(cells, tmp_path, monkey
 
     monkeypatch.setattr("cxrbench.leaderboard.statistics.kept.LEAST", 0)
     told = []
-    kept = [ask(of, kept=Evaluations(tmp_path), advance=lambda *of: told.append(of))
-            for of in (board_of_protocols, compare_protocols)]  # fmt: skip
+    kept: list[Any] = [ask(of, kept=Evaluations(tmp_path), advance=lambda *of: told.append(of))
+                       for of in (board_of_protocols, compare_protocols)]  # fmt: skip
     assert [done for done, total in told if done == total] == [200, 200]
     monkeypatch.setattr(evaluate, "replicate_cells", None)
     assert [to_json(kept[0]), comparison_to_json(kept[1])] == [

@@ -21,7 +21,7 @@ def test_features_of_its_own_densenet_on_three_images(tmp_path: Path) -> None:
     for seed, (height, width) in enumerate(((300, 300), (224, 224), (500, 500))):
         pixels = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
         gray = torch.from_numpy(xrv.utils.normalize(pixels, 255))[None, None]
-        ours = prepare(pixels.astype(np.float32) / 255, loaded.module.preprocess)[None]
+        ours = prepare((pixels / 255).astype(np.float32), loaded.module.preprocess)[None]
         images = xrv.utils.fix_resolution(gray, 224, theirs)
         torch.testing.assert_close(ours, images, atol=0.02, rtol=0)  # of 2048
         with torch.inference_mode():
