@@ -23,6 +23,10 @@ def write_sidecar(path: Path, split_seed: int | None = None) -> Path:
     """
     path = path.expanduser().absolute()
     place = path.with_suffix(".toml")
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder: give the CSV (or COCO JSON) in it; a folder of images alone needs no TOML file"
+        )
     if not path.is_file():
         raise UserError(f"no file {path}: give the CSV (or COCO JSON) whose TOML file is to be written")
     if place.exists():
