@@ -45,7 +45,12 @@ def _known(predicted: Array, truth: Array) -> tuple[NDArray[np.bool_], Array, Ar
 
 
 def _measure(
-    name: str, title: str, prepare_one: Callable[[Array, Array], Prepared], *, higher_is_better: bool
+    name: str,
+    title: str,
+    prepare_one: Callable[[Array, Array], Prepared],
+    *,
+    higher_is_better: bool = True,
+    in_units: bool = False,
 ) -> Measure:
     def prepare(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Prepared]:
         pairs = {x: [rows[f"{of}:{x}"].to_numpy(np.float64) for of in ("score", "target")] for x in labels}
@@ -54,13 +59,13 @@ def _measure(
             for label, (scores, targets) in pairs.items()
         }
 
-    return Measure(name, title, prepare, higher_is_better, share=False)
+    return Measure(name, title, prepare, higher_is_better, share=False, in_units=in_units)
 
 
 MEASURES: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        _measure("r2", "R²", r2, higher_is_better=True),
-        _measure("mae", "MAE", mae, higher_is_better=False),
+        _measure("r2", "R²", r2),
+        _measure("mae", "MAE", mae, higher_is_better=False, in_units=True),
     )
 }

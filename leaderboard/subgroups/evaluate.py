@@ -23,7 +23,7 @@ from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.significance import VALUE_LEVEL
-from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.measure import NO_MEAN, Measure
 from cxrbench.predictions import Kind, Predictions
 from cxrbench.progress import Advance, unheard
 
@@ -116,9 +116,11 @@ def by_group(
         if not any(of_rows):
             notes[task] = (f"the {by} of no image is known",)
             continue
-        within, notes[task] = split(tests, of_rows)
-        measures = _measures(metrics, tests)
-        several = within if len(within) > 1 else {}
+        within, told = split(tests, of_rows)
+        wanted = _measures(metrics, tests)
+        measures = [one for one in wanted if all(one.has_mean(t.groups[HEADLINE]) for t in within.values())]
+        notes[task] = (*told, *(f"{one.title}: {NO_MEAN}" for one in wanted if one not in measures))
+        several = within if len(within) > 1 and measures else {}
         found = {n: measured(t, measures, baseline, replicates, seed, kept) for n, t in several.items()}
         for measure in measures:
             each = [_Part(name, one) for name, of in found.items() for one in of if one.measure.name == measure.name]
