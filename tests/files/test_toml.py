@@ -7,7 +7,6 @@ import pytest
 
 from cxrbench.files.toml import toml_value
 
-
 TEXTS = ['a "b" \\ c', "two\nlines\ttabbed", "\x00\x1f\x7f", "é ☢ \U0001f600"]
 
 
