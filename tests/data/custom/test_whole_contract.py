@@ -216,6 +216,8 @@ def test_gray_in_three_channels_is_gray_and_not_normalised(tmp_path: Path) -> No
     [
         (np.array([[0, 300.0]]), "values go from 0 to 300: scale floats"),
         (np.array([[0, 300]]), "a row is of int64"),
+        (np.array([[[0.0, 1.0]], [[0.0, 0.5]], [[1.0, 0.2]]]), "its 3 channels differ in more than ImageNet's"),
+        (np.array([[[0.0, 1.0]], [[0.0, np.nan]], [[0.0, 1.0]]]), "its 3 channels differ in more than ImageNet's"),
         (np.array([0.0, 1.0]), "not an image"),
         (np.zeros((4, 5, 6)), "not an image"),
     ],
