@@ -126,7 +126,7 @@ def trial(design: Design, rng: np.random.Generator, gain: float, tau: float) -> 
     equal = [without_the_better(one) for one in columns]
     null, whole = in_families(equal, "baseline", {}), in_families(columns, "baseline", {})
     right, better = truth(design, 0.0, tau), truth(design, gain, tau)
-    sign = 1.0 if columns[0].measure.higher_is_better else -1.0
+    sign = columns[0].measure.sign
     heads = [[r for r in null[id(one)].records if r.label == "macro"] for one in equal]
     tests = [r for of in heads for r in of if not math.isnan(r.p)]
     best = [r for one in columns for r in whole[id(one)].records if (r.encoder, r.label) == ("better", "macro")]

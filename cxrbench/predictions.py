@@ -61,7 +61,8 @@ class Predictions:
     ``seed``, ``identity``, ``parts``; ``encoder`` the encoder's card, parameters and fingerprint; ``dataset`` its
     ``name``, ``lineage``, ``licence``, ``notes`` and how many unreadable images were ``dropped``. ``made`` says how the
     cell was made: ``versions`` of the libraries, ``device``, ``precision``, ``date`` (UTC, ISO 8601), ``seconds`` (of
-    the task, extraction included if it came to that); nothing in files of before this was kept.
+    the task, extraction included if it came to that); nothing in files of before this was kept. ``file``: where it was
+    read, which no file says of itself.
     """
 
     rows: pd.DataFrame
@@ -74,6 +75,7 @@ class Predictions:
     dataset: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     made: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
 
     def test_rows(self) -> pd.DataFrame:
         """The rows of the test split, sorted by image_id so that every encoder's come in one order."""
@@ -101,7 +103,7 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write as Parquet, metadata in the schema, a checksum of the file among it; atomically."""
-        meta = {k: v for k, v in asdict_shallow(self).items() if k != "rows"} | {"format": FORMAT}
+        meta = {k: v for k, v in asdict_shallow(self).items() if k not in ("rows", "file")} | {"format": FORMAT}
         table = pa.Table.from_pandas(self.rows, preserve_index=False)
         write_sealed_table(path, table, {METADATA_KEY: json.dumps(meta, sort_keys=True).encode()})
 
@@ -121,7 +123,7 @@ class Predictions:
             rows = file.read(use_threads=False).to_pandas(use_threads=False) if needed else pd.DataFrame()
         meta["labels"], meta["notes"] = tuple(meta["labels"]), tuple(meta["notes"])
         meta["groups"] = {name: tuple(labels) for name, labels in meta["groups"].items()}
-        return Predictions(rows=rows, **meta)
+        return Predictions(rows=rows, file=path, **meta)
 
 
 def read_header(path: Path) -> dict[str, Any]:

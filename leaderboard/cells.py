@@ -63,6 +63,12 @@ def ranks(values: Mapping[str, float], measure: Measure) -> dict[str, int]:
     return {e: order.index(v) + 1 for e, v in printed.items()} if len(printed) > 1 else {}
 
 
+def best_first(values: Mapping[str, float], measure: Measure) -> list[str]:
+    """Encoders by their values, those without one last; what is equal by name."""
+    unknown = [e for e, value in values.items() if math.isnan(value)]
+    return [*sorted({*values}.difference(unknown), key=lambda e: (-measure.sign * values[e], e)), *sorted(unknown)]
+
+
 def ranked(text: str, rank: int | None) -> str:
     """Best bold, second underlined."""
     return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank or 0, text)

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
-from cxrbench.leaderboard.cells import Look, Spread, by_chance, cell, dagger, ranked, ranks, significant
+from cxrbench.leaderboard.cells import Look, Spread, best_first, by_chance, cell, dagger, ranked, ranks, significant
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.families import FAMILIES
 from cxrbench.leaderboard.legend import Tests, legend
+from cxrbench.leaderboard.notes import Cells, notes
 from cxrbench.leaderboard.per_label import check_labels, label_tables
 from cxrbench.leaderboard.render import (
     ABSENT,
@@ -22,13 +23,10 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
-from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.statistics.significance import ALPHA
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Kind
-
-Cells = dict[tuple[AlignedTask, str, str], Record]  # by task, metric and encoder
 
 
 def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
@@ -88,7 +86,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
         )
     if any(not math.isnan(r.by_chance) for r in cells.values()):
         parts.append("By chance: what such scores would have if they were exactly right. Such a metric is not tested.")
-    parts += ["### Notes", _notes(columns, cells, [w for w in board.nowhere.items() if w[0].synthetic == synthetic])]
+    parts += ["### Notes", notes(columns, cells, [w for w in board.nowhere.items() if w[0].synthetic == synthetic])]
     return parts
 
 
@@ -130,13 +128,12 @@ def _headline(what: str, columns: Sequence[Column], cells: Cells, over: Sequence
     """Encoders x tasks; the mean only for encoders with every cell; below, each test set's size and sensitivity."""
     kind, metric = columns[0].kind, columns[0].metrics[0]
     measure, family = _measure(kind, metric), FAMILIES[kind]
-    sign = -1 if measure.higher_is_better else 1
     tasks = {c.task for c in columns}
     asked = {e for task, m, e in cells if task in tasks and m == metric}
     asked |= {e for column in columns for e in column.not_applicable}
     rows = {e: [cells.get((c.task, metric, e)) for c in columns] for e in sorted(asked)}
     means = {e: _mean(row) for e, row in rows.items()}
-    order = sorted(rows, key=lambda e: (math.isnan(means[e]), sign * means[e] if not math.isnan(means[e]) else 0.0, e))
+    order = best_first(means, measure)
     places = [ranks({e: r.value for e, row in rows.items() if (r := row[i])}, measure) for i in range(len(columns))]
     mean_places = ranks(means, measure)
     show_mean = len(columns) > 1
@@ -204,50 +201,6 @@ def _other_metrics(what: str, metrics: Sequence[str], columns: Sequence[Column],
             body.append([escaped(task_title(column.task)), f"{code(e)}{dagger(next(r for r in of if r))}", *line])
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
     return markdown_table(body, ["Task", what.title(), *arrows])
-
-
-def _notes(columns: Sequence[Column], cells: Cells, nowhere: Sequence[tuple[AlignedTask, Mapping[str, str]]]) -> str:
-    """What must be told of each task, and for its headline where the uncertainty comes from."""
-    told = [(c.task, note) for c in columns for note in (*c.notes, *_not_applicable(c.not_applicable))]
-    told += [(task, note) for task, not_applicable in nowhere for note in _not_applicable(not_applicable)]
-    lines = [f"- {escaped(who)}: {remark(note)}." for who, note in _together(told, [c.task for c in columns])]
-    for c in columns:
-        title = _measure(c.kind, c.metrics[0]).title
-        for (task, metric, encoder), r in sorted(cells.items()):
-            if (task, metric) == (c.task, c.metrics[0]) and r.seeds > 1:
-                lines.append(
-                    f"- {escaped(task_title(task))}, {title}, {code(encoder)}: standard error from patients "
-                    f"{r.se_patients:.4f}, from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
-                )
-            if (task, metric) == (c.task, c.metrics[0]) and not math.isnan(r.sd_folds):
-                lines.append(
-                    f"- {escaped(task_title(task))}, {title}, {code(encoder)}: mean over the folds, weighted by their "
-                    f"patients; SD over the folds {r.sd_folds:.3f}."
-                )
-    return "\n".join(lines) or "None."
-
-
-def _together(told: Sequence[tuple[AlignedTask, str]], tasks: Sequence[AlignedTask]) -> list[tuple[str, str]]:
-    """Notes, each once per dataset, and whom they concern: tasks, or the dataset where that is all of its tasks."""
-    concerned: dict[tuple[str, str], list[AlignedTask]] = {}
-    for task, note in told:
-        concerned.setdefault((task.dataset, note), []).append(task)
-    everything = {task.dataset: {t for t in tasks if t.dataset == task.dataset} for task in tasks}
-    return [
-        (
-            dataset if len(those) > 1 and set(those) == everything.get(dataset) else ", ".join(map(task_title, those)),
-            note,
-        )
-        for (dataset, note), those in concerned.items()
-    ]
-
-
-def _not_applicable(not_applicable: Mapping[str, str]) -> list[str]:
-    """Which encoders could not be asked, and why: encoders with one reason together."""
-    return [
-        f"{NOT_APPLICABLE} for {', '.join(e for e, other in not_applicable.items() if other == why)}: {why}"
-        for why in dict.fromkeys(not_applicable.values())
-    ]
 
 
 def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:

@@ -35,7 +35,7 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
     if len(names) < 2:
         return ()
     measure = columns[0].measure
-    sign = 1.0 if measure.higher_is_better else -1.0
+    sign = measure.sign
     draws = np.stack([[one.headlines[e].means for e in names] for one in columns])  # [columns, k, B]
     points = np.array([[one.headlines[e].value for e in names] for one in columns])
     draws = draws[:, :, ~np.isnan(draws).any((0, 1))]
@@ -82,7 +82,7 @@ def _known(one: Measured, encoder: str) -> bool:
 
 
 def _gains(
-    columns: Sequence[Measured], names: Sequence[str], means: Array, sign: float, baseline: str | None
+    columns: Sequence[Measured], names: Sequence[str], means: Array, sign: int, baseline: str | None
 ) -> dict[str, Uncertain]:
     if baseline is None or baseline not in names:
         return {}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
-from cxrbench.leaderboard.cells import Look, cell, ranks
+from cxrbench.leaderboard.cells import Look, best_first, cell, ranks
 from cxrbench.leaderboard.render import ABSENT, code, escaped, markdown_table, task_title
 from cxrbench.metrics.kinds import KINDS
 
@@ -61,9 +61,7 @@ def chosen(records: Sequence[Record], labels: Sequence[str]) -> list[str]:
 def _table(column: Column, records: Sequence[Record], labels: Sequence[str], look: Look) -> str:
     """Labels x encoders, the best headline first."""
     measure = KINDS[column.kind].measures[column.metrics[0]]
-    sign = -1 if measure.higher_is_better else 1
-    heads = {r.encoder: r.value for r in records if r.label == HEADLINE}
-    order = sorted(heads, key=lambda e: (math.isnan(heads[e]), sign * heads[e], e))
+    order = best_first({r.encoder: r.value for r in records if r.label == HEADLINE}, measure)
     body = []
     of_numbers = column.kind == "regression"  # an age of 5 is no positive
     for label in labels:

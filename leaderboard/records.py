@@ -144,6 +144,5 @@ def _letters(one: Measured, pairs: Mapping[Key, float]) -> dict[str, str]:
         if a in names and b in names:
             i, j = names.index(a), names.index(b)
             separated[i, j] = separated[j, i] = p < ALPHA
-    sign = 1 if one.measure.higher_is_better else -1
-    letters = tie_groups([sign * one.headlines[name].value for name in names], separated)
+    letters = tie_groups([one.measure.sign * one.headlines[name].value for name in names], separated)
     return dict(zip(names, letters, strict=True))

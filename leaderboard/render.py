@@ -22,6 +22,10 @@ SYNTHETIC = (
     "> **SYNTHETIC DATA.** These X-rays were drawn by a program. The numbers show that the pipeline works; they say\n"
     "> nothing about how good an encoder is on patients."
 )
+MARKUP = re.compile(r"[\\`*~<>\[\]]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown would read as markup; an underscore within a word is none."""
+COMMAND = re.compile(r"(`cxrbench [^`]*`)")
+"""The code that notes have in them."""
 
 
 def to_csv(board: Board) -> str:
@@ -84,7 +88,7 @@ def number(value: float) -> str:
 
 def escaped(text: str) -> str:
     """Text of others (names of labels and datasets) in Markdown: nothing in it is markup."""
-    return re.sub(r"([\\`*<>\[\]])", r"\\\1", visible(text))
+    return MARKUP.sub(r"\\\g<0>", visible(text))
 
 
 def code(name: str) -> str:
@@ -96,8 +100,9 @@ def code(name: str) -> str:
 
 
 def remark(note: str) -> str:
-    """A note in Markdown: ours, so it may have code in it; names of others in it can open no tag and no new line."""
-    return visible(note.rstrip(".")).replace("<", "\\<")
+    """A note in Markdown: its commands are code; names of others in it are as they are written."""
+    parts = COMMAND.split(visible(note.rstrip(".")))
+    return "".join(part if COMMAND.fullmatch(part) else escaped(part) for part in parts)
 
 
 def percent(fraction: float) -> str:

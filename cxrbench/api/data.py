@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cxrbench.api.given import by_name
 from cxrbench.cores import cores
-from cxrbench.errors import OnBadImage, chosen
+from cxrbench.errors import OnBadImage, UserError, chosen
 from cxrbench.files.folders import cache_folder, data_folder
 from cxrbench.progress import Bar, unseen
 
@@ -79,7 +79,10 @@ def write_sidecar(table: Path | str, *, split_seed: int | None = None) -> Path:
     ``split_seed`` stratifies the splits that the table does not give. Returns the file's path. Raises UserError.
     """
     from cxrbench.data.custom.template import write_sidecar
+    from cxrbench.plugins.entry_points import DATASETS, found
 
+    if str(table) in found(DATASETS) and not Path(table).exists():
+        raise UserError(f"{table} is a dataset whose layout is known: TOML files are for your own CSV or COCO JSON")
     return write_sidecar(Path(table), split_seed)
 
 

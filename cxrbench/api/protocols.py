@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxrbench.api.forms import Compared, Leaderboard
-from cxrbench.api.saved import Saved, kept_in, saved_cells
+from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
 from cxrbench.errors import chosen
 from cxrbench.progress import Bar, unseen
 
@@ -42,13 +42,13 @@ def leaderboard_of_protocols(
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     wanted = separate(protocols, "protocols")
-    found = saved_cells(results, _names(datasets))
+    found = saved_cells(results, saved_names(datasets, "datasets"))
     with bar("evaluating") as advance:
         table = board_of_protocols(
             found.predictions,
             encoder,
             wanted,
-            datasets=_names(datasets),
+            datasets=saved_names(datasets, "datasets"),
             baseline=baseline,
             metrics=tuple(separate(metrics, "metrics")) or None,
             replicates=replicates,
@@ -84,19 +84,11 @@ def compare_protocols(
     from cxrbench.leaderboard.protocols.tables import compare_protocols
 
     called = read_names(separate(names, "names"))
-    saved = saved_cells(results, _names(datasets))
+    saved = saved_cells(results, saved_names(datasets, "datasets"))
     with bar("evaluating") as advance:
         comparison = compare_protocols(
-            saved.predictions, encoder, separate(protocols, "protocols"), datasets=_names(datasets),
+            saved.predictions, encoder, separate(protocols, "protocols"), datasets=saved_names(datasets, "datasets"),
             metrics=tuple(separate(metrics, "metrics")) or None, replicates=replicates, seed=seed, margin=margin,
             kept=kept_in(cache), advance=advance,
         )  # fmt: skip
     return Compared(comparison, called)
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...] | None:
-    """Data sets as results name them; None where none was named."""
-    from cxrbench.engine.registry import saved_task
-    from cxrbench.engine.settings import names
-
-    return tuple(map(saved_task, names(given, "datasets"))) or None

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -47,9 +48,16 @@ class RunResults(SavedResults):
         return _key({**cell, "task": f"{cell['dataset']}:{cell['protocol']}"}) in mine
 
     def __str__(self) -> str:
+        return "\n".join([self._table("simple"), *self.remarks])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return "\n".join([self._table("html"), *(f"<p>{escape(remark)}</p>" for remark in self.remarks)])
+
+    def _table(self, form: str) -> str:
         from tabulate import tabulate
 
-        return "\n".join([tabulate(list(self.rows), headers="keys", missingval="undefined"), *self.remarks])
+        return tabulate(list(self.rows), headers="keys", missingval="undefined", tablefmt=form)
 
 
 @dataclass(frozen=True)

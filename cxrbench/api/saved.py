@@ -92,6 +92,14 @@ def saved_cells(results: Saved, tasks: tuple[str, ...] | None) -> SavedCells:
     )
 
 
+def saved_names(given: str | Sequence[str], what: str) -> tuple[str, ...] | None:
+    """Tasks or data sets as results name them; None where none was named. ``what``: the argument, for messages."""
+    from cxrbench.engine.registry import saved_task
+    from cxrbench.engine.settings import names
+
+    return tuple(map(saved_task, names(given, what))) or None
+
+
 def _folder(results: object) -> Path:
     """A results folder's path. Raises UserError for what is none."""
     if not isinstance(results, (str, Path)):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
-from cxrbench.api.saved import Saved, kept_in, saved_cells
+from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
 from cxrbench.errors import chosen
 from cxrbench.progress import Bar, unseen
 
@@ -51,7 +51,7 @@ def leaderboard(
 
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
-    found = saved_cells(results, _tasks(tasks))
+    found = saved_cells(results, saved_names(tasks, "tasks"))
     with bar("evaluating") as advance:
         board = build(
             found.predictions,
@@ -59,7 +59,7 @@ def leaderboard(
             replicates=replicates,
             seed=seed,
             rope=rope,
-            tasks=_tasks(tasks),
+            tasks=saved_names(tasks, "tasks"),
             metrics=tuple(separate(metrics, "metrics")) or None,
             efficiency=found.store.load_efficiency(found.predictions),
             not_applicable=found.not_applicable,
@@ -95,7 +95,7 @@ def by_group(
     from cxrbench.leaderboard.subgroups.evaluate import by_group
 
     called = read_names(separate(names, "names"))
-    saved = saved_cells(results, _tasks(tasks))
+    saved = saved_cells(results, saved_names(tasks, "tasks"))
     wanted = [one.cell for one in saved.predictions if len(one.rows)]
     datasets = {(str(cell["dataset"]), str(cell.get("parts", {}).get("dataset", ""))) for cell in wanted}
     manifests = {digest: saved.store.manifest_of(name, digest) for name, digest in sorted(datasets)}
@@ -105,7 +105,7 @@ def by_group(
             {digest: group_of(manifest, by) for digest, manifest in manifests.items() if manifest is not None},
             by,
             baseline=baseline,
-            tasks=_tasks(tasks),
+            tasks=saved_names(tasks, "tasks"),
             metrics=tuple(separate(metrics, "metrics")) or None,
             replicates=replicates,
             seed=seed,
@@ -140,10 +140,10 @@ def compare(
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
-    predictions = saved_cells(results, _tasks(tasks)).predictions
+    predictions = saved_cells(results, saved_names(tasks, "tasks")).predictions
     with bar("evaluating") as advance:
         comparison = compare(
-            predictions, a, b, tasks=_tasks(tasks), metrics=tuple(separate(metrics, "metrics")) or None,
+            predictions, a, b, tasks=saved_names(tasks, "tasks"), metrics=tuple(separate(metrics, "metrics")) or None,
             replicates=replicates, seed=seed, margin=margin, kept=kept_in(cache), advance=advance,
         )  # fmt: skip
     return Compared(comparison, called)
@@ -179,19 +179,11 @@ def calibration(
 
     called = read_names(separate(names, "names"))
     of_tasks = variants(
-        saved_cells(results, _tasks(tasks)).predictions,
-        tasks=_tasks(tasks),
+        saved_cells(results, saved_names(tasks, "tasks")).predictions,
+        tasks=saved_names(tasks, "tasks"),
         encoders=tuple(separate(encoders, "encoders")) or None,
         methods=methods,
     )
     with bar("evaluating") as advance:
         report = calibration(of_tasks, replicates=replicates, seed=seed, advance=advance)
     return Calibrated(report, of_tasks, called)
-
-
-def _tasks(given: str | Sequence[str]) -> tuple[str, ...] | None:
-    """Tasks as results name them; None where none was named."""
-    from cxrbench.engine.registry import saved_task
-    from cxrbench.engine.settings import names
-
-    return tuple(map(saved_task, names(given, "tasks"))) or None

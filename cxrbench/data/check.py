@@ -15,6 +15,8 @@ from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.data.splits import shared_patients
 
 SHOWN = 20
+LACKING = {"train": "trained", "val": "selected", "test": "tested"}
+"""What cannot be done on a dataset without images in a split."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,11 @@ def format_report(report: CheckReport) -> str:
         *(f"  {name}: {reason}" for name, reason in list(report.unreadable.items())[:SHOWN]),
         *([f"  ... and {len(report.unreadable) - SHOWN} more"] if len(report.unreadable) > SHOWN else []),
         *(_seen(report) if report.decoded else []),
+        *(
+            f"no {split} images: nothing can be {LACKING[split]} on it"
+            for split in SPLITS
+            if not report.splits[split].images
+        ),
         *(f"note: {note}" for note in report.notes),
     ]
     return "\n".join(lines)

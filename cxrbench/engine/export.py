@@ -18,6 +18,7 @@ from cxrbench.features.maps.dense import dense_preprocess
 from cxrbench.features.stored.files import write_embeddings
 from cxrbench.features.stored.table import LEVELS, EmbeddingTable
 from cxrbench.files.atomic import atomic_path
+from cxrbench.files.toml import toml_value
 from cxrbench.progress import Progress
 from cxrbench.task import AsksTexts, RunContext
 
@@ -141,17 +142,17 @@ def _write_card(out: Path, ref: EncoderRef) -> Path:
     """``FILE.toml``: whose features these are, so that contamination and licence go with them."""
     path, card = sidecar_path(out), ref.spec.card
     whole = dense_preprocess(ref.preprocess)
-    seen = ", ".join(f'"{name}"' for name in card.pretrained_on)
-    said = f"pretrained_on = [{seen}]" if seen else '# nobody says what it has seen: pretrained_on = ["mimic"], or []'
+    seen = card.pretrained_on
+    said = (
+        f"pretrained_on = {toml_value(seen)}"
+        if seen
+        else '# nobody says what it has seen: pretrained_on = ["mimic"], or []'
+    )
     lines = [
         f"# Features of {ref.spec.name}, written by cxrbench features export; fingerprint {ref.spec.fingerprint}.",
-        f'method = "{_escaped(card.method)}"', f'licence = "{_escaped(card.licence)}"', said,
+        f"method = {toml_value(card.method)}", f"licence = {toml_value(card.licence)}", said,
         f"size = {whole.size}", f'resize = "{whole.resize}"  # of whole images, as maps are',
     ]  # fmt: skip
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -36,6 +36,11 @@ class Measure:
     read: Callable[[pd.DataFrame, Sequence[str]], Any] | None = None
     of_read: Callable[[Any], Mapping[str, Prepared]] | None = None
 
+    @property
+    def sign(self) -> int:
+        """What turns values so that more is better."""
+        return 1 if self.higher_is_better else -1
+
 
 def prepare_all(measures: Sequence[Measure], rows: pd.DataFrame, labels: Sequence[str]) -> list[Mapping[str, Prepared]]:
     """``prepare`` of each measure on the test rows of one cell."""

@@ -112,7 +112,9 @@ def align(task: AlignedTask, predictions: Sequence[Predictions]) -> TestSet:
             both = f"{encoder} and {first.cell['encoder']}"
             raise UserError(f"{task.title}: {both} were tested on different labels; run them again on the same data")
         if seed in seeds[encoder]:
-            raise UserError(f"{task.title}: two results of {encoder} with seed {seed}; delete the stale one")
+            both = [each.file for each in predictions if _encoder_and_seed(each) == (encoder, seed) and each.file]
+            where = f": {' and '.join(map(str, both))}" if both else ""
+            raise UserError(f"{task.title}: two results of {encoder} with seed {seed}{where}; delete the stale one")
         seeds[encoder].append(seed)
         aligned[encoder].append(rows)
     images = shared.astype(str)

@@ -49,12 +49,6 @@ class Components:
     seeds_df: float = 0.0
     note: str = ""
 
-    def turned(self) -> "Components":
-        """Of the number with its sign changed."""
-        return Components(
-            -self.value, self.patients, self.patients_df, self.between, self.shared, self.seeds_df, self.note
-        )
-
 
 @dataclass(frozen=True)
 class Uncertain:

@@ -18,9 +18,10 @@ from cxrbench.leaderboard.selection import check_tasks, chosen_baseline, of_task
 from cxrbench.leaderboard.statistics.alignment import AlignedTask, TestSet, align, by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
-from cxrbench.leaderboard.statistics.inference import Components, components, moderated
+from cxrbench.leaderboard.statistics.inference import Components, moderated
 from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.measured import Measured, measured
+from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.significance import VALUE_LEVEL
 from cxrbench.metrics.measure import Measure
 from cxrbench.predictions import Kind, Predictions
@@ -206,17 +207,13 @@ def _gaps(parts: Sequence[Sequence[_Part]]) -> dict[tuple[int, str], tuple[str, 
     """By task and metric, and encoder: worst and best group, and the gap with its interval."""
     found: dict[tuple[int, str], tuple[str, str, Components]] = {}
     for of in parts:
-        better = 1.0 if of[0].one.measure.higher_is_better else -1.0
+        measure = of[0].one.measure
         for encoder in of[0].one.headlines:
             values = {p.group: p.one.headlines[encoder] for p in of if not math.isnan(p.one.headlines[encoder].value)}
             if len(values) < 2:
                 continue
-            order = sorted(values, key=lambda name: (better * values[name].value, name))
-            worst, best = values[order[0]], values[order[-1]]
-            gap = components(
-                better * (best.points - worst.points), better * (best.replicates - worst.replicates),
-                min(best.patients_df, worst.patients_df),
-            )  # fmt: skip
+            order = sorted(values, key=lambda name: (measure.sign * values[name].value, name))
+            gap = improvement(values[order[-1]], values[order[0]], measure)
             found[id(of[0].one), encoder] = (order[0], order[-1], gap)
     sure = moderated([gap for *_, gap in found.values()])
     return {
@@ -226,10 +223,16 @@ def _gaps(parts: Sequence[Sequence[_Part]]) -> dict[tuple[int, str], tuple[str, 
 
 
 def _record(part: _Part, record: Record, by: str, gap: tuple[str, str, float, float, float] | None) -> GroupRecord:
-    facts = {name: getattr(record, name) for name in Record.__dataclass_fields__}
     if gap is None or gap[0] != part.group:
-        return GroupRecord(**facts, by=by, group=part.group)
+        return GroupRecord(**vars(record), by=by, group=part.group)
     _, best, value, lower, upper = gap
     return GroupRecord(
-        **facts, by=by, group=part.group, worst=True, best_group=best, gap=value, gap_lower=lower, gap_upper=upper
+        **vars(record),
+        by=by,
+        group=part.group,
+        worst=True,
+        best_group=best,
+        gap=value,
+        gap_lower=lower,
+        gap_upper=upper,
     )

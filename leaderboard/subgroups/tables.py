@@ -1,5 +1,6 @@
 """Encoders within groups as Markdown, CSV and JSON. The same results give the same bytes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
@@ -17,6 +18,7 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
+from cxrbench.leaderboard.statistics.significance import ALPHA
 from cxrbench.leaderboard.subgroups.evaluate import ByGroup, GroupRecord
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.measure import Measure
@@ -77,12 +79,12 @@ def _table(records: list[GroupRecord]) -> str:
 
 
 def _gap(r: GroupRecord) -> str:
-    limits = "" if r.gap_lower != r.gap_lower else f" [{r.gap_lower:+.3f}, {r.gap_upper:+.3f}]"
+    limits = "" if math.isnan(r.gap_lower) else f" [{r.gap_lower:+.3f}, {r.gap_upper:+.3f}]"
     return number(r.gap) + limits
 
 
 def _legend(found: ByGroup, baseline: str) -> str:
-    tests = sum(r.p == r.p for r in found.records)
+    tests = sum(not math.isnan(r.p) for r in found.records)
     lines = [
         f"Cells: value [95% interval], mean over labels. Patients were resampled, {found.replicates:,} times, alike "
         "for all encoders and groups; intervals are Student's t on that standard error, on the logit scale for values "
@@ -95,7 +97,7 @@ def _legend(found: ByGroup, baseline: str) -> str:
     if baseline:
         lines.insert(
             1,
-            f"`*`: better than {code(baseline)} within the group, p < 0.05, one-tailed, paired. Policy: over all "
+            f"`*`: better than {code(baseline)} within the group, p < {ALPHA:g}, one-tailed, paired. Policy: over all "
             "groups, encoders and datasets of a metric, protocol and label fraction a false `*` has a probability of "
             f"at most 5% (Holm). Tests made: {tests}.",
         )

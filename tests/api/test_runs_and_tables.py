@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def test_three_lines_run_an_encoder_and_show_a_table(
     assert capsys.readouterr().out == ""
     assert [(row["encoder"], row["metric"]) for row in given.rows] == [(encoder, "AUROC"), ("pixels", "AUROC")]
     assert "AUROC" in str(given)
+    html = replace(given, remarks=("<remark>",))._repr_html_()
+    assert all(text in html for text in ("<table>", "pixels", "AUROC", "<p>&lt;remark&gt;</p>"))
     calls = encoder_calls.read_text()
     again = cxrbench.run(f"{encoder},pixels", [f"{dataset}:classification"], precision="fp32")
     assert (again.rows, encoder_calls.read_text()) == (given.rows, calls)

@@ -66,6 +66,8 @@ def test_init_check_and_their_mistakes(
     assert Image.open(tmp_path / "sheet.png").size[0] > 300
     for arguments, message in (
         (("data", "init", str(path)), "own.toml is there already"),
+        (("data", "init", str(tmp_path)), "is a folder: give the CSV"),
+        (("data", "init", "rsna"), "rsna is a dataset whose layout is known"),
         (("data", "check", str(path), "--pictures", "sheet.txt"), "give the name of a picture"),
         (("data", "check", str(path), "--pictures", "nowhere/sheet.png"), "there is no folder"),
     ):

@@ -28,6 +28,9 @@ def test_counts_agree_with_the_files(tmp_path: Path) -> None:
     assert "patients in more than one split: 0" in text
     assert "unreadable files: 0 of 20 decoded" in text
     assert "RSNA challenge terms" in text
+    assert "nothing can be" not in text
+    splits = {**report.splits, "test": replace(report.splits["test"], images=0)}
+    assert "no test images: nothing can be tested on it" in format_report(replace(report, splits=splits))
 
 
 @pytest.mark.parametrize("workers", [1, 3])

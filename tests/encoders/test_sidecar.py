@@ -192,9 +192,9 @@ def test_the_card_that_is_written_is_to_be_filled_in(weights: Path) -> None:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     preprocess = Preprocess(64, "pad", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 3, "bicubic", 0.875)
-    path = write_sidecar(tmp_path / "w.pt", preprocess, EncoderCard("M", "MIT"), "cls")
+    path = write_sidecar(tmp_path / "w.pt", preprocess, EncoderCard('the "M" \\ one', "MIT"), "cls")
     path.write_text(path.read_text().replace('["?"]', "[]"))
     sidecar = read_sidecar(tmp_path / "w.pt")
     assert sidecar.applied(Preprocess()) == preprocess
-    assert sidecar.card(EncoderCard("other")) == EncoderCard("M", "MIT", NOTHING)
+    assert sidecar.card(EncoderCard("other")) == EncoderCard('the "M" \\ one', "MIT", NOTHING)
     assert sidecar.pooling == "cls"

@@ -15,6 +15,7 @@ from cxrbench.leaderboard.statistics.alignment import align, by_task
 from cxrbench.leaderboard.statistics.evaluate import evaluate
 from cxrbench.leaderboard.tables import build
 from cxrbench.metrics.kinds import KINDS
+from cxrbench.predictions import Predictions
 
 FAST = {"replicates": 300, "metrics": ("auroc",)}
 
@@ -287,7 +288,7 @@ def test_csv_and_json(made_up):
     assert "5,400,000" in to_markdown(board)
 
 
-def test_a_mistake_is_one_clear_line(made_up):
+def test_a_mistake_is_one_clear_line(made_up, tmp_path):
     cells = [made_up("spcl"), made_up("random")]
     with pytest.raises(UserError, match="unknown baseline 'imagnet': the results have random, spcl"):
         build(cells, baseline="imagnet")
@@ -297,6 +298,10 @@ def test_a_mistake_is_one_clear_line(made_up):
         build([])
     with pytest.raises(UserError, match="two results of spcl with seed 0"):
         build([made_up("spcl"), made_up("spcl")], **FAST)
+    for name in ("old.parquet", "new.parquet"):
+        made_up("spcl").save(tmp_path / name)
+    with pytest.raises(UserError, match=r"two results of spcl with seed 0: \S+old.parquet and \S+new.parquet; delete"):
+        build([Predictions.load(tmp_path / name) for name in ("old.parquet", "new.parquet")], **FAST)
 
     def flip(rows):
         rows["target:Effusion"] = 1 - rows["target:Effusion"]
