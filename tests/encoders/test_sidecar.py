@@ -17,7 +17,8 @@ from cxrbench.encoders.families.published.catalogue import published
 from cxrbench.encoders.sidecar import read_sidecar, write_sidecar
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
-from support.published_files import plain_vit, resnet_file, vit_file
+from support.published.cnn_files import resnet_file
+from support.published.vit_files import plain_vit, vit_file
 
 
 @pytest.fixture
