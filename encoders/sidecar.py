@@ -46,6 +46,12 @@ class WeightsSidecar:
         """Which tokens are read: cls, mean or mean+sd; None if it is not said."""
         return self.said.get("pooling")
 
+    def of_one_pooling(self) -> "WeightsSidecar":
+        """Itself, beside what is read in one way only. Raises UserError where it says a pooling."""
+        if self.pooling is not None:
+            raise UserError(f"{self.path}: pooling = {self.pooling!r}, but it is read in one way only: leave that out")
+        return self
+
 
 def read_sidecar(weights: Path) -> WeightsSidecar:
     """What stands beside the weights (in the folder, if they are one). Raises UserError for what cannot be meant."""
