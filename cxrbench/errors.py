@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read, and the mistake that is made most: a word that is no choice."""
+"""The exceptions that a user is meant to read, the mistake that is made most, and others' exceptions in one line."""
 
 from typing import Any, Literal, get_args
 
@@ -42,3 +42,9 @@ def chosen(what: str, wanted: Any, text: str) -> Any:
         if str(choice) == text:
             return choice
     raise UserError(f"{what} is {', '.join(map(str, choices[:-1]))} or {choices[-1]}, not {text!r}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, at most 160 characters; of one without a message its name."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__

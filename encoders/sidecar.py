@@ -10,6 +10,7 @@ from typing import Any
 from cxrbench.encoder import NOTHING, EncoderCard, Preprocess, sidecar_path
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
+from cxrbench.files.toml import toml_value
 
 UNFILLED = "?"
 POOLINGS = ("cls", "mean", "mean+sd")
@@ -44,6 +45,12 @@ class WeightsSidecar:
     def pooling(self) -> str | None:
         """Which tokens are read: cls, mean or mean+sd; None if it is not said."""
         return self.said.get("pooling")
+
+    def of_one_pooling(self) -> "WeightsSidecar":
+        """Itself, beside what is read in one way only. Raises UserError where it says a pooling."""
+        if self.pooling is not None:
+            raise UserError(f"{self.path}: pooling = {self.pooling!r}, but it is read in one way only: leave that out")
+        return self
 
 
 def read_sidecar(weights: Path) -> WeightsSidecar:
@@ -113,11 +120,11 @@ def write_sidecar(weights: Path, preprocess: Preprocess, card: EncoderCard, pool
     lines = [
         f"# What {weights.name} cannot say of itself. It is read with the file, as part of the encoder's identity.",
         "# The values are what is assumed without this file: correct them. mean and std are of pixels in [0, 1].",
-        *(f"{key} = {_toml(value)}{_comment(key)}" for key, value in facts.items()),
-        *([f"pooling = {_toml(pooling)}{_comment('pooling')}"] if pooling else []),
-        f"method = {_toml(card.method)}",
+        *(f"{key} = {toml_value(value)}{_comment(key)}" for key, value in facts.items()),
+        *([f"pooling = {toml_value(pooling)}{_comment('pooling')}"] if pooling else []),
+        f"method = {toml_value(card.method)}",
         f'pretrained_on = ["{UNFILLED}"]{_comment("pretrained_on")}',
-        f"licence = {_toml(card.licence)}",
+        f"licence = {toml_value(card.licence)}",
     ]
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -141,9 +148,3 @@ def _comment(key: str) -> str:
 
 def _short(value: Any) -> str:
     return "/".join(f"{v:g}" for v in dict.fromkeys(value)) if isinstance(value, tuple) else str(value)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_toml, value))}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)

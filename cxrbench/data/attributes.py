@@ -23,6 +23,7 @@ VIEWS = {
 }  # fmt: skip
 SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
 AGE = re.compile(r"(\d{1,3})(?:\.\d+)?\s*([ymwd]?)", re.IGNORECASE)
+IN_A_YEAR = {"": 1, "y": 1, "m": 12, "w": 52.1775, "d": 365.2425}
 OLDEST = 120  # ChestX-ray14 has ages up to 414
 BANDS = ((0, "0–39"), (40, "40–59"), (60, "60–79"), (80, "80+"))
 
@@ -83,8 +84,7 @@ def _read(name: str, cells: Iterable[str]) -> list[str]:
 
 
 def years(cell: str) -> str:
-    """``058Y``, ``58`` and ``58.0`` are 58; days, weeks and months are 0 years; anything else is unknown."""
+    """``058Y``, ``58``, ``58.0`` and ``700M`` are 58 whole years; anything else is unknown."""
     match = AGE.fullmatch(cell)
-    if match is None or (int(match[1]) > OLDEST and match[2].lower() in ("", "y")):
-        return ""
-    return str(int(match[1])) if match[2].lower() in ("", "y") else "0"
+    whole = OLDEST + 1 if match is None else int(int(match[1]) / IN_A_YEAR[match[2].lower()])
+    return str(whole) if whole <= OLDEST else ""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, first_line
 from cxrbench.files.atomic import atomic_path
 from cxrbench.files.seal import BLANK, check, seal
 from cxrbench.files.tables import SEAL_KEY
@@ -183,8 +183,7 @@ class Manifest:
         except UserError:
             raise
         except Exception as error:  # a damaged file may hold anything: Arrow, JSON and pandas each say so in their way
-            said = str(error).partition("\n")[0] or type(error).__name__
-            raise UserError(f"{path} is not a cxrbench manifest ({said})") from error
+            raise UserError(f"{path} is not a cxrbench manifest ({first_line(error)})") from error
         if found != fingerprint:
             raise UserError(
                 f"{path} does not match its own fingerprint: it was edited or damaged; delete it and run again"

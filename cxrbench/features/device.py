@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -39,8 +39,7 @@ def resolve_device(name: str) -> "torch.device":
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device {name!r} is not usable here ({reason}): try --device auto") from error
+        raise UserError(f"device {name!r} is not usable here ({first_line(error)}): try --device auto") from error
     return device
 
 

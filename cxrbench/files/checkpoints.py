@@ -17,7 +17,7 @@ from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, first_line
 from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.containers import (
     PREFIXES,
@@ -124,12 +124,6 @@ def why_unreadable(path: Path, error: Exception) -> str:
     if "WeightsUnpickler" in text or "Unsupported operand" in text:
         return f"{path} is a damaged checkpoint, or a pickle that torch.save did not write; it was not run; {convert}"
     return f"{path} is not a whole PyTorch checkpoint ({type(error).__name__}: {first_line(error)}): fetch it again"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, at most 160 characters."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__
 
 
 def read_state_dict(

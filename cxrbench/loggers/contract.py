@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from cxrbench.errors import THEIRS, UserError
+from cxrbench.errors import THEIRS, UserError, first_line
 from cxrbench.plugins.entry_points import LOGGERS, load_plugin
 
 told = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Careful:
         try:
             call(self.logger)
         except THEIRS as error:
-            told.warning("--log %s is given up: %s", self.name, _first_line(error))
+            told.warning("--log %s is given up: %s", self.name, first_line(error))
             self.logger = None
 
 
@@ -67,9 +67,5 @@ def open_logger(name: str, run: str, settings: Mapping[str, Any]) -> Careful:
     except ImportError as error:
         raise UserError(f"--log {name}: {error}; pip install 'cxrbench[{name}]'") from error
     except THEIRS as error:
-        raise UserError(f"--log {name} cannot begin: {_first_line(error)}") from error
+        raise UserError(f"--log {name} cannot begin: {first_line(error)}") from error
     return Careful(name, logger)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -62,7 +62,7 @@ def load(request: EncoderRequest) -> Embeddings:
         raise UserError("embeddings needs a file: embeddings:FILE.parquet, .npz or .h5, and #NAME if it holds several")
     path, name = split(request.variant)
     table = read_embeddings(path, name)
-    sidecar = read_sidecar(path)
+    sidecar = read_sidecar(path).of_one_pooling()
     if table.maps and not {"size", "resize"} <= sidecar.said.keys():
         raise UserError(
             f"{path} holds maps: say in {sidecar.path.name} how the images came to the square that they are of, "

@@ -14,6 +14,7 @@ from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Feature
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, hf_preprocess, to_grid
 from cxrbench.encoders.families.published.recognised import card_of, card_of_folder
+from cxrbench.encoders.families.shown import check_shown
 from cxrbench.encoders.families.text_towers import ImageTextModel, ProjectedImageTextModel
 from cxrbench.encoders.sidecar import WeightsSidecar, read_sidecar, told
 from cxrbench.errors import UserError
@@ -87,6 +88,10 @@ class HFProjectedEncoder(HFEncoder, ProjectedImageTextModel):
     """CLIP: texts are compared with what ``project`` makes of ``pooled``."""
 
 
+KINDS = {"": HFEncoder, "pooled": HFImageTextEncoder, "projected": HFProjectedEncoder}
+"""By what texts are compared with."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers' own load report: what does not fit is our error, in one line."""
@@ -137,13 +142,12 @@ def build(source: str, revision: str | None = None) -> HFEncoder:
         raise UserError(f"hf:{source} cannot be used: {error}") from error
     sidecar = read_sidecar(folder) if local else WeightsSidecar(sidecar_path(folder), {})  # a repository has none
     card = card_of_folder("hf", folder, preprocess, method) if local else card_of("hf", source, method)
-    preprocess = sidecar.applied(preprocess)
-    card = told(sidecar, preprocess, card, by_files=True)
-    if not family.text:
-        return HFEncoder(backbone.float(), family, preprocess, card)
-    kind = HFProjectedEncoder if family.text == "projected" else HFImageTextEncoder
-    encoder = kind(backbone.float(), family, preprocess, card)
-    encoder.take_text_tower(model.float(), location, at.get("revision"))
+    own, preprocess = preprocess, sidecar.of_one_pooling().applied(preprocess)
+    kind = KINDS[family.text]
+    encoder = kind(backbone.float(), family, preprocess, told(sidecar, preprocess, card, by_files=True))
+    if isinstance(encoder, ImageTextModel):
+        encoder.take_text_tower(model.float(), location, at.get("revision"))
+    check_shown(sidecar, encoder, own)
     return encoder
 
 

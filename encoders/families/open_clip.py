@@ -19,6 +19,7 @@ from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Feature
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, open_clip_preprocess
 from cxrbench.encoders.families.published.recognised import card_of, card_of_folder, of_file
+from cxrbench.encoders.families.shown import check_shown
 from cxrbench.encoders.families.timm import map_stages
 from cxrbench.encoders.sidecar import read_sidecar, told
 from cxrbench.errors import UserError
@@ -131,22 +132,24 @@ def load(request: EncoderRequest) -> OpenCLIPEncoder:
     load_strict(model, to_custom_text(model, read_state_dict(path), path), path)
     try:
         visual: Any = model.visual
-        preprocess = open_clip_preprocess(visual.preprocess_cfg)
+        own = open_clip_preprocess(visual.preprocess_cfg)
     except UserError as error:
         raise UserError(f"open_clip:{name} cannot be used: {error}") from error
-    if name.startswith(LOCAL):
-        folder = Path(name.removeprefix(LOCAL))
-        sidecar = read_sidecar(folder)
-        preprocess, known = sidecar.applied(preprocess), card_of_folder("open_clip", folder, preprocess, f"CLIP {name}")
-        return OpenCLIPEncoder(model, name, preprocess, told(sidecar, preprocess, known, by_files=True))
-    sidecar, entry = read_sidecar(path), of_file(path) if builtin else None
+    folder = Path(name.removeprefix(LOCAL)) if name.startswith(LOCAL) else None
+    sidecar = read_sidecar(folder or path).of_one_pooling()
+    entry = of_file(path) if builtin else None
+    preprocess = sidecar.applied(entry.preprocess if entry else own)
     if entry is not None:
-        preprocess = sidecar.applied(entry.preprocess)
-        return OpenCLIPEncoder(model, name, preprocess, sidecar.card(entry.card))
-    # A tag or a repository comes with its own numbers; a file is taken for one of natural images.
-    published = not builtin or bool(open_clip.get_pretrained_cfg(name, weights or ""))
-    known, preprocess = card_of("open_clip", name, f"CLIP {name}"), sidecar.applied(preprocess)
-    return OpenCLIPEncoder(model, name, preprocess, told(sidecar, preprocess, known, by_files=published))
+        card = sidecar.card(entry.card)
+    elif folder is not None:
+        card = told(sidecar, preprocess, card_of_folder("open_clip", folder, own, f"CLIP {name}"), by_files=True)
+    else:
+        # A tag or a repository comes with its own numbers; a file is taken for one of natural images.
+        published = not builtin or bool(open_clip.get_pretrained_cfg(name, weights or ""))
+        card = told(sidecar, preprocess, card_of("open_clip", name, f"CLIP {name}"), by_files=published)
+    encoder = OpenCLIPEncoder(model, name, preprocess, card)
+    check_shown(sidecar, encoder, own)
+    return encoder
 
 
 def find_weights(name: str, weights: str | None) -> Path:

@@ -12,6 +12,7 @@ from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Feature
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, timm_preprocess
 from cxrbench.encoders.families.published.recognised import card_of, of_file
+from cxrbench.encoders.families.shown import check_shown
 from cxrbench.encoders.sidecar import read_sidecar, told
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
@@ -67,11 +68,12 @@ def load(request: EncoderRequest) -> TimmEncoder:
     path = Path(request.weights).expanduser()
     sidecar, entry = read_sidecar(path), of_file(path)
     backbone = from_file(name, path, sidecar.pooling)
-    preprocess = sidecar.applied(own_preprocess(name, backbone))
-    if preprocess.channels != (own := own_preprocess(name, backbone)).channels:
-        raise UserError(f"{sidecar.path} says {preprocess.channels} channel(s); timm:{name} has {own.channels}")
+    own = own_preprocess(name, backbone)
+    preprocess = sidecar.applied(own)
     card = sidecar.card(entry.card) if entry else told(sidecar, preprocess, EncoderCard(method=name))
-    return TimmEncoder(backbone, preprocess, card)
+    encoder = TimmEncoder(backbone, preprocess, card)
+    check_shown(sidecar, encoder, own)
+    return encoder
 
 
 def own_preprocess(name: str, backbone: Any) -> Preprocess:

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import cxrbench
 from cxrbench import api
-from cxrbench.data.attributes import band, group_of
+from cxrbench.data.attributes import band, group_of, years
 from cxrbench.errors import UserError
 from support.command import cxrbench as command
 
@@ -37,6 +37,17 @@ def test_columns_of_a_csv_are_known_by_name_and_change_no_fingerprint(dataset: P
     assert (group_of(manifest, "scanner"), band("60")) == ({}, "60–79")
     with pytest.raises(UserError, match="choose from age, scanner, sex, site, view"):
         group_of(manifest, "race")
+
+
+@pytest.mark.parametrize(
+    ("cell", "age"),
+    [
+        ("058Y", "58"), ("58.0", "58"), ("7 y", "7"), ("011M", "0"), ("024M", "2"), ("700m", "58"), ("051W", "0"),
+        ("160W", "3"), ("364D", "0"), ("900D", "2"), ("120", "120"), ("121", ""), ("414", ""), ("old", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_ages_in_dicoms_units_are_whole_years(cell: str, age: str) -> None:
+    assert years(cell) == age
 
 
 def test_results_of_before_are_shown_by_sex_without_a_rerun(

@@ -1,18 +1,24 @@
 """``FILE.toml``: what weights of unknown origin cannot say; what nobody says is assumed, warned of and on the board."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import timm
 import torch
+import transformers
 
 from cxrbench import api
 from cxrbench.encoder import NOTHING, EncoderCard, Preprocess
+from cxrbench.encoders.families.published.catalogue import published
 from cxrbench.encoders.sidecar import read_sidecar, write_sidecar
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
-from support.published_files import plain_vit
+from support.published.cnn_files import resnet_file
+from support.published.vit_files import plain_vit, vit_file
 
 
 @pytest.fixture
@@ -85,6 +91,62 @@ def test_timm_reads_it_too(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.module(images).pooled, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_a_shape_that_the_network_cannot_be_shown_is_refused_at_load(tmp_path: Path) -> None:
+    for name in ("vit_tiny_patch16_224", "resnet10t"):
+        torch.save(timm.create_model(name, pretrained=False, num_classes=0).state_dict(), tmp_path / f"{name}.pth")
+    vit, cnn = tmp_path / "vit_tiny_patch16_224.pth", tmp_path / "resnet10t.pth"
+    say(vit, "size = 336")
+    with pytest.raises(UserError, match=r"224.pth.toml says 336 pixels and 3 channel\(s\); .* is of 224 and 3") as told:
+        load_encoder(f"timm:vit_tiny_patch16_224@{vit}", synthetic=False)
+    assert "\n" not in str(told.value)
+    say(cnn, "size = 336")  # a CNN takes any
+    assert load_encoder(f"timm:resnet10t@{cnn}", synthetic=False).module.preprocess.size == 336
+    say(cnn, "channels = 1")
+    with pytest.raises(UserError, match=r"says 224 pixels and 1 channel\(s\); the network is of 224 and 3"):
+        load_encoder(f"timm:resnet10t@{cnn}", synthetic=False)
+    entry = published("medical-mae-small")
+    named = say(vit_file(entry, tmp_path).path, "size = 448")
+    with pytest.raises(UserError, match=r"says 448 pixels and 3 channel\(s\); the network is of 224 and 3"):
+        load_encoder(f"cxr:{entry.name}@{named.with_suffix('')}", synthetic=False)
+
+
+def small_clip(folder: Path) -> str:
+    """A CLIP of transformers' in a folder."""
+    vision = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+    text = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.CLIPConfig(vision_config=vision, text_config=text, projection_dim=8)
+    transformers.CLIPModel(config).save_pretrained(folder)
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+    processor.save_pretrained(folder)
+    return f"hf:{folder}"
+
+
+def small_open_clip(folder: Path) -> str:
+    """A CLIP of open_clip's in a folder."""
+    tower = {"width": 64, "layers": 4}
+    config = {"embed_dim": 16, "vision_cfg": {"image_size": 32, "patch_size": 16, "head_width": 32, **tower},
+              "text_cfg": {"context_length": 8, "vocab_size": 16, "heads": 2, **tower}}  # fmt: skip
+    model = open_clip.model.CustomTextCLIP(**config)
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    return f"open_clip:{folder}"
+
+
+def published_resnet(folder: Path) -> str:
+    """A file that is known by name."""
+    return f"cxr:mgca-resnet50@{resnet_file(published('mgca-resnet50'), folder).path}"
+
+
+@pytest.mark.parametrize("made", [small_clip, small_open_clip, published_resnet])
+def test_a_pooling_that_is_not_read_is_refused(made: Callable[[Path], str], tmp_path: Path) -> None:
+    spec = made(tmp_path)
+    load_encoder(spec, synthetic=False)
+    for place in (tmp_path / "cxrbench.toml", tmp_path / "weights.pth.toml"):
+        place.write_text('pooling = "mean"')
+    with pytest.raises(UserError, match="toml: pooling = 'mean', but it is read in one way only: leave that out"):
+        load_encoder(spec, synthetic=False)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -131,9 +193,9 @@ def test_the_card_that_is_written_is_to_be_filled_in(weights: Path) -> None:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     preprocess = Preprocess(64, "pad", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 3, "bicubic", 0.875)
-    path = write_sidecar(tmp_path / "w.pt", preprocess, EncoderCard("M", "MIT"), "cls")
+    path = write_sidecar(tmp_path / "w.pt", preprocess, EncoderCard('the "M" \\ one', "MIT"), "cls")
     path.write_text(path.read_text().replace('["?"]', "[]"))
     sidecar = read_sidecar(tmp_path / "w.pt")
     assert sidecar.applied(Preprocess()) == preprocess
-    assert sidecar.card(EncoderCard("other")) == EncoderCard("M", "MIT", NOTHING)
+    assert sidecar.card(EncoderCard("other")) == EncoderCard('the "M" \\ one', "MIT", NOTHING)
     assert sidecar.pooling == "cls"

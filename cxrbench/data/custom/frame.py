@@ -1,11 +1,10 @@
 """A DataFrame as the text that a CSV of it would hold."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
 
-from cxrbench.data.tables import Table
+from cxrbench.data.tables import Table, first_repeated
 from cxrbench.errors import UserError
 
 
@@ -16,12 +15,15 @@ def table_of(frame: pd.DataFrame, where: str) -> Table:
     """
     if not len(frame.columns) or not len(frame):
         raise UserError(f"{where}: the DataFrame has {len(frame)} rows and {len(frame.columns)} columns")
-    names: list[Hashable] = list(frame.columns)
-    if strange := [name for name in names if not isinstance(name, str)]:
+    if strange := [name for name in frame.columns if not isinstance(name, str)]:
         raise UserError(f"{where}: the column {strange[0]!r} has no name in text; rename it")
-    if twice := [name for name in names if names.count(name) > 1]:
+    names = [str(name).strip() for name in frame.columns]
+    if twice := first_repeated(names):
         raise UserError(f"{where} has the column {twice[0]!r} twice")
-    return {str(name).strip(): [_cell(value) for value in frame[name].tolist()] for name in names}
+    return {
+        name: [_cell(value) for value in column.tolist()]
+        for name, (_, column) in zip(names, frame.items(), strict=True)
+    }
 
 
 def _cell(value: Any) -> str:

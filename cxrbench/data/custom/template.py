@@ -1,6 +1,5 @@
 """The TOML file beside a user's table, written: what is understood of it, and every other key."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.data.tables import read_table
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
+from cxrbench.files.toml import toml_value
 
 
 def write_sidecar(path: Path, split_seed: int | None = None) -> Path:
@@ -68,7 +68,7 @@ def document(path: Path, said: Mapping[str, Any]) -> str:
     ]
     for entry in fields(Sidecar):
         help_text, example = entry.metadata["help"], entry.metadata["example"]
-        value = _toml(said[entry.name]) if entry.name in said else None
+        value = toml_value(said[entry.name]) if entry.name in said else None
         lines += ["", f"# {help_text}", f"{entry.name} = {value}" if value else f"# {entry.name} = {example}"]
     return "\n".join(lines) + "\n"
 
@@ -76,8 +76,3 @@ def document(path: Path, said: Mapping[str, Any]) -> str:
 def _says_itself(column: str) -> bool:
     """Whether a column is known by what its name begins with (``regression:severity``)."""
     return plain_name(column.partition(":")[0].strip()) in PREFIXED and ":" in column
-
-
-def _toml(value: Any) -> str:
-    """Text, whole numbers and lists of text as TOML has them: as JSON does."""
-    return json.dumps(value, ensure_ascii=False)

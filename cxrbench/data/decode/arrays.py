@@ -16,6 +16,7 @@ from cxrbench.errors import BadImageError
 
 IMAGENET_MEAN = 0.485, 0.456, 0.406
 IMAGENET_STD = 0.229, 0.224, 0.225
+SAME_GRAY = 1 / 255  # how far the channels of a gray image may lie apart once that is taken back
 ECG_LEADS = 12
 ECG_VALUES = 1 << 24  # an hour at 360 Hz and more
 ROW = re.compile(r"(.+\.npy)#(\d+)")
@@ -67,8 +68,8 @@ def row_source(row: ArrayRow) -> Source:
     """What a row promises: an image [H, W], [1, H, W] or [H, W, 1], or of three channels. Raises BadImageError.
 
     Integers without a sign are scaled as those of image files (``raster.py``), floats lie in [0, 1] already. Floats of
-    three channels that differ were normalised for ImageNet, as Symile-MIMIC's: those of a gray image differ in nothing
-    but that, and the first is read.
+    three channels that differ must be a gray image's that was normalised for ImageNet, as Symile-MIMIC's: they differ
+    in nothing but that, and the first is read.
     """
     values = read_row(row)
     named = Path(f"{row.path}#{row.number}")
@@ -97,7 +98,7 @@ def _channels(values: NDArray[np.generic]) -> NDArray[np.generic] | None:
 
 
 def _gray(channels: NDArray[np.generic], named: Path) -> NDArray[np.float32]:
-    """Gray in [0, 1]. Raises BadImageError for floats of another range."""
+    """Gray in [0, 1]. Raises BadImageError for floats of another range, or of colours."""
     if channels.dtype.kind in "bu":
         from cxrbench.data.decode.raster import LUMA, white_level  # here: a plan stamps rows and decodes none
 
@@ -109,7 +110,13 @@ def _gray(channels: NDArray[np.generic], named: Path) -> NDArray[np.float32]:
     if not np.isfinite(first).all():
         raise BadImageError(named, "it has values that are no numbers")
     if len(channels) == 3 and not (channels[1:] == channels[0]).all():
-        return np.clip(first * np.float32(IMAGENET_STD[0]) + np.float32(IMAGENET_MEAN[0]), 0, 1)
+        gray, *others = (
+            values.astype(np.float32) * np.float32(std) + np.float32(mean)
+            for values, std, mean in zip(channels, IMAGENET_STD, IMAGENET_MEAN, strict=True)
+        )
+        if not all(np.allclose(other, gray, rtol=0, atol=SAME_GRAY) for other in others):
+            raise BadImageError(named, "its 3 channels differ in more than ImageNet's normalization: save gray images")
+        return np.clip(gray, 0, 1, out=gray)
     if first.size and (first.min() < 0 or first.max() > 1):
         raise BadImageError(
             named,

@@ -15,6 +15,7 @@ from cxrbench.engine.settings import Settings, checked_settings
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain
 from cxrbench.files.records import read_record, write_record
+from cxrbench.files.toml import toml_value
 from cxrbench.plugins.entry_points import unknown
 
 HERE = frozenset(
@@ -45,8 +46,8 @@ class Request:
 
     def to_toml(self) -> str:
         """A run file. What is of one machine stands behind a #: elsewhere it would be somebody else's folder."""
-        lines = [f"{name} = {_value(getattr(self, name))}" for name in NAMED]
-        said = [(name in HERE, f"{name} = {_value(value)}") for name, value in self.settings.items()]
+        lines = [f"{name} = {toml_value(getattr(self, name))}" for name in NAMED]
+        said = [(name in HERE, f"{name} = {toml_value(value)}") for name, value in self.settings.items()]
         lines += [line for here, line in said if not here]
         if here := [f"# {line}" for of_machine, line in said if of_machine]:
             lines += ["# Of the machine that it ran on:", *here]
@@ -131,8 +132,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def _value(value: Any) -> str:
-    """A TOML value: JSON's texts, numbers, lists, true and false are written alike."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, first_line
 from cxrbench.features.stored.table import LEVELS, EmbeddingTable, checked
 from cxrbench.files.atomic import atomic_path
 from cxrbench.files.names import some
@@ -58,7 +58,7 @@ def _read_parquet(path: Path, name: str | None) -> EmbeddingTable:
         frame = pq.read_table(path)
         columns: list[str] = frame.column_names
     except Exception as error:  # a damaged file may hold anything
-        raise UserError(f"{path} cannot be read as Parquet ({_line(error)})") from error
+        raise UserError(f"{path} cannot be read as Parquet ({first_line(error)})") from error
     wanted = name or COLUMN
     if wanted not in columns:
         others = [c for c in columns if pa.types.is_nested(frame.schema.field(c).type)]
@@ -98,7 +98,7 @@ def _matrix(path: Path, name: str, column: pa.ChunkedArray) -> NDArray[np.float3
     try:
         flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     except (TypeError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path}: {name} holds what is no number ({_line(error)})") from error
+        raise UserError(f"{path}: {name} holds what is no number ({first_line(error)})") from error
     return flat.reshape(len(column), -1)
 
 
@@ -126,7 +126,7 @@ def _read_npz(path: Path, name: str | None) -> EmbeddingTable:
             arrays = {key: file[key] for key in file.files}
     except Exception as error:  # a damaged archive: zipfile, zlib and numpy each say so in their way
         advice = "; texts as np.array(names, dtype=str), not as objects" if "allow_pickle" in str(error) else ""
-        raise UserError(f"{path} cannot be read as npz ({_line(error)}){advice}") from error
+        raise UserError(f"{path} cannot be read as npz ({first_line(error)}){advice}") from error
     return _of_arrays(path, arrays, name)
 
 
@@ -148,7 +148,7 @@ def _read_h5(path: Path, name: str | None) -> EmbeddingTable:
                 if isinstance(value, h5py.Dataset)
             }
     except Exception as error:  # a damaged file may hold anything
-        raise UserError(f"{path} cannot be read as HDF5 ({_line(error)})") from error
+        raise UserError(f"{path} cannot be read as HDF5 ({first_line(error)})") from error
     return _of_arrays(path, arrays, array)
 
 
@@ -204,7 +204,3 @@ def _names(path: Path, key: str, values: NDArray[Any]) -> tuple[str, ...]:
         raise UserError(f"{path}: {key} is {list(values.shape)} {values.dtype}; give texts [n]")
     texts = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
     return tuple(map(str, texts.tolist()))
-
-
-def _line(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:160] or type(error).__name__

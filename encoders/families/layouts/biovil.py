@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
 
 from cxrbench.encoder import EncoderCard, Features, Preprocess
-from cxrbench.encoders.families.layouts.resnet import build_resnet
+from cxrbench.encoders.families.layouts.resnet import build_resnet, stages_of
 from cxrbench.encoders.families.published.entry import PublishedEncoder
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
@@ -23,26 +23,20 @@ class BioViLTEncoder(nn.Module):
     def __init__(self, resnet: ResNet, width: int, preprocess: Preprocess, card: EncoderCard) -> None:
         super().__init__()
         self.resnet, self.preprocess, self.card = resnet, preprocess, card
-        last = resnet.layer4[-1]
-        channels = last.bn3.num_features if hasattr(last, "bn3") else last.bn2.num_features  # type: ignore[union-attr]
-        self.projection = nn.Conv2d(int(channels), width, 1, bias=False)  # type: ignore[arg-type]
+        self.projection = nn.Conv2d(resnet.inplanes, width, 1, bias=False)  # what the last stage gives
         self.missing = nn.Parameter(torch.zeros(1, width, 1, 1))
 
     def forward(self, images: Tensor) -> Features:
         """Embed [B, 3, size, size]."""
-        net, maps = self.resnet, []
-        x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
-        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
-            x = stage(x)
-            maps.append(x)
-        static = self.projection(x).mean(dim=(2, 3))
-        return Features(torch.cat([static, self.missing.flatten(1).expand(len(images), -1)], dim=1), tuple(maps))
+        maps = stages_of(self.resnet, images)
+        static = self.projection(maps[-1]).mean(dim=(2, 3))
+        return Features(torch.cat([static, self.missing.flatten(1).expand(len(images), -1)], dim=1), maps)
 
 
 def load(entry: PublishedEncoder, path: Path) -> BioViLTEncoder:
     """BioViL-T's file; what compares two images, and the projection to texts, are left out. Raises UserError."""
     state = leave_out(read_state_dict(path), UNUSED, path)
-    resnet = {n.removeprefix(BACKBONE): v for n, v in state.items() if n.startswith(f"{BACKBONE}")}
+    resnet = {n.removeprefix(BACKBONE): v for n, v in state.items() if n.startswith(BACKBONE)}
     resnet = leave_out(resnet, ("fc.",), path)
     if "encoder.backbone_to_vit.weight" not in state or "encoder.missing_previous_emb" not in state:
         raise UserError(f"{path} lacks encoder.backbone_to_vit or encoder.missing_previous_emb: it is no BioViL-T file")

@@ -39,16 +39,13 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Features:
         """Embed [B, channels, size, size]."""
-        net, maps = self.backbone, []
         if self.enlarged:
             images = F.interpolate(images, (self.enlarged, self.enlarged), mode="bilinear", align_corners=True)
-        x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
-        for stage in (net.layer1, net.layer2, net.layer3, net.layer4)[: self.stages]:
-            x = stage(x)
-            maps.append(x)
+        maps = stages_of(self.backbone, images)[: self.stages]
+        x = maps[-1]
         if self.mlp is not None:
             return Features(self.mlp(x.flatten(2).transpose(1, 2)).mean(dim=1))
-        return Features(x.mean(dim=(2, 3)) if self.pool is None else self.pool(x), tuple(maps))
+        return Features(x.mean(dim=(2, 3)) if self.pool is None else self.pool(x), maps)
 
 
 def load(entry: PublishedEncoder, path: Path) -> ResNetEncoder:
@@ -66,6 +63,16 @@ def load(entry: PublishedEncoder, path: Path) -> ResNetEncoder:
     if "attention_pool" in options:
         encoder.pool = _attention_pool(entry, path)
     return encoder
+
+
+def stages_of(net: ResNet, images: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of a ResNet's four stages (of an identity what it is given) for [B, channels, H, W]."""
+    x = net.maxpool(net.relu(net.bn1(net.conv1(images))))
+    maps = []
+    for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
+        x = stage(x)
+        maps.append(x)
+    return tuple(maps)
 
 
 def build_resnet(state: Mapping[str, Tensor], path: object, stages: int = 4) -> ResNet:

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from cxrbench.encoder import Features
 from cxrbench.encoders.families.layouts.files import encoder_state
 from cxrbench.encoders.families.published.entry import PublishedEncoder
-from cxrbench.encoders.families.timm import TimmEncoder
+from cxrbench.encoders.families.timm import TimmEncoder, from_file
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
 
 ARK_HEADS = ("projector.", "omni_heads.", "head.", "head_dist.")
 EVA_HEADS = ("head.", "lm_head.", "mask_token")
 DINO_HEADS = ("dino_head.", "ibot_head.", "mask_token")
-EVA_WIDTH, SWIN_WIDTH, DINO_WIDTH = 64, 32, 64  # of an attention head; files do not say how many there are
+EVA_WIDTH, DINO_WIDTH = 64, 64  # of an attention head; files do not say how many there are
 
 
 class StretchedImages(TimmEncoder):
@@ -91,8 +91,6 @@ def load_dinov2(entry: PublishedEncoder, path: Path) -> TimmEncoder:
 
 def load_timm(entry: PublishedEncoder, path: Path) -> TimmEncoder:
     """A model of timm with the published file of its weights; its classifier is left out. Raises UserError."""
-    from cxrbench.encoders.families.timm import from_file
-
     return TimmEncoder(from_file(entry.id, path), entry.preprocess, entry.card)
 
 

@@ -19,7 +19,6 @@ from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import load_strict, read_checkpoint
 
 HEAD_OF_GIANT = 88  # channels of an attention head of EVA's ViT-g
-INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 
 
 def load(entry: PublishedEncoder, path: Path) -> ViTEncoder:

@@ -38,10 +38,11 @@ def load(request: EncoderRequest) -> Encoder:
         assumed.append("which data sets it was pretrained on is not verified")
     card = replace(entry.card, assumed=tuple(assumed))
     if path is not None:
-        sidecar, own = read_sidecar(path), encoder.preprocess
+        from cxrbench.encoders.families.shown import check_shown
+
+        sidecar, own = read_sidecar(path).of_one_pooling(), encoder.preprocess
         card, encoder.preprocess = sidecar.card(card), sidecar.applied(own)
-        if encoder.preprocess.channels != own.channels:
-            raise UserError(f"{sidecar.path} says {encoder.preprocess.channels} channel(s); {entry.title} has others")
+        check_shown(sidecar, encoder, own)
         if path.is_file() and entry.sha256 and not file_sha256(path).startswith(entry.sha256):
             assumed.append(f"{path.name} is taken for {entry.title}: the sha256 of the published file is another")
             card = replace(card, assumed=tuple(assumed))

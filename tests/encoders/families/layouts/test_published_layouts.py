@@ -8,7 +8,8 @@ import torch
 from cxrbench.encoders.families.published.catalogue import catalogue, published
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
-from support.published_files import BUILDERS, images_for
+from support.published.builders import BUILDERS
+from support.published.files import images_for
 
 OF_FILES = [name for name, entry in catalogue().items() if entry.loader in BUILDERS]
 ONE_OF_EACH = [n for n in OF_FILES if not n.startswith("xrv-densenet121-") or n.endswith("-all")]

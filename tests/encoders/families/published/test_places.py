@@ -18,7 +18,7 @@ from cxrbench.encoders.families.published.places import found_here
 from cxrbench.encoders.families.published.recognised import card_of_folder
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
-from support.published_files import eva_file, plain_vit, vit_file
+from support.published.vit_files import eva_file, plain_vit, vit_file
 
 GRAY = Preprocess(224, mean=(0.5,), std=(0.5,))
 

@@ -1,55 +1,17 @@
-"""Small checkpoints in the layouts of published encoders, name for name, and what they give for an image.
+"""ViTs, Swin, EVA-02 and DINOv2 in published layouts, by timm's or transformers' networks."""
 
-Each builder writes a file (or folder) for an entry and returns its path and the embedding that the network has by
-another's code: timm's, torchvision's, transformers' or open_clip's.
-"""
-
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-import torchvision
 import transformers
 from safetensors.torch import load_file, save_file
 from timm.models import eva, swin_transformer
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from cxrbench.encoders.families.published.entry import PublishedEncoder
-
-EXTRA = {"epoch": 3, "optimizer": {"state": {}, "param_groups": []}, "scheduler": {"last_epoch": 3}}
-
-
-class Published(NamedTuple):
-    """A file or folder, and what it gives for images [B, C, size, size]."""
-
-    path: Path
-    expected: Callable[[Tensor], Tensor]
-
-
-def images_for(entry: PublishedEncoder) -> Tensor:
-    """Random preprocessed images: as large as the encoder wants, or smaller where its network takes any size."""
-    any_size = entry.loader in ("densenet", "biovil", "resnet") and "attention_pool" not in entry.options
-    size = 96 if any_size else entry.preprocess.size
-    generator = torch.Generator().manual_seed(5)
-    return torch.randn(2 if size < 300 else 1, entry.preprocess.channels, size, size, generator=generator)
-
-
-def scattered(module: nn.Module) -> Any:
-    """The module in eval mode with weights that differ everywhere, batch statistics too."""
-    generator = torch.Generator().manual_seed(1)
-    for name, value in module.state_dict().items():
-        if value.is_floating_point():
-            drawn = torch.randn(value.shape, generator=generator) * 0.1
-            value.data.copy_(1 + drawn.abs() if "running_var" in name or "norm" in name or "bn" in name else drawn)
-    return module.eval()
-
-
-def write(folder: Path, content: Any, name: str = "weights.pth") -> Path:
-    torch.save(content, folder / name)
-    return folder / name
+from support.published.files import EXTRA, Published, scattered, write
 
 
 def plain_vit(size: int, *, class_token: bool = True) -> Any:
@@ -189,100 +151,6 @@ def dinov2_file(entry: PublishedEncoder, folder: Path) -> Published:
     return Published(write(folder, {"teacher": teacher}), expected)
 
 
-def small_resnet(channels: int = 3, *, bottleneck: bool = False) -> Any:
-    """torchvision's ResNet of one block a stage."""
-    block = torchvision.models.resnet.Bottleneck if bottleneck else torchvision.models.resnet.BasicBlock
-    net = torchvision.models.resnet.ResNet(block, [1, 1, 1, 1], num_classes=5)
-    net.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
-    return scattered(net)
-
-
-def resnet_file(entry: PublishedEncoder, folder: Path) -> Published:
-    """GLoRIA, MGCA, BioViL, M-FLAG, torchvision's in torchxrayvision, RadImageNet, PRIOR, MedKLIP."""
-    options, channels = entry.options, entry.options.get("channels", 3)
-    net = small_resnet(channels, bottleneck=entry.name in ("medklip", "prior", "m-flag"))
-    prefix = options.get("prefix", options.get("prefixes", [""])[0])
-    children = {str(at): part for at, part in enumerate(net.children())}
-    state = {f"{prefix}{name}": value for name, value in net.state_dict().items() if not name.startswith("fc.")}
-    if options.get("sequential"):
-        last = 7 if options.get("stages") == 3 else 9
-        parts = nn.Sequential(*[children[str(at)] for at in range(last)])
-        state = {f"{prefix}{name}": value for name, value in parts.state_dict().items()}
-    if entry.name == "xrv-resnet50-all":
-        state = net.state_dict()
-    cut = nn.Sequential(*list(net.children())[: 7 if "mlp" in options else 8])
-
-    def stages(images: Tensor) -> Tensor:
-        if options.get("enlarged"):
-            images = nn.Upsample(size=(299, 299), mode="bilinear", align_corners=True)(images)
-        return cut(images)
-
-    if "mlp" in options:
-        first, second = scattered(nn.Linear(1024, 32)), scattered(nn.Linear(32, 16))
-        state |= {f"res_l1.{n}": v for n, v in first.state_dict().items()}
-        state |= {f"res_l2.{n}": v for n, v in second.state_dict().items()} | {"classifier.weight": torch.zeros(2, 2)}
-        content = {"model": {f"module.{name}": value for name, value in state.items()}, **EXTRA}
-        return Published(write(folder, content), lambda x: second(F.relu(first(stages(x).flatten(2).mT))).mean(1))
-    if "attention_pool" in options:
-        return _with_attention_pool(entry, folder, state, stages)
-    content = {"state_dict": state, "epoch": 3} if prefix and not options.get("sequential") else state
-    return Published(write(folder, content), lambda x: stages(x).mean((2, 3)))
-
-
-def _with_attention_pool(
-    entry: PublishedEncoder, folder: Path, state: dict[str, Tensor], stages: Callable[[Tensor], Tensor]
-) -> Published:
-    generator = torch.Generator().manual_seed(4)
-    pool = {f"{n}_proj.{p}": torch.randn(2048, *([2048] if p == "weight" else []), generator=generator) * 0.01
-            for n in "qkvc" for p in ("weight", "bias")}  # fmt: skip
-    pool["positional_embedding"] = torch.randn(50, 2048, generator=generator) * 0.1
-    state = state | {f"{entry.options['attention_pool']}{name}": value for name, value in pool.items()}
-    state["local_image_projection.weight"] = torch.zeros(4, 4)
-
-    def expected(images: Tensor) -> Tensor:
-        places = stages(images).flatten(2).permute(2, 0, 1)
-        tokens = torch.cat([places.mean(0, keepdim=True), places]) + pool["positional_embedding"][:, None]
-        return F.multi_head_attention_forward(
-            tokens, tokens, tokens, 2048, 8, None,
-            torch.cat([pool["q_proj.bias"], pool["k_proj.bias"], pool["v_proj.bias"]]), None, None, False, 0.0,
-            pool["c_proj.weight"], pool["c_proj.bias"], training=False, need_weights=False,
-            use_separate_proj_weight=True, q_proj_weight=pool["q_proj.weight"], k_proj_weight=pool["k_proj.weight"],
-            v_proj_weight=pool["v_proj.weight"],
-        )[0][0]  # fmt: skip
-
-    return Published(write(folder, {"state_dict": state, "epoch": 3}), expected)
-
-
-def densenet_file(entry: PublishedEncoder, folder: Path) -> Published:
-    """torchxrayvision's state dict of a DenseNet, its classifier and thresholds with it."""
-    net = torchvision.models.densenet.DenseNet(8, (1, 1, 2, 1), 16, num_classes=18)
-    net.features.conv0 = nn.Conv2d(1, 16, 7, stride=2, padding=3, bias=False)
-    net = scattered(net)
-    path = write(folder, net.state_dict() | {"op_threshs": torch.zeros(18)})
-    return Published(path, lambda x: F.relu(net.features(x)).mean((2, 3)))
-
-
-def biovil_file(entry: PublishedEncoder, folder: Path) -> Published:
-    """BioViL-T's image model, with what compares two images."""
-    net = small_resnet()
-    state = {f"encoder.encoder.{name}": value for name, value in net.state_dict().items()}
-    projection = torch.randn(16, 512, 1, 1, generator=torch.Generator().manual_seed(6)) * 0.02
-    missing = torch.randn(1, 16, 1, 1, generator=torch.Generator().manual_seed(7))
-    state |= {"encoder.backbone_to_vit.weight": projection, "encoder.missing_previous_emb": missing}
-    state |= {
-        "encoder.vit_pooler.type_embed": torch.zeros(2, 1, 16),
-        "projector.model.0.weight": torch.zeros(8, 32, 1, 1),
-    }
-    cut = nn.Sequential(*list(net.children())[:8])
-
-    def expected(images: Tensor) -> Tensor:
-        static = F.conv2d(cut(images), projection)
-        fused = torch.cat([static, missing.expand(len(images), -1, *static.shape[2:])], dim=1)
-        return F.adaptive_avg_pool2d(fused, 1).flatten(1)
-
-    return Published(write(folder, state, "biovil.pt"), expected)
-
-
 def chexagent_file(entry: PublishedEncoder, folder: Path) -> Published:
     """A folder of shards: the vision tower among a language model's weights."""
     config = transformers.Blip2VisionConfig(
@@ -298,9 +166,3 @@ def chexagent_file(entry: PublishedEncoder, folder: Path) -> Published:
     )
     save_file({n: state[n] for n in names[1::2]}, folder / "model-00002-of-00002.safetensors")
     return Published(folder, lambda x: net(x).pooler_output)
-
-
-BUILDERS: dict[str, Callable[[PublishedEncoder, Path], Published]] = {
-    "vit": vit_file, "jepa": jepa_file, "swin": swin_file, "eva": eva_file, "dinov2": dinov2_file,
-    "resnet": resnet_file, "densenet": densenet_file, "biovil": biovil_file, "chexagent": chexagent_file,
-}  # fmt: skip

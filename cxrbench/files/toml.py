@@ -1,0 +1,9 @@
+"""Values as TOML has them, in the files that are written to be read, corrected and published."""
+
+import json
+from typing import Any
+
+
+def toml_value(value: Any) -> str:
+    """A text, a number, True, False, or a list or tuple of such: written as JSON writes it, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
