@@ -27,6 +27,8 @@ from cxrbench.metrics.measure import NO_MEAN, Measure
 from cxrbench.predictions import Kind, Predictions
 from cxrbench.progress import Advance, unheard
 
+FOR_GROUPS = (CLASSIFICATION, REGRESSION)
+"""Whose truth can be unknown for single images, so that a group is the test set with the others masked."""
 GroupOf = Mapping[str, str]
 """The group of each test image (or study) by its id; "" where it is unknown."""
 ENOUGH = 1 / 3
@@ -102,7 +104,7 @@ def by_group(
     by_column = by_task(chosen)
     for at, (task, of_task) in enumerate(by_column.items()):
         advance(at, len(by_column))
-        if FAMILIES[of_task[0].kind] not in (CLASSIFICATION, REGRESSION):
+        if FAMILIES[of_task[0].kind] not in FOR_GROUPS:
             notes[task] = (f"not by {by}: only classification and regression are",)
             continue
         tests = align(task, of_task)
@@ -198,9 +200,7 @@ def _measures(metrics: Sequence[str] | None, tests: TestSet) -> list[Measure]:
 
 def _untested(metrics: Sequence[str] | None, cells: Sequence[Predictions]) -> list[str]:
     """Which of the metrics are shown elsewhere without a test."""
-    kinds: dict[Kind, None] = dict.fromkeys(
-        one.kind for one in cells if FAMILIES[one.kind] in (CLASSIFICATION, REGRESSION)
-    )
+    kinds: dict[Kind, None] = dict.fromkeys(one.kind for one in cells if FAMILIES[one.kind] in FOR_GROUPS)
     of = [measure for kind in kinds for measure in wanted_measures(metrics or (), kind)]
     return list(dict.fromkeys(measure.name for measure in of if not measure.tested)) if metrics else []
 
