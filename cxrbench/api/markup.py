@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
 SPECIAL = {
@@ -24,12 +25,13 @@ CLOSED = {
     "list_item_close": "", "blockquote_close": "\\end{quote}\n\n", "strong_close": "}", "em_close": "}",
     "table_close": "\\bottomrule\n\\end{tabular}\n\n", "tr_close": " \\\\\n", "softbreak": "\n", "hardbreak": "\n",
 }  # fmt: skip
-UNDERLINED = re.compile(r"(</?u>)")
+UNDERLINE = {"<u>": "\\underline{", "</u>": "}"}
+"""The only tags that our Markdown has: those of a second place."""
 
 
 def to_html(markdown: str) -> str:
     """A fragment of HTML. No tag of the text survives but the underline of a second place."""
-    return re.sub(r"&lt;(/?u)&gt;", r"<\1>", _parser().render(markdown))
+    return _parser().render(markdown)
 
 
 def to_latex(markdown: str) -> str:
@@ -40,7 +42,15 @@ def to_latex(markdown: str) -> str:
 
 
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser = MarkdownIt("commonmark").enable("table").disable("html_block")
+    parser.add_render_rule("html_inline", _tag)
+    return parser
+
+
+def _tag(renderer: object, tokens: Sequence[Token], at: int, *_: object) -> str:
+    """A tag in HTML: as itself if it is ours, else as text."""
+    del renderer
+    return tokens[at].content if tokens[at].content in UNDERLINE else escapeHtml(tokens[at].content)
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
@@ -65,9 +75,10 @@ def _inline(tokens: Sequence[Token]) -> Iterator[str]:
     for token in tokens:
         if token.type == "code_inline":
             yield f"\\texttt{{{latex_text(token.content)}}}"
+        elif token.type == "html_inline":
+            yield UNDERLINE.get(token.content) or latex_text(token.content)
         elif token.type == "text":
-            for part in UNDERLINED.split(token.content):
-                yield {"<u>": "\\underline{", "</u>": "}"}.get(part) or latex_text(part)
+            yield latex_text(token.content)
         else:
             yield OPENED.get(token.type) or CLOSED.get(token.type, "")
 

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 from cxrbench.api.markup import latex_text, to_html, to_latex
+from cxrbench.leaderboard.render import escaped, remark
 
 TEXT = r"""# Board
 
@@ -67,3 +68,11 @@ def test_every_character_that_latex_would_read_is_written_out() -> None:
 def test_bars_and_backticks_of_a_name_are_what_they_are_in_latex() -> None:
     """In LaTeX's own fonts a bare bar is a dash, and a backtick a quotation mark."""
     assert r"a\textbar{}b\`{}c" in to_latex("| N | V |\n|---|---|\n| a\\|b\\`c | 1 |\n")
+
+
+def test_a_name_that_reads_like_our_own_tag_underlines_nothing() -> None:
+    markdown = f"| {escaped('<u>')} | `</u>` | <u>0.9</u> |\n|---|---|---|\n\n- {remark('<u> is a label')}"
+    html, latex = to_html(markdown), to_latex(markdown)
+    assert (html.count("<u>"), html.count("</u>"), html.count("&lt;u&gt;")) == (1, 1, 2)
+    assert latex.count("\\underline{") == 1
+    assert latex.count("\\textless{}u\\textgreater{}") == 2
