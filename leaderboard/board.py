@@ -67,13 +67,13 @@ class Record:
 class Column:
     """What a reader must know of one task.
 
-    Its test set (``rows``: images, or queries), how many ``labels`` a mean is over, the ``metrics`` it has (headline
+    Its test set (``rows``: images, or queries), the ``labels`` of its headline, the ``metrics`` it has (headline
     first), what it can detect (by metric), its notes, and the encoders that could not be asked (with the reason).
     """
 
     task: AlignedTask
     kind: Kind
-    labels: int
+    labels: tuple[str, ...]
     rows: int
     patients: int
     metrics: tuple[str, ...]

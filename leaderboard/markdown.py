@@ -75,7 +75,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
     for title, of_table in tables.items():
         others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
         if others:
-            parts += [f"### {escaped(title.partition(': ')[0])}: other metrics{_mean_over(of_table)}"]
+            parts += [f"### {escaped(title.partition(': ')[0])}: other metrics{_mean_over(of_table, others)}"]
             parts.append(_other_metrics(board.row, others, of_table, cells))
     if any(len(c.metrics) > 1 for c in columns):
         heads = {(c.task, c.metrics[0]) for c in columns}
@@ -105,13 +105,15 @@ def _tables(columns: Sequence[Column]) -> dict[str, list[Column]]:
     for (_, variant, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
         kind = of_table[0].kind
         named = FAMILIES[kind].title + (f" ({variant})" if variant else "")
-        tables[f"{named}: {_measure(kind, metric).title}{_mean_over(of_table)}"] = of_table
+        tables[f"{named}: {_measure(kind, metric).title}{_mean_over(of_table, [metric])}"] = of_table
     return tables
 
 
-def _mean_over(columns: Sequence[Column]) -> str:
-    family = FAMILIES[columns[0].kind]
-    return f", mean over {family.labels}" if any(c.labels > 1 for c in columns) else ""
+def _mean_over(columns: Sequence[Column], metrics: Sequence[str]) -> str:
+    """What values of these metrics are means over, if any is a mean."""
+    measures = [_measure(columns[0].kind, metric) for metric in metrics]
+    means = any(len(c.labels) > 1 and one.has_mean(c.labels) for c in columns for one in measures)
+    return f", mean over {FAMILIES[columns[0].kind].labels}" if means else ""
 
 
 def _tests(columns: Sequence[Column], cells: Cells) -> int:
@@ -125,18 +127,19 @@ def _measure(kind: Kind, metric: str) -> Measure:
 
 
 def _headline(what: str, columns: Sequence[Column], cells: Cells, over: Sequence[Overall], spread: Spread) -> str:
-    """Encoders x tasks; the mean only for encoders with every cell; below, each test set's size and sensitivity."""
+    """Encoders x tasks; the mean (if any) of those with every cell; below, test sets' sizes and sensitivities."""
     kind, metric = columns[0].kind, columns[0].metrics[0]
     measure, family = _measure(kind, metric), FAMILIES[kind]
     tasks = {c.task for c in columns}
     asked = {e for task, m, e in cells if task in tasks and m == metric}
     asked |= {e for column in columns for e in column.not_applicable}
     rows = {e: [cells.get((c.task, metric, e)) for c in columns] for e in sorted(asked)}
-    means = {e: _mean(row) for e, row in rows.items()}
+    has_mean = measure.has_mean(label for c in columns for label in c.labels)
+    means = {e: _mean(row) if has_mean else math.nan for e, row in rows.items()}
     order = best_first(means, measure)
     places = [ranks({e: r.value for e, row in rows.items() if (r := row[i])}, measure) for i in range(len(columns))]
     mean_places = ranks(means, measure)
-    show_mean = len(columns) > 1
+    show_mean = len(columns) > 1 and has_mean
     whole = {one.encoder: one for one in over}
     lettered = [any(r and r.tie_group for row in rows.values() if (r := row[i])) for i in range(len(columns))]
     lettered = [some or len(asked) > 1 for some in lettered]

@@ -26,8 +26,14 @@ def overall(
 
     ``rope``: differences of a metric in [0, 1] that do not matter.
     """
-    found = {table: _of_table(of, baseline, rope, seed) for table, of in families(headlines).items() if len(of) > 1}
+    found = {table: _of_table(of, baseline, rope, seed) for table, of in families(headlines).items() if _several(of)}
     return {table: encoders for table, encoders in found.items() if encoders}
+
+
+def _several(columns: Sequence[Measured]) -> bool:
+    """Whether there are several columns, and a mean over them."""
+    labels = (label for one in columns for label in one.tests.groups[HEADLINE])
+    return len(columns) > 1 and columns[0].measure.has_mean(labels)
 
 
 def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, seed: int) -> tuple[Overall, ...]:

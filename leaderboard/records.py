@@ -21,6 +21,7 @@ from cxrbench.leaderboard.statistics.significance import (
     smallest_detectable_difference,
     tie_groups,
 )
+from cxrbench.metrics.measure import NO_MEAN
 
 T = TypeVar("T")
 
@@ -102,7 +103,7 @@ def _records(
     for key in one.values:
         (encoder, label), value, gain = key, answers.values[key], answers.gains.get(key)
         of = of_label[label]
-        limits = _interval(one, of, value)
+        limits = _interval(one, label, of, value)
         ends = gain.interval(GAIN_LEVEL) if gain else None
         yield Record(
             encoder=encoder, dataset=task.dataset, protocol=task.protocol, fraction=task.fraction,
@@ -119,8 +120,10 @@ def _records(
         )  # fmt: skip
 
 
-def _interval(one: Measured, of: Counted, value: Uncertain) -> Interval:
+def _interval(one: Measured, label: str, of: Counted, value: Uncertain) -> Interval:
     """Of a value; none where the label's rarer side has too few patients."""
+    if not one.measure.has_mean(one.tests.groups.get(label, ())):
+        return Interval(NAN, NAN, NO_MEAN)
     if math.isnan(value.value):
         return Interval(NAN, NAN, f"undefined on this test set ({of.rarest}: {of.rarer} patients on the rarer side)")
     if of.gap:

@@ -123,7 +123,7 @@ def _column(draft: _Draft, tested: Mapping[int, Tested]) -> Column:
     return Column(
         task=tests.task,
         kind=tests.kind,
-        labels=len(tests.groups[HEADLINE]),
+        labels=tests.groups[HEADLINE],
         rows=int(scored(tests, HEADLINE, draft.metrics[0].counted).sum()),
         patients=patients_scored(tests, HEADLINE, draft.metrics[0].counted),
         metrics=tuple(one.measure.name for one in draft.metrics),

@@ -108,11 +108,12 @@ def _named(one: Any, kind: str, what: str) -> tuple[str | None, Any]:
 
 def _check_encoder(name: str, module: "nn.Module", others: "dict[str, nn.Module]") -> None:
     """Raise UserError for a name that another encoder has, or that would be read as a spec."""
+    from cxrbench.engine.names import ALL
     from cxrbench.plugins.entry_points import ENCODERS, found
 
     if not NAME.fullmatch(name):
         raise UserError(f"a module cannot be called {name!r}: use letters, digits, blanks and . + - _")
-    if name in found(ENCODERS) or name == "all":
+    if name in found(ENCODERS) or name == ALL:
         raise UserError(f"a module cannot be called {name!r}, which is an installed encoder: give it another name")
     if others.get(name, module) is not module:
         raise UserError(f'two encoders are called {name!r}: name them, e.g. encoders=[("first", module), ...]')

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from cxrbench.encoders.families.published.entry import PublishedEncoder
     from cxrbench.plugins.listing import Listing
 
-OWN_TABLES = {"labels.csv": "your own CSV", "manifest.parquet": "a prepared copy"}
-"""What makes a folder of the data folder a dataset, and what it is called then."""
-
 
 def list_encoders(*, check: bool = False) -> "list[Listing]":
     """A line per installed encoder. ``check``: import each one to see whether it can be (takes seconds)."""
@@ -38,9 +35,11 @@ def list_tasks(*, check: bool = False) -> "list[Listing]":
 
 def own_datasets(data: Path, known: Collection[str]) -> list[tuple[str, str]]:
     """Datasets of the data folder that are none of ``known``: their names, and what each is."""
+    from cxrbench.engine.names import TABLES
+
     return [
         (path.parent.name, what)
-        for table, what in OWN_TABLES.items()
+        for table, what in TABLES.items()
         for path in sorted(data.glob(f"*/{table}"))
         if path.parent.name not in known
     ]

@@ -55,7 +55,7 @@ def find_cell(cell: str, *, encoder: str = "", results: Path | str = "results") 
     UserError.
     """
     from cxrbench.engine.registry import saved_task
-    from cxrbench.files.names import safe_name
+    from cxrbench.engine.results import Results
     from cxrbench.predictions import Predictions
 
     if cell.endswith(".parquet"):
@@ -67,7 +67,7 @@ def find_cell(cell: str, *, encoder: str = "", results: Path | str = "results") 
         raise UserError(f"{cell!r} names no protocol: give DATASET:PROTOCOL, e.g. {cell}:segmentation")
     if not encoder:
         raise UserError(f"which encoder's {cell}? Add --encoder NAME")
-    folder = Path(results) / "cells" / safe_name(dataset) / safe_name(protocol) / safe_name(encoder)
+    folder = Results(Path(results)).folder(dataset, protocol, encoder)
     found = sorted(folder.glob("fraction-*-seed-*.parquet"), key=_largest_first)
     if not found:
         raise UserError(f"no finished cell of {encoder} on {cell} in {results}: run `cxrbench run` first")
@@ -80,12 +80,12 @@ def find_manifest(predictions: "Predictions", *, cell: str, results: Path | str 
     It is kept in the cell's own results folder. Raises UserError if it, or the folder of the images, is gone.
     """
     from cxrbench.data.manifest import Manifest
-    from cxrbench.files.names import safe_name
+    from cxrbench.engine.results import Results
 
     above = Path(cell).resolve().parents if cell.endswith(".parquet") else ()
     root = above[4] if len(above) > 4 else Path(results)
     name, fingerprint = predictions.cell["dataset"], predictions.cell["parts"].get("dataset", "")
-    path = root / "manifests" / f"{safe_name(name)}-{fingerprint[:12]}.parquet"
+    path = Results(root).manifest_path(name, fingerprint)
     if not path.is_file():
         raise UserError(f"{path} is not there: it says where the images are; run the cell again in this folder")
     manifest = Manifest.load(path)

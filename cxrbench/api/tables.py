@@ -86,8 +86,8 @@ def by_group(
 ) -> Grouped:
     """Encoders within groups of patients: values, intervals, tests, the worst group and its gap to the best.
 
-    ``by``: sex, age, view, site or scanner, as the manifests beside the results know them. Classification only. The
-    rest as of ``leaderboard``; ``metrics``: default each task's headline. Raises UserError.
+    ``by``: sex, age, view, site or scanner, as the manifests beside the results know them. Of classification
+    and regression; ``metrics``: default each task's headline. The rest as of ``leaderboard``. Raises UserError.
     """
     from cxrbench.data.attributes import group_of
     from cxrbench.engine.settings import names as separate

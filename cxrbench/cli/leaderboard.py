@@ -56,7 +56,10 @@ def leaderboard(
         str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md].")
     ] = "interval",
     by: Annotated[
-        str, typer.Option(help="Within groups of patients instead: sex, age, view, site or scanner [classification].")
+        str,
+        typer.Option(
+            help="Within groups of patients instead: sex, age, view, site or scanner [classification, regression]."
+        ),
     ] = "",
     protocols: ProtocolsOption = "",
     encoder: Annotated[str, typer.Option(help="With --protocols: the encoder.")] = "",

@@ -1,5 +1,6 @@
 """An encoder as protocols see it: its features come from the cache."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -74,8 +75,12 @@ class CachedEncoder:
         """Image embeddings [len(manifest), D]."""
         if len(manifest) == len(self.images):
             return self.features.pooled
+        return self.pooled_of(manifest.images["image_id"])
+
+    def pooled_of(self, image_ids: Iterable[str]) -> NDArray[np.float32]:
+        """Image embeddings [n, D] of images by their identifiers."""
         row_of = {image: row for row, image in enumerate(self.images.images["image_id"])}
-        return self.features.pooled[[row_of[image] for image in manifest.images["image_id"]]]
+        return self.features.pooled[[row_of[image] for image in image_ids]]
 
     def maps(self, manifest: Manifest, copies: int = 0) -> "DenseMaps":
         """Dense features of whole images and of augmented copies of the training images."""

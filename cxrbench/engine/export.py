@@ -1,6 +1,5 @@
 """Write what the probes see of an encoder to a file that ``embeddings:FILE`` reads."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,9 +53,8 @@ def export_features(job: Job, options: "ExtractOptions", out: Path, progress: Pr
     """
     pairs = _planned(job)
     ref = pairs[0][0]
-    tables, left_out = [], {}
+    tables, left_out, context = [], {}, RunContext(options, job.cache, progress)
     for _, manifest in pairs:
-        context = RunContext(options, job.cache, progress)
         encoder = CachedEncoder(ref, manifest, context, job.request.skip_bad, job.request.cache_limit)
         table = _table(encoder, manifest, maps=maps)
         tables.append(table)
@@ -90,15 +88,12 @@ def _planned(job: Job) -> list[tuple[EncoderRef, Manifest]]:
 
 def _table(encoder: CachedEncoder, manifest: Manifest, *, maps: bool) -> EmbeddingTable:
     """One dataset's rows; images that cannot be read have none."""
-    features = encoder.features
-    bad = {path for path, _ in features.bad}
-    good = np.array([i for i, path in enumerate(manifest.paths()) if str(path) not in bad], np.int64)
-    ids = manifest.images["image_id"].to_numpy(str)[good].tolist()
+    readable = manifest.without(encoder.bad_images())
     return EmbeddingTable(
-        images=tuple(ids),
-        pooled=np.ascontiguousarray(features.pooled[good]),
-        datasets=(manifest.name,) * len(ids),
-        maps=_maps(encoder, manifest.without(set(manifest.images["image_id"]) - set(ids))) if maps else (),
+        images=tuple(readable.images["image_id"].astype(str)),
+        pooled=encoder.pooled(readable),
+        datasets=(manifest.name,) * len(readable),
+        maps=_maps(encoder, readable) if maps else (),
     )
 
 
@@ -129,13 +124,9 @@ def _maps(encoder: CachedEncoder, manifest: Manifest) -> tuple[np.ndarray, ...]:
         dense = encoder.maps(manifest)
     except NotApplicableError as why:
         raise UserError(f"{why}: leave out --maps") from why
-    batches = [dense.batch(rows) for rows in _batches(len(manifest))]
+    parts = np.split(np.arange(len(manifest)), range(MAP_BATCH, len(manifest), MAP_BATCH))
+    batches = [dense.batch(rows) for rows in parts]
     return tuple(np.concatenate([batch[level].numpy() for batch in batches]) for level in range(LEVELS))
-
-
-def _batches(count: int) -> Iterator[np.ndarray]:
-    for start in range(0, count, MAP_BATCH):
-        yield np.arange(start, min(start + MAP_BATCH, count))
 
 
 def _write_card(out: Path, ref: EncoderRef) -> Path:

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class Job:
     """What a run would do (``plan``), and doing it. ``remarks``: what does not apply, and what is not read."""
 
-    request: "RunRequest"
-    plan: "Plan"
+    request: RunRequest
+    plan: Plan
     remarks: tuple[str, ...]
     cache: Path
     device: str
@@ -44,7 +44,7 @@ class Job:
     max_pixels: int | None
     asked: Request
 
-    def execute(self, progress: Progress, *, fail_fast: bool = False) -> "Iterator[Finished | Inapplicable | Failed]":
+    def execute(self, progress: Progress, *, fail_fast: bool = False) -> Iterator[Finished | Inapplicable | Failed]:
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch.
 
         What was asked is kept in the results folder, unless nothing that was asked can be had.
@@ -135,12 +135,9 @@ def prepare(
     return Job(
         request, plan, tuple(remarks), cache, device, settings.get("batch_size", 64),
         workers or min(cores(), 16), settings.get("max_pixels"),
-        requested(request.encoders, [t if p is None else f"{t}:{p}" for t, p in asked], settings, _names_of(objects)),
+        requested(request.encoders, [t if p is None else f"{t}:{p}" for t, p in asked], settings,
+            [*objects.encoders, *objects.datasets]),
     )  # fmt: skip
-
-
-def _names_of(objects: Given) -> list[str]:
-    return [*objects.encoders, *objects.datasets]
 
 
 def _plan_phantom(cache: Path, dataset: str) -> Path:
@@ -194,7 +191,7 @@ def _undrawn(plan: Plan) -> list[str]:
     ]
 
 
-def _candidates(asked: Sequence[tuple[str, str | None]], options: "TaskOptions") -> list[Task]:
+def _candidates(asked: Sequence[tuple[str, str | None]], options: TaskOptions) -> list[Task]:
     """Every protocol that may be planned, as the options want it, before it is known what the datasets can be asked.
 
     What a protocol reads may depend on the options: a preset makes another classifier of it.
@@ -208,9 +205,7 @@ def _candidates(asked: Sequence[tuple[str, str | None]], options: "TaskOptions")
     return candidates
 
 
-def _refuse_at_home(
-    candidates: Sequence[Task], asked: Sequence[tuple[str, str | None]], options: "TaskOptions"
-) -> None:
+def _refuse_at_home(candidates: Sequence[Task], asked: Sequence[tuple[str, str | None]], options: TaskOptions) -> None:
     """Raise UserError for what cannot be said beside ``--train``: a preset, or a protocol that was named."""
     if options.preset is not None:
         raise UserError(
@@ -247,7 +242,7 @@ def _checked_folds(folds: int | None) -> int | None:
     return folds
 
 
-def _checked_options(settings: Mapping[str, Any]) -> "TaskOptions":
+def _checked_options(settings: Mapping[str, Any]) -> TaskOptions:
     """What is said of the tasks. Raises UserError for a value that no task knows."""
     folder = settings.get("text_encoder")
     if folder is not None and not folder.is_dir():

@@ -12,8 +12,8 @@ from cxrbench.plugins.specs import parse_encoder
 ALL = "all"  # in place of encoders: every one that needs nothing more than its name
 TOGETHER = "all"  # in place of a dataset to test on: the test sets of all training sets together
 PREPARED = "manifest.parquet"
-TABLES = ("labels.csv", PREPARED)
-"""What makes a folder of the data folder a dataset of one's own: a CSV, or the table of a prepared copy."""
+TABLES = {"labels.csv": "your own CSV", PREPARED: "a prepared copy"}
+"""What makes a folder of the data folder a dataset of one's own, and what it is called then."""
 
 
 def refuse_wrong_names(

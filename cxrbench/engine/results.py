@@ -34,8 +34,16 @@ class Results:
 
     def path(self, cell: Cell) -> Path:
         """Where a cell's predictions lie."""
-        folder = self.root / "cells" / safe_name(cell.dataset) / safe_name(cell.protocol) / safe_name(cell.encoder)
+        folder = self.folder(cell.dataset, cell.protocol, cell.encoder)
         return folder / f"fraction-{exact(cell.fraction)}-seed-{cell.seed}.parquet"
+
+    def folder(self, dataset: str, protocol: str, encoder: str) -> Path:
+        """Where the cells of one encoder on one task lie."""
+        return self.root / "cells" / safe_name(dataset) / safe_name(protocol) / safe_name(encoder)
+
+    def manifest_path(self, dataset: str, fingerprint: str) -> Path:
+        """Where the rows of a dataset of this fingerprint lie."""
+        return self.root / "manifests" / f"{safe_name(dataset)}-{fingerprint[:12]}.parquet"
 
     def state(self, cell: Cell, *, allow_dropped: bool) -> tuple[State, str]:
         """Whether a cell is done, missing, stale and why (which part of its identity has changed), damaged and how, or
@@ -84,13 +92,13 @@ class Results:
 
     def save_manifest(self, manifest: Manifest) -> None:
         """Keep the rows and splits that the cells were computed on, and what is known of the patients now."""
-        path = self.root / "manifests" / f"{safe_name(manifest.name)}-{manifest.fingerprint[:12]}.parquet"
+        path = self.manifest_path(manifest.name, manifest.fingerprint)
         if not path.exists() or damage(path) or not _attributes_kept(path, manifest):
             manifest.save(path)
 
     def manifest_of(self, dataset: str, fingerprint: str) -> Manifest | None:
         """What ``save_manifest`` kept, or None where it is not there. Raises UserError for a damaged one."""
-        path = self.root / "manifests" / f"{safe_name(dataset)}-{fingerprint[:12]}.parquet"
+        path = self.manifest_path(dataset, fingerprint)
         return Manifest.load(path) if path.is_file() else None
 
     def load_predictions(self, tasks: Collection[str] = ()) -> list[Predictions]:

@@ -148,12 +148,16 @@ def ece(scores: Array, targets: Array) -> Prepared:
     """
     known = known_targets(targets)
     images = np.flatnonzero(known)
-    bins = np.clip(np.ceil(scores[images] * ECE_BINS) - 1, 0, ECE_BINS - 1).astype(np.int64)
     return OfSums(
         lambda counts, gaps, _real: ratio(np.abs(gaps).sum(0), counts[0]),
         (known,),
-        Binned(ECE_BINS, bins, images, scores[images] - targets[images]),
+        Binned(ECE_BINS, _bins(scores[images]), images, scores[images] - targets[images]),
     )
+
+
+def _bins(probabilities: Array) -> NDArray[np.int64]:
+    """Which of the bins of ``ece`` each probability [n] is in."""
+    return np.clip(np.ceil(probabilities * ECE_BINS) - 1, 0, ECE_BINS - 1).astype(np.int64)
 
 
 def ece_by_chance(scores: Array, targets: Array) -> float:
@@ -165,8 +169,7 @@ def ece_by_chance(scores: Array, targets: Array) -> float:
     """
     known = known_targets(targets)
     p = scores[known]
-    bins = np.clip(np.ceil(p * ECE_BINS) - 1, 0, ECE_BINS - 1).astype(np.int64)
-    variances = np.bincount(bins, p * (1 - p), minlength=ECE_BINS)
+    variances = np.bincount(_bins(p), p * (1 - p), minlength=ECE_BINS)
     return float(np.sqrt(2 / np.pi) * np.sqrt(variances).sum() / max(1, len(p)))
 
 

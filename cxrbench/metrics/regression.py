@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrbench.metrics.classification import ratio
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array, OfSums, Prepared, never_defined
 
@@ -20,7 +21,7 @@ def r2(predicted: Array, truth: Array) -> Prepared:
 
     def of_sums(counts: Array, binned: Array, sums: Array) -> Array:
         residual, squares, linear = sums
-        spread = squares - linear**2 / _some(counts[0])
+        spread = squares - ratio(linear**2, counts[0])
         return 1 - residual / np.where(spread > 1e-12 * squares, spread, np.nan)
 
     return OfSums(of_sums, (known,), real=(error**2, centred**2, centred))
@@ -29,12 +30,7 @@ def r2(predicted: Array, truth: Array) -> Prepared:
 def mae(predicted: Array, truth: Array) -> Prepared:
     """Mean absolute error, sum w |y - f| / sum w: scikit-learn's ``mean_absolute_error(sample_weight=w)``."""
     known, error, _ = _known(predicted, truth)
-    return OfSums(lambda counts, binned, sums: sums[0] / _some(counts[0]), (known,), real=(np.abs(error),))
-
-
-def _some(count: Array) -> Array:
-    """Counts [B], NaN where there is nothing to divide by."""
-    return np.where(count > 0, count, np.nan)
+    return OfSums(lambda counts, binned, sums: ratio(sums[0], counts[0]), (known,), real=(np.abs(error),))
 
 
 def _known(predicted: Array, truth: Array) -> tuple[NDArray[np.bool_], Array, Array]:
@@ -45,7 +41,12 @@ def _known(predicted: Array, truth: Array) -> tuple[NDArray[np.bool_], Array, Ar
 
 
 def _measure(
-    name: str, title: str, prepare_one: Callable[[Array, Array], Prepared], *, higher_is_better: bool
+    name: str,
+    title: str,
+    prepare_one: Callable[[Array, Array], Prepared],
+    *,
+    higher_is_better: bool = True,
+    in_units: bool = False,
 ) -> Measure:
     def prepare(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Prepared]:
         pairs = {x: [rows[f"{of}:{x}"].to_numpy(np.float64) for of in ("score", "target")] for x in labels}
@@ -54,13 +55,13 @@ def _measure(
             for label, (scores, targets) in pairs.items()
         }
 
-    return Measure(name, title, prepare, higher_is_better, share=False)
+    return Measure(name, title, prepare, higher_is_better, share=False, in_units=in_units)
 
 
 MEASURES: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
-        _measure("r2", "R²", r2, higher_is_better=True),
-        _measure("mae", "MAE", mae, higher_is_better=False),
+        _measure("r2", "R²", r2),
+        _measure("mae", "MAE", mae, higher_is_better=False, in_units=True),
     )
 }

@@ -21,6 +21,7 @@ from cxrbench.leaderboard.statistics.inference import Components, Uncertain, mod
 from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, delong, holm, smallest_detectable_difference
+from cxrbench.metrics.measure import NO_MEAN
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Advance, Count, unheard
 
@@ -167,7 +168,8 @@ def _drafts(one: Measured, a: str, b: str, notes: list[str]) -> list[_Row]:
             positives=positives, patients=patients_scored(tests, label), title=measure.title,
         )  # fmt: skip
         gain = one.gains.get((a, label))
-        notes += [f"{task_title(tests.task)}: {measure.title}: {label}: {gain.note}"] if gain and gain.note else []
+        why = gain.note if gain else "" if measure.has_mean(tests.groups.get(label, ())) else NO_MEAN
+        notes += [f"{task_title(tests.task)}: {measure.title}: {label}: {why}"] if why else []
         drafts.append(_Row(row, gain))
     return drafts
 

@@ -131,7 +131,7 @@ def outline(tests: TestSet, measure: Measure, cells: Sequence[Points]) -> Outlin
     defined = np.asarray(np.isfinite(values[:, : len(labels)]).all(axis=0))
     patients = np.array([rarer_patients(tests, label) for label in labels], dtype=np.float64)
     few = patients < FEWEST_TESTED
-    of_group = members(tests, labels, defined, ~few)
+    of_group = members(tests, measure, labels, defined, ~few)
     headline = of_group.get(HEADLINE, np.zeros(len(labels), dtype=bool))
     return Outline(
         measure=measure,
@@ -149,15 +149,19 @@ def outline(tests: TestSet, measure: Measure, cells: Sequence[Points]) -> Outlin
 
 
 def members(
-    tests: TestSet, labels: Sequence[str], defined: NDArray[np.bool_], enough: NDArray[np.bool_]
+    tests: TestSet, measure: Measure, labels: Sequence[str], defined: NDArray[np.bool_], enough: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Which labels [L] each group's mean is over: defined ones of enough patients, or all defined ones without such."""
+    """Which labels [L] each group's mean is over: defined ones of enough patients, or all defined ones without such.
+
+    None where the measure has no mean over them.
+    """
     found: dict[str, NDArray[np.bool_]] = {}
     for name, group in tests.groups.items():
         of_group = np.array([label in group for label in labels], dtype=bool)
         if of_group.any() or name == HEADLINE:
-            best = of_group & defined & enough
-            found[name] = best if best.any() else of_group & defined
+            there = of_group & defined & measure.has_mean(group)
+            best = there & enough
+            found[name] = best if best.any() else there
     return found
 
 

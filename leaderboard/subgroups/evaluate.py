@@ -23,10 +23,12 @@ from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.measured import Measured, measured
 from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.significance import VALUE_LEVEL
-from cxrbench.metrics.measure import Measure
+from cxrbench.metrics.measure import NO_MEAN, Measure
 from cxrbench.predictions import Kind, Predictions
 from cxrbench.progress import Advance, unheard
 
+FOR_GROUPS = (CLASSIFICATION, REGRESSION)
+"""Whose truth can be unknown for single images, so that a group is the test set with the others masked."""
 GroupOf = Mapping[str, str]
 """The group of each test image (or study) by its id; "" where it is unknown."""
 ENOUGH = 1 / 3
@@ -102,7 +104,7 @@ def by_group(
     by_column = by_task(chosen)
     for at, (task, of_task) in enumerate(by_column.items()):
         advance(at, len(by_column))
-        if FAMILIES[of_task[0].kind] not in (CLASSIFICATION, REGRESSION):
+        if FAMILIES[of_task[0].kind] not in FOR_GROUPS:
             notes[task] = (f"not by {by}: only classification and regression are",)
             continue
         tests = align(task, of_task)
@@ -116,9 +118,11 @@ def by_group(
         if not any(of_rows):
             notes[task] = (f"the {by} of no image is known",)
             continue
-        within, notes[task] = split(tests, of_rows)
-        measures = _measures(metrics, tests)
-        several = within if len(within) > 1 else {}
+        within, told = split(tests, of_rows)
+        wanted = _measures(metrics, tests)
+        measures = [one for one in wanted if all(one.has_mean(t.groups[HEADLINE]) for t in within.values())]
+        notes[task] = (*told, *(f"{one.title}: {NO_MEAN}" for one in wanted if one not in measures))
+        several = within if len(within) > 1 and measures else {}
         found = {n: measured(t, measures, baseline, replicates, seed, kept) for n, t in several.items()}
         for measure in measures:
             each = [_Part(name, one) for name, of in found.items() for one in of if one.measure.name == measure.name]
@@ -196,9 +200,7 @@ def _measures(metrics: Sequence[str] | None, tests: TestSet) -> list[Measure]:
 
 def _untested(metrics: Sequence[str] | None, cells: Sequence[Predictions]) -> list[str]:
     """Which of the metrics are shown elsewhere without a test."""
-    kinds: dict[Kind, None] = dict.fromkeys(
-        one.kind for one in cells if FAMILIES[one.kind] in (CLASSIFICATION, REGRESSION)
-    )
+    kinds: dict[Kind, None] = dict.fromkeys(one.kind for one in cells if FAMILIES[one.kind] in FOR_GROUPS)
     of = [measure for kind in kinds for measure in wanted_measures(metrics or (), kind)]
     return list(dict.fromkeys(measure.name for measure in of if not measure.tested)) if metrics else []
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, Board
 from cxrbench.leaderboard.cells import Look
 from cxrbench.leaderboard.comparison.compare import compare
@@ -12,12 +13,15 @@ from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.subgroups.evaluate import by_group
 from cxrbench.leaderboard.subgroups.tables import to_markdown as groups_to_markdown
 from cxrbench.leaderboard.tables import build
+from cxrbench.metrics.measure import NO_MEAN
 from cxrbench.predictions import Predictions
 
 N = 120
 
 
-def predicted(encoder: str, noise: float) -> Predictions:
+def predicted(
+    encoder: str, noise: float, numbers: tuple[str, ...] = ("age", "dose"), dataset: str = "own"
+) -> Predictions:
     rng = np.random.default_rng(0)
     truth = rng.normal(60, 12, (N, 2))
     truth[::7, 1] = np.nan
@@ -28,15 +32,15 @@ def predicted(encoder: str, noise: float) -> Predictions:
     rows = rows.assign(**{"score:dose": scores[:, 1], "target:dose": truth[:, 1]})
     cell = {
         "encoder": encoder,
-        "dataset": "own",
+        "dataset": dataset,
         "protocol": "regression",
         "fraction": 1.0,
         "seed": 0,
         "identity": encoder,
     }
     return Predictions(
-        rows, ("age", "dose"), "regression", {"macro": ("age", "dose")}, synthetic=False,
-        cell=cell | {"parts": {"dataset": "d"}}, dataset={"name": "own", "notes": []},
+        rows, numbers, "regression", {"macro": numbers}, synthetic=False,
+        cell=cell | {"parts": {"dataset": "d"}}, dataset={"name": dataset, "notes": []},
     )  # fmt: skip
 
 
@@ -50,7 +54,11 @@ def board(both: list[Predictions]) -> Board:
     return build(both, baseline="far", replicates=400)
 
 
-def test_both_metrics_name_the_same_winner_with_intervals(board: Board) -> None:
+@pytest.mark.parametrize("number", ["age", "dose"])
+def test_both_metrics_name_the_same_winner_with_intervals(number: str) -> None:
+    board = build(
+        [predicted("far", 9.0, (number,)), predicted("nearer", 3.0, (number,))], baseline="far", replicates=400
+    )
     heads = {(r.metric, r.encoder): r for r in board.records if r.label == HEADLINE}
     assert heads["r2", "nearer"].value > heads["r2", "far"].value
     assert heads["mae", "nearer"].value < heads["mae", "far"].value
@@ -77,12 +85,48 @@ def test_the_tables_show_the_direction(board: Board) -> None:
 
 def test_groups_of_patients(both: list[Predictions]) -> None:
     groups = {"d": {f"i{n:03d}": "F" if n % 4 < 2 else "M" for n in range(N)}}
-    found = by_group(both, groups, "sex", baseline="far", metrics=["mae"], replicates=400)
+    one = [predicted("far", 9.0, ("age",)), predicted("nearer", 3.0, ("age",))]
+    found = by_group(one, groups, "sex", baseline="far", metrics=["mae"], replicates=400)
     of = {(r.encoder, r.group): r for r in found.records}
     assert of["nearer", "F"].value < of["far", "F"].value
     assert of["nearer", "F"].p_holm < 0.01
     assert {r.worst for r in found.records} == {True, False}
     assert "own:regression: MAE" in groups_to_markdown(found, {})
+    several = by_group(both, groups, "sex", baseline="far", metrics=["r2", "mae"], replicates=100)
+    assert {r.metric for r in several.records} == {"r2"}
+    assert f"MAE: {NO_MEAN}" in groups_to_markdown(several, {})
+    with pytest.raises(UserError, match=NO_MEAN):
+        by_group(both, groups, "sex", metrics=["mae"], replicates=100)
+
+
+def test_numbers_of_several_units_have_no_mean(both: list[Predictions], board: Board) -> None:
+    """Years and a severity do not add up: the mean is undefined and not tested, each number by itself is both."""
+    of = {(r.metric, r.label): r for r in board.records if r.encoder == "nearer"}
+    head = of["mae", HEADLINE]
+    assert np.isnan([head.value, head.lower, head.p, head.p_holm, head.gain]).all()
+    assert (head.note, head.tie_group) == (NO_MEAN, "")
+    assert all(of["mae", number].p_holm < 0.001 for number in ("age", "dose"))
+    assert of["r2", HEADLINE].p_holm < 0.001
+    assert of["r2", HEADLINE].value == pytest.approx((of["r2", "age"].value + of["r2", "dose"].value) / 2)
+    assert f"MAE: {NO_MEAN}" in to_markdown(board)
+    assert "mean over" not in to_markdown(build(both, metrics=["mae"], replicates=100)).partition("### Notes")[0]
+    compared = compare(both, "nearer", "far", metrics=["mae"], replicates=400)
+    assert {row.label for row in compared.rows if np.isnan(row.p)} == {HEADLINE}
+    assert f"own:regression: MAE: macro: {NO_MEAN}" in compared.notes
+
+
+@pytest.mark.parametrize("there", [("age", "age"), ("age", "dose")])
+def test_columns_of_several_units_have_no_mean_either(there: tuple[str, str]) -> None:
+    cells = [
+        predicted(encoder, noise, (number,), dataset)
+        for dataset, number in zip(("own", "other"), there, strict=True)
+        for encoder, noise in (("far", 9.0), ("nearer", 3.0))
+    ]
+    board = build(cells, baseline="far", metrics=["mae"], replicates=100)
+    assert all(r.value > 0 for r in board.records)
+    alike = there == ("age", "age")
+    assert bool(board.overall) == alike
+    assert ("| Mean " in to_markdown(board)) == alike
 
 
 def test_numbers_are_not_counted_as_positives(both: list[Predictions], board: Board) -> None:

@@ -70,12 +70,9 @@ class JoinedEncoder:
     def pooled(self, manifest: Manifest) -> NDArray[np.float32]:
         """Image embeddings [len(manifest), D] of a joined manifest or a part of it."""
         names, own = (manifest.images[column].to_numpy(str) for column in (SET, OWN_ID))
-        first = next(iter(self.of_sets.values())).features.pooled
-        values = np.empty((len(manifest), first.shape[1]), np.float32)
+        values = np.empty((len(manifest), self._any.features.pooled.shape[1]), np.float32)
         for name, encoder in self.of_sets.items():
-            rows = np.flatnonzero(names == name)
-            row_of = {image: row for row, image in enumerate(encoder.images.images["image_id"])}
-            values[rows] = encoder.features.pooled[[row_of[image] for image in own[rows]]]
+            values[names == name] = encoder.pooled_of(own[names == name])
         return values
 
     def maps(self, manifest: Manifest, copies: int = 0) -> "DenseMaps":
