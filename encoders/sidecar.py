@@ -75,6 +75,12 @@ def read_sidecar(weights: Path) -> WeightsSidecar:
     return WeightsSidecar(path, said)
 
 
+def refuse_sidecar(weights: Path) -> None:
+    """Raise UserError where a file stands beside weights of which all that it could say is known."""
+    if (path := sidecar_path(weights)).is_file():
+        raise UserError(f"{path} is not read: preprocessing and card of {weights.name} are known without it; delete it")
+
+
 def _check_numbers(path: Path, said: Mapping[str, Any]) -> None:
     for key in ("mean", "std"):
         values = said.get(key, [1.0])

@@ -90,8 +90,10 @@ def download(name: str, folder: Path | None = None) -> Path:
 def write_card(encoder: str) -> Path:
     """Write ``FILE.toml`` beside the weights of ``timm:NAME@FILE``, ``mae@FILE`` or the like, to be filled in.
 
-    It holds what is assumed without it. A bare file is taken for a plain ViT. Raises UserError.
+    It holds what is assumed without it. A bare file is taken for a plain ViT. Raises UserError, for weights that were
+    trained here, too: they say it themselves.
     """
+    from cxrbench.encoders.backbones.checkpoint import method_of
     from cxrbench.encoders.sidecar import write_sidecar
     from cxrbench.engine.registry import load_encoder
     from cxrbench.plugins.specs import parse_encoder
@@ -102,6 +104,8 @@ def write_card(encoder: str) -> Path:
     weights = Path(request.weights or "").expanduser()
     if request.name not in ("timm", "mae", "supervised", "open_clip") or not weights.is_file():
         raise UserError(f"{encoder}: give a file of weights, or timm:NAME@FILE, mae@FILE or open_clip:NAME@FILE")
+    if method := method_of(weights):
+        raise UserError(f"{weights} was trained by {method} here and says its preprocessing and card itself")
     loaded = load_encoder(spec, synthetic=False)
     pooling = getattr(loaded.module, "pooling", None)
     return write_sidecar(weights, loaded.module.preprocess, loaded.spec.card, pooling)

@@ -13,8 +13,10 @@ from torch import Tensor
 from cxrbench.data.decode.preprocess import prepare
 from cxrbench.encoder import Features, Preprocess
 from cxrbench.kit.images import phantom_images
-from cxrbench.plugins.fixed_images import COARSE_TOLERANCE, TOLERANCE, relative_change
-from cxrbench.plugins.loading import LoadedEncoder, check_features
+from cxrbench.plugins.fixed_images import COARSE_TOLERANCE, TOLERANCE, largest_change
+from cxrbench.plugins.loading import LoadedEncoder, any_half, check_features
+
+BATCH = 4  # images per call
 
 
 @dataclass
@@ -64,16 +66,14 @@ class Caller:
     @property
     def tolerance(self) -> float:
         """The largest relative change that is taken for noise."""
-        half = any(p.is_floating_point() and torch.finfo(p.dtype).bits < 32 for p in self.module.parameters())
-        return COARSE_TOLERANCE if half or self.device != "cpu" else TOLERANCE
+        coarse = self.device != "cpu" or any_half(self.module.parameters())
+        return COARSE_TOLERANCE if coarse else TOLERANCE
 
 
 def change(one: Features, other: Features) -> float:
     """The largest relative change between features of the same images: of pooled and of every map."""
-    mine, theirs = (one.pooled, *one.maps), (other.pooled, *other.maps)
-    if [part.shape for part in mine] != [part.shape for part in theirs]:
-        return float("inf")
-    return max(relative_change(floats(a), floats(b)) for a, b in zip(mine, theirs, strict=True))
+    mine, theirs = ([floats(part) for part in (each.pooled, *each.maps)] for each in (one, other))
+    return largest_change(mine, theirs)
 
 
 def row(features: Features, image: int) -> Features:
@@ -83,5 +83,5 @@ def row(features: Features, image: int) -> Features:
 
 
 def floats(tensor: Tensor) -> NDArray[np.float32]:
-    """[b, n] float32."""
-    return tensor.detach().float().cpu().flatten(1).numpy()
+    """The same numbers, float32."""
+    return tensor.detach().float().cpu().numpy()

@@ -4,26 +4,26 @@ They tell "these weights give the same here" from "another version of a library 
 score can. Those that ship lie in ``golden_features/``, a small JSON file per encoder that anybody can contribute.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
 from cxrbench.files.names import safe_name
 from cxrbench.files.records import read_record, write_record
-from cxrbench.kit.calls import Caller, floats
+from cxrbench.kit.calls import BATCH, Caller, floats
 from cxrbench.kit.images import images_sha256, phantom_images
 from cxrbench.kit.report import PluginCheck
-from cxrbench.plugins.fixed_images import relative_change
+from cxrbench.plugins.fixed_images import decoded, encoded, relative_change
 from cxrbench.plugins.versions import installed_versions
 
 FORMAT = 1
-BATCH = 4
 FOLDER = "golden_features"
 CHECK = "golden features"
 
@@ -41,8 +41,8 @@ class GoldenFeatures:
 
     def save(self, path: Path) -> None:
         """Write it as JSON. Raises UserError if the disk will not."""
-        numbers = base64.b64encode(np.ascontiguousarray(self.pooled, "<f4").tobytes()).decode()
-        write_record(path, {**asdict(self), "versions": dict(self.versions), "pooled": numbers, "format": FORMAT})
+        facts = asdict(self) | {"versions": dict(self.versions), "pooled": encoded(self.pooled), "format": FORMAT}
+        write_record(path, facts)
 
     @staticmethod
     def load(path: Path) -> "GoldenFeatures":
@@ -51,9 +51,7 @@ class GoldenFeatures:
             facts = read_record(path, "fetch it again")
             if facts.pop("format") != FORMAT:
                 raise UserError(f"{path} was written by another version of cxrbench: store it again")
-            numbers = np.frombuffer(base64.b64decode(facts.pop("pooled"), validate=True), "<f4")
-            pooled = numbers.reshape(len(phantom_images()), -1).astype(np.float32)
-            return GoldenFeatures(pooled=pooled, **facts)
+            return GoldenFeatures(pooled=decoded(facts.pop("pooled"), len(phantom_images())), **facts)
         except FileNotFoundError as error:
             raise UserError(f"no file {path} (looked from {Path.cwd()})") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -99,9 +97,8 @@ def compared(caller: Caller, before: GoldenFeatures | None) -> PluginCheck:
     if now.pooled.shape != before.pooled.shape:
         found = f"{now.pooled.shape[1]} numbers per image here, {before.pooled.shape[1]} there{versions}"
         return PluginCheck(CHECK, "mend", found, "it is another encoder, or another reading of the same weights")
-    a, b = now.pooled.astype(np.float64), before.pooled.astype(np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosine, largest = float(((a * b).sum(1) / np.maximum(norms, 1e-30)).min()), float(np.abs(a - b).max())
+    a, b = (torch.from_numpy(features.pooled).double() for features in (now, before))
+    cosine, largest = float(F.cosine_similarity(a, b).min()), float((a - b).abs().max())
     found = f"least cosine {cosine:.7f}, largest difference {largest:.2g}{versions}"
     if relative_change(now.pooled, before.pooled) <= caller.tolerance:
         return PluginCheck(CHECK, "pass", found)

@@ -52,3 +52,8 @@ class PluginReport:
         count = sum(one.state == "mend" for one in self.checks)
         lines.append(f"{self.spec}: {f'{count} to mend' if count else 'nothing to mend'}")
         return "\n".join(lines)
+
+
+def verdict(name: str, good: bool, found: str, advice: str, otherwise: State = "mend") -> PluginCheck:
+    """A check that passes where it is ``good``; where it is not it is ``otherwise``, with an ``advice``."""
+    return PluginCheck(name, "pass" if good else otherwise, found, "" if good else advice)

@@ -6,7 +6,8 @@ before one is used again. They are never hashed: the last bits depend on threads
 """
 
 import base64
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,21 +43,18 @@ class FixedFeatures:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, to the bit."""
-        return {"pooled": _encoded(self.pooled), "maps": [_encoded(m) for m in self.maps], "coarse": self.coarse}
+        return {"pooled": encoded(self.pooled), "maps": [encoded(m) for m in self.maps], "coarse": self.coarse}
 
     @staticmethod
     def from_json(facts: Mapping[str, Any]) -> "FixedFeatures":
         """What ``to_json`` gave. Raises ValueError, KeyError or TypeError if it is damaged."""
         return FixedFeatures(
-            _decoded(facts["pooled"]), tuple(_decoded(text) for text in facts["maps"]), bool(facts["coarse"])
+            decoded(facts["pooled"], 2), tuple(decoded(text, 2) for text in facts["maps"]), bool(facts["coarse"])
         )
 
     def change(self, before: "FixedFeatures") -> float:
         """The largest relative change since ``before``; infinity if there are others in number or width."""
-        mine, theirs = (self.pooled, *self.maps), (before.pooled, *before.maps)
-        if [part.shape for part in mine] != [part.shape for part in theirs]:
-            return float("inf")
-        return max(relative_change(a, b) for a, b in zip(mine, theirs, strict=True))
+        return largest_change((self.pooled, *self.maps), (before.pooled, *before.maps))
 
     @property
     def tolerance(self) -> float:
@@ -100,18 +98,28 @@ def sketch(values: Floats) -> Floats:
     return np.stack([np.bincount(bucket, sign * row, SKETCH) for row in values]).astype(np.float32)
 
 
+def largest_change(now: Sequence[Floats], before: Sequence[Floats]) -> float:
+    """The largest ``relative_change`` of arrays [b, ...] one by one; infinity where shapes or their number differ."""
+    if [part.shape for part in now] != [part.shape for part in before]:
+        return float("inf")
+    return max(relative_change(a, b) for a, b in zip(now, before, strict=True))
+
+
 def relative_change(now: Floats, before: Floats) -> float:
-    """Of [b, n]: norm of the change by the larger norm, the worst image. What is not finite in both is passed over."""
+    """Of [b, ...]: norm of the change by the larger norm, the worst image. What both have not finite is passed over."""
     if (np.isfinite(now) != np.isfinite(before)).any():
         return float("inf")
-    a, b = (np.nan_to_num(v.astype(np.float64), nan=0, posinf=0, neginf=0) for v in (now, before))
+    flat = (v.reshape(len(v), math.prod(v.shape[1:])).astype(np.float64) for v in (now, before))
+    a, b = (np.nan_to_num(v, nan=0, posinf=0, neginf=0) for v in flat)
     scale = np.maximum(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
     return float(np.max(np.linalg.norm(a - b, axis=1) / np.maximum(scale, 1e-30), initial=0))
 
 
-def _encoded(values: Floats) -> str:
+def encoded(values: Floats) -> str:
+    """The numbers as text, to the bit."""
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
 
-def _decoded(text: str) -> Floats:
-    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(2, -1).astype(np.float32)
+def decoded(text: str, rows: int) -> Floats:
+    """What ``encoded`` was given, [rows, n]. Raises ValueError if it is damaged."""
+    return np.frombuffer(base64.b64decode(text, validate=True), "<f4").reshape(rows, -1).astype(np.float32)

@@ -4,7 +4,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -187,10 +187,14 @@ def _floats(loaded: LoadedEncoder, features: Features) -> FixedFeatures:
     """Features as they are compared."""
     pooled, maps = features
     module: Any = loaded.module
-    tensors = (pooled, *maps, *module.parameters())
-    half = any(t.is_floating_point() and torch.finfo(t.dtype).bits < 32 for t in tensors)
+    half = any_half((pooled, *maps, *module.parameters()))
     flat = [m.float().cpu().flatten(1).numpy() for m in maps]
     return FixedFeatures(pooled.float().cpu().numpy(), tuple(map(sketch, flat)), half or pooled.device.type != "cpu")
+
+
+def any_half(tensors: Iterable[Tensor]) -> bool:
+    """Whether one of them has fewer bits than float32."""
+    return any(t.is_floating_point() and torch.finfo(t.dtype).bits < 32 for t in tensors)
 
 
 def _shown(module: Any, images: Tensor) -> Features:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cxrbench.encoder import EncoderCard, Preprocess
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
+from cxrbench.encoders.sidecar import refuse_sidecar
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_checkpoint, read_metadata, read_state_dict, write_weights
 from cxrbench.files.records import parsed
@@ -69,7 +70,8 @@ def method_of(path: Path) -> str | None:
 def read_encoder(path: Path, method: str) -> TrainedEncoder:
     """Read ``encoder.safetensors`` or a Lightning checkpoint of ours, or the state dict in a file of others.
 
-    Raises UserError where the file is unreadable, holds code, or was trained by another method.
+    Raises UserError where the file is unreadable, holds code, or was trained by another method, and where a file of
+    ours has one beside it that says it once more.
     """
     text = read_metadata(path).get(KEY)
     if text is None:
@@ -77,6 +79,7 @@ def read_encoder(path: Path, method: str) -> TrainedEncoder:
     facts = parsed(text, path)
     if facts.get("method") != method:
         raise UserError(f"{path} was trained by {facts.get('method')}: name it {facts.get('method')}@{path}")
+    refuse_sidecar(path)
     content = read_checkpoint(path)
     state = content.get(KEPT, content)
     try:

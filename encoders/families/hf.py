@@ -143,9 +143,9 @@ def build(source: str, revision: str | None = None) -> HFEncoder:
     sidecar = read_sidecar(folder) if local else WeightsSidecar(sidecar_path(folder), {})  # a repository has none
     card = card_of_folder("hf", folder, preprocess, method) if local else card_of("hf", source, method)
     own, preprocess = preprocess, sidecar.of_one_pooling().applied(preprocess)
-    kind = KINDS[family.text]
-    encoder = kind(backbone.float(), family, preprocess, told(sidecar, preprocess, card, by_files=True))
-    if isinstance(encoder, ImageTextModel):
+    card = told(sidecar, preprocess, card, by_files=True)
+    encoder: Any = KINDS[family.text](backbone.float(), family, preprocess, card)
+    if family.text:
         encoder.take_text_tower(model.float(), location, at.get("revision"))
     check_shown(sidecar, encoder, own)
     return encoder

@@ -37,6 +37,7 @@ from cxrbench.encoders.fane.text import (
     stacked,
     stacked_states,
 )
+from cxrbench.encoders.sidecar import refuse_sidecar
 from cxrbench.encoders.text.bert import Bert, TextSource, load_bert, padded, sentence_states, token_numbers
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
@@ -218,6 +219,7 @@ def published(found: TrainedEncoder, path: Path) -> FaNeImageEncoder:
 
     Its text side is left out: its file does not say which BERT wrote the states that the official head pools.
     """
+    refuse_sidecar(path)
     state = leave_out(found.state, UNUSED, path)
     tower = {name.removeprefix("image_encoder."): value for name, value in state.items()}
     vit = {name.removeprefix("model."): value for name, value in tower.items()}

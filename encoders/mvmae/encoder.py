@@ -21,6 +21,7 @@ from cxrbench.encoders.mvmae.backbone import (
 )
 from cxrbench.encoders.mvmae.options import OPTIONS, preprocess_of
 from cxrbench.encoders.pretraining.studies import VIEWS
+from cxrbench.encoders.sidecar import refuse_sidecar
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
 
@@ -58,6 +59,7 @@ def load(request: EncoderRequest) -> MultiviewEncoder:
     if is_published(state):
         state = from_published(leave_out(state, PUBLISHED_UNUSED, path))
     if found.architecture is None:
+        refuse_sidecar(path)
         config = replace(infer_config(state, path), class_token=True, learned_positions=True, norm_eps=1e-5)
         preprocess = preprocess_of(config, OPTIONS.read({"variant": "official"}))
     else:

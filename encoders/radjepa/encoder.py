@@ -1,16 +1,19 @@
 """RadJEPA as an encoder: our files, weights as published (a file, a folder, the Hugging Face hub), and I-JEPA's."""
 
 from pathlib import Path
+from typing import cast
 
 from huggingface_hub import hf_hub_download
 from torch import Tensor
 
 from cxrbench.encoder import EncoderCard, EncoderRequest
 from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_backbone
-from cxrbench.encoders.backbones.encoder import ViTEncoder, encoder_of, how_to_pretrain, parse_pooling
+from cxrbench.encoders.backbones.encoder import Pooling, ViTEncoder, encoder_of, how_to_pretrain, parse_pooling
 from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.published.recognised import card_of
+from cxrbench.encoders.families.shown import check_shown
+from cxrbench.encoders.sidecar import read_sidecar
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import first_line, read_checkpoint, read_metadata
 from cxrbench.files.containers import strip_prefixes, unwrap
@@ -24,15 +27,23 @@ LAYOUTS = (("state_dict", "target_encoder"), ("state_dict", "encoder"))  # keys 
 def load(request: EncoderRequest) -> ViTEncoder:
     """``radjepa[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, RadJEPA's file, folder or repository, I-JEPA's.
 
-    Pooled: the mean of the patch tokens after the last norm, or mean and deviation; there is no CLS token.
+    Pooled: the mean of the patch tokens after the last norm, or mean and deviation, as the sidecar of a file of others
+    may say, too; there is no CLS token.
     """
-    pooling = parse_pooling(request, "mean")
-    if pooling == "cls":
+    if parse_pooling(request, "mean") == "cls":
         raise UserError(f"{request.name}:cls: radjepa has no CLS token: leave out cls, or pass mean+sd")
     if request.weights is None:
         raise UserError(f"radjepa has no weights for real images: {WITHOUT_WEIGHTS}")
     path = locate(request.weights)
-    return encoder_of(read_jepa(path), path, pooling)
+    sidecar = read_sidecar(path)
+    pooling = parse_pooling(request, cast(Pooling, sidecar.pooling or "mean"))
+    if pooling == "cls":
+        raise UserError(f"{sidecar.path}: pooling = 'cls', but radjepa has no CLS token: leave it out, or say mean+sd")
+    encoder = encoder_of(read_jepa(path), path, pooling)
+    own = encoder.preprocess
+    encoder.preprocess, encoder.card = sidecar.applied(own), sidecar.card(encoder.card)
+    check_shown(sidecar, encoder, own)
+    return encoder
 
 
 def locate(weights: str) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import transformers
 
 from cxrbench import api
 from cxrbench.encoder import NOTHING, EncoderCard, Preprocess
+from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
+from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.encoders.families.published.catalogue import published
 from cxrbench.encoders.sidecar import read_sidecar, write_sidecar
 from cxrbench.engine.registry import load_encoder
@@ -145,6 +148,32 @@ def test_a_pooling_that_is_not_read_is_refused(made: Callable[[Path], str], tmp_
         place.write_text('pooling = "mean"')
     with pytest.raises(UserError, match="toml: pooling = 'mean', but it is read in one way only: leave that out"):
         load_encoder(spec, synthetic=False)
+
+
+def test_beside_weights_that_say_it_themselves_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    network = ViT(ViTConfig(64, 4, 1, size=32, channels=3))
+    facts = encoder_facts("mae", asdict(network.config), Preprocess(), EncoderCard("mae"))
+    write_encoder(path, network.state_dict(), facts, half=False)
+    load_encoder(f"mae@{path}", synthetic=False)
+    with pytest.raises(UserError, match="was trained by mae here and says its preprocessing and card itself"):
+        api.write_card(str(path))
+    say(path, 'licence = "MIT"')
+    with pytest.raises(UserError, match=r"encoder.safetensors.toml is not read: .* are known without it; delete it"):
+        load_encoder(f"mae@{path}", synthetic=False)
+
+
+def test_radjepa_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "ijepa.pth"
+    torch.save({"target_encoder": plain_vit(224, class_token=False).state_dict()}, path)
+    say(path, 'mean = [0.1]\nstd = [0.2]\npooling = "mean+sd"\npretrained_on = ["nih"]')
+    loaded = load_encoder(f"radjepa@{path}", synthetic=False)
+    assert (loaded.module.preprocess.mean, loaded.module.preprocess.std) == ((0.1,), (0.2,))
+    assert (loaded.spec.card.pretrained_on, loaded.module.pooling) == (("nih",), "mean+sd")  # type: ignore[attr-defined]
+    for text, message in (('pooling = "cls"', "has no CLS token"), ("size = 112", "says 112 pixels")):
+        say(path, text)
+        with pytest.raises(UserError, match=message):
+            load_encoder(f"radjepa@{path}", synthetic=False)
 
 
 @pytest.mark.parametrize(
