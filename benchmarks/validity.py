@@ -64,8 +64,8 @@ What does not hold, or only just:
   the truth of an endless test set in 91 to 94%, with a thousand images, too. The bootstrap's standard errors were .049
   for an SD of .051, of gains .054 for .057: letters are given a little too freely. AUPRC of 20 to 100 positives is near
   it (92 to 93%).
-* **Five folds of 60 images**: intervals of AUROCs are too wide (98%; of 200 images 97%). Probably because resampling few images counts the
-  chance of single pairs more than once; not looked into further.
+* **Five folds of 60 images**: intervals of AUROCs are too wide (98%; of 200 images 97%). Probably because resampling
+  few images counts the chance of single pairs more than once; not looked into further.
 * **6 to 9 patients with the finding**: intervals of values (shown, flagged, never tested) hold the truth in 98%.
 """
 
