@@ -24,7 +24,7 @@ RESTARTS = 3  # workers, in all, that are started again after something killed t
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalExecutor:
     """``workers``: None for one per visible GPU. ``threads`` of each: None for an equal share of the cores."""
 
     workers: int | None = None
@@ -33,20 +33,20 @@ class Local:
     def start(self, command: Sequence[str], kinds: Sequence[WorkerKind]) -> "LocalWorkers":
         """Start the processes; what they say on stderr is passed on, each line once."""
         told = assigned(self, kinds, visible_gpus(), cores(), os.environ)
-        return LocalWorkers([_Process([*command, *one.options], one.environment) for one in told])
+        return LocalWorkers([_WorkerProcess([*command, *one.options], one.environment) for one in told])
 
 
-def executor(workers: int | None, options: Mapping[str, Any]) -> Local:
+def executor(workers: int | None, options: Mapping[str, Any]) -> LocalExecutor:
     """``local``, with ``threads`` per worker. Raises UserError for another option."""
     for name in options:
         if name not in OPTIONS:
             raise UserError(unknown("option of executor local", name, OPTIONS))
     threads = options.get("threads")
     if threads is None:
-        return Local(workers)
+        return LocalExecutor(workers)
     if isinstance(threads, bool) or not str(threads).isdecimal() or int(threads) < 1:
         raise UserError(f"executor local with threads={plain(repr(threads))}: give a whole number of 1 or more")
-    return Local(workers, int(threads))
+    return LocalExecutor(workers, int(threads))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Assignment:
 
 
 def assigned(
-    local: Local, kinds: Sequence[WorkerKind], gpus: Sequence[str], cores: int, environ: Mapping[str, str]
+    local: LocalExecutor, kinds: Sequence[WorkerKind], gpus: Sequence[str], cores: int, environ: Mapping[str, str]
 ) -> list[Assignment]:
     """Who does what: workers in turn on the GPUs, and beside them one for cells that need none.
 
@@ -96,7 +96,7 @@ def visible_gpus() -> list[str]:
     return named or [str(i) for i in range(torch.cuda.device_count())]
 
 
-class _Process:
+class _WorkerProcess:
     """A worker, and how to start it again."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -118,7 +118,7 @@ class LocalWorkers:
 
     cancel_hint = ""
 
-    def __init__(self, processes: Sequence[_Process]) -> None:
+    def __init__(self, processes: Sequence[_WorkerProcess]) -> None:
         self._processes, self._restarts = processes, RESTARTS
         self._said, self._saying = set[str](), threading.Lock()
         for one in processes:
@@ -156,7 +156,7 @@ class LocalWorkers:
                 one.running.kill()
                 one.running.wait()
 
-    def _listen(self, one: _Process) -> None:
+    def _listen(self, one: _WorkerProcess) -> None:
         """Pass on what a worker says."""
 
         def listen(stream: IO[bytes]) -> None:
