@@ -47,9 +47,9 @@ def test_there_are_no_more_workers_than_units() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("slrm", "unknown executor 'slrm'"), ("local:", "the grammar is KIND"), ("local:0", "a number of 1 or more"),
+        ("slrm", "unknown executor 'slrm'"), ("local:", "the grammar is KIND"), ("local:0", "a whole number of 1 or more"),
         ({"kind": "local", "thread": 2}, "did you mean 'threads'"), ({"workers": 2}, "names no kind"),
-        ({"kind": "local", "threads": "many"}, "a whole number"), ({"kind": "local", "workers": 1.5}, "a number"),
+        ({"kind": "local", "threads": "many"}, "a whole number"), ({"kind": "local", "workers": 1.5}, "a whole number"),
     ],
 )  # fmt: skip
 def test_what_no_executor_knows_is_refused_in_one_line(asked: str | dict[str, object], said: str) -> None:
@@ -107,7 +107,8 @@ def test_an_interruption_ends_the_workers_and_keeps_what_is_finished(encoder: st
     running.send_signal(signal.SIGINT)
     _, err = running.communicate()
     assert running.returncode == 130
-    assert err.splitlines() == ["interrupted; what was finished is kept: run the same command again to go on"]
+    said = [line for line in err.splitlines() if not line.endswith("min so far")]  # on a machine that is busy
+    assert said == ["interrupted; what was finished is kept: run the same command again to go on"]
     assert len(list(Path("results/cells").rglob("*.parquet"))) == 1
     assert not [path for path in Path("results/leases").rglob("*") if path.is_file()]
     assert not worker_processes(Path("results").resolve())

@@ -61,7 +61,7 @@ def worker(
 
       cxrbench worker
 
-      cxrbench worker --results /shared/results --request 3f9a --shard 2/8 --device cuda:1
+      cxrbench worker --results /scratch/results --request 3f9a --shard 2/8 --device cuda:1
     """
     if with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
