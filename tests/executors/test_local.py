@@ -47,7 +47,7 @@ def test_there_are_no_more_workers_than_units() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("slrm", "unknown executor 'slrm'"), ("local:", "the grammar is KIND"), ("local:0", "a whole number of 1 or more"),
+        ("slrm", "unknown executor 'slrm'"), ("local:", "the grammar is KIND"), ("local:0", "a whole number"),
         ({"kind": "local", "thread": 2}, "did you mean 'threads'"), ({"workers": 2}, "names no kind"),
         ({"kind": "local", "threads": "many"}, "a whole number"), ({"kind": "local", "workers": 1.5}, "a whole number"),
     ],
