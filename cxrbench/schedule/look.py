@@ -16,7 +16,7 @@ from cxrbench.files.leases import Leases
 from cxrbench.files.seal import DamagedError
 from cxrbench.predictions import read_header
 from cxrbench.schedule.failures import FailedCell, failure_of
-from cxrbench.schedule.features import is_made, lease_of
+from cxrbench.schedule.features import is_made, leases_of
 from cxrbench.schedule.graph import graph_of
 from cxrbench.schedule.status import Running, Status, Waiting
 from cxrbench.schedule.worker import lease_path
@@ -45,10 +45,16 @@ def status_of(job: Job, leases: Leases) -> Status:
         else:
             left.append(planned)
     running = len(at)
-    graph = graph_of(job.plan, job.request.precision, pooled_first=job.request.skip_bad)
+    graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
     for part in graph.parts:
-        if not is_made(part, job.cache) and (holder := leases.holder(lease_of(part, job.cache))) is not None:
-            at.append(_running(holder, f"features of {part.encoder} on {part.dataset}"))
+        if is_made(part, job.cache):
+            continue
+        which = f"features of {part.encoder} on {part.dataset}"
+        own, whole = leases_of(part, job.cache, job.batch_size)
+        if (holder := leases.holder(own)) is not None:
+            at.append(_running(holder, f"{which}, images {part.first + 1:,} to {part.end:,}"))
+        elif not part.first and (holder := leases.holder(whole)) is not None:
+            at.append(_running(holder, which))
     workers = len({(one.host, one.process) for one in at})
     seconds = _seconds(results, job.plan.cells, left) if workers else None
     return Status(
