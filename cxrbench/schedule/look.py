@@ -17,7 +17,7 @@ from cxrbench.files.seal import DamagedError
 from cxrbench.predictions import read_header
 from cxrbench.schedule.failures import FailedCell, failure_of
 from cxrbench.schedule.features import is_made, leases_of
-from cxrbench.schedule.graph import graph_of
+from cxrbench.schedule.graph import Part, graph_of
 from cxrbench.schedule.status import Running, Status, Waiting
 from cxrbench.schedule.worker import lease_path
 from cxrbench.task import Cell
@@ -44,11 +44,13 @@ def status_of(job: Job, leases: Leases) -> Status:
             failed.append(_waiting(planned.cell, failure.reason, failure))
         else:
             left.append(planned)
-    running = len(at)
+    running, seconds = len(at), _seconds(results, job.plan.cells, left)
     graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
     for part in graph.parts:
         if is_made(part, job.cache):
             continue
+        speed = _speed(results, part)
+        seconds = None if seconds is None or speed is None else seconds + len(part.rows) / speed
         which = f"features of {part.encoder} on {part.dataset}"
         own, whole = leases_of(part, job.cache, job.batch_size)
         if (holder := leases.holder(own)) is not None:
@@ -56,11 +58,18 @@ def status_of(job: Job, leases: Leases) -> Status:
         elif not part.first and (holder := leases.holder(whole)) is not None:
             at.append(_running(holder, which))
     workers = len({(one.host, one.process) for one in at})
-    seconds = _seconds(results, job.plan.cells, left) if workers else None
     return Status(
         job.asked.sha256[:SHOWN], len(job.plan.cells), done, running, tuple(failed), tuple(blocked), len(left),
-        tuple(at), None if seconds is None else seconds / workers,
+        tuple(at), seconds / workers if workers and seconds is not None else None,
     )  # fmt: skip
+
+
+def _speed(results: Results, part: Part) -> float | None:
+    """Images per second of an encoder as it was last measured; None if it was not."""
+    try:
+        return results.encoder_facts(part.ref.spec.name, part.ref.spec.fingerprint).get("images_per_second") or None
+    except (DamagedError, OSError):
+        return None
 
 
 def _held(folder: Path, leases: Leases) -> dict[Path, Holder]:
