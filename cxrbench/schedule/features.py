@@ -7,7 +7,8 @@ from pathlib import Path
 from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.features.entries import META
 from cxrbench.features.parts.make import make_part
-from cxrbench.features.parts.places import entry_folder, part_lease, part_state
+from cxrbench.features.parts.places import entry_folder, part_lease, part_state, parts_folder
+from cxrbench.files.generations import Holder
 from cxrbench.files.leases import Leases
 from cxrbench.schedule.graph import Part
 
@@ -17,10 +18,15 @@ def is_made(part: Part, cache: Path) -> bool:
     return (entry_folder(cache, part.key) / META).exists()
 
 
-def leases_of(part: Part, cache: Path, batch_size: int) -> tuple[Path, Path]:
-    """The leases of whoever extracts a part alone, and of whoever makes or joins the whole entry."""
-    entry = entry_folder(cache, part.key)
-    return part_lease(entry, part.rows, batch_size), entry.with_suffix(".lock")
+def makers(parts: Sequence[Part], cache: Path, batch_size: int, leases: Leases) -> list[tuple[str, Holder]]:
+    """Who is at the parts of an entry, and which rows those are; nothing for who makes or joins all of it."""
+    entry = entry_folder(cache, parts[0].key)
+    found = [("", leases.holder(entry.with_suffix(".lock")))]
+    if len(parts) > 1 and parts_folder(entry).exists():
+        for part in parts:
+            which = f", images {part.first + 1:,} to {part.end:,}"
+            found.append((which, leases.holder(part_lease(entry, part.rows, batch_size))))
+    return [(which, holder) for which, holder in found if holder is not None]
 
 
 def made(parts: Sequence[Part], encoder: CachedEncoder, leases: Leases, start: float) -> bool:

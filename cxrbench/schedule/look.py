@@ -4,9 +4,11 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
+from cxrbench.encoder import EncoderSpec
 from cxrbench.engine.asked.requests import SHOWN
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import PlannedCell
@@ -16,8 +18,8 @@ from cxrbench.files.leases import Leases
 from cxrbench.files.seal import DamagedError
 from cxrbench.predictions import read_header
 from cxrbench.schedule.failures import FailedCell, failure_of
-from cxrbench.schedule.features import is_made, leases_of
-from cxrbench.schedule.graph import Part, graph_of
+from cxrbench.schedule.features import is_made, makers
+from cxrbench.schedule.graph import graph_of
 from cxrbench.schedule.status import Running, Status, Waiting
 from cxrbench.schedule.worker import lease_path
 from cxrbench.task import Cell
@@ -46,17 +48,17 @@ def status_of(job: Job, leases: Leases) -> Status:
             left.append(planned)
     running, seconds = len(at), _seconds(results, job.plan.cells, left)
     graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
-    for part in graph.parts:
-        if is_made(part, job.cache):
+    speeds: dict[int, float | None] = {}
+    for _, of_entry in groupby(graph.parts, key=lambda part: part.key):
+        parts = list(of_entry)
+        ref, where = parts[0].ref, f"features of {parts[0].encoder} on {parts[0].dataset}"
+        if is_made(parts[0], job.cache):
             continue
-        speed = _speed(results, part)
-        seconds = None if seconds is None or speed is None else seconds + len(part.rows) / speed
-        which = f"features of {part.encoder} on {part.dataset}"
-        own, whole = leases_of(part, job.cache, job.batch_size)
-        if (holder := leases.holder(own)) is not None:
-            at.append(_running(holder, f"{which}, images {part.first + 1:,} to {part.end:,}"))
-        elif not part.first and (holder := leases.holder(whole)) is not None:
-            at.append(_running(holder, which))
+        if id(ref) not in speeds:
+            speeds[id(ref)] = _speed(results, ref.spec)
+        speed = speeds[id(ref)]
+        seconds = None if seconds is None or speed is None else seconds + parts[-1].end / speed
+        at += [_running(holder, where + which) for which, holder in makers(parts, job.cache, job.batch_size, leases)]
     workers = len({(one.host, one.process) for one in at})
     return Status(
         job.asked.sha256[:SHOWN], len(job.plan.cells), done, running, tuple(failed), tuple(blocked), len(left),
@@ -64,10 +66,10 @@ def status_of(job: Job, leases: Leases) -> Status:
     )  # fmt: skip
 
 
-def _speed(results: Results, part: Part) -> float | None:
+def _speed(results: Results, spec: EncoderSpec) -> float | None:
     """Images per second of an encoder as it was last measured; None if it was not."""
     try:
-        return results.encoder_facts(part.ref.spec.name, part.ref.spec.fingerprint).get("images_per_second") or None
+        return results.encoder_facts(spec.name, spec.fingerprint).get("images_per_second") or None
     except (DamagedError, OSError):
         return None
 
