@@ -103,7 +103,10 @@ def computing(
         for planned in begun(job.plan, job.request):
             yield Failed(planned, planned.reason)
         save_request(job.request.results.root, job.asked)
-        yield from work(job, manner, progress)
+        for outcome in work(job, manner, progress):
+            yield outcome
+            if fail_fast and isinstance(outcome, Failed):
+                return
     elif asked:
         from cxrbench.executors.watch import submitted
 

@@ -67,7 +67,7 @@ def worker_command(job: Job, retries: int) -> list[str]:
         "--max-pixels": settings.get("max_pixels"), "--cache-limit": request.cache_limit, "--retries": retries,
     }  # fmt: skip
     words = [word for option, value in said.items() if value is not None for word in (option, str(value))]
-    return [sys.executable, "-m", "cxrbench", "worker", *words]
+    return [sys.executable, "-P", "-m", "cxrbench", "worker", *words]  # -P: a cxrbench.py in this folder is not meant
 
 
 def kinds_of(job: Job) -> list[WorkerKind]:
