@@ -11,7 +11,7 @@ from statistics import fmean
 from cxrbench.encoder import EncoderSpec
 from cxrbench.engine.asked.requests import SHOWN
 from cxrbench.engine.job import Job
-from cxrbench.engine.plan import PlannedCell
+from cxrbench.engine.plan import Plan, PlannedCell
 from cxrbench.engine.results import Results
 from cxrbench.files.generations import Holder
 from cxrbench.files.leases import Leases
@@ -47,7 +47,7 @@ def status_of(job: Job, leases: Leases) -> Status:
         else:
             left.append(planned)
     running, seconds = len(at), _seconds(results, job.plan.cells, left)
-    graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
+    graph = graph_of(Plan(tuple(left)), job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
     speeds: dict[int, float | None] = {}
     for _, of_entry in groupby(graph.parts, key=lambda part: part.key):
         parts = list(of_entry)
