@@ -1,6 +1,6 @@
 """The feature cache: every image meets every encoder once.
 
-An entry (``cxrbench/features/journal.py``) holds ``pooled.f32``, the embeddings of a dataset's images by one encoder,
+An entry (``cxrbench/features/making.py``) holds ``pooled.f32``, the embeddings of a dataset's images by one encoder,
 and ``fixed.json``, what the encoder gave for two fixed images at that time.
 """
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, UserError
-from cxrbench.features.journal import Bad, Place, cached_rows
+from cxrbench.features.entries import Bad, Place
+from cxrbench.features.making import cached_rows
 from cxrbench.features.reuse import check_unchanged, drop_if_changed
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.progress import Progress
