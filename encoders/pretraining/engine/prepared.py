@@ -157,8 +157,7 @@ def prepare_images(
     processes that want the same images, one waits for the other.
     """
     gray = as_gray(preprocess)
-    listed = rows[["dataset", "path", "bytes"]].to_numpy().tolist()
-    what = json.dumps([FORMAT, listed, repr(gray)])
+    what = json.dumps([FORMAT, rows[["dataset", "path", "bytes"]].to_numpy().tolist(), repr(gray)])
     path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.u8"
     record = path.with_suffix(".json")
     dropped = _dropped(path, len(rows), gray)
