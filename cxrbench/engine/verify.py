@@ -99,13 +99,8 @@ def _of_cache(root: Path) -> Iterator[Item]:
         for folder in sorted((root / name).glob("*/*")):
             if folder.suffix in SERVANTS or is_lease(folder):
                 continue
-            if is_temporary(folder):
-                yield _left_over(folder)
-                continue
-            if folder.suffix == ".partial":
-                yield Item(kind, folder, None, "unfinished", "it goes on when it is asked for")
-            else:
-                yield Item(kind, folder, _check_entry, next=AGAIN)
+            places = sorted(folder.glob("*")) if folder.suffix == ".parts" else [folder]
+            yield from (_entry(kind, place) for place in places if not is_lease(place))
     for path in _files(root):
         parts = path.relative_to(root).parts
         if parts[0] in ENTRIES or parts[0].startswith("phantom-v"):
@@ -122,6 +117,15 @@ def _of_cache(root: Path) -> Iterator[Item]:
             yield Item(KEPT[path.suffix], path, _check_record if path.suffix == ".json" else check, next=AGAIN)
         elif path.suffix not in SERVANTS and not is_lease(path):
             yield _foreign(path)
+
+
+def _entry(kind: str, folder: Path) -> Item:
+    """A cache entry, or a part of one, in whatever state."""
+    if is_temporary(folder):
+        return _left_over(folder)
+    if folder.suffix == ".partial":
+        return Item(kind, folder, None, "unfinished", "it goes on when it is asked for")
+    return Item(kind, folder, _check_entry, next=AGAIN)
 
 
 def _check_entry(folder: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,15 @@ def cached_rows(
     facts: Mapping[str, Any],
     waiting: str,
     progress: Progress,
+    *,
+    speed: Callable[[int, float], float] = truediv,
 ) -> JournalRows:
     """The rows of an entry, made now if they are not there.
 
     ``produce(n)`` yields batches of rows and their bad images from row n on; a width of 0 means a batch of bad images
-    only. ``facts`` go into ``meta.json``. Two processes may ask for the same entry at once: one makes it, the other
-    says ``waiting`` and waits. Raises UserError for a full disk, and whatever ``produce`` raises; what was finished
-    is kept.
+    only. ``facts`` go into ``meta.json``, and ``speed(rows, seconds)`` of what was made here: images per second. Two
+    processes may ask for the same entry at once: one makes it, the other says ``waiting`` and waits. Raises UserError
+    for a full disk, and whatever ``produce`` raises; what was finished is kept.
     """
     found = intact_rows(place)
     while found is None:
@@ -53,7 +56,7 @@ def cached_rows(
                     check_held(lease)
                     progress.note(f"{said}: it is made again")
                     _remove(place.folder)
-                _make(place, produce, batch_size, facts, lease, progress)
+                _make(place, produce, batch_size, facts, lease, progress, speed)
                 found = intact_rows(place)
                 if found is None:
                     raise _damaged_at_once(place.folder)
@@ -94,6 +97,7 @@ def _make(
     facts: Mapping[str, Any],
     lease: Lease,
     progress: Progress,
+    speed: Callable[[int, float], float],
 ) -> None:
     """Make the rows in ``folder.partial``, going on from its journal if it has one, then rename it to ``folder``.
 
@@ -103,7 +107,7 @@ def _make(
     try:
         with writing(place.folder.parent):
             for _ in range(ATTEMPTS):
-                if _finished(partial) or _extracted(partial, produce, batch_size, facts, lease, progress):
+                if _finished(partial) or _extracted(partial, produce, batch_size, facts, lease, progress, speed):
                     break
             else:
                 raise _damaged_at_once(partial.folder)
@@ -123,6 +127,7 @@ def _extracted(
     facts: Mapping[str, Any],
     lease: Lease,
     progress: Progress,
+    speed: Callable[[int, float], float],
 ) -> bool:
     """Bring all rows into a partial entry. False if they are not those that were written."""
     partial.folder.mkdir(parents=True, exist_ok=True)
@@ -139,8 +144,8 @@ def _extracted(
             journal.sync()
         raise
     seconds = time.perf_counter() - started
-    speed = (journal.rows - done) / seconds if journal.rows > done else float("nan")
-    return journal.finish(**facts, images_per_second=speed)
+    made = journal.rows - done
+    return journal.finish(**facts, images_per_second=speed(made, seconds) if made else float("nan"))
 
 
 def _damaged_at_once(folder: Path) -> UserError:
