@@ -37,9 +37,9 @@ def test_a_caption_has_the_whole_name_of_the_file_and_no_folder(tmp_path: Path) 
     name, folder = f"{'a' * 30}.png", tmp_path / "scans of 2019" / "first floor"
     folder.mkdir(parents=True)
     lines = ["image,split,effusion"]
-    for positive, of in ((1, name), (0, "b.png")):
+    for split, of in (("train", name), ("val", "b.png"), ("test", "c.png")):
         Image.fromarray(np.full((60, 60), 40, np.uint8)).save(folder / of)
-        lines.append(f"{folder.relative_to(tmp_path) / of},train,{positive}")
+        lines.append(f"{folder.relative_to(tmp_path) / of},{split},{int(of == name)}")
     path = tmp_path / "own.csv"
     path.write_text("\n".join(lines) + "\n")
     assert caption(read_csv(path), 0) == f"train  {name}  effusion"
