@@ -40,8 +40,8 @@ def improvements(
     for part in some_at_once(len(several), candidates[0].replicates.nbytes):
         points = np.array([measure.sign * (a.points - b.points) for a, b, measure in several[part]])
         replicates = np.empty((len(points), *candidates[0].replicates.shape))
-        for drawn, (a, b, _) in zip(replicates, several[part], strict=True):  # variances have no sign
-            np.subtract(a.replicates, b.replicates, out=drawn)
+        for k, (a, b, _) in enumerate(several[part]):  # variances have no sign
+            np.subtract(a.replicates, b.replicates, out=replicates[k])
         found += components_of_each(points, replicates, [_df(a, b) for a, b, _ in several[part]])
     by_replicates = dict(zip(first, found, strict=True))
     return [by_replicates[of].with_patients_df(_df(a, b)) for of, a, b in zip(keys, candidates, others, strict=True)]
