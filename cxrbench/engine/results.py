@@ -1,6 +1,5 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -185,12 +184,13 @@ def _output_changed(old: Mapping[str, Any], fixed: FixedFeatures | None) -> str 
     """Why a cell is not this encoder's, though every part of its identity is the same; None if it is."""
     if fixed is None or "fixed_images" not in old:
         return None
-    return _difference(fixed, json.dumps(old["fixed_images"]))
+    try:
+        kept = old["fixed_images"]
+        return _difference(fixed, kept["pooled"], tuple(kept["maps"]), coarse=kept["coarse"])
+    except (ValueError, KeyError, TypeError):
+        return "what was kept of its output on two fixed images is damaged"
 
 
 @lru_cache(maxsize=256)  # all cells of an encoder ask the same
-def _difference(now: FixedFeatures, before: str) -> str | None:
-    try:
-        return now.difference(FixedFeatures.from_json(json.loads(before)))
-    except (ValueError, KeyError, TypeError):
-        return "what was kept of its output on two fixed images is damaged"
+def _difference(now: FixedFeatures, pooled: str, maps: tuple[str, ...], *, coarse: bool) -> str | None:
+    return now.difference(FixedFeatures.from_json({"pooled": pooled, "maps": maps, "coarse": coarse}))

@@ -32,26 +32,28 @@ class StoreHeaders:
     root: Path
     cache: Path | None = None
     _table: HeaderTable | None = None
-    _listed: dict[Path, Mapping[str, os.DirEntry[str]]] = field(default_factory=dict)
+    _listed: dict[str, Mapping[str, os.DirEntry[str]]] = field(default_factory=dict)  # by folder; texts, for speed
     _learnt: int = 0
 
     def __call__(self, path: Path) -> CellHeader | None:
         """The header of the cell whose predictions would lie at ``path``. Raises DamagedError, UserError."""
-        entries, stem = self._entries(path.parent), path.name.removesuffix(PREDICTIONS)
-        for name in (stem + REASON, path.name):
-            if (entry := entries.get(name)) is not None:
+        folder, name = os.path.split(path)
+        entries = self._entries(folder)
+        for one in (name.removesuffix(PREDICTIONS) + REASON, name):
+            if (entry := entries.get(one)) is not None:
                 with suppress(FileNotFoundError):  # replaced by the other one since
-                    return self._header(path.parent, entry)
+                    return self._header(entry)
         return None
 
     def files(self, suffix: str) -> Iterator[Path]:
         """Every file of a cell that ends so, in the order of their paths."""
         for folder in self._folders():
-            yield from (folder / name for name in sorted(fnmatch.filter(self._entries(folder), CELL + suffix)))
+            names = fnmatch.filter(self._entries(folder), CELL + suffix)
+            yield from (Path(folder, name) for name in sorted(names))
 
     def of_file(self, file: Path) -> CellHeader:
         """The header in one of ``files``. Raises FileNotFoundError, DamagedError, UserError."""
-        return self._header(file.parent, self._entries(file.parent)[file.name])
+        return self._header(self._entries(str(file.parent))[file.name])
 
     def keep(self) -> None:
         """Remember what was read, if that was much. A cache that cannot be written stays as it is."""
@@ -66,18 +68,18 @@ class StoreHeaders:
         with suppress(UserError, OSError):
             table.save(place)
 
-    def _header(self, folder: Path, entry: "os.DirEntry[str]") -> CellHeader:
-        path, look, table = f"{self._below(folder)}/{entry.name}", _look(entry), self._headers()
+    def _header(self, entry: "os.DirEntry[str]") -> CellHeader:
+        path, look, table = self._below(entry.path), _look(entry), self._headers()
         if (known := table.header(path, look)) is not None:
             return known
-        header = header_in(folder / entry.name)
+        header = header_in(Path(entry.path))
         if time.time_ns() - max(look.modified, look.changed) < SETTLED:
             return header
         table.add(path, look, header)
         self._learnt += 1
         return table.header(path, look) or header  # as it shares its parts with the others
 
-    def _entries(self, folder: Path) -> Mapping[str, "os.DirEntry[str]"]:
+    def _entries(self, folder: str) -> Mapping[str, "os.DirEntry[str]"]:
         """What lies in a folder, by name."""
         if folder not in self._listed:
             try:
@@ -87,15 +89,15 @@ class StoreHeaders:
                 self._listed[folder] = {}
         return self._listed[folder]
 
-    def _folders(self) -> list[Path]:
+    def _folders(self) -> list[str]:
         """Folders of cells: ``DATASET/PROTOCOL/ENCODER``, in the order of their paths."""
-        level = [self.root]
+        level = [str(self.root)]
         for _ in range(3):
-            level = [folder / name for folder in level for name in sorted(self._entries(folder))]
+            level = [os.path.join(folder, name) for folder in level for name in sorted(self._entries(folder))]
         return level
 
-    def _below(self, folder: Path) -> str:
-        return folder.relative_to(self.root).as_posix()
+    def _below(self, path: str) -> str:
+        return path[len(str(self.root)) + 1 :]
 
     def _place(self) -> Path | None:
         """Where the headers of this store are remembered."""
