@@ -89,9 +89,9 @@ def _seconds(results: Results, cells: Iterable[PlannedCell], left: Iterable[Plan
     measured: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for planned in cells:
         cell = planned.cell
-        if planned.state == "done" and len(measured[cell.encoder, cell.task]) < SAMPLE:
-            seconds = _made_in(results, cell)
-            for kind in _kinds(cell) if seconds is not None else ():
+        wanted = planned.state == "done" and len(measured[cell.encoder, cell.task]) < SAMPLE
+        if wanted and (seconds := _made_in(results, cell)) is not None:
+            for kind in _kinds(cell):
                 measured[kind].append(seconds)
     means: Mapping[tuple[str, ...], float] = {kind: fmean(found) for kind, found in measured.items() if found}
     if not means:

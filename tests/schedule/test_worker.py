@@ -10,6 +10,7 @@ from cxrbench import api
 from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.engine.plan import PlannedCell
 from cxrbench.engine.results import Results
+from cxrbench.files.leases import Leases
 from cxrbench.progress import Progress
 from cxrbench.schedule import worker as workers
 from cxrbench.schedule.failures import load_failures
@@ -142,3 +143,24 @@ def test_processes_share_the_extraction_of_one_dataset(
     assert sorted(calls.read_text().split()) == by_one
     same_bits("one", "two")
     assert not list(Path("cache-two").rglob("*.parts"))
+
+
+def test_a_cell_that_ends_every_worker_is_given_up(encoder: str, dataset: Path) -> None:
+    request = asked("pixels", dataset, "results") | {"encoders": ["pixels"]}
+    job = api.prepare(**request)  # type: ignore[arg-type]
+    cell = job.plan.cells[1].cell
+    path = workers.lease_path(Results(Path("results")), cell)
+    for deaths in (4, 5):
+        for _ in range(deaths):
+            if (pid := os.fork()) == 0:
+                Leases().acquire(path, "a cell that is too large")
+                os._exit(0)
+            os.waitpid(pid, 0)
+        told = list(worker(request, Manner()))
+        if deaths == 4:
+            assert states(told) == ["computed"] * 4
+            Results(Path("results")).path(cell).unlink()
+        else:
+            assert [(one.state, "memory" in one.reason) for one in told] == [("failed", True)]
+    assert [failure.attempts for failure in load_failures(Path("results"))] == [3]
+    assert states(alone(request)) == ["computed"]  # a new run tries it again
