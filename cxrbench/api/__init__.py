@@ -12,6 +12,7 @@ costs nothing: numpy comes with the first call, torch with the first encoder tha
 from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom, write_sidecar
 from cxrbench.api.embedding import embed, export_features
 from cxrbench.api.encoders import check_encoder, describe, load_encoder, store_golden
+from cxrbench.api.exchange import check_results, merge_results, pack_results, rename_in_results
 from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
 from cxrbench.api.installed import (
     download,
@@ -37,11 +38,11 @@ from cxrbench.errors import UserError
 __all__ = [
     "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
     "Outcome", "Preprocess", "PretrainSettings", "Recalibration", "RunResults", "SavedResults", "Tables",
-    "UserError", "by_group", "calibration", "check_dataset", "check_encoder", "compare", "compare_protocols",
-    "describe", "download", "download_commands", "embed", "export_features", "find_cell", "find_manifest",
-    "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
-    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options",
-    "new_plugin", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy", "pretrain",
-    "pretraining_recipe", "read_run_file", "requests", "run", "store_golden", "verify", "write_card",
-    "write_phantom", "write_sidecar",
+    "UserError", "by_group", "calibration", "check_dataset", "check_encoder", "check_results", "compare",
+    "compare_protocols", "describe", "download", "download_commands", "embed", "export_features", "find_cell",
+    "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
+    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results",
+    "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results", "planned", "prepare",
+    "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results", "requests", "run",
+    "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
 ]  # fmt: skip

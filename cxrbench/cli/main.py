@@ -17,6 +17,7 @@ from cxrbench.cli.prepare import data_init, data_prepare
 from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
+from cxrbench.cli.sharing.results import results_app
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
 from cxrbench.errors import UserError
@@ -42,6 +43,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(features_app, name="features")
+app.add_typer(results_app, name="results")
 app.command()(run)
 app.command()(pretrain)
 app.command()(leaderboard)

@@ -1,0 +1,210 @@
+"""From a results folder to one de-identified file."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from cxrbench import __version__
+from cxrbench.data.attributes import BANDS, BY, PREFIX
+from cxrbench.data.manifest import COLUMNS, Manifest
+from cxrbench.engine.asked.requests import HERE, Request
+from cxrbench.engine.results import Results
+from cxrbench.errors import UserError
+from cxrbench.exchange.archive import write_pack
+from cxrbench.exchange.check import findings
+from cxrbench.exchange.deidentified import Deidentifier
+from cxrbench.exchange.salt import Salt
+from cxrbench.exchange.store_files import StoredFile, stored_files
+from cxrbench.exchange.traces import SHORTEST
+from cxrbench.files.records import read_record, write_record
+from cxrbench.files.seal import DamagedError
+from cxrbench.predictions import NotApplicable, Predictions
+from cxrbench.progress import Advance, unheard
+
+EFFICIENCY = ("parameters", "gflops_per_image", "images_per_second", "width", "device", "precision",
+              "pretraining_wall_hours", "pretraining_gpu_hours", "pretraining_cpu_hours")  # fmt: skip
+SMALL = 10
+"""Patients below which a group of an attribute is named: whoever knows one of them may recognise them."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed: counts by kind, and a line for everything that was left out, withheld or should be known."""
+
+    file: Path
+    counts: Mapping[str, int]
+    lines: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+@dataclass
+class _Told:
+    """Lines, each once."""
+
+    lines: dict[str, None] = field(default_factory=dict)
+
+    def __call__(self, line: str) -> None:
+        self.lines[line] = None
+
+
+def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = (), advance: Advance = unheard) -> Packed:
+    """Write the cells of a results folder into one file in which images, studies and patients have pseudonyms.
+
+    ``attributes``: sex, age (as a band), view, site, scanner of the tested images, for tables by group; none unless
+    named. Damaged files are left out and named. Raises UserError if there is nothing to pack, or if what was written
+    still looks as if it identified anybody.
+    """
+    if wrong := [name for name in attributes if name not in BY]:
+        raise UserError(f"--attributes {','.join(wrong)}: choose from {', '.join(BY)}")
+    files, damaged = _whole([*stored_files(results)], results)
+    known, told = identifiers(files), _Told()
+    clean = Deidentifier(salt, frozenset(known), told)
+    with TemporaryDirectory(prefix="cxrbench-") as folder:
+        store = Results(Path(folder))
+        counts = Counter[str]()
+        tested: dict[tuple[str, str], set[str]] = {}
+        for done, file in enumerate(files):
+            advance(done, len(files))
+            counts[file.kind] += 1
+            if file.kind == "cells":
+                one = Predictions.load(file.path)
+                found = clean.predictions(one)
+                found.save(store.path(_cell(found.cell)))
+                key = str(one.cell["dataset"]), str(one.cell["parts"].get("dataset", ""))
+                tested.setdefault(key, set()).update(one.rows.loc[one.rows["split"] == "test", "image_id"].astype(str))
+            elif file.kind == "not applicable":
+                reason = clean.not_applicable(NotApplicable(**read_record(file.path)))
+                path = store.path(_cell(reason.cell)).with_suffix(".json")
+                write_record(path, {"cell": reason.cell, "reason": reason.reason, "synthetic": reason.synthetic})
+            elif file.kind == "encoders":
+                _efficiency(file.path, clean, store)
+            elif file.kind == "requests":
+                _request(file.path, clean, store.root)
+            else:
+                counts[file.kind] -= 1
+        if not counts["cells"]:
+            raise UserError(f"no finished cells in {results}: run `cxrbench run` first, or give --results DIR")
+        for (dataset, digest), ids in sorted(tested.items()) if attributes else ():
+            if manifest := Results(results).manifest_of(dataset, digest):
+                counts["manifests"] += 1
+                kept = _attributes(manifest, ids, attributes, clean)
+                kept.save(store.manifest_path(dataset, salt.fingerprint(digest)))
+        if still := findings(store.root, known):
+            raise UserError(
+                f"not packed: {still[0].what} would stand in {still[0].where} ({len(still)} such places): rename it "
+                "with `cxrbench results rename`, or report this"
+            )
+        facts = {
+            "content": "cells", "version": __version__, "salt": salt.check, "attributes": list(attributes),
+            "counts": {kind: count for kind, count in counts.items() if count},
+        }  # fmt: skip
+        write_pack(store.root, facts, out)
+    return Packed(out, {kind: count for kind, count in counts.items() if count}, tuple(told.lines), tuple(damaged))
+
+
+def identifiers(files: Sequence[StoredFile]) -> set[str]:
+    """All identifiers of images, studies and patients of a store that are long enough to be looked for in texts."""
+    found: set[str] = set()
+    for file in files:
+        if file.kind in ("cells", "manifests"):
+            there = [c for c in ("image_id", "patient_id", "study_id", "path") if c in pq.read_schema(file.path).names]
+            table = pq.read_table(file.path, columns=there)
+            found |= {str(value) for name in there for value in table[name].unique().to_pylist()}
+    return {name for name in found if len(name) >= SHORTEST}
+
+
+def _whole(files: Sequence[StoredFile], root: Path) -> tuple[list[StoredFile], list[str]]:
+    """The files that are as they were written, and a line for each of the others."""
+    whole, damaged = [], []
+    for file in files:
+        try:
+            file.facts()
+            whole.append(file)
+        except DamagedError as error:
+            damaged.append(f"damaged, left out: {file.path.relative_to(root)} ({error.reason})")
+        except UserError as error:
+            damaged.append(f"left out: {error}")
+    return whole, damaged
+
+
+def _cell(facts: Mapping[str, Any]) -> Any:
+    from cxrbench.task import Cell
+
+    return Cell(facts["encoder"], facts["dataset"], facts["protocol"], facts["fraction"], facts["seed"])
+
+
+def _efficiency(path: Path, clean: Deidentifier, store: Results) -> None:
+    facts = read_record(path)
+    # the file's name ends in digits of the encoder's fingerprint
+    fingerprint = path.stem.rpartition("-")[2]
+    name = clean.encoder_name(str(facts["encoder"]), fingerprint)
+    kept = {key: facts[key] for key in EFFICIENCY if key in facts}
+    if "device" in kept:
+        kept["device"] = clean.text(str(kept["device"]), f"device of {name}")
+    store.save_efficiency(name, fingerprint, kept)
+
+
+def _request(path: Path, clean: Deidentifier, root: Path) -> None:
+    """What was asked, without the machine and its folders: encoders and data sets by what they are called here."""
+    facts = read_record(path)
+    names: Callable[[str], list[str]] = lambda key: [_shown(str(name), clean) for name in facts[key]]  # noqa: E731
+    said = {key: value for key, value in facts["settings"].items() if key not in HERE}
+    said = {key: _shown_all(value, clean) for key, value in said.items()}
+    request = Request(tuple(names("encoders")), tuple(names("tasks")), said, tuple(names("objects")))
+    record = {
+        "sha256": request.sha256, "date": facts["date"], "version": facts["version"],
+        "encoders": list(request.encoders), "tasks": list(request.tasks), "settings": said,
+        "objects": list(request.objects),
+    }  # fmt: skip
+    write_record(root / "requests" / f"{request.sha256[:12]}.json", record)
+
+
+def _shown(name: str, clean: Deidentifier) -> str:
+    """A name in a request; of a path the last part."""
+    from cxrbench.exchange.encoder_names import without_folders
+
+    short = without_folders(name, "")
+    return clean.text(short.removesuffix("~"), "a request")
+
+
+def _shown_all(value: Any, clean: Deidentifier) -> Any:
+    if isinstance(value, list):
+        return [_shown_all(one, clean) for one in value]
+    return _shown(value, clean) if isinstance(value, str) else value
+
+
+def _attributes(manifest: Manifest, ids: set[str], wanted: Sequence[str], clean: Deidentifier) -> Manifest:
+    """What is known of the tested patients, and nothing else of the data set: no labels, paths, reports, boxes."""
+    images = manifest.images
+    tested = images[images["image_id"].isin(ids) | images["study_id"].isin(ids)]
+    columns = [PREFIX + name for name in wanted if PREFIX + name in tested.columns]
+    blank = {name: [""] * len(tested) for name in COLUMNS} | {
+        "bytes": [0] * len(tested),
+        "split": ["test"] * len(tested),
+    }
+    made = {name: clean.pseudonyms(manifest.name, tested[name].tolist()) for name in COLUMNS[:3]}
+    kept = pd.DataFrame({**blank, **made}).assign(**{name: tested[name].to_numpy() for name in columns})
+    if "view" in wanted:
+        kept["view"] = tested["view"].to_numpy()
+    if (age := PREFIX + "age") in kept:
+        kept[age] = [_band(str(cell)) for cell in kept[age]]
+    for name in [*columns, *(["view"] if "view" in wanted else [])]:
+        groups = kept.assign(who=kept["patient_id"].where(kept["patient_id"] != "", kept["image_id"])).groupby(name)[
+            "who"
+        ]
+        for group, count in groups.nunique().items():
+            if group and count < SMALL:
+                shown = name.removeprefix(PREFIX)
+                clean.told(f"few patients: {manifest.name} has {count} of {shown} {group}, who may be recognised by it")
+    return Manifest(manifest.name, Path("packed"), kept, (), synthetic=manifest.synthetic)
+
+
+def _band(age: str) -> str:
+    """The first year of an age's band, which is in the same band."""
+    return next((str(start) for start, _ in reversed(BANDS) if age and int(age) >= start), "")
