@@ -60,8 +60,7 @@ def opened(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     if not source.is_file():
         raise UserError(f"no results folder and no exchange file {source} (looked from {Path.cwd()})")
     if not zipfile.is_zipfile(source):
-        check(source, AGAIN)  # cut or flipped, if it says anything
-        raise UserError(f"{source} is no exchange file: `cxrbench results pack` writes one")
+        raise UserError(f"{source} is no exchange file, or it is cut: `cxrbench results pack` writes one")
     facts = read_facts(source)
     with TemporaryDirectory(prefix="cxrbench-") as folder:
         _unpack(source, Path(folder))

@@ -15,7 +15,7 @@ from cxrbench.errors import UserError
 from cxrbench.exchange.archive import opened
 from cxrbench.exchange.salt import DIGITS
 from cxrbench.exchange.store_files import StoredFile, foreign_files, stored_files
-from cxrbench.exchange.traces import texts, traces
+from cxrbench.exchange.traces import known_words, texts, traces
 from cxrbench.files.seal import DamagedError
 
 PSEUDONYM = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
@@ -93,8 +93,8 @@ def findings(root: Path, known: Collection[str] = ()) -> list[Finding]:
 
 def _of_file(file: StoredFile, known: Collection[str]) -> Iterator[Finding]:
     place = "/".join(file.at)
-    for part in file.at[1:]:
-        yield from (Finding(what, f"the name of {place}", part) for what in traces(part, known, name=True))
+    if not known_words(place).isdisjoint(known):
+        yield Finding("an identifier of the results", f"the name of {place}")
     facts = file.facts()
     if file.path.suffix == ".parquet":
         facts = facts | {"columns": pq.read_schema(file.path).names}

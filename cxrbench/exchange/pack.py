@@ -1,7 +1,7 @@
 """From a results folder to one de-identified file."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from cxrbench.errors import UserError
 from cxrbench.exchange.archive import write_pack
 from cxrbench.exchange.check import findings
 from cxrbench.exchange.deidentified import Deidentifier
+from cxrbench.exchange.encoder_names import without_folders
 from cxrbench.exchange.salt import Salt
 from cxrbench.exchange.store_files import StoredFile, stored_files
 from cxrbench.exchange.traces import SHORTEST
@@ -26,6 +27,7 @@ from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError
 from cxrbench.predictions import NotApplicable, Predictions
 from cxrbench.progress import Advance, unheard
+from cxrbench.task import Cell
 
 EFFICIENCY = ("parameters", "gflops_per_image", "images_per_second", "width", "device", "precision",
               "pretraining_wall_hours", "pretraining_gpu_hours", "pretraining_cpu_hours")  # fmt: skip
@@ -69,6 +71,7 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
         store = Results(Path(folder))
         counts = Counter[str]()
         tested: dict[tuple[str, str], set[str]] = {}
+        called: dict[str, str] = {}  # encoders, by what they were called
         for done, file in enumerate(files):
             advance(done, len(files))
             counts[file.kind] += 1
@@ -76,6 +79,7 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
                 one = Predictions.load(file.path)
                 found = clean.predictions(one)
                 found.save(store.path(_cell(found.cell)))
+                called[str(one.cell["encoder"])] = str(found.cell["encoder"])
                 key = str(one.cell["dataset"]), str(one.cell["parts"].get("dataset", ""))
                 tested.setdefault(key, set()).update(one.rows.loc[one.rows["split"] == "test", "image_id"].astype(str))
             elif file.kind == "not applicable":
@@ -85,7 +89,7 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
             elif file.kind == "encoders":
                 _efficiency(file.path, clean, store)
             elif file.kind == "requests":
-                _request(file.path, clean, store.root)
+                _request(file.path, called, clean, store.root)
             else:
                 counts[file.kind] -= 1
         if not counts["cells"]:
@@ -133,9 +137,7 @@ def _whole(files: Sequence[StoredFile], root: Path) -> tuple[list[StoredFile], l
     return whole, damaged
 
 
-def _cell(facts: Mapping[str, Any]) -> Any:
-    from cxrbench.task import Cell
-
+def _cell(facts: Mapping[str, Any]) -> Cell:
     return Cell(facts["encoder"], facts["dataset"], facts["protocol"], facts["fraction"], facts["seed"])
 
 
@@ -150,27 +152,25 @@ def _efficiency(path: Path, clean: Deidentifier, store: Results) -> None:
     store.save_efficiency(name, fingerprint, kept)
 
 
-def _request(path: Path, clean: Deidentifier, root: Path) -> None:
+def _request(path: Path, called: Mapping[str, str], clean: Deidentifier, root: Path) -> None:
     """What was asked, without the machine and its folders: encoders and data sets by what they are called here."""
     facts = read_record(path)
-    names: Callable[[str], list[str]] = lambda key: [_shown(str(name), clean) for name in facts[key]]  # noqa: E731
-    said = {key: value for key, value in facts["settings"].items() if key not in HERE}
-    said = {key: _shown_all(value, clean) for key, value in said.items()}
-    request = Request(tuple(names("encoders")), tuple(names("tasks")), said, tuple(names("objects")))
+    encoders, tasks, objects = (
+        tuple(called.get(str(name)) or _shown(str(name), clean) for name in facts[key])
+        for key in ("encoders", "tasks", "objects")
+    )
+    said = {key: _shown_all(value, clean) for key, value in facts["settings"].items() if key not in HERE}
+    request = Request(encoders, tasks, said, objects)
     record = {
-        "sha256": request.sha256, "date": facts["date"], "version": facts["version"],
-        "encoders": list(request.encoders), "tasks": list(request.tasks), "settings": said,
-        "objects": list(request.objects),
+        "sha256": request.sha256, "date": facts["date"], "version": facts["version"], "encoders": list(encoders),
+        "tasks": list(tasks), "settings": said, "objects": list(objects),
     }  # fmt: skip
     write_record(root / "requests" / f"{request.sha256[:12]}.json", record)
 
 
 def _shown(name: str, clean: Deidentifier) -> str:
-    """A name in a request; of a path the last part."""
-    from cxrbench.exchange.encoder_names import without_folders
-
-    short = without_folders(name, "")
-    return clean.text(short.removesuffix("~"), "a request")
+    """A name in a request: of a path the last part."""
+    return clean.text(without_folders(name, "").removesuffix("~"), "a request")
 
 
 def _shown_all(value: Any, clean: Deidentifier) -> Any:
