@@ -26,7 +26,7 @@ LISTED = frozenset({"boxes", "true_boxes", "true_classes", "scores", "classes", 
 
 
 @dataclass(frozen=True)
-class Finding:
+class Trace:
     """Something that may identify: ``what``, ``where`` (file and field), and an ``example`` of it."""
 
     what: str
@@ -45,7 +45,7 @@ class Checked:
     terms: Mapping[str, str]
     damaged: tuple[str, ...]
     foreign: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Trace, ...]
 
     @property
     def clean(self) -> bool:
@@ -76,12 +76,12 @@ def checked(source: Path) -> Checked:
         )  # fmt: skip
 
 
-def findings(root: Path, known: Collection[str] = ()) -> list[Finding]:
+def findings(root: Path, known: Collection[str] = ()) -> list[Trace]:
     """What of a store looks like an identifier, a path, an address or a date: each kind once per field of a file.
 
     ``known``: identifiers that must not stand in any text. Damaged files are passed over: they are named elsewhere.
     """
-    found: dict[tuple[str, str], Finding] = {}
+    found: dict[tuple[str, str], Trace] = {}
     for file in stored_files(root):
         try:
             for one in _of_file(file, known):
@@ -91,10 +91,10 @@ def findings(root: Path, known: Collection[str] = ()) -> list[Finding]:
     return list(found.values())
 
 
-def _of_file(file: StoredFile, known: Collection[str]) -> Iterator[Finding]:
+def _of_file(file: StoredFile, known: Collection[str]) -> Iterator[Trace]:
     place = "/".join(file.at)
     if not known_words(place).isdisjoint(known):
-        yield Finding("an identifier of the results", f"the name of {place}")
+        yield Trace("an identifier of the results", f"the name of {place}")
     facts = file.facts()
     if file.path.suffix == ".parquet":
         facts = facts | {"columns": pq.read_schema(file.path).names}
@@ -103,11 +103,11 @@ def _of_file(file: StoredFile, known: Collection[str]) -> Iterator[Finding]:
             facts |= _manifest_facts(file.path)
             metadata = pq.ParquetFile(file.path).metadata.metadata or {}
             tables = [name for name in TABLES if METADATA_KEY + b"." + name.encode() in metadata]
-            yield from (Finding(f"a table of {name}", place) for name in tables)
+            yield from (Trace(f"a table of {name}", place) for name in tables)
     for at, text in texts(facts):
         name = any(part.split(" ")[0] in NAMED for part in at.split(".")) or at.endswith("(its name)")
         for what in traces(text, known, name=name):
-            yield Finding(what, f"{at} of {place}", text[:80])
+            yield Trace(what, f"{at} of {place}", text[:80])
 
 
 def _manifest_facts(path: Path) -> dict[str, Any]:
@@ -116,24 +116,24 @@ def _manifest_facts(path: Path) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name not in ("fingerprint", "source")}
 
 
-def _of_columns(path: Path, place: str) -> Iterator[Finding]:
+def _of_columns(path: Path, place: str) -> Iterator[Trace]:
     """Columns of identifiers that are no pseudonyms, and texts and outlines in the others."""
     schema = pq.read_schema(path)
     for name in schema.names:
         if name in LISTED and name not in ("boxes", "true_boxes"):
             continue
         if name.startswith(("rle:", "truth:")) or name in ("boxes", "true_boxes"):
-            yield Finding("outlines, boxes or embeddings of patients", f"column {name} of {place}")
+            yield Trace("outlines, boxes or embeddings of patients", f"column {name} of {place}")
         elif str(schema.field(name).type) in ("string", "large_string"):
             for value in pq.read_table(path, columns=[name])[name].unique().to_pylist():
                 if name in IDENTIFIERS and value and not PSEUDONYM.fullmatch(value):
-                    yield Finding("an identifier that is no pseudonym", f"column {name} of {place}", str(value)[:80])
+                    yield Trace("an identifier that is no pseudonym", f"column {name} of {place}", str(value)[:80])
                     break
                 if name == "path" and value:
-                    yield Finding("a path", f"column {name} of {place}", str(value)[:80])
+                    yield Trace("a path", f"column {name} of {place}", str(value)[:80])
                     break
                 if name not in (*IDENTIFIERS, "path") and value and (what := traces(value)):
-                    yield Finding(what[0], f"column {name} of {place}", str(value)[:80])
+                    yield Trace(what[0], f"column {name} of {place}", str(value)[:80])
                     break
 
 

@@ -36,8 +36,7 @@ def test_an_encoder_keeps_its_identity_and_its_numbers_under_another_name(
     code, out, _ = cxrbench(monkeypatch, capsys, "results", "rename", hospital.mine, "Tiles", "--results", str(root))
     assert code == 0
     assert "is called Tiles in" in out
-    # the request's data set is the path of its table: that is another name
-    assert "Mine" not in said(root)
+    assert hospital.mine not in said(root)
     assert {one.cell["identity"] for one in Results(root).load_predictions()} == before
     after = api.leaderboard(root, replicates=200, baseline="pixels").to_pandas()
     assert set(after["encoder"]) == {"pixels", "Tiles"}
