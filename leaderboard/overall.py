@@ -11,7 +11,6 @@ from cxrbench.leaderboard.board import HEADLINE, NAN, Overall, Table
 from cxrbench.leaderboard.statistics.bootstrap import percentile_interval
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Measured, families
-from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.signed_rank import OverDatasets, over_datasets
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 
@@ -52,7 +51,7 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
     best = (sign * means == (sign * means).max(0)).astype(np.float64)
     best /= best.sum(0)
     values = moderated(
-        [_mean([one.headlines[e].components() for one in columns], means[i]) for i, e in enumerate(names)]
+        [_mean([one.values[e, HEADLINE] for one in columns], means[i]) for i, e in enumerate(names)]
     )
     gains = _gains(columns, names, means, sign, baseline)
     corrected = dict(zip(gains, holm([gain.p() for gain in gains.values()]), strict=True))
@@ -94,9 +93,7 @@ def _gains(
         return {}
     others = [e for e in names if e != baseline]
     base = names.index(baseline)
-    parts = {
-        e: [improvement(one.headlines[e], one.headlines[baseline], one.measure) for one in columns] for e in others
-    }
+    parts = {e: [one.gains[e, HEADLINE] for one in columns] for e in others}
     drawn = {e: sign * (means[names.index(e)] - means[base]) for e in others}
     return dict(zip(others, moderated([_mean(parts[e], drawn[e]) for e in others]), strict=True))
 

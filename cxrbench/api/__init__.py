@@ -12,7 +12,7 @@ costs nothing: numpy comes with the first call, torch with the first encoder tha
 from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom, write_sidecar
 from cxrbench.api.embedding import embed, export_features
 from cxrbench.api.encoders import check_encoder, describe, load_encoder, store_golden
-from cxrbench.api.exchange import check_results, merge_results, pack_results, rename_in_results
+from cxrbench.api.exchange import bundle, check_results, merge_results, pack_results, rename_in_results
 from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
 from cxrbench.api.installed import (
     download,
@@ -38,7 +38,7 @@ from cxrbench.errors import UserError
 __all__ = [
     "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
     "Outcome", "Preprocess", "PretrainSettings", "Recalibration", "RunResults", "SavedResults", "Tables",
-    "UserError", "by_group", "calibration", "check_dataset", "check_encoder", "check_results", "compare",
+    "UserError", "bundle", "by_group", "calibration", "check_dataset", "check_encoder", "check_results", "compare",
     "compare_protocols", "describe", "download", "download_commands", "embed", "export_features", "find_cell",
     "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
     "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results",

@@ -17,6 +17,7 @@ from cxrbench.cli.prepare import data_init, data_prepare
 from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
+from cxrbench.cli.sharing.bundle import bundle
 from cxrbench.cli.sharing.results import results_app
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
@@ -52,6 +53,7 @@ app.command()(show)
 app.command()(calibration)
 app.command()(requests)
 app.command()(verify)
+app.command()(bundle)
 
 
 def version(value: bool) -> None:

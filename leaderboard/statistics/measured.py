@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, Table
-from cxrbench.leaderboard.statistics.alignment import TestSet
+from cxrbench.leaderboard.statistics.alignment import TestFacts, TestSet
 from cxrbench.leaderboard.statistics.bootstrap import percentile_p, unheard
+from cxrbench.leaderboard.statistics.counting import Counted, counted
 from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling, stacked
 from cxrbench.leaderboard.statistics.inference import Components, components_of_each
 from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
@@ -28,10 +29,11 @@ class Measured:
     the label is tested; ``pairs``: improvement of the first encoder over the second, of the headline. ``headlines``:
     the headline's replicates, for what is said of several columns together. ``folds``: mean and SD over the folds;
     ``sd_seeds``: over several training seeds. ``by_chance``: as in ``Measure``, mean over seeds and a group's labels.
-    ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``.
+    ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``. ``rests_on``: by label or group, the
+    rows and patients that its values rest on; ``seeds``: how many training seeds each encoder has.
     """
 
-    tests: TestSet
+    tests: TestFacts
     measure: Measure
     values: Mapping[Key, Components]
     gains: Mapping[Key, Components]
@@ -45,6 +47,8 @@ class Measured:
     rare: tuple[str, ...]
     counted: tuple[str, ...]
     tested: frozenset[str]
+    rests_on: Mapping[str, Counted]
+    seeds: Mapping[str, int]
 
     def without_replicates(self) -> "Measured":
         """For a metric of which nothing is said over several columns: ten thousand numbers less for each encoder."""
@@ -193,6 +197,10 @@ def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> 
         rare=one.rare,
         counted=one.counted,
         tested=one.tested,
+        rests_on={
+            x: counted(tests, x, one.counted if x == HEADLINE else None) for of in found.values() for x in of.values
+        },
+        seeds={encoder: len(rows) for encoder, rows in tests.rows.items()},
     )
 
 
