@@ -19,15 +19,22 @@ def pack_results(
     results: Path | str = "results",
     out: Path | str = "results.cxrpack",
     *,
-    salt: Path | str,
+    salt: Path | str | None = None,
     attributes: str | Sequence[str] = (),
+    aggregate: bool = False,
+    baseline: str | None = None,
+    replicates: int = 10_000,
+    seed: int = 0,
+    cache: Path | str | None = None,
     bar: Bar = unseen,
 ) -> "Packed":
     """One de-identified file of a results folder: identifiers become HMAC-SHA256 pseudonyms, paths and texts go.
 
     ``salt``: a file with the secret, made if it is not there; it is never packed, and two sites that use the same one
-    keep their pairing. ``attributes``: of sex, age (in bands), view, site and scanner those that may leave. What is
-    withheld, and who might be recognised, is told in ``lines``. docs/sharing-results.md says what this does not
+    keep their pairing. ``attributes``: of sex, age (in bands), view, site and scanner those that may leave.
+    ``aggregate``: instead of cells, sufficient statistics of every column, against ``baseline`` (default: ``random``,
+    if it was run), from which a leaderboard is drawn; ``replicates``, ``seed``, ``cache``: as of ``leaderboard``. What
+    is withheld, and who might be recognised, is told in ``lines``. docs/sharing-results.md says what this does not
     protect against. Raises UserError.
     """
     from cxrbench.engine.settings import names
@@ -35,11 +42,39 @@ def pack_results(
     from cxrbench.exchange.salt import read_salt
 
     root = _results(results)
+    if aggregate:
+        if salt is not None or attributes:
+            raise UserError(
+                "--aggregate takes no identifiers and nothing of patients along: leave out --salt, --attributes"
+            )
+        return _aggregates(root, Path(out), baseline, replicates, seed, cache, bar)
+    if salt is None:
+        raise UserError("--salt FILE is missing: it is made where it is not there; keep it, and never send it along")
     with bar("packing") as advance:
         return pack(
             root, Path(out), read_salt(Path(salt).expanduser(), root),
             attributes=tuple(names(attributes, "attributes")) if attributes else (), advance=advance,
         )  # fmt: skip
+
+
+def _aggregates(
+    root: Path, out: Path, baseline: str | None, replicates: int, seed: int, cache: Path | str | None, bar: Bar
+) -> "Packed":
+    """Evaluate what is saved, as a leaderboard does, and pack what it needs."""
+    from cxrbench.api.saved import kept_in, saved_cells
+    from cxrbench.exchange.aggregates import pack_aggregates
+    from cxrbench.exchange.encoder_names import without_folders
+    from cxrbench.leaderboard.columns.packing import aggregates_of
+
+    found = saved_cells(root, None)
+    who = {str(one.cell["encoder"]): str(one.encoder.get("fingerprint", "")) for one in found.predictions}
+    with bar("evaluating") as advance:
+        records, lines = aggregates_of(
+            found.predictions, found.not_applicable, found.store.load_efficiency(found.predictions),
+            names={name: without_folders(name, fingerprint) for name, fingerprint in who.items()}, baseline=baseline,
+            replicates=replicates, seed=seed, kept=kept_in(cache), advance=advance,
+        )  # fmt: skip
+    return pack_aggregates(root, records, lines, out)
 
 
 def merge_results(

@@ -20,7 +20,11 @@ from cxrbench.files.seal import DamagedError
 
 PSEUDONYM = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 IDENTIFIERS = ("image_id", "patient_id", "study_id", "set id")
-NAMED = ("encoder", "dataset", "pretrained_on", "lineage", "encoders", "tasks", "objects", "name", "train", "training")
+NAMED = frozenset({
+    "encoder", "dataset", "pretrained_on", "lineage", "encoders", "tasks", "objects", "name", "train", "training",
+    "task", "labels", "baseline", "values", "gains", "percentiles", "pairs", "folds", "sd_seeds", "by_chance",
+    "counted", "tested", "undefined", "rare", "rests_on",
+})  # fmt: skip
 """Keys whose values are names with a grammar, not sentences."""
 LISTED = frozenset({"boxes", "true_boxes", "true_classes", "scores", "classes", "matches"})
 
@@ -56,7 +60,7 @@ class Checked:
 def checked(source: Path) -> Checked:
     """Look at a results folder or an exchange file. Changes nothing. Raises UserError for what is neither."""
     with opened(source) as (root, facts):
-        counts, damaged, cells, terms = Counter[str](), [], [], {}
+        counts, damaged, cells, columns, terms = Counter[str](), [], [], [], {}
         for file in stored_files(root):
             counts[file.kind] += 1
             try:
@@ -67,11 +71,14 @@ def checked(source: Path) -> Checked:
             except UserError as error:
                 damaged.append(str(error))
                 continue
+            if file.kind == "aggregates":
+                columns.append(_aggregated(found))
+                terms.setdefault(str(found["task"][1]), _said(found["task"][0], ""))
             if file.kind == "cells":
                 cells.append(found)
                 terms[str(found["cell"]["dataset"])] = _terms(found)
         return Checked(
-            source, facts, counts, tuple(_columns(cells)), terms, tuple(damaged), tuple(foreign_files(root)),
+            source, facts, counts, (*_columns(cells), *columns), terms, tuple(damaged), tuple(foreign_files(root)),
             tuple(findings(root)),
         )  # fmt: skip
 
@@ -152,8 +159,22 @@ def _columns(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
+def _aggregated(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A row for a column of which no cell is there."""
+    synthetic, dataset, protocol, _ = record["task"]
+    return {
+        "task": f"{dataset}:{protocol}", "cells": 0, "encoders": len(record["fingerprints"]), "fractions": 1,
+        "seeds": max(of["seeds"][name] for of in record["metrics"] for name in of["seeds"]),
+        "data": f"{'synthetic' if synthetic else 'real'}, aggregated",
+    }  # fmt: skip
+
+
 def _terms(header: Mapping[str, Any]) -> str:
     """Under which terms a data set is, as its adapter says it."""
-    if header["synthetic"]:
+    return _said(header["synthetic"], str(header["dataset"].get("licence") or ""))
+
+
+def _said(synthetic: bool, licence: str) -> str:
+    if synthetic:
         return "synthetic: anybody may share it"
-    return str(header["dataset"].get("licence") or "") or "nobody has said: ask whoever gave you the data"
+    return licence or "nobody has said: ask whoever gave you the data"

@@ -46,12 +46,13 @@ class Packed:
 
 
 @dataclass
-class _Told:
-    """Lines, each once."""
+class Told:
+    """Lines that are to be told, each once."""
 
     lines: dict[str, None] = field(default_factory=dict)
 
     def __call__(self, line: str) -> None:
+        """Tell it."""
         self.lines[line] = None
 
 
@@ -65,7 +66,7 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
     if wrong := [name for name in attributes if name not in BY]:
         raise UserError(f"--attributes {','.join(wrong)}: choose from {', '.join(BY)}")
     files, damaged = _whole([*stored_files(results)], results)
-    known, told = identifiers(files), _Told()
+    known, told = identifiers(files), Told()
     clean = Deidentifier(salt, frozenset(known), told)
     with TemporaryDirectory(prefix="cxrbench-") as folder:
         store = Results(Path(folder))

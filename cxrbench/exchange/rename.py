@@ -9,6 +9,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.engine.asked.requests import Request
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
+from cxrbench.exchange.aggregates import name_of
 from cxrbench.exchange.store_files import StoredFile, stored_files
 from cxrbench.files.atomic import writing
 from cxrbench.files.records import read_record, write_record
@@ -46,6 +47,9 @@ def rename(results: Path, old: str, new: str, *, what: What | None = None) -> Re
         raise UserError(f"{old} is called so already")
     cells = [(file, file.facts()["cell"]) for file in files if file.at[0] == "cells"]
     names = {one: {str(cell[one]) for _, cell in cells} for one in ("encoder", "dataset")}
+    for record in (file.facts() for file in files if file.kind == "aggregates"):
+        names["encoder"] |= {*record["fingerprints"]}
+        names["dataset"].add(str(record["task"][1]))
     kinds: list[What] = [one for one in ("encoder", "dataset") if old in names[one]]  # type: ignore[misc]
     if not kinds or (what and what not in kinds):
         raise UserError(unknown(what or "encoder or data set", old, set.union(*names.values())))
@@ -81,14 +85,38 @@ def _of_encoder(store: Results, files: list[StoredFile], old: str, new: str) -> 
                 record["encoder"] = new
                 _move(file, store.efficiency_path(new, file.path.stem.rpartition("-")[2]), record)
                 counts["efficiency"] = counts.get("efficiency", 0) + 1
+        elif file.kind == "aggregates":
+            counts["aggregates"] = counts.get("aggregates", 0) + _aggregate_of_encoder(file, old, new)
         elif file.kind == "requests":
             counts["requests"] = counts.get("requests", 0) + _request(file, {"encoders": {old: new}})
     return Renamed("encoder", old, new, {kind: n for kind, n in counts.items() if n})
 
 
+def _aggregate_of_encoder(file: StoredFile, old: str, new: str) -> int:
+    """1 if a column has the encoder: its name is a key, and the first of the names that a number is of."""
+    record = read_record(file.path)
+    if old not in record["fingerprints"]:
+        return 0
+
+    def called(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {new if key == old else key: called(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [called(inner) for inner in value]
+        return new if value == old else value
+
+    changed = {
+        key: called(record[key]) for key in ("marks", "not_applicable", "fingerprints", "efficiency", "baseline")
+    }
+    keyed = ("values", "gains", "percentiles", "pairs", "headlines", "folds", "sd_seeds", "by_chance", "seeds")
+    metrics = [metric | {key: called(metric[key]) for key in keyed} for metric in record["metrics"]]
+    write_record(file.path, record | changed | {"metrics": metrics})
+    return 1
+
+
 def _of_dataset(store: Results, files: list[StoredFile], old: str, new: str) -> Renamed:
     source = old in found(DATASETS)  # images of it are still images of it
-    counts, remarks, prints = {"cells": 0, "manifests": 0, "requests": 0}, [], dict[str, str]()
+    counts, remarks, prints = {"cells": 0, "manifests": 0, "aggregates": 0, "requests": 0}, [], dict[str, str]()
     for file in files:
         if file.kind == "manifests" and (manifest := Manifest.load(file.path)).name == old:
             lineage = tuple(new if name == old and not source else name for name in manifest.lineage)
@@ -118,6 +146,10 @@ def _of_dataset(store: Results, files: list[StoredFile], old: str, new: str) -> 
             if (cell := _of_cell(record["cell"], old, new, prints)) != record["cell"]:
                 _move(file, store.path(_cell(cell)).with_suffix(".json"), {**record, "cell": cell})
                 counts["cells"] += 1
+        elif file.kind == "aggregates" and (record := read_record(file.path))["task"][1] == old:
+            record["task"][1] = new
+            _move(file, file.path.with_name(f"{name_of(record)}.json"), record)
+            counts["aggregates"] += 1
         elif file.kind == "requests":
             counts["requests"] += _request(file, {"tasks": {old: new}, "train": {old: new}})
     if source:

@@ -32,6 +32,13 @@ def results_pack(
     attributes: Annotated[
         str, typer.Option(help="What of tested patients may leave, by commas: sex, age (bands), view, site, scanner.")
     ] = "",
+    aggregate: Annotated[
+        bool,
+        typer.Option("--aggregate", help="No rows at all: sufficient statistics, from which a leaderboard is drawn."),
+    ] = False,
+    baseline: Annotated[
+        str | None, typer.Option(help="With --aggregate: whom all others are tested against [default: random].")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the results into one de-identified file: pseudonyms in the place of ids, no paths, no images' texts.
@@ -42,17 +49,22 @@ def results_pack(
 
       cxrbench results pack --salt ~/salt.txt -o clinic.cxrpack
 
+      cxrbench results pack --aggregate --baseline imagenet -o clinic.cxrpack
+
       cxrbench results check clinic.cxrpack
     """
-    if salt is None:
-        raise UserError("--salt FILE is missing: it is made where it is not there; keep it, and never send it along")
-    packed = api.pack_results(results, output, salt=salt, attributes=attributes, bar=counting_late)
+    if baseline is not None and not aggregate:
+        raise UserError("--baseline is of --aggregate: in a pack of cells every encoder can be the baseline")
+    packed = api.pack_results(
+        results, output, salt=salt, attributes=attributes, aggregate=aggregate, baseline=baseline, bar=counting_late
+    )
     for line in (*packed.damaged, *packed.lines):
         warn(line)
     if as_json:
         print(json.dumps({**asdict(packed), "file": str(packed.file)}, indent=1))
     else:
-        print(visible_lines(f"{packed.file}: {_counted(packed.counts)}; the salt stays in {salt}"))
+        stays = f"; the salt stays in {salt}" if salt else ""
+        print(visible_lines(f"{packed.file}: {_counted(packed.counts)}{stays}"))
     if packed.damaged:
         raise typer.Exit(1)
 
