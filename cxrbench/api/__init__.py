@@ -30,7 +30,7 @@ from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain,
 from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols
 from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, read_run_file, run
 from cxrbench.api.saved import LeaderboardOptions, SavedResults, load_results
-from cxrbench.api.store import find_cell, find_manifest, requests, verify
+from cxrbench.api.store import cached, clean_cache, find_cell, find_manifest, requests, verify
 from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
 from cxrbench.encoder import EncoderCard, Features, Preprocess
 from cxrbench.errors import UserError
@@ -38,11 +38,11 @@ from cxrbench.errors import UserError
 __all__ = [
     "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
     "Outcome", "Preprocess", "PretrainSettings", "Recalibration", "RunResults", "SavedResults", "Tables",
-    "UserError", "bundle", "by_group", "calibration", "check_dataset", "check_encoder", "check_results", "compare",
-    "compare_protocols", "describe", "download", "download_commands", "embed", "export_features", "find_cell",
-    "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
-    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results",
-    "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results", "planned", "prepare",
-    "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results", "requests", "run",
-    "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
+    "UserError", "bundle", "by_group", "cached", "calibration", "check_dataset", "check_encoder", "check_results",
+    "clean_cache", "compare", "compare_protocols", "describe", "download", "download_commands", "embed",
+    "export_features", "find_cell", "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols",
+    "list_datasets", "list_encoders", "list_published", "list_tasks", "load_dataset", "load_encoder",
+    "load_results", "merge_results", "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results",
+    "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results",
+    "requests", "run", "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
 from cxrbench.cli.sharing.bundle import bundle
+from cxrbench.cli.sharing.cache import cache_app
 from cxrbench.cli.sharing.results import results_app
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
@@ -45,6 +46,7 @@ app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(features_app, name="features")
 app.add_typer(results_app, name="results")
+app.add_typer(cache_app, name="cache")
 app.command()(run)
 app.command()(pretrain)
 app.command()(leaderboard)

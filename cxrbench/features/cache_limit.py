@@ -97,6 +97,11 @@ def _evict(folder: Path) -> bool:
         lock.release()
 
 
+def evicted(folder: Path) -> bool:
+    """Delete an entry, finished or not, unless a process is making it: whether it has gone."""
+    return _evict(folder) and not folder.with_suffix(".partial").exists()
+
+
 def _write(path: Path, size: int) -> None:
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
