@@ -12,7 +12,6 @@ costs nothing: numpy comes with the first call, torch with the first encoder tha
 from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom, write_sidecar
 from cxrbench.api.embedding import embed, export_features
 from cxrbench.api.encoders import check_encoder, describe, load_encoder, store_golden
-from cxrbench.api.exchange import bundle, check_results, merge_results, pack_results, rename_in_results
 from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
 from cxrbench.api.installed import (
     download,
@@ -30,19 +29,24 @@ from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain,
 from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols
 from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, read_run_file, run
 from cxrbench.api.saved import LeaderboardOptions, SavedResults, load_results
+from cxrbench.api.sharing.bundles import bundle
+from cxrbench.api.sharing.results import check_results, merge_results, pack_results, rename_in_results
 from cxrbench.api.store import cached, clean_cache, find_cell, find_manifest, requests, verify
 from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
+from cxrbench.api.workers import executor_table, requested_job
 from cxrbench.encoder import EncoderCard, Features, Preprocess
 from cxrbench.errors import UserError
+from cxrbench.schedule.manner import RETRIES, Manner, Wanted
 
 __all__ = [
     "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
-    "Outcome", "Preprocess", "PretrainSettings", "Recalibration", "RunResults", "SavedResults", "Tables",
-    "UserError", "bundle", "by_group", "cached", "calibration", "check_dataset", "check_encoder", "check_results",
-    "clean_cache", "compare", "compare_protocols", "describe", "download", "download_commands", "embed",
-    "export_features", "find_cell", "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols",
-    "list_datasets", "list_encoders", "list_published", "list_tasks", "load_dataset", "load_encoder",
-    "load_results", "merge_results", "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results",
-    "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results",
-    "requests", "run", "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
+    "Manner", "Outcome", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults",
+    "Tables", "UserError", "Wanted", "bundle", "by_group", "cached", "calibration", "check_dataset",
+    "check_encoder", "check_results", "clean_cache", "compare", "compare_protocols", "describe", "download",
+    "download_commands", "embed", "executor_table", "export_features", "find_cell", "find_manifest",
+    "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_published",
+    "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options", "new_plugin",
+    "outcomes", "own_datasets", "pack_results", "planned", "prepare", "prepare_copy", "pretrain",
+    "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "store_golden",
+    "verify", "write_card", "write_phantom", "write_sidecar",
 ]  # fmt: skip

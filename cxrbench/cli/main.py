@@ -8,6 +8,7 @@ import typer
 
 from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
+from cxrbench.cli.cluster.worker import worker
 from cxrbench.cli.encoders.features import features_app
 from cxrbench.cli.encoders.group import encoders_app
 from cxrbench.cli.encoders.new import data_new, encoders_new, tasks_new
@@ -22,7 +23,7 @@ from cxrbench.cli.sharing.cache import cache_app
 from cxrbench.cli.sharing.results import results_app
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, WorkGoesOnError
 from cxrbench.files.names import visible
 
 INTERRUPTED = 130  # exit code of Ctrl-C
@@ -48,6 +49,7 @@ app.add_typer(features_app, name="features")
 app.add_typer(results_app, name="results")
 app.add_typer(cache_app, name="cache")
 app.command()(run)
+app.command()(worker)
 app.command()(pretrain)
 app.command()(leaderboard)
 app.command()(compare)
@@ -86,6 +88,8 @@ def main() -> None:
     except USAGE_ERROR as error:
         command = error.ctx.command_path if error.ctx else "cxrbench"
         fail(f"{error.format_message()} (see {command} --help)", 2)
+    except WorkGoesOnError as error:
+        fail(str(error), INTERRUPTED)
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except BrokenPipeError:
