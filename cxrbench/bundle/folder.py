@@ -5,7 +5,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,3 @@ def _python_version(python: str | None) -> str:
 
 def _platform() -> str:
     return f"{platform.system()} {platform.machine()}"
-
-
-def as_json(one: Bundled) -> dict[str, Any]:
-    """Plain values."""
-    return {**asdict(one), "folder": str(one.folder), "encoders": [each.there for each in one.encoders]}

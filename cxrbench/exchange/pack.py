@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,9 +12,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from cxrbench import __version__
-from cxrbench.data.attributes import BANDS, BY, PREFIX
+from cxrbench.data.attributes import BANDS, BY, PREFIX, band
 from cxrbench.data.manifest import COLUMNS, Manifest
 from cxrbench.engine.asked.requests import HERE, Request
+from cxrbench.engine.names import is_path
+from cxrbench.engine.registry import saved_task, split_task
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.exchange.archive import write_pack
@@ -156,10 +159,11 @@ def _efficiency(path: Path, clean: Deidentifier, store: Results) -> None:
 def _request(path: Path, called: Mapping[str, str], clean: Deidentifier, root: Path) -> None:
     """What was asked, without the machine and its folders: encoders and data sets by what they are called here."""
     facts = read_record(path)
-    encoders, tasks, objects = (
+    encoders, objects = (
         tuple(called.get(str(name)) or _shown(str(name), clean) for name in facts[key])
-        for key in ("encoders", "tasks", "objects")
+        for key in ("encoders", "objects")
     )
+    tasks = tuple(_task(str(name), clean) for name in facts["tasks"])
     said = {key: _shown_all(value, clean) for key, value in facts["settings"].items() if key not in HERE}
     request = Request(encoders, tasks, said, objects)
     record = {
@@ -167,6 +171,19 @@ def _request(path: Path, called: Mapping[str, str], clean: Deidentifier, root: P
         "tasks": list(tasks), "settings": said, "objects": list(objects),
     }  # fmt: skip
     write_record(root / "requests" / f"{request.sha256[:12]}.json", record)
+
+
+def _task(text: str, clean: Deidentifier) -> str:
+    """A task by its data set's name, where it was asked by the path of a table or a folder."""
+    dataset, protocol = split_task(text)
+    path = Path(dataset)
+    if is_path(dataset):
+        with suppress(UserError, OSError):
+            return _shown(saved_task(text), clean)
+        dataset = path.parent.name if path.stem == "labels" else path.stem
+    elif len(path.parts) > 1:
+        dataset = path.name
+    return _shown(dataset if protocol is None else f"{dataset}:{protocol}", clean)
 
 
 def _shown(name: str, clean: Deidentifier) -> str:
@@ -202,6 +219,7 @@ def _attributes(manifest: Manifest, ids: set[str], wanted: Sequence[str], clean:
         for group, count in groups.nunique().items():
             if group and count < SMALL:
                 shown = name.removeprefix(PREFIX)
+                group = band(str(group)) if shown == "age" else group
                 clean.told(f"few patients: {manifest.name} has {count} of {shown} {group}, who may be recognised by it")
     return Manifest(manifest.name, Path("packed"), kept, (), synthetic=manifest.synthetic)
 

@@ -19,6 +19,8 @@ NAMES = tuple((what, pattern) for what, pattern in FREE if what in ("a path", "a
 """Of what has a grammar of its own: ``spcl@encoder.pt`` is no address, ``mine.py:Mine`` no file of a patient."""
 WORD = re.compile(r"[\w.+-]+")
 URL = re.compile(r"\b(?:https?|doi|arxiv):\S+", re.I)
+DIGEST = re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{12,}\b")
+"""A digest in hex may hold any run of digits; whether it is an identifier of somebody's is looked up, not guessed."""
 NOT_TEXT = frozenset({"fixed_images", "date", "identity", "fingerprint", "sha256", "seal", "parts", "salt"})
 """Keys of values that are digests, numbers as text or the moment of a computation."""
 
@@ -28,9 +30,9 @@ def traces(text: str, known: Collection[str] = (), *, name: bool = False) -> lis
 
     ``name``: it is the name of an encoder or a data set, not a sentence.
     """
-    rest = URL.sub(" ", text)
+    rest = DIGEST.sub(" ", URL.sub(" ", text))
     found = [what for what, pattern in (NAMES if name else FREE) if pattern.search(rest)]
-    if known and not known_words(rest).isdisjoint(known):
+    if known and not known_words(text).isdisjoint(known):
         found.append("an identifier of the results")
     return list(dict.fromkeys(found))
 

@@ -71,6 +71,20 @@ def test_rows_are_not_in_the_order_of_the_identifiers(hospital: Hospital, pack: 
         assert all(len(name) == 32 for name in ids)
 
 
+def test_parts_of_the_encoder_stay_and_those_of_the_data_take_the_salt(
+    hospital: Hospital, pack: Path, tmp_path: Path
+) -> None:
+    """So two sites with two salts have the same encoders, and a later run of the same encoder agrees with both."""
+    old, new = (
+        {(p.cell["protocol"], p.cell["seed"]): p.cell["parts"] for p in Results(root).load_predictions()
+         if p.cell["encoder"] == "pixels"}
+        for root in (hospital.results, merged(pack, tmp_path / "into"))
+    )  # fmt: skip
+    assert old.keys() == new.keys()
+    for key, parts in old.items():
+        assert {name for name in parts if parts[name] != new[key][name]} == {"dataset"}
+
+
 def test_ages_above_89_are_unknown_and_that_is_said(hospital: Hospital, pack: Path, tmp_path: Path) -> None:
     old = [one for one in Results(hospital.results).load_predictions() if one.kind == "regression"]
     new = [one for one in Results(merged(pack, tmp_path / "into")).load_predictions() if one.kind == "regression"]
@@ -146,6 +160,7 @@ def test_requests_keep_what_was_asked_without_the_machine(pack: Path, tmp_path: 
     (one,) = api.requests(merged(pack, tmp_path / "into"))
     assert one["encoders"][0] == "pixels"
     assert one["encoders"][1].startswith("mine.py:Mine~")
+    assert one["tasks"] == [f"clinic:{protocol}" for protocol in ("classification", "regression", "zero-shot")]
     assert one["settings"] == {"fractions": [0.5], "seeds": 2}
 
 

@@ -76,6 +76,9 @@ def test_what_sentences_of_a_board_hold_is_not(text: str) -> None:
 def test_identifiers_are_found_as_words_of_a_text_and_short_ones_are_not_looked_for() -> None:
     assert traces("left out: P0017.", {"P0017"}) == ["an identifier of the results"]
     assert traces("left out: XP0017", {"P0017"}) == []
+    digest = "02aa804ebde0afdd112c0b347bc16630"  # MIMIC calls its images so
+    assert traces(f"weights {digest}") == []
+    assert traces(f"weights {digest}", {digest}) == ["an identifier of the results"]
 
 
 def test_names_have_a_grammar_of_their_own() -> None:

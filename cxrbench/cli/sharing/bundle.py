@@ -1,6 +1,7 @@
 """``cxrbench bundle``: everything that a hospital without a network needs, in one folder."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -47,9 +48,7 @@ def bundle(
     if made.without:
         warn(f"not in it: {', '.join(made.without)}; {output / 'README.md'} says what to do about it")
     if as_json:
-        from cxrbench.bundle.folder import as_json as plain
-
-        print(json.dumps(plain(made), indent=1))
+        print(json.dumps(asdict(made), indent=1, default=str))
         return
     carried = f", {len(made.encoders)} encoders" if made.encoders else ""
     print(

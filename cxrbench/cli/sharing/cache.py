@@ -14,7 +14,7 @@ from cxrbench.cli.console import table, visible_lines
 from cxrbench.cli.options import CacheOption, JsonOption
 
 if TYPE_CHECKING:
-    from cxrbench.features.cleaning import Cached
+    from cxrbench.api.store import Cached
 
 cache_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What the cache holds, and making room in it."
