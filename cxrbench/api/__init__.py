@@ -42,22 +42,12 @@ from cxrbench.schedule.status import Status
 __all__ = [
     "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
     "Manner", "Outcome", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults",
-<<<<<<< HEAD
-    "Tables", "UserError", "Wanted", "bundle", "by_group", "cached", "calibration", "check_dataset",
+    "Status", "Tables", "UserError", "Wanted", "bundle", "by_group", "cached", "calibration", "check_dataset",
     "check_encoder", "check_results", "clean_cache", "compare", "compare_protocols", "describe", "download",
     "download_commands", "embed", "executor_table", "export_features", "find_cell", "find_manifest",
     "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_published",
     "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options", "new_plugin",
     "outcomes", "own_datasets", "pack_results", "planned", "prepare", "prepare_copy", "pretrain",
-    "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "store_golden",
-    "verify", "write_card", "write_phantom", "write_sidecar",
-=======
-    "Status", "Tables", "UserError", "Wanted", "by_group", "calibration", "check_dataset", "check_encoder", "compare",
-    "compare_protocols", "describe", "download", "download_commands", "embed", "executor_table", "export_features",
-    "find_cell", "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets",
-    "list_encoders", "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options",
-    "new_plugin", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe",
-    "read_run_file", "requested_job", "requests", "run", "status", "statuses", "store_golden", "verify", "write_card",
-    "write_phantom", "write_sidecar",
->>>>>>> main
+    "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "status",
+    "statuses", "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
 ]  # fmt: skip

@@ -52,11 +52,7 @@ def leaderboard(
 
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
-<<<<<<< HEAD
-    found = saved_cells(results, saved_names(tasks, "tasks"), aggregates=True)
-=======
-    found = saved_cells(results, saved_names(tasks, "tasks"), cache)
->>>>>>> main
+    found = saved_cells(results, saved_names(tasks, "tasks"), cache, aggregates=True)
     with bar("evaluating") as advance:
         board = build(
             found.predictions,

@@ -109,15 +109,11 @@ class Results:
         path = self.manifest_path(dataset, fingerprint)
         return Manifest.load(path) if path.is_file() else None
 
-<<<<<<< HEAD
     def load_aggregates(self) -> list[dict[str, Any]]:
         """Columns that came as sufficient statistics, by name of their file. Raises DamagedError."""
         return [read_record(path) for path in sorted((self.root / "aggregates").glob("*.json"))]
 
-    def load_predictions(self, tasks: Collection[str] = ()) -> list[Predictions]:
-=======
     def load_predictions(self, tasks: Collection[str] = (), headers: StoreHeaders | None = None) -> list[Predictions]:
->>>>>>> main
         """Every finished cell, in a fixed order. Raises UserError if there is none.
 
         ``tasks`` (``DATASET[:PROTOCOL]``): of the cells of other tasks the header alone is read, which says whose they
