@@ -93,7 +93,7 @@ def bundle(
         (folder / "README.md").write_text(_read_me(facts, specs), encoding="utf-8")
         shutil.copyfile(str(check.__file__), folder / "check.py")
         told("sums")
-        sums = _sums(folder)
+        sums = write_sums(folder)
     wheels = [path for path in (folder / "wheels").iterdir() if path.suffix == ".whl"]
     return Bundled(folder, specs, len(wheels), sums, tuple(without))
 
@@ -120,7 +120,7 @@ def _read_me(facts: dict[str, Any], specs: Sequence[Carried]) -> str:
     )
 
 
-def _sums(folder: Path) -> int:
+def write_sums(folder: Path) -> int:
     """Write the sums of all files; how many bytes they have."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != check.SUMS)
     lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}" for path in files]
