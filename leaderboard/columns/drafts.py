@@ -48,12 +48,14 @@ def drafted(
     """
     there = {str(one.cell["encoder"]) for one in predictions}
     tests = align(task, predictions)
-    found = measured(tests, wanted_measures(metrics, tests.kind), baseline, replicates, seed, kept, told)
+    found = measured(
+        tests, wanted_measures(metrics, tests.kind), baseline, replicates, seed, kept, told, first_only=True
+    )
     if not found:
         return None
     return Draft(
         tests=tests,
-        metrics=(found[0], *(one.without_replicates() for one in found[1:])),
+        metrics=tuple(found),
         rows=int(scored(tests, HEADLINE, found[0].counted).sum()),
         patients=patients_scored(tests, HEADLINE, found[0].counted),
         left_out={one.measure.name: left_out(tests, one.undefined, one.rare, one.measure.tested) for one in found},

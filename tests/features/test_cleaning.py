@@ -12,7 +12,7 @@ import pytest
 from cxrbench import api
 from cxrbench.errors import UserError
 from cxrbench.features.cleaning import cached, clean
-from cxrbench.features.journal import locked
+from cxrbench.features.making import locked
 from cxrbench.files.npy import write_npy
 from cxrbench.progress import Progress
 from support.command import cxrbench
