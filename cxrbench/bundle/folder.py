@@ -108,8 +108,9 @@ def _documentation(target: Path, source: Path | None) -> None:
     if source and (source / "docs").is_dir():
         shutil.copytree(source / "docs", target / "docs", ignore=shutil.ignore_patterns("site"))
     if not (target / "README.md").is_file():
-        text = metadata.metadata(NAME).get_payload() or ""
-        (target / "README.md").write_text(str(text), encoding="utf-8")
+        # what follows the headers of a distribution's metadata is its README
+        text = (metadata.distribution(NAME).read_text("METADATA") or "").partition("\n\n")[2]
+        (target / "README.md").write_text(text, encoding="utf-8")
 
 
 def _read_me(facts: dict[str, Any], specs: Sequence[Carried]) -> str:

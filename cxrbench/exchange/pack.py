@@ -105,8 +105,8 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
                 kept.save(store.manifest_path(dataset, salt.fingerprint(digest)))
         if still := findings(store.root, known):
             raise UserError(
-                f"not packed: {still[0].what} would stand in {still[0].where} ({len(still)} such places): rename it "
-                "with `cxrbench results rename`, or report this"
+                f"not packed: {still[0].what} would stand in {still[0].where} ({len(still)} such places): leave it out "
+                "of --attributes, call it otherwise (`cxrbench results rename`), or report this"
             )
         facts = {
             "content": "cells", "version": __version__, "salt": salt.check, "attributes": list(attributes),
@@ -199,29 +199,35 @@ def _shown_all(value: Any, clean: Deidentifier) -> Any:
 
 def _attributes(manifest: Manifest, ids: set[str], wanted: Sequence[str], clean: Deidentifier) -> Manifest:
     """What is known of the tested patients, and nothing else of the data set: no labels, paths, reports, boxes."""
-    images = manifest.images
-    tested = images[images["image_id"].isin(ids) | images["study_id"].isin(ids)]
-    columns = [PREFIX + name for name in wanted if PREFIX + name in tested.columns]
-    blank = {name: [""] * len(tested) for name in COLUMNS} | {
-        "bytes": [0] * len(tested),
-        "split": ["test"] * len(tested),
-    }
-    made = {name: clean.pseudonyms(manifest.name, tested[name].tolist()) for name in COLUMNS[:3]}
-    kept = pd.DataFrame({**blank, **made}).assign(**{name: tested[name].to_numpy() for name in columns})
-    if "view" in wanted:
-        kept["view"] = tested["view"].to_numpy()
-    if (age := PREFIX + "age") in kept:
-        kept[age] = [_band(str(cell)) for cell in kept[age]]
-    for name in [*columns, *(["view"] if "view" in wanted else [])]:
-        groups = kept.assign(who=kept["patient_id"].where(kept["patient_id"] != "", kept["image_id"])).groupby(name)[
-            "who"
-        ]
-        for group, count in groups.nunique().items():
-            if group and count < SMALL:
-                shown = name.removeprefix(PREFIX)
-                group = band(str(group)) if shown == "age" else group
-                clean.told(f"few patients: {manifest.name} has {count} of {shown} {group}, who may be recognised by it")
+    whole = manifest.images
+    tested = whole["image_id"].isin(list(ids)) | whole["study_id"].isin(list(ids))
+    images = pd.DataFrame(whole[tested]).reset_index(drop=True)
+    named = [name if name == "view" else PREFIX + name for name in wanted]
+    columns = [name for name in named if name in images.columns]
+    nothing = {"view": "", "split": "test", "path": "", "bytes": 0}
+    kept = pd.DataFrame(images[columns]).assign(
+        **{name: value for name, value in nothing.items() if name not in columns},
+        **{name: clean.pseudonyms(manifest.name, images[name].tolist()) for name in COLUMNS[:3]},
+    )
+    if (age := PREFIX + "age") in columns:
+        kept[age] = [_band(str(cell)) for cell in kept[age].tolist()]
+    for name in columns:
+        for group, patients in _patients_by(kept, name).items():
+            if group and len(patients) < SMALL:
+                shown = band(group) if name == age else group
+                clean.told(
+                    f"few patients: {manifest.name} has {len(patients)} of {name.removeprefix(PREFIX)} {shown}, who "
+                    "may be recognised by it"
+                )
     return Manifest(manifest.name, Path("packed"), kept, (), synthetic=manifest.synthetic)
+
+
+def _patients_by(images: pd.DataFrame, column: str) -> dict[str, set[str]]:
+    """The patients of each group; an image without one is a patient of its own."""
+    found: dict[str, set[str]] = {}
+    for group, patient, image in zip(*(images[c].tolist() for c in (column, "patient_id", "image_id")), strict=True):
+        found.setdefault(str(group), set()).add(patient or image)
+    return found
 
 
 def _band(age: str) -> str:

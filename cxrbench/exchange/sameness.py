@@ -59,14 +59,18 @@ def _of_cells(mine: Path, theirs: Path) -> str | None:
     a, b = (rows.sort_values("image_id", ignore_index=True, kind="stable") for rows in (one.rows, other.rows))
     if set(a.columns) != set(b.columns) or len(a) != len(b) or a["image_id"].tolist() != b["image_id"].tolist():
         return "the same identity and other rows or columns"
-    differ = [name for name in a.columns if not _equal(a[name], b[name])]
+    differ = [str(name) for name in a.columns if not _equal(pd.Series(a[name]), pd.Series(b[name]))]
     if not differ:
         return None
-    numbers = [
-        name for name in differ if pd.api.types.is_numeric_dtype(a[name]) and pd.api.types.is_numeric_dtype(b[name])
-    ]
-    largest = max((float((a[name] - b[name]).abs().max()) for name in numbers), default=0.0)
+    largest = max((_largest(pd.Series(a[name]), pd.Series(b[name])) for name in differ), default=0.0)
     return f"the same identity and other bits in {len(differ)} columns" + f" (by up to {largest:.2g})" * bool(largest)
+
+
+def _largest(a: pd.Series, b: pd.Series) -> float:
+    """By how much two columns of numbers differ at most; 0 of anything else, and where all that differs is unknown."""
+    if not (pd.api.types.is_numeric_dtype(a.dtype) and pd.api.types.is_numeric_dtype(b.dtype)):
+        return 0.0
+    return float(np.nanmax(np.abs(a.to_numpy(np.float64) - b.to_numpy(np.float64)), initial=0.0))
 
 
 def _equal(a: pd.Series, b: pd.Series) -> bool:

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def into(pack: Path, tmp_path: Path) -> Path:
 def test_a_board_of_aggregates_is_the_board_of_the_cells(hospital: Hospital, into: Path) -> None:
     """Values, intervals, tests, letters and corrections, to the last digits: they follow from what is packed."""
     before = api.leaderboard(hospital.results, baseline="pixels", replicates=400).to_pandas()
-    after = api.leaderboard(into, baseline="pixels", replicates=400).to_pandas()
+    after: Any = api.leaderboard(into, baseline="pixels", replicates=400).to_pandas()
     mine = next(name for name in after["encoder"].unique() if name != "pixels")
     before["encoder"] = before["encoder"].replace(hospital.mine, mine)
     before = before[before["rarer"] >= 10]
@@ -48,9 +49,9 @@ def test_a_board_of_aggregates_is_the_board_of_the_cells(hospital: Hospital, int
 
 
 def test_with_another_baseline_means_are_tested_and_labels_are_not(into: Path, hospital: Hospital) -> None:
-    after = api.leaderboard(into, replicates=400).to_pandas()
+    after: Any = api.leaderboard(into, replicates=400).to_pandas()
     mine = next(name for name in after["encoder"].unique() if name != "pixels")
-    other = api.leaderboard(into, baseline=mine, replicates=400, tasks="clinic:classification").to_pandas()
+    other: Any = api.leaderboard(into, baseline=mine, replicates=400, tasks="clinic:classification").to_pandas()
     cells = api.leaderboard(
         hospital.results, baseline=hospital.mine, replicates=400, tasks="clinic:classification"
     ).to_pandas()
@@ -74,7 +75,7 @@ def test_labels_of_few_patients_stay_behind(hospital: Hospital, tmp_path: Path) 
     """A label that nine patients of the test set have is in no number of the aggregate, nor is how many have it."""
     for path in (hospital.results / "cells").glob("*/classification/*/*.parquet"):
         one = Predictions.load(path)
-        rows = one.rows.sort_values("image_id", ignore_index=True)
+        rows: Any = one.rows.sort_values("image_id", ignore_index=True)
         nine = set(rows["patient_id"][rows["split"] == "test"].unique()[:9])
         rows["target:coin"] = [float(who in nine) for who in rows["patient_id"]]
         Predictions(**{**vars(one), "rows": rows, "file": None}).save(path)

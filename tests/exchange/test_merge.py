@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_packs_with_one_salt_are_paired_and_with_two_are_told_apart(anna: Path, 
     for root, out, salt in zip((anna, ben, ben), packs, ("s", "s", "t"), strict=True):
         api.pack_results(root, out, salt=tmp_path / salt)
     assert api.merge_results(packs[:2], tmp_path / "one").remarks == ()
-    board = api.leaderboard(tmp_path / "one", tasks="clinic:classification", replicates=200).to_pandas()
+    board: Any = api.leaderboard(tmp_path / "one", tasks="clinic:classification", replicates=200).to_pandas()
     assert board["encoder"].nunique() == 2
     told = api.merge_results([packs[0], packs[2]], tmp_path / "two").remarks
     assert any("packs with 2 salts" in line for line in told)

@@ -13,7 +13,7 @@ from cxrbench.cli.options import JsonOption, ResultsOption
 from cxrbench.errors import UserError
 
 if TYPE_CHECKING:
-    from cxrbench.api.exchange import Checked
+    from cxrbench.api.sharing.results import Checked
 
 results_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Bring results to others, and theirs together with yours."
