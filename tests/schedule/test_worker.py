@@ -45,18 +45,20 @@ def states(told: list[api.Outcome]) -> list[str]:
     return sorted(one.state for one in told)
 
 
-def test_two_workers_do_every_cell_once_with_the_bits_of_one(encoder: str, dataset: Path, calls: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_workers_do_every_cell_once_with_the_bits_of_a_run(
+    count: int, encoder: str, dataset: Path, calls: Path
+) -> None:
     alone(asked(encoder, dataset, "one", cache="cache-one"))
     by_one = calls.read_text()
     calls.write_text("")
     request = asked(encoder, dataset, "two", cache="cache-two")
-    manners = [Manner(start) for start in (0.0, 0.5)]
+    manners = [Manner(number / count) for number in range(count)]
     told = by_turns([worker(request, manner) for manner in manners])
     computed = [{tuple(one.cell.values()) for one in mine if one.state == "computed"} for mine in told]
-    assert [len(mine) for mine in told] == [8, 8]  # each tells of every cell
-    assert len(computed[0]) + len(computed[1]) == len(computed[0] | computed[1]) == 8
-    assert computed[0]
-    assert computed[1]
+    assert [len(mine) for mine in told] == [8] * count  # each tells of every cell
+    assert sum(map(len, computed)) == len(set().union(*computed)) == 8
+    assert all(computed)
     assert calls.read_text() == by_one
     same_bits("one", "two")
     assert not [path for path in Path("two/leases").rglob("*") if path.is_file()]
