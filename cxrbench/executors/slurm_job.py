@@ -11,6 +11,8 @@ from typing import Any
 
 from cxrbench.executors.child import Child
 
+ENDED = {-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT}
+"""Exit codes of a worker that was told to end."""
 LAST_WORD = 300.0
 """Seconds that a job whose worker was ended by SIGTERM waits for Slurm to end or requeue it."""
 
@@ -29,7 +31,7 @@ class WorkerJob:
         """Run the worker to its end; 0, or 1 if cells have failed. Raises RuntimeError if it ended otherwise."""
         self.child = Child([*self.command, *told_by_slurm()])
         code = self.child.wait()
-        if code is not None and -code == signal.SIGTERM:
+        if code in ENDED:
             # scancel, or a preemption with a time of grace: to end now would count as done, and not be requeued
             time.sleep(LAST_WORD)
         if code not in (0, 1):

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,8 +50,8 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = PATIENCE) -
 class Daemons:
     """Servers in the foreground, by name; each writes ``LOGS/NAME.log`` and is ended with the process that started it.
 
-    ``mark``: a variable of their environment with a value that no other cluster has, by which what they leave behind
-    (the processes of jobs) is found.
+    ``mark``: a variable of ``env`` with a value that no other cluster has, by which what they leave behind (the
+    processes of jobs) is found. The process that starts them must not have it.
     """
 
     logs: Path
@@ -59,12 +59,12 @@ class Daemons:
     mark: str
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def start(self, name: str, command: Sequence[str]) -> None:
-        """Start one. The kernel ends it when this process is killed."""
+    def start(self, name: str, command: Sequence[str], **variables: str) -> None:
+        """Start one, with variables of its own. The kernel ends it when this process is killed."""
         self.logs.mkdir(parents=True, exist_ok=True)
         with open(self.logs / f"{name}.log", "ab") as log:
             self.running[name] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *command], env=self.env, stdout=log, stderr=log,
+                ["setpriv", "--pdeathsig", "TERM", *command], env={**self.env, **variables}, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
 
@@ -75,11 +75,12 @@ class Daemons:
                 lines = (self.logs / f"{name}.log").read_text(errors="replace").splitlines()
                 raise NotStartedError(f"{name} ended with {process.returncode}: {' / '.join(lines[-3:])}")
 
-    def kill(self, name: str) -> None:
-        """Kill one as a failing machine does."""
+    def kill(self, name: str, **variables: str) -> None:
+        """Kill one as a failing machine does, with all processes of the cluster that have these variables."""
         process = self.running.pop(name)
         process.kill()
         process.wait()
+        kill_marked(**{self.mark: self.env[self.mark]}, **variables)
 
     def stop(self) -> None:
         """End all, the last one first, and then every process that carries the mark."""
@@ -91,16 +92,14 @@ class Daemons:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        for pid in marked(self.mark, self.env[self.mark]):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_marked(**{self.mark: self.env[self.mark]})
 
 
-def marked(name: str, value: str) -> Iterator[int]:
-    """Processes, but for this one, whose environment has this variable with this value."""
-    wanted = f"{name}={value}".encode()
+def kill_marked(**variables: str) -> None:
+    """Kill every process, but for this one, whose environment has these variables with these values."""
+    wanted = {f"{name}={value}".encode() for name, value in variables.items()}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             with suppress(OSError):
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    yield int(folder.name)
+                if wanted <= {*(folder / "environ").read_bytes().split(b"\0")}:
+                    os.kill(int(folder.name), signal.SIGKILL)

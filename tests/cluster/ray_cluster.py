@@ -77,11 +77,11 @@ class RayCluster:
 
     def start_node(self, k: int) -> None:
         """Start node k, counted from 2: the head is the first."""
-        self._ray(f"node-{k}", f"--address={self.env['RAY_ADDRESS']}")
+        self._ray(f"node-{k}", f"--address={self.env['RAY_ADDRESS']}", node=str(k))
 
     def kill_node(self, k: int) -> None:
         """Kill node k as a failing machine does, with what runs on it."""
-        self.daemons.kill(f"node-{k}")
+        self.daemons.kill(f"node-{k}", RAY_TEST_NODE=str(k))
 
     def has(self, nodes: int) -> bool:
         """Whether the cluster is there and has as many nodes that live; waits for a while for them to come."""
@@ -96,9 +96,10 @@ class RayCluster:
         with socket.socket() as one:
             return one.connect_ex((host, int(port))) == 0
 
-    def _ray(self, name: str, *words: str) -> None:
-        self.daemons.start(name, [*RAY, "start", "--block", "--disable-usage-stats", f"--num-cpus={self.cpus}",
-                                  f"--num-gpus={self.gpus:g}", f"--object-store-memory={MEMORY}", *words])  # fmt: skip
+    def _ray(self, name: str, *words: str, node: str = "1") -> None:
+        command = [*RAY, "start", "--block", "--disable-usage-stats", f"--num-cpus={self.cpus}",
+                   f"--num-gpus={self.gpus:g}", f"--object-store-memory={MEMORY}", *words]  # fmt: skip
+        self.daemons.start(name, command, RAY_TEST_NODE=node)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -87,7 +87,7 @@ class Slurm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run("scancel", f"--user={getpass.getuser()}", check=False)
+        self.run("scancel", f"--user={getpass.getuser()}", check=False)
         self.daemons.stop()
 
     def _start(self) -> None:
@@ -118,24 +118,25 @@ class Slurm:
 
     def start_node(self, k: int) -> None:
         """Start the slurmd of node k, counted from 1."""
-        self.daemons.start(f"slurmd-n{k}", ["slurmd", "-D", "-N", f"n{k}"])
+        self.daemons.start(f"slurmd-n{k}", ["slurmd", "-D", "-N", f"n{k}"], SLURMD_NODENAME=f"n{k}")
 
     def kill_node(self, k: int) -> None:
         """Kill the slurmd of node k as a failing machine does, with the jobs that run on it."""
-        self.daemons.kill(f"slurmd-n{k}")
+        self.daemons.kill(f"slurmd-n{k}", SLURMD_NODENAME=f"n{k}")
 
     def states(self) -> list[str]:
         """What sinfo says of each node: idle, mixed, allocated, down, ..."""
         self.daemons.check()
-        return self._run("sinfo", "--noheader", "--Node", "--partition=work", "--format=%T", check=False).split()
+        return self.run("sinfo", "--noheader", "--Node", "--partition=work", "--format=%T", check=False).split()
 
     def jobs(self, job: str = "") -> dict[str, str]:
         """State of every job and array task that Slurm knows (of ``job``), by its number."""
         only = [f"--jobs={job}"] if job else []
-        lines = self._run("squeue", "--noheader", "--states=all", "--array", "--format=%i %T", *only).splitlines()
+        lines = self.run("squeue", "--noheader", "--states=all", "--array", "--format=%i %T", *only).splitlines()
         return dict(line.split() for line in lines)
 
-    def _run(self, *command: str, check: bool = True) -> str:
+    def run(self, *command: str, check: bool = True) -> str:
+        """What a command of Slurm prints."""
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=check)
         return done.stdout
 

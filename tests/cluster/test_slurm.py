@@ -1,0 +1,85 @@
+"""A real Slurm of two nodes: the bits of a local run, whatever becomes of jobs and nodes meanwhile."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.daemons import wait_until
+from cluster.slow_encoders import calls, slow_encoders
+from cluster.slurm_cluster import Slurm
+from cluster.stores import assert_same_cells, assert_sound, cxrbench
+
+
+def scancel_one_task(slurm: Slurm, job: str) -> None:
+    slurm.run("scancel", f"{job}_1")
+
+
+def kill_a_node(slurm: Slurm, job: str) -> None:
+    slurm.kill_node(2)
+
+
+def tell_that_time_is_over(slurm: Slurm, job: str) -> None:
+    """What Slurm sends ahead of the end of a job's time."""
+    slurm.run("scancel", "--signal=USR2", job)
+
+
+def preempt(slurm: Slurm, job: str) -> None:
+    slurm.run("sbatch", "--partition=urgent", "--nodelist=n1", "--output=/dev/null", "--wrap=sleep 3")
+
+
+@pytest.fixture
+def whole(slurm: Slurm) -> Slurm:
+    """With both nodes up, and no job."""
+    if "slurmd-n2" not in slurm.daemons.running:
+        slurm.start_node(2)
+    slurm.run("scancel", "--me")
+    wait_until(lambda: slurm.states() == ["idle", "idle"], "both nodes idle")
+    return slurm
+
+
+@pytest.mark.parametrize("trouble", [scancel_one_task, kill_a_node, tell_that_time_is_over, preempt])
+def test_jobs_give_the_bits_of_a_local_run_whatever_happens(
+    trouble: Callable[[Slurm, str], None], whole: Slurm, dataset: Path, tmp_path: Path
+) -> None:
+    encoders = slow_encoders(tmp_path, "A", "B", "C", "D", seconds=0.1)
+    asked = ["--encoder", encoders, "--tasks", f"{dataset}:classification,{dataset}:knn", "--batch-size", "4"]
+    slurm, found, alone = whole, tmp_path / "found", tmp_path / "alone"
+    command = [sys.executable, "-m", "cxrbench", "run", *asked, "--results", str(found), "--cache",
+               str(tmp_path / "cache"), "--executor", "slurm:2", "--executor-option", "partition=work",
+               "--executor-option", "setup=export CXRBENCH_SET_UP=1"]  # fmt: skip
+    before = {*slurm.jobs()}
+    with subprocess.Popen(command, env={**slurm.env, "OMP_NUM_THREADS": "1"}, stdout=-1, stderr=-1, text=True) as run:
+        wait_until(lambda: len(calls(tmp_path)) > 10, "the first images")
+        (job,) = {name.split("_")[0] for name in {*slurm.jobs()} - before}
+        trouble(slurm, job)
+        out, err = run.communicate(timeout=300)
+    assert run.returncode == 0, err
+    assert "8 cells computed." in out
+    done = cxrbench("run", *asked, "--results", alone, "--cache", tmp_path / "cache-alone")
+    assert done.returncode == 0, done.stderr
+    assert_sound(found, tmp_path / "cache")
+    assert_same_cells(found, alone)
+
+
+def test_what_slurm_refuses_is_one_line(slurm: Slurm, dataset: Path, tmp_path: Path) -> None:
+    words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:knn", "--executor", "slurm:2"]
+    folders = ["--results", tmp_path / "results", "--cache", tmp_path / "cache"]
+    done = cxrbench(*words, *folders, "--executor-option", "partition=none", env=slurm.env)
+    assert done.returncode == 2
+    assert "invalid partition" in done.stderr.splitlines()[-1]
+    done = cxrbench(*words, *folders, "--executor-option", "partitoin=work", env=slurm.env)
+    assert done.returncode == 2
+    assert "partitoin" in done.stderr.splitlines()[-1]
+
+
+def test_without_slurm_it_says_so(dataset: Path, tmp_path: Path) -> None:
+    words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:knn", "--results", tmp_path / "results"]
+    pytest.importorskip("submitit", reason="not installed here: the package submitit")
+    done = cxrbench(*words, "--executor", "slurm:2", env={**os.environ, "PATH": str(tmp_path)})
+    assert (done.returncode, "there is no sbatch here" in done.stderr) == (2, True)
+    done = cxrbench(*words, "--executor", "slurm", env={**os.environ, "PATH": str(tmp_path)})
+    assert (done.returncode, "say how many workers" in done.stderr) == (2, True)
