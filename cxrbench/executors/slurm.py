@@ -28,6 +28,8 @@ TIMES = (
     r"(?P<h>\d+):(?P<m>\d+):(?P<s>\d+)",
     r"(?P<d>\d+)-(?P<h>\d+)(:(?P<m>\d+)(:(?P<s>\d+))?)?",
 )  # fmt: skip
+AROUND = ("srun:", "slurmstepd:", "submitit ")
+"""How lines of a job's log begin that are not the worker's."""
 SLOWEST = 60.0  # seconds that a command of Slurm may take before it counts as no answer
 
 
@@ -35,16 +37,16 @@ SLOWEST = 60.0  # seconds that a command of Slurm may take before it counts as n
 class Slurm:
     """``workers`` tasks in an array, and ``cpu_workers`` without a GPU in another one, for cells that need none.
 
-    ``sbatch``: its options, by their long names with or without dashes. ``setup``: lines of the batch script before the
-    worker. ``container``: words before the worker's command. ``python``: in the container, if it is another one there.
-    ``notice``: seconds ahead of the end of its time at which a job is told. ``timeouts``: how often a job goes on after
-    the end of its time.
+    ``time``: minutes that a job may take. ``sbatch``: its other options, by their long names. ``setup``: lines of the
+    batch script before the worker. ``container``: words before the worker's command. ``python``: in the container, if
+    it is another one there. ``notice``: seconds ahead of the end of its time at which a job is told. ``timeouts``: how
+    often a job goes on after the end of its time.
     """
 
     workers: int
+    time: int
     cpu_workers: int = 0
     sbatch: Mapping[str, Any] = field(default_factory=dict)
-    time: int | None = None
     setup: tuple[str, ...] = ()
     container: tuple[str, ...] = ()
     python: str = sys.executable
@@ -79,9 +81,9 @@ class Slurm:
         executor = submitit.SlurmExecutor(folder, max_num_timeout=self.timeouts)
         names = {name.replace("_", "-"): value for name, value in sbatch.items()}
         executor.update_parameters(
-            job_name=names.pop("job-name", "cxrbench"), setup=list(self.setup) or None, signal_delay_s=self.notice,
-            array_parallelism=len(commands), stderr_to_stdout=True, additional_parameters={"requeue": True, **names},
-            **({} if self.time is None else {"time": self.time}),
+            job_name=names.pop("job-name", "cxrbench"), time=self.time, signal_delay_s=self.notice, wckey=None,
+            setup=list(self.setup) or None, array_parallelism=len(commands), stderr_to_stdout=True,
+            additional_parameters={"requeue": True, **names},
         )  # fmt: skip
         try:
             with executor.batch():
@@ -100,6 +102,11 @@ def executor(workers: int | None, options: Mapping[str, Any]) -> Slurm:
     """
     if workers is None:
         raise UserError("executor slurm: say how many workers, e.g. --executor slurm:8")
+    if "time" not in options:
+        raise UserError(
+            "executor slurm: say how long a job may take, e.g. --executor-option time=4:00:00: "
+            "after that it goes back into the queue and goes on"
+        )
     if importlib.util.find_spec("submitit") is None:
         raise UserError("executor slurm needs one package more: pip install 'cxrbench[slurm]'")
     if not _answer("sbatch", "--version"):
@@ -111,8 +118,7 @@ def executor(workers: int | None, options: Mapping[str, Any]) -> Slurm:
             raise UserError(f"executor slurm: {plain(name)}={plain(repr(value))} is no option of sbatch with one value")
     setup = ours.get("setup", [])
     return Slurm(
-        workers, _number(ours, "cpu_workers", 0), sbatch,
-        time=minutes(ours["time"]) if "time" in ours else None,
+        workers, minutes(ours["time"]), _number(ours, "cpu_workers", 0), sbatch,
         setup=tuple(map(str, setup if isinstance(setup, list) else [setup])),
         container=tuple(shlex.split(str(ours.get("container", "")))),
         python=str(ours.get("python", sys.executable)),
@@ -162,8 +168,9 @@ class SlurmJobs:
             return ""
         said = [f"job {job} {state}" for job, state in [*bad.items()][:3]]
         log = self.folder / f"{next(iter(bad))}_0_log.out"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-        last = f": {lines[-1].strip()}" if lines else ""
+        lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+        own = [line.strip() for line in lines if line.strip() and not line.startswith(AROUND)]
+        last = f": {plain(own[-1])}" if own else ""
         return f"{', '.join(said)}{', ...' if len(bad) > 3 else ''} (see {log}{last})"
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ Imported by jobs on nodes, before any worker: it imports nothing that is slow.
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -28,14 +29,15 @@ class WorkerJob:
         self.child: Child | None = None
 
     def __call__(self) -> int:
-        """Run the worker to its end; 0, or 1 if cells have failed. Raises RuntimeError if it ended otherwise."""
+        """Run the worker to its end; 0, or 1 if cells have failed. Exits if it ended otherwise: the job has failed."""
         self.child = Child([*self.command, *told_by_slurm()])
         code = self.child.wait()
+        assert code is not None
         if code in ENDED:
             # scancel, or a preemption with a time of grace: to end now would count as done, and not be requeued
             time.sleep(LAST_WORD)
         if code not in (0, 1):
-            raise RuntimeError(f"the worker ended with {code}")
+            sys.exit(code if code > 0 else 128 - code)  # as a shell says that a signal has ended it
         return code
 
     def checkpoint(self) -> Any:

@@ -23,9 +23,12 @@ def test_tasks_give_the_bits_of_a_local_run_although_a_node_fails(
                str(tmp_path / "cache"), "--executor", "ray"]  # fmt: skip
     env = {**ray_nodes.env, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True) as run:
-        wait_until(lambda: len({line.split()[0] for line in calls(tmp_path)}) > 1, "two workers at images")
-        ray_nodes.kill_node(2)
-        out, err = run.communicate(timeout=300)
+        try:
+            wait_until(lambda: len({line.split()[0] for line in calls(tmp_path)}) > 1, "two workers at images")
+            ray_nodes.kill_node(2)
+            out, err = run.communicate(timeout=300)
+        finally:
+            run.kill()
     assert run.returncode == 0, err
     assert "8 cells computed." in out
     done = cxrbench("run", *asked, "--results", alone, "--cache", tmp_path / "cache-alone")

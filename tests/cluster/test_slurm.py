@@ -1,6 +1,5 @@
 """A real Slurm of two nodes: the bits of a local run, whatever becomes of jobs and nodes meanwhile."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,13 +49,16 @@ def test_jobs_give_the_bits_of_a_local_run_whatever_happens(
     slurm, found, alone = whole, tmp_path / "found", tmp_path / "alone"
     command = [sys.executable, "-m", "cxrbench", "run", *asked, "--results", str(found), "--cache",
                str(tmp_path / "cache"), "--executor", "slurm:2", "--executor-option", "partition=work",
-               "--executor-option", "setup=export CXRBENCH_SET_UP=1"]  # fmt: skip
+               "--executor-option", "time=60"]  # fmt: skip
     before = {*slurm.jobs()}
     with subprocess.Popen(command, env={**slurm.env, "OMP_NUM_THREADS": "1"}, stdout=-1, stderr=-1, text=True) as run:
-        wait_until(lambda: len(calls(tmp_path)) > 10, "the first images")
-        (job,) = {name.split("_")[0] for name in {*slurm.jobs()} - before}
-        trouble(slurm, job)
-        out, err = run.communicate(timeout=300)
+        try:
+            wait_until(lambda: len(calls(tmp_path)) > 10, "the first images")
+            (job,) = {name.split("_")[0] for name in {*slurm.jobs()} - before}
+            trouble(slurm, job)
+            out, err = run.communicate(timeout=300)
+        finally:
+            run.kill()
     assert run.returncode == 0, err
     assert "8 cells computed." in out
     done = cxrbench("run", *asked, "--results", alone, "--cache", tmp_path / "cache-alone")
@@ -66,7 +68,8 @@ def test_jobs_give_the_bits_of_a_local_run_whatever_happens(
 
 
 def test_what_slurm_refuses_is_one_line(slurm: Slurm, dataset: Path, tmp_path: Path) -> None:
-    words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:knn", "--executor", "slurm:2"]
+    words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:knn", "--executor", "slurm:2", "--executor-option",
+             "time=60"]  # fmt: skip
     folders = ["--results", tmp_path / "results", "--cache", tmp_path / "cache"]
     done = cxrbench(*words, *folders, "--executor-option", "partition=none", env=slurm.env)
     assert done.returncode == 2
@@ -77,9 +80,13 @@ def test_what_slurm_refuses_is_one_line(slurm: Slurm, dataset: Path, tmp_path: P
 
 
 def test_without_slurm_it_says_so(dataset: Path, tmp_path: Path) -> None:
-    words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:knn", "--results", tmp_path / "results"]
     pytest.importorskip("submitit", reason="not installed here: the package submitit")
-    done = cxrbench(*words, "--executor", "slurm:2", env={**os.environ, "PATH": str(tmp_path)})
-    assert (done.returncode, "there is no sbatch here" in done.stderr) == (2, True)
-    done = cxrbench(*words, "--executor", "slurm", env={**os.environ, "PATH": str(tmp_path)})
-    assert (done.returncode, "say how many workers" in done.stderr) == (2, True)
+    words = ["run", "--encoder", "pixels", "--tasks", f"{dataset}:knn", "--results", tmp_path / "results"]
+    for executor, option, said in (
+        ("slurm:2", "time=60", "there is no sbatch here"),
+        ("slurm", "time=60", "say how many workers"),
+        ("slurm:2", "partition=work", "say how long a job may take"),
+        ("slurm:2", "time=soon", "time='soon' is no time"),
+    ):
+        done = cxrbench(*words, "--executor", executor, "--executor-option", option, env={"PATH": str(tmp_path)})
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
