@@ -7,7 +7,8 @@ A cell is one pretraining, in a folder of its own below DIR: whatever is finishe
 goes on. First every variation is trained for 12 epochs with one seed (408 steps of 64); then the recipe as it ships and
 the two best variations for 40 epochs (1,360 steps) with three seeds. Best: the highest mean of the seven columns of the
 table that are scores. Images that choose are held-out ones of the phantom of seed 1; the phantom of seed 0, which the
-leaderboard uses, is not touched. ``--report``: only the table, of what is finished.
+leaderboard uses, is not touched. What was found is kept in results/fane.json, whatever becomes of DIR. ``--report``:
+only the table, of what is finished.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from tabulate import tabulate
 import cxrbench
 from cxrbench.api import write_phantom
 from cxrbench.encoders.backbones.encoder import Pooling
+from cxrbench.files.atomic import atomic_path
 from evidence.embeddings import directions, embedded
 
 SHIPPED: dict[str, Any] = {"arch": "nano", "warmup": 0.1, "batch_size": 64, "lr": 7e-4, "accelerator": "cpu"}
@@ -41,6 +43,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "fast, clip 5": {**FAST, "clip": 5.0},
     "official text head": {"text_head": "official", "pool_width": None},
 }
+KEPT = Path(__file__).with_name("results") / "fane.json"
 BASE, SHORT, LONG, SEEDS, CHOSEN = "as shipped", 12, 40, (0, 1, 2), 2
 HELD_OUT = {"vindr_train": 1200, "vindr_test": 400, "rsna": 1200, "siim": 1200}
 PROBED, FRACTIONS, LABEL_SEEDS = ("vindr", "rsna", "siim"), (0.01, 0.1, 1.0), 3
@@ -60,6 +63,11 @@ class Cell(NamedTuple):
         words = self.name.replace(",", "").replace(" ", "-")
         return f"cells/{words}-{self.epochs}-epochs-seed-{self.seed}"
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What it is trained with: figures of another recipe are not its."""
+        return {**SHIPPED, **OPTIONS, **VARIATIONS[self.name], "epochs": self.epochs, "seed": self.seed}
+
 
 class Bench:
     """The cells in a scratch folder, and how they are trained and scored."""
@@ -68,9 +76,13 @@ class Bench:
         self.scratch, self.studies, self.cache = scratch, studies, scratch / "cache"
 
     def scores(self, cell: Cell) -> dict[str, Any] | None:
-        """What was found of a cell, or None."""
-        path = self.scratch / cell.folder / "scores.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        """What was found of a cell as it is now, or None."""
+        found = self.kept().get(cell.folder, {})
+        return found["scores"] if found.get("recipe") == cell.recipe else None
+
+    def kept(self) -> dict[str, Any]:
+        """What was found, by folder."""
+        return json.loads(KEPT.read_text()) if KEPT.exists() else {}
 
     def plan(self) -> Iterator[Cell]:
         """The cells in order; those of the second stage only when the first is scored."""
@@ -95,7 +107,9 @@ class Bench:
                 epochs=cell.epochs, options={k: v for k, v in options.items() if v is not None}, **SHIPPED, **clip,
             )  # fmt: skip
         scores = self.evaluated(weights) | self.watched(out / "log.csv")
-        (out / "scores.json").write_text(json.dumps(scores, indent=1))
+        with atomic_path(KEPT) as path:
+            found = {**self.kept(), cell.folder: {"recipe": cell.recipe, "scores": scores}}
+            path.write_text(json.dumps(found, indent=1) + "\n")
 
     def evaluated(self, weights: Path) -> dict[str, Any]:
         """Probes beside the untrained backbone's, retrieval, effective rank."""

@@ -1,16 +1,18 @@
 """Does RadJEPA gain anything over its untrained backbone? Longer trainings, on phantom and on real images.
 
-    python benchmarks/radjepa.py --scratch DIR                 # the table of what is finished
+    python benchmarks/radjepa.py --scratch DIR                 # the table of what is measured
     python benchmarks/radjepa.py --scratch DIR --only NAME     # train one cell, or go on where it stopped
     python benchmarks/radjepa.py --scratch DIR --all           # all that are left, one after the other
-    python benchmarks/radjepa.py --scratch DIR --list          # their names, and which are finished
+    python benchmarks/radjepa.py --scratch DIR --list          # their names, and which are measured
 
-A cell is a training in a folder of its own. Phantom images are those of seed 1, drawn into DIR/phantom; settings are
+A cell is a training in a folder of its own; what was found of it is kept in results/radjepa.json, whatever becomes of
+the folder. Phantom images are those of seed 1, drawn into DIR/phantom; settings are
 chosen by their test images, and the phantom of seed 0 is not looked at. Real images: nih and kermany of --data. One
 thread, float32: bf16 is no faster here (a step of 32 of nano takes 0.34 s of processor time either way).
 """
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -29,12 +31,14 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import read_encoder, write_encoder
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
 from cxrbench.files.checkpoints import read_checkpoint
 from cxrbench.leaderboard.statistics.bootstrap import replicate
 from cxrbench.metrics.classification import Weights, auroc
 from cxrbench.phantom.write import write
 from cxrbench.predictions import Predictions
 from evidence.embeddings import directions, embedded
+from evidence.marked import put, table
 
 PHANTOM = {"vindr_train": 1200, "vindr_test": 400, "rsna": 1400, "siim": 1200}
 TASKS = {"phantom": ("vindr", "rsna", "siim"), "real": ("nih", "kermany")}
@@ -42,6 +46,8 @@ READ = ("mean", "mean+sd")
 REPLICATES = 2000
 FEWEST = 10  # images with, and without, a label that is scored
 BATCH = 32
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "pretraining-on-the-phantom.md"
+KEPT = Path(__file__).with_name("results") / "radjepa.json"
 CONTEXT = "context.safetensors"  # the trained encoder, beside encoder.safetensors, which is its moving average
 BACKBONE = "objective.backbone."  # of a checkpoint's names
 
@@ -105,6 +111,8 @@ class Score(NamedTuple):
 
 def train(cell: Cell, data: Path) -> None:
     """Train a cell to its end, from where it stopped, if it did; keep the context encoder beside the target."""
+    if finished(cell):
+        return
     names = [data_name(name, data) for name in TASKS[cell.data]]
     manifests = load(cell.data, data)
     units = sum(manifest.images["split"].tolist().count("train") for manifest in manifests)
@@ -195,14 +203,25 @@ def row(cell: Cell, data: Path, manifests: Sequence[Manifest]) -> list[str]:
     return shown
 
 
-def report(data: Path) -> None:
-    """The table of all finished cells, into benchmarks/results/radjepa.md."""
-    done = [cell for cell in CELLS if finished(cell)]
-    if not done:
-        raise UserError("no cell is finished: train one with --only NAME; --list names them")
-    manifests = {kind: load(kind, data) for kind in dict.fromkeys(cell.data for cell in done)}
-    rows = [row(cell, data, manifests[cell.data]) for cell in done]
-    left = [cell.name for cell in CELLS if cell not in done]
+def kept() -> dict[str, list[str]]:
+    """Rows of cells that were measured, by name: those of cells as they are now."""
+    found = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return {cell.name: found[cell.name]["row"] for cell in CELLS if found.get(cell.name, {}).get("cell") == repr(cell)}
+
+
+def keep(cell: Cell, shown: list[str]) -> None:
+    """Write a cell's row beside those that are kept."""
+    found = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    with atomic_path(KEPT) as path:
+        path.write_text(json.dumps({**found, cell.name: {"cell": repr(cell), "row": shown}}, indent=1) + "\n")
+
+
+def report() -> None:
+    """The table of all measured cells, into benchmarks/results/radjepa.md and docs/pretraining-on-the-phantom.md."""
+    rows = kept()
+    if not rows:
+        raise UserError("no cell is measured: train one with --only NAME; --list names them")
+    left = [cell.name for cell in CELLS if cell.name not in rows]
     headers = [
         "images-what-seed", "backbone", "mean: untrained", "trained", "difference", "mean+sd: untrained", "trained",
         "difference", "spread: start / target / context", "effective rank", "first component",
@@ -211,7 +230,7 @@ def report(data: Path) -> None:
         "radjepa",
         "RadJEPA against its untrained backbone",
         headers,
-        rows,
+        list(rows.values()),
         f"Batches of {BATCH}, lr 5e-4, float32, {CELLS[0].steps:,} steps (tiny: {TINY[1]['steps']:,}), momentum from "
         ".996 to 1; variance: weight .01; crops: area .3 to 1. AUROC of a linear probe, mean over labels with at least "
         f"{FEWEST} positive and {FEWEST} negative test images, then over vindr, rsna and siim (phantom of seed 1), or "
@@ -221,6 +240,7 @@ def report(data: Path) -> None:
         "first component: of the means of patch tokens, at the start, of the moving average and of the context "
         "encoder at the end." + (f" Not finished: {', '.join(left)}." if left else ""),
     )
+    put(DOCUMENT, {"radjepa": table(headers, list(rows.values()))})
 
 
 def draw_phantom() -> None:
@@ -241,18 +261,22 @@ def main() -> None:
     asked.scratch.mkdir(parents=True, exist_ok=True)
     os.chdir(asked.scratch)
     torch.set_num_threads(1)
+    measured = kept()
     if asked.list:
-        print("\n".join(f"{cell.name}{'  finished' if finished(cell) else ''}" for cell in CELLS))
+        print("\n".join(f"{cell.name}{'  measured' if cell.name in measured else ''}" for cell in CELLS))
         return
-    wanted = [cell for cell in CELLS if not finished(cell) and (asked.all or cell.name == asked.only)]
+    left = [cell for cell in CELLS if cell.name not in measured and not finished(cell)]
+    wanted = [cell for cell in left if asked.all or cell.name == asked.only]
     if not (data / "nih").is_dir():
         print(f"no real images in {data} (--data): cells on them are skipped", file=sys.stderr)
         wanted = [cell for cell in wanted if cell.data != "real"]
-    draw_phantom()
-    for cell in wanted:
-        train(cell, data)
-    if not (asked.only or asked.all):
-        report(data)
+    if any(cell.data == "phantom" for cell in (*wanted, *filter(finished, CELLS))):
+        draw_phantom()
+    for cell in (*filter(finished, CELLS), *wanted):
+        if cell.name not in kept():
+            train(cell, data)
+            keep(cell, row(cell, data, load(cell.data, data)))
+    report()
 
 
 if __name__ == "__main__":

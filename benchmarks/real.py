@@ -7,7 +7,7 @@
 DATA holds nih, rsna and kermany (default: ../shared/data beside the checkout, if it is there). 60% of the patients are
 for pretraining, once; the test patients of all five splits come from the other 40%. So each method is pretrained once,
 and no split tests on a patient whom pretraining has seen. RSNA's images are NIH's under other names: their patients are
-known by the pictures themselves.
+known by the pictures themselves. What was found of a method is kept in results/real.json, whatever becomes of DIR.
 """
 
 import argparse
@@ -15,14 +15,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from cxrbench import api
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
+from cxrbench.files.atomic import atomic_path
 from cxrbench.predictions import Predictions
 from evidence.marked import number, probability, put, table
 from evidence.patient_splits import SPLITS, pretraining_split, same_patients, sides, split_of, write_dataset
@@ -72,6 +74,10 @@ WITHOUT_TRAINING = tuple(dict.fromkeys(baseline for *_, baseline in ROWS))
 OTHERS = ("imagenet", "pixels")
 Scored = dict[str, dict[str, OverSplits]]
 """By encoder and data set."""
+Kept = dict[str, dict[str, Any]]
+"""Rows of the tables by method, and of what stands beside all methods."""
+KEPT = ROOT / "benchmarks" / "results" / "real.json"
+OTHER_ROWS = "without training"
 TABLES = ("pretraining", "test sets", "values", "differences")
 
 
@@ -134,8 +140,8 @@ def probed(specs: Sequence[str]) -> dict[str, dict[str, list[Predictions]]]:
     return found
 
 
-def tables(methods: list[str]) -> dict[str, str]:
-    """The tables of docs/real-data.md by name, for the methods that are finished."""
+def found_now(methods: Sequence[str]) -> Kept:
+    """What is to be kept of these methods, which are finished, and of what stands beside all of them."""
     of = {f"{m}{at}": f"{m}{at}@{REAL[m].weights(0)}" for m, at, _ in ROWS if m in methods}
     specs = {**of, **{name: name for name in (*WITHOUT_TRAINING, *OTHERS)}}
     of_specs = probed(list(specs.values()))
@@ -145,26 +151,53 @@ def tables(methods: list[str]) -> dict[str, str]:
         name: {data: over_splits(of_datasets[data], labels[data]) for data in PROBED}
         for name, of_datasets in predictions.items()
     }
-    values = []
-    for name, of_datasets in scored.items():
-        cells = [f"{number(one.values.mean())} ± {number(one.values.std(ddof=1))}" for one in of_datasets.values()]
-        mean = sum(one.values.mean() for one in of_datasets.values()) / len(PROBED)
-        values.append([f"`{name}`", *cells, number(float(mean))])
-    tests = [
-        [f"`{m}{at}`", f"`{other}`", *(compared(scored[f"{m}{at}"][data], scored[other][data]) for data in PROBED)]
-        for m, at, baseline in ROWS
-        if m in methods
-        for other in (baseline, *OTHERS)
-    ]
+    values = {name: value_row(name, of_datasets) for name, of_datasets in scored.items()}
+    kept: Kept = {
+        OTHER_ROWS: {
+            "values": [row for name, row in values.items() if name not in of],
+            "test sets": test_sets(predictions["pixels"], labels),
+        }
+    }
+    for method in methods:
+        mine = [(f"{m}{at}", baseline) for m, at, baseline in ROWS if m == method]
+        tests = [
+            [f"`{name}`", f"`{other}`", *(compared(scored[name][data], scored[other][data]) for data in PROBED)]
+            for name, baseline in mine
+            for other in (baseline, *OTHERS)
+        ]
+        kept[method] = {
+            "recipe": recipe_text(method), "pretraining": [pretraining_row(method)],
+            "values": [values[name] for name, _ in mine], "differences": tests,
+        }  # fmt: skip
+    return kept
+
+
+def value_row(name: str, of_datasets: Mapping[str, OverSplits]) -> list[str]:
+    """An encoder's AUROCs: mean and standard deviation over the splits, and the mean of the data sets."""
+    cells = [f"{number(one.values.mean())} ± {number(one.values.std(ddof=1))}" for one in of_datasets.values()]
+    mean = sum(one.values.mean() for one in of_datasets.values()) / len(PROBED)
+    return [f"`{name}`", *cells, number(float(mean))]
+
+
+def recipe_text(method: str) -> str:
+    """What tells a recipe from another; how many epochs fill the budget, the machine decides."""
+    recipe = REAL[method]
+    return json.dumps([recipe.data, dict(recipe.settings), dict(recipe.options), BUDGET])
+
+
+def tables(kept: Kept) -> dict[str, str]:
+    """The tables of docs/real-data.md by name, of what is kept and of today's recipes."""
+    methods = [m for m in REAL if kept.get(m, {}).get("recipe") == recipe_text(m)]
+    others = kept[OTHER_ROWS]
     titles = [name.removeprefix("real-") for name in PROBED]
     made = (
-        table(["Method", "batch, lr, options", "epochs", "steps", "CPU minutes"], pretrainings(methods)),
         table(
-            ["", "labels scored", "test images, by split", "test patients, by split"],
-            test_sets(predictions["pixels"], labels),
+            ["Method", "batch, lr, options", "epochs", "steps", "CPU minutes"],
+            [row for m in methods for row in kept[m]["pretraining"]],
         ),
-        table(["Encoder", *titles, "mean"], values),
-        table(["Encoder", "minus", *titles], tests),
+        table(["", "labels scored", "test images, by split", "test patients, by split"], others["test sets"]),
+        table(["Encoder", *titles, "mean"], [*(r for m in methods for r in kept[m]["values"]), *others["values"]]),
+        table(["Encoder", "minus", *titles], [row for m in methods for row in kept[m]["differences"]]),
     )
     return dict(zip(TABLES, made, strict=True))
 
@@ -178,16 +211,13 @@ def compared(one: OverSplits, other: OverSplits) -> str:
     return f"{number(found.value, sign=True)} [{', '.join(ends)}], {positive} of {SPLITS}, p {probability(found.p())}"
 
 
-def pretrainings(methods: list[str]) -> list[list[str]]:
-    """What each pretraining was: a row per method."""
-    rows = []
-    for method in methods:
-        recipe, run = within_budget(REAL[method]), Path(REAL[method].run(0))
-        options = ", ".join(f"{name} {value}" for name, value in recipe.options.items())
-        said = f"{recipe.settings['batch_size']}, {recipe.settings['lr']:g}{', ' if options else ''}{options}"
-        minutes = f"{cost(run)['cpu'] / 60:.1f}"
-        rows.append([f"`{method}`", said, str(recipe.settings["epochs"]), f"{steps(run):,}", minutes])
-    return rows
+def pretraining_row(method: str) -> list[str]:
+    """What a pretraining was."""
+    recipe, run = within_budget(REAL[method]), Path(REAL[method].run(0))
+    options = ", ".join(f"{name} {value}" for name, value in recipe.options.items())
+    said = f"{recipe.settings['batch_size']}, {recipe.settings['lr']:g}{', ' if options else ''}{options}"
+    minutes = f"{cost(run)['cpu'] / 60:.1f}"
+    return [f"`{method}`", said, str(recipe.settings["epochs"]), f"{steps(run):,}", minutes]
 
 
 def test_sets(predictions: dict[str, list[Predictions]], labels: dict[str, tuple[str, ...]]) -> list[list[str]]:
@@ -225,7 +255,11 @@ def main() -> None:
     done = [method for method, recipe in REAL.items() if Path(recipe.weights(0)).exists()]
     print(f"pretrained: {', '.join(done) or 'none'} of {', '.join(REAL)}")
     if asked.table:
-        put(DOCUMENT, tables(done))
+        before: Kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+        kept = {**before, **found_now(done)}
+        with atomic_path(KEPT) as path:
+            path.write_text(json.dumps(kept, indent=1) + "\n")
+        put(DOCUMENT, tables(kept))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,10 @@ class NotApplicableError(Exception):
     """An encoder cannot be asked this (it has no maps, no text tower): the cell is marked, the run goes on."""
 
 
+class WorkGoesOnError(Exception):
+    """Ctrl-C where others go on with the work: one line says who, and how to cancel it. Exit code 130."""
+
+
 THEIRS = (Exception, SystemExit)
 """What a plugin's own code may raise: its ``sys.exit()`` ends its cell, not the run. Ctrl-C is the user's."""
 

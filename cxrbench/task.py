@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # a plan needs no network, so it must not wait for torch
 DecoderName = Literal["linear", "unet", "upernet"]
 Views = Literal["1", "2", "all"]
 Need = Literal["labels", "boxes", "reports", "signals", "train", "val", "test"]
+Asked = Literal["pooled", "maps", "network"]
 OptionName = Literal["decoder", "finetune", "augment", "epochs", "views", "preset", "text_encoder"]
 
 
@@ -177,6 +178,15 @@ class Task:
     def version(self) -> str:
         """Part of every cell's identity: the revision, and that of whatever else decides what is predicted."""
         return self.revision
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """What it will ask its encoder for: ``pooled``, ``maps``, or ``network``, if it runs or trains networks.
+
+        Several workers extract pooled features ahead of it, and one without a GPU does what needs no network. None:
+        nobody can say beforehand.
+        """
+        return None
 
     def configured(self, options: TaskOptions) -> "Task":
         """The protocol as the options want it: fields that are called as an option it reads take its value.

@@ -58,16 +58,23 @@ def arrows(sources: Iterable[str], targets: Iterable[str], root: Path = ROOT) ->
 
 
 CORE = (
-    "api", "cli", "engine", "plugins", "kit", "features", "metrics", "files", "data", "phantom",
-    "encoder", "task", "predictions", "errors", "progress",
+    "api", "cli", "engine", "schedule", "executors", "plugins", "kit", "features", "metrics", "files", "data",
+    "phantom", "encoder", "task", "predictions", "errors", "progress",
 )  # fmt: skip
 BELOW_API = tuple(name for name in CORE if name not in ("api", "cli"))
 RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nothing imports the command line": ((*CORE[:1], *CORE[2:], "encoders", "tasks", "leaderboard"), ("cli",)),
     "the command line reaches the engine, tables and encoders through the api": (
         ("cli",),
-        ("engine", "leaderboard", "encoders", "tasks", "features", "plugins", "kit", "phantom", "metrics.kinds"),
+        (
+            "engine", "schedule", "executors", "leaderboard", "encoders", "tasks", "features", "plugins", "kit",
+            "phantom", "metrics.kinds",
+        ),
     ),
+    "what computes a cell knows nothing of who shares the work, nor that of who starts the workers": (
+        ("engine", "features"), ("schedule", "executors"),
+    ),
+    "work is shared in the same way by whatever workers are started": (("schedule",), ("executors",)),
     "what runs an evaluation does without the plugin kit": (
         ("engine", "plugins", "features", "metrics", "files", "data", "phantom", "encoders", "tasks", "leaderboard"),
         ("kit",),

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from cxrbench.api.given import separated
 from cxrbench.api.saved import SavedResults
+from cxrbench.api.workers import check_executor, computing
 from cxrbench.files.folders import data_folder
 from cxrbench.plugins.entry_points import LOGGERS, only_point
 from cxrbench.progress import Progress
+from cxrbench.schedule.manner import Manner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,10 +67,11 @@ class Outcome:
     """What has just become of a cell.
 
     ``cell``: its ``encoder``, ``task``, ``fraction`` and ``seed``. ``headline``: of one that is computed, its first
-    ``metric`` and the ``value``, None where it is undefined. ``reason``: of the others, one line.
+    ``metric`` and the ``value``, None where it is undefined. ``reason``: of one that failed or is not applicable, one
+    line. ``done elsewhere``: another worker has computed it meanwhile.
     """
 
-    state: Literal["computed", "failed", "not applicable"]
+    state: Literal["computed", "failed", "not applicable", "done elsewhere"]
     cell: dict[str, Any]
     headline: dict[str, Any]
     reason: str = ""
@@ -144,6 +147,8 @@ def prepare(
     given = separated(encoders, tasks, settings.get("train"))
     if isinstance(log := settings.get("log"), str):
         only_point(LOGGERS, log, "logger")  # before data are read or drawn
+    if settings.get("executor") is not None:
+        check_executor(settings)
     if given.train is not None:
         settings["train"] = given.train
     if settings.get("data") is None:
@@ -174,12 +179,15 @@ def planned(job: "Job") -> list[dict[str, Any]]:
     return [{**cell_facts(one.cell), "state": one.state, "reason": one.reason} for one in job.plan.cells]
 
 
-def outcomes(job: "Job", progress: Progress, *, fail_fast: bool = False) -> Iterator[Outcome]:
+def outcomes(
+    job: "Job", progress: Progress, *, fail_fast: bool = False, manner: Manner | None = None
+) -> Iterator[Outcome]:
     """Compute what is missing or stale, cell by cell; each is saved before it is yielded.
 
-    ``fail_fast``: end with the first that fails. Raises UserError for what keeps all of them from being computed.
+    ``fail_fast``: end with the first that fails. ``manner``: as one of several workers, which share the cells. Raises
+    UserError for what keeps all of them from being computed.
     """
-    from cxrbench.engine.execute import Failed, Finished
+    from cxrbench.engine.execute import Failed, Finished, Inapplicable
 
     logger = None
     if job.asked.settings.get("log"):
@@ -188,15 +196,17 @@ def outcomes(job: "Job", progress: Progress, *, fail_fast: bool = False) -> Iter
         settings = {"encoders": job.asked.encoders, "tasks": job.asked.tasks, **job.asked.settings}
         logger = open_logger(job.asked.settings["log"], f"run {job.asked.sha256[:12]}", settings)
     try:
-        for step, one in enumerate(job.execute(progress, fail_fast=fail_fast), 1):
+        for step, one in enumerate(computing(job, progress, fail_fast=fail_fast, manner=manner), 1):
             cell = cell_facts(one.planned.cell)
             if isinstance(one, Finished):
                 found = headline_facts(one.predictions)
                 if logger is not None:
                     logger.log({_called(cell, found["metric"]): found["value"]}, step)
                 yield Outcome("computed", cell, found)
-            else:
+            elif isinstance(one, Failed | Inapplicable):
                 yield Outcome("failed" if isinstance(one, Failed) else "not applicable", cell, {}, one.reason)
+            else:
+                yield Outcome("done elsewhere", cell, {})
     finally:
         if logger is not None:
             logger.end()

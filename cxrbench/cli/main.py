@@ -8,6 +8,7 @@ import typer
 
 from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
+from cxrbench.cli.cluster.worker import worker
 from cxrbench.cli.encoders.features import features_app
 from cxrbench.cli.encoders.group import encoders_app
 from cxrbench.cli.encoders.new import data_new, encoders_new, tasks_new
@@ -19,7 +20,7 @@ from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, WorkGoesOnError
 from cxrbench.files.names import visible
 
 INTERRUPTED = 130  # exit code of Ctrl-C
@@ -43,6 +44,7 @@ app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(features_app, name="features")
 app.command()(run)
+app.command()(worker)
 app.command()(pretrain)
 app.command()(leaderboard)
 app.command()(compare)
@@ -80,6 +82,8 @@ def main() -> None:
     except USAGE_ERROR as error:
         command = error.ctx.command_path if error.ctx else "cxrbench"
         fail(f"{error.format_message()} (see {command} --help)", 2)
+    except WorkGoesOnError as error:
+        fail(str(error), INTERRUPTED)
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except BrokenPipeError:

@@ -9,6 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from cxrbench import api
+from cxrbench.cli.cluster.options import (
+    ExecutorOption,
+    ExecutorOptionsOption,
+    LeaseOption,
+    RetriesOption,
+    ShardOption,
+    executor_table,
+    interruptible,
+    parse_shard,
+)
 from cxrbench.cli.console import RunBars, bar, table, warn
 from cxrbench.cli.failures import FAILED, failure_rows, failure_table
 from cxrbench.cli.options import (
@@ -84,6 +94,11 @@ def run(
         bool,
         typer.Option("--fail-fast", help="Stop at the first cell that fails, instead of going on with the others."),
     ] = False,
+    executor: ExecutorOption = None,
+    executor_option: ExecutorOptionsOption = None,
+    retries: RetriesOption = None,
+    shard: ShardOption = None,
+    lease: LeaseOption = 60.0,
     as_json: JsonOption = False,
 ) -> None:
     """Run encoders on tasks. Finished cells are skipped; interrupt at any time and run again.
@@ -103,6 +118,10 @@ def run(
       cxrbench run --encoder spcl,random --train mimic+chexpert --tasks mimic,chexpert,all
 
       cxrbench run board.toml --device cuda:1
+
+      cxrbench run board.toml --executor local:2
+
+      cxrbench run board.toml --shard 1/3
     """
     settings: dict[str, Any] = {
         "train": train, "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds,
@@ -110,16 +129,19 @@ def run(
         "decoder": decoder, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
         "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
-        "cache": cache, "cache_limit": cache_limit, "log": log,
+        "cache": cache, "cache_limit": cache_limit, "log": log, "executor": executor, "retries": retries,
     }  # fmt: skip
     asked = {"encoders": encoder, "tasks": tasks, **settings}
     if file is not None:
         asked |= from_file(file, {name: asked[name] for name in typed(context, asked)})
     settings = {name: value for name, value in asked.items() if name not in ("encoders", "tasks")}
+    settings["executor"] = executor_table(asked["executor"], executor_option or [])
+    manner = manner_of(shard, settings, lease)
     results = Path(settings["results"])
     if not asked["encoders"] or not asked["tasks"]:
         raise UserError("name --encoder and --tasks, or a run file: cxrbench run board.toml")
     done: list[dict[str, Any]] = []
+    elsewhere = 0
     failed: list[api.Outcome] = []
     with bar() as progress:
         bars = RunBars(progress)
@@ -130,13 +152,15 @@ def run(
             if row["state"] == "not applicable":
                 bars.note(not_applicable(row, row["reason"]))
         cells = progress.add_task("cells", total=len(plan), completed=skipped, visible=not dry_run)
-        for outcome in () if dry_run else api.outcomes(job, bars, fail_fast=fail_fast):
+        for outcome in () if dry_run else api.outcomes(job, bars, fail_fast=fail_fast, manner=manner):
             progress.advance(cells)
             bars.done()
             if outcome.state == "computed":
                 done.append(outcome.cell | outcome.headline)
             elif outcome.state == "failed":
                 failed.append(outcome)
+            elif outcome.state == "done elsewhere":
+                elsewhere += 1
             else:
                 bars.note(not_applicable(outcome.cell, outcome.reason))
     for remark in job.remarks:  # at the end, where they do not hide an error
@@ -151,12 +175,24 @@ def run(
         if done:
             print(table(done))
         kept = f", {skipped} finished before" if skipped else ""
+        kept += f", {elsewhere} by other workers" if elsewhere else ""
         kept += f", {len(failed)} failed" if failed else ""
-        following = f" Next: cxrbench leaderboard --results {results}" if done or skipped else ""
+        following = f" Next: cxrbench leaderboard --results {results}" if done or skipped or elsewhere else ""
         print(visible(f"{len(done)} cells computed{kept}.{following}"))
     if failed:
         print(failure_table(failed), file=sys.stderr)
         raise typer.Exit(FAILED)
+
+
+def manner_of(shard: str | None, settings: Mapping[str, Any], lease: float) -> api.Manner | None:
+    """How this process works as one of several; None where it is alone, or others work for it. Raises UserError."""
+    if (share := parse_shard(shard)) is None:
+        return None
+    if settings["executor"]:
+        raise UserError(f"--shard {shard} with --executor: a shard is a worker itself; leave one out")
+    interruptible()
+    retries = settings["retries"]
+    return api.Manner((share[0] - 1) / share[1], ttl=lease, **({} if retries is None else {"retries": retries}))
 
 
 def not_applicable(cell: Mapping[str, Any], reason: str) -> str:

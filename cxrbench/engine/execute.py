@@ -3,13 +3,14 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cxrbench.data.attributes import attributes
 from cxrbench.data.manifest import Manifest
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # where everything is finished, nothing computes
     from cxrbench.features.extract import ExtractOptions
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 TODO = ("missing", "stale", "damaged")
 """States of cells that are computed."""
 
@@ -49,10 +51,14 @@ class Inapplicable(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A cell that could not be computed, and why: one line. It is tried again in the next run."""
+    """A cell that could not be computed, and why: one line. It is tried again in the next run.
+
+    ``trace``: the whole traceback; empty where nothing was tried.
+    """
 
     planned: PlannedCell
     reason: str
+    trace: str = ""
 
 
 def execute(
@@ -63,33 +69,54 @@ def execute(
     progress: Progress,
     *,
     fail_fast: bool = False,
+    retries: int = 0,
 ) -> Iterator[Finished | Inapplicable | Failed]:
     """Compute the missing, stale and damaged cells one by one, saving each before it is yielded.
 
-    A cell that fails, or is blocked, is yielded with its reason and the others go on; with ``fail_fast`` the first one
-    ends it all. Raises UserError at once, before anything is computed, if every cell is blocked or there is none, and
-    where nothing can be written (DiskError).
+    A cell that fails ``retries`` + 1 times, or is blocked, is yielded with its reason and the others go on; with
+    ``fail_fast`` the first one ends it all. Raises UserError at once, before anything is computed, if every cell is
+    blocked or there is none, and where nothing can be written (DiskError).
+    """
+    for planned in begun(plan, request):
+        yield Failed(planned, planned.reason)
+        if fail_fast:
+            return
+    todo = [planned for planned in plan.cells if planned.state in TODO]
+    with shared_images(todo, cache, options) as options:
+        for _, group in groupby(todo, key=together):
+            for outcome in _group(list(group), request, RunContext(options, cache, progress), retries):
+                yield outcome
+                if fail_fast and isinstance(outcome, Failed):
+                    return
+
+
+def begun(plan: Plan, request: RunRequest) -> list[PlannedCell]:
+    """The blocked cells of a plan that can be begun; what is known of the patients of finished ones is kept.
+
+    Raises UserError if every cell is blocked or there is none.
     """
     if not plan.cells:
         raise UserError(f"there is nothing to run: {'; '.join(plan.remarks)}")
     blocked = [planned for planned in plan.cells if planned.state == "blocked"]
     if blocked and len(blocked) == len(plan.cells):
         raise UserError(blocked[0].reason)
-    for planned in blocked:
-        yield Failed(planned, planned.reason)
-        if fail_fast:
-            return
     for manifest in {id(m): m for p in plan.cells if p.state == "done" and (m := p.manifest) is not None}.values():
         if len(attributes(manifest.images).columns):  # what is known of the patients may be new, where no cell is
             request.results.save_manifest(manifest)
-    todo = [planned for planned in plan.cells if planned.state in TODO]
+    return blocked
+
+
+def together(planned: PlannedCell) -> tuple[int, int, int]:
+    """Equal for cells that share an encoder's features: of one encoder on one dataset, or on several joined."""
+    return id(planned.encoder), id(planned.manifest), id(planned.joined)
+
+
+def shared_images(
+    todo: list[PlannedCell], cache: Path, options: "ExtractOptions"
+) -> "AbstractContextManager[ExtractOptions]":
+    """A context with the options for these cells: images are kept decoded where several encoders are to see them."""
     several = len({id(planned.encoder) for planned in todo}) > 1
-    with _images_kept(cache, options) if several else nullcontext(options) as options:
-        for _, group in groupby(todo, key=lambda p: (id(p.encoder), id(p.manifest), id(p.joined))):
-            for outcome in _group(list(group), request, RunContext(options, cache, progress)):
-                yield outcome
-                if fail_fast and isinstance(outcome, Failed):
-                    return
+    return _images_kept(cache, options) if several else nullcontext(options)
 
 
 @contextmanager
@@ -102,10 +129,23 @@ def _images_kept(cache: Path, options: "ExtractOptions") -> "Iterator[ExtractOpt
 
 
 def _group(
-    cells: list[PlannedCell], request: RunRequest, context: RunContext
+    cells: list[PlannedCell], request: RunRequest, context: RunContext, retries: int
 ) -> Iterator[Finished | Inapplicable | Failed]:
     """Compute the cells of one encoder on one dataset, or on datasets that are trained and tested on together."""
-    ref, manifest, joined = cells[0].encoder, cells[0].manifest, cells[0].joined
+    encoder = encoder_of(cells[0], request, context)
+    for planned in cells:
+        for _ in range(retries + 1):
+            outcome = computed(planned, encoder)
+            if not isinstance(outcome, Failed):
+                outcome = kept(outcome, encoder, request.results)
+            if not isinstance(outcome, Failed):
+                break
+        yield outcome
+
+
+def encoder_of(planned: PlannedCell, request: RunRequest, context: RunContext) -> CachedEncoder | JoinedEncoder:
+    """A cell's encoder with the features of its dataset, or datasets, whose rows are kept with the results."""
+    ref, manifest, joined = planned.encoder, planned.manifest, planned.joined
     assert ref is not None  # only blocked cells lack them
     assert manifest is not None
     request.results.save_manifest(manifest)
@@ -113,39 +153,62 @@ def _group(
         one.name: CachedEncoder(ref, one, context, request.skip_bad, request.cache_limit)
         for one in (joined.sets if joined else [manifest])
     }
-    encoder = JoinedEncoder(of_sets, joined.manifest) if joined else of_sets[manifest.name]
-    for planned in cells:
-        try:
-            yield _cell(planned, encoder, request.results)
-        except DiskError:
-            raise
-        except THEIRS as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise disk_error(error, context.scratch) from error
-            log.debug("%s on %s", planned.cell.encoder, planned.cell.task, exc_info=True)
-            yield Failed(planned, one_line(error))
+    return JoinedEncoder(of_sets, joined.manifest) if joined else of_sets[manifest.name]
 
 
-def _cell(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder, results: Results) -> Finished | Inapplicable:
-    """Compute a cell and keep what comes of it. Raises whatever the encoder, the task or the disk do."""
+def computed(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder) -> Finished | Inapplicable | Failed:
+    """What comes of a cell; nothing of it is saved. Raises DiskError where the cache cannot be written."""
+    try:
+        return _tried(planned, encoder, lambda: _computed(planned, encoder))
+    except NotApplicableError as why:
+        return Inapplicable(planned, _about_it(str(why), planned.cell.encoder))
+
+
+def kept(
+    outcome: Finished | Inapplicable, encoder: CachedEncoder | JoinedEncoder, results: Results
+) -> Finished | Inapplicable | Failed:
+    """What came of a cell, now that it is saved, with what its encoder costs. Raises DiskError."""
+    return _tried(outcome.planned, encoder, lambda: _kept(outcome, encoder, results))
+
+
+def _tried(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder, call: Callable[[], T]) -> T | Failed:
+    """The call's result, or that it failed; what is no failure of this cell alone is raised."""
+    try:
+        return call()
+    except (DiskError, NotApplicableError):
+        raise
+    except THEIRS as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise disk_error(error, encoder.context.scratch) from error
+        log.debug("%s on %s", planned.cell.encoder, planned.cell.task, exc_info=True)
+        return Failed(planned, one_line(error), "".join(traceback.format_exception(error)))
+
+
+def _computed(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder) -> Finished:
+    """Raises whatever the encoder, the task or the disk do."""
     assert planned.task is not None
     manifest, started = encoder.images, time.perf_counter()
     # Only an extraction finds out which images are bad, so where they may be dropped it comes first.
     ids = encoder.bad_images() if encoder.skip_bad else []
-    try:
-        predictions = _predict(planned, planned.task, encoder, manifest.without(ids) if ids else manifest)
-    except NotApplicableError as why:
-        reason = _about_it(str(why), planned.cell.encoder)
-        results.save_not_applicable(planned.cell, reason, synthetic=manifest.synthetic)
-        return Inapplicable(planned, reason)
+    predictions = _predict(planned, planned.task, encoder, manifest.without(ids) if ids else manifest)
     made = how_made(encoder.context.options, time.perf_counter() - started)
     predictions = replace(predictions, cell={**predictions.cell, **planned.cell.facts()}, made=made)
-    results.save(planned.cell, _with_dropped(predictions, manifest.name, len(ids)))
+    return Finished(planned, _with_dropped(predictions, manifest.name, len(ids)))
+
+
+def _kept(
+    outcome: Finished | Inapplicable, encoder: CachedEncoder | JoinedEncoder, results: Results
+) -> Finished | Inapplicable:
+    cell = outcome.planned.cell
+    if isinstance(outcome, Inapplicable):
+        results.save_not_applicable(cell, outcome.reason, synthetic=encoder.images.synthetic)
+        return outcome
+    results.save(cell, outcome.predictions)
     try:
         _keep_efficiency(results, encoder)
     except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:  # of torch's counter, or the encoder
         encoder.context.progress.note(f"what {encoder.spec.name} costs cannot be counted: {one_line(error)}")
-    return Finished(planned, predictions)
+    return outcome
 
 
 def how_made(options: "ExtractOptions", seconds: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, Task, TaskOptions
+from cxrbench.task import Asked, Cell, FrozenEncoder, Task, TaskOptions
 
 VERSION = "1"
 MIN_FOLDS = 3  # one to test on, one to select on, the rest to train on
@@ -41,6 +41,11 @@ class Folded(Task):
 
     task: Task
     folds: int
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """The inner protocol's."""
+        return self.task.asks
 
     @staticmethod
     def of(task: Task, folds: int) -> "Folded":

@@ -44,7 +44,9 @@ class Job:
     max_pixels: int | None
     asked: Request
 
-    def execute(self, progress: Progress, *, fail_fast: bool = False) -> Iterator[Finished | Inapplicable | Failed]:
+    def execute(
+        self, progress: Progress, *, fail_fast: bool = False, retries: int = 0
+    ) -> Iterator[Finished | Inapplicable | Failed]:
         """Compute what is missing or stale, cell by cell, as ``engine.execute`` does; if nothing is, without torch.
 
         What was asked is kept in the results folder, unless nothing that was asked can be had.
@@ -56,7 +58,7 @@ class Job:
             with nullcontext() if todo else suppress(DiskError):
                 save_request(self.request.results.root, self.asked)
         options: Any = self.extraction() if todo else None  # who has nothing to compute does not look at them
-        yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast)
+        yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast, retries=retries)
 
     def extraction(self) -> "ExtractOptions":
         """How encoders are run over images."""

@@ -1,7 +1,7 @@
 """What may be said of a run beside encoders and tasks, and whether a program said it in the right types."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,6 +16,8 @@ class Settings(TypedDict, total=False):
 
     ``data``: the folder with one folder per dataset (None: the phantom). ``train``: datasets to train on, in a list or
     joined by ``+``, where these are not those that are tested on. ``cache_limit``: bytes, or a text as ``20GB``.
+    ``executor``: who computes, ``local:2`` or a table as ``{"kind": "local", "workers": 2}`` with options of its own
+    (None: this process). ``retries``: how often a cell that failed is tried again (None: 2 with an executor, else 0).
     """
 
     data: Path | str | None
@@ -40,12 +42,15 @@ class Settings(TypedDict, total=False):
     cache: Path | str | None
     cache_limit: int | str
     log: str | None
+    executor: str | Mapping[str, Any] | None
+    retries: int | None
 
 
 PATHS = ("data", "results", "text_encoder", "cache")
 TEXTS = ("decoder", "views", "preset", "device", "precision", "on_bad_image", "log")
 SMALLEST = {
     "seeds": 1, "folds": 1, "augment": 0, "epochs": 1, "batch_size": 1, "workers": 0, "max_pixels": 1, "cache_limit": 0,
+    "retries": 0,
 }  # fmt: skip
 """The whole numbers, and the least that each may be."""
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -99,6 +104,8 @@ def _checked(name: str, value: Any) -> Any:
     if name == "fractions":
         several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
         return tuple(_of_type(name, one, (float, int), "numbers, e.g. [0.1, 1]", float) for one in several)
+    if name == "executor":
+        return _of_type(name, value, (str, Mapping), "a name, e.g. local:2, or a table with its kind", _as_it_is)
     if name == "cache_limit" and isinstance(value, str):
         value = parse_bytes(value)
     if name in SMALLEST:
@@ -108,7 +115,11 @@ def _checked(name: str, value: Any) -> Any:
     return _of_type(name, value, (bool,), "True or False", bool)
 
 
-def _of_type(name: str, value: Any, types: tuple[type, ...], wanted: str, made: type) -> Any:
+def _of_type(name: str, value: Any, types: tuple[type, ...], wanted: str, made: Callable[[Any], Any]) -> Any:
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types) or value == "":
         raise UserError(f"{name}={value!r}: give {wanted}")
     return made(value)
+
+
+def _as_it_is(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.task import FrozenEncoder
+from cxrbench.task import Asked, FrozenEncoder
 from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.recipe import ClassifierRecipe
 from cxrbench.tasks.classification.trained import Trained, TrainedClassifier
@@ -32,6 +32,11 @@ class FineTune(TrainedClassifier):
     section: str = "finetune"
     summary: str = "end-to-end fine-tuning: AdamW, layer-wise learning-rate decay, drop path (takes long)"
     recipe: ClassifierRecipe = RECIPE
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """The encoder itself."""
+        return frozenset({"network"})
 
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows, by the best epoch on validation."""

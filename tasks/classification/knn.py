@@ -9,7 +9,7 @@ import numpy as np
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, OptionName, Task, Views
+from cxrbench.task import Asked, Cell, FrozenEncoder, OptionName, Task, Views
 from cxrbench.tasks.classification import views
 from cxrbench.tasks.classification.problem import check_classes, one_class_only, untrained
 from cxrbench.tasks.classification.views import classified, rows_with_views
@@ -32,6 +32,11 @@ class NearestNeighbours(Task):
     reads: frozenset[OptionName] = frozenset({"views"})
     elsewhere: bool = True
     views: Views | None = None
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Image embeddings."""
+        return frozenset({"pooled"})
 
     @property
     def settings(self) -> tuple[str, ...]:

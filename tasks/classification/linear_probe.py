@@ -6,7 +6,7 @@ import numpy as np
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, OptionName, Task, TaskOptions, Views
+from cxrbench.task import Asked, Cell, FrozenEncoder, OptionName, Task, TaskOptions, Views
 from cxrbench.tasks.classification import finetune, linear_sgd, views
 from cxrbench.tasks.classification.problem import check_classes
 from cxrbench.tasks.classification.trained import TrainedClassifier
@@ -34,6 +34,11 @@ class LinearProbe(Task):
     reads: frozenset[OptionName] = frozenset({"views", "preset"})
     elsewhere: bool = True
     views: Views | None = None
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Image embeddings."""
+        return frozenset({"pooled"})
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ probe, a little worse.
 from dataclasses import dataclass
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.task import FrozenEncoder
+from cxrbench.task import Asked, FrozenEncoder
 from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.recipe import ClassifierRecipe
 from cxrbench.tasks.classification.trained import Trained, TrainedClassifier
@@ -31,6 +31,11 @@ class LinearSGD(TrainedClassifier):
     section: str = "linear"
     summary: str = "linear head trained by SGD on frozen embeddings, learning rate chosen on validation"
     recipe: ClassifierRecipe = RECIPE
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Image embeddings, for a head; a paper's recipe may want features of augmented images instead."""
+        return frozenset({"pooled", "network"}) if self.preset is None else frozenset({"network"})
 
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows."""

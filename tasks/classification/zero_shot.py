@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.errors import NotApplicableError
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, Need, Task, predictions_of
+from cxrbench.task import Asked, Cell, FrozenEncoder, Need, Task, predictions_of
 from cxrbench.tasks.classification.prompts import of_class, pair
 from cxrbench.tasks.classification.views import of_labels
 from cxrbench.tasks.retrieval.studies import trains_on_nothing, unit
@@ -27,6 +27,11 @@ class ZeroShot(Task):
     name: str = "zero-shot"
     summary: str = "classification from prompts, for encoders with a text tower: AUROC, AUPRC, F1, accuracy"
     needs: tuple[Need, ...] = ("labels", "test")
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Image embeddings, and a text tower."""
+        return frozenset({"pooled", "network"})
 
     def seeds_matter(self, fraction: float) -> bool:
         """Nothing is trained."""

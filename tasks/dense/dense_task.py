@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from cxrbench.errors import NotApplicableError
-from cxrbench.task import OptionName, Task, TaskOptions
+from cxrbench.task import Asked, OptionName, Task, TaskOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,11 @@ class DenseTask(Task):
     finetune: bool = False
     copies: int = 0
     epochs: int | None = None
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Maps, made once, and a head on them; fine-tuned, the encoder itself."""
+        return frozenset({"network"}) if self.finetune else frozenset({"maps", "network"})
 
     @property
     def settings(self) -> tuple[str, ...]:

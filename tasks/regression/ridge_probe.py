@@ -9,7 +9,7 @@ from cxrbench.data.attributes import PREFIX
 from cxrbench.data.manifest import QUANTITY, Manifest
 from cxrbench.errors import NotApplicableError
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, Need, Task, lacking, predictions_of
+from cxrbench.task import Asked, Cell, FrozenEncoder, Need, Task, lacking, predictions_of
 from cxrbench.tasks.fractions import label_fraction, more_than_asked
 from cxrbench.tasks.ridge import fit_ridge
 from cxrbench.tasks.standardize import Standardizer
@@ -33,6 +33,11 @@ class RidgeProbe(Task):
     name: str = "regression"
     summary: str = "ridge probe on frozen embeddings, of numbers (severity; age where it is named): R², MAE"
     needs: tuple[Need, ...] = ("train", "val", "test")
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Image embeddings."""
+        return frozenset({"pooled"})
 
     def by_default(self, manifest: Manifest) -> bool:
         """A dataset whose numbers are named as such."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, Need, Task
+from cxrbench.task import Asked, Cell, FrozenEncoder, Need, Task
 from cxrbench.tasks.retrieval.studies import counted, retrieved, trains_on_nothing
 
 LABEL = "image"
@@ -28,6 +28,11 @@ class ImageRetrieval(Task):
     summary: str = "image to image, by shared findings: mAP@R, precision@1/5/10"
     sees_test_truth: bool = True
     needs: tuple[Need, ...] = ("labels",)
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Image embeddings."""
+        return frozenset({"pooled"})
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """It needs labels, and test images of two patients."""

@@ -15,7 +15,7 @@ from cxrbench.encoders.ecg import MEASUREMENTS
 from cxrbench.errors import NotApplicableError
 from cxrbench.features.array_cache import cached_array
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, Need, Task
+from cxrbench.task import Asked, Cell, FrozenEncoder, Need, Task
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.retrieval.studies import cosine, counted, rank_columns, retrieved, study_means, study_rows
 from cxrbench.tasks.ridge import fit_ridge
@@ -56,6 +56,11 @@ class Physiology(Task):
     embed_ecg: Callable[[Sequence[Path]], NDArray[np.float32]] = measured_ecgs
     embedder: str = MEASUREMENTS
     components: int = 64
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Image embeddings, beside those of ECGs."""
+        return frozenset({"pooled", "network"})
 
     @property
     def version(self) -> str:

@@ -12,7 +12,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.text.sentence_encoder import SentenceEncoder
 from cxrbench.errors import NotApplicableError
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, Need, OptionName, RunContext, Task, TaskOptions
+from cxrbench.task import Asked, Cell, FrozenEncoder, Need, OptionName, RunContext, Task, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.retrieval.studies import (
     cosine,
@@ -54,6 +54,11 @@ class TextRetrieval(Task):
     needs: tuple[Need, ...] = ("reports",)
     reads: frozenset[OptionName] = frozenset({"text_encoder"})
     sentences: SentenceEncoder = field(default_factory=SentenceEncoder)
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """Image embeddings, and a text tower."""
+        return frozenset({"pooled", "network"})
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -19,10 +19,14 @@ from cxrbench.files.toml import toml_value
 from cxrbench.plugins.entry_points import unknown
 
 HERE = frozenset(
-    {"data", "results", "text_encoder", "device", "batch_size", "workers", "max_pixels", "cache", "cache_limit", "log"}
-)
+    {
+        "data", "results", "text_encoder", "device", "batch_size", "workers", "max_pixels", "cache", "cache_limit",
+        "log", "executor", "retries",
+    }
+)  # fmt: skip
 """Settings of the machine and its folders: the same request elsewhere has others, and the same hash."""
 NAMED = ("encoders", "tasks")
+SHOWN = 12  # digits of a request's hash that name it
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def read_run_file(path: Path) -> dict[str, Any]:
 
 def save_request(root: Path, request: Request) -> None:
     """Keep a request in a results folder, once. Raises DiskError."""
-    path = _folder(root) / f"{request.sha256[:12]}.json"
+    path = _folder(root) / f"{request.sha256[:SHOWN]}.json"
     if path.exists():
         return
     facts = {
@@ -118,6 +122,21 @@ def load_requests(root: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["date"], one["sha256"]))
 
 
+def find_request(root: Path, sha256: str = "") -> Request:
+    """The request of a results folder whose hash begins so; with "" the only one. Raises UserError, DamagedError."""
+    found = [one for one in load_requests(root) if one["sha256"].startswith(sha256)] if root.is_dir() else []
+    if not found:
+        which = f"that begins with {sha256!r}" if sha256 else "of any run"
+        raise UserError(f"{root} has no request {which}: `cxrbench run ...` makes one, `cxrbench requests` lists them")
+    if len(found) > 1:
+        hashes = ", ".join(one["sha256"][:SHOWN] for one in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise UserError(
+            f"{root} has {len(found)} requests ({hashes}): say --request HASH, `cxrbench requests` lists them"
+        )
+    (one,) = found
+    return Request(tuple(one["encoders"]), tuple(one["tasks"]), one["settings"], tuple(one["objects"]))
+
+
 def _folder(root: Path) -> Path:
     return root / "requests"
 
@@ -131,4 +150,6 @@ def _plain(value: Any) -> Any:
     """As JSON and TOML have it."""
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value

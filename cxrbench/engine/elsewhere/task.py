@@ -15,7 +15,7 @@ from cxrbench.engine.names import TOGETHER
 from cxrbench.errors import NotApplicableError
 from cxrbench.files.names import some
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell, FrozenEncoder, Task
+from cxrbench.task import Asked, Cell, FrozenEncoder, Task
 
 VERSION = "1"
 UNUSED = "unused"
@@ -32,6 +32,11 @@ class InRoles(Task):
     task: Task
     training: tuple[str, ...]
     testing: tuple[str, ...]
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """The inner protocol's."""
+        return self.task.asks
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -112,6 +117,11 @@ class Elsewhere(Task):
     unclear: tuple[tuple[str, str], ...]
     sources: tuple[Mapping[str, object], ...]
     pooled: bool
+
+    @property
+    def asks(self) -> frozenset[Asked] | None:
+        """The inner protocol's."""
+        return self.task.asks
 
     @staticmethod
     def of(task: Task, joined: Joined, folds: int | None) -> "Elsewhere":

@@ -1,0 +1,103 @@
+"""Several processes on one results folder: working on a request of it, and who of them computes a run."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxrbench.progress import Progress
+from cxrbench.schedule.manner import RETRIES, Manner
+
+if TYPE_CHECKING:
+    from cxrbench.engine.execute import Failed, Finished, Inapplicable
+    from cxrbench.engine.job import Job
+    from cxrbench.schedule.worker import Settled
+
+NOT_THEIRS = ("executor", "retries", "log")
+"""Settings that are of who submits, not of a worker."""
+
+
+def requested_job(
+    results: Path | str = "results",
+    request: str = "",
+    *,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> "Job":
+    """The Job that a request of a results folder asks for, with what is left to do: for ``work``.
+
+    ``request``: how its hash begins; not needed where there is one alone. ``settings``: of this machine (folders,
+    device, batch size, ...), in place of those that the request was first made with; None leaves one as it was. Raises
+    UserError.
+    """
+    from cxrbench.api.runs import prepare
+    from cxrbench.engine.asked.requests import find_request
+    from cxrbench.errors import UserError
+
+    asked = find_request(Path(results), request)
+    if asked.objects:
+        raise UserError(
+            f"request {asked.sha256[:12]} is of objects of a program ({', '.join(asked.objects)}): only it can run it"
+        )
+    here = {name: value for name, value in settings.items() if value is not None}
+    then: dict[str, Any] = {name: value for name, value in asked.settings.items() if name not in NOT_THEIRS}
+    job = prepare(list(asked.encoders), list(asked.tasks), progress=progress, **(then | here | {"results": results}))
+    return replace(job, asked=asked)  # whatever is said otherwise here, it is the same request
+
+
+def executor_table(asked: str | Mapping[str, Any]) -> dict[str, Any]:
+    """An executor as a table: ``local:2`` is ``{"kind": "local", "workers": 2}``. Raises UserError."""
+    from cxrbench.executors.choice import table_of
+
+    return table_of(asked)
+
+
+def check_executor(settings: Mapping[str, Any]) -> None:
+    """Raise UserError for an executor, or an option of it, that there is not; before data are read or drawn."""
+    from cxrbench.engine.settings import checked_settings
+    from cxrbench.errors import UserError
+    from cxrbench.executors.choice import chosen_executor
+
+    chosen_executor(checked_settings({"executor": settings.get("executor")})["executor"])
+    if ":" in str(device := settings.get("device") or ""):
+        raise UserError(f"--device {device} with an executor: its workers have a GPU each: say CUDA_VISIBLE_DEVICES")
+
+
+def computing(
+    job: "Job", progress: Progress, *, fail_fast: bool = False, manner: Manner | None = None
+) -> "Iterator[Finished | Inapplicable | Failed | Settled]":
+    """What becomes of the cells of a job: computed here; as one worker of several (``manner``); or by an executor."""
+    asked = job.asked.settings.get("executor")
+    retries = job.asked.settings.get("retries")
+    if manner is not None:
+        from cxrbench.engine.asked.requests import save_request
+        from cxrbench.engine.execute import Failed, begun
+        from cxrbench.schedule.worker import work
+
+        for planned in begun(job.plan, job.request):
+            yield Failed(planned, planned.reason)
+        save_request(job.request.results.root, job.asked)
+        yield from work(job, manner, progress)
+    elif asked:
+        from cxrbench.executors.watch import submitted
+
+        yield from submitted(job, asked, retries=RETRIES if retries is None else retries, fail_fast=fail_fast)
+    else:
+        yield from _alone(job, progress, fail_fast=fail_fast, retries=retries or 0)
+
+
+def _alone(
+    job: "Job", progress: Progress, *, fail_fast: bool, retries: int
+) -> "Iterator[Finished | Inapplicable | Failed]":
+    """Computed by this process; the results folder remembers what fails, and why."""
+    from cxrbench.engine.execute import Failed
+    from cxrbench.schedule.failures import failure_of, forget_failure, record_failure
+
+    results = job.request.results
+    for outcome in job.execute(progress, fail_fast=fail_fast, retries=retries):
+        if isinstance(outcome, Failed):
+            if outcome.trace:
+                record_failure(results, outcome.planned.cell, outcome.reason, outcome.trace)
+        elif failure_of(results, outcome.planned.cell) is not None:
+            forget_failure(results, outcome.planned.cell)
+        yield outcome

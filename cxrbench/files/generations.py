@@ -1,0 +1,158 @@
+"""The files behind a lease: ``PATH.1``, ``PATH.2``, ..., of which the highest counts (``leases.py``)."""
+
+import contextlib
+import errno
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cxrbench.files.atomic import TEMPORARY
+from cxrbench.processes import Process
+
+LONGEST = 1 << 16  # bytes: nothing of ours is longer
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+LOOKS = 100
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a lease, for people: ``since`` is UTC by the holder's clock. Empty and 0 where the file does not say."""
+
+    host: str
+    pid: int
+    since: str
+    what: str
+
+    def __str__(self) -> str:
+        """``process 17 of node3, since 2026-01-31 12:00:00 UTC``."""
+        return f"process {self.pid} of {self.host}, since {self.since} UTC" if self.host else "an unknown process"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation's file as one look has found it; ``changed``: its time in nanoseconds, by whatever clock."""
+
+    number: int
+    content: bytes
+    changed: int
+
+    @cached_property
+    def _says(self) -> dict[str, Any]:
+        """What is written in it; nothing if it is damaged, or being written."""
+        try:
+            content = json.loads(self.content)
+        except (ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @property
+    def holder(self) -> Holder:
+        """Who made it."""
+        says = self._says
+        pid = says.get("pid")
+        texts = (str(says.get(name, "")) for name in ("since", "what"))
+        return Holder(str(says.get("host", "")), pid if isinstance(pid, int) else 0, *texts)
+
+    @property
+    def process(self) -> Process | None:
+        """The process that made it, if the file says enough to know it from others."""
+        host, boot, namespace, pid, born = map(self._says.get, ("host", "boot", "namespace", "pid", "born"))
+        texts, numbers = (host, boot), (namespace, pid, born)
+        known = all(isinstance(text, str) for text in texts) and all(isinstance(number, int) for number in numbers)
+        return Process(host, boot, namespace, pid, born) if known and pid > 0 else None  # type: ignore[arg-type, operator]
+
+    @property
+    def ttl(self) -> float | None:
+        """Seconds within which its holder promises to touch it."""
+        ttl = self._says.get("ttl")
+        return float(ttl) if isinstance(ttl, int | float) else None
+
+
+def highest(path: Path) -> Generation | None:
+    """The generation that counts, or None if there is none. Raises OSError."""
+    for _ in range(LOOKS):
+        if not (found := numbers(path)):
+            return None
+        with contextlib.suppress(FileNotFoundError):  # released between the two
+            return read(path, max(found))
+    raise OSError(errno.EIO, "what is listed cannot be opened", str(path))
+
+
+def numbers(path: Path) -> list[int]:
+    """The generations that lie there, in any order. Opening the folder is what makes NFS ask its server."""
+    begin = f"{path.name}."
+    try:
+        with os.scandir(path.parent) as entries:
+            ends = [entry.name.removeprefix(begin) for entry in entries if entry.name.startswith(begin)]
+    except FileNotFoundError:
+        return []
+    return [int(end) for end in ends if end.isascii() and end.isdecimal() and not end.startswith("0")]
+
+
+def read(path: Path, number: int) -> Generation:
+    """A generation. Opening its file is what makes NFS ask its server. Raises FileNotFoundError, OSError."""
+    try:
+        with open(name(path, number), "rb") as handle:
+            return Generation(number, handle.read(LONGEST), os.fstat(handle.fileno()).st_mtime_ns)
+    except OSError as error:
+        if error.errno == errno.ESTALE:  # NFS: removed while it was read
+            raise FileNotFoundError(*error.args) from error
+        raise
+
+
+def is_there(path: Path, before: Generation) -> bool:
+    """Whether a generation is still the file that was seen."""
+    try:
+        return read(path, before.number).content == before.content
+    except FileNotFoundError:
+        return False
+
+
+def touch(path: Path, own: Generation) -> bool:
+    """Give a generation the time ``own.changed``. False if its file is another's, or has gone. Raises OSError."""
+    try:
+        with open(name(path, own.number), "rb") as handle:
+            if handle.read(LONGEST) != own.content:
+                return False
+            os.utime(handle.fileno(), ns=(own.changed, own.changed))
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def name(path: Path, number: int) -> Path:
+    """The file of a generation."""
+    return path.with_name(f"{path.name}.{number}")
+
+
+def make(path: Path, number: int, content: bytes, token: str) -> bool:
+    """Make a generation, unless another process has: whole at once, where the file system has links. Raises OSError.
+
+    ``token``: what no other process says, for the name of the file while it is written.
+    """
+    temporary = path.with_name(f".{path.name[:120]}.{token}{TEMPORARY}")
+    temporary.write_bytes(content)
+    try:
+        os.link(temporary, name(path, number))
+    except FileExistsError:  # perhaps made by this very call: NFS repeats one whose answer was lost
+        return is_there(path, Generation(number, content, 0))
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return _make_in_place(name(path, number), content)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _make_in_place(file: Path, content: bytes) -> bool:
+    """``make`` without links: others may see it empty for a moment, and take it for a lease like any other."""
+    try:
+        with open(file, "xb") as handle:
+            handle.write(content)
+    except FileExistsError:
+        return False
+    return True

@@ -1,0 +1,114 @@
+"""A plan as a graph of units: parts of an encoder's features on a dataset, then the cells that are made of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal
+
+from cxrbench.data.manifest import Manifest
+from cxrbench.engine.execute import TODO, together
+from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell
+from cxrbench.features.pooled import feature_key
+from cxrbench.task import Cell
+
+Needs = Literal["gpu", "cpu"]
+"""What a unit is best done on: ``gpu`` if networks run in it. Where there is none, a CPU does it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The pooled features of rows ``first .. end`` of a dataset by one encoder; ``key``: of the cache entry."""
+
+    encoder: str
+    dataset: str
+    key: str
+    first: int
+    end: int
+    ref: EncoderRef = field(repr=False, compare=False)
+    manifest: Manifest = field(repr=False, compare=False)
+
+    @property
+    def needs(self) -> Needs:
+        """A network runs over images."""
+        return "gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class CellUnit:
+    """A cell that is to be computed, once the parts ``after`` which it comes are there."""
+
+    planned: PlannedCell
+    after: tuple[Part, ...]
+    needs: Needs
+
+    @property
+    def cell(self) -> Cell:
+        """Which one."""
+        return self.planned.cell
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cells that share an encoder's features (``execute.together``), in the order of the plan."""
+
+    cells: tuple[CellUnit, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a plan leaves to do: its missing, stale and damaged cells, by what they share."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def cells(self) -> Iterator[CellUnit]:
+        """All cells, group by group."""
+        return (unit for group in self.groups for unit in group.cells)
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        """All parts, each once, in the order in which cells first need them."""
+        return iter(dict.fromkeys(part for unit in self.cells for part in unit.after))
+
+
+def graph_of(plan: Plan, precision: str, *, pooled_first: bool = False) -> Graph:
+    """The units of a plan, whatever the cache holds.
+
+    ``precision``: as resolved, of the features. ``pooled_first``: every cell extracts pooled features, as it does where
+    unreadable images are skipped.
+    """
+    parts: dict[tuple[int, int], Part] = {}
+
+    def part(planned: PlannedCell, manifest: Manifest) -> Part:
+        ref = planned.encoder
+        assert ref is not None
+        known = id(ref), id(manifest)
+        if known not in parts:
+            key = feature_key(ref.spec, manifest, precision)
+            parts[known] = Part(ref.spec.name, manifest.name, key, 0, len(manifest), ref, manifest)
+        return parts[known]
+
+    def unit(planned: PlannedCell) -> CellUnit:
+        ref, manifest, task = planned.encoder, planned.manifest, planned.task
+        assert ref is not None  # only blocked cells lack them
+        assert manifest is not None
+        assert task is not None
+        asks = task.asks
+        wanted = not ref.stored and (pooled_first or (asks is not None and "pooled" in asks))
+        after = tuple(part(planned, one) for one in (planned.joined.sets if planned.joined else (manifest,)))
+        return CellUnit(planned, after if wanted else (), "cpu" if asks == {"pooled"} else "gpu")
+
+    todo = [planned for planned in plan.cells if planned.state in TODO]
+    groups = (Group(tuple(map(unit, cells))) for _, cells in groupby(todo, key=together))
+    return Graph(tuple(groups))
+
+
+def waves(graph: Graph) -> tuple[tuple[Part | CellUnit, ...], ...]:
+    """Units by when they can begin: the first wave at once, each later one when those before it are over.
+
+    For people and for estimates: workers begin a unit as soon as its own parts are there.
+    """
+    parts = tuple(graph.parts)
+    first = (*parts, *(unit for unit in graph.cells if not unit.after))
+    second = tuple(unit for unit in graph.cells if unit.after)
+    return tuple(wave for wave in (first, second) if wave)

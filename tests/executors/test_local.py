@@ -1,0 +1,127 @@
+"""Workers of this machine: who is told what, and that they compute what one process does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cxrbench.errors import UserError
+from cxrbench.executors.choice import chosen_executor
+from cxrbench.executors.contract import WorkerKind
+from cxrbench.executors.local import LocalExecutor, assigned
+from support.command import cxrbench
+from support.shared_work import same_bits
+
+GPU, CPU = WorkerKind("gpu", 10), WorkerKind("cpu", 30)
+
+
+def test_one_worker_alone_has_what_a_run_without_workers_has() -> None:
+    (one,) = assigned(LocalExecutor(), [CPU], [], 8, {})
+    assert (one.options, one.environment) == (("--name", "local-1", "--shard", "1/1"), {})
+
+
+@pytest.mark.parametrize(("said", "threads"), [("", "4"), ("2", "2"), ("16", "4")])
+def test_threads_are_dealt_out_so_that_there_are_no_more_than_cores(said: str, threads: str) -> None:
+    told = assigned(LocalExecutor(2), [CPU], [], 8, {"OMP_NUM_THREADS": said} if said else {})
+    assert [one.environment["OMP_NUM_THREADS"] for one in told] == [threads, threads]
+    assert [one.options[-2:] for one in told] == [("--threads", threads)] * 2
+
+
+def test_a_worker_per_gpu_and_one_beside_them_for_what_needs_none() -> None:
+    told = assigned(LocalExecutor(), [GPU, CPU], ["2", "3"], 9, {})
+    assert [one.environment["CUDA_VISIBLE_DEVICES"] for one in told] == ["2", "3", ""]
+    assert [one.options[one.options.index("--needs") + 1] for one in told] == ["gpu-first", "gpu-first", "cpu"]
+    assert {one.environment["OMP_NUM_THREADS"] for one in told} == {"3"}
+    assert len(assigned(LocalExecutor(), [GPU], ["2", "3"], 9, {})) == 2
+    assert len(assigned(LocalExecutor(4), [GPU, CPU], ["2", "3"], 9, {})) == 5
+
+
+def test_there_are_no_more_workers_than_units() -> None:
+    assert len(assigned(LocalExecutor(8), [WorkerKind("cpu", 3)], [], 8, {})) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("slrm", "unknown executor 'slrm'"), ("local:", "the grammar is KIND"), ("local:0", "a whole number"),
+        ({"kind": "local", "thread": 2}, "did you mean 'threads'"), ({"workers": 2}, "names no kind"),
+        ({"kind": "local", "threads": "many"}, "a whole number"), ({"kind": "local", "workers": 1.5}, "a whole number"),
+    ],
+)  # fmt: skip
+def test_what_no_executor_knows_is_refused_in_one_line(asked: str | dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said) as refused:
+        chosen_executor(asked)
+    assert "\n" not in str(refused.value)
+
+
+WORDS = ("--fractions", "0.5,1", "--device", "cpu", "--precision", "fp32")
+
+
+@pytest.mark.usefixtures("folders")
+def test_two_processes_give_the_bits_of_one_and_call_the_encoder_as_often(
+    encoder: str,
+    dataset: Path,
+    encoder_calls: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    words = ("run", "--encoder", f"{encoder},pixels", "--tasks", f"{dataset}:classification,{dataset}:knn", *WORDS)
+    assert cxrbench(monkeypatch, capsys, *words, "--results", "one", "--cache", "first")[0] == 0
+    by_one = sorted(encoder_calls.read_text().split())
+    encoder_calls.unlink()
+    code, out, _ = cxrbench(
+        monkeypatch, capsys, *words, "--results", "two", "--cache", "second", "--executor", "local:2"
+    )
+    assert (code, out.splitlines()[-1][:17]) == (0, "8 cells computed.")
+    assert sorted(encoder_calls.read_text().split()) == by_one
+    same_bits("one", "two")
+    code, out, err = cxrbench(monkeypatch, capsys, "worker", "--results", "two", "--cache", "second")
+    assert (code, out, err) == (0, "worker: nothing was left to do.\n", "")
+
+
+SLOW = """
+class Slow(Mine):
+    def forward(self, images):
+        if len(images) > 2:
+            import time
+            Path(__file__).with_name("begun.txt").write_text("")
+            time.sleep(600)
+        return super().forward(images)
+"""
+
+
+@pytest.mark.usefixtures("folders")
+def test_an_interruption_ends_the_workers_and_keeps_what_is_finished(encoder: str, dataset: Path) -> None:
+    file = Path(encoder.rpartition(":")[0])
+    file.write_text(file.read_text() + SLOW)
+    words = ["--encoder", f"pixels,{file}:Slow", "--tasks", f"{dataset}:classification", "--executor", "local:1"]
+    command = [sys.executable, "-m", "cxrbench", "run", *words, "--device", "cpu"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not file.with_name("begun.txt").exists() and running.poll() is None:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate()
+    assert running.returncode == 130
+    said = [line for line in err.splitlines() if not line.endswith("min so far")]  # on a machine that is busy
+    assert said == ["interrupted; what was finished is kept: run the same command again to go on"]
+    assert len(list(Path("results/cells").rglob("*.parquet"))) == 1
+    assert not [path for path in Path("results/leases").rglob("*") if path.is_file()]
+    assert not worker_processes(Path("results").resolve())
+
+
+def worker_processes(results: Path) -> list[str]:
+    """Commands of workers of a results folder that run."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if "worker" in words and str(results) in words and int(process.name) != os.getpid():
+            found.append(" ".join(words))
+    return found

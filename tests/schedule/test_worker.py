@@ -1,0 +1,119 @@
+"""Workers share a plan: every cell once, with the bits of one process, whatever ends a worker or keeps it waiting."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cxrbench import api
+from cxrbench.engine.cached_encoder import CachedEncoder
+from cxrbench.engine.plan import PlannedCell
+from cxrbench.engine.results import Results
+from cxrbench.progress import Progress
+from cxrbench.schedule import worker as workers
+from cxrbench.schedule.failures import load_failures
+from cxrbench.schedule.manner import Manner
+from support.shared_work import alone, asked, by_turns, same_bits, worker
+
+pytestmark = pytest.mark.usefixtures("folders")
+
+TWICE_UNLUCKY = """
+class Unlucky(Mine):
+    \"\"\"Fails as often as unlucky.txt has lines.\"\"\"
+    def forward(self, images):
+        if len(images) > 2:
+            left = Path(__file__).with_name("unlucky.txt")
+            lines = left.read_text().splitlines()
+            if lines:
+                left.write_text("\\n".join(lines[1:]))
+                raise ValueError(lines[0])
+        return super().forward(images)
+"""
+
+
+@pytest.fixture
+def calls(encoder_calls: Path) -> Path:
+    """Where the encoder leaves a line per call; nothing so far."""
+    encoder_calls.write_text("")
+    return encoder_calls
+
+
+def states(told: list[api.Outcome]) -> list[str]:
+    return sorted(one.state for one in told)
+
+
+def test_two_workers_do_every_cell_once_with_the_bits_of_one(encoder: str, dataset: Path, calls: Path) -> None:
+    alone(asked(encoder, dataset, "one", cache="cache-one"))
+    by_one = calls.read_text()
+    calls.write_text("")
+    request = asked(encoder, dataset, "two", cache="cache-two")
+    manners = [Manner(start) for start in (0.0, 0.5)]
+    told = by_turns([worker(request, manner) for manner in manners])
+    computed = [{tuple(one.cell.values()) for one in mine if one.state == "computed"} for mine in told]
+    assert [len(mine) for mine in told] == [8, 8]  # each tells of every cell
+    assert len(computed[0]) + len(computed[1]) == len(computed[0] | computed[1]) == 8
+    assert computed[0]
+    assert computed[1]
+    assert calls.read_text() == by_one
+    same_bits("one", "two")
+    assert not [path for path in Path("two/leases").rglob("*") if path.is_file()]
+    assert next(worker(request, manners[0]), None) is None  # nothing is left
+
+
+def test_a_cell_that_fails_is_tried_again_and_keeps_its_traceback(encoder: str, dataset: Path) -> None:
+    file = Path(encoder.rpartition(":")[0])
+    file.write_text(file.read_text() + TWICE_UNLUCKY)
+    request = asked(f"{file}:Unlucky", dataset, "results")
+    left = file.with_name("unlucky.txt")
+    left.write_text("\n".join(f"bad luck {i}" for i in range(100)))
+    told = list(worker(request, Manner(retries=1)))
+    assert states(told) == ["computed"] * 4 + ["failed"] * 4
+    failures = load_failures(Path("results"))
+    assert [failure.attempts for failure in failures] == [2] * 4
+    assert all("raise ValueError(lines[0])" in failure.trace for failure in failures)
+    assert all("ValueError: bad luck" in failure.reason for failure in failures)
+    assert states(list(worker(request, Manner(retries=1)))) == ["failed"] * 4  # given up: nobody tries again
+    assert len(left.read_text().splitlines()) < 100
+    left.write_text("once more")
+    assert states(list(worker(request, Manner(retries=4)))) == ["computed"] * 4
+    assert load_failures(Path("results")) == []
+
+
+def test_a_worker_that_was_away_too_long_saves_nothing(
+    encoder: str, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = asked(encoder, dataset, "results")
+    notes: list[str] = []
+
+    class Noted(Progress):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    saved: list[object] = []
+    monkeypatch.setattr(workers, "kept", lambda outcome, *_: saved.append(outcome) or outcome)
+    compute = workers.computed
+
+    def while_others_take_over(planned: PlannedCell, encoder: CachedEncoder) -> workers.Outcome:
+        outcome = compute(planned, encoder)
+        lease = workers.lease_path(Results(Path("results")), planned.cell)
+        lease.with_name(f"{lease.name}.2").write_text("{}")
+        return outcome
+
+    monkeypatch.setattr(workers, "computed", while_others_take_over)
+    assert list(worker(request, Manner(until_idle=True), Noted())) == []
+    assert saved == []
+    assert len(notes) == 8
+    assert "another one has taken it over" in notes[0]
+
+
+def test_a_killed_worker_leaves_its_cell_to_the_next(encoder: str, dataset: Path, calls: Path) -> None:
+    request = asked(encoder, dataset, "results", batch_size=16)
+    pid = os.fork()
+    if pid == 0:  # dies in its third call, holding a lease and half of the features
+        os.environ["DIE_AFTER"] = "2"
+        list(worker(request, Manner()))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+    assert states(list(worker(request, Manner()))) == ["computed"] * 8
+    alone(asked(encoder, dataset, "one", cache="cache-one", batch_size=16))
+    same_bits("one", "results")
