@@ -137,6 +137,10 @@ class RayTasks:
                     said.append(f"{name} ended with exit code {code} (see {self.folder / name}.log)")
         return "; ".join(said[:3]) + ("; ..." if len(said) > 3 else "")
 
+    def finish(self) -> None:
+        """Wait for those that run, which are at their end, and leave the cluster."""
+        self.stop()
+
     def stop(self) -> None:
         """Cancel all tasks, wait until their workers have ended, and leave the cluster."""
         import ray

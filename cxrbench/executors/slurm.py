@@ -173,6 +173,10 @@ class SlurmJobs:
         last = f": {plain(own[-1])}" if own else ""
         return f"{', '.join(said)}{', ...' if len(bad) > 3 else ''} (see {log}{last})"
 
+    def finish(self) -> None:
+        """Cancel those that still wait in the queue."""
+        _answer("scancel", "--state=PENDING", *self._arrays)
+
     def stop(self) -> None:
         """Cancel them all, and wait until they are gone."""
         self._tries = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster import ray_cluster, slurm_cluster
+from cluster.slow_encoders import SlowWork, slow_work
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +26,16 @@ def ray_nodes() -> Iterator[ray_cluster.RayCluster]:
         pytest.skip(f"no Ray: {problem}")
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, ray_cluster.RayCluster(Path(folder)) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def work_once(tmp_path_factory: pytest.TempPathFactory) -> SlowWork:
+    """Work of some seconds, and what one process makes of it."""
+    return slow_work(tmp_path_factory.mktemp("slow"), seconds=0.2)
+
+
+@pytest.fixture
+def work(work_once: SlowWork) -> SlowWork:
+    """The same, with no calls counted."""
+    work_once.calls_file.unlink(missing_ok=True)
+    return work_once

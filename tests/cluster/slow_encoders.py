@@ -1,6 +1,10 @@
-"""Encoders that take long enough to be interrupted, and say how often they were called."""
+"""Work that takes long enough to be interrupted, and says how often its encoders were called."""
 
+from dataclasses import dataclass
 from pathlib import Path
+
+from cluster.small_clinics import make_clinic
+from cluster.stores import cxrbench
 
 SOURCE = '''
 import time
@@ -21,14 +25,26 @@ class A(torch.nn.Module):
 '''
 
 
-def slow_encoders(folder: Path, *names: str, seconds: float) -> str:
-    """``--encoder`` of so many encoders, in a file of this folder; ``calls.txt`` beside it has a line per call."""
-    others = "".join(f"\nclass {name}(A):\n    pass\n" for name in names if name != "A")
+@dataclass(frozen=True)
+class SlowWork:
+    """``asked``: of ``cxrbench run``, four encoders and two protocols on 60 images. ``alone``: what one process made."""
+
+    asked: tuple[str, ...]
+    alone: Path
+    calls_file: Path
+
+    def calls(self) -> list[str]:
+        """``ENCODER images`` of every call since ``calls_file`` was last removed."""
+        return self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+
+
+def slow_work(folder: Path, *, seconds: float) -> SlowWork:
+    """The work in a folder, done once by one process. ``seconds``: that an encoder takes for four images."""
+    others = "".join(f"\nclass {name}(A):\n    pass\n" for name in "BCD")
     (folder / "slow.py").write_text(SOURCE.format(seconds=seconds) + others)
-    return ",".join(f"{folder / 'slow.py'}:{name}" for name in names)
-
-
-def calls(folder: Path) -> list[str]:
-    """``NAME images`` of every call so far."""
-    path = folder / "calls.txt"
-    return path.read_text().splitlines() if path.exists() else []
+    table = make_clinic(folder / "clinic")
+    encoders = ",".join(f"{folder / 'slow.py'}:{name}" for name in "ABCD")
+    asked = ("--encoder", encoders, "--tasks", f"{table}:classification,{table}:knn", "--batch-size", "4")
+    done = cxrbench("run", *asked, "--results", folder / "alone", "--cache", folder / "cache-alone")
+    assert done.returncode == 0, done.stderr
+    return SlowWork(asked, folder / "alone", folder / "calls.txt")

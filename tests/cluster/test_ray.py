@@ -9,32 +9,27 @@ import pytest
 
 from cluster.daemons import wait_until
 from cluster.ray_cluster import RayCluster
-from cluster.slow_encoders import calls, slow_encoders
+from cluster.slow_encoders import SlowWork
 from cluster.stores import assert_same_cells, assert_sound, cxrbench
 
 
-def test_tasks_give_the_bits_of_a_local_run_although_a_node_fails(
-    ray_nodes: RayCluster, dataset: Path, tmp_path: Path
+def test_tasks_give_the_bits_of_one_process_although_a_node_fails(
+    ray_nodes: RayCluster, work: SlowWork, tmp_path: Path
 ) -> None:
-    encoders = slow_encoders(tmp_path, "A", "B", "C", "D", seconds=0.1)
-    asked = ["--encoder", encoders, "--tasks", f"{dataset}:classification,{dataset}:knn", "--batch-size", "4"]
-    found, alone = tmp_path / "found", tmp_path / "alone"
-    command = [sys.executable, "-m", "cxrbench", "run", *asked, "--results", str(found), "--cache",
+    command = [sys.executable, "-m", "cxrbench", "run", *work.asked, "--results", str(tmp_path / "results"), "--cache",
                str(tmp_path / "cache"), "--executor", "ray"]  # fmt: skip
     env = {**ray_nodes.env, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True) as run:
         try:
-            wait_until(lambda: len({line.split()[0] for line in calls(tmp_path)}) > 1, "two workers at images")
+            wait_until(lambda: len({line.split()[0] for line in work.calls()}) > 1, "two workers at images")
             ray_nodes.kill_node(2)
             out, err = run.communicate(timeout=300)
         finally:
             run.kill()
     assert run.returncode == 0, err
     assert "8 cells computed." in out
-    done = cxrbench("run", *asked, "--results", alone, "--cache", tmp_path / "cache-alone")
-    assert done.returncode == 0, done.stderr
-    assert_sound(found, tmp_path / "cache")
-    assert_same_cells(found, alone)
+    assert_sound(tmp_path / "results", tmp_path / "cache")
+    assert_same_cells(tmp_path / "results", work.alone)
 
 
 def test_what_the_cluster_has_no_room_for_is_one_line(ray_nodes: RayCluster, dataset: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.daemons import wait_until
-from cluster.slow_encoders import calls, slow_encoders
+from cluster.slow_encoders import SlowWork
 from cluster.slurm_cluster import Slurm
 from cluster.stores import assert_same_cells, assert_sound, cxrbench
 
@@ -41,30 +41,25 @@ def whole(slurm: Slurm) -> Slurm:
 
 
 @pytest.mark.parametrize("trouble", [scancel_one_task, kill_a_node, tell_that_time_is_over, preempt])
-def test_jobs_give_the_bits_of_a_local_run_whatever_happens(
-    trouble: Callable[[Slurm, str], None], whole: Slurm, dataset: Path, tmp_path: Path
+def test_jobs_give_the_bits_of_one_process_whatever_happens(
+    trouble: Callable[[Slurm, str], None], whole: Slurm, work: SlowWork, tmp_path: Path
 ) -> None:
-    encoders = slow_encoders(tmp_path, "A", "B", "C", "D", seconds=0.1)
-    asked = ["--encoder", encoders, "--tasks", f"{dataset}:classification,{dataset}:knn", "--batch-size", "4"]
-    slurm, found, alone = whole, tmp_path / "found", tmp_path / "alone"
-    command = [sys.executable, "-m", "cxrbench", "run", *asked, "--results", str(found), "--cache",
+    command = [sys.executable, "-m", "cxrbench", "run", *work.asked, "--results", str(tmp_path / "results"), "--cache",
                str(tmp_path / "cache"), "--executor", "slurm:2", "--executor-option", "partition=work",
                "--executor-option", "time=60"]  # fmt: skip
-    before = {*slurm.jobs()}
-    with subprocess.Popen(command, env={**slurm.env, "OMP_NUM_THREADS": "1"}, stdout=-1, stderr=-1, text=True) as run:
+    before, env = {*whole.jobs()}, {**whole.env, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True) as run:
         try:
-            wait_until(lambda: len(calls(tmp_path)) > 10, "the first images")
-            (job,) = {name.split("_")[0] for name in {*slurm.jobs()} - before}
-            trouble(slurm, job)
+            wait_until(lambda: len(work.calls()) > 10, "the first images")
+            (job,) = {name.split("_")[0] for name in {*whole.jobs()} - before}
+            trouble(whole, job)
             out, err = run.communicate(timeout=300)
         finally:
             run.kill()
     assert run.returncode == 0, err
     assert "8 cells computed." in out
-    done = cxrbench("run", *asked, "--results", alone, "--cache", tmp_path / "cache-alone")
-    assert done.returncode == 0, done.stderr
-    assert_sound(found, tmp_path / "cache")
-    assert_same_cells(found, alone)
+    assert_sound(tmp_path / "results", tmp_path / "cache")
+    assert_same_cells(tmp_path / "results", work.alone)
 
 
 def test_what_slurm_refuses_is_one_line(slurm: Slurm, dataset: Path, tmp_path: Path) -> None:
