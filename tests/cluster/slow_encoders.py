@@ -27,7 +27,7 @@ class A(torch.nn.Module):
 
 @dataclass(frozen=True)
 class SlowWork:
-    """``asked``: of ``cxrbench run``, four encoders and two protocols on 60 images. ``alone``: what one process made."""
+    """``asked``: of ``cxrbench run``, four encoders, two protocols, 60 images. ``alone``: what one process makes."""
 
     asked: tuple[str, ...]
     alone: Path

@@ -21,7 +21,7 @@ ExecutorOptionsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--executor-option",
-        help="KEY=VALUE for the executor, e.g. threads=2; repeatable, a KEY, too: then it has a list.",
+        help="KEY=VALUE for the executor, e.g. threads=2; repeatable, with one KEY a list.",
     ),
 ]
 RetriesOption = Annotated[
