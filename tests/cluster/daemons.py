@@ -96,10 +96,19 @@ class Daemons:
 
 
 def kill_marked(**variables: str) -> None:
-    """Kill every process, but for this one, whose environment has these variables with these values."""
+    """Kill every process that ``marked`` finds."""
+    for pid in marked(**variables):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def marked(**variables: str) -> list[int]:
+    """Processes, but for this one, whose environment has these variables with these values."""
+    found = []
     wanted = {f"{name}={value}".encode() for name, value in variables.items()}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             with suppress(OSError):
                 if wanted <= {*(folder / "environ").read_bytes().split(b"\0")}:
-                    os.kill(int(folder.name), signal.SIGKILL)
+                    found.append(int(folder.name))
+    return found
