@@ -91,14 +91,14 @@ def executor(workers: int | None, options: Mapping[str, Any]) -> Ray:
     for name in options:
         if name not in OPTIONS:
             raise UserError(unknown("option of executor ray", name, OPTIONS))
-    if importlib.util.find_spec("ray") is None:
-        raise UserError("executor ray needs one package more: pip install 'cxrbench[ray]'")
     beside = _number(options, "cpu_workers", 0.0)
     if not beside.is_integer():
         raise UserError(f"executor ray: cpu_workers={beside:g}: give a whole number")
     cpus = _number(options, "cpus", 1.0)
     if not cpus:
         raise UserError("executor ray: cpus=0: a worker computes, so give it a core or a part of one")
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("executor ray needs one package more: pip install 'cxrbench[ray]'")
     return Ray(
         workers, None if options.get("address") is None else str(options["address"]), cpus,
         _number(options, "gpus", 0.0) if "gpus" in options else None, int(beside),

@@ -95,10 +95,19 @@ class Slurm:
 
 
 def executor(workers: int | None, options: Mapping[str, Any]) -> Slurm:
+    """What ``read`` makes of the options. Raises UserError where submitit or Slurm are not installed, too."""
+    found = read(workers, options)
+    if importlib.util.find_spec("submitit") is None:
+        raise UserError("executor slurm needs one package more: pip install 'cxrbench[slurm]'")
+    if _answer("sbatch", "--version") is None:
+        raise UserError("executor slurm: there is no sbatch here: submit from a machine that has Slurm's commands")
+    return found
+
+
+def read(workers: int | None, options: Mapping[str, Any]) -> Slurm:
     """``slurm:N`` with options of sbatch (``partition``, ``account``, ``gres``, ...) and those of ``Slurm``.
 
-    Raises UserError for a value that cannot be, and where submitit or Slurm are not installed. What sbatch does not
-    know, it refuses itself.
+    Raises UserError for a value that cannot be. What sbatch does not know, it refuses itself.
     """
     if workers is None:
         raise UserError("executor slurm: say how many workers, e.g. --executor slurm:8")
@@ -107,10 +116,6 @@ def executor(workers: int | None, options: Mapping[str, Any]) -> Slurm:
             "executor slurm: say how long a job may take, e.g. --executor-option time=4:00:00: "
             "after that it goes back into the queue and goes on"
         )
-    if importlib.util.find_spec("submitit") is None:
-        raise UserError("executor slurm needs one package more: pip install 'cxrbench[slurm]'")
-    if not _answer("sbatch", "--version"):
-        raise UserError("executor slurm: there is no sbatch here: submit from a machine that has Slurm's commands")
     ours = {name.replace("-", "_"): value for name, value in options.items() if name.replace("-", "_") in OURS}
     sbatch = {name: value for name, value in options.items() if name.replace("-", "_") not in OURS}
     for name, value in sbatch.items():

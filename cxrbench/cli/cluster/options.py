@@ -70,6 +70,7 @@ def interruptible() -> None:
     """SIGTERM, a scheduler's word for the end, is as Ctrl-C: what is at hand is kept, and leases are given back."""
 
     def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # schedulers say it again while we end
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
