@@ -154,7 +154,10 @@ def main() -> None:
 
         bare = _bare(folder, encoders, tasks, repeats)
         plain = measured("one process", command(), repeats, folder)
-        rows = [("a bare call, everything imported", bare, ""), ("`cxrbench run`, one process", plain, "")]
+        rows: list[tuple[str, Cost | None, str]] = [
+            ("a bare call, everything imported", bare, ""),
+            ("`cxrbench run`, one process", plain, ""),
+        ]
         for label, kind, options, cluster in executors(folder):
             if isinstance(cluster, str):
                 rows.append((label, None, cluster))

@@ -1,6 +1,7 @@
 """Workers as tasks of a Ray cluster that is there already."""
 
 import importlib.util
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ class Ray:
         import ray
 
         try:
-            ray.init(address=self.address or "auto", log_to_driver=False, logging_level="ERROR", namespace="cxrbench")
+            ray.init(
+                address=self.address or "auto", log_to_driver=False, logging_level=logging.ERROR, namespace="cxrbench"
+            )
         except Exception as error:  # no cluster, another version, no network: Ray raises many kinds
             raise UserError(
                 f"no Ray cluster at {self.address or 'RAY_ADDRESS or on this machine'} ({first_line(error)}): "
