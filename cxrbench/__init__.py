@@ -23,13 +23,14 @@ if TYPE_CHECKING:
         pretrain,
         read_run_file,
         run,
+        status,
     )
 
 __version__ = "0.1.0"
 __all__ = [
     "EncoderCard", "Features", "Preprocess", "RunResults", "UserError", "calibration", "check_dataset",
     "check_encoder", "compare", "embed", "list_datasets", "list_encoders", "list_tasks", "load_dataset",
-    "load_encoder", "load_results", "pretrain", "read_run_file", "run",
+    "load_encoder", "load_results", "pretrain", "read_run_file", "run", "status",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from cxrbench.files.tables import write_sealed_table
 METADATA_KEY = b"cxrbench"
 AGAIN = "run again, and it is computed anew"
 FORMAT = 2
+NO_ROWS = pd.DataFrame()
 Kind = Literal["multilabel", "multiclass", "segmentation", "detection", "retrieval", "regression"]
 
 
@@ -116,14 +117,19 @@ class Predictions:
         """
         with _opened(path) as file:
             meta = _metadata(path, file)
-            needed = wanted is None or wanted(meta["cell"])
-            if needed:
-                check(path, AGAIN)
+            if wanted is not None and not wanted(meta["cell"]):
+                return without_rows(meta, path)
+            check(path, AGAIN)
             # a few small columns: threads would cost more than they save
-            rows = file.read(use_threads=False).to_pandas(use_threads=False) if needed else pd.DataFrame()
-        meta["labels"], meta["notes"] = tuple(meta["labels"]), tuple(meta["notes"])
-        meta["groups"] = {name: tuple(labels) for name, labels in meta["groups"].items()}
-        return Predictions(rows=rows, file=path, **meta)
+            rows = file.read(use_threads=False).to_pandas(use_threads=False)
+        return replace(without_rows(meta, path), rows=rows)
+
+
+def without_rows(facts: Mapping[str, Any], path: Path) -> Predictions:
+    """Predictions of which the header alone was read, from what it says (``read_header``)."""
+    plain = {"labels": tuple(facts["labels"]), "notes": tuple(facts["notes"])}
+    groups = {name: tuple(labels) for name, labels in facts["groups"].items()}
+    return Predictions(**{**facts, **plain, "rows": NO_ROWS, "groups": groups, "file": path})
 
 
 def read_header(path: Path) -> dict[str, Any]:

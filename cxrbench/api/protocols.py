@@ -42,7 +42,7 @@ def leaderboard_of_protocols(
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     wanted = separate(protocols, "protocols")
-    found = saved_cells(results, saved_names(datasets, "datasets"))
+    found = saved_cells(results, saved_names(datasets, "datasets"), cache)
     with bar("evaluating") as advance:
         table = board_of_protocols(
             found.predictions,
@@ -84,7 +84,7 @@ def compare_protocols(
     from cxrbench.leaderboard.protocols.tables import compare_protocols
 
     called = read_names(separate(names, "names"))
-    saved = saved_cells(results, saved_names(datasets, "datasets"))
+    saved = saved_cells(results, saved_names(datasets, "datasets"), cache)
     with bar("evaluating") as advance:
         comparison = compare_protocols(
             saved.predictions, encoder, separate(protocols, "protocols"), datasets=saved_names(datasets, "datasets"),

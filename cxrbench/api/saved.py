@@ -79,17 +79,23 @@ class SavedCells:
     not_applicable: "list[NotApplicable]"
 
 
-def saved_cells(results: Saved, tasks: tuple[str, ...] | None) -> SavedCells:
-    """The finished cells of a folder, as far as they are meant. Raises UserError if there are none."""
+def saved_cells(results: Saved, tasks: tuple[str, ...] | None, cache: Path | str | None = None) -> SavedCells:
+    """The finished cells of a folder, as far as they are meant. Raises UserError if there are none.
+
+    ``cache``: where is remembered what stands in the heads of files that are not needed whole.
+    """
     from cxrbench.engine.results import Results
 
     meant = results if isinstance(results, SavedResults) else SavedResults(_folder(results))
     store = Results(meant.folder)
-    return SavedCells(
+    headers = store.headers(cache_folder(cache))
+    found = SavedCells(
         store,
-        [one for one in store.load_predictions(tasks or ()) if meant.has(one.cell)],
-        [one for one in store.load_not_applicable() if meant.has(one.cell)],
+        [one for one in store.load_predictions(tasks or (), headers) if meant.has(one.cell)],
+        [one for one in store.load_not_applicable(headers) if meant.has(one.cell)],
     )
+    headers.keep()
+    return found
 
 
 def saved_names(given: str | Sequence[str], what: str) -> tuple[str, ...] | None:

@@ -51,7 +51,7 @@ def leaderboard(
 
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
-    found = saved_cells(results, saved_names(tasks, "tasks"))
+    found = saved_cells(results, saved_names(tasks, "tasks"), cache)
     with bar("evaluating") as advance:
         board = build(
             found.predictions,
@@ -95,7 +95,7 @@ def by_group(
     from cxrbench.leaderboard.subgroups.evaluate import by_group
 
     called = read_names(separate(names, "names"))
-    saved = saved_cells(results, saved_names(tasks, "tasks"))
+    saved = saved_cells(results, saved_names(tasks, "tasks"), cache)
     wanted = [one.cell for one in saved.predictions if len(one.rows)]
     datasets = {(str(cell["dataset"]), str(cell.get("parts", {}).get("dataset", ""))) for cell in wanted}
     manifests = {digest: saved.store.manifest_of(name, digest) for name, digest in sorted(datasets)}
@@ -140,7 +140,7 @@ def compare(
     from cxrbench.leaderboard.display import read_names
 
     called = read_names(separate(names, "names"))
-    predictions = saved_cells(results, saved_names(tasks, "tasks")).predictions
+    predictions = saved_cells(results, saved_names(tasks, "tasks"), cache).predictions
     with bar("evaluating") as advance:
         comparison = compare(
             predictions, a, b, tasks=saved_names(tasks, "tasks"), metrics=tuple(separate(metrics, "metrics")) or None,

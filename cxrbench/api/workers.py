@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrbench.progress import Progress
 from cxrbench.schedule.manner import RETRIES, Manner
+from cxrbench.schedule.status import Status
 
 if TYPE_CHECKING:
     from cxrbench.engine.execute import Failed, Finished, Inapplicable
@@ -21,14 +22,15 @@ def requested_job(
     results: Path | str = "results",
     request: str = "",
     *,
+    dry_run: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> "Job":
     """The Job that a request of a results folder asks for, with what is left to do: for ``work``.
 
     ``request``: how its hash begins; not needed where there is one alone. ``settings``: of this machine (folders,
-    device, batch size, ...), in place of those that the request was first made with; None leaves one as it was. Raises
-    UserError.
+    device, batch size, ...), in place of those that the request was first made with; None leaves one as it was.
+    ``dry_run``: it is only looked at, so no phantom is drawn. Raises UserError.
     """
     from cxrbench.api.runs import prepare
     from cxrbench.engine.asked.requests import find_request
@@ -41,8 +43,27 @@ def requested_job(
         )
     here = {name: value for name, value in settings.items() if value is not None}
     then: dict[str, Any] = {name: value for name, value in asked.settings.items() if name not in NOT_THEIRS}
-    job = prepare(list(asked.encoders), list(asked.tasks), progress=progress, **(then | here | {"results": results}))
+    whole = then | here | {"results": results}
+    job = prepare(list(asked.encoders), list(asked.tasks), dry_run=dry_run, progress=progress, **whole)
     return replace(job, asked=asked)  # whatever is said otherwise here, it is the same request
+
+
+def status(results: Path | str = "results", request: str = "", **settings: Any) -> Status:
+    """How far a request of a results folder is: cells done, running, failed and missing, and the time that is left.
+
+    Nothing is changed, and no image is read. ``request``, ``settings``: as of ``requested_job``. Raises UserError.
+    """
+    return next(statuses(results, request, **settings))
+
+
+def statuses(results: Path | str = "results", request: str = "", **settings: Any) -> Iterator[Status]:
+    """``status`` again and again, as often as it is asked for: a worker that has died elsewhere is noticed in time."""
+    from cxrbench.files.leases import Leases
+    from cxrbench.schedule.look import status_of
+
+    with Leases() as leases:
+        while True:
+            yield status_of(requested_job(results, request, dry_run=True, **settings), leases)
 
 
 def executor_table(asked: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import typer
 
 from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
+from cxrbench.cli.cluster.status import status
 from cxrbench.cli.cluster.worker import worker
 from cxrbench.cli.encoders.features import features_app
 from cxrbench.cli.encoders.group import encoders_app
@@ -45,6 +46,7 @@ app.add_typer(tasks_app, name="tasks")
 app.add_typer(features_app, name="features")
 app.command()(run)
 app.command()(worker)
+app.command()(status)
 app.command()(pretrain)
 app.command()(leaderboard)
 app.command()(compare)

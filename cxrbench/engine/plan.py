@@ -9,6 +9,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess, StoredEncoder
 from cxrbench.engine.asked.given import Given
 from cxrbench.engine.elsewhere.joined import Joined
+from cxrbench.engine.headers.header import ReadHeader
 from cxrbench.engine.names import TOGETHER
 from cxrbench.engine.questions import Question, questions
 from cxrbench.engine.registry import load_dataset, load_encoder
@@ -135,7 +136,7 @@ def make_plan(request: RunRequest) -> Plan:
     synthetic = all(m.synthetic for m in manifests.values() if isinstance(m, Manifest))
     encoders = [e for name in request.encoders for e in (every_encoder(synthetic=synthetic) if name == ALL else [name])]
     refs: dict[tuple[str, bool], EncoderRef | UserError] = {}
-    cells = []
+    cells, headers = [], request.results.headers(request.cache)
     for encoder in dict.fromkeys(encoders):
         for (dataset, _), question in asked.items():
             manifest = question.manifest
@@ -146,12 +147,18 @@ def make_plan(request: RunRequest) -> Plan:
             wanted = (encoder, manifest.synthetic)
             if wanted not in refs:
                 refs[wanted] = _caught(lambda e=encoder, m=manifest: _resolve(e, m.synthetic, request))
-            cells += _column(request, encoder, refs[wanted], manifest, question)
+            cells += _column(request, encoder, refs[wanted], manifest, question, headers)
+    headers.keep()
     return Plan(tuple(cells), remarks)
 
 
 def _column(
-    request: RunRequest, encoder: str, ref: EncoderRef | UserError, manifest: Manifest, question: Question
+    request: RunRequest,
+    encoder: str,
+    ref: EncoderRef | UserError,
+    manifest: Manifest,
+    question: Question,
+    headers: ReadHeader,
 ) -> list[PlannedCell]:
     """The cells of one encoder on one task: every label fraction, and every seed where seeds matter."""
     task, joined = question.task, question.joined
@@ -169,7 +176,7 @@ def _column(
     for fraction in request.fractions:
         for seed in range(request.seeds if task.seeds_matter(fraction) else 1):
             cell = Cell(encoder, manifest.name, task.protocol, fraction, seed, parts, ref.fixed)
-            state, reason = request.results.state(cell, allow_dropped=request.skip_bad)
+            state, reason = request.results.state(cell, allow_dropped=request.skip_bad, header_at=headers)
             planned.append(PlannedCell(cell, state, reason, task, ref, manifest, joined))
     return planned
 

@@ -1,7 +1,9 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,13 +11,15 @@ import pyarrow.parquet as pq
 
 from cxrbench.data.attributes import attributes
 from cxrbench.data.manifest import Manifest
+from cxrbench.engine.headers.header import PREDICTIONS, REASON, ReadHeader, header_at
+from cxrbench.engine.headers.store import StoreHeaders
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import writing
 from cxrbench.files.names import safe_name
 from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError, damage
 from cxrbench.plugins.fixed_images import FixedFeatures
-from cxrbench.predictions import NotApplicable, Predictions, read_header
+from cxrbench.predictions import NotApplicable, Predictions, without_rows
 from cxrbench.task import Cell
 
 State = Literal["done", "missing", "stale", "damaged", "not applicable"]
@@ -45,34 +49,36 @@ class Results:
         """Where the rows of a dataset of this fingerprint lie."""
         return self.root / "manifests" / f"{safe_name(dataset)}-{fingerprint[:12]}.parquet"
 
-    def state(self, cell: Cell, *, allow_dropped: bool) -> tuple[State, str]:
+    def headers(self, cache: Path | None) -> StoreHeaders:
+        """The headers of all cells as they are now, for who asks for many; ``cache``: where they are remembered."""
+        return StoreHeaders(self.root / "cells", cache)
+
+    def state(self, cell: Cell, *, allow_dropped: bool, header_at: ReadHeader = header_at) -> tuple[State, str]:
         """Whether a cell is done, missing, stale and why (which part of its identity has changed), damaged and how, or
         not applicable.
 
-        ``allow_dropped``: whether a result from which bad images were dropped will do.
+        ``allow_dropped``: whether a result from which bad images were dropped will do. ``header_at``: ``headers``, for
+        who asks for many; else the cell's file is read.
         """
-        path = self.path(cell)
-        not_applicable = path.with_suffix(".json").exists()
-        if not not_applicable and not path.exists():
-            return "missing", ""
         try:
-            found = _read_reason(path.with_suffix(".json")) if not_applicable else None
-            meta = {"cell": found.cell, "dataset": {}} if found else read_header(path)
+            found = header_at(self.path(cell))
         except DamagedError as error:
             return "damaged", error.reason
         except UserError as error:
             return "stale", str(error)
-        old = meta["cell"]
+        if found is None:
+            return "missing", ""
+        old = found.facts["cell"]
         if old["identity"] != cell.identity:
             was = old["parts"]
             changed = [part for part in {**was, **cell.parts} if was.get(part) != cell.parts.get(part)]
             return "stale", f"{', '.join(changed) or 'its identity'} changed"
         if difference := _output_changed(old, cell.fixed):
             return "stale", difference
-        if found:
+        if found.reason is not None:
             return "not applicable", found.reason
-        if meta["dataset"].get("dropped") and not allow_dropped:
-            return "stale", f"made with --on-bad-image skip, {meta['dataset']['dropped']} images dropped"
+        if (dropped := found.facts["dataset"].get("dropped")) and not allow_dropped:
+            return "stale", f"made with --on-bad-image skip, {dropped} images dropped"
         return "done", ""
 
     def save(self, cell: Cell, predictions: Predictions) -> None:
@@ -86,9 +92,10 @@ class Results:
         record = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
         write_record(self.path(cell).with_suffix(".json"), record)
 
-    def load_not_applicable(self) -> list[NotApplicable]:
+    def load_not_applicable(self, headers: StoreHeaders | None = None) -> list[NotApplicable]:
         """Every cell that is not applicable, in a fixed order."""
-        return [_read_reason(path) for path in sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.json"))]
+        headers = self.headers(None) if headers is None else headers
+        return [headers.of_file(file).not_applicable for file in headers.files(REASON)]
 
     def save_manifest(self, manifest: Manifest) -> None:
         """Keep the rows and splits that the cells were computed on, and what is known of the patients now."""
@@ -101,16 +108,18 @@ class Results:
         path = self.manifest_path(dataset, fingerprint)
         return Manifest.load(path) if path.is_file() else None
 
-    def load_predictions(self, tasks: Collection[str] = ()) -> list[Predictions]:
+    def load_predictions(self, tasks: Collection[str] = (), headers: StoreHeaders | None = None) -> list[Predictions]:
         """Every finished cell, in a fixed order. Raises UserError if there is none.
 
         ``tasks`` (``DATASET[:PROTOCOL]``): of the cells of other tasks the header alone is read, which says whose they
-        are and how they were made; they come without rows. All rows without names.
+        are and how they were made; they come without rows. All rows without names. ``headers``: where they may be
+        remembered.
         """
-        paths = sorted((self.root / "cells").glob("*/*/*/fraction-*-seed-*.parquet"))
-        if not paths:
+        headers = self.headers(None) if headers is None else headers
+        files = list(headers.files(PREDICTIONS))
+        if not files:
             raise UserError(f"no finished cells in {self.root}: run `cxrbench run` first, or give --results DIR")
-        return [Predictions.load(path, lambda cell: _is_of(cell, tasks)) for path in paths]
+        return [_loaded(file, tasks, headers) for file in files]
 
     def efficiency_path(self, encoder: str, fingerprint: str) -> Path:
         """Where an encoder's measured efficiency lies."""
@@ -145,6 +154,15 @@ def _attributes_kept(path: Path, manifest: Manifest) -> bool:
     )
 
 
+def _loaded(file: Path, tasks: Collection[str], headers: StoreHeaders) -> Predictions:
+    """One cell, its rows if they are wanted. A file whose rows are damaged is refused only if they are."""
+    with suppress(DamagedError):
+        facts = headers.of_file(file).facts if tasks else {}
+        if tasks and not _is_of(facts["cell"], tasks):
+            return without_rows(facts, file)
+    return Predictions.load(file, lambda cell: _is_of(cell, tasks))
+
+
 def _is_of(cell: Mapping[str, Any], tasks: Collection[str]) -> bool:
     """Whether a cell is of one of the named tasks; of any without names."""
     return not tasks or cell["dataset"] in tasks or f"{cell['dataset']}:{cell['protocol']}" in tasks
@@ -167,14 +185,12 @@ def _output_changed(old: Mapping[str, Any], fixed: FixedFeatures | None) -> str 
     if fixed is None or "fixed_images" not in old:
         return None
     try:
-        return fixed.difference(FixedFeatures.from_json(old["fixed_images"]))
+        kept = old["fixed_images"]
+        return _difference(fixed, kept["pooled"], tuple(kept["maps"]), coarse=kept["coarse"])
     except (ValueError, KeyError, TypeError):
         return "what was kept of its output on two fixed images is damaged"
 
 
-def _read_reason(path: Path) -> NotApplicable:
-    """Raises DamagedError if the file is not as it was written."""
-    try:
-        return NotApplicable(**read_record(path))
-    except TypeError as error:
-        raise DamagedError(path, "another version of cxrbench wrote it") from error
+@lru_cache(maxsize=256)  # all cells of an encoder ask the same
+def _difference(now: FixedFeatures, pooled: str, maps: tuple[str, ...], *, coarse: bool) -> str | None:
+    return now.difference(FixedFeatures.from_json({"pooled": pooled, "maps": maps, "coarse": coarse}))

@@ -4,12 +4,14 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 SHOWN = 3
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".npz")
 """How files of weights end."""
 
 
+@lru_cache(maxsize=4096)  # a plan of many cells asks for the same few
 def safe_name(name: str) -> str:
     """A file name for any string: itself if it is harmless, else cleaned, with a few digits of its hash."""
     clean = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip("._-")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from cxrbench.features.entries import META
-from cxrbench.files.leases import Leases
 from cxrbench.schedule.graph import Part
 
 
@@ -12,9 +11,9 @@ def is_made(part: Part, cache: Path) -> bool:
     return (_folder(part, cache) / META).exists()
 
 
-def is_being_made(part: Part, cache: Path, leases: Leases) -> bool:
-    """Whether another worker extracts them now."""
-    return leases.holder(_folder(part, cache).with_suffix(".lock")) is not None
+def lease_of(part: Part, cache: Path) -> Path:
+    """The lease of whoever extracts them."""
+    return _folder(part, cache).with_suffix(".lock")
 
 
 def _folder(part: Part, cache: Path) -> Path:

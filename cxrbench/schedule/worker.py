@@ -20,7 +20,7 @@ from cxrbench.errors import THEIRS, DiskError
 from cxrbench.files.leases import Lease, Leases
 from cxrbench.progress import Progress
 from cxrbench.schedule.failures import failure_of, forget_failure, record_failure
-from cxrbench.schedule.features import is_being_made, is_made
+from cxrbench.schedule.features import is_made, lease_of
 from cxrbench.schedule.graph import CellUnit, Graph, Needs, Part, graph_of
 from cxrbench.schedule.manner import Manner, Wanted
 from cxrbench.task import Cell, RunContext
@@ -169,7 +169,7 @@ class _Worker:
             if part.key in self.parts:
                 continue
             if not is_made(part, self.job.cache):
-                if not self.makes_parts or is_being_made(part, self.job.cache, self.leases):
+                if not self.makes_parts or self.leases.holder(lease_of(part, self.job.cache)) is not None:
                     return False
                 self._make(part, unit)
             self.parts.add(part.key)

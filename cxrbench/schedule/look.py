@@ -1,0 +1,104 @@
+"""Looking at how far a request is: the files say what is done, running, failed or missing."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import fmean
+
+from cxrbench.engine.asked.requests import SHOWN
+from cxrbench.engine.job import Job
+from cxrbench.engine.plan import PlannedCell
+from cxrbench.engine.results import Results
+from cxrbench.files.generations import Holder
+from cxrbench.files.leases import Leases
+from cxrbench.files.seal import DamagedError
+from cxrbench.predictions import read_header
+from cxrbench.schedule.failures import FailedCell, failure_of
+from cxrbench.schedule.features import is_made, lease_of
+from cxrbench.schedule.graph import graph_of
+from cxrbench.schedule.status import Running, Status, Waiting
+from cxrbench.schedule.worker import lease_path
+from cxrbench.task import Cell
+
+SAMPLE = 20  # finished cells of an encoder on a task that say how long such a cell takes
+
+
+def status_of(job: Job, leases: Leases) -> Status:
+    """How far a job is that has just been planned. ``leases``: remembers what it saw the last time, so that a worker
+    that died elsewhere is noticed. Changes nothing.
+    """
+    results = job.request.results
+    held = _held(results.root / "leases", leases)
+    done, blocked, failed, left = 0, [], [], []
+    at: list[Running] = []
+    for planned in job.plan.cells:
+        if planned.state in ("done", "not applicable"):
+            done += 1
+        elif planned.state == "blocked":
+            blocked.append(_waiting(planned.cell, planned.reason))
+        elif (holder := held.get(lease_path(results, planned.cell))) is not None:
+            at.append(_running(holder))
+        elif (failure := failure_of(results, planned.cell)) is not None:
+            failed.append(_waiting(planned.cell, failure.reason, failure))
+        else:
+            left.append(planned)
+    running = len(at)
+    graph = graph_of(job.plan, job.request.precision, pooled_first=job.request.skip_bad)
+    for part in graph.parts:
+        if not is_made(part, job.cache) and (holder := leases.holder(lease_of(part, job.cache))) is not None:
+            at.append(_running(holder, f"features of {part.encoder} on {part.dataset}"))
+    workers = len({(one.host, one.process) for one in at})
+    seconds = _seconds(results, job.plan.cells, left) if workers else None
+    return Status(
+        job.asked.sha256[:SHOWN], len(job.plan.cells), done, running, tuple(failed), tuple(blocked), len(left),
+        tuple(at), None if seconds is None else seconds / workers,
+    )  # fmt: skip
+
+
+def _held(folder: Path, leases: Leases) -> dict[Path, Holder]:
+    """The leases below a folder that somebody holds."""
+    found: dict[Path, Holder] = {}
+    for above, _, names in os.walk(folder):
+        for path in {Path(above, re.sub(r"\.\d+$", "", name)) for name in names if not name.startswith(".")}:
+            if (holder := leases.holder(path)) is not None:
+                found[path] = holder
+    return found
+
+
+def _seconds(results: Results, cells: Iterable[PlannedCell], left: Iterable[PlannedCell]) -> float | None:
+    """Seconds that one worker would take for cells that are left; None where no finished cell says."""
+    measured: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for planned in cells:
+        cell = planned.cell
+        if planned.state == "done" and len(measured[cell.encoder, cell.task]) < SAMPLE:
+            seconds = _made_in(results, cell)
+            for kind in _kinds(cell) if seconds is not None else ():
+                measured[kind].append(seconds)
+    means: Mapping[tuple[str, ...], float] = {kind: fmean(found) for kind, found in measured.items() if found}
+    if not means:
+        return None
+    return sum(next(means[kind] for kind in _kinds(planned.cell) if kind in means) for planned in left)
+
+
+def _kinds(cell: Cell) -> list[tuple[str, ...]]:
+    """What a cell is like, the most alike first; the last is every cell."""
+    return [(cell.encoder, cell.task), ("", cell.task), ("", cell.protocol), ()]
+
+
+def _made_in(results: Results, cell: Cell) -> float | None:
+    """Seconds that a finished cell took, if it says so."""
+    try:
+        return float(read_header(results.path(cell))["made"]["seconds"])
+    except (DamagedError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _running(holder: Holder, what: str | None = None) -> Running:
+    return Running(holder.what if what is None else what, holder.host, holder.pid, holder.since)
+
+
+def _waiting(cell: Cell, reason: str, failure: FailedCell | None = None) -> Waiting:
+    attempts, trace = (failure.attempts, failure.trace) if failure else (0, "")
+    return Waiting(cell.encoder, cell.task, cell.fraction, cell.seed, reason, attempts, trace)
