@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,11 +39,6 @@ def worker(folder: Path, name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
 
 
-def held(folder: Path) -> Callable[[], bool]:
-    """Whether somebody holds a lease in this folder."""
-    return lambda: any(path.is_file() for path in folder.rglob("*"))
-
-
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes that end with the test."""
@@ -66,12 +61,12 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(
     shutil.copytree(alone / "requests", shared / "requests")
     late = worker(tmp_path, "late")
     started.append(late)
-    leases = shared / "leases" if while_it_has == "a cell" else tmp_path / "cache-shared"
-    has = (
-        held(leases)
-        if while_it_has == "a cell"
-        else lambda: any(leases.rglob("*.lock.*")) or any(leases.rglob("*lease*"))
-    )
+    leases = {"a cell": shared / "leases", "features": tmp_path / "cache-shared" / "features"}[while_it_has]
+
+    def has() -> bool:
+        """Whether somebody holds a lease: a file of a generation, ``NAME.1``."""
+        return any(path.suffix[1:].isdigit() for path in leases.rglob("*"))
+
     while True:
         wait_until(has, f"a lease in {leases}")
         late.send_signal(signal.SIGSTOP)
