@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +38,11 @@ def worker(folder: Path, name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=log, stderr=log)
 
 
+def stopped(pid: int) -> bool:
+    """Whether a process stands still."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes that end with the test."""
@@ -70,10 +74,10 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(
     while True:
         wait_until(has, f"a lease in {leases}")
         late.send_signal(signal.SIGSTOP)
+        wait_until(lambda: stopped(late.pid), "a stopped worker")
         if has():
             break
         late.send_signal(signal.SIGCONT)
-    time.sleep(LEASE)
     other = worker(tmp_path, "other")
     started.append(other)
     assert other.wait(120) == 0, (tmp_path / "other.log").read_text()
