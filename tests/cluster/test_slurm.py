@@ -68,7 +68,7 @@ def test_what_slurm_refuses_is_one_line(slurm: Slurm, dataset: Path, tmp_path: P
     folders = ["--results", tmp_path / "results", "--cache", tmp_path / "cache"]
     done = cxrbench(*words, *folders, "--executor-option", "partition=none", env=slurm.env)
     assert done.returncode == 2
-    assert "invalid partition" in done.stderr.splitlines()[-1]
+    assert "nvalid partition" in done.stderr.splitlines()[-1]
     done = cxrbench(*words, *folders, "--executor-option", "partitoin=work", env=slurm.env)
     assert done.returncode == 2
     assert "partitoin" in done.stderr.splitlines()[-1]
