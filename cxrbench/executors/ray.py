@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from cxrbench.files.names import plain
 from cxrbench.plugins.entry_points import unknown
 
 OPTIONS = ("address", "cpu_workers", "cpus", "gpus")
+ANSWER = 10.0  # seconds in which the head of a cluster takes a connection
 PASSED = ("CXRBENCH_", "HF_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_")
 """How variables begin that workers get from the environment of the submitting side."""
 
@@ -36,13 +38,14 @@ class Ray:
         """Hand the tasks over. Their logs are in the results folder's ``ray``."""
         import ray
 
+        address = self.address or os.environ.get("RAY_ADDRESS") or "auto"
         try:
-            ray.init(
-                address=self.address or "auto", log_to_driver=False, logging_level=logging.ERROR, namespace="cxrbench"
-            )
+            _look_for(address)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="cxrbench")
         except Exception as error:  # no cluster, another version, no network: Ray raises many kinds
+            where = "on this machine" if address == "auto" else f"at {plain(address)}"
             raise UserError(
-                f"no Ray cluster at {self.address or 'RAY_ADDRESS or on this machine'} ({first_line(error)}): "
+                f"no Ray cluster {where} ({first_line(error)}): "
                 "give --executor-option address=HOST:PORT, or start one: ray start --head"
             ) from error
         units, there = {kind.needs: kind.units for kind in kinds}, ray.cluster_resources()
@@ -69,6 +72,13 @@ class Ray:
             )
             for words, share in told
         })  # fmt: skip
+
+
+def _look_for(address: str) -> None:
+    """Raise OSError if nobody listens at ``HOST:PORT``, for which Ray itself waits for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=ANSWER).close()
 
 
 def attended(command: Sequence[str], folder: str, log: str, environment: Mapping[str, str]) -> int:
