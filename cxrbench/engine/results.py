@@ -31,7 +31,8 @@ class Results:
 
     ``cells/DATASET/PROTOCOL/ENCODER/fraction-F-seed-S.parquet`` (Predictions, or ``.json``: why there are none),
     ``manifests/DATASET-FINGERPRINT.parquet`` and ``encoders/ENCODER-FINGERPRINT.json`` (efficiency), names made safe
-    for file systems; ``requests/SHA256.json``: what was asked (``engine/asked/requests.py``).
+    for file systems; ``requests/SHA256.json``: what was asked (``engine/asked/requests.py``). Beside them ``failures``
+    (``schedule/failures.py``) and, while several workers share the work, ``leases``, by the names of the cells.
     """
 
     root: Path
