@@ -142,6 +142,9 @@ class LocalWorkers:
         said += [f"{name} ended with exit code {code}" for name, code in found if code is not None and code > 1]
         return "; ".join(said)
 
+    def finish(self) -> None:
+        """They see it, or end with this process."""
+
     def stop(self) -> None:
         """SIGTERM, as of a scheduler; who takes more than a minute, or a second Ctrl-C, is killed."""
         self._restarts, self._stopping = 0, True
