@@ -23,6 +23,12 @@ MOST_TIMES = 200  # times its own size that a pack may unpack to: what is more w
 AGAIN = "ask for it again"
 
 
+def check_target(out: Path) -> None:
+    """Raise UserError if a pack would take the place of something else: of the salt, or of somebody's table."""
+    if out.is_dir() or (out.exists() and not zipfile.is_zipfile(out)):
+        raise UserError(f"--output {out} is there already, and no exchange file: choose another name")
+
+
 def write_pack(store: Path, facts: Mapping[str, Any], out: Path) -> None:
     """Put the files of a small store into one archive, whole or not at all. Raises UserError if the disk will not."""
     with atomic_path(out) as temporary:

@@ -1,6 +1,7 @@
 """What the cache holds, when it was last used, and making room in it: oldest use first, never what is being made."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,8 +14,12 @@ from cxrbench.features.cache_limit import evicted
 from cxrbench.files.atomic import is_temporary
 
 ENTRIES = {"features": "pooled features", "dense": "dense maps"}
-KINDS = {"evaluations": "evaluations", "manifests": "kept manifests", "encoders": "known encoders"}
+KINDS = {"evaluations": "evaluations", "manifests": "kept manifests", "encoders": "known encoders",
+         "pretraining": "kept for pretraining"}  # fmt: skip
 PHANTOM = "phantom-v"
+NOT_OURS = "other files"
+DIGEST = re.compile(r"(^|[.-])[0-9a-f]{12,64}([.-]|$)")
+"""What is in the name of every file of ours. A folder may be named by mistake, and also have e.g. ``encoders/``."""
 IN_USE = 3600.0  # seconds: what was used within them is taken to be in use now, and is never deleted
 ABANDONED = 24 * 3600.0  # seconds without a write after which nobody is making what is unfinished
 SERVANTS = (".lock", ".reserved")
@@ -48,7 +53,10 @@ class Cleaned:
 
 
 def cached(root: Path) -> list[Cached]:
-    """Everything below a cache folder, what was used longest ago first. Locks and leases are no part of it."""
+    """Everything below a cache folder, what was used longest ago first. Locks and leases are no part of it.
+
+    What is not called as cxrbench calls its files is of kind ``NOT_OURS``: it is never deleted. Links are none of ours.
+    """
     found = [*_entries(root), *_phantoms(root), *_files(root)]
     return sorted(found, key=lambda one: (one.used, str(one.path)))
 
@@ -57,9 +65,9 @@ def clean(root: Path, *, older: float | None, limit: int | None, dry_run: bool =
     """Delete what was not used for ``older`` seconds, then what was used longest ago until ``limit`` bytes are left.
 
     What was used within the last hour stays, as does what a process is making: an entry is deleted under its own lease.
-    ``dry_run``: nothing is deleted, and it is said what would be.
+    What is not ours stays, and is not counted. ``dry_run``: nothing is deleted, and it is said what would be.
     """
-    found, now = cached(root), time.time()
+    found, now = [one for one in cached(root) if one.kind != NOT_OURS], time.time()
     before = left = sum(one.bytes for one in found)
     items = []
     for one in found:
@@ -100,11 +108,11 @@ def _delete(path: Path) -> None:
 def _entries(root: Path) -> Iterator[Cached]:
     """Entries of features and maps, finished or not."""
     for name, kind in ENTRIES.items():
-        paths = (root / name).glob("*/*")
+        paths = [path for path in (root / name).glob("*/*") if _is_entry(path)]
         for folder in sorted({path.with_suffix("") for path in paths if path.suffix in ("", ".partial", ".reserved")}):
             partial = folder.with_suffix(".partial")
             yield _of(kind, folder, [folder, partial], unfinished=partial.exists())
-        for parts in sorted((root / name).glob("*/*.parts")):
+        for parts in sorted(path for path in paths if path.suffix == ".parts"):
             used = _of(kind, parts, [parts]).used  # of an entry that is being made, all parts are in use
             for folder in sorted({path.with_suffix("") for path in parts.iterdir() if path.suffix in ("", ".partial")}):
                 whole = _of(kind, folder, [folder, folder.with_suffix(".partial")], unfinished=True)
@@ -113,9 +121,15 @@ def _entries(root: Path) -> Iterator[Cached]:
 
 def _phantoms(root: Path) -> Iterator[Cached]:
     """Data sets of phantoms: what is hidden is being drawn, or was left behind."""
-    for folder in sorted(root.glob(f"{PHANTOM}*/*")):
-        if folder.is_dir():
+    for folder in sorted(root.glob(f"{PHANTOM}[0-9]*/*")):
+        if folder.is_dir() and not folder.is_symlink():
             yield _of("phantom images", folder, [folder], unfinished=folder.name.startswith("."))
+
+
+def _is_entry(path: Path) -> bool:
+    """Whether a path is called as an entry is, which lies in a folder of its first two digits; and is no link."""
+    shard = path.parent.name
+    return re.fullmatch("[0-9a-f]{2}", shard) is not None and path.name.startswith(shard) and not path.is_symlink()
 
 
 def _files(root: Path) -> Iterator[Cached]:
@@ -123,7 +137,7 @@ def _files(root: Path) -> Iterator[Cached]:
     groups: dict[Path, list[Path]] = {}
     for folder, _, names in os.walk(root):
         top = Path(folder).relative_to(root).parts[:1]
-        if top and (top[0] in ENTRIES or top[0].startswith(PHANTOM)):
+        if top and (top[0] in ENTRIES or re.match(f"{PHANTOM}[0-9]", top[0])):
             continue
         for name in names:
             path = Path(folder, name)
@@ -134,7 +148,8 @@ def _files(root: Path) -> Iterator[Cached]:
     for stem, paths in sorted(groups.items()):
         top = stem.relative_to(root).parts[0]
         unfinished = any(is_temporary(path) or ".part" in path.suffixes for path in paths)
-        yield _of(KINDS.get(top, "other files"), min(paths), sorted(paths), unfinished=unfinished)
+        ours = all(DIGEST.search(path.name) and not path.is_symlink() for path in paths)
+        yield _of(KINDS.get(top, NOT_OURS) if ours else NOT_OURS, min(paths), sorted(paths), unfinished=unfinished)
 
 
 def _of(kind: str, path: Path, files: list[Path], *, unfinished: bool = False) -> Cached:

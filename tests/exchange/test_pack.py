@@ -224,3 +224,18 @@ def test_of_every_kind_what_tables_need_stays_and_outlines_boxes_and_embeddings_
     ]  # fmt: skip
     assert any(values[0])
     np.testing.assert_equal(values[0], values[1])
+
+
+def test_a_pack_takes_the_place_of_packs_alone(hospital: Hospital, pack: Path, tmp_path: Path) -> None:
+    """A salt that is overwritten is a secret that nobody has any more."""
+    salt, table = tmp_path / "salt", tmp_path / "table.csv"
+    table.write_text("image,patient\n")
+    before = salt.read_bytes()
+    for out in (salt, table, tmp_path):
+        with pytest.raises(UserError, match="no exchange file"):
+            api.pack_results(hospital.results, out, salt=salt)
+    with pytest.raises(UserError, match="both"):
+        api.pack_results(hospital.results, tmp_path / "new", salt=tmp_path / "x" / ".." / "new")
+    assert (salt.read_bytes(), table.read_text()) == (before, "image,patient\n")
+    assert not (tmp_path / "new").exists()
+    assert api.pack_results(hospital.results, pack, salt=salt).file == pack

@@ -37,10 +37,12 @@ def pack_results(
     protect against. Raises UserError.
     """
     from cxrbench.engine.settings import names
+    from cxrbench.exchange.archive import check_target
     from cxrbench.exchange.pack import pack
     from cxrbench.exchange.salt import read_salt
 
     root = _results(results)
+    check_target(Path(out))
     if aggregate:
         if salt is not None or attributes:
             raise UserError(
@@ -49,6 +51,8 @@ def pack_results(
         return _aggregates(root, Path(out), baseline, replicates, seed, cache, bar)
     if salt is None:
         raise UserError("--salt FILE is missing: it is made where it is not there; keep it, and never send it along")
+    if Path(out).resolve() == Path(salt).expanduser().resolve():
+        raise UserError(f"--output and --salt are both {salt}: the salt would be lost, or sent along")
     with bar("packing") as advance:
         return pack(
             root, Path(out), read_salt(Path(salt).expanduser(), root),

@@ -45,7 +45,7 @@ def cache_clean(
 ) -> None:
     """Make room in the cache: oldest use first, never what somebody makes or has used within the last hour.
 
-    All that is deleted is made again when it is asked for.
+    All that is deleted is made again when it is asked for. Files that cxrbench did not make stay.
 
     Examples:
 
