@@ -20,7 +20,7 @@ from cxrbench.plugins.entry_points import unknown
 OPTIONS = ("threads",)
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PATIENCE = 60.0  # seconds that workers have to keep what they are at before they are killed
-RESTARTS = 3  # workers, in all, that are started again after something killed them
+RESTARTS = 20  # workers, in all, that are started again after something killed them
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def executor(workers: int | None, options: Mapping[str, Any]) -> LocalExecutor:
     """``local``, with ``threads`` per worker. Raises UserError for another option."""
     for name in options:
         if name not in OPTIONS:
-            raise UserError(unknown("option of executor local", name, OPTIONS))
+            raise UserError(unknown("option of executor local", name, (*OPTIONS, "workers")))
     threads = options.get("threads")
     if threads is None:
         return LocalExecutor(workers)

@@ -50,7 +50,9 @@ def test_a_table_says_who_computes(
     for words in ((), ("--executor-option", "thread=2")):
         code, out, err = command(monkeypatch, capsys, "run", str(path), *words)
         assert (code, out) == (2, "")
-        assert err == "error: unknown option of executor local 'thread': did you mean 'threads'? known: threads\n"
+        assert (
+            err == "error: unknown option of executor local 'thread': did you mean 'threads'? known: threads, workers\n"
+        )
     path.write_text(path.read_text().replace("thread", "threads"))
     code, out, _ = command(monkeypatch, capsys, "run", str(path), "--executor-option", "threads=0")
     assert (code, out) == (2, "")
@@ -59,6 +61,8 @@ def test_a_table_says_who_computes(
     )  # typed: the table is not read
     assert (code, err.splitlines()[-1][:30]) == (2, "error: unknown executor 'slrm'")
     assert command(monkeypatch, capsys, "run", str(path), "--dry-run")[0] == 0
+    code, _, err = command(monkeypatch, capsys, "run", str(path), "--shard", "1/1")  # which is a worker itself
+    assert (code, err) == (0, "--shard 1/1 is as typed: the [executor] of board.toml is not used\n")
 
 
 def test_results_remember_what_was_asked(
