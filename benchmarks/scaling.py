@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py [--repeats 3]
 
-Four encoders of a user's own file on three small CSVs, two protocols: 12 extractions of 240 images, 24 cells. CPU
+Four encoders of a user's own file on three small CSVs, two protocols: 12 extractions of 120 images, 24 cells. CPU
 seconds are user + system of every process of a run, the workers of a cluster among them (each writes its own down when
 it ends); Slurm's and Ray's own daemons are measured apart. Slurm and Ray are started by the scripts in tests/cluster;
 where one cannot be, its line says why. The cost of an executor per cell is what it takes beyond the cells themselves:
@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from cluster import ray_cluster, slurm_cluster  # noqa: E402
 from cluster.daemons import marked, wait_until  # noqa: E402
 
-ENCODERS, DATASETS, IMAGES = "ABCD", 3, 240
+ENCODERS, DATASETS, IMAGES = "ABCD", 3, 120
 CELLS = len(ENCODERS) * DATASETS * 2
 SOURCE = '''
 from pathlib import Path
