@@ -87,6 +87,8 @@ def trimmed(text: str, also: str) -> str:
     """
     kept: list[str] = []
     for block in map(str.strip, re.split(r"\n\n|\n(?=- )", re.sub(EFFICIENCY, "", text.strip()))):
+        if block.startswith("# "):  # the title of the whole board
+            continue
         if block.startswith("#"):
             heading = f"**{block.lstrip('# ')}**"
             kept = [*(kept[:-1] if kept and kept[-1].startswith("**") else kept), heading]

@@ -37,6 +37,7 @@ def test_tables_stay_under_their_headings_with_what_is_asked_for() -> None:
     assert asking.trimmed(OUTPUT, "- Cells: ") == f"{table}\n\n- Cells: values."
     assert asking.trimmed(OUTPUT, "- `").endswith("**Encoders**\n\n- `a`: `all`")
     assert asking.trimmed(OUTPUT, "- nih").endswith("**Notes**\n\n- nih: few images.")
+    assert asking.trimmed("# Board\n\n- nih: shared.\n", "- nih") == "- nih: shared."
 
 
 def test_the_page_has_a_place_for_every_question() -> None:
