@@ -31,17 +31,18 @@ from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, r
 from cxrbench.api.saved import LeaderboardOptions, SavedResults, load_results
 from cxrbench.api.store import find_cell, find_manifest, requests, verify
 from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
-from cxrbench.api.workers import executor_table, requested_job, status, statuses
+from cxrbench.api.workers import cost, executor_table, requested_job, status, statuses
 from cxrbench.encoder import EncoderCard, Features, Preprocess
 from cxrbench.errors import UserError
+from cxrbench.schedule.cost import CostPlan
 from cxrbench.schedule.manner import RETRIES, Manner, Wanted
 from cxrbench.schedule.status import Status
 
 __all__ = [
-    "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
+    "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
     "Manner", "Outcome", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults",
     "Status", "Tables", "UserError", "Wanted", "by_group", "calibration", "check_dataset", "check_encoder", "compare",
-    "compare_protocols", "describe", "download", "download_commands", "embed", "executor_table", "export_features",
+    "compare_protocols", "cost", "describe", "download", "download_commands", "embed", "executor_table", "export_features",
     "find_cell", "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets",
     "list_encoders", "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options",
     "new_plugin", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe",

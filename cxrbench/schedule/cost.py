@@ -1,38 +1,31 @@
 """What a run would cost: hours, disk and memory per encoder and data set, and how long it takes on several workers."""
 
-import math
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan, nan
 from typing import Any
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.engine.headers.header import PREDICTIONS
-from cxrbench.engine.job import Job
 from cxrbench.engine.plan import EncoderRef
-from cxrbench.errors import THEIRS, UserError
-from cxrbench.features.extract import ExtractOptions
-from cxrbench.files.seal import DamagedError
-from cxrbench.plugins.loading import blame
-from cxrbench.progress import Progress
-from cxrbench.schedule.estimates import CellTimes, EarlierCell, Speed, speed_by_gflops, speed_in_store
-from cxrbench.schedule.features import is_made
-from cxrbench.schedule.graph import CellUnit, Graph, Part, graph_of
+from cxrbench.schedule.estimates import Speed
+from cxrbench.schedule.graph import CellUnit, Graph, Needs, Part
 from cxrbench.schedule.makespan import Timed, longest_chain, lower_bound, makespan
-from cxrbench.schedule.probe import Probed, decoding, elsewhere, probe
+from cxrbench.schedule.measured import Measured, Place, wants_maps
 
-BASE = 700 * 10**6  # bytes of a process with torch and its libraries, where no probe has measured it
-COPIES = 3  # of a data set's pooled features in memory: as read, standardized in double precision
+HOUR = 3600.0
+PROCESS = 700 * 10**6  # bytes of a process with torch and its libraries, where no probe has measured it
+COPIES = 3  # of a data set's pooled features in memory: as they are read, and standardized in double precision
 
 
 @dataclass(frozen=True)
 class CostRow:
-    """An encoder on a data set.
+    """An encoder on a data set. What is not known is NaN.
 
-    ``images``: that are still to be extracted; ``speed``: images per second; ``cells``: that are left; ``seconds``: of
-    extraction, and of all cells (NaN where no cell of a protocol was ever computed). ``pooled_bytes``,
-    ``dense_bytes``: on disk. ``memory_bytes``: of a worker; ``gpu_bytes``: of its device's, 0 where not measured.
+    ``images``: that are still to be extracted (once for pooled features, once for dense maps); ``speed``: in images per
+    second, and where that comes from; ``cells``: that are left. ``extraction_hours``, ``cell_hours``: of one worker.
+    ``pooled_bytes``, ``dense_bytes``: in the cache, in the end. ``memory_bytes``: of a worker; ``gpu_bytes``: of its
+    device's, where it was measured.
     """
 
     encoder: str
@@ -40,55 +33,150 @@ class CostRow:
     images: int
     speed: Speed
     cells: int
-    extraction_seconds: float
-    cell_seconds: float
-    pooled_bytes: int
-    dense_bytes: int
-    memory_bytes: int
-    gpu_bytes: int
+    extraction_hours: float
+    cell_hours: float
+    pooled_bytes: float
+    dense_bytes: float
+    memory_bytes: float
+    gpu_bytes: float
 
 
 @dataclass(frozen=True)
 class CostPlan:
-    """``rows`` by encoder and data set. ``gpu_hours``: of units in which networks run, on a run whose device is a GPU;
-    ``cpu_hours``: of all others. ``makespan_seconds`` on ``workers``, ``bound_seconds``: no schedule is below,
-    ``chain_seconds``: nor on any number of workers. ``remarks``: what is not known, and counts as nothing.
+    """``rows``: by encoder and data set. ``gpu_hours``: of units in which networks run, where the device is a GPU;
+    ``cpu_hours``: of all others. ``hours``: on so many ``workers``; no schedule is below ``bound_hours``, and on any
+    number of workers none below ``chain_hours``. ``remarks``: what is not known, and counts as nothing.
     """
 
     rows: tuple[CostRow, ...]
     workers: int
     gpu_hours: float
     cpu_hours: float
-    makespan_seconds: float
-    bound_seconds: float
-    chain_seconds: float
+    hours: float
+    bound_hours: float
+    chain_hours: float
     remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by name; None for what is not known."""
-        said = asdict(self)
-        said["rows"] = [
-            {**{k: _plain(v) for k, v in asdict(row).items() if k != "speed"},
-             "images_per_second": _plain(row.speed.images_per_second), "from": row.speed.source}
-            for row in self.rows
-        ]  # fmt: skip
-        return said
+        rows = []
+        for row in self.rows:
+            said = asdict(row) | {"images_per_second": row.speed.images_per_second, "speed": row.speed.source}
+            rows.append({name: None if value != value else value for name, value in said.items()})
+        return asdict(self) | {"rows": rows, "remarks": list(self.remarks)}
 
 
-def cost_of(job: Job, workers: int, progress: Progress) -> CostPlan:
-    """Measure, where no earlier run has, what encoders take, and add up what is left to do. Saves nothing."""
-    graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
-    todo = [part for part in graph.parts if not is_made(part, job.cache)]
-    measured = _Measured(job, graph, progress)
-    times = measured.cell_times()
-    rows, remarks = [], list[str]()
-    timed, seconds_of = _timed(graph, todo, measured, times)
-    for group in graph.groups:
-        cells, left = group.cells, [part for part in dict.fromkeys(p for u in group.cells for p in u.after) if part in set(todo)]
-        rows.append(measured.row(cells, left, sum(seconds_of[unit.cell, 0] for unit in cells)))
-    unknown = sorted({u.cell.protocol for u in graph.cells if math.isnan(times.seconds(u.cell))})
-    for protocol in unknown:
-        count = sum(unit.cell.protocol == protocol for unit in graph.cells)
-        remarks.append(f"no cell of {protocol} was computed in this store: its {count:,} cells count as 0 s")
-    remarks += measured.remarks
-    return CostPlan(tuple(rows), workers, 0, 0, makespan(timed, workers), lower_bound(timed, workers), longest_chain(timed), tuple(remarks))
+@dataclass(frozen=True)
+class _Unit:
+    """A unit of the graph, or the dense maps of a place, which the first of its cells makes."""
+
+    place: Place
+    needs: Needs
+    seconds: float
+    after: tuple[int, ...]
+    images: int = 0
+
+
+def to_extract(graph: Graph, made: set[Part]) -> list[Place]:
+    """The places whose images are still to be extracted, pooled or as maps."""
+    places: dict[Place, None] = {}
+    for unit in graph.cells:
+        places |= {(part.encoder, part.dataset): None for part in unit.after if part not in made}
+        if wants_maps(unit) and not _ref(unit).stored:
+            places[unit.cell.encoder, _manifest(unit).name] = None
+    return list(places)
+
+
+def cost_of(graph: Graph, made: set[Part], measured: Measured, workers: int, *, gpu: bool) -> CostPlan:
+    """Add up what is left to do. ``made``: parts that are in the cache; ``gpu``: whether networks run on one."""
+    units = list(_units(graph, made, measured))
+    timed = [Timed(0.0 if isnan(unit.seconds) else unit.seconds, unit.after) for unit in units]
+    on_gpu = sum(one.seconds for unit, one in zip(units, timed, strict=True) if gpu and unit.needs == "gpu")
+    return CostPlan(
+        tuple(_rows(graph, units, measured)),
+        workers,
+        on_gpu / HOUR,
+        (sum(one.seconds for one in timed) - on_gpu) / HOUR,
+        makespan(timed, workers) / HOUR,
+        lower_bound(timed, workers) / HOUR,
+        longest_chain(timed) / HOUR,
+        tuple(_remarks(graph, units, measured)),
+    )
+
+
+def _units(graph: Graph, made: set[Part], measured: Measured) -> Iterator[_Unit]:
+    """In the order of the plan, what comes first first; ``after`` counts in that order."""
+    number: dict[Part | Place, int] = {}
+    count = 0
+    for unit in graph.cells:
+        place = unit.cell.encoder, _manifest(unit).name
+        before: list[int] = []
+        for part in unit.after:
+            if part in made:
+                continue
+            if part not in number:
+                there, images = (part.encoder, part.dataset), part.end - part.first
+                yield _Unit(there, "gpu", measured.speeds[there].seconds(images), (), images)
+                number[part], count = count, count + 1
+            before.append(number[part])
+        if wants_maps(unit) and not _ref(unit).stored:
+            if place not in number:
+                images = len(_manifest(unit))
+                yield _Unit(place, "gpu", measured.speeds[place].seconds(images), (), images)
+                number[place], count = count, count + 1
+            before.append(number[place])
+        yield _Unit(place, unit.needs, measured.times.seconds(unit.cell), tuple(before))
+        count += 1
+
+
+def _rows(graph: Graph, units: Sequence[_Unit], measured: Measured) -> Iterator[CostRow]:
+    parties: dict[Place, tuple[EncoderRef, Manifest]] = {}
+    dense: set[Place] = set()
+    for unit in graph.cells:
+        for manifest in (_manifest(unit), *(part.manifest for part in unit.after)):
+            parties[unit.cell.encoder, manifest.name] = _ref(unit), manifest
+        if wants_maps(unit):
+            dense.add((unit.cell.encoder, _manifest(unit).name))
+    of_place: dict[Place, list[_Unit]] = defaultdict(list)
+    for one in units:
+        of_place[one.place].append(one)
+    for place, (ref, manifest) in parties.items():
+        mine = of_place[place]
+        probed = measured.probes.get(place[0])
+        width = nan if ref.fixed is None else ref.fixed.pooled.shape[1]
+        pooled = 0.0 if ref.stored else 4.0 * width * len(manifest)
+        process = probed.memory if probed else PROCESS + 4 * ref.spec.parameters
+        yield CostRow(
+            *place,
+            images=sum(unit.images for unit in mine),
+            speed=measured.speeds.get(place, Speed(nan, "unknown")),
+            cells=sum(not unit.images for unit in mine),
+            extraction_hours=sum(unit.seconds for unit in mine if unit.images) / HOUR,
+            cell_hours=sum(unit.seconds for unit in mine if not unit.images) / HOUR,
+            pooled_bytes=pooled,
+            dense_bytes=(probed.map_bytes * len(manifest) if probed else nan) if place in dense else 0.0,
+            memory_bytes=process + COPIES * pooled,
+            gpu_bytes=probed.gpu_memory if probed else nan,
+        )
+
+
+def _remarks(graph: Graph, units: Sequence[_Unit], measured: Measured) -> Iterator[str]:
+    unknown: dict[str, int] = {}
+    for unit in graph.cells:
+        if isnan(measured.times.seconds(unit.cell)):
+            unknown[unit.cell.protocol] = unknown.get(unit.cell.protocol, 0) + 1
+    for protocol, count in unknown.items():
+        yield f"{count:,} cells of {protocol} count as 0 h: none is finished in this store; run one and ask again"
+    reasons = {unit.place: measured.speeds[unit.place].reason for unit in units if unit.images and isnan(unit.seconds)}
+    for (encoder, dataset), reason in reasons.items():
+        yield f"extracting {encoder} on {dataset} counts as 0 h: {reason}"
+
+
+def _ref(unit: CellUnit) -> EncoderRef:
+    assert unit.planned.encoder is not None  # only blocked cells lack them
+    return unit.planned.encoder
+
+
+def _manifest(unit: CellUnit) -> Manifest:
+    assert unit.planned.manifest is not None
+    return unit.planned.manifest

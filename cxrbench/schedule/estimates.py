@@ -68,9 +68,7 @@ class CellTimes:
     images: Mapping[str, int]
 
     @staticmethod
-    def of(
-        earlier: Iterable[EarlierCell], images: Mapping[str, int], speeds: Mapping[str, Speed]
-    ) -> "CellTimes":
+    def of(earlier: Iterable[EarlierCell], images: Mapping[str, int], speeds: Mapping[str, Speed]) -> "CellTimes":
         """From finished cells. The first cell of an encoder on a data set extracted its features, most likely: what
         that takes at the encoder's speed is taken off, where the cell took so long.
         """

@@ -3,7 +3,7 @@
 import math
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Probed:
 
 
 def probe(
-    module: Encoder, preprocess: Preprocess, paths: Sequence[Path], options: ExtractOptions, *, maps: bool
+    load: Callable[[], Encoder], preprocess: Preprocess, paths: Sequence[Path], options: ExtractOptions, *, maps: bool
 ) -> Probed:
     """Extract a few images for some seconds, after a batch that is not counted.
 
@@ -49,6 +49,7 @@ def probe(
     if not cuda:  # an encoder works in parts of 8 images there, and a batch of 64 may take half a minute
         options = replace(options, batch_size=min(options.batch_size, CPU_BATCH))
     forget_peak()
+    module = load()
     if cuda:
         torch.cuda.reset_peak_memory_stats(options.device)
     some = [paths[int(k)] for k in np.linspace(0, len(paths) - 1, options.batch_size)]
