@@ -34,18 +34,18 @@ from cxrbench.api.tables import Recalibration, by_group, calibration, compare, l
 from cxrbench.api.workers import cost, executor_table, requested_job, status, statuses
 from cxrbench.encoder import EncoderCard, Features, Preprocess
 from cxrbench.errors import UserError
-from cxrbench.schedule.cost import CostPlan
+from cxrbench.schedule.cost_plan import CostPlan
 from cxrbench.schedule.manner import RETRIES, Manner, Wanted
 from cxrbench.schedule.status import Status
 
 __all__ = [
-    "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
-    "Manner", "Outcome", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults",
-    "Status", "Tables", "UserError", "Wanted", "by_group", "calibration", "check_dataset", "check_encoder", "compare",
-    "compare_protocols", "cost", "describe", "download", "download_commands", "embed", "executor_table", "export_features",
-    "find_cell", "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets",
-    "list_encoders", "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "method_options",
-    "new_plugin", "outcomes", "own_datasets", "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe",
-    "read_run_file", "requested_job", "requests", "run", "status", "statuses", "store_golden", "verify", "write_card",
-    "write_phantom", "write_sidecar",
+    "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard",
+    "LeaderboardOptions", "Manner", "Outcome", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration",
+    "RunResults", "SavedResults", "Status", "Tables", "UserError", "Wanted", "by_group", "calibration", "check_dataset",
+    "check_encoder", "compare", "compare_protocols", "cost", "describe", "download", "download_commands", "embed",
+    "executor_table", "export_features", "find_cell", "find_manifest", "find_published", "leaderboard",
+    "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_published", "list_tasks", "load_dataset",
+    "load_encoder", "load_results", "method_options", "new_plugin", "outcomes", "own_datasets", "planned", "prepare",
+    "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "requested_job", "requests", "run", "status",
+    "statuses", "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
 ]  # fmt: skip

@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isnan, nan
-from typing import Any
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.engine.plan import EncoderRef
-from cxrbench.schedule.estimates import Speed
+from cxrbench.schedule.cost_plan import CostPlan, CostRow, Speed
 from cxrbench.schedule.graph import CellUnit, Graph, Needs, Part
 from cxrbench.schedule.makespan import Timed, longest_chain, lower_bound, makespan
 from cxrbench.schedule.measured import Measured, Place, wants_maps
@@ -16,54 +15,6 @@ from cxrbench.schedule.measured import Measured, Place, wants_maps
 HOUR = 3600.0
 PROCESS = 700 * 10**6  # bytes of a process with torch and its libraries, where no probe has measured it
 COPIES = 3  # of a data set's pooled features in memory: as they are read, and standardized in double precision
-
-
-@dataclass(frozen=True)
-class CostRow:
-    """An encoder on a data set. What is not known is NaN.
-
-    ``images``: that are still to be extracted (once for pooled features, once for dense maps); ``speed``: in images per
-    second, and where that comes from; ``cells``: that are left. ``extraction_hours``, ``cell_hours``: of one worker.
-    ``pooled_bytes``, ``dense_bytes``: in the cache, in the end. ``memory_bytes``: of a worker; ``gpu_bytes``: of its
-    device's, where it was measured.
-    """
-
-    encoder: str
-    dataset: str
-    images: int
-    speed: Speed
-    cells: int
-    extraction_hours: float
-    cell_hours: float
-    pooled_bytes: float
-    dense_bytes: float
-    memory_bytes: float
-    gpu_bytes: float
-
-
-@dataclass(frozen=True)
-class CostPlan:
-    """``rows``: by encoder and data set. ``gpu_hours``: of units in which networks run, where the device is a GPU;
-    ``cpu_hours``: of all others. ``hours``: on so many ``workers``; no schedule is below ``bound_hours``, and on any
-    number of workers none below ``chain_hours``. ``remarks``: what is not known, and counts as nothing.
-    """
-
-    rows: tuple[CostRow, ...]
-    workers: int
-    gpu_hours: float
-    cpu_hours: float
-    hours: float
-    bound_hours: float
-    chain_hours: float
-    remarks: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values by name; None for what is not known."""
-        rows = []
-        for row in self.rows:
-            said = asdict(row) | {"images_per_second": row.speed.images_per_second, "speed": row.speed.source}
-            rows.append({name: None if value != value else value for name, value in said.items()})
-        return asdict(self) | {"rows": rows, "remarks": list(self.remarks)}
 
 
 @dataclass(frozen=True)
@@ -166,7 +117,7 @@ def _remarks(graph: Graph, units: Sequence[_Unit], measured: Measured) -> Iterat
         if isnan(measured.times.seconds(unit.cell)):
             unknown[unit.cell.protocol] = unknown.get(unit.cell.protocol, 0) + 1
     for protocol, count in unknown.items():
-        yield f"{count:,} cells of {protocol} count as 0 h: none is finished in this store; run one and ask again"
+        yield f"cells of {protocol}, {count:,} of them, count as 0 h: none is finished in this store; run one and ask again"
     reasons = {unit.place: measured.speeds[unit.place].reason for unit in units if unit.images and isnan(unit.seconds)}
     for (encoder, dataset), reason in reasons.items():
         yield f"extracting {encoder} on {dataset} counts as 0 h: {reason}"

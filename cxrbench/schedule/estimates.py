@@ -5,24 +5,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
+from cxrbench.schedule.cost_plan import Speed
 from cxrbench.task import Cell
-
-Source = Literal["probe", "store", "GFLOPs", "unknown"]
-"""Where images per second come from: measured now; an earlier run of this store; others' by operations per image."""
-
-
-class Speed(NamedTuple):
-    """Images per second of an encoder's extraction, and where they come from. ``reason``: why they are not known."""
-
-    images_per_second: float
-    source: Source
-    reason: str = ""
-
-    def seconds(self, images: int) -> float:
-        """Of so many images; none take none."""
-        return images / self.images_per_second if images else 0.0
 
 
 def speed_by_gflops(gflops: float, others: Sequence[tuple[float, float]]) -> Speed:

@@ -16,7 +16,8 @@ from cxrbench.engine.results import Results
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.files.seal import DamagedError
 from cxrbench.progress import Progress
-from cxrbench.schedule.estimates import CellTimes, EarlierCell, Speed, speed_by_gflops, speed_in_store
+from cxrbench.schedule.cost_plan import Speed
+from cxrbench.schedule.estimates import CellTimes, EarlierCell, speed_by_gflops, speed_in_store
 from cxrbench.schedule.graph import CellUnit, Graph
 
 if TYPE_CHECKING:
