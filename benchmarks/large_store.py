@@ -111,7 +111,36 @@ def do_headers(folder: Path, encoders: int, datasets: int) -> str:
     return f"{len(found):,} cells, {sum(len(one.rows) > 0 for one in found):,} with rows"
 
 
-STEPS: dict[str, Callable[[Path, int, int], str]] = {"plan": do_plan, "headers": do_headers}
+def do_request(folder: Path, encoders: int, datasets: int) -> str:
+    """What was asked, as who submits a run keeps it."""
+    from cxrbench.engine.asked.requests import save_request
+
+    job = planned(folder, encoders, datasets)
+    save_request(job.request.results.root, job.asked)
+    return ""
+
+
+def do_status(folder: Path, encoders: int, datasets: int) -> str:
+    """How far the request is."""
+    from cxrbench import api
+
+    del encoders, datasets
+    where = {name: value for name, value in asked(folder).items() if name in ("data", "cache", "device", "precision")}
+    found = api.status(folder / "results", **where)
+    return f"{found.done:,} of {found.cells:,} done"
+
+
+def do_cost(folder: Path, encoders: int, datasets: int) -> str:
+    """What the rest would cost: with a finished store nothing, but all of it is looked at."""
+    from cxrbench import api
+
+    found = api.cost(planned(folder, encoders, datasets), workers=64)
+    return f"{sum(row.cells for row in found.rows):,} cells are left"
+
+
+STEPS: dict[str, Callable[[Path, int, int], str]] = {
+    "plan": do_plan, "headers": do_headers, "request": do_request, "status": do_status, "cost": do_cost,
+}  # fmt: skip
 
 
 def apart(what: str, folder: Path, *words: str) -> tuple[str, float, float, float]:
@@ -133,7 +162,9 @@ def measured(folder: Path, words: list[str]) -> Iterator[tuple[str, ...]]:
     def forget() -> None:
         shutil.rmtree(folder / "cache" / "headers", ignore_errors=True)
 
-    if not (folder / "results").exists():
+    if (folder / "results").exists():
+        apart("plan", folder, *words)  # encoders are remembered by the folder from which they are named
+    else:
         apart("draw", folder, *words)
         yield row("plan, nothing computed, encoders never seen", "plan")
         yield row("plan, nothing computed", "plan")
@@ -148,6 +179,8 @@ def measured(folder: Path, words: list[str]) -> Iterator[tuple[str, ...]]:
     forget()
     yield row("cells of a board of one data set, store not seen before", "headers")
     yield row("cells of a board of one data set, again", "headers")
+    apart("request", folder, *words)
+    yield row("status, all computed", "status")
 
 
 def main() -> None:

@@ -117,7 +117,8 @@ def _remarks(graph: Graph, units: Sequence[_Unit], measured: Measured) -> Iterat
         if isnan(measured.times.seconds(unit.cell)):
             unknown[unit.cell.protocol] = unknown.get(unit.cell.protocol, 0) + 1
     for protocol, count in unknown.items():
-        yield f"cells of {protocol}, {count:,} of them, count as 0 h: none is finished in this store; run one and ask again"
+        there = "none is finished in this store; run one and ask again"
+        yield f"cells of {protocol}, {count:,} of them, count as 0 h: {there}"
     reasons = {unit.place: measured.speeds[unit.place].reason for unit in units if unit.images and isnan(unit.seconds)}
     for (encoder, dataset), reason in reasons.items():
         yield f"extracting {encoder} on {dataset} counts as 0 h: {reason}"
