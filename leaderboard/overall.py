@@ -51,9 +51,7 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
     means = draws.mean(0)
     best = (sign * means == (sign * means).max(0)).astype(np.float64)
     best /= best.sum(0)
-    values = moderated(
-        [_mean([one.headlines[e].components() for one in columns], means[i]) for i, e in enumerate(names)]
-    )
+    values = moderated([_mean([one.values[e, HEADLINE] for one in columns], means[i]) for i, e in enumerate(names)])
     gains = _gains(columns, names, means, sign, baseline)
     corrected = dict(zip(gains, holm([gain.p() for gain in gains.values()]), strict=True))
     wins = {

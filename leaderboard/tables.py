@@ -73,10 +73,9 @@ def build(
         why = {encoder: reason for encoder, reason in why_not.pop(task, {}).items() if encoder not in there}
         tests = align(task, of_task)
         wanted = wanted_measures(metrics, tests.kind)
-        if found := measured(tests, wanted, baseline, replicates, seed, kept, told):
+        if found := measured(tests, wanted, baseline, replicates, seed, kept, told, first_only=True):
             marks = {str(one.cell["encoder"]): contamination(one) for one in of_task}
-            slim = [found[0], *(one.without_replicates() for one in found[1:])]
-            drafts.append(_Draft(tests, tuple(slim), marks, why))
+            drafts.append(_Draft(tests, tuple(found), marks, why))
     everything = [one for draft in drafts for one in draft.metrics]
     over = overall([draft.metrics[0] for draft in drafts], baseline, rope, seed)
     tested = in_families(everything, baseline, {id(d.tests): d.marks for d in drafts})

@@ -75,16 +75,12 @@ def _picture(
     colour: dict[str, tuple[int, int, int]],
     max_pixels: int,
 ) -> Image.Image:
-    """One image with what is drawn on it, below its split, its name and its labels."""
-    record = manifest.images.iloc[row]
-    image_id = str(record["image_id"])
-    positive = [label for label in manifest.labels if record[label] == 1]
-    numbers = [f"{name} {record[f'quantity:{name}']:g}" for name in manifest.quantities]
-    caption = f"{record['split']}  {image_id[-24:]}  {', '.join([*positive, *numbers])}"
+    """One image with what is drawn on it, below its caption."""
+    image_id, above = str(manifest.images["image_id"].iloc[row]), caption(manifest, row)
     try:
         image = decode(manifest.paths()[row], max_pixels=max_pixels)
     except BadImageError:
-        return captioned(Image.new("RGB", (DRAWN, DRAWN)), f"{caption}  cannot be read")
+        return captioned(Image.new("RGB", (DRAWN, DRAWN)), f"{above}  cannot be read")
     picture = resized(image, DRAWN)
     if truth is not None:
         for label, mask in zip(truth.labels, truth.native(image_id, *image.shape) == 1, strict=True):
@@ -96,7 +92,15 @@ def _picture(
         for label, x, y, width, height in of.itertuples(index=False):
             corners = (x * scale[0], y * scale[1], (x + width) * scale[0] - 1, (y + height) * scale[1] - 1)
             ImageDraw.Draw(picture).rectangle(_ordered(corners), outline=colour[label], width=2)
-    return captioned(picture, caption)
+    return captioned(picture, above)
+
+
+def caption(manifest: Manifest, row: int) -> str:
+    """An image's split, its file's name without the folders, and what is known of it: labels and quantities."""
+    record = manifest.images.iloc[row]
+    positive = [label for label in manifest.labels if record[label] == 1]
+    numbers = [f"{name} {record[f'quantity:{name}']:g}" for name in manifest.quantities]
+    return f"{record['split']}  {Path(record['path']).name}  {', '.join([*positive, *numbers])}"
 
 
 def _ordered(corners: Sequence[float]) -> tuple[float, float, float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
-from cxrbench.metrics.prepared import Array, Sums, Weights, running
+from cxrbench.metrics.prepared import Array, Sums, Weights, running, sparse
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class RowSums:
         # a product with a sparse matrix adds rows up without a copy of them; column by column it reads them in order,
         # and what is written fits into a core's cache
         runs = np.repeat(np.arange(len(cuts) + 1), np.diff(cuts, prepend=0, append=len(rows)))
-        return RowSums(csc_array((np.ones(len(rows), np.float32), (runs, rows)), shape=(len(cuts) + 1, n)))
+        return RowSums(sparse(np.ones(len(rows), np.float32), runs, rows, (len(cuts) + 1, n)))
 
     def __call__(self, matrix: Sums) -> Sums:
         """The sums."""

@@ -10,6 +10,7 @@ from cxrbench.errors import THEIRS, UserError
 
 ENCODERS, DATASETS, TASKS, METHODS = "cxrbench.encoders", "cxrbench.datasets", "cxrbench.tasks", "cxrbench.methods"
 LOGGERS = "cxrbench.loggers"
+ALIKE = 0.7  # difflib's ratio from which a name is suggested: a slip of the finger in four letters, not another word
 
 
 def found(group: str) -> dict[str, list[EntryPoint]]:
@@ -58,5 +59,5 @@ def cannot_import(what: str, point: EntryPoint, reason: str) -> UserError:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """``unknown encoder 'spcI': did you mean 'spcl'? Known: ...``."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=ALIKE)
     return f"unknown {what} {name!r}{f': did you mean {close[0]!r}?' if close else ';'} known: {', '.join(names)}"

@@ -138,7 +138,7 @@ def compare(
         flattered = {f"† {one.cell['encoder']}: {why}" for one in of_task if (why := contamination(one))}
         notes += [f"{task_title(task)}: {why}" for why in sorted(flattered)]
         for measure in wanted_measures(metrics, tests.kind):
-            draft = measured(tests, [measure], b, replicates, seed, kept, told)
+            draft = measured(tests, [measure], b, replicates, seed, kept, told, first_only=True)
             found = [row for one in draft for row in _drafts(one, a, b, notes)]
             drafts += found
             paired = True

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import replicate_cells, unheard
 from cxrbench.leaderboard.statistics.in_folds import prepared
-from cxrbench.leaderboard.statistics.inference import Components, components
+from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each, some_at_once
 from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries, content, key
 from cxrbench.leaderboard.statistics.outline import OfCell, Outline, Points, outline
 from cxrbench.metrics.measure import Measure
@@ -53,13 +54,17 @@ class Estimate:
         return components(self.points, self.replicates, self.patients_df)
 
 
-def stacked(estimates: Sequence[Estimate]) -> tuple[Array, Array, list[float]]:
-    """Points [K, S], replicates [K, S, B] and degrees of freedom [K] of estimates of one encoder."""
-    return (
-        np.array([one.points for one in estimates]),
-        np.array([one.replicates for one in estimates]),
-        [one.patients_df for one in estimates],
-    )
+def components_of(estimates: Sequence[Estimate]) -> list[Components]:
+    """``Estimate.components`` of each of one encoder's: of those that share their replicates, computed once."""
+    first = {id(one.replicates): one for one in estimates}
+    several = [*first.values()]
+    found: list[Components] = []
+    for part in some_at_once(len(several), several[0].replicates.nbytes):
+        points, replicates = ([getattr(x, of) for x in several[part]] for of in ("points", "replicates"))
+        df = [one.patients_df for one in several[part]]
+        found += components_of_each(np.array(points), np.array(replicates), df)
+    by_replicates = dict(zip(first, found, strict=True))
+    return [by_replicates[id(one.replicates)].with_patients_df(one.patients_df) for one in estimates]
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,9 @@ class Resampling:
                 [self.prepare(i) for i in wanted], self.tests.patients, self.tests.key, self.seed, self.replicates,
                 told,
             )  # fmt: skip
-            place = {i: k for k, i in enumerate(wanted)}
+            at = 0
             for encoder, mine in cells.items():
-                yield encoder, self._of_encoder(encoder, mine, drawn[[place[i] for i in mine]])
+                yield encoder, self._of_encoder(encoder, mine, drawn[at : (at := at + len(mine))])
 
     def _batches(self, order: Sequence[str]) -> list[list[str]]:
         """As many encoders together as there is room for: the resamples of each batch are drawn again."""
@@ -146,15 +151,18 @@ class Resampling:
     def _of_encoder(self, encoder: str, mine: Sequence[int], drawn: Array) -> tuple[ByLabel, ...]:
         """``drawn`` [S, names of all metrics, B]."""
         ends = np.cumsum([0, *(len(one.names) for one in self.outlines)]).tolist()
+        parts = some_at_once(ends[-1], drawn[:, 0].nbytes)
+        variances = np.concatenate([drawn[:, part].var(axis=2).mean(0) for part in parts])
         return tuple(
-            self._of_metric(encoder, one, mine, drawn[:, ends[k] : ends[k + 1]]) for k, one in enumerate(self.outlines)
+            self._of_metric(encoder, one, mine, drawn[:, start:end], variances[start:end])
+            for one, (start, end) in zip(self.outlines, pairwise(ends), strict=True)
         )
 
-    def _of_metric(self, encoder: str, one: Outline, mine: Sequence[int], drawn: Array) -> ByLabel:
-        """``drawn`` [S, names, B]."""
+    def _of_metric(self, encoder: str, one: Outline, mine: Sequence[int], drawn: Array, variances: Array) -> ByLabel:
+        """``drawn`` [S, names, B]; ``variances`` [names], mean over seeds."""
         at, of = [one.with_groups(one.points[i]) for i in mine], one.with_groups(drawn.swapaxes(0, 1))
         by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0)) if one.folds[mine[0]].size else {}
-        df = _degrees(drawn.var(axis=2).mean(0)[: len(one.labels)], one.patients - 1, one.of_group, one.labels)
+        df = _degrees(variances[: len(one.labels)], one.patients - 1, one.of_group, one.labels)
         return {
             name: Estimate(
                 points=np.array([p[name] for p in at]), replicates=of[name], seeds=self.tests.seeds[encoder],

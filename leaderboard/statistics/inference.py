@@ -17,7 +17,7 @@ A single comparison borrows nothing, and K is S - 1.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from cxrbench.leaderboard.statistics.bootstrap import Interval, too_many_undefin
 Array = NDArray[np.float64]
 LARGE = 1e9  # degrees of freedom that count as infinitely many
 SMALLEST = 1e-150  # p that is told from 0; the square of its quantile is a number at any degrees of freedom
+AT_ONCE = 1 << 20  # bytes of replicates whose variances are computed in one call
 FEWEST = 4  # estimates with several seeds: fewer have no variance in common that could be told
 
 
@@ -48,6 +49,10 @@ class Components:
     shared: float = 0.0
     seeds_df: float = 0.0
     note: str = ""
+
+    def with_patients_df(self, df: float) -> "Components":
+        """The same variances, that of the patients with other degrees of freedom."""
+        return self if df == self.patients_df else replace(self, patients_df=df)
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,12 @@ class Uncertain:
         return _crossing(lambda tail: self.half_width(tail) - abs(away), SMALLEST, 0.5)
 
 
+def some_at_once(count: int, size: int) -> list[slice]:
+    """``count`` arrays of ``size`` bytes in parts that are worked on at once: several calls for one, but in a cache."""
+    step = max(1, AT_ONCE // max(1, size))
+    return [slice(start, start + step) for start in range(0, count, step)]
+
+
 def components(points: Array, replicates: Array, patients_df: float) -> Components:
     """From values [S] of training seeds on the test set, and their replicates [S, B] over the same resampled patients.
 
@@ -128,16 +139,18 @@ def components(points: Array, replicates: Array, patients_df: float) -> Componen
 def components_of_each(points: Array, replicates: Array, patients_df: Sequence[float]) -> list[Components]:
     """``components`` of K numbers, points [K, S] and replicates [K, S, B], at once."""
     means = replicates.mean(1) if replicates.shape[1] > 1 else replicates[:, 0]
-    undefined = np.isnan(means)
-    if undefined.any() or not undefined.size:
-        each = zip(points, replicates, means, undefined, patients_df, strict=True)
-        return [_of_defined(p, r, m, u, df) for p, r, m, u, df in each]
-    return _of_whole(points, replicates, means, patients_df)
+    if means.shape[1] < 2:
+        return [_of_defined(*one) for one in zip(points, replicates, means, patients_df, strict=True)]
+    found = _of_whole(points, replicates, means, patients_df)
+    return [  # where one of the replicates is undefined, so is their variance
+        _of_defined(points[k], replicates[k], means[k], patients_df[k]) if math.isnan(one.patients) else one
+        for k, one in enumerate(found)
+    ]
 
 
-def _of_defined(points: Array, replicates: Array, means: Array, undefined: NDArray[np.bool_], df: float) -> Components:
+def _of_defined(points: Array, replicates: Array, means: Array, df: float) -> Components:
     """``components`` from the replicates that are not undefined, if those are few."""
-    value = float(points.mean())
+    value, undefined = float(points.mean()), np.isnan(means)
     if math.isnan(value):
         return Components(value, math.nan, df, note="undefined on this test set")
     if why := too_many_undefined(means):

@@ -1,9 +1,10 @@
 """Evaluations that were made before: what a board needs of an encoder on a test set, kept by what it was made of.
 
-A file per test set (its images, patients, targets and metrics, and the code and libraries that evaluate it), with two
-kinds of entries: the values of a cell as it is, and the variances of an encoder against a baseline with the headlines'
-replicates, by the content of their predictions. What is not there, damaged, or of anything else is made anew: a cache
-is never a reason to fail, and never changes a number.
+A file per test set (its images, patients, targets and metrics, and the code and libraries that evaluate it), with
+entries by the content of predictions: the values of a cell as it is, and the variances of an encoder against a baseline
+with the headlines' replicates. A new encoder is paired with others by these; of a small test set (``LEAST``) they are
+sooner drawn than read, so what is kept is the first metric's, and the variances of all pairs in place of the rest. What
+is not there, damaged, or of anything else is made anew: a cache is never a reason to fail, and never changes a number.
 """
 
 import hashlib
@@ -31,7 +32,7 @@ from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.metrics.prepared import Array
 
 MOST_OF_TEST_SET, MOST = 256 << 20, 2 << 30  # bytes of a file, and of all of them: the oldest go
-LEAST = 1_000  # targets of a test set: what is of fewer is sooner evaluated than read
+LEAST = 1_000  # targets of a test set: of fewer, replicates are sooner drawn than read
 ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing a temporary file
 ADVICE = "it is made anew"
 
@@ -67,8 +68,8 @@ class Evaluations:
     _told: set[str] = field(default_factory=set)
 
     def of(self, tests: TestSet, measures: Iterable[str]) -> Entries:
-        """What is kept of a test set and these metrics; nothing if it cannot be read, or would not be worth it."""
-        if self.folder is None or tests.targets.size < LEAST:
+        """What is kept of a test set and these metrics; nothing if it cannot be read."""
+        if self.folder is None:
             return Entries(None)
         path = self.folder / f"{_digest(tests, measures)}.parquet"
         try:

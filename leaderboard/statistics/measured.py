@@ -1,17 +1,19 @@
 """One metric of one column: every value, gain over the baseline and pair of encoders, with its variances."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, Table
+from cxrbench.leaderboard.statistics import kept as kept_at
 from cxrbench.leaderboard.statistics.alignment import TestSet
-from cxrbench.leaderboard.statistics.bootstrap import percentile_p, unheard
-from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling, stacked
-from cxrbench.leaderboard.statistics.inference import Components, components_of_each
-from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
+from cxrbench.leaderboard.statistics.bootstrap import percentile_p, threads, unheard
+from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, components_of, resampling
+from cxrbench.leaderboard.statistics.inference import Components
+from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, NOTHING_KEPT, Evaluations, key
 from cxrbench.leaderboard.statistics.outline import Outline
 from cxrbench.leaderboard.statistics.paired import gains_of_replicates, improvements, pairs
 from cxrbench.metrics.measure import Measure
@@ -61,20 +63,28 @@ def measured(
     seed: int,
     kept: Evaluations = NOTHING_KEPT,
     told: Callable[[int], None] = unheard,
+    *,
+    first_only: bool = False,
 ) -> list[Measured]:
     """Evaluate metrics on a test set, all on the same resamples; without those that do not belong to this task.
 
-    Of an encoder's replicates only the headline's are held: ten thousand of every label would fill the memory.
-    ``kept``: evaluations of before, of which those that are needed are not made again; the new ones are kept.
-    ``told``: how many more replicates of a cell are done.
+    Of an encoder's replicates only the headline's are held: ten thousand of every label would fill the memory;
+    ``first_only``: those of the first metric alone. ``kept``: evaluations of before, of which those that are needed are
+    not made again; the new ones are kept, of a small test set with ``first_only``. ``told``: how many more replicates
+    of a cell are done.
     """
-    entries = kept.of(tests, [measure.name for measure in measures])
+    small = tests.targets.size < kept_at.LEAST
+    entries = kept.of(tests, [measure.name for measure in measures]) if first_only or not small else NO_ENTRIES
     drawn = resampling(tests, measures, replicates, seed, entries)
     if not drawn.outlines:
         return []
     order = sorted(tests.rows, key=lambda encoder: encoder != baseline)  # first what all others are compared with
-    keys = {encoder: drawn.key(encoder, baseline) for encoder in order}
+    keys = {encoder: key("small" if small else "", drawn.key(encoder, baseline)) for encoder in order}
+    of_pairs = key("pairs", [(encoder, keys[encoder]) for encoder in tests.rows])
     found = {e: _Evaluated.of(*entry) for e in order if (entry := entries.get(keys[e])) is not None}
+    apart = _read_pairs(entries.get(of_pairs)) if len(found) == len(order) else None
+    if small and apart is None:  # pairs are made of all replicates
+        found = {}
     missing = [encoder for encoder in order if encoder not in found]
     if missing and baseline in found:
         missing = [str(baseline), *missing]
@@ -86,10 +96,16 @@ def measured(
         against = base if base and encoder != baseline else ({},) * len(estimates)
         found[encoder] = _evaluated(drawn.outlines, estimates, against)
         if entries.path is not None:
-            entries.add(keys[encoder], *found[encoder].entry())
-    kept.save(entries)
+            entries.add(keys[encoder], *found[encoder].entry(1 if small else None))
     by_metric = [{encoder: found[encoder].metrics[k] for encoder in tests.rows} for k in range(len(drawn.outlines))]
-    return [_of_metric(tests, one, of) for one, of in zip(drawn.outlines, by_metric, strict=True)]
+    if apart is None:
+        with ThreadPoolExecutor(threads()) as pool:  # several MB of differences for each metric
+            apart = list(pool.map(_pairs, drawn.outlines, by_metric))
+    if small and missing:
+        entries.add(of_pairs, [[[*of, *vars(c).values()] for of, c in each.items()] for each in apart], np.empty(0))
+    kept.save(entries)
+    several = [_of_metric(tests, *one) for one in zip(drawn.outlines, by_metric, apart, strict=True)]
+    return [several[0], *(one.without_replicates() for one in several[1:])] if first_only else several
 
 
 @dataclass(frozen=True)
@@ -110,8 +126,8 @@ class _Evaluated:
 
     metrics: tuple[_OfMetric, ...]
 
-    def entry(self) -> tuple[list[dict[str, Any]], Array]:
-        """As plain values and an array, the headlines' replicates [metrics, S, B]."""
+    def entry(self, drawn: int | None) -> tuple[list[dict[str, Any]], Array]:
+        """As plain values and an array, the replicates [metrics, S, B] of the first ``drawn`` headlines (of all)."""
         facts = [
             {
                 "values": {label: [*vars(of).values()] for label, of in one.values.items()},
@@ -126,11 +142,12 @@ class _Evaluated:
             }
             for one in self.metrics
         ]
-        return facts, np.stack([one.headline.replicates for one in self.metrics])
+        return facts, np.stack([one.headline.replicates for one in self.metrics[:drawn]])
 
     @staticmethod
     def of(facts: Sequence[Mapping[str, Any]], replicates: Array) -> "_Evaluated":
-        """From ``entry``."""
+        """From ``entry``; headlines whose replicates were not kept have none."""
+        none = [replicates[0][:, :0]] * (len(facts) - len(replicates))
         return _Evaluated(
             tuple(
                 _OfMetric(
@@ -144,36 +161,74 @@ class _Evaluated:
                         np.array(one["of_folds"], dtype=np.float64),
                     ),
                 )
-                for one, drawn in zip(facts, replicates, strict=True)
+                for one, drawn in zip(facts, [*replicates, *none], strict=True)
             )
         )  # fmt: skip
 
 
 def _evaluated(outlines: Sequence[Outline], by_metric: Sequence[ByLabel], base: Sequence[ByLabel]) -> _Evaluated:
-    """From an encoder's estimates, and those of what it is compared with."""
-    return _Evaluated(tuple(map(_of_estimates, outlines, by_metric, base)))
+    """From an encoder's estimates, and those of what it is compared with: of all metrics at once."""
+    values = iter(components_of([one for by_label in by_metric for one in by_label.values()]))
+    compared = [
+        [label for label in by_label if label in against and label in outline.tested]
+        for outline, by_label, against in zip(outlines, by_metric, base, strict=True)
+    ]
+    pairs_of = [(by_metric[k][x], base[k][x], outlines[k].measure) for k, of in enumerate(compared) for x in of]
+    gains = iter(improvements(*map(list, zip(*pairs_of, strict=True))) if pairs_of else ())
+    return _Evaluated(
+        tuple(
+            _of_estimates(
+                outline.measure, by_label, against, {label: next(values) for label in by_label},
+                {label: next(gains) for label in of},
+            )
+            for outline, by_label, against, of in zip(outlines, by_metric, base, compared, strict=True)
+        )
+    )  # fmt: skip
 
 
-def _of_estimates(outline: Outline, by_label: ByLabel, base: ByLabel) -> _OfMetric:
-    measure, headline = outline.measure, by_label[HEADLINE]
-    compared = [label for label in by_label if label in base and label in outline.tested]
-    gains = improvements([by_label[label] for label in compared], [base[label] for label in compared], measure)
+def _of_estimates(
+    measure: Measure, by_label: ByLabel, base: ByLabel, values: dict[str, Components], gains: dict[str, Components]
+) -> _OfMetric:
+    headline = by_label[HEADLINE]
     return _OfMetric(
-        values=dict(zip(by_label, components_of_each(*stacked([*by_label.values()])), strict=True)),
-        gains=dict(zip(compared, gains, strict=True)),
-        percentiles={
-            label: percentile_p(gains_of_replicates(by_label[label], base[label], measure)) for label in compared
-        },
+        values=values,
+        gains=gains,
+        percentiles=_percentiles(measure, by_label, base, gains),
         folds={label: fold for label, one in by_label.items() if (fold := _folds(one))},
         sd_seeds={label: float(one.points.std(ddof=1)) for label, one in by_label.items() if len(one.points) > 1},
         headline=replace(headline, replicates=headline.replicates.copy()),  # it may be a part of all labels'
     )
 
 
-def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> Measured:
-    """A metric of all encoders, in the order of the test set's."""
+def _percentiles(measure: Measure, by_label: ByLabel, base: ByLabel, labels: Iterable[str]) -> dict[str, float]:
+    """The percentile p of each label's gain; of the same replicates once."""
+    known: dict[tuple[int, int], float] = {}
+    found: dict[str, float] = {}
+    for label in labels:
+        one, other = by_label[label], base[label]
+        both = id(one.replicates), id(other.replicates)
+        if both not in known:
+            known[both] = percentile_p(gains_of_replicates(one, other, measure))
+        found[label] = known[both]
+    return found
+
+
+def _pairs(one: Outline, found: Mapping[str, _OfMetric]) -> dict[Key, Components]:
+    """Of all encoders, in the order of the test set's."""
     headlines = {encoder: of.headline for encoder, of in found.items()}
-    names = list(headlines) if HEADLINE in one.tested else []
+    return pairs(headlines, one.measure) if HEADLINE in one.tested else {}
+
+
+def _read_pairs(entry: tuple[Any, Array] | None) -> list[dict[Key, Components]] | None:
+    """What is kept of all pairs, by metric."""
+    return entry and [{(a, b): Components(*of) for a, b, *of in each} for each in entry[0]]
+
+
+def _of_metric(
+    tests: TestSet, one: Outline, found: Mapping[str, _OfMetric], apart: Mapping[Key, Components]
+) -> Measured:
+    """A metric of all encoders, in the order of the test set's; ``apart``: its pairs."""
+    headlines = {encoder: of.headline for encoder, of in found.items()}
 
     def each(name: str) -> dict[Key, Any]:
         return {(encoder, label): value for encoder, of in found.items() for label, value in getattr(of, name).items()}
@@ -184,7 +239,7 @@ def _of_metric(tests: TestSet, one: Outline, found: Mapping[str, _OfMetric]) -> 
         values=each("values"),
         gains=each("gains"),
         percentiles=each("percentiles"),
-        pairs=pairs({name: headlines[name] for name in names}, one.measure),
+        pairs=apart,
         headlines=headlines,
         folds=each("folds"),
         sd_seeds=each("sd_seeds"),

@@ -55,12 +55,19 @@ class Outline:
         return [prepared.get(name, never_defined) for name in self.names]
 
     def with_groups(self, of_names: Array) -> dict[str, Array]:
-        """Rows [names, ...] by name, groups first: the mean over the group's labels that count."""
+        """Rows [names, ...] by name, groups first: the mean over the group's labels that count.
+
+        That of a single label is the label's own row, the same object, so that nobody need compute with both.
+        """
         rows = of_names[: len(self.labels)]
-        means = {name: macro(rows, at) for name, at in self.of_group.items()}
+        each = dict(zip(self.labels, rows, strict=True))
+        means = {
+            name: each[self.labels[int(at.argmax())]] if np.count_nonzero(at) == 1 else macro(rows, at)
+            for name, at in self.of_group.items()
+        }
         if self.overall:
             means[HEADLINE] = of_names[len(self.labels)]
-        return means | {label: rows[i] for i, label in enumerate(self.labels) if label not in means}
+        return means | {label: row for label, row in each.items() if label not in means}
 
 
 @dataclass(frozen=True)

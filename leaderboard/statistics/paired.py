@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cxrbench.leaderboard.statistics.evaluate import Estimate
-from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each
+from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each, some_at_once
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array
 
@@ -16,24 +16,40 @@ def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Compo
     Otherwise the seeds of both vary by themselves, with Welch's degrees of freedom, and what only one of them has
     stands alone.
     """
-    return improvements([candidate], [other], measure)[0]
+    return improvements([candidate], [other], [measure])[0]
 
 
-def improvements(candidates: Sequence[Estimate], others: Sequence[Estimate], measure: Measure) -> list[Components]:
-    """``improvement`` of each candidate over the other in its place."""
+def improvements(
+    candidates: Sequence[Estimate], others: Sequence[Estimate], measures: Sequence[Measure]
+) -> list[Components]:
+    """``improvement`` of each candidate over the other in its place, by the measure in its place.
+
+    What is made of the same replicates as another one (a group of one label) is computed once.
+    """
     if len({one.seeds for one in (*candidates, *others)}) > 1:
         return [
             _unpaired(a, b, measure) if a.seeds != b.seeds else improvement(a, b, measure)
-            for a, b in zip(candidates, others, strict=True)
+            for a, b, measure in zip(candidates, others, measures, strict=True)
         ]
     if not candidates:
         return []
-    points = np.array([a.points - b.points for a, b in zip(candidates, others, strict=True)])
-    replicates = np.empty((len(candidates), *candidates[0].replicates.shape))
-    for k, (a, b) in enumerate(zip(candidates, others, strict=True)):
-        np.subtract(a.replicates, b.replicates, out=replicates[k])
-    df = [min(a.patients_df, b.patients_df) for a, b in zip(candidates, others, strict=True)]
-    return components_of_each(measure.sign * points, replicates, df)  # variances have no sign
+    keys = [(id(a.replicates), id(b.replicates)) for a, b in zip(candidates, others, strict=True)]
+    first = dict(zip(keys, zip(candidates, others, measures, strict=True), strict=True))
+    several = [*first.values()]
+    found: list[Components] = []
+    for part in some_at_once(len(several), candidates[0].replicates.nbytes):
+        points = np.array([measure.sign * (a.points - b.points) for a, b, measure in several[part]])
+        replicates = np.empty((len(points), *candidates[0].replicates.shape))
+        for k, (a, b, _) in enumerate(several[part]):  # variances have no sign
+            np.subtract(a.replicates, b.replicates, out=replicates[k])
+        found += components_of_each(points, replicates, [_df(a, b) for a, b, _ in several[part]])
+    by_replicates = dict(zip(first, found, strict=True))
+    return [by_replicates[of].with_patients_df(_df(a, b)) for of, a, b in zip(keys, candidates, others, strict=True)]
+
+
+def _df(a: Estimate, b: Estimate) -> float:
+    """Degrees of freedom of the patients' variance of a difference."""
+    return min(a.patients_df, b.patients_df)
 
 
 def pairs(estimates: Mapping[str, Estimate], measure: Measure) -> dict[tuple[str, str], Components]:
@@ -42,7 +58,7 @@ def pairs(estimates: Mapping[str, Estimate], measure: Measure) -> dict[tuple[str
     names = list(estimates)
     for i, a in enumerate(names):
         others = names[i + 1 :]
-        gains = improvements([estimates[a]] * len(others), [estimates[b] for b in others], measure)
+        gains = improvements([estimates[a]] * len(others), [estimates[b] for b in others], [measure] * len(others))
         found |= {(a, b): gain for b, gain in zip(others, gains, strict=True)}
     return found
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrbench.cli.pictures import COLOURS, chosen_rows, sheet
+from cxrbench.cli.pictures import COLOURS, caption, chosen_rows, sheet
 from cxrbench.data.custom.dataset import read_csv
 from cxrbench.data.decode.images import MAX_PIXELS
 from support.command import cxrbench
@@ -31,6 +31,18 @@ def test_the_sheet_shows_overlapping_masks_in_their_colours(tmp_path: Path) -> N
     drawn = np.asarray(sheet(manifest, MAX_PIXELS))
     heart, lung = ((drawn == colour).all(-1).sum() for colour in COLOURS[:2])
     assert min(heart, lung) > 1000
+
+
+def test_a_caption_has_the_whole_name_of_the_file_and_no_folder(tmp_path: Path) -> None:
+    name, folder = f"{'a' * 30}.png", tmp_path / "scans of 2019" / "first floor"
+    folder.mkdir(parents=True)
+    lines = ["image,split,effusion"]
+    for split, of in (("train", name), ("val", "b.png"), ("test", "c.png")):
+        Image.fromarray(np.full((60, 60), 40, np.uint8)).save(folder / of)
+        lines.append(f"{folder.relative_to(tmp_path) / of},{split},{int(of == name)}")
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(lines) + "\n")
+    assert caption(read_csv(path), 0) == f"train  {name}  effusion"
 
 
 def test_boxes_are_drawn_where_they_are(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def test_empty_parts(text: str) -> None:
 def test_unknown_names_get_the_nearest_and_all() -> None:
     with pytest.raises(UserError, match=r"unknown encoder 'spcI': did you mean 'spcl'\? known: .*imagenet"):
         load_encoder("spcI", synthetic=False)
+    with pytest.raises(UserError, match=r"unknown encoder 'nope'; known: .*fane.*imagenet"):  # nothing is like it
+        load_encoder("nope", synthetic=False)
     with pytest.raises(UserError, match=r"unknown protocol 'clasification': did you mean 'classification'\?"):
         load_task("clasification")
 

@@ -7,8 +7,11 @@ import pytest
 
 from cxrbench.leaderboard.render import to_csv, to_json
 from cxrbench.leaderboard.statistics import evaluate, kept
+from cxrbench.leaderboard.statistics.alignment import align, by_task
 from cxrbench.leaderboard.statistics.kept import Evaluations, content
+from cxrbench.leaderboard.statistics.measured import measured
 from cxrbench.leaderboard.tables import build
+from cxrbench.metrics.kinds import KINDS
 
 ENCODERS = {"random": 3, "a": 3, "b": 2, "c": 1}
 
@@ -52,16 +55,31 @@ def test_a_board_drawn_again_is_the_same_to_the_bit_and_evaluates_nothing(made_u
     assert evaluated == []
 
 
-def test_small_test_sets_are_evaluated_again_and_not_kept(made_up, tmp_path, evaluated, monkeypatch):
-    predictions = cells(made_up)
-    targets = 60 * len(predictions[0].labels)
-    monkeypatch.setattr(kept, "LEAST", targets + 1)
-    assert drawn(predictions, tmp_path) == drawn(predictions, tmp_path)
-    assert evaluated == 2 * [9, 9]
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(kept, "LEAST", targets)
-    drawn(predictions, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+def test_of_small_test_sets_pairs_are_kept_in_place_of_replicates(made_up, tmp_path, evaluated, monkeypatch):
+    more = cells(made_up, {**ENCODERS, "d": 2})
+    predictions = [one for one in more if one.cell["encoder"] != "d"]
+    expected, of_more = drawn(predictions), drawn(more)
+    drawn(predictions, tmp_path / "whole")
+    monkeypatch.setattr(kept, "LEAST", 60 * len(predictions[0].labels) + 1)
+    assert drawn(predictions, tmp_path / "small") == expected
+    whole, small = (sum(path.stat().st_size for path in (tmp_path / of).iterdir()) for of in ("whole", "small"))
+    assert small < whole
+    evaluated.clear()
+    assert drawn(predictions, tmp_path / "small") == expected
+    assert evaluated == []
+    assert drawn(predictions[1:], tmp_path / "small") == drawn(predictions[1:])
+    assert drawn(more, tmp_path / "small") == of_more  # all are drawn again, for the pairs of the new one
+    assert evaluated[-2:] == [11, 11]
+
+
+def test_groups_of_a_small_test_set_have_the_replicates_of_all_metrics(made_up, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "LEAST", 10**9)
+    tests = align(*next(iter(by_task(cells(made_up)).items())))
+    measures = [KINDS["multilabel"].measures[name] for name in ("auroc", "brier")]
+    for first_only, expected in ((True, [100, 0]), (False, [100, 100])):
+        for _ in range(2):
+            found = measured(tests, measures, "random", 100, 0, Evaluations(tmp_path), first_only=first_only)
+            assert [one.headlines["a"].replicates.shape[1] for one in found] == expected
 
 
 def test_one_encoder_more_is_evaluated_with_the_baseline_and_no_other(made_up, tmp_path, evaluated):
