@@ -126,6 +126,7 @@ class Simulation:
         self.open_parts = [list(parts) for parts in work.parts]
         self.missing = np.array([len(parts) for parts in work.parts])
         self.ready = np.array([self._startable(group) for group in range(len(self.size))])
+        self.free_cells = self.size.copy()
         self.known = np.zeros((world.workers, len(self.size)), np.int64)
         self.pace = np.where(np.arange(world.workers) < round(world.slow * world.workers), world.slowness, 1.0)
         self.rng.shuffle(self.pace)
@@ -156,7 +157,7 @@ class Simulation:
 
     def _changed(self, group: int) -> None:
         """Something was taken, or is free again: then as many of those who wait will find it as there is."""
-        self.ready[group] = self._startable(group)
+        self.ready[group], self.free_cells[group] = self._startable(group), len(self.free[group])
         count = len(self.open_parts[group] if self.missing[group] else self.free[group])
         for _ in range(min(count, len(self.idle))):
             lucky = self.idle.pop(int(self.rng.integers(len(self.idle))))
@@ -164,9 +165,10 @@ class Simulation:
 
     def _operate(self, operations: float) -> float:
         """Seconds until the server has answered so many that are asked one after the other."""
-        self._count(operations, self.now, self.now)
         self.server = max(self.server, self.now) + operations / self.world.capacity
-        return self.server - self.now + operations * self.world.latency
+        takes = self.server - self.now + operations * self.world.latency
+        self._count(operations, self.now, self.now + takes)
+        return takes
 
     def _count(self, operations: float, since: float, until: float) -> None:
         """Add operations that are spread over a time."""
@@ -186,7 +188,7 @@ class Simulation:
             if not len(found):
                 looks, since = self._look(me, order, idle=True), self.now
                 yield math.inf
-                passes = (self.now - since) / (self.costs.longest_wait + looks * self.world.latency)
+                passes = (self.now - since) / max(1e-9, self.costs.longest_wait + looks * self.world.latency)
                 self._count(looks * passes, since, self.now)
                 self.tally.leases += looks * passes / 2
                 continue
@@ -207,7 +209,9 @@ class Simulation:
             return costs.listing * (float((looked & ~busy).sum()) + 2 * count) + costs.part * float(
                 (busy & waits).any()
             )
-        each = np.where(waits, costs.missing + costs.part, (costs.missing + costs.refused) * left)
+        taken = left - self.free_cells[passed]  # passed before the first that is free
+        each = (costs.missing + costs.refused) * taken + costs.missing * (taken < left)
+        each = np.where(waits, costs.missing + costs.part, each)
         return float(costs.settled * unknown.sum() + each[busy].sum())
 
     def _unit(self, me: int, group: int) -> "Process":
@@ -230,6 +234,7 @@ class Simulation:
             self._in(world.ttl * 1.5 if silent else 0.0, self._given_back(group, units, seconds - kept))
             yield world.away
             yield self._operate(self.costs.plan(len(self.size), int(self.size.sum())))
+            self.known[me] = self.size - self.undone
             return
         if stands < takes and not of_part:
             self._in(stands + world.ttl, self._given_back(group, units, seconds))
@@ -242,8 +247,13 @@ class Simulation:
             self.missing[group] -= 1
         else:
             self.undone[group] -= 1
+            self.known[me, group] += 1
             self.tally.computed += 1
         self._changed(group)
+
+    def _until(self, mean: float) -> float:
+        """Seconds until something happens that happens after ``mean`` seconds on average."""
+        return float(self.rng.exponential(mean)) if mean < math.inf else mean
 
     def _given_back(self, group: int, units: list[float], seconds: float) -> "Process":
         """A unit that is free again."""
@@ -283,9 +293,9 @@ def of_store(store: Path) -> float:
 
 POLICIES: dict[str, tuple[int | None, Costs]] = {
     "cell by cell": (None, Costs()),
-    "and in parts": (8_192, Costs()),
-    "and by listings": (8_192, Costs(listed=True)),
-    "and glances": (8_192, Costs(listed=True, glance=8)),
+    "and in parts": (4_096, Costs()),
+    "and by listings": (4_096, Costs(listed=True)),
+    "and glances": (4_096, Costs(listed=True, glance=8)),
 }
 TROUBLE = {"preempted": 4 * 3600.0, "frozen": 24 * 3600.0, "slow": 0.05}
 
