@@ -179,23 +179,31 @@ class Simulation:
             self.tally.spells[spell] = self.tally.spells.get(spell, 0.0) + share
 
     def _worker(self, me: int) -> "Process":
-        groups = np.arange(len(self.size))
-        at = first_group(me, self.world.workers, len(groups))
-        yield self._operate(self.costs.plan(len(groups), int(self.size.sum())))
+        count = len(self.size)
+        at = first_group(me, self.world.workers, count)
+        yield self._operate(self.costs.plan(count, int(self.size.sum())))
         while self.undone.any():
-            order = np.roll(groups, -at)
-            found = np.flatnonzero(self.ready[order])
-            if not len(found):
-                looks, since = self._look(me, order, idle=True), self.now
+            ahead = self._next(at)
+            passed = np.arange(at, at + count if ahead is None else at + ahead + 1) % count
+            looks = self._look(me, passed, idle=ahead is None)
+            if ahead is None:
+                since = self.now
                 yield math.inf
                 passes = (self.now - since) / max(1e-9, self.costs.longest_wait + looks * self.world.latency)
                 self._count(looks * passes, since, self.now)
                 self.tally.leases += looks * passes / 2
                 continue
-            yield self._operate(self._look(me, order[: found[0] + 1], idle=False))
-            at = int(order[found[0]])
+            yield self._operate(looks)
+            at = int(passed[-1])
             if self._startable(at):  # else somebody was faster
                 yield from self._unit(me, at)
+
+    def _next(self, at: int) -> int | None:
+        """How many groups after ``at`` the first comes in which there is something to do; round the end."""
+        for since, until in ((at, len(self.size)), (0, at)):
+            if until > since and self.ready[k := since + int(self.ready[since:until].argmax())]:
+                return (k - at) % len(self.size)
+        return None
 
     def _look(self, me: int, passed: NDArray[np.int64], *, idle: bool) -> float:
         """Operations of a worker that passes these groups."""
@@ -292,10 +300,9 @@ def of_store(store: Path) -> float:
 
 
 POLICIES: dict[str, tuple[int | None, Costs]] = {
-    "cell by cell": (None, Costs()),
-    "and in parts": (4_096, Costs()),
-    "and by listings": (4_096, Costs(listed=True)),
-    "and glances": (4_096, Costs(listed=True, glance=8)),
+    "one part, cell by cell": (None, Costs()),
+    "parts, cell by cell": (4_096, Costs()),
+    "parts, by listings": (4_096, Costs(listed=True)),
 }
 TROUBLE = {"preempted": 4 * 3600.0, "frozen": 24 * 3600.0, "slow": 0.05}
 
