@@ -30,8 +30,7 @@ def this_process() -> Process:
 
 def has_ended(process: Process) -> bool:
     """Whether there is certainly no such process any more. False for one of another host, or where it is not known."""
-    here = (platform.node(), _boot(), _namespace())
-    if not all(here) or here != (process.host, process.boot, process.namespace):
+    if not _is_known(process):
         return False
     try:
         os.kill(process.pid, 0)  # asks the kernel: /proc may hide the processes of other users
@@ -41,6 +40,17 @@ def has_ended(process: Process) -> bool:
         pass
     born = _born(process.pid)
     return born is not None and process.born != 0 and born != process.born
+
+
+def is_running(process: Process) -> bool:
+    """Whether that process certainly runs, on this machine. False where it is not known."""
+    return _is_known(process) and process.born != 0 and _born(process.pid) == process.born
+
+
+def _is_known(process: Process) -> bool:
+    """Whether the numbers of this machine, and of this container, are those that a process was noted by."""
+    here = (platform.node(), _boot(), _namespace())
+    return all(here) and here == (process.host, process.boot, process.namespace)
 
 
 def _boot() -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 from cxrbench.errors import UserError
 from cxrbench.features.entries import read_meta
 from cxrbench.files.atomic import is_temporary
+from cxrbench.files.generations import is_lease
 from cxrbench.files.records import read_record
 from cxrbench.files.seal import DamagedError, check, check_digest
 from cxrbench.predictions import read_header
@@ -20,7 +21,7 @@ from cxrbench.predictions import read_header
 Condition = Literal["whole", "damaged", "unfinished", "left over", "foreign"]
 ENTRIES = {"features": "pooled features", "dense": "dense maps"}
 KEPT = {".npy": "arrays", ".safetensors": "teachers", ".json": "records", ".parquet": "tables"}
-SERVANTS = (".lock", ".reserved")  # of a cache, empty or nearly
+SERVANTS = (".lock", ".reserved")  # of a cache, empty or nearly; locks are of earlier versions
 FRESH = 3600.0  # seconds: a younger temporary file may be one that is being written
 AGAIN = "it is made again when it is asked for"
 
@@ -96,12 +97,10 @@ def _of_results(root: Path) -> Iterator[Item]:
 def _of_cache(root: Path) -> Iterator[Item]:
     for name, kind in ENTRIES.items():
         for folder in sorted((root / name).glob("*/*")):
-            if folder.suffix in SERVANTS:
+            if folder.suffix in SERVANTS or is_lease(folder):
                 continue
-            if folder.suffix == ".partial":
-                yield Item(kind, folder, None, "unfinished", "it goes on when it is asked for")
-            else:
-                yield Item(kind, folder, _check_entry, next=AGAIN)
+            places = sorted(folder.glob("*")) if folder.suffix == ".parts" else [folder]
+            yield from (_entry(kind, place) for place in places if not is_lease(place))
     for path in _files(root):
         parts = path.relative_to(root).parts
         if parts[0] in ENTRIES or parts[0].startswith("phantom-v"):
@@ -116,8 +115,17 @@ def _of_cache(root: Path) -> Iterator[Item]:
             continue  # examined with what it is of
         elif path.suffix in KEPT:
             yield Item(KEPT[path.suffix], path, _check_record if path.suffix == ".json" else check, next=AGAIN)
-        elif path.suffix not in SERVANTS:
+        elif path.suffix not in SERVANTS and not is_lease(path):
             yield _foreign(path)
+
+
+def _entry(kind: str, folder: Path) -> Item:
+    """A cache entry, or a part of one, in whatever state."""
+    if is_temporary(folder):
+        return _left_over(folder)
+    if folder.suffix == ".partial":
+        return Item(kind, folder, None, "unfinished", "it goes on when it is asked for")
+    return Item(kind, folder, _check_entry, next=AGAIN)
 
 
 def _check_entry(folder: Path) -> None:

@@ -6,10 +6,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from cxrbench.features.journal import locked
+from cxrbench.errors import UserError
+from cxrbench.features.making import locked
 from cxrbench.files.atomic import ReadOnlyError, writing
+from cxrbench.files.generations import Holder
+from cxrbench.files.leases import Leases
+from cxrbench.files.turns import at_once
 from cxrbench.progress import Progress
 
 
@@ -46,19 +48,20 @@ def room(root: Path, folder: Path, size: int, limit: int, keep: Collection[Path]
 
 def _reserve(root: Path, folder: Path, reserved: Path, size: int, limit: int, keep: Collection[Path]) -> bool:
     """Whether there is room, made by deleting what may be deleted; if so it is reserved."""
-    with locked(root / "room", "another process is making room in the cache: waiting for it", Progress()):
+    waiting = "another process is making room in the cache: waiting for it"
+    with locked(root / "room", waiting, Progress()), Leases() as leases:
         others = [held for held in _entries(root) if held.folder != folder]
         kept = sum(held.bytes for held in others if held.folder in keep)
         wanted = size if kept + size <= limit else 0
         taken = sum(held.bytes for held in others)
         for held in sorted(others, key=lambda held: held.used):
-            if taken + wanted > limit and held.folder not in keep and _evict(held.folder):
+            if taken + wanted > limit and held.folder not in keep and _evict(held.folder, leases):
                 taken -= held.bytes
         fits = wanted > 0 and taken + wanted <= limit
         if fits and not folder.exists():
             _write(reserved, size)
         elif not fits:
-            _evict(folder)
+            _evict(folder, leases)
         return fits
 
 
@@ -81,20 +84,19 @@ def _held(folder: Path) -> Held:
     return Held(folder, size, used)
 
 
-def _evict(folder: Path) -> bool:
+def _evict(folder: Path, leases: Leases) -> bool:
     """Delete an entry, unless it is being made. A process that has it in memory keeps reading it."""
-    lock = FileLock(folder.with_suffix(".lock"))
     try:
-        lock.acquire(timeout=0)
-    except (Timeout, OSError):
+        lease = at_once(leases, folder.with_suffix(".lock"), f"making room: {folder.name}")
+    except (UserError, OSError):
         return False
-    try:
+    if isinstance(lease, Holder):
+        return False
+    with lease:
         for path in (folder, folder.with_suffix(".partial")):
             shutil.rmtree(path, ignore_errors=True)
         folder.with_suffix(".reserved").unlink(missing_ok=True)
         return not folder.exists()
-    finally:
-        lock.release()
 
 
 def _write(path: Path, size: int) -> None:

@@ -1,11 +1,12 @@
 """The feature cache: every image meets every encoder once.
 
-An entry (``cxrbench/features/journal.py``) holds ``pooled.f32``, the embeddings of a dataset's images by one encoder,
-and ``fixed.json``, what the encoder gave for two fixed images at that time.
+An entry (``cxrbench/features/making.py``) holds ``pooled.f32``, the embeddings of a dataset's images by one encoder,
+and ``fixed.json``, what the encoder gave for two fixed images at that time. Parts of it that several workers have
+extracted (``cxrbench/features/parts/``) are joined instead of extracted.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,11 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, UserError
-from cxrbench.features.journal import Bad, Place, cached_rows
+from cxrbench.features.entries import Bad, Place
+from cxrbench.features.making import cached_rows
+from cxrbench.features.parts.join import Joining, remove_parts
+from cxrbench.features.parts.places import FILE, entry_folder
+from cxrbench.features.pooled_rows import PooledRows
 from cxrbench.features.reuse import check_unchanged, drop_if_changed
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.progress import Progress
@@ -64,35 +69,24 @@ def pooled_features(
     Two processes may ask for the same entry at once: one extracts, the other waits. Raises BadImageError for a
     corrupt image unless ``skip_bad``, UserError for NaN features or a full disk; what was finished is kept.
     """
-    from cxrbench.features.extract import extract  # torch: for who computes, not for who plans
-
-    key = feature_key(spec, manifest, options.precision)
-    folder = cache / "features" / key[:2] / key
+    folder = entry_folder(cache, feature_key(spec, manifest, options.precision))
     what, progress = f"features of {spec.name} on {manifest.name}", progress or Progress()
     waiting = f"another process is extracting {spec.name} on {manifest.name}: waiting for it"
     drop_if_changed(folder, fixed, what, waiting, progress)
-
-    def produce(start: int) -> Iterator[tuple[NDArray[np.float32], Bad]]:
-        for batch in extract(load_module, preprocess, manifest.paths(), start, options):
-            if batch.bad and not skip_bad:
-                raise batch.bad[0]
-            width = batch.values.shape[1]
-            if fixed is not None and width not in (0, fixed.pooled.shape[1]):
-                raise UserError(
-                    f"encoder {spec.name} gives {width} numbers for each of {len(batch.values)} images and "
-                    f"{fixed.pooled.shape[1]} for each of two: the width must be the same for every batch"
-                )
-            yield batch.values, tuple((error.path, error.reason) for error in batch.bad)
-
+    joining = Joining(folder, PooledRows(spec, load_module, preprocess, manifest, options, skip_bad, fixed), progress)
     found = cached_rows(
-        Place(folder, "pooled.f32", np.float32, len(manifest)),
-        produce,
+        Place(folder, FILE, np.float32, len(manifest)),
+        joining.produce,
         options.batch_size,
         {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision},
         waiting,
         progress,
+        speed=joining.speed,
     )
     check_unchanged(folder, fixed, what, found=found.from_cache)
+    remove_parts(folder)
     if found.bad and not skip_bad:
         raise BadImageError(*found.bad[0])
+    if len(found.bad) == len(manifest):  # parts of nothing but bad images
+        raise UserError(f"not one image can be read; the first: {found.bad[0][0]}")
     return PooledFeatures(found.values, found.bad, found.images_per_second, found.from_cache)

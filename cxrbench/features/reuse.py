@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from cxrbench.errors import UserError
-from cxrbench.features.journal import locked
+from cxrbench.features.making import locked
 from cxrbench.files.atomic import writing
 from cxrbench.files.records import read_record, write_record
 from cxrbench.plugins.fixed_images import FixedFeatures
@@ -25,9 +25,11 @@ def drop_if_changed(folder: Path, fixed: FixedFeatures | None, what: str, waitin
     partial = folder.with_suffix(".partial")
     if (folder / "meta.json").exists() and agrees(folder, fixed):
         return
-    with locked(folder, waiting, progress):
+    with locked(folder, waiting, progress) as lease:
         found = [place for place in (folder, partial) if place.exists()]
         changed = {place: why for place in found if (why := _difference(place, fixed))}
+        if lease.lost():  # whoever has it now looks for itself, and what it leaves is looked at again
+            return
         for place in changed:
             with writing(place.parent):
                 shutil.rmtree(place)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -31,6 +30,7 @@ from cxrbench.files.containers import (
 )
 from cxrbench.files.pickles import BombError, refuse_bombs
 from cxrbench.files.seal import BLANK, MARK, check, damage, is_sealed, seal
+from cxrbench.files.turns import turn
 
 SEAL = "cxrbench.seal"  # in a safetensors header
 AGAIN = "fetch or make it again"
@@ -176,7 +176,7 @@ def made_once(path: Path, make: Callable[[], Mapping[str, Tensor]]) -> None:
         return
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with turn(path.with_name(f"{path.name}.lock"), f"making {path.name}"):
             if not _whole(path):
                 write_weights(path, make())
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from cxrbench.processes import Process
 LONGEST = 1 << 16  # bytes: nothing of ours is longer
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 LOOKS = 100
+NAME = re.compile(r".+\.lock\.[1-9][0-9]*")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Generation:
         texts, numbers = (host, boot), (namespace, pid, born)
         known = all(isinstance(text, str) for text in texts) and all(isinstance(number, int) for number in numbers)
         return Process(host, boot, namespace, pid, born) if known and pid > 0 else None  # type: ignore[arg-type, operator]
+
+    @property
+    def token(self) -> str:
+        """What no other lease says; empty if the file does not say it."""
+        return str(self._says.get("token", ""))
 
     @property
     def ttl(self) -> float | None:
@@ -123,6 +130,11 @@ def touch(path: Path, own: Generation) -> bool:
         return False
 
 
+def is_lease(path: Path) -> bool:
+    """Whether a file is a lease of a name that ends in ``.lock``, as those of caches and data do."""
+    return NAME.fullmatch(path.name) is not None
+
+
 def name(path: Path, number: int) -> Path:
     """The file of a generation."""
     return path.with_name(f"{path.name}.{number}")
@@ -134,7 +146,7 @@ def make(path: Path, number: int, content: bytes, token: str) -> bool:
     ``token``: what no other process says, for the name of the file while it is written.
     """
     temporary = path.with_name(f".{path.name[:120]}.{token}{TEMPORARY}")
-    temporary.write_bytes(content)
+    _write_new(temporary, content)
     try:
         os.link(temporary, name(path, number))
     except FileExistsError:  # perhaps made by this very call: NFS repeats one whose answer was lost
@@ -142,17 +154,17 @@ def make(path: Path, number: int, content: bytes, token: str) -> bool:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        return _make_in_place(name(path, number), content)
+        try:  # others may see it empty for a moment, and take it for a lease like any other
+            _write_new(name(path, number), content)
+        except FileExistsError:
+            return False
     finally:
         temporary.unlink(missing_ok=True)
     return True
 
 
-def _make_in_place(file: Path, content: bytes) -> bool:
-    """``make`` without links: others may see it empty for a moment, and take it for a lease like any other."""
-    try:
-        with open(file, "xb") as handle:
-            handle.write(content)
-    except FileExistsError:
-        return False
-    return True
+def _write_new(file: Path, content: bytes) -> None:
+    """Make a file. Raises FileExistsError if there is one, or a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(file, flags, 0o666), "wb") as handle:
+        handle.write(content)

@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from types import TracebackType
 from cxrbench.files import generations
 from cxrbench.files.atomic import writing
 from cxrbench.files.generations import Generation, Holder
-from cxrbench.processes import has_ended, this_process
+from cxrbench.processes import has_ended, is_running, this_process
 
 
 class Leases:
@@ -33,7 +33,7 @@ class Leases:
 
     def __init__(self, ttl: float = 60.0) -> None:
         self.ttl = ttl
-        self._seen: dict[Path, tuple[Generation, float]] = {}
+        self._seen: dict[Path, _Seen] = {}
         self._held: list[Lease] = []
         self._changing = threading.Lock()
         self._over = threading.Event()
@@ -73,16 +73,23 @@ class Leases:
         found = generations.highest(path)
         return None if found is None or self._dead(path, found) else found.holder
 
+    def is_alive(self, path: Path) -> bool:
+        """Whether the looks at ``path`` so far prove that its holder lives: it runs here, or has renewed its lease."""
+        seen = self._seen.get(path)
+        if seen is None:
+            return False
+        return seen.renewed or (seen.found.process is not None and is_running(seen.found.process))
+
     def _dead(self, path: Path, found: Generation) -> bool:
         """Whether a holder has ended, or has not renewed its lease for its ``ttl`` of this process's clock."""
         if found.process is not None and has_ended(found.process):
             return True
         now = time.monotonic()  # stands still while this machine sleeps, and a holder on it with it
-        before, since = self._seen.get(path, (None, now))
-        if before != found:
-            self._seen[path] = (found, now)
+        before = self._seen.get(path)
+        if before is None or before.found != found:
+            self._seen[path] = _Seen(found, now, before is not None and before.found.content == found.content)
             return False
-        return now - since > (found.ttl or self.ttl)
+        return now - before.since > (found.ttl or self.ttl)
 
     def _keep(self, lease: "Lease") -> None:
         """Renew a lease until it is released."""
@@ -103,11 +110,20 @@ class Leases:
                 lease.renew()
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A look at somebody's lease, when, and whether an earlier look found the same holder and another time."""
+
+    found: Generation
+    since: float
+    renewed: bool
+
+
 class Lease:
     """A lease that this process holds, or held: ``Leases.acquire`` gives it. A context, which releases it."""
 
     def __init__(self, leases: Leases, path: Path, what: str) -> None:
-        self.path, self.token = path, secrets.token_hex(16)
+        self.path, self.token, self.what = path, secrets.token_hex(16), what
         self._leases = leases
         process, since = this_process(), datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         says = {"token": self.token, **asdict(process), "since": since, "ttl": leases.ttl, "what": what}

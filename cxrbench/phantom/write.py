@@ -20,11 +20,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from filelock import FileLock
-
 from cxrbench.cores import cores
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
+from cxrbench.files.leases import Lease
+from cxrbench.files.turns import check_still, turn
 from cxrbench.memory import keep_freed
 from cxrbench.phantom.cases import PARTS, Part, case
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
@@ -80,8 +80,9 @@ def write(
     try:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-            with FileLock(out / ".phantom.lock"):
-                _write(out, seed, wanted, workers or cores(), progress or (lambda done, total: None), drawn, blank)
+            with turn(out / ".phantom.lock", f"drawing the phantom in {out}") as lease:
+                tell = progress or (lambda done, total: None)
+                _write(out, seed, wanted, workers or cores(), tell, drawn, blank, lease)
     except BrokenProcessPool as error:
         raise UserError(
             f"a process that draws the phantom in {out} was killed (out of memory?); what is finished is kept: "
@@ -163,8 +164,9 @@ def _write(
     progress: Advance,
     drawn: Callable[[Path], None],
     blank: bool,
+    lease: Lease,
 ) -> None:
-    """Write what is missing, under the lock."""
+    """Write what is missing, under the lease."""
     todo: dict[str, list[tuple[Part, int]]] = {}
     for name in WRITERS:
         parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
@@ -184,9 +186,11 @@ def _write(
                 for record in run(partial(_one, image, building, part, seed, blank), range(count)):
                     records.append(record)
                     progress(done := done + 1, total)
+                    check_still(lease)
                 tables(building, part, records)
             with atomic_path(building / MARKER) as temporary:
                 temporary.write_text(json.dumps(_marker(seed, parts, blank), indent=1) + "\n", encoding="utf-8")
+            check_still(lease)
             _remove(final)
             os.replace(building, final)
             drawn(final)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cxrbench.features.cache_limit import room
-from cxrbench.features.journal import locked
+from cxrbench.features.making import locked
 from cxrbench.progress import Progress
 
 

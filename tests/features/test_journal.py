@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxrbench.errors import UserError
 from cxrbench.features.cache_limit import room
 from cxrbench.features.entries import Bad, Place, intact_rows
-from cxrbench.features.journal import cached_rows
+from cxrbench.features.making import cached_rows
 from cxrbench.progress import Progress
 from support.flips import unnoticed
 
@@ -100,7 +100,7 @@ def test_a_kill_at_the_last_step_loses_nothing(tmp_path: Path, monkeypatch: pyte
     real, gone = os.replace, Path.unlink
     with monkeypatch.context() as patch:
         if when == "before the renaming":
-            patch.setattr("cxrbench.features.journal.os.replace", lambda a, b: killed() if a.is_dir() else real(a, b))
+            patch.setattr("cxrbench.features.making.os.replace", lambda a, b: killed() if a.is_dir() else real(a, b))
         elif when == "while meta.json is written":
             patch.setattr("cxrbench.files.records.seal", killed)
         else:
@@ -132,6 +132,63 @@ def test_a_flipped_bit_in_a_journal_changes_no_row(tmp_path: Path, name: str) ->
         assert np.array_equal(rows(again, told), WHOLE)
         begun.append(told.begun)
     assert max(begun) < 16  # nothing of what a damaged line stands for was trusted
+
+
+def test_who_was_stopped_and_taken_over_touches_nothing_when_it_wakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrbench.features.journal.SECONDS_BETWEEN_SYNCS", -1)
+    entry, produced = place(tmp_path), []
+    joined = WHOLE + np.repeat([1, 0], ROWS // 2)[:, None]  # the first half by who stands still, the rest by the other
+
+    def produce(start: int) -> Iterator[tuple[NDArray[np.float32], Bad]]:
+        for first in range(start, ROWS, 4):
+            if first == 12:  # this one stands still; another takes it for dead, and finishes
+                assert list(entry.folder.parent.glob("*.lock.1"))
+                for lease in entry.folder.parent.glob("*.lock.1"):
+                    lease.unlink()
+                assert np.array_equal(rows(tmp_path), joined)
+                before.update({path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()})
+            produced.append(first)
+            yield WHOLE[first : first + 4] + 1, ()
+
+    before: dict[Path, bytes] = {}
+    found = cached_rows(entry, produce, 4, {"who": "me"}, "waiting", Progress())
+    assert np.array_equal(found.values, joined)
+    assert found.from_cache
+    assert produced == [0, 4, 8, 12]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("at", [8, 20])
+def test_what_another_process_writes_into_the_rows_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr("cxrbench.features.journal.SECONDS_BETWEEN_SYNCS", -1)
+    begun: list[int] = []
+
+    def produce(start: int) -> Iterator[tuple[NDArray[np.float32], Bad]]:
+        begun.append(start)
+        for first in range(start, ROWS, 4):
+            if first == at and len(begun) == 1:
+                with open(files(tmp_path)["rows.f32"], "ab") as handle:
+                    handle.write(b"stray")
+            yield WHOLE[first : first + 4], ()
+
+    found = cached_rows(place(tmp_path), produce, 4, {}, "waiting", Progress())
+    assert np.array_equal(found.values, WHOLE)
+    assert begun == [0, at]
+
+
+def test_a_disk_that_keeps_nothing_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cxrbench.features.journal.SECONDS_BETWEEN_SYNCS", -1)
+
+    def produce(start: int) -> Iterator[tuple[NDArray[np.float32], Bad]]:
+        yield WHOLE[start:], ()
+        files(tmp_path)["rows.f32"].write_bytes(b"")
+
+    with pytest.raises(UserError, match="is damaged as soon as it is written: check the disk"):
+        cached_rows(place(tmp_path), produce, ROWS, {}, "waiting", Progress())
 
 
 def with_crc(text: bytes) -> bytes:

@@ -14,7 +14,7 @@ TABLES = {".csv", ".txt", ".toml", ".json", ".jsonl"}
 
 def file_digests(folder: Path) -> dict[str, str]:
     """The sha256 of every file below a folder, by its path there."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".phantom.lock"]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {str(path.relative_to(folder)): file_sha256(path) for path in files}
 
 

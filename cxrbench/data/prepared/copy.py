@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from cxrbench.data.annotations.rescaling import Sizes, scaled_boxes, scaled_counts
 from cxrbench.data.datasets.layout import Layout
@@ -22,7 +21,10 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.data.prepared.files import ImageFile, copy_signals, image_files, made, make, mask_names
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import atomic_path, writing
+from cxrbench.files.generations import Holder
+from cxrbench.files.leases import Leases
 from cxrbench.files.names import is_folder_name, plain, some
+from cxrbench.files.turns import at_once, check_still
 from cxrbench.progress import Advance
 
 MANIFEST, PLAN, BAD = "manifest.parquet", "prepared.json", "unreadable.jsonl"
@@ -65,21 +67,20 @@ def prepare(
     final = out / manifest.name
     if final.resolve() == manifest.root.resolve():
         raise UserError(f"{final} is the dataset itself: choose another folder for its copy (--out)")
-    try:
-        with writing(out):
-            out.mkdir(parents=True, exist_ok=True)
-        with writing(out), FileLock(out / f".{manifest.name}.lock", timeout=0):
-            if (finished := _finished(manifest, final, size)) is not None:
-                return finished
-            work = _work_folder(final, size)
-            made_now, sizes = _images(manifest, work, size, workers, skip_bad, max_pixels, progress)
-            copy = _copied(manifest, work, sizes, size)
-            _write_plan(work, size, manifest.fingerprint)
-            replace(copy, root=final).save(work / MANIFEST)
-            os.replace(work, final)
-            return Copy(final, len(copy), made_now, len(manifest) - len(copy))
-    except Timeout as error:
-        raise UserError(f"another process is preparing {final}: wait for it, or stop it") from error
+    with writing(out), Leases() as leases:
+        lease = at_once(leases, out / f".{manifest.name}.lock", f"preparing {final}")
+        if isinstance(lease, Holder):
+            raise UserError(f"another process is preparing {final}: wait for it, or stop it")
+        if (finished := _finished(manifest, final, size)) is not None:
+            return finished
+        work = _work_folder(final, size)
+        made_now, sizes = _images(manifest, work, size, workers, skip_bad, max_pixels, progress)
+        copy = _copied(manifest, work, sizes, size)
+        check_still(lease)
+        _write_plan(work, size, manifest.fingerprint)
+        replace(copy, root=final).save(work / MANIFEST)
+        os.replace(work, final)
+        return Copy(final, len(copy), made_now, len(manifest) - len(copy))
 
 
 def read_prepared(folder: Path) -> Manifest:

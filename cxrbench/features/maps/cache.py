@@ -1,6 +1,6 @@
 """The cache of dense maps: a frozen encoder runs once per image, not once per epoch.
 
-An entry (``journal.py``) holds ``maps.f16``, one row per image (``layout.py``). Augmented
+An entry (``making.py``) holds ``maps.f16``, one row per image (``layout.py``). Augmented
 copies of the training images are entries of their own.
 """
 
@@ -26,7 +26,7 @@ from cxrbench.features.augmentation import RANGES, SEED, augmentation
 from cxrbench.features.cache_limit import room
 from cxrbench.features.entries import META, Bad, Place
 from cxrbench.features.extract import ExtractedBatch, ExtractOptions, embed, extract, unmoved
-from cxrbench.features.journal import cached_rows
+from cxrbench.features.making import cached_rows
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.features.maps.layout import HALF, LEVELS, Halves, MapsLayout
 from cxrbench.features.pooled import FORMAT

@@ -14,7 +14,6 @@ from typing import Literal, Protocol
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -24,8 +23,10 @@ from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import sync_folder, writing
+from cxrbench.files.leases import Lease
 from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError, check_digest
+from cxrbench.files.turns import check_still, turn
 from cxrbench.progress import tracked
 
 Eligible = Callable[[Manifest], NDArray[np.bool_]]
@@ -156,8 +157,7 @@ def prepare_images(
     processes that want the same images, one waits for the other.
     """
     gray = as_gray(preprocess)
-    listed = rows[["dataset", "path", "bytes"]].to_numpy().tolist()
-    what = json.dumps([FORMAT, listed, repr(gray)])
+    what = json.dumps([FORMAT, rows[["dataset", "path", "bytes"]].to_numpy().tolist(), repr(gray)])
     path = cache / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.u8"
     record = path.with_suffix(".json")
     dropped = _dropped(path, len(rows), gray)
@@ -170,10 +170,10 @@ def prepare_images(
     if dropped is None:
         with writing(cache):
             cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
+            with turn(path.with_suffix(".lock"), f"preparing the images of {path.name}") as lease:
                 dropped = _dropped(path, len(rows), gray)
                 if dropped is None:
-                    dropped = _write(path, [Path(p) for p in rows["path"]], gray, workers, on_bad_image)
+                    dropped = _write(path, [Path(p) for p in rows["path"]], gray, workers, on_bad_image, lease)
     return OnDisk(path, preprocess.size, len(rows) - len(dropped), dropped)
 
 
@@ -209,7 +209,9 @@ def eight_bits(image: Tensor) -> Tensor:
     return (image * 255).round().to(torch.uint8)
 
 
-def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad_image: str) -> tuple[str, ...]:
+def _write(
+    path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad_image: str, lease: Lease
+) -> tuple[str, ...]:
     """Write the images in order, and last the record with their checksum and what was dropped, which is returned.
 
     ``.part.json`` says how many files an interrupted call has dealt with, and the checksum of what it wrote; what
@@ -239,9 +241,11 @@ def _write(path: Path, files: list[Path], gray: Preprocess, workers: int, on_bad
             else:
                 dropped.append(image[0])
             if done % SAVED_EVERY == 0 or done == len(files):
+                check_still(lease)
                 handle.flush()
                 os.fsync(handle.fileno())
                 write_record(progress, {"done": done, "dropped": dropped, "sha256": digest.hexdigest()})
+    check_still(lease)
     os.replace(part, path)
     sync_folder(path.parent)
     write_record(path.with_suffix(".json"), {"dropped": dropped, "sha256": digest.hexdigest()})

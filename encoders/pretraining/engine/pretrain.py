@@ -30,7 +30,7 @@ from cxrbench.encoders.pretraining.engine.plan import (
     read_method,
 )
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, Prepared, as_gray, prepare_images, training_rows
-from cxrbench.encoders.pretraining.engine.run_lock import only_run
+from cxrbench.encoders.pretraining.engine.run_lock import Ours, only_run
 from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
 from cxrbench.encoders.pretraining.engine.watching.begin import Watched, watchers
 from cxrbench.encoders.pretraining.initial import InitialWeights
@@ -81,10 +81,9 @@ def pretrain(
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
-    with only_run(out, config.devices):
-        return run(
-            config, blueprint, recipe, initial, manifests, out, cache or out / "images", resume, command, excluded, log
-        )
+    with only_run(out, config.devices) as ours:
+        images = cache or out / "images"
+        return run(config, blueprint, recipe, initial, manifests, out, images, resume, command, excluded, log, ours)
 
 
 def run(
@@ -99,6 +98,7 @@ def run(
     command: str,
     excluded: Mapping[str, frozenset[str]] | None,
     log: str | None,
+    ours: list[Ours],
 ) -> Path:
     """``pretrain`` where the settings are read and ``out`` is ours."""
     if (out / "last.ckpt").exists() and not resume:
@@ -133,7 +133,9 @@ def run(
         temporary.write_text(card_text(facts))
     if start < plan.batches:
         watched = Watched(config, blueprint, manifests, cache, excluded or {})
-        train(module, config, watchers(watched, module, cost), log)
+        train(module, config, [*ours, *watchers(watched, module, cost)], log)
+    for one in ours:
+        one.check()
     last = read_checkpoint(out / "last.ckpt")
     facts = with_training(facts, parsed(last[KEY], out / "last.ckpt").get("training", {}))
     with atomic_path(out / "encoder.md") as temporary:

@@ -28,6 +28,7 @@ from cxrbench.data.prepared import files as prepared_files
 from cxrbench.data.prepared.copy import MANIFEST, prepare, read_prepared
 from cxrbench.engine.registry import load_dataset
 from cxrbench.errors import BadImageError, UserError
+from cxrbench.files.turns import turn
 from support.layouts import rsna, siim, write_symile
 
 RNG = np.random.default_rng(0)
@@ -374,12 +375,11 @@ def test_the_command_line_prepares_checks_and_lists(tmp_path: Path, capsys: pyte
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    from filelock import FileLock
-
     write_csv(tmp_path / "clinic", 2)
-    (tmp_path / "fast").mkdir()
-    with FileLock(tmp_path / "fast/.clinic.lock"), pytest.raises(UserError, match="another process is preparing"):
+    with turn(tmp_path / "fast/.clinic.lock", "test"), pytest.raises(UserError, match="another process is preparing"):
         prepare(loaded(tmp_path), tmp_path / "fast", 32)
+    prepare(loaded(tmp_path), tmp_path / "fast", 32)
+    assert [path.name for path in (tmp_path / "fast").iterdir()] == ["clinic"]
 
 
 def test_how_long_reports_may_be_is_set_here_and_not_by_arrow(

@@ -53,7 +53,7 @@ def test_what_was_decoded_before_an_interruption_is_kept(
     assert seen == [f"{k:02}.png" for k in range(6, 14)]
     assert again.dropped == whole.dropped
     np.testing.assert_array_equal(again.images(np.arange(len(whole))), whole.images(np.arange(len(whole))))
-    assert sorted(path.suffix for path in (tmp_path / "cut").iterdir()) == [".json", ".lock", ".u8"]
+    assert sorted(path.suffix for path in (tmp_path / "cut").iterdir()) == [".json", ".u8"]
 
 
 def test_an_image_that_was_left_out_is_asked_for_again_where_none_may_be(manifest: Manifest, tmp_path: Path) -> None:
