@@ -55,13 +55,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Costs:
-    """Operations on the shared file system. ``listed``: a worker lists the folder of a group's cells, and of their
-    leases, in place of asking for every cell; ``glance``: groups that an idle worker looks at before it waits again
-    (0: all that are left).
+    """Operations on the shared file system. ``listed``: a worker lists the folder of a group's cells in place of asking
+    for every cell, and takes it from the name of a file that a cell is there.
     """
 
     listed: bool = False
-    glance: int = 0
     longest_wait: float = 5.0
     settled: int = 4  # a cell that is there: .json, .parquet twice, its size
     missing: int = 2
@@ -185,7 +183,7 @@ class Simulation:
         while self.undone.any():
             ahead = self._next(at)
             passed = np.arange(at, at + count if ahead is None else at + ahead + 1) % count
-            looks = self._look(me, passed, idle=ahead is None)
+            looks = self._look(me, passed)
             if ahead is None:
                 since = self.now
                 yield math.inf
@@ -205,19 +203,17 @@ class Simulation:
                 return (k - at) % len(self.size)
         return None
 
-    def _look(self, me: int, passed: NDArray[np.int64], *, idle: bool) -> float:
+    def _look(self, me: int, passed: NDArray[np.int64]) -> float:
         """Operations of a worker that passes these groups."""
         costs, left = self.costs, self.undone[passed]
         saved, waits = self.size[passed] - left, self.missing[passed] > 0
         unknown, busy = saved - self.known[me, passed], left > 0
         looked = self.known[me, passed] < self.size[passed]
         self.known[me, passed] = saved
-        if costs.listed:
-            count = min(int(busy.sum()), costs.glance) if idle and costs.glance else int(busy.sum())
-            return costs.listing * (float((looked & ~busy).sum()) + 2 * count) + costs.part * float(
-                (busy & waits).any()
-            )
         taken = left - self.free_cells[passed]  # passed before the first that is free
+        if costs.listed:
+            each = np.where(waits, costs.part, costs.refused * taken)
+            return float(costs.listing * looked.sum() + each[busy].sum())
         each = (costs.missing + costs.refused) * taken + costs.missing * (taken < left)
         each = np.where(waits, costs.missing + costs.part, each)
         return float(costs.settled * unknown.sum() + each[busy].sum())
