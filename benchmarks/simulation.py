@@ -317,17 +317,19 @@ def main() -> None:
         for workers in map(int, args.workers.split(",")):
             bound = lower_bound(units, workers)
             for trouble in ({}, TROUBLE):
-                tally = Simulation(work, costs, World(workers, **trouble)).run()
-                hours = tally.makespan / 3600
                 rows.append(
-                    [
-                        name, f"{workers}", "yes" if trouble else "no", f"{hours:,.1f}", f"{bound / 3600:,.1f}",
-                        f"{tally.makespan / bound:.2f}", f"{100 * tally.lost / tally.worked:.2f}%",
-                        f"{tally.leases / tally.makespan:,.1f}", f"{tally.operations / 1e6:,.1f} M",
-                        f"{tally.operations / tally.makespan:,.0f}", f"{tally.peak:,.0f}",
-                    ]
-                )  # fmt: skip
+                    _line(name, Simulation(work, costs, World(workers, **trouble)).run(), workers, bound, trouble)
+                )
                 print(*rows[-1], sep=" | ", flush=True)
+
+
+def _line(name: str, tally: Tally, workers: int, bound: float, trouble: dict[str, float]) -> list[str]:
+    return [
+        name, f"{workers}", "yes" if trouble else "no", f"{tally.makespan / 3600:,.1f}", f"{bound / 3600:,.1f}",
+        f"{tally.makespan / bound:.2f}", f"{100 * tally.lost / tally.worked:.2f}%",
+        f"{tally.leases / tally.makespan:,.1f}", f"{tally.operations / 1e6:,.1f} M",
+        f"{tally.operations / tally.makespan:,.0f}", f"{tally.peak:,.0f}",
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
