@@ -214,7 +214,7 @@ def main() -> None:
         sizes = [path.stat().st_size for path in (args.folder or Path(made)).glob("results/cells/*/*/*/*.parquet")]
         cores = len(os.sched_getaffinity(0))
         note = (
-            f"{len(sizes):,} files of {sum(sizes) / len(sizes) / 1000:.0f} KB. Every row is a process of its own, start "
+            f"{len(sizes):,} files of {sum(sizes) / len(sizes) / 1e3:.0f} KB. Every row is a process of its own, start "
             f"and imports included. Load average at the start {load:.1f} on {cores} cores: other work took its share, "
             "so seconds of the CPU (of all threads, user and system) say more than those on the clock. " + BEFORE
         )

@@ -189,12 +189,14 @@ def tables(kept: Kept) -> dict[str, str]:
     """The tables of docs/real-data.md by name, of what is kept and of today's recipes."""
     methods = [m for m in REAL if kept.get(m, {}).get("recipe") == recipe_text(m)]
     others = kept[OTHER_ROWS]
+    left = [f"`{m}`" for m in REAL if m not in methods]
     titles = [name.removeprefix("real-") for name in PROBED]
     made = (
         table(
             ["Method", "batch, lr, options", "epochs", "steps", "CPU minutes"],
             [row for m in methods for row in kept[m]["pretraining"]],
-        ),
+        )
+        + (f"\n\nNot measured yet: {', '.join(left)}." if left else ""),
         table(["", "labels scored", "test images, by split", "test patients, by split"], others["test sets"]),
         table(["Encoder", *titles, "mean"], [*(r for m in methods for r in kept[m]["values"]), *others["values"]]),
         table(["Encoder", "minus", *titles], [row for m in methods for row in kept[m]["differences"]]),

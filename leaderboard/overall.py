@@ -11,7 +11,6 @@ from cxrbench.leaderboard.board import HEADLINE, NAN, Overall, Table
 from cxrbench.leaderboard.statistics.bootstrap import percentile_interval
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Measured, families
-from cxrbench.leaderboard.statistics.paired import improvement
 from cxrbench.leaderboard.statistics.signed_rank import OverDatasets, over_datasets
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 
@@ -92,9 +91,7 @@ def _gains(
         return {}
     others = [e for e in names if e != baseline]
     base = names.index(baseline)
-    parts = {
-        e: [improvement(one.headlines[e], one.headlines[baseline], one.measure) for one in columns] for e in others
-    }
+    parts = {e: [one.gains[e, HEADLINE] for one in columns] for e in others}
     drawn = {e: sign * (means[names.index(e)] - means[base]) for e in others}
     return dict(zip(others, moderated([_mean(parts[e], drawn[e]) for e in others]), strict=True))
 

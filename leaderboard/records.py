@@ -10,7 +10,7 @@ import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, NAN, Record
 from cxrbench.leaderboard.statistics.bootstrap import Interval
-from cxrbench.leaderboard.statistics.counting import Counted, counted
+from cxrbench.leaderboard.statistics.counting import Counted
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Key, Measured, families
 from cxrbench.leaderboard.statistics.significance import (
@@ -98,11 +98,9 @@ def _records(
 ) -> Iterator[Record]:
     """A record for each encoder and label. ``letters``, ``flattered``: by encoder."""
     task = one.tests.task
-    labels = dict.fromkeys(label for _, label in one.values)
-    of_label = {x: counted(one.tests, x, one.counted if x == HEADLINE else None) for x in labels}
     for key in one.values:
         (encoder, label), value, gain = key, answers.values[key], answers.gains.get(key)
-        of = of_label[label]
+        of = one.rests_on[label]
         limits = _interval(one, label, of, value)
         ends = gain.interval(GAIN_LEVEL) if gain else None
         yield Record(
@@ -113,7 +111,7 @@ def _records(
             tie_group=letters.get(encoder, "") if label == HEADLINE else "", baseline=(baseline or "") if gain else "",
             gain=gain.value if gain else NAN, gain_lower=ends.lower if ends else NAN,
             gain_upper=ends.upper if ends else NAN, patients=of.patients, positives=of.positives, rarer=of.rarer,
-            seeds=len(one.tests.rows[encoder]), se_patients=math.sqrt(value.patients),
+            seeds=one.seeds[encoder], se_patients=math.sqrt(value.patients),
             se_seeds=math.sqrt(value.seeds) if value.seeds_df else NAN, sd_folds=one.folds.get(key, (NAN, NAN))[1],
             sd_seeds=one.sd_seeds.get(key, NAN), by_chance=one.by_chance.get(key, NAN), synthetic=task.synthetic,
             contaminated=bool(flattered.get(encoder)), note=limits.note,

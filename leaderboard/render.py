@@ -22,7 +22,7 @@ SYNTHETIC = (
     "> **SYNTHETIC DATA.** These X-rays were drawn by a program. The numbers show that the pipeline works; they say\n"
     "> nothing about how good an encoder is on patients."
 )
-MARKUP = re.compile(r"[\\`*~<>\[\]]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
+MARKUP = re.compile(r"[\\`*~$<>\[\]]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 """What Markdown would read as markup; an underscore within a word is none."""
 COMMAND = re.compile(r"(`cxrbench [^`]*`)")
 """The code that notes have in them."""

@@ -1,9 +1,10 @@
 """Which of the saved results a table is of: those of the tasks that were named."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeVar
 
 from cxrbench.errors import UserError
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.predictions import NotApplicable, Predictions
 
 One = TypeVar("One", Predictions, NotApplicable)
@@ -12,12 +13,12 @@ One = TypeVar("One", Predictions, NotApplicable)
 DEFAULT_BASELINE = "random"
 
 
-def chosen_baseline(cells: Sequence[Predictions], baseline: str | None) -> str | None:
+def chosen_baseline(cells: Sequence[Predictions], baseline: str | None, others: Collection[str] = ()) -> str | None:
     """The encoder that others are tested against: the named one; without a name ``random``, if it is there.
 
-    Raises UserError for one that has no results.
+    ``others``: encoders that have results in aggregates. Raises UserError for one that has no results.
     """
-    encoders = sorted({str(one.cell["encoder"]) for one in cells})
+    encoders = sorted({*(str(one.cell["encoder"]) for one in cells), *others})
     if baseline is None:
         return DEFAULT_BASELINE if DEFAULT_BASELINE in encoders else None
     if baseline not in encoders:
@@ -25,12 +26,18 @@ def chosen_baseline(cells: Sequence[Predictions], baseline: str | None) -> str |
     return baseline
 
 
-def check_tasks(cells: Sequence[Predictions | NotApplicable], tasks: Sequence[str] | None) -> None:
-    """Raise UserError for a task (``DATASET[:PROTOCOL]``, as the tables name it) that none of these cells is of."""
+def check_tasks(
+    cells: Sequence[Predictions | NotApplicable], tasks: Sequence[str] | None, others: Sequence[AlignedTask] = ()
+) -> None:
+    """Raise UserError for a task (``DATASET[:PROTOCOL]``, as the tables name it) that none of these cells is of, nor
+    any of the ``others``.
+    """
     there = {name for cell in cells for name in _names(cell)}
+    there |= {name for one in others for name in (one.dataset, f"{one.dataset}:{one.protocol}")}
     for task in tasks or ():
         if task not in there:
-            known = ", ".join(sorted({f"{cell.cell['dataset']}:{cell.cell['protocol']}" for cell in cells}))
+            names = {f"{cell.cell['dataset']}:{cell.cell['protocol']}" for cell in cells}
+            known = ", ".join(sorted({*names, *(one.title for one in others)}))
             raise UserError(f"no results for task {task!r}: the results have {known}")
 
 

@@ -148,7 +148,7 @@ def prepare(
     if isinstance(log := settings.get("log"), str):
         only_point(LOGGERS, log, "logger")  # before data are read or drawn
     if settings.get("executor") is not None:
-        check_executor(settings)
+        check_executor(settings, [*given.objects.encoders, *given.objects.datasets])
     if given.train is not None:
         settings["train"] = given.train
     if settings.get("data") is None:

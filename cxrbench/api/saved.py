@@ -77,22 +77,31 @@ class SavedCells:
     store: "Results"
     predictions: "list[Predictions]"
     not_applicable: "list[NotApplicable]"
+    aggregates: list[dict[str, Any]]
 
 
-def saved_cells(results: Saved, tasks: tuple[str, ...] | None, cache: Path | str | None = None) -> SavedCells:
+def saved_cells(
+    results: Saved, tasks: tuple[str, ...] | None, cache: Path | str | None = None, *, aggregates: bool = False
+) -> SavedCells:
     """The finished cells of a folder, as far as they are meant. Raises UserError if there are none.
 
-    ``cache``: where is remembered what stands in the heads of files that are not needed whole.
+    ``cache``: where is remembered what stands in the heads of files that are not needed whole. ``aggregates``: columns
+    of which sufficient statistics are all that is there will do as well.
     """
     from cxrbench.engine.results import Results
 
     meant = results if isinstance(results, SavedResults) else SavedResults(_folder(results))
     store = Results(meant.folder)
+    columns = store.load_aggregates() if type(meant) is SavedResults else []  # of one run there are none
+    none = columns and not any((meant.folder / "cells").glob("*/*/*/fraction-*-seed-*.parquet"))
+    if none and not aggregates:
+        raise UserError(f"{meant.folder} has aggregates and no cells: a leaderboard is all that can be drawn")
     headers = store.headers(cache_folder(cache))
     found = SavedCells(
         store,
-        [one for one in store.load_predictions(tasks or (), headers) if meant.has(one.cell)],
+        [] if none else [one for one in store.load_predictions(tasks or (), headers) if meant.has(one.cell)],
         [one for one in store.load_not_applicable(headers) if meant.has(one.cell)],
+        columns,
     )
     headers.keep()
     return found

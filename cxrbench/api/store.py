@@ -1,5 +1,6 @@
 """Saved files: whether they are as they were written, and where a finished cell and its images are."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from cxrbench.progress import Bar, unseen
 if TYPE_CHECKING:
     from cxrbench.data.manifest import Manifest
     from cxrbench.engine.verify import Verdict
+    from cxrbench.features.cleaning import Cached, Cleaned
     from cxrbench.predictions import Predictions
 
 
@@ -33,6 +35,50 @@ def verify(results: Path | str = "results", *, cache: Path | None = None, bar: B
             advance(done, len(todo))
             verdicts.append(examined(item))
     return verdicts
+
+
+def cached(cache: Path | str | None = None) -> "list[Cached]":
+    """What is in the cache folder, what was used longest ago first. Raises UserError where there is none."""
+    from cxrbench.features.cleaning import cached as look
+
+    return look(_cache(cache))
+
+
+def clean_cache(
+    cache: Path | str | None = None,
+    *,
+    older: str | None = None,
+    limit: int | str | None = None,
+    dry_run: bool = False,
+) -> "Cleaned":
+    """Delete what was not used for ``older`` (``30d``, ``12h``, ``4w``), then the oldest until ``limit`` is kept.
+
+    Never what somebody makes, or has used within the last hour. All of it is made again when it is asked for.
+    ``dry_run``: says what would go. Raises UserError.
+    """
+    from cxrbench.engine.settings import parse_bytes
+    from cxrbench.features.cleaning import clean
+
+    if older is None and limit is None:
+        raise UserError("nothing to clean by: give --older 30d, --limit 100GB, or both")
+    size = parse_bytes(limit, "--limit") if isinstance(limit, str) else limit
+    return clean(_cache(cache), older=None if older is None else _age(older), limit=size, dry_run=dry_run)
+
+
+def _cache(cache: Path | str | None) -> Path:
+    folder = cache_folder(cache)
+    if not folder.is_dir():
+        raise UserError(f"no cache folder {folder}: give --cache DIR")
+    return folder
+
+
+def _age(text: str) -> float:
+    """``30d`` as seconds. Raises UserError."""
+    seconds = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([hdw])\s*", text)
+    if match is None:
+        raise UserError(f"--older {text!r}: give a number of hours, days or weeks, e.g. 12h, 30d or 4w")
+    return float(match[1]) * seconds[match[2]]
 
 
 def requests(results: Path | str = "results") -> list[dict[str, Any]]:

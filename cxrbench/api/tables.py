@@ -45,13 +45,14 @@ def leaderboard(
     """
     from cxrbench.engine.settings import names as separate
     from cxrbench.leaderboard.cells import Look, Spread
+    from cxrbench.leaderboard.columns.aggregated import read
     from cxrbench.leaderboard.display import encoders_of, read_names, shown_names
     from cxrbench.leaderboard.per_label import check_labels
     from cxrbench.leaderboard.tables import build
 
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
-    found = saved_cells(results, saved_names(tasks, "tasks"), cache)
+    found = saved_cells(results, saved_names(tasks, "tasks"), cache, aggregates=True)
     with bar("evaluating") as advance:
         board = build(
             found.predictions,
@@ -63,6 +64,7 @@ def leaderboard(
             metrics=tuple(separate(metrics, "metrics")) or None,
             efficiency=found.store.load_efficiency(found.predictions),
             not_applicable=found.not_applicable,
+            aggregates=[read(one, replicates) for one in found.aggregates],
             kept=kept_in(cache),
             advance=advance,
         )

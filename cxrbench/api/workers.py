@@ -1,6 +1,6 @@
 """Several processes on one results folder: working on a request of it, and who of them computes a run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,13 +74,18 @@ def executor_table(asked: str | Mapping[str, Any]) -> dict[str, Any]:
     return table_of(asked)
 
 
-def check_executor(settings: Mapping[str, Any]) -> None:
-    """Raise UserError for an executor, or an option of it, that there is not; before data are read or drawn."""
+def check_executor(settings: Mapping[str, Any], objects: Sequence[str]) -> None:
+    """Raise UserError for an executor, or an option of it, that there is not, and for what cannot be handed over.
+
+    Before data are read or drawn. ``objects``: names that stand for objects of this program.
+    """
     from cxrbench.engine.settings import checked_settings
     from cxrbench.errors import UserError
     from cxrbench.executors.choice import chosen_executor
 
     chosen_executor(checked_settings({"executor": settings.get("executor")})["executor"])
+    if objects:
+        raise UserError(f"{', '.join(objects)}: an executor's workers know no objects of this program: name files")
     if ":" in str(device := settings.get("device") or ""):
         raise UserError(f"--device {device} with an executor: its workers have a GPU each: say CUDA_VISIBLE_DEVICES")
 
@@ -99,7 +104,10 @@ def computing(
         for planned in begun(job.plan, job.request):
             yield Failed(planned, planned.reason)
         save_request(job.request.results.root, job.asked)
-        yield from work(job, manner, progress)
+        for outcome in work(job, manner, progress):
+            yield outcome
+            if fail_fast and isinstance(outcome, Failed):
+                return
     elif asked:
         from cxrbench.executors.watch import submitted
 
@@ -138,7 +146,7 @@ def cost(job: "Job", *, workers: int = 1, progress: Progress | None = None) -> "
     from cxrbench.schedule.graph import graph_of
     from cxrbench.schedule.measured import measure
 
-    graph = graph_of(job.plan, job.request.precision, pooled_first=job.request.skip_bad)
+    graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
     made = {part for part in graph.parts if is_made(part, job.cache)}
     measured = measure(job, graph, to_extract(graph, made), progress or Progress())
     return cost_of(graph, made, measured, workers, gpu=job.device != "cpu")

@@ -19,6 +19,9 @@ from cxrbench.cli.prepare import data_init, data_prepare
 from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.requests import requests
 from cxrbench.cli.run import run
+from cxrbench.cli.sharing.bundle import bundle
+from cxrbench.cli.sharing.cache import cache_app
+from cxrbench.cli.sharing.results import results_app
 from cxrbench.cli.show import show
 from cxrbench.cli.verify import verify
 from cxrbench.errors import UserError, WorkGoesOnError
@@ -44,6 +47,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(features_app, name="features")
+app.add_typer(results_app, name="results")
+app.add_typer(cache_app, name="cache")
 app.command()(run)
 app.command()(worker)
 app.command()(status)
@@ -54,6 +59,7 @@ app.command()(show)
 app.command()(calibration)
 app.command()(requests)
 app.command()(verify)
+app.command()(bundle)
 
 
 def version(value: bool) -> None:

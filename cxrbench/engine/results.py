@@ -31,7 +31,9 @@ class Results:
 
     ``cells/DATASET/PROTOCOL/ENCODER/fraction-F-seed-S.parquet`` (Predictions, or ``.json``: why there are none),
     ``manifests/DATASET-FINGERPRINT.parquet`` and ``encoders/ENCODER-FINGERPRINT.json`` (efficiency), names made safe
-    for file systems; ``requests/SHA256.json``: what was asked (``engine/asked/requests.py``).
+    for file systems; ``requests/SHA256.json``: what was asked (``engine/asked/requests.py``). Beside them ``failures``
+    (``schedule/failures.py``) and, while several workers share the work, ``leases``, by the names of the cells.
+    From packs of others: ``aggregates/DATASET-PROTOCOL-F.json``, and ``packs/*.json``, which were merged.
     """
 
     root: Path
@@ -107,6 +109,10 @@ class Results:
         """What ``save_manifest`` kept, or None where it is not there. Raises UserError for a damaged one."""
         path = self.manifest_path(dataset, fingerprint)
         return Manifest.load(path) if path.is_file() else None
+
+    def load_aggregates(self) -> list[dict[str, Any]]:
+        """Columns that came as sufficient statistics, by name of their file. Raises DamagedError."""
+        return [read_record(path) for path in sorted((self.root / "aggregates").glob("*.json"))]
 
     def load_predictions(self, tasks: Collection[str] = (), headers: StoreHeaders | None = None) -> list[Predictions]:
         """Every finished cell, in a fixed order. Raises UserError if there is none.

@@ -66,11 +66,11 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _checked(name, value) for name, value in settings.items() if value is not None}
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str, option: str = "--cache-limit") -> int:
     """``20GB``, ``1.5 TB``, ``500MiB`` or ``0`` as bytes. Raises UserError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     if not match or match[2].upper() not in UNITS:
-        raise UserError(f"--cache-limit {text!r}: give a number and a unit, e.g. 20GB, 500MB, 1.5TB or 100GiB")
+        raise UserError(f"{option} {text!r}: give a number and a unit, e.g. 20GB, 500MB, 1.5TB or 100GiB")
     return int(float(match[1]) * UNITS[match[2].upper()])
 
 

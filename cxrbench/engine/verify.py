@@ -90,7 +90,13 @@ def _of_results(root: Path) -> Iterator[Item]:
             yield Item("efficiency", path, read_record, next="measured again with the next cell of the encoder")
         elif parts[0] == "requests" and len(parts) == 2 and path.suffix == ".json":
             yield Item("requests", path, read_record, next="written again when the same is asked again")
-        else:
+        elif parts[0] == "packs" and len(parts) == 2 and path.suffix == ".json":
+            yield Item("merged packs", path, read_record, next="merge the pack again")
+        elif parts[0] == "aggregates" and len(parts) == 2 and path.suffix == ".json":
+            yield Item("aggregates", path, read_record, next="merge the pack again")
+        elif parts[0] == "failures" and len(parts) == 5 and path.suffix == ".json":
+            yield Item("failed cells", path, read_record, next="written again if the cell fails again")
+        elif parts[0] != "leases":  # theirs is to be there or not: nothing is kept in them
             yield _foreign(path)
 
 

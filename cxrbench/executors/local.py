@@ -120,7 +120,7 @@ class LocalWorkers:
 
     def __init__(self, processes: Sequence[_WorkerProcess]) -> None:
         self._processes, self._restarts = processes, RESTARTS
-        self._said, self._saying = set[str](), threading.Lock()
+        self._said, self._saying, self._stopping = set[str](), threading.Lock(), False
         for one in processes:
             self._listen(one)
 
@@ -144,7 +144,7 @@ class LocalWorkers:
 
     def stop(self) -> None:
         """SIGTERM, as of a scheduler; who takes more than a minute, or a second Ctrl-C, is killed."""
-        self._restarts = 0
+        self._restarts, self._stopping = 0, True
         try:
             for one in self._processes:
                 one.running.terminate()
@@ -168,7 +168,7 @@ class LocalWorkers:
 
     def _say(self, line: str) -> None:
         with self._saying:
-            if line not in self._said:
+            if line not in self._said and not self._stopping:  # that they are interrupted need not be told twice
                 self._said.add(line)
                 print(visible(line), file=sys.stderr, flush=True)
 

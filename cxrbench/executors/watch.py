@@ -9,7 +9,7 @@ from cxrbench.engine.asked.requests import SHOWN, save_request
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, begun
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import PlannedCell
-from cxrbench.errors import UserError, WorkGoesOnError
+from cxrbench.errors import WorkGoesOnError
 from cxrbench.executors.choice import chosen_executor
 from cxrbench.executors.contract import Placed, WorkerKind
 from cxrbench.predictions import Predictions
@@ -26,11 +26,9 @@ def submitted(
     """Have the missing, stale and damaged cells of a job computed by an executor's workers; each is yielded once.
 
     What failed before is tried again. After Ctrl-C local workers end; those of a cluster go on, and WorkGoesOnError
-    says so. Raises UserError as ``Job.execute`` does, and for what cannot be handed over.
+    says so. Raises UserError as ``Job.execute`` does, and where no worker can be started.
     """
     executor = chosen_executor(asked)
-    if job.asked.objects:
-        raise UserError(f"{', '.join(job.asked.objects)}: an object cannot be handed to other processes: name a file")
     blocked = begun(job.plan, job.request)
     for planned in blocked:
         yield Failed(planned, planned.reason)
@@ -69,12 +67,12 @@ def worker_command(job: Job, retries: int) -> list[str]:
         "--max-pixels": settings.get("max_pixels"), "--cache-limit": request.cache_limit, "--retries": retries,
     }  # fmt: skip
     words = [word for option, value in said.items() if value is not None for word in (option, str(value))]
-    return [sys.executable, "-m", "cxrbench", "worker", *words]
+    return [sys.executable, "-P", "-m", "cxrbench", "worker", *words]  # -P: a cxrbench.py in this folder is not meant
 
 
 def kinds_of(job: Job) -> list[WorkerKind]:
     """How many units of a job need a GPU, and how many none; with ``--device cpu`` all need none."""
-    graph = graph_of(job.plan, job.request.precision, pooled_first=job.request.skip_bad)
+    graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
     needs = [unit.needs for unit in (*graph.parts, *graph.cells)]
     gpu = 0 if job.asked.settings.get("device") == "cpu" else needs.count("gpu")
     kinds = [WorkerKind("gpu", gpu), WorkerKind("cpu", len(needs) - gpu)]

@@ -99,6 +99,12 @@ def _evict(folder: Path, leases: Leases) -> bool:
         return not folder.exists()
 
 
+def evicted(folder: Path) -> bool:
+    """Delete an entry, finished or not, unless a process is making it: whether it has gone."""
+    with Leases() as leases:
+        return _evict(folder, leases) and not folder.with_suffix(".partial").exists()
+
+
 def _write(path: Path, size: int) -> None:
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,12 @@
 """Plugins by the names of their entry points. Built-in ones are plugins like anybody else's."""
 
 import difflib
+import functools
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from pathlib import Path
 from typing import Any
 
 from cxrbench.errors import THEIRS, UserError
@@ -16,9 +19,27 @@ ALIKE = 0.7  # difflib's ratio from which a name is suggested: a slip of the fin
 def found(group: str) -> dict[str, list[EntryPoint]]:
     """Entry points of a group by name. A package seen twice (editable and in the current folder) counts once."""
     by_name: dict[str, dict[str, EntryPoint]] = {}
-    for point in entry_points(group=group):
+    for point in _installed(_path()).select(group=group):
         by_name.setdefault(point.name, {})[point.value] = point
     return {name: list(points.values()) for name, points in by_name.items()}
+
+
+def _path() -> tuple[tuple[str, int], ...]:
+    """Where Python looks for packages, and when something was last put there or taken away (0: it is not there)."""
+    stamps = []
+    for folder in sys.path:
+        try:
+            stamps.append((folder, Path(folder).stat().st_mtime_ns))
+        except OSError:
+            stamps.append((folder, 0))
+    return tuple(stamps)
+
+
+@functools.lru_cache(maxsize=1)
+def _installed(path: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """All entry points, read once while ``path`` is the same: a file per installed package, asked hundreds of times."""
+    del path
+    return entry_points()
 
 
 def loadable(group: str, what: str) -> dict[str, Any]:

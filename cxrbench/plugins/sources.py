@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cxrbench.plugins.versions import LIBRARIES
+
 USER_FILE = "cxrbench_user_"  # begins the names of modules that are made of a user's file
 HERE = "cxrbench"
 
@@ -185,10 +187,15 @@ def library_folders() -> tuple[Path, ...]:
 
 @functools.cache
 def distribution_of(module: str) -> frozenset[str]:
-    """The top-level modules of the installed distribution that ``module`` belongs to, its own among them."""
+    """The top-level modules of the installed distribution that ``module`` belongs to, its own among them.
+
+    None of a library whose version is recorded anyway: a ``torch.nn.Sequential`` that is given is not all of torch.
+    """
     top = top_of(module)
     if not top or top.startswith(USER_FILE) or top == HERE:
         return frozenset()
     tops = importlib.metadata.packages_distributions()
     mine = set(tops.get(top, ()))
+    if {name.lower().replace("-", "_") for name in mine} & set(LIBRARIES):
+        return frozenset()
     return frozenset({top, *(other for other, names in tops.items() if mine & set(names))})

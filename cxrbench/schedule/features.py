@@ -1,20 +1,59 @@
-"""Features that cells wait for: whether they are there, and whether somebody makes them."""
+"""Features that cells wait for: whether they are there, whether somebody makes them, and making what nobody does."""
 
+from collections.abc import Sequence
+from functools import cache as once
 from pathlib import Path
 
+from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.features.entries import META
+from cxrbench.features.parts.make import make_part
+from cxrbench.features.parts.places import entry_folder, part_lease, part_state, parts_folder
+from cxrbench.files.generations import Holder
+from cxrbench.files.leases import Leases
 from cxrbench.schedule.graph import Part
 
 
 def is_made(part: Part, cache: Path) -> bool:
-    """Whether the entry of a part is finished: one look, not whether it is as it was written."""
-    return (_folder(part, cache) / META).exists()
+    """Whether the entry that a part belongs to is finished: one look, not whether it is as it was written."""
+    return (entry_folder(cache, part.key) / META).exists()
 
 
-def lease_of(part: Part, cache: Path) -> Path:
-    """The lease of whoever extracts them."""
-    return _folder(part, cache).with_suffix(".lock")
+def makers(parts: Sequence[Part], cache: Path, batch_size: int, leases: Leases) -> list[tuple[str, Holder]]:
+    """Who is at the parts of an entry, and which rows those are; nothing for who makes or joins all of it."""
+    entry = entry_folder(cache, parts[0].key)
+    found = [("", leases.holder(entry.with_suffix(".lock")))]
+    if len(parts) > 1 and parts_folder(entry).exists():
+        for part in parts:
+            which = f", images {part.first + 1:,} to {part.end:,}"
+            found.append((which, leases.holder(part_lease(entry, part.rows, batch_size))))
+    return [(which, holder) for which, holder in found if holder is not None]
 
 
-def _folder(part: Part, cache: Path) -> Path:
-    return cache / "features" / part.key[:2] / part.key
+def made(parts: Sequence[Part], encoder: CachedEncoder, leases: Leases, start: float) -> bool:
+    """Whether the entry of these parts, all of one entry, is there now; what nobody else makes is made before.
+
+    ``start``: the share of the parts after which this worker begins. False while others are at it. Raises what
+    extracting raises.
+    """
+    folder, options = encoder.context.scratch, encoder.context.options
+    entry = entry_folder(folder, parts[0].key)
+    if leases.holder(entry.with_suffix(".lock")) is not None:
+        return False
+    if len(parts) > 1:
+        first, load, others = int(start * len(parts)), once(encoder.ref.load), False
+        for part in (*parts[first:], *parts[:first]):
+            if part_state(entry, part.rows, options.batch_size) != "missing":
+                continue
+            if leases.holder(part_lease(entry, part.rows, options.batch_size)) is not None:
+                others = True
+                continue
+            make_part(
+                encoder.ref.spec, load, encoder.ref.preprocess, encoder.images, folder, options, part.rows,
+                skip_bad=encoder.skip_bad, progress=encoder.context.progress, fixed=encoder.ref.fixed,
+            )  # fmt: skip
+        if others and not is_made(parts[0], folder):
+            return False
+        if leases.holder(entry.with_suffix(".lock")) is not None:  # another worker joins them
+            return False
+    _ = encoder.features
+    return True

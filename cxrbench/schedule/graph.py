@@ -1,6 +1,6 @@
 """A plan as a graph of units: parts of an encoder's features on a dataset, then the cells that are made of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
@@ -8,16 +8,24 @@ from typing import Literal
 from cxrbench.data.manifest import Manifest
 from cxrbench.engine.execute import TODO, together
 from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell
+from cxrbench.features.parts.places import parts_of
 from cxrbench.features.pooled import feature_key
 from cxrbench.task import Cell
 
 Needs = Literal["gpu", "cpu"]
 """What a unit is best done on: ``gpu`` if networks run in it. Where there is none, a CPU does it."""
+PART_ROWS = 4096
+"""Images of a part, about; a dataset of fewer than half as many more is one part. A ViT-B/16 takes half a minute for
+them on a GPU, an hour on two CPU cores; to begin costs a worker seconds.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The pooled features of rows ``first .. end`` of a dataset by one encoder; ``key``: of the cache entry."""
+    """The pooled features of rows ``first .. end`` of a dataset by one encoder; ``key``: of the cache entry.
+
+    All parts of an entry follow each other, and are joined by whoever finds the last of them made.
+    """
 
     encoder: str
     dataset: str
@@ -26,6 +34,11 @@ class Part:
     end: int
     ref: EncoderRef = field(repr=False, compare=False)
     manifest: Manifest = field(repr=False, compare=False)
+
+    @property
+    def rows(self) -> range:
+        """Which rows."""
+        return range(self.first, self.end)
 
     @property
     def needs(self) -> Needs:
@@ -68,25 +81,33 @@ class Graph:
     @property
     def parts(self) -> Iterator[Part]:
         """All parts, each once, in the order in which cells first need them."""
-        return iter(dict.fromkeys(part for unit in self.cells for part in unit.after))
+        seen: set[str] = set()
+        for after in {id(unit.after): unit.after for unit in self.cells}.values():
+            fresh = [part for part in after if part.key not in seen]
+            seen |= {part.key for part in fresh}
+            yield from fresh
 
 
-def graph_of(plan: Plan, precision: str, *, pooled_first: bool = False) -> Graph:
+def graph_of(
+    plan: Plan, precision: str, batch_size: int, *, pooled_first: bool = False, part_rows: int = PART_ROWS
+) -> Graph:
     """The units of a plan, whatever the cache holds.
 
     ``precision``: as resolved, of the features. ``pooled_first``: every cell extracts pooled features, as it does where
-    unreadable images are skipped.
+    unreadable images are skipped. ``part_rows``: about so many, a multiple of ``batch_size``.
     """
-    parts: dict[tuple[int, int], Part] = {}
+    known: dict[tuple[int, ...], tuple[Part, ...]] = {}
 
-    def part(planned: PlannedCell, manifest: Manifest) -> Part:
-        ref = planned.encoder
-        assert ref is not None
-        known = id(ref), id(manifest)
-        if known not in parts:
-            key = feature_key(ref.spec, manifest, precision)
-            parts[known] = Part(ref.spec.name, manifest.name, key, 0, len(manifest), ref, manifest)
-        return parts[known]
+    def parts(ref: EncoderRef, manifests: Sequence[Manifest]) -> tuple[Part, ...]:
+        which = (id(ref), *map(id, manifests))
+        if which not in known:
+            known[which] = tuple(
+                Part(ref.spec.name, manifest.name, key, rows.start, rows.stop, ref, manifest)
+                for manifest in manifests
+                for key in [feature_key(ref.spec, manifest, precision)]
+                for rows in parts_of(len(manifest), batch_size, part_rows)
+            )
+        return known[which]
 
     def unit(planned: PlannedCell) -> CellUnit:
         ref, manifest, task = planned.encoder, planned.manifest, planned.task
@@ -95,8 +116,8 @@ def graph_of(plan: Plan, precision: str, *, pooled_first: bool = False) -> Graph
         assert task is not None
         asks = task.asks
         wanted = not ref.stored and (pooled_first or (asks is not None and "pooled" in asks))
-        after = tuple(part(planned, one) for one in (planned.joined.sets if planned.joined else (manifest,)))
-        return CellUnit(planned, after if wanted else (), "cpu" if asks == {"pooled"} else "gpu")
+        after = parts(ref, planned.joined.sets if planned.joined else (manifest,)) if wanted else ()
+        return CellUnit(planned, after, "cpu" if asks == {"pooled"} else "gpu")
 
     todo = [planned for planned in plan.cells if planned.state in TODO]
     groups = (Group(tuple(map(unit, cells))) for _, cells in groupby(todo, key=together))

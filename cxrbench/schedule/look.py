@@ -4,19 +4,21 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
+from cxrbench.encoder import EncoderSpec
 from cxrbench.engine.asked.requests import SHOWN
 from cxrbench.engine.job import Job
-from cxrbench.engine.plan import PlannedCell
+from cxrbench.engine.plan import Plan, PlannedCell
 from cxrbench.engine.results import Results
 from cxrbench.files.generations import Holder
 from cxrbench.files.leases import Leases
 from cxrbench.files.seal import DamagedError
 from cxrbench.predictions import read_header
 from cxrbench.schedule.failures import FailedCell, failure_of
-from cxrbench.schedule.features import is_made, lease_of
+from cxrbench.schedule.features import is_made, makers
 from cxrbench.schedule.graph import graph_of
 from cxrbench.schedule.status import Running, Status, Waiting
 from cxrbench.schedule.worker import lease_path
@@ -44,17 +46,32 @@ def status_of(job: Job, leases: Leases) -> Status:
             failed.append(_waiting(planned.cell, failure.reason, failure))
         else:
             left.append(planned)
-    running = len(at)
-    graph = graph_of(job.plan, job.request.precision, pooled_first=job.request.skip_bad)
-    for part in graph.parts:
-        if not is_made(part, job.cache) and (holder := leases.holder(lease_of(part, job.cache))) is not None:
-            at.append(_running(holder, f"features of {part.encoder} on {part.dataset}"))
+    running, seconds = len(at), _seconds(results, job.plan.cells, left)
+    graph = graph_of(Plan(tuple(left)), job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
+    speeds: dict[int, float | None] = {}
+    for _, of_entry in groupby(graph.parts, key=lambda part: part.key):
+        parts = list(of_entry)
+        ref, where = parts[0].ref, f"features of {parts[0].encoder} on {parts[0].dataset}"
+        if is_made(parts[0], job.cache):
+            continue
+        if id(ref) not in speeds:
+            speeds[id(ref)] = _speed(results, ref.spec)
+        speed = speeds[id(ref)]
+        seconds = None if seconds is None or speed is None else seconds + parts[-1].end / speed
+        at += [_running(holder, where + which) for which, holder in makers(parts, job.cache, job.batch_size, leases)]
     workers = len({(one.host, one.process) for one in at})
-    seconds = _seconds(results, job.plan.cells, left) if workers else None
     return Status(
         job.asked.sha256[:SHOWN], len(job.plan.cells), done, running, tuple(failed), tuple(blocked), len(left),
-        tuple(at), None if seconds is None else seconds / workers,
+        tuple(at), seconds / workers if workers and seconds is not None else None,
     )  # fmt: skip
+
+
+def _speed(results: Results, spec: EncoderSpec) -> float | None:
+    """Images per second of an encoder as it was last measured; None if it was not."""
+    try:
+        return results.encoder_facts(spec.name, spec.fingerprint).get("images_per_second") or None
+    except (DamagedError, OSError):
+        return None
 
 
 def _held(folder: Path, leases: Leases) -> dict[Path, Holder]:

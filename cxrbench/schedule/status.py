@@ -33,8 +33,8 @@ class Status:
 
     ``done``: those that are not applicable included. ``missing``: not begun, stale and damaged ones included. ``at``:
     the running cells and the features that are being extracted. ``blocked``: cells without encoder or data, seen from
-    here. ``seconds_left``: by the mean of the finished cells that are most alike, on as many workers as are at it;
-    None where nothing is measured or nobody works.
+    here. ``seconds_left``: by the finished cells that are most alike and the images per second of the encoders, on as
+    many workers as are at it; None where something is not measured yet, or nobody works.
     """
 
     request: str

@@ -7,6 +7,7 @@ say who is at what. Each begins at another place of the plan, and then helps wit
 import random
 import time
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +22,8 @@ from cxrbench.errors import THEIRS, DiskError
 from cxrbench.files.leases import Lease, Leases
 from cxrbench.progress import Progress
 from cxrbench.schedule.failures import failure_of, forget_failure, record_failure
-from cxrbench.schedule.features import is_made, lease_of
-from cxrbench.schedule.graph import CellUnit, Graph, Needs, Part, graph_of
+from cxrbench.schedule.features import is_made, made
+from cxrbench.schedule.graph import CellUnit, Graph, Needs, graph_of
 from cxrbench.schedule.listing import Listing
 from cxrbench.schedule.manner import Manner, Wanted
 from cxrbench.task import Cell, RunContext
@@ -57,7 +58,8 @@ def work(job: Job, manner: Manner, progress: Progress) -> Iterator[Outcome]:
     Every cell that is not done in the job's plan is yielded once, be it done here or elsewhere; one that failed more
     than ``retries`` times as Failed. Raises DiskError where nothing can be written.
     """
-    graph = graph_of(job.plan, job.request.precision, pooled_first=job.request.skip_bad)
+    request = job.request
+    graph = graph_of(job.plan, request.precision, job.batch_size, pooled_first=request.skip_bad)
     todo = [unit.planned for unit in graph.cells]
     if todo:
         with shared_images(todo, job.cache, job.extraction()) as options, Leases(manner.ttl) as leases:
@@ -76,7 +78,7 @@ def begun_at(graph: Graph, start: float) -> list[list[CellUnit]]:
 
 
 class _Worker:
-    """``left``: the cells that are not done as far as it knows, by group. ``parts``: keys of features that are there,
+    """``left``: the cells that are not done as far as it knows, by group. ``entries``: keys of features that are there,
     or that cannot be made, which their cells will say.
     """
 
@@ -85,7 +87,7 @@ class _Worker:
         mine = frozenset().union(*PASSES[manner.wanted])
         groups = [[unit for unit in cells if unit.needs in mine] for cells in begun_at(graph, manner.start)]
         self.left = [cells for cells in groups if cells]
-        self.makes_parts, self.parts = "gpu" in mine, set[str]()
+        self.makes_parts, self.entries = "gpu" in mine, set[str]()
         self.listing = Listing()
         self.at: tuple[int, int, int] | None = None
         self.encoder: CachedEncoder | JoinedEncoder | None = None
@@ -178,27 +180,28 @@ class _Worker:
         return None
 
     def _has_parts(self, unit: CellUnit) -> bool:
-        """Whether the features are there that a cell needs; those that nobody makes are made first."""
-        for part in unit.after:
-            if part.key in self.parts:
-                continue
-            if not is_made(part, self.job.cache):
-                if not self.makes_parts or self.leases.holder(lease_of(part, self.job.cache)) is not None:
-                    return False
-                self._make(part, unit)
-            self.parts.add(part.key)
-        return True
+        """Whether the features are there that a cell needs; those that nobody makes are made first.
 
-    def _make(self, part: Part, unit: CellUnit) -> None:
-        """Extract the features of a part. Where that fails its cells fail in the same way, and keep the reason."""
-        encoder = self._encoder(unit)
-        one = encoder.of_sets[part.dataset] if isinstance(encoder, JoinedEncoder) else encoder
-        try:
-            _ = one.features
-        except DiskError:
-            raise
-        except THEIRS:
-            return
+        Where that fails its cells fail in the same way, and keep the reason.
+        """
+        for key, of_entry in groupby(unit.after, key=lambda part: part.key):
+            if key in self.entries:
+                continue
+            parts = list(of_entry)
+            if not is_made(parts[0], self.job.cache):
+                if not self.makes_parts:
+                    return False
+                encoder = self._encoder(unit)
+                one = encoder.of_sets[parts[0].dataset] if isinstance(encoder, JoinedEncoder) else encoder
+                try:
+                    if not made(parts, one, self.leases, self.manner.start):
+                        return False
+                except DiskError:
+                    raise
+                except THEIRS:
+                    pass
+            self.entries.add(key)
+        return True
 
     def _encoder(self, unit: CellUnit) -> CachedEncoder | JoinedEncoder:
         """The encoder of a cell's group: the one at hand, or a new one in its place."""

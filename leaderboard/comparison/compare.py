@@ -139,7 +139,7 @@ def compare(
         notes += [f"{task_title(task)}: {why}" for why in sorted(flattered)]
         for measure in wanted_measures(metrics, tests.kind):
             draft = measured(tests, [measure], b, replicates, seed, kept, told, first_only=True)
-            found = [row for one in draft for row in _drafts(one, a, b, notes)]
+            found = [row for one in draft for row in _drafts(tests, one, a, b, notes)]
             drafts += found
             paired = True
             if found and metrics is None:
@@ -151,9 +151,9 @@ def compare(
     return Comparison(a, b, _tested(drafts, margin), tuple(dict.fromkeys(notes)), replicates, seed, margin)
 
 
-def _drafts(one: Measured, a: str, b: str, notes: list[str]) -> list[_Row]:
+def _drafts(tests: TestSet, one: Measured, a: str, b: str, notes: list[str]) -> list[_Row]:
     """A row for each label and group, and notes on what is left out."""
-    tests, measure = one.tests, one.measure
+    measure = one.measure
     why_not = left_out(tests, one.undefined, one.rare, measure.tested)
     notes += [f"{task_title(tests.task)}: {measure.title}: {why}" for why in why_not]
     with_delong = measure.name == "auroc" and FAMILIES[tests.kind] is CLASSIFICATION and not tests.folded

@@ -34,13 +34,8 @@ class AlignedTask(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TestSet:
-    """What all encoders of one task are measured on.
-
-    ``rows``: for each encoder and training seed (``seeds``) its test rows [n], all in one order; ``targets``: [n,
-    labels], NaN where unknown; ``patients``: [n], image ids where the dataset knows no patients. ``key`` identifies the
-    images: the resamples derive from it.
-    """
+class TestFacts:
+    """What a table must know of a test set beside what was measured on it: no row of it."""
 
     __test__ = False  # Not a test, whatever pytest thinks of the name.
 
@@ -48,12 +43,23 @@ class TestSet:
     labels: tuple[str, ...]
     kind: Kind
     groups: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TestSet(TestFacts):
+    """What all encoders of one task are measured on.
+
+    ``rows``: for each encoder and training seed (``seeds``) its test rows [n], all in one order; ``targets``: [n,
+    labels], NaN where unknown; ``patients``: [n], image ids where the dataset knows no patients. ``key`` identifies the
+    images: the resamples derive from it.
+    """
+
     key: str
     patients: NDArray[np.str_]
     targets: Array
     rows: Mapping[str, tuple[pd.DataFrame, ...]]
     seeds: Mapping[str, tuple[int, ...]]
-    notes: tuple[str, ...]
 
     @cached_property
     def patient_codes(self) -> NDArray[np.int64]:

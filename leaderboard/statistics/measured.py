@@ -9,8 +9,9 @@ import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, Table
 from cxrbench.leaderboard.statistics import kept as kept_at
-from cxrbench.leaderboard.statistics.alignment import TestSet
+from cxrbench.leaderboard.statistics.alignment import TestFacts, TestSet
 from cxrbench.leaderboard.statistics.bootstrap import percentile_p, threads, unheard
+from cxrbench.leaderboard.statistics.counting import Counted, counted
 from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, components_of, resampling
 from cxrbench.leaderboard.statistics.inference import Components
 from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, NOTHING_KEPT, Evaluations, key
@@ -30,10 +31,11 @@ class Measured:
     the label is tested; ``pairs``: improvement of the first encoder over the second, of the headline. ``headlines``:
     the headline's replicates, for what is said of several columns together. ``folds``: mean and SD over the folds;
     ``sd_seeds``: over several training seeds. ``by_chance``: as in ``Measure``, mean over seeds and a group's labels.
-    ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``.
+    ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``. ``rests_on``: by label or group, the
+    rows and patients that its values rest on; ``seeds``: how many training seeds each encoder has.
     """
 
-    tests: TestSet
+    tests: TestFacts
     measure: Measure
     values: Mapping[Key, Components]
     gains: Mapping[Key, Components]
@@ -47,6 +49,8 @@ class Measured:
     rare: tuple[str, ...]
     counted: tuple[str, ...]
     tested: frozenset[str]
+    rests_on: Mapping[str, Counted]
+    seeds: Mapping[str, int]
 
     def without_replicates(self) -> "Measured":
         """For a metric of which nothing is said over several columns: ten thousand numbers less for each encoder."""
@@ -248,6 +252,10 @@ def _of_metric(
         rare=one.rare,
         counted=one.counted,
         tested=one.tested,
+        rests_on={
+            x: counted(tests, x, one.counted if x == HEADLINE else None) for of in found.values() for x in of.values
+        },
+        seeds={encoder: len(rows) for encoder, rows in tests.rows.items()},
     )
 
 

@@ -85,8 +85,6 @@ class RidgeProbe(Task):
                 notes.append(f"unknown in all validation images, so regularised by the middle strength: {name}")
         if not chosen:
             raise NotApplicableError("no number has two different values among the training images")
-        if len(manifest.quantities) > 1:
-            notes.append("the mean of MAE is over numbers in units of their own; R² has none")
         columns = {f"score:{name}": predicted[:, i] for i, name in enumerate(manifest.quantities)}
         columns |= {f"target:{name}": targets[held_out, i].astype(float) for i, name in enumerate(manifest.quantities)}
         return predictions_of(

@@ -42,6 +42,25 @@ def test_a_run_file_is_what_would_be_typed(
     assert err == "--encoder is as typed, not as in board.toml (['pixels'])\n"
 
 
+def test_a_table_says_who_computes(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(dataset)
+    path.write_text(path.read_text() + '[executor]\nkind = "local"\nworkers = 2\nthread = 1\n')
+    for words in ((), ("--executor-option", "thread=2")):
+        code, out, err = command(monkeypatch, capsys, "run", str(path), *words)
+        assert (code, out) == (2, "")
+        assert err == "error: unknown option of executor local 'thread': did you mean 'threads'? known: threads\n"
+    path.write_text(path.read_text().replace("thread", "threads"))
+    code, out, _ = command(monkeypatch, capsys, "run", str(path), "--executor-option", "threads=0")
+    assert (code, out) == (2, "")
+    code, out, err = command(
+        monkeypatch, capsys, "run", str(path), "--executor", "slrm"
+    )  # typed: the table is not read
+    assert (code, err.splitlines()[-1][:30]) == (2, "error: unknown executor 'slrm'")
+    assert command(monkeypatch, capsys, "run", str(path), "--dry-run")[0] == 0
+
+
 def test_results_remember_what_was_asked(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from cxrbench import run
 from cxrbench.errors import UserError
 from cxrbench.executors.choice import chosen_executor
 from cxrbench.executors.contract import WorkerKind
@@ -56,6 +58,11 @@ def test_what_no_executor_knows_is_refused_in_one_line(asked: str | dict[str, ob
     with pytest.raises(UserError, match=said) as refused:
         chosen_executor(asked)
     assert "\n" not in str(refused.value)
+
+
+def test_objects_of_a_program_are_not_handed_over() -> None:
+    with pytest.raises(UserError, match="Identity: an executor's workers know no objects"):
+        run([torch.nn.Identity()], "siim:knn", executor="local")
 
 
 WORDS = ("--fractions", "0.5,1", "--device", "cpu", "--precision", "fp32")

@@ -1,9 +1,11 @@
 """What ``new`` writes passes its own tests, is installed, listed and run."""
 
 import json
+import site
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,17 +66,21 @@ def test_an_encoder_passes_its_own_test_and_the_check(text: bool, monkeypatch: p
 def test_an_encoder_is_installed_listed_and_run(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, _ = command(monkeypatch, capsys, "encoders", "new", "their-encoder")
-    assert (code, "Next: pip install -e their-encoder" in out) == (0, True)
-    install = ["install", "-q", "--no-deps", "--no-build-isolation", "--target", "site", "./their-encoder"]
-    subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True)
+    """Installed as editable, from the folder above: ``theirs`` is there a folder as well, which Python could import."""
+    code, out, _ = command(monkeypatch, capsys, "encoders", "new", "theirs")
+    assert (code, "Next: pip install -e theirs" in out) == (0, True)
+    build = "from setuptools.build_meta import build_editable; print(build_editable('..'))"
+    built = subprocess.run([sys.executable, "-c", build], cwd="theirs", check=True, capture_output=True, text=True)
+    zipfile.ZipFile(built.stdout.split()[-1]).extractall("site")
     monkeypatch.syspath_prepend(str(Path("site").absolute()))
-    listed = {line.name: line for line in list_encoders()}["their-encoder"]
+    site.addsitedir("site")
+    monkeypatch.syspath_prepend("")
+    listed = {line.name: line for line in list_encoders()}["theirs"]
     assert (listed.summary, listed.problem) == ("A small convolutional network, to be replaced by your own.", "")
     task = f"{dataset}:classification"
-    code, out, _ = command(monkeypatch, capsys, "run", "--encoder", "their-encoder", "--tasks", task, "--json")
+    code, out, _ = command(monkeypatch, capsys, "run", "--encoder", "theirs", "--tasks", task, "--json")
     row = json.loads(out)[0]
-    assert (code, row["encoder"], row["metric"], row["value"] > 0.5) == (0, "their-encoder", "AUROC", True)
+    assert (code, row["encoder"], row["metric"], row["value"] > 0.5) == (0, "theirs", "AUROC", True)
 
 
 def test_a_protocol_passes_its_own_test_and_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:

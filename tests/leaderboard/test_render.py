@@ -10,7 +10,7 @@ from cxrbench.leaderboard.render import escaped, remark
 
 NAMES = [
     "*a*", "**a**", "_a_", "__a__", "a_b_c", "(_a_)", "_", "`a`", "``", "<b>a</b>", "<!--", "[a](b)", "![a](b)",
-    "~~a~~", "\\", "\\*a*", "&lt;", "&#42;", "a & b", "5 < 6 > 4",
+    "~~a~~", "\\", "\\*a*", "&lt;", "&#42;", "a & b", "5 < 6 > 4", "<script>a</script>", "50%", "$a$", "a|b",
 ]  # fmt: skip
 
 
@@ -26,6 +26,11 @@ def test_nothing_in_a_name_is_markup(name: str) -> None:
     assert seen(remark(f"fewer than 10 patients with {name}, and {name}.")) == (
         f"fewer than 10 patients with {name}, and {name}"
     )
+
+
+def test_dollars_are_no_formula_to_github() -> None:
+    """Markdown alone has no formulas, so ``seen`` cannot tell."""
+    assert escaped("$a$ and $b$") == r"\$a\$ and \$b\$"
 
 
 def test_a_command_in_a_note_is_code_and_the_rest_is_not() -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
+from torch import nn
 
 from cxrbench.encoder import EncoderRequest
 from cxrbench.engine.registry import load_encoder
 from cxrbench.plugins.identity import files_sha256
 from cxrbench.plugins.loading import LoadedEncoder, fixed_batch, fixed_features
+from cxrbench.plugins.sources import source_files
 from support.user_encoder import RESPECTS, draw
 
 PAIRS_PER_RESPECT = 3
@@ -126,6 +129,12 @@ def test_a_plugin_s_package_counts_and_libraries_do_not(tmp_path: Path, monkeypa
     before = source()
     assert source(helper="# edited\n") != before
     assert source(a_library="# edited\n") == before
+
+
+def test_a_module_of_a_recorded_library_brings_none_of_its_files() -> None:
+    """All of torch was read for a ``nn.Sequential``: half a minute, for what its recorded version says."""
+    for cls in (nn.Sequential, torch.jit.ScriptModule, torchvision.models.ResNet):
+        assert source_files(cls, {cls, nn.Linear}) == []
 
 
 def test_the_files_behind_a_spec(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def job(dataset: Path) -> Job:
 
 
 def graph_with(job: Job) -> Graph:
-    return graph_of(job.plan, job.request.precision)
+    return graph_of(job.plan, job.request.precision, job.batch_size)
 
 
 def cost(job: Job, measured: Measured, workers: int) -> CostPlan:

@@ -1,6 +1,7 @@
 """Workers share a plan: every cell once, with the bits of one process, whatever ends a worker or keeps it waiting."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cxrbench.engine.results import Results
 from cxrbench.progress import Progress
 from cxrbench.schedule import worker as workers
 from cxrbench.schedule.failures import load_failures
+from cxrbench.schedule.graph import graph_of
 from cxrbench.schedule.manner import Manner
 from support.shared_work import alone, asked, by_turns, same_bits, worker
 
@@ -117,3 +119,26 @@ def test_a_killed_worker_leaves_its_cell_to_the_next(encoder: str, dataset: Path
     assert states(list(worker(request, Manner()))) == ["computed"] * 8
     alone(asked(encoder, dataset, "one", cache="cache-one", batch_size=16))
     same_bits("one", "results")
+
+
+def test_processes_share_the_extraction_of_one_dataset(
+    encoder: str, dataset: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(asked(encoder, dataset, "one", cache="cache-one", batch_size=16))
+    by_one = sorted(calls.read_text().split())
+    calls.write_text("")
+    monkeypatch.setattr(workers, "graph_of", partial(graph_of, part_rows=32))
+    request = asked(encoder, dataset, "two", cache="cache-two", batch_size=16)
+    children = []
+    for start in (0.0, 0.5):
+        if (pid := os.fork()) == 0:
+            try:
+                list(worker(request, Manner(start)))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0, 0]
+    assert sorted(calls.read_text().split()) == by_one
+    same_bits("one", "two")
+    assert not list(Path("cache-two").rglob("*.parts"))

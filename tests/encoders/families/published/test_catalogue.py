@@ -14,8 +14,9 @@ from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
 
 ROWS = {  # of the table of encoders that comparisons use
-    "rad-dino", "rad-dino-maira-2", "cxformer-small", "cxformer-base", "medsiglip-448", "xraysiglip-l-16-384",
-    "xrayclip-b-16", "biomedclip", "chexzero", "carzero", "dinov2-base", "dinov3-base", "convnext-base",
+    "rad-dino", "rad-dino-maira-2", "cxformer-small", "cxformer-base", "medsiglip-448",
+    *(f"{name}-{size}" for name in ("xraysiglip", "xrayclip") for size in ("b-16", "b-16-512", "l-14", "l-16-384")),
+    "biomedclip", "chexzero", "carzero", "dinov2-base", "dinov3-base", "convnext-base",
     "imagenet-vit-base", "deit-base", "resnet50", "xrv-densenet121-all", "xrv-resnet50-all", "xrv-densenet121-nih",
     "ark-plus", "eva-x-tiny", "eva-x-small", "eva-x-base", "chexfound", "chexworld", "mrm", "maco", "medical-mae-base",
     "biovil-t", "gloria", "mgca-vit", "mgca-resnet50", "medklip", "prior", "m-flag", "chexagent-vision", "ijepa-huge",

@@ -1,5 +1,6 @@
 """Downloads: the exact commands, running them, and finding what came; the card is found by content, offline."""
 
+import json
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -114,8 +115,6 @@ def test_maco_is_not_taken_for_mrm(tmp_path: Path) -> None:
 
 def small_dinov2(folder: Path, mean: float = 0.5307, std: float = 0.2583) -> Path:
     """A folder as ``hf download --local-dir`` leaves it."""
-    import json
-
     config = transformers.Dinov2Config(hidden_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=28)
     transformers.Dinov2Model(config).save_pretrained(folder)
     processor: dict[str, Any] = {
@@ -151,6 +150,23 @@ def test_registers_and_jepa_by_name(tmp_path: Path) -> None:
         expected = network.forward_features(images).mean(1)
         torch.testing.assert_close(jepa.module(images).pooled, expected, atol=2e-5, rtol=2e-4)
     assert jepa.spec.card.method == "RadJEPA"
+
+
+def test_dinov2_by_name_from_a_folder(tmp_path: Path) -> None:
+    """Its features are those of transformers' own model; its card and its images are natural ones."""
+    folder = small_dinov2(tmp_path / "dinov2")
+    facts = {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}
+    facts |= {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+    config = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(config | facts))
+    loaded = load_encoder(f"cxr:dinov2-base@{folder}", synthetic=False)
+    assert (loaded.module.preprocess.size, loaded.module.preprocess.crop_pct) == (224, 0.875)
+    assert (loaded.spec.card.method, loaded.spec.card.assumed) == ("DINOv2 ViT-B/14", ())
+    assert loaded.spec.card.pretrained_on == ("lvd142m",)
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = transformers.Dinov2Model.from_pretrained(folder).eval()(images).last_hidden_state[:, 0]
+        torch.testing.assert_close(loaded.module(images).pooled, expected)
 
 
 def test_a_folder_keeps_its_mark_whatever_it_is_called(tmp_path: Path) -> None:

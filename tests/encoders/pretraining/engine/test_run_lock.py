@@ -1,12 +1,15 @@
 """One run in a folder at a time, and what a run that was killed leaves behind."""
 
+import pickle
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cxrbench.encoders.pretraining.engine.fitting import train
 from cxrbench.encoders.pretraining.engine.pretrain import pretrain
 from cxrbench.encoders.pretraining.engine.run_lock import only_run
 from cxrbench.errors import UserError
@@ -47,6 +50,24 @@ with only_run(Path({str(tmp_path)!r}), 1):
     process.wait()
     with only_run(tmp_path, 1):
         pass
+
+
+def test_a_run_that_was_taken_over_while_it_stood_still_writes_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_over(*arguments: Any) -> None:
+        (out / ".lock.1").unlink()
+        train(*arguments)
+
+    manifest, out = make_manifest(tmp_path / "data"), tmp_path / "run"
+    monkeypatch.setattr("cxrbench.encoders.pretraining.engine.pretrain.train", taken_over)
+    with pytest.raises(UserError, match=r"another process is pretraining in .*run since this one stood still"):
+        pretrain(CONFIG, [manifest], out)
+    assert not (out / "last.ckpt").exists()
+    with only_run(out, 1) as (ours,):
+        pickle.loads(pickle.dumps(ours)).check()  # as the processes of several devices get it
+    with pytest.raises(UserError, match="stood still"):
+        ours.check()
 
 
 def test_of_processes_that_were_started_together_the_first_holds_the_lock(

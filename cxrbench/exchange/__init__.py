@@ -1,0 +1,1 @@
+"""Results that leave a machine, and results that come from several: packing, merging, checking, renaming."""

