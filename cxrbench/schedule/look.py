@@ -10,13 +10,14 @@ from statistics import fmean
 
 from cxrbench.encoder import EncoderSpec
 from cxrbench.engine.asked.requests import SHOWN
+from cxrbench.engine.headers.header import ReadHeader
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import Plan, PlannedCell
 from cxrbench.engine.results import Results
+from cxrbench.errors import UserError
 from cxrbench.files.generations import Holder
 from cxrbench.files.leases import Leases
 from cxrbench.files.seal import DamagedError
-from cxrbench.predictions import read_header
 from cxrbench.schedule.failures import FailedCell, failure_of
 from cxrbench.schedule.features import is_made, makers
 from cxrbench.schedule.graph import graph_of
@@ -46,7 +47,7 @@ def status_of(job: Job, leases: Leases) -> Status:
             failed.append(_waiting(planned.cell, failure.reason, failure))
         else:
             left.append(planned)
-    running, seconds = len(at), _seconds(results, job.plan.cells, left)
+    running, seconds = len(at), _seconds(results, results.headers(job.cache), job.plan.cells, left)
     graph = graph_of(Plan(tuple(left)), job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
     speeds: dict[int, float | None] = {}
     for _, of_entry in groupby(graph.parts, key=lambda part: part.key):
@@ -84,13 +85,15 @@ def _held(folder: Path, leases: Leases) -> dict[Path, Holder]:
     return found
 
 
-def _seconds(results: Results, cells: Iterable[PlannedCell], left: Iterable[PlannedCell]) -> float | None:
+def _seconds(
+    results: Results, headers: ReadHeader, cells: Iterable[PlannedCell], left: Iterable[PlannedCell]
+) -> float | None:
     """Seconds that one worker would take for cells that are left; None where no finished cell says."""
     measured: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for planned in cells:
         cell = planned.cell
         if planned.state == "done" and len(measured[cell.encoder, cell.task]) < SAMPLE:
-            seconds = _made_in(results, cell)
+            seconds = _made_in(headers, results.path(cell))
             for kind in _kinds(cell) if seconds is not None else ():
                 measured[kind].append(seconds)
     means: Mapping[tuple[str, ...], float] = {kind: fmean(found) for kind, found in measured.items() if found}
@@ -104,11 +107,12 @@ def _kinds(cell: Cell) -> list[tuple[str, ...]]:
     return [(cell.encoder, cell.task), ("", cell.task), ("", cell.protocol), ()]
 
 
-def _made_in(results: Results, cell: Cell) -> float | None:
+def _made_in(headers: ReadHeader, path: Path) -> float | None:
     """Seconds that a finished cell took, if it says so."""
     try:
-        return float(read_header(results.path(cell))["made"]["seconds"])
-    except (DamagedError, OSError, KeyError, TypeError, ValueError):
+        found = headers(path)
+        return None if found is None else float(found.facts["made"]["seconds"])
+    except (UserError, OSError, KeyError, TypeError, ValueError):
         return None
 
 
