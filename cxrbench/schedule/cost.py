@@ -10,7 +10,7 @@ from cxrbench.engine.plan import EncoderRef
 from cxrbench.schedule.cost_plan import CostPlan, CostRow, Speed
 from cxrbench.schedule.graph import CellUnit, Graph, Needs, Part
 from cxrbench.schedule.makespan import Timed, longest_chain, lower_bound, makespan
-from cxrbench.schedule.measured import Measured, Place, wants_maps
+from cxrbench.schedule.measured import Measurements, Place, wants_maps
 
 HOUR = 3600.0
 PROCESS = 700 * 10**6  # bytes of a process with torch and its libraries, where no probe has measured it
@@ -38,7 +38,7 @@ def to_extract(graph: Graph, made: set[Part]) -> list[Place]:
     return list(places)
 
 
-def cost_of(graph: Graph, made: set[Part], measured: Measured, workers: int, *, gpu: bool) -> CostPlan:
+def cost_of(graph: Graph, made: set[Part], measured: Measurements, workers: int, *, gpu: bool) -> CostPlan:
     """Add up what is left to do. ``made``: parts that are in the cache; ``gpu``: whether networks run on one."""
     units = list(_units(graph, made, measured))
     timed = [Timed(0.0 if isnan(unit.seconds) else unit.seconds, unit.after) for unit in units]
@@ -55,7 +55,7 @@ def cost_of(graph: Graph, made: set[Part], measured: Measured, workers: int, *, 
     )
 
 
-def _units(graph: Graph, made: set[Part], measured: Measured) -> Iterator[_Unit]:
+def _units(graph: Graph, made: set[Part], measured: Measurements) -> Iterator[_Unit]:
     """In the order of the plan, what comes first first; ``after`` counts in that order."""
     number: dict[Part | Place, int] = {}
     count = 0
@@ -80,7 +80,7 @@ def _units(graph: Graph, made: set[Part], measured: Measured) -> Iterator[_Unit]
         count += 1
 
 
-def _rows(graph: Graph, units: Sequence[_Unit], measured: Measured) -> Iterator[CostRow]:
+def _rows(graph: Graph, units: Sequence[_Unit], measured: Measurements) -> Iterator[CostRow]:
     parties: dict[Place, tuple[EncoderRef, Manifest]] = {}
     dense: set[Place] = set()
     for unit in graph.cells:
@@ -111,7 +111,7 @@ def _rows(graph: Graph, units: Sequence[_Unit], measured: Measured) -> Iterator[
         )
 
 
-def _remarks(graph: Graph, units: Sequence[_Unit], measured: Measured) -> Iterator[str]:
+def _remarks(graph: Graph, units: Sequence[_Unit], measured: Measurements) -> Iterator[str]:
     unknown: dict[str, int] = {}
     for unit in graph.cells:
         if isnan(measured.times.seconds(unit.cell)):

@@ -8,7 +8,7 @@ from pathlib import Path
 FRESH = 1.0  # seconds for which a listing is believed
 
 
-class Listing:
+class FolderNames:
     """The names in the folder that was asked for last, listed again when it is another one or not ``FRESH`` any more.
 
     512 workers that each ask for 37,500 cells make 77 million operations on the file system that they share; a listing

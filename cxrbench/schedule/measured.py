@@ -28,7 +28,7 @@ Place = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """``speeds``: of extraction; ``probes``: of encoders that were measured now; ``times``: of cells."""
 
     speeds: Mapping[Place, Speed]
@@ -41,7 +41,7 @@ def wants_maps(unit: CellUnit) -> bool:
     return unit.planned.task is not None and "maps" in (unit.planned.task.asks or ())
 
 
-def measure(job: Job, graph: Graph, wanted: Iterable[Place], progress: Progress) -> Measured:
+def measure(job: Job, graph: Graph, wanted: Iterable[Place], progress: Progress) -> Measurements:
     """What is known of the ``wanted`` places (their images are to be extracted), and of cells. Saves nothing.
 
     An encoder of which the store knows no speed on such a device is measured on a few images of the first of its data
@@ -73,7 +73,7 @@ def measure(job: Job, graph: Graph, wanted: Iterable[Place], progress: Progress)
     by_gflops = _compared(speeds, facts)
     images = {name: len(manifest) for name, manifest in manifests.items()}
     first = {encoder: speed for (encoder, _), speed in reversed(by_gflops.items()) if speed.source != "unknown"}
-    return Measured(by_gflops, probes, CellTimes.of(earlier_cells(job), images, first))
+    return Measurements(by_gflops, probes, CellTimes.of(earlier_cells(job), images, first))
 
 
 def earlier_cells(job: Job) -> Iterator[EarlierCell]:

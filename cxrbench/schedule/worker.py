@@ -24,7 +24,7 @@ from cxrbench.progress import Progress
 from cxrbench.schedule.failures import failure_of, forget_failure, record_failure
 from cxrbench.schedule.features import is_made, made
 from cxrbench.schedule.graph import CellUnit, Graph, Needs, graph_of
-from cxrbench.schedule.listing import Listing
+from cxrbench.schedule.listing import FolderNames
 from cxrbench.schedule.manner import Manner, Wanted
 from cxrbench.task import Cell, RunContext
 
@@ -88,7 +88,7 @@ class _Worker:
         groups = [[unit for unit in cells if unit.needs in mine] for cells in begun_at(graph, manner.start)]
         self.left = [cells for cells in groups if cells]
         self.makes_parts, self.entries = "gpu" in mine, set[str]()
-        self.listing = Listing()
+        self.listing = FolderNames()
         self.at: tuple[int, int, int] | None = None
         self.encoder: CachedEncoder | JoinedEncoder | None = None
 

@@ -14,7 +14,7 @@ from cxrbench.schedule.cost import cost_of, to_extract
 from cxrbench.schedule.cost_plan import CostPlan, Speed
 from cxrbench.schedule.estimates import CellTimes, EarlierCell, speed_by_gflops, speed_in_store
 from cxrbench.schedule.graph import Graph, graph_of
-from cxrbench.schedule.measured import Measured
+from cxrbench.schedule.measured import Measurements
 from cxrbench.schedule.probe import Probed, elsewhere
 from cxrbench.task import Cell
 from support.command import cxrbench
@@ -40,13 +40,13 @@ def graph_with(job: Job) -> Graph:
     return graph_of(job.plan, job.request.precision, job.batch_size)
 
 
-def cost(job: Job, measured: Measured, workers: int) -> CostPlan:
+def cost(job: Job, measured: Measurements, workers: int) -> CostPlan:
     return cost_of(graph_with(job), set(), measured, workers, gpu=False)
 
 
 def test_hours_disk_and_makespan_are_the_sums_done_by_hand(job: Job) -> None:
     times = CellTimes({("", "clinic", "classification"): 7.0, ("", "clinic", "linear"): 5.0}, {"clinic": IMAGES})
-    measured = Measured({("pixels", "clinic"): Speed(10.0, "store")}, times=times)
+    measured = Measurements({("pixels", "clinic"): Speed(10.0, "store")}, times=times)
     assert to_extract(graph_with(job), set()) == [("pixels", "clinic")]
     for workers, seconds in ((1, 12 + 7 + 15), (2, 12 + 12), (4, 12 + 7), (50, 12 + 7)):
         plan = cost(job, measured, workers)
@@ -62,12 +62,12 @@ def test_hours_disk_and_makespan_are_the_sums_done_by_hand(job: Job) -> None:
 def test_what_is_in_the_cache_is_not_extracted_again(job: Job) -> None:
     graph = graph_with(job)
     assert not to_extract(graph, set(graph.parts))
-    plan = cost_of(graph, set(graph.parts), Measured({}), 1, gpu=False)
+    plan = cost_of(graph, set(graph.parts), Measurements({}), 1, gpu=False)
     assert (plan.rows[0].images, plan.rows[0].extraction_hours) == (0, 0)
 
 
 def test_what_is_not_known_is_said_and_counts_as_nothing(job: Job) -> None:
-    plan = cost(job, Measured({("pixels", "clinic"): Speed(nan, "unknown", "the disk is on fire")}), 1)
+    plan = cost(job, Measurements({("pixels", "clinic"): Speed(nan, "unknown", "the disk is on fire")}), 1)
     assert plan.hours == 0
     assert isnan(plan.rows[0].extraction_hours)
     assert plan.to_json()["rows"][0]["cell_hours"] is None
@@ -79,7 +79,9 @@ def test_what_is_not_known_is_said_and_counts_as_nothing(job: Job) -> None:
 
 
 def test_networks_count_as_gpu_hours_where_there_is_one(job: Job) -> None:
-    measured = Measured({("pixels", "clinic"): Speed(1.0, "store")}, times=CellTimes({("linear",): 0.5}, {"clinic": 8}))
+    measured = Measurements(
+        {("pixels", "clinic"): Speed(1.0, "store")}, times=CellTimes({("linear",): 0.5}, {"clinic": 8})
+    )
     plan = cost_of(graph_with(job), set(), measured, 1, gpu=True)
     assert plan.gpu_hours * 3600 == pytest.approx(IMAGES + sum(4 * (u.needs == "gpu") for u in graph_with(job).cells))
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from cxrbench.schedule.listing import FRESH, Listing
+from cxrbench.schedule.listing import FRESH, FolderNames
 
 
 def test_a_file_is_there_once_the_listing_is_no_longer_fresh(tmp_path: Path) -> None:
     now = [0.0]
-    listing = Listing(lambda: now[0])
+    listing = FolderNames(lambda: now[0])
     one, other = tmp_path / "cells" / "a", tmp_path / "b"
     assert not listing.has(one)  # nor is its folder
     one.parent.mkdir()
