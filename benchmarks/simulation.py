@@ -19,9 +19,10 @@ import argparse
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -301,7 +302,7 @@ POLICIES: dict[str, tuple[int | None, Costs]] = {
     "parts, cell by cell": (4_096, Costs()),
     "parts, by listings": (4_096, Costs(listed=True)),
 }
-TROUBLE = {"preempted": 4 * 3600.0, "frozen": 24 * 3600.0, "slow": 0.05}
+TROUBLE: dict[str, Any] = {"preempted": 4 * 3600.0, "frozen": 24 * 3600.0, "slow": 0.05}
 
 
 def main() -> None:
@@ -348,7 +349,7 @@ def report(rows: Sequence[Sequence[str]]) -> None:
     write_report("simulation", "Where a shared results folder bends", headers, rows, note)
 
 
-def _line(name: str, tally: Tally, workers: int, bound: float, trouble: dict[str, float]) -> list[str]:
+def _line(name: str, tally: Tally, workers: int, bound: float, trouble: Mapping[str, Any]) -> list[str]:
     return [
         name, f"{workers}", "yes" if trouble else "no", f"{tally.makespan / 3600:,.1f}", f"{bound / 3600:,.1f}",
         f"{tally.makespan / bound:.2f}", f"{100 * tally.lost / tally.worked:.2f}%",

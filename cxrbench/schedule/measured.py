@@ -83,8 +83,14 @@ def earlier_cells(job: Job) -> Iterator[EarlierCell]:
         try:
             facts = headers.of_file(file).facts
             cell, made = facts["cell"], facts["made"]
-            names = (str(cell[name]) for name in ("encoder", "dataset", "protocol"))
-            yield EarlierCell(*names, float(cell["fraction"]), float(made["seconds"]), str(made["date"]))
+            yield EarlierCell(
+                cell["encoder"],
+                cell["dataset"],
+                cell["protocol"],
+                cell["fraction"],
+                float(made["seconds"]),
+                made["date"],
+            )
         except (UserError, OSError, KeyError, TypeError, ValueError):  # damaged, or of before this was kept
             continue
 
