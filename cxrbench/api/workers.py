@@ -44,7 +44,7 @@ def requested_job(
         )
     here = {name: value for name, value in settings.items() if value is not None}
     then: dict[str, Any] = {name: value for name, value in asked.settings.items() if name not in NOT_THEIRS}
-    whole = then | here | {"results": results}
+    whole: dict[str, Any] = then | here | {"results": results}
     job = prepare(list(asked.encoders), list(asked.tasks), dry_run=dry_run, progress=progress, **whole)
     return replace(job, asked=asked)  # whatever is said otherwise here, it is the same request
 

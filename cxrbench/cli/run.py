@@ -141,6 +141,9 @@ def run(
         asked |= from_file(file, {name: asked[name] for name in typed(context, asked)})
     settings = {name: value for name, value in asked.items() if name not in ("encoders", "tasks")}
     settings["executor"] = executor_table(asked["executor"], executor_option or [])
+    if shard is not None and executor is None and settings["executor"]:
+        warn(f"--shard {shard} is as typed: the [executor] of {file} is not used")
+        settings["executor"] = None
     manner = manner_of(shard, settings, lease)
     results = Path(settings["results"])
     if not asked["encoders"] or not asked["tasks"]:

@@ -134,13 +134,19 @@ def _group(
     """Compute the cells of one encoder on one dataset, or on datasets that are trained and tested on together."""
     encoder = encoder_of(cells[0], request, context)
     for planned in cells:
-        for _ in range(retries + 1):
-            outcome = computed(planned, encoder)
-            if not isinstance(outcome, Failed):
-                outcome = kept(outcome, encoder, request.results)
-            if not isinstance(outcome, Failed):
-                break
+        outcome = _done(planned, encoder, request.results)
+        for _ in range(retries):
+            if isinstance(outcome, Failed):
+                outcome = _done(planned, encoder, request.results)
         yield outcome
+
+
+def _done(
+    planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder, results: Results
+) -> Finished | Inapplicable | Failed:
+    """Compute a cell and save what comes of it."""
+    outcome = computed(planned, encoder)
+    return outcome if isinstance(outcome, Failed) else kept(outcome, encoder, results)
 
 
 def encoder_of(planned: PlannedCell, request: RunRequest, context: RunContext) -> CachedEncoder | JoinedEncoder:

@@ -10,7 +10,7 @@ from cxrbench.executors.contract import Executor
 from cxrbench.files.names import plain
 from cxrbench.plugins.entry_points import unknown
 
-MODULES = {"local": "cxrbench.executors.local"}
+MODULES = {name: f"cxrbench.executors.{name}" for name in ("local", "slurm", "ray")}
 """Each has ``executor(workers, options) -> Executor``, which raises UserError for an option that it does not know."""
 
 

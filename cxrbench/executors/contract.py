@@ -34,6 +34,10 @@ class Placed(Protocol):
         """Why workers ended that ended without having done their work: one line, empty where none did."""
         ...
 
+    def finish(self) -> None:
+        """Everything is done: workers end by themselves, and those that wait for a place need not come."""
+        ...
+
     def stop(self) -> None:
         """End all workers and wait for it; what they have finished is kept."""
         ...

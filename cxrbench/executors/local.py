@@ -20,7 +20,7 @@ from cxrbench.plugins.entry_points import unknown
 OPTIONS = ("threads",)
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PATIENCE = 60.0  # seconds that workers have to keep what they are at before they are killed
-RESTARTS = 3  # workers, in all, that are started again after something killed them
+RESTARTS = 20  # workers, in all, that are started again after something killed them
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,9 @@ class LocalWorkers:
         said = [f"{name} was ended by {_signal(code)}" for name, code in found if code is not None and code < 0]
         said += [f"{name} ended with exit code {code}" for name, code in found if code is not None and code > 1]
         return "; ".join(said)
+
+    def finish(self) -> None:
+        """They see it, or end with this process."""
 
     def stop(self) -> None:
         """SIGTERM, as of a scheduler; who takes more than a minute, or a second Ctrl-C, is killed."""

@@ -47,6 +47,7 @@ def submitted(
             if fail_fast and isinstance(outcome, Failed):
                 placed.stop()
                 return
+        placed.finish()
     except (KeyboardInterrupt, GeneratorExit) as error:
         if not placed.cancel_hint:
             placed.stop()

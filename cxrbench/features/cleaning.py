@@ -104,6 +104,11 @@ def _entries(root: Path) -> Iterator[Cached]:
         for folder in sorted({path.with_suffix("") for path in paths if path.suffix in ("", ".partial", ".reserved")}):
             partial = folder.with_suffix(".partial")
             yield _of(kind, folder, [folder, partial], unfinished=partial.exists())
+        for parts in sorted((root / name).glob("*/*.parts")):
+            used = _of(kind, parts, [parts]).used  # of an entry that is being made, all parts are in use
+            for folder in sorted({path.with_suffix("") for path in parts.iterdir() if path.suffix in ("", ".partial")}):
+                whole = _of(kind, folder, [folder, folder.with_suffix(".partial")], unfinished=True)
+                yield replace(whole, used=used)
 
 
 def _phantoms(root: Path) -> Iterator[Cached]:
@@ -132,7 +137,7 @@ def _files(root: Path) -> Iterator[Cached]:
         yield _of(KINDS.get(top, "other files"), min(paths), sorted(paths), unfinished=unfinished)
 
 
-def _of(kind: str, path: Path, files: list[Path], *, unfinished: bool) -> Cached:
+def _of(kind: str, path: Path, files: list[Path], *, unfinished: bool = False) -> Cached:
     """Size and last use of files and of all that is in folders."""
     size, used = 0, 0.0
     for file in files:

@@ -6,7 +6,9 @@ extracted (``cxrbench/features/parts/``) are joined instead of extracted.
 """
 
 import hashlib
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, UserError
-from cxrbench.features.entries import Bad, Place
+from cxrbench.features.entries import META, Bad, Place
 from cxrbench.features.making import cached_rows
 from cxrbench.features.parts.join import Joining, remove_parts
 from cxrbench.features.parts.places import FILE, entry_folder
@@ -85,6 +87,8 @@ def pooled_features(
     )
     check_unchanged(folder, fixed, what, found=found.from_cache)
     remove_parts(folder)
+    with suppress(OSError):  # when it was last used, for who makes room; in a read-only cache nobody does
+        os.utime(folder / META)
     if found.bad and not skip_bad:
         raise BadImageError(*found.bad[0])
     if len(found.bad) == len(manifest):  # parts of nothing but bad images

@@ -131,6 +131,11 @@ class Lease:
         self._pid, self._renewed = process.pid, _clock()
         self._lost, self._using = False, threading.RLock()
 
+    @property
+    def generation(self) -> int:
+        """1, or more where it was taken over: one more for each that held it before and did not release it."""
+        return self._own.number
+
     def __enter__(self) -> "Lease":
         """Held already."""
         return self

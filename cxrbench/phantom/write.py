@@ -186,7 +186,8 @@ def _write(
                 for record in run(partial(_one, image, building, part, seed, blank), range(count)):
                     records.append(record)
                     progress(done := done + 1, total)
-                    check_still(lease)
+                    if done % CHUNK == 0:
+                        check_still(lease)
                 tables(building, part, records)
             with atomic_path(building / MARKER) as temporary:
                 temporary.write_text(json.dumps(_marker(seed, parts, blank), indent=1) + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ ALIKE = 0.7  # difflib's ratio from which a name is suggested: a slip of the fin
 def found(group: str) -> dict[str, list[EntryPoint]]:
     """Entry points of a group by name. A package seen twice (editable and in the current folder) counts once."""
     by_name: dict[str, dict[str, EntryPoint]] = {}
-    for point in _installed(_path()).select(group=group):
+    for point in _installed(group, _path()):
         by_name.setdefault(point.name, {})[point.value] = point
     return {name: list(points.values()) for name, points in by_name.items()}
 
@@ -35,11 +35,11 @@ def _path() -> tuple[tuple[str, int], ...]:
     return tuple(stamps)
 
 
-@functools.lru_cache(maxsize=1)
-def _installed(path: tuple[tuple[str, int], ...]) -> EntryPoints:
-    """All entry points, read once while ``path`` is the same: a file per installed package, asked hundreds of times."""
+@functools.lru_cache(maxsize=8)  # there are five groups
+def _installed(group: str, path: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """Entry points, read once while ``path`` is the same: a file per installed package, asked hundreds of times."""
     del path
-    return entry_points()
+    return entry_points(group=group)
 
 
 def loadable(group: str, what: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from cxrbench.schedule.status import Running, Status, Waiting
 from cxrbench.schedule.worker import lease_path
 from cxrbench.task import Cell
 
-SAMPLE = 20  # finished cells of an encoder on a task that say how long such a cell takes
+SAMPLE = 3  # finished cells of an encoder on a task that say how long such a cell takes
 
 
 def status_of(job: Job, leases: Leases) -> Status:
@@ -92,9 +92,9 @@ def _seconds(
     measured: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for planned in cells:
         cell = planned.cell
-        if planned.state == "done" and len(measured[cell.encoder, cell.task]) < SAMPLE:
-            seconds = _made_in(headers, results.path(cell))
-            for kind in _kinds(cell) if seconds is not None else ():
+        wanted = planned.state == "done" and len(measured[cell.encoder, cell.task]) < SAMPLE
+        if wanted and (seconds := _made_in(headers, results.path(cell))) is not None:
+            for kind in _kinds(cell):
                 measured[kind].append(seconds)
     means: Mapping[tuple[str, ...], float] = {kind: fmean(found) for kind, found in measured.items() if found}
     if not means:

@@ -35,6 +35,7 @@ PASSES: dict[Wanted, tuple[frozenset[Needs], ...]] = {
     "gpu-first": (frozenset({"gpu"}), frozenset({"cpu"})),
 }
 """Which units a worker looks for; in a later pass only while an earlier one finds none."""
+DEATHS = 5  # workers that ended at a cell, one after the other, before it is given up: more than chance would end
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between two looks at what others do
 
 
@@ -120,7 +121,7 @@ class _Worker:
                         if (lease := self._lease(unit)) is None:
                             continue
                         with lease:
-                            others = self._settled(unit) or self._given_up(unit)
+                            others = self._settled(unit) or self._given_up(unit) or self._deadly(unit, lease)
                             outcome = others or self._done(unit, lease)
                     else:
                         outcome = others
@@ -153,6 +154,15 @@ class _Worker:
         if found is None or found.attempts <= self.manner.retries:
             return None
         return Failed(unit.planned, found.reason, found.trace)
+
+    def _deadly(self, unit: CellUnit, lease: Lease) -> Failed | None:
+        """Whether a cell has ended every worker that was at it, as one does for which there is too little memory."""
+        if lease.generation <= DEATHS:
+            return None
+        reason = f"{DEATHS} workers ended without a word while they computed it: is there memory enough?"
+        while record_failure(self.job.request.results, unit.cell, reason, "").attempts <= self.manner.retries:
+            pass
+        return Failed(unit.planned, reason)
 
     def _lease(self, unit: CellUnit) -> Lease | None:
         """The lease of a cell, unless somebody else has it."""

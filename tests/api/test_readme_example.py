@@ -33,8 +33,8 @@ cxrbench.compare("spcl", "imagenet", results=results); cxrbench.embed("imagenet"
 
 @pytest.mark.usefixtures("folders")
 def test_the_example_runs_word_for_word(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy of 60 small images stands for SIIM-ACR: its masks would train three decoders here."""
-    dataset.write_text("\n".join(dataset.read_text().splitlines()[:61]) + "\n")
+    """A copy of 40 small images stands for SIIM-ACR: its masks would train three decoders here."""
+    dataset.write_text("\n".join(dataset.read_text().splitlines()[:41]) + "\n")
     (dataset.parent / "labels.toml").write_text('name = "siim"\n')
     api.prepare_copy(str(dataset), tmp_path / "data", size=24)
     (tmp_path / "data" / "siim" / PHANTOM_MARK).write_text("{}")

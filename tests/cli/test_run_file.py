@@ -59,6 +59,8 @@ def test_a_table_says_who_computes(
     )  # typed: the table is not read
     assert (code, err.splitlines()[-1][:30]) == (2, "error: unknown executor 'slrm'")
     assert command(monkeypatch, capsys, "run", str(path), "--dry-run")[0] == 0
+    code, _, err = command(monkeypatch, capsys, "run", str(path), "--shard", "1/1")  # which is a worker itself
+    assert (code, err) == (0, "--shard 1/1 is as typed: the [executor] of board.toml is not used\n")
 
 
 def test_results_remember_what_was_asked(

@@ -96,6 +96,16 @@ def test_an_entry_that_is_being_made_stays_and_an_abandoned_one_goes(cache: Path
     assert not abandoned.with_suffix(".partial").exists()
 
 
+def test_parts_of_an_entry_are_in_use_while_one_of_them_is_made(cache: Path) -> None:
+    """A part that was finished long ago waits for the others."""
+    for name, days in (("going", (80, 0)), ("given-up", (80, 75))):
+        for number, age in enumerate(days):
+            write(cache / "features" / "ee" / f"{name}.parts" / f"batch8-{number}-{number + 1}", 10, age)
+    done = clean(cache, older=70 * DAY, limit=None).items
+    assert {one.path.parent.name for one in done if one.fate == "deleted"} == {"given-up.parts"}
+    assert len(list((cache / "features" / "ee" / "going.parts").iterdir())) == 2
+
+
 def test_unfinished_files_are_left_to_who_writes_them_for_a_day(cache: Path) -> None:
     write(cache / "prepared" / ".x.json.0123.tmp", 5, 0.5)
     write(cache / "prepared" / "y.part", 5, 0.5)

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,16 @@ def test_second_time_makes_no_encoder_call(encoder: str, dataset: Path, encoder_
     assert encoder_calls.read_text() == calls
     assert second.from_cache
     assert np.array_equal(first.pooled, second.pooled)
+
+
+def test_a_use_is_noted_where_who_makes_room_looks_for_it(encoder: str, dataset: Path, tmp_path: Path) -> None:
+    features(encoder, dataset, tmp_path / "cache")
+    meta = entry(tmp_path / "cache") / "meta.json"
+    before = meta.read_bytes()
+    os.utime(meta, (1, 1))
+    features(encoder, dataset, tmp_path / "cache")
+    assert meta.stat().st_mtime > 1
+    assert meta.read_bytes() == before
 
 
 def test_key_depends_on_what_features_depend_on(encoder: str, dataset: Path) -> None:

@@ -26,7 +26,7 @@ def test_every_cell_is_done_running_failed_or_missing(
     working = api.outcomes(job, Progress(), manner=Manner(retries=0))
     told = [next(working) for _ in range(6)]  # four cells of the broken encoder, two of the other
     assert [one.state for one in told] == ["failed"] * 4 + ["computed"] * 2
-    working.close()
+    del working
     left = [one.cell for one in job.plan.cells][6]
     with Leases() as leases:
         assert isinstance(leases.acquire(lease_path(Results(Path("results")), left), "the seventh"), Lease)

@@ -10,6 +10,7 @@ from cxrbench import api
 from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.engine.plan import PlannedCell
 from cxrbench.engine.results import Results
+from cxrbench.files.leases import Leases
 from cxrbench.progress import Progress
 from cxrbench.schedule import worker as workers
 from cxrbench.schedule.failures import load_failures
@@ -44,18 +45,20 @@ def states(told: list[api.Outcome]) -> list[str]:
     return sorted(one.state for one in told)
 
 
-def test_two_workers_do_every_cell_once_with_the_bits_of_one(encoder: str, dataset: Path, calls: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_workers_do_every_cell_once_with_the_bits_of_a_run(
+    count: int, encoder: str, dataset: Path, calls: Path
+) -> None:
     alone(asked(encoder, dataset, "one", cache="cache-one"))
     by_one = calls.read_text()
     calls.write_text("")
     request = asked(encoder, dataset, "two", cache="cache-two")
-    manners = [Manner(start) for start in (0.0, 0.5)]
+    manners = [Manner(number / count) for number in range(count)]
     told = by_turns([worker(request, manner) for manner in manners])
     computed = [{tuple(one.cell.values()) for one in mine if one.state == "computed"} for mine in told]
-    assert [len(mine) for mine in told] == [8, 8]  # each tells of every cell
-    assert len(computed[0]) + len(computed[1]) == len(computed[0] | computed[1]) == 8
-    assert computed[0]
-    assert computed[1]
+    assert [len(mine) for mine in told] == [8] * count  # each tells of every cell
+    assert sum(map(len, computed)) == len(set().union(*computed)) == 8
+    assert all(computed)
     assert calls.read_text() == by_one
     same_bits("one", "two")
     assert not [path for path in Path("two/leases").rglob("*") if path.is_file()]
@@ -142,3 +145,24 @@ def test_processes_share_the_extraction_of_one_dataset(
     assert sorted(calls.read_text().split()) == by_one
     same_bits("one", "two")
     assert not list(Path("cache-two").rglob("*.parts"))
+
+
+def test_a_cell_that_ends_every_worker_is_given_up(encoder: str, dataset: Path) -> None:
+    request = asked("pixels", dataset, "results") | {"encoders": ["pixels"]}
+    job = api.prepare(**request)  # type: ignore[arg-type]
+    cell = job.plan.cells[1].cell
+    path = workers.lease_path(Results(Path("results")), cell)
+    for deaths in (4, 5):
+        for _ in range(deaths):
+            if (pid := os.fork()) == 0:
+                Leases().acquire(path, "a cell that is too large")
+                os._exit(0)
+            os.waitpid(pid, 0)
+        told = list(worker(request, Manner()))
+        if deaths == 4:
+            assert states(told) == ["computed"] * 4
+            Results(Path("results")).path(cell).unlink()
+        else:
+            assert [(one.state, "memory" in one.reason) for one in told] == [("failed", True)]
+    assert [failure.attempts for failure in load_failures(Path("results"))] == [3]
+    assert states(alone(request)) == ["computed"]  # a new run tries it again

@@ -12,11 +12,17 @@ from cxrbench.errors import UserError
 
 ExecutorOption = Annotated[
     str | None,
-    typer.Option(help="Have workers compute: local, or local:N processes [default: one per GPU, else one]."),
+    typer.Option(
+        help="Have workers compute: local or local:N processes [default: one per GPU, else one], slurm:N jobs, ray or "
+        "ray:N tasks."
+    ),
 ]
 ExecutorOptionsOption = Annotated[
     list[str] | None,
-    typer.Option("--executor-option", help="KEY=VALUE for the executor, e.g. threads=2; repeatable."),
+    typer.Option(
+        "--executor-option",
+        help="KEY=VALUE for the executor, e.g. threads=2; repeatable, with one KEY a list.",
+    ),
 ]
 RetriesOption = Annotated[
     int | None,
@@ -47,12 +53,16 @@ def executor_table(executor: str | Mapping[str, Any] | None, options: Sequence[s
         return dict(executor) if isinstance(executor, Mapping) else executor
     if executor is None:
         raise UserError(f"--executor-option {options[0]}: there is no --executor, nor a run file's [executor]")
-    table = api.executor_table(executor)
+    table, typed = api.executor_table(executor), set[str]()
     for option in options:
         name, equals, value = option.partition("=")
         if not name or not equals:
             raise UserError(f"--executor-option {option!r}: give KEY=VALUE, e.g. threads=2")
-        table[name] = value
+        if name in typed:
+            table[name] = [*(table[name] if isinstance(table[name], list) else [table[name]]), value]
+        else:
+            table[name] = value
+        typed.add(name)
     return table
 
 
@@ -60,6 +70,7 @@ def interruptible() -> None:
     """SIGTERM, a scheduler's word for the end, is as Ctrl-C: what is at hand is kept, and leases are given back."""
 
     def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # schedulers say it again while we end
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)

@@ -46,7 +46,7 @@ def status(
         text = json.dumps(found.to_json(), indent=None if watch else 1) if as_json else told(found)
         if text != before:
             if watch and not as_json and sys.stdout.isatty():
-                typer.clear()
+                print("\033[2J\033[H", end="")  # an empty screen
             print(text, flush=True)
         before = text
         if not watch or found.finished:

@@ -1,6 +1,7 @@
 """``cxrbench worker``: one of several processes that do what was asked of a results folder."""
 
 import os
+import random
 import signal
 import sys
 import threading
@@ -69,9 +70,8 @@ def worker(
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when they are imported
             os.environ[variable] = str(threads)
     share = parse_shard(shard)
-    manner = api.Manner(
-        (share[0] - 1) / share[1] if share else 0.0, chosen("--needs", api.Wanted, needs), retries, lease, until_idle
-    )
+    start = (share[0] - 1) / share[1] if share else random.random()  # workers that begin alike get in each other's way
+    manner = api.Manner(start, chosen("--needs", api.Wanted, needs), retries, lease, until_idle)
     interruptible()
     failed: list[api.Outcome] = []
     counts = {"computed": 0, "failed": 0, "not applicable": 0, "done elsewhere": 0}
