@@ -40,7 +40,7 @@ def executor(workers: int | None, options: Mapping[str, Any]) -> LocalExecutor:
     """``local``, with ``threads`` per worker. Raises UserError for another option."""
     for name in options:
         if name not in OPTIONS:
-            raise UserError(unknown("option of executor local", name, OPTIONS))
+            raise UserError(unknown("option of executor local", name, (*OPTIONS, "workers")))
     threads = options.get("threads")
     if threads is None:
         return LocalExecutor(workers)

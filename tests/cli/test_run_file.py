@@ -50,7 +50,9 @@ def test_a_table_says_who_computes(
     for words in ((), ("--executor-option", "thread=2")):
         code, out, err = command(monkeypatch, capsys, "run", str(path), *words)
         assert (code, out) == (2, "")
-        assert err == "error: unknown option of executor local 'thread': did you mean 'threads'? known: threads\n"
+        assert (
+            err == "error: unknown option of executor local 'thread': did you mean 'threads'? known: threads, workers\n"
+        )
     path.write_text(path.read_text().replace("thread", "threads"))
     code, out, _ = command(monkeypatch, capsys, "run", str(path), "--executor-option", "threads=0")
     assert (code, out) == (2, "")
