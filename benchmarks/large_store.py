@@ -180,9 +180,7 @@ def measured(folder: Path, words: list[str]) -> Iterator[tuple[str, ...]]:
     forget()
     yield row("plan, all computed, store not seen before", "plan")
     yield row("plan, all computed, again", "plan")
-    forget()
-    yield row("cells of a board of one data set, store not seen before", "headers")
-    yield row("cells of a board of one data set, again", "headers")
+    yield row("cells of a board of one data set", "headers")
     apart("request", folder, *words)
     yield row("status, all computed", "status")
 
