@@ -116,7 +116,7 @@ class Predictions:
         read: the checksum, which is of all of the file, is not looked at.
         """
         with _opened(path) as file:
-            meta = _facts(path, file.metadata.metadata)
+            meta = _facts(path, lambda: file.schema_arrow.metadata)
             if wanted is not None and not wanted(meta["cell"]):
                 return without_rows(meta, path)
             check(path, AGAIN)
@@ -138,11 +138,7 @@ def read_header(path: Path) -> dict[str, Any]:
     The checksum is of the whole file: files are small, and a plan that calls a damaged cell done would be believed.
     """
     check(path, AGAIN)
-    try:
-        kept = pq.read_metadata(path).metadata  # of the columns nothing is needed, and they are half of the work
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedError(path, "it holds no predictions", AGAIN) from error
-    return _facts(path, kept)
+    return _facts(path, lambda: pq.read_metadata(path).metadata)  # the columns would be half of the work
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -153,12 +149,12 @@ def _opened(path: Path) -> pq.ParquetFile:
         raise DamagedError(path, "it holds no predictions", AGAIN) from error
 
 
-def _facts(path: Path, kept: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+def _facts(path: Path, metadata: Callable[[], Mapping[bytes, bytes] | None]) -> dict[str, Any]:
     """What stands in the metadata of a file, whatever its checksum."""
     try:
-        meta = json.loads((kept or {})[METADATA_KEY])
+        meta = json.loads((metadata() or {})[METADATA_KEY])
         version = meta.pop("format")
-    except (KeyError, ValueError) as error:
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise DamagedError(path, "it holds no predictions", AGAIN) from error
     if version != FORMAT:
         raise UserError(f"{path} was written by another version of cxrbench: run again, and it is computed anew")
