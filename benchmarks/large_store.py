@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from report import write_report
 
 FRACTIONS, SEEDS, IMAGES = (0.01, 0.1, 1.0), 5, 60
 BEFORE = (
@@ -111,7 +110,8 @@ def do_headers(folder: Path, encoders: int, datasets: int) -> str:
     from cxrbench.engine.results import Results
 
     del encoders, datasets
-    found = Results(folder / "results").load_predictions(["set-00"])
+    store = Results(folder / "results")
+    found = store.load_predictions(["set-00"], store.headers(folder / "cache"))
     return f"{len(found):,} cells, {sum(len(one.rows) > 0 for one in found):,} with rows"
 
 
@@ -203,6 +203,8 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         print(json.dumps({"said": said, "cpu": time.process_time(), "peak": peak}))
         return
+    from report import write_report  # torch, which is not to be in what is measured
+
     with tempfile.TemporaryDirectory() as made:
         load, rows = os.getloadavg()[0], []
         size = ["--encoders", str(args.encoders), "--datasets", str(args.datasets)]
