@@ -203,8 +203,6 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         print(json.dumps({"said": said, "cpu": time.process_time(), "peak": peak}))
         return
-    from report import write_report  # torch, which is not to be in what is measured
-
     with tempfile.TemporaryDirectory() as made:
         load, rows = os.getloadavg()[0], []
         size = ["--encoders", str(args.encoders), "--datasets", str(args.datasets)]
@@ -219,6 +217,8 @@ def main() -> None:
             "so seconds of the CPU (of all threads, user and system) say more than those on the clock. " + BEFORE
         )
         title = f"A store of {args.encoders} encoders x {args.datasets} data sets x 3 label fractions x 5 seeds"
+        from report import write_report  # brings torch, and a child begins with its parent's peak of memory
+
         write_report("large_store", title, ["what", "found", "wall s", "CPU s", "peak MB"], rows, note)
 
 
