@@ -13,7 +13,10 @@ from cxrbench.features.cache_limit import evicted
 from cxrbench.files.atomic import is_temporary
 
 ENTRIES = {"features": "pooled features", "dense": "dense maps"}
-KINDS = {"evaluations": "evaluations", "manifests": "kept manifests", "encoders": "known encoders"}
+KINDS = {
+    "evaluations": "evaluations", "manifests": "kept manifests", "encoders": "known encoders",
+    "headers": "known results",
+}  # fmt: skip
 PHANTOM = "phantom-v"
 IN_USE = 3600.0  # seconds: what was used within them is taken to be in use now, and is never deleted
 ABANDONED = 24 * 3600.0  # seconds without a write after which nobody is making what is unfinished
