@@ -179,8 +179,8 @@ def main() -> None:
     headers = ["24 cells by", "wall, s", "CPU, s", "more CPU s per cell", "images encoded"]
     note = (
         f"{DATASETS} datasets x {len(ENCODERS)} encoders x 2 protocols, {expected:,} images to be encoded: each was, "
-        f"once; runs of each: {repeats}, of which the median by CPU seconds. The machine has {os.cpu_count()} cores and "
-        "was shared: its load was "
+        f"once; runs of each: {repeats}, of which the median by CPU seconds. The machine has {os.cpu_count()} cores "
+        "and was shared: its load was "
         f"{min(loads):.0f} to {max(loads):.0f} meanwhile, so wall seconds say little, and CPU seconds count. What a "
         "worker costs is its start (imports, building its encoders, reading the plan), once, whatever the number of "
         "cells. CPU seconds of Slurm's and Ray's daemons are not in it; those of their jobs are."
