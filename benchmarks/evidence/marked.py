@@ -9,6 +9,9 @@ from tabulate import tabulate
 
 from cxrbench.errors import UserError
 
+SMALLEST = 0.0001
+"""Below it a p is only said to be so."""
+
 
 def replaced(text: str, name: str, body: str) -> str:
     """``text`` with ``body`` between ``<!-- NAME -->`` and ``<!-- /NAME -->``. Raises UserError without these, once."""
@@ -38,8 +41,8 @@ def number(value: float, digits: int = 3, sign: bool = False) -> str:
 
 
 def probability(p: float, level: float = 0.05) -> str:
-    """A p-value to two digits, bold below the level: ``**0.0001**``, ``0.15``."""
+    """A p-value to two digits, bold below the level: ``**<0.0001**``, ``**0.002**``, ``0.15``."""
     if math.isnan(p):
         return "–"
-    text = f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.01 else f"{p:.2f}"
+    text = "<0.0001" if p < SMALLEST else f"{p:.4f}" if p < 0.001 else f"{p:.3f}" if p < 0.01 else f"{p:.2f}"
     return f"**{text}**" if p < level else text

@@ -33,21 +33,22 @@ from cxrbench.api.sharing.bundles import bundle
 from cxrbench.api.sharing.results import check_results, merge_results, pack_results, rename_in_results
 from cxrbench.api.store import cached, clean_cache, find_cell, find_manifest, requests, verify
 from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
-from cxrbench.api.workers import executor_table, requested_job, status, statuses
+from cxrbench.api.workers import cost, executor_table, requested_job, status, statuses
 from cxrbench.encoder import EncoderCard, Features, Preprocess
 from cxrbench.errors import UserError
+from cxrbench.schedule.cost_plan import CostPlan
 from cxrbench.schedule.manner import RETRIES, Manner, Wanted
 from cxrbench.schedule.status import Status
 
 __all__ = [
-    "Calibrated", "Compared", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard", "LeaderboardOptions",
-    "Manner", "Outcome", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults",
-    "Status", "Tables", "UserError", "Wanted", "bundle", "by_group", "cached", "calibration", "check_dataset",
-    "check_encoder", "check_results", "clean_cache", "compare", "compare_protocols", "describe", "download",
-    "download_commands", "embed", "executor_table", "export_features", "find_cell", "find_manifest",
-    "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_published",
-    "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options", "new_plugin",
-    "outcomes", "own_datasets", "pack_results", "planned", "prepare", "prepare_copy", "pretrain",
+    "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard",
+    "LeaderboardOptions", "Manner", "Outcome", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration",
+    "RunResults", "SavedResults", "Status", "Tables", "UserError", "Wanted", "bundle", "by_group", "cached",
+    "calibration", "check_dataset", "check_encoder", "check_results", "clean_cache", "compare", "compare_protocols",
+    "cost", "describe", "download", "download_commands", "embed", "executor_table", "export_features", "find_cell",
+    "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
+    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options",
+    "new_plugin", "outcomes", "own_datasets", "pack_results", "planned", "prepare", "prepare_copy", "pretrain",
     "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "status",
     "statuses", "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from cxrbench.schedule.status import Status
 if TYPE_CHECKING:
     from cxrbench.engine.execute import Failed, Finished, Inapplicable
     from cxrbench.engine.job import Job
+    from cxrbench.schedule.cost import CostPlan
     from cxrbench.schedule.worker import Settled
 
 NOT_THEIRS = ("executor", "retries", "log")
@@ -130,3 +131,22 @@ def _alone(
         elif failure_of(results, outcome.planned.cell) is not None:
             forget_failure(results, outcome.planned.cell)
         yield outcome
+
+
+def cost(job: "Job", *, workers: int = 1, progress: Progress | None = None) -> "CostPlan":
+    """Hours, disk and memory of what is left of a job (``prepare``), by encoder and data set, and on so many workers.
+
+    Encoders whose speed on such a device the store does not know are run over a few images for some seconds; cells take
+    what earlier cells of the store took that are most alike. Nothing is saved. What is not known is NaN, and said::
+
+        plan = cxrbench.api.cost(cxrbench.api.prepare("imagenet", "nih", dry_run=True), workers=8)
+    """
+    from cxrbench.schedule.cost import cost_of, to_extract
+    from cxrbench.schedule.features import is_made
+    from cxrbench.schedule.graph import graph_of
+    from cxrbench.schedule.measured import measure
+
+    graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
+    made = {part for part in graph.parts if is_made(part, job.cache)}
+    measured = measure(job, graph, to_extract(graph, made), progress or Progress())
+    return cost_of(graph, made, measured, workers, gpu=job.device != "cpu")

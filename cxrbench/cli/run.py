@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cxrbench import api
+from cxrbench.cli.cluster.cost import CostOption, OnOption, cost_text
 from cxrbench.cli.cluster.options import (
     ExecutorOption,
     ExecutorOptionsOption,
@@ -87,6 +88,8 @@ def run(
     on_bad_image: Annotated[str, typer.Option(help="error, or skip: drop unreadable images and count them.")] = "error",
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
+    cost: CostOption = False,
+    on: OnOption = None,
     cache: CacheOption = None,
     cache_limit: CacheLimitOption = "20GB",
     log: LogOption = None,
@@ -119,6 +122,8 @@ def run(
 
       cxrbench run board.toml --device cuda:1
 
+      cxrbench run board.toml --dry-run --cost --on 8
+
       cxrbench run board.toml --executor local:2
 
       cxrbench run board.toml --shard 1/3
@@ -143,8 +148,10 @@ def run(
     results = Path(settings["results"])
     if not asked["encoders"] or not asked["tasks"]:
         raise UserError("name --encoder and --tasks, or a run file: cxrbench run board.toml")
+    if (cost and not dry_run) or (on is not None and not cost):
+        raise UserError("--cost is said of a --dry-run, and --on of its --cost: --dry-run --cost --on 8")
     done: list[dict[str, Any]] = []
-    elsewhere = 0
+    elsewhere, costs = 0, None
     failed: list[api.Outcome] = []
     with bar() as progress:
         bars = RunBars(progress)
@@ -154,6 +161,8 @@ def run(
         for row in () if dry_run else plan:
             if row["state"] == "not applicable":
                 bars.note(not_applicable(row, row["reason"]))
+        if cost and any(row["state"] != "blocked" for row in plan):
+            costs = api.cost(job, workers=on or 1, progress=bars)
         cells = progress.add_task("cells", total=len(plan), completed=skipped, visible=not dry_run)
         for outcome in () if dry_run else api.outcomes(job, bars, fail_fast=fail_fast, manner=manner):
             progress.advance(cells)
@@ -168,7 +177,9 @@ def run(
                 bars.note(not_applicable(outcome.cell, outcome.reason))
     for remark in job.remarks:  # at the end, where they do not hide an error
         warn(remark)
-    if dry_run:
+    if costs is not None:
+        print(cost_text(costs, as_json=as_json))
+    elif dry_run:
         print(json.dumps(plan, indent=1) if as_json else table(plan))
         if plan and all(row["state"] == "blocked" for row in plan):
             raise UserError(plan[0]["reason"])  # as without --dry-run

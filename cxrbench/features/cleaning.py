@@ -14,8 +14,10 @@ from cxrbench.features.cache_limit import evicted
 from cxrbench.files.atomic import is_temporary
 
 ENTRIES = {"features": "pooled features", "dense": "dense maps"}
-KINDS = {"evaluations": "evaluations", "manifests": "kept manifests", "encoders": "known encoders",
-         "pretraining": "kept for pretraining"}  # fmt: skip
+KINDS = {
+    "evaluations": "evaluations", "manifests": "kept manifests", "encoders": "known encoders",
+    "headers": "known results", "pretraining": "kept for pretraining",
+}  # fmt: skip
 PHANTOM = "phantom-v"
 NOT_OURS = "other files"
 DIGEST = re.compile(r"(^|[.-])[0-9a-f]{12,64}([.-]|$)")

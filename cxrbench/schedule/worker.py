@@ -14,6 +14,7 @@ from typing import NamedTuple
 from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.engine.elsewhere.encoder import JoinedEncoder
 from cxrbench.engine.execute import Failed, Finished, Inapplicable, computed, encoder_of, kept, shared_images, together
+from cxrbench.engine.headers.header import REASON
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import PlannedCell
 from cxrbench.engine.results import Results
@@ -23,6 +24,7 @@ from cxrbench.progress import Progress
 from cxrbench.schedule.failures import failure_of, forget_failure, record_failure
 from cxrbench.schedule.features import is_made, made
 from cxrbench.schedule.graph import CellUnit, Graph, Needs, graph_of
+from cxrbench.schedule.listing import FolderNames
 from cxrbench.schedule.manner import Manner, Wanted
 from cxrbench.task import Cell, RunContext
 
@@ -87,6 +89,7 @@ class _Worker:
         groups = [[unit for unit in cells if unit.needs in mine] for cells in begun_at(graph, manner.start)]
         self.left = [cells for cells in groups if cells]
         self.makes_parts, self.entries = "gpu" in mine, set[str]()
+        self.listing = FolderNames()
         self.at: tuple[int, int, int] | None = None
         self.encoder: CachedEncoder | JoinedEncoder | None = None
 
@@ -112,7 +115,7 @@ class _Worker:
         for number, needs in enumerate(PASSES[self.manner.wanted]):
             for cells in self.left:
                 for unit in [unit for unit in cells if unit.needs in needs]:
-                    if (others := self._settled(unit)) is None:
+                    if (others := self._written(unit)) is None:
                         if not self._has_parts(unit):
                             break  # nor have the others of this group
                         if (lease := self._lease(unit)) is None:
@@ -128,6 +131,17 @@ class _Worker:
                     if others is None and number:
                         return  # there may be something again that this worker is wanted for
             self.left = [cells for cells in self.left if cells]
+
+    def _written(self, unit: CellUnit) -> Settled | None:
+        """Whether somebody has written a cell that was missing: by the name of its file, which nobody opens for that.
+
+        A cell that was stale or damaged has had such a file all along, so it is looked up.
+        """
+        if unit.planned.state != "missing":
+            return self._settled(unit)
+        path = self.job.request.results.path(unit.cell)
+        there = any(self.listing.has(file) for file in (path, path.with_suffix(REASON)))
+        return Settled(unit.planned) if there else None
 
     def _settled(self, unit: CellUnit) -> Settled | None:
         """Whether a cell is there by now."""

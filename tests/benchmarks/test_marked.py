@@ -37,6 +37,7 @@ def test_numbers_that_are_none_are_a_dash_and_significant_ones_bold() -> None:
     assert (number(np.nan), number(0.12345), number(0.1, 2, sign=True)) == ("–", "0.123", "+0.10")
     assert [probability(p) for p in (np.nan, 0.00012, 0.0123, 0.2)] == ["–", "**0.0001**", "**0.01**", "0.20"]
     assert probability(0.0499) == "**0.05**"
+    assert probability(3e-6) == "**<0.0001**"
 
 
 def test_the_documents_have_a_place_for_every_table() -> None:

@@ -15,6 +15,7 @@ def slurm() -> Iterator[slurm_cluster.Slurm]:
     """A Slurm of two nodes of one core."""
     if problem := slurm_cluster.why_not():
         pytest.skip(f"no Slurm: {problem}")
+    pytest.importorskip("submitit", reason="not installed here: the package submitit")
     with tempfile.TemporaryDirectory(prefix="slurm-") as folder, slurm_cluster.Slurm(Path(folder)) as running:
         yield running
 

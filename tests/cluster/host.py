@@ -6,6 +6,7 @@ It imports what workers need once and forks each of them, which is what makes a 
 many it killed and how its workers ended. ``saves``: a file that gets a line for every cell that a worker has saved.
 """
 
+import importlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,24 +26,27 @@ from cxrbench.task import Cell
 
 @dataclass(frozen=True)
 class Host:
-    """``words``: of ``cxrbench worker``. ``kills``: at random, ``seed``, after 0 to 2 x ``pause`` seconds each."""
+    """``words``: of ``cxrbench worker``. ``kills``: at random (``seed``), after 0 to 2 x ``pause`` seconds each.
+
+    ``modules``: a file with the names of what is to be imported before.
+    """
 
     name: str
     workers: int
     words: list[str]
     saves: str
     logs: str
+    modules: str
     kills: int
     pause: float
     seed: int
 
 
-def preload() -> None:
-    """Import what workers import, so that they need not."""
-    import cxrbench.engine.job
-    import cxrbench.metrics.kinds
-    import cxrbench.schedule.worker
-    import cxrbench.tasks.classification.knn  # noqa: F401
+def preload(modules: Path) -> None:
+    """Import what a process that did the same work had imported, so that workers need not. It starts no thread."""
+    for name in modules.read_text().split():
+        with suppress(ImportError):  # names that packages make up
+            importlib.import_module(name)
 
 
 def tell_saves(path: Path) -> None:
@@ -100,6 +105,6 @@ def run(host: Host) -> dict[str, object]:
 if __name__ == "__main__":
     given = Host(**json.loads(sys.argv[1]))
     socket.sethostname(given.name)
-    preload()
+    preload(Path(given.modules))
     tell_saves(Path(given.saves))
     print(json.dumps(run(given)))

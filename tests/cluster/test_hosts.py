@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.small_clinics import make_clinics
-from cluster.stores import assert_same_cells, assert_sound, cells, cxrbench
+from cluster.stores import assert_same_cells, assert_sound, cells
 
 WORKERS, KILLS = 12, 15
 """Of each host."""
@@ -28,6 +28,14 @@ def why_not() -> str:
 
 
 PROBLEM = why_not()
+ALONE = """
+import sys
+from pathlib import Path
+from cxrbench.cli import main as cli
+modules = Path(sys.argv.pop(1))
+cli.main()
+modules.write_text("\\n".join(sys.modules))
+"""
 
 
 @pytest.mark.skipif(bool(PROBLEM), reason=PROBLEM)
@@ -35,7 +43,10 @@ def test_every_cell_is_saved_once_by_24_workers_on_two_hosts_that_are_killed_at_
     encoders, tasks = make_clinics(tmp_path / "data", datasets=4, encoders=5)
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     asked = ["--encoder", encoders, "--tasks", tasks, "--fractions", "0.25,0.5,1", "--seeds", "7"]
-    done = cxrbench("run", *asked, "--results", alone, "--cache", tmp_path / "cache-alone")
+    modules = tmp_path / "modules.txt"
+    one = [sys.executable, "-c", ALONE, str(modules), "run", *asked, "--results", str(alone), "--cache",
+           str(tmp_path / "cache-alone")]  # fmt: skip
+    done = subprocess.run(one, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(cells(alone)) == 300
     shutil.copytree(alone / "requests", shared / "requests")
@@ -45,7 +56,7 @@ def test_every_cell_is_saved_once_by_24_workers_on_two_hosts_that_are_killed_at_
     for seed, name in enumerate(("one", "two")):
         (tmp_path / name).mkdir()
         given = {"name": name, "workers": WORKERS, "words": words, "saves": str(saves), "logs": str(tmp_path / name),
-                 "kills": KILLS, "pause": 1.0, "seed": seed}  # fmt: skip
+                 "modules": str(modules), "kills": KILLS, "pause": 1.0, "seed": seed}  # fmt: skip
         command = [*APART, *AS_ROOT, sys.executable, str(Path(__file__).with_name("host.py")), json.dumps(given)]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         hosts.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))

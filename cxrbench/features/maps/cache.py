@@ -170,7 +170,7 @@ def dense_maps(
     images = [(np.arange(len(manifest)), manifest), *[(train, training)] * copies]
     keys = [dense_key(spec, part, whole, options.precision, copy) for copy, (_, part) in enumerate(images)]
     folders = [root / key[:2] / key for key in keys]
-    layout = _known_layout([folder for folder in folders if agrees(folder, fixed)]) or _layout(
+    layout = _known_layout([folder for folder in folders if agrees(folder, fixed)]) or map_layout(
         spec.name, load(), whole, options
     )
     facts = {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision,
@@ -230,7 +230,7 @@ def _known_layout(folders: Sequence[Path]) -> MapsLayout | None:
     return None
 
 
-def _layout(name: str, module: Encoder, preprocess: Preprocess, options: ExtractOptions) -> MapsLayout:
+def map_layout(name: str, module: Encoder, preprocess: Preprocess, options: ExtractOptions) -> MapsLayout:
     """Ask the encoder, with two images, what its maps are."""
     module = module.to(options.device, memory_format=torch.channels_last)  # type: ignore[attr-defined]
     shapes = embed(

@@ -1,0 +1,148 @@
+"""What a run would cost: against sums that are done by hand, and the real measurement of a small encoder."""
+
+import json
+from collections.abc import Callable
+from math import isnan, nan
+from pathlib import Path
+
+import pytest
+
+from cxrbench import api
+from cxrbench.engine.job import Job
+from cxrbench.schedule import probe as probe_module
+from cxrbench.schedule.cost import cost_of, to_extract
+from cxrbench.schedule.cost_plan import CostPlan, Speed
+from cxrbench.schedule.estimates import CellTimes, EarlierCell, speed_by_gflops, speed_in_store
+from cxrbench.schedule.graph import Graph, graph_of
+from cxrbench.schedule.measured import Measurements
+from cxrbench.schedule.probe import Probed, elsewhere
+from cxrbench.task import Cell
+from support.command import cxrbench
+
+pytestmark = pytest.mark.usefixtures("folders")
+Run = Callable[..., tuple[int, str, str]]
+IMAGES, WIDTH = 120, 256
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setattr(probe_module, "SECONDS", 0.05)
+    return lambda *words: cxrbench(monkeypatch, capsys, "run", *words)
+
+
+@pytest.fixture
+def job(dataset: Path) -> Job:
+    """Two protocols of one encoder, three seeds of the second: 2 + 3 cells on 120 images."""
+    return api.prepare(["pixels"], [f"{dataset}:{name}" for name in ("classification", "linear")], seeds=3)
+
+
+def graph_with(job: Job) -> Graph:
+    return graph_of(job.plan, job.request.precision, job.batch_size)
+
+
+def cost(job: Job, measured: Measurements, workers: int) -> CostPlan:
+    return cost_of(graph_with(job), set(), measured, workers, gpu=False)
+
+
+def test_hours_disk_and_makespan_are_the_sums_done_by_hand(job: Job) -> None:
+    times = CellTimes({("", "clinic", "classification"): 7.0, ("", "clinic", "linear"): 5.0}, {"clinic": IMAGES})
+    measured = Measurements({("pixels", "clinic"): Speed(10.0, "store")}, times=times)
+    assert to_extract(graph_with(job), set()) == [("pixels", "clinic")]
+    for workers, seconds in ((1, 12 + 7 + 15), (2, 12 + 12), (4, 12 + 7), (50, 12 + 7)):
+        plan = cost(job, measured, workers)
+        assert plan.hours * 3600 == pytest.approx(seconds), workers
+        assert (plan.gpu_hours, plan.cpu_hours * 3600) == (0, pytest.approx(34))
+        assert plan.chain_hours * 3600 == pytest.approx(19)
+    (row,) = plan.rows
+    assert (row.images, row.cells, row.pooled_bytes, row.dense_bytes) == (IMAGES, 4, IMAGES * WIDTH * 4, 0)
+    assert (row.extraction_hours * 3600, row.cell_hours * 3600) == (pytest.approx(12), pytest.approx(22))
+    assert not plan.remarks
+
+
+def test_what_is_in_the_cache_is_not_extracted_again(job: Job) -> None:
+    graph = graph_with(job)
+    assert not to_extract(graph, set(graph.parts))
+    plan = cost_of(graph, set(graph.parts), Measurements({}), 1, gpu=False)
+    assert (plan.rows[0].images, plan.rows[0].extraction_hours) == (0, 0)
+
+
+def test_what_is_not_known_is_said_and_counts_as_nothing(job: Job) -> None:
+    plan = cost(job, Measurements({("pixels", "clinic"): Speed(nan, "unknown", "the disk is on fire")}), 1)
+    assert plan.hours == 0
+    assert isnan(plan.rows[0].extraction_hours)
+    assert plan.to_json()["rows"][0]["cell_hours"] is None
+    assert [line.split(":")[0] for line in plan.remarks] == [
+        "cells of classification, 1 of them, count as 0 h", "cells of linear, 3 of them, count as 0 h",
+        "extracting pixels on clinic counts as 0 h",
+    ]  # fmt: skip
+    assert plan.remarks[-1].endswith("the disk is on fire")
+
+
+def test_networks_count_as_gpu_hours_where_there_is_one(job: Job) -> None:
+    measured = Measurements(
+        {("pixels", "clinic"): Speed(1.0, "store")}, times=CellTimes({("linear",): 0.5}, {"clinic": 8})
+    )
+    plan = cost_of(graph_with(job), set(), measured, 1, gpu=True)
+    assert plan.gpu_hours * 3600 == pytest.approx(IMAGES + sum(4 * (u.needs == "gpu") for u in graph_with(job).cells))
+
+
+def earlier(encoder: str, dataset: str, seconds: float, date: str = "1", fraction: float = 1.0) -> EarlierCell:
+    return EarlierCell(encoder, dataset, "knn", fraction, seconds, date)
+
+
+def test_cells_take_what_those_took_that_are_most_alike() -> None:
+    images = {"small": 100, "large": 1000, "new": 400}
+    known = [earlier("a", "small", 4.0), earlier("a", "small", 2.0, fraction=0.1), earlier("b", "small", 8.0)]
+    times = CellTimes.of(known, images, {})
+    assert times.seconds(Cell("a", "small", "knn")) == 4
+    assert times.seconds(Cell("a", "small", "knn", 0.5)) == 3  # of the encoder and the task
+    assert times.seconds(Cell("c", "small", "knn")) == 6  # of the task and the fraction
+    assert times.seconds(Cell("c", "new", "knn")) == pytest.approx(4 * 4 / 1)  # median 0.04 s an image
+    assert isnan(times.seconds(Cell("a", "small", "linear")))
+
+
+def test_extraction_is_taken_off_the_first_cell_that_had_it() -> None:
+    known = [earlier("a", "set", 53.0, "1"), earlier("a", "set", 3.0, "2"), earlier("b", "set", 3.0, "1")]
+    times = CellTimes.of(known, {"set": 100}, {"a": Speed(2.0, "store"), "b": Speed(2.0, "store")})
+    assert {times.seconds(Cell(name, "set", "knn")) for name in ("a", "b", "c")} == {3}
+
+
+def test_speeds_of_other_devices_are_no_measurement_and_gflops_are_the_last_resort() -> None:
+    facts = {"images_per_second": 9.0, "device": "cuda:0", "precision": "bf16"}
+    assert speed_in_store(facts, "cuda", "bf16") == Speed(9.0, "store")
+    assert speed_in_store(facts, "cpu", "bf16") is None
+    assert speed_in_store(facts, "cuda", "fp32") is None
+    assert speed_by_gflops(10.0, [(1.0, 40.0), (10.0, 6.0), (4.0, 20.0)]) == Speed(6.0, "GFLOPs")
+    assert speed_by_gflops(nan, [(1.0, 40.0)]).source == "unknown"
+    assert speed_by_gflops(1.0, []).source == "unknown"
+
+
+def test_other_images_cost_their_decoding() -> None:
+    """0.1 s an image, of which 0.04 s decoding; images that decode in 0.09 s and, for a GPU, in 0.3 s."""
+    probed = Probed(10.0, 0.04, 8, 0, 0, 0)
+    assert 1 / elsewhere(probed, 0.09, device="cpu") == pytest.approx(0.15)
+    assert 1 / elsewhere(probed, 0.09, device="cuda") == pytest.approx(0.1)
+    assert 1 / elsewhere(probed, 0.3, device="cuda:1") == pytest.approx(0.3)
+
+
+def test_a_dry_run_measures_and_leaves_nothing(run: Run, dataset: Path, tmp_path: Path) -> None:
+    words = ["--encoder", "pixels", "--tasks", f"{dataset}:classification", "--results", str(tmp_path / "none")]
+    code, out, _ = run(*words, "--dry-run", "--cost", "--on", "3", "--json")
+    found = json.loads(out)
+    (row,) = found["rows"]
+    assert code == 0
+    assert (found["workers"], row["images"], row["speed"], row["cells"]) == (3, IMAGES, "probe", 1)
+    assert row["extraction_hours"] * 3600 == pytest.approx(IMAGES / row["images_per_second"])
+    assert row["memory_bytes"] > 10**8
+    assert not (tmp_path / "none").exists()
+    text = run(*words, "--dry-run", "--cost")[1]
+    assert "on 1 worker: " in text
+    assert "cells of classification, 1 of them, count as 0 h" in text
+
+
+def test_the_cost_is_asked_of_a_dry_run_only(run: Run, dataset: Path) -> None:
+    words = ["--encoder", "pixels", "--tasks", f"{dataset}:classification"]
+    for more in (["--cost"], ["--on", "2"], ["--dry-run", "--on", "2"]):
+        code, _, err = run(*words, *more)
+        assert code == 2
+        assert "--dry-run --cost --on 8" in err
