@@ -1,5 +1,6 @@
 """Several processes on one results folder: working on a request of it, and who of them computes a run."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,4 +150,7 @@ def cost(job: "Job", *, workers: int = 1, progress: Progress | None = None) -> "
     graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
     made = {part for part in graph.parts if is_made(part, job.cache)}
     measured = measure(job, graph, to_extract(graph, made), progress or Progress())
-    return cost_of(graph, made, measured, workers, gpu=job.device != "cpu")
+    found = cost_of(graph, made, measured, workers, gpu=job.device != "cpu")
+    blocked = Counter((one.cell.encoder, one.reason) for one in job.plan.cells if one.state == "blocked")
+    said = (f"{n} cells of {encoder} are blocked and not counted: {why}" for (encoder, why), n in blocked.items())
+    return replace(found, remarks=(*found.remarks, *said))

@@ -146,3 +146,11 @@ def test_the_cost_is_asked_of_a_dry_run_only(run: Run, dataset: Path) -> None:
         code, _, err = run(*words, *more)
         assert code == 2
         assert "--dry-run --cost --on 8" in err
+
+
+def test_blocked_cells_are_named_and_not_counted(run: Run, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("class Broken:\n    pass\n")
+    broken = f"{tmp_path / 'broken.py'}:Broken"
+    words = ("--encoder", f"pixels,{broken}", "--tasks", f"{dataset}:knn", "--results", str(tmp_path / "r"))
+    code, out, _ = run(*words, "--dry-run", "--cost")
+    assert (code, "1 cells of " in out, "blocked and not counted" in out) == (0, True, True)
