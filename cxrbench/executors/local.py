@@ -20,6 +20,7 @@ from cxrbench.plugins.entry_points import unknown
 OPTIONS = ("threads",)
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PATIENCE = 60.0  # seconds that workers have to keep what they are at before they are killed
+OWN = (0, 1, 2, 130)  # how a worker ends by itself: done, cells failed, refused, interrupted
 RESTARTS = 20  # workers, in all, that are started again after something killed them
 
 
@@ -128,7 +129,7 @@ class LocalWorkers:
         """How many run. One that something has killed is started again, a few times in all."""
         for one in self._processes:
             code = one.running.poll()
-            if code is not None and code < 0 and self._restarts:
+            if code is not None and code not in OWN and self._restarts:
                 self._restarts -= 1
                 self._say(f"{one.name} was ended by {_signal(code)}: another worker takes its place")
                 one.start()
@@ -177,6 +178,8 @@ class LocalWorkers:
 
 
 def _signal(code: int) -> str:
-    """The signal that has ended a process; SIGKILL is what Linux sends where memory has run out."""
+    """What has ended a process, a signal mostly; SIGKILL is what Linux sends where memory has run out."""
+    if code > 0:
+        return f"exit code {code}"
     name = signal.Signals(-code).name if -code in {s.value for s in signal.Signals} else f"signal {-code}"
     return f"{name} (out of memory?)" if name == "SIGKILL" else name

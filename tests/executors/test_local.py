@@ -132,3 +132,15 @@ def worker_processes(results: Path) -> list[str]:
         if "worker" in words and str(results) in words and int(process.name) != os.getpid():
             found.append(" ".join(words))
     return found
+
+
+@pytest.mark.parametrize(("code", "again"), [(0, 0), (1, 0), (2, 0), (7, 1)])
+def test_a_worker_that_a_library_ends_is_started_again(code: int, again: int) -> None:
+    """An encoder's ``os._exit(7)``: the other cells still have a worker."""
+    placed = LocalExecutor(1).start([sys.executable, "-c", f"raise SystemExit({code})"], [CPU])
+    (one,) = placed._processes
+    one.running.wait(60)
+    try:
+        assert placed.alive() == again
+    finally:
+        placed.stop()
