@@ -108,11 +108,18 @@ def test_an_interruption_ends_the_workers_and_keeps_what_is_finished(encoder: st
     file.write_text(file.read_text() + SLOW)
     words = ["--encoder", f"pixels,{file}:Slow", "--tasks", f"{dataset}:classification", "--executor", "local:1"]
     command = [sys.executable, "-m", "cxrbench", "run", *words, "--device", "cpu"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     while not file.with_name("begun.txt").exists() and running.poll() is None:
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
-    _, err = running.communicate()
+    try:
+        _, err = running.communicate(timeout=300)
+    finally:
+        running.kill()
     assert running.returncode == 130
     said = [line for line in err.splitlines() if not line.endswith("min so far")]  # on a machine that is busy
     assert said == ["interrupted; what was finished is kept: run the same command again to go on"]

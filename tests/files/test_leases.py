@@ -21,6 +21,7 @@ from cxrbench.files.generations import Holder, highest, numbers
 from cxrbench.files.leases import Lease, Leases, current
 
 SHORT = 1.0  # seconds: the ttl of leases that are waited for
+KILLS = 5
 BEGIN = """
 import os, sys, time, platform
 from pathlib import Path
@@ -127,11 +128,11 @@ def test_a_lease_is_held_once_says_by_whom_and_leaves_nothing(tmp_path: Path, le
 
 
 def test_all_are_released_at_the_end_of_the_context(tmp_path: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())  # threads of other tests may be ending
     with Leases(SHORT) as leases:
         for name in "abc":
             taken(leases, tmp_path / name)
-        assert threading.active_count() == before + 1
+        assert [thread.name for thread in set(threading.enumerate()) - before] == ["leases"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -414,7 +415,7 @@ say("all")
     workers = [other(code) for _ in range(3)]
     for worker in workers:
         assert worker.says() == "ready"
-    for victim in random.Random(0).choices(range(3), k=5):
+    for victim in random.Random(0).choices(range(3), k=KILLS):
         workers[victim].end()
         workers[victim] = other(code)
         assert workers[victim].says() == "ready"
@@ -423,7 +424,11 @@ say("all")
     assert {int(file.stem) for file in tmp_path.glob("*.done")} == set(range(60))
     log = (tmp_path / "log").read_text().split()
     assert len(log) == len(set(log)) >= 55
-    assert not list(tmp_path.glob("*.lease*"))
+    left = list(tmp_path.glob("*.lease.*"))  # of whoever was killed between the work and the release
+    assert len(left) <= KILLS
+    with Leases(SHORT) as leases:
+        for file in left:
+            taken(leases, file.with_suffix(""))
 
 
 def test_what_generations_says_of_names(tmp_path: Path) -> None:

@@ -298,16 +298,17 @@ def pretraining(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-# Of version 5 as it was first drawn, before it was drawn faster.
+# Of version 5 as it was first drawn, before it was drawn faster; the second one where a processor has no AVX-512, by
+# which numpy's sines differ in their last bits, and here so does a pixel.
 FROZEN = {"mimic": "b441b1c327ef6fe6", "symile": "9fc05a6ca5cead6b", "lungs": "ddc8fee8e3b7e693",
           "chexpert": "50dc6c34c8a613c8", "chexpert-plus": "b8c60bb7dd634b90", "padchest": "2ef2be9816143b3e",
-          "brax": "e0b80e755953de78"}  # fmt: skip
+          "brax": "e0b80e755953de78 913152cd8e2be876"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", list(FROZEN))
 def test_tables_and_pixels_are_those_of_the_version(written: Path, pretraining: Path, name: str) -> None:
     assert phantom.VERSION == 5
-    assert digest((written if name in SMALL else pretraining) / name) == FROZEN[name]
+    assert digest((written if name in SMALL else pretraining) / name) in FROZEN[name].split()
 
 
 def test_a_blank_phantom_has_the_rows_of_the_drawn_one(written: Path, pretraining: Path, tmp_path: Path) -> None:
