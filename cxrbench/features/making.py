@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import truediv
 from pathlib import Path
 from typing import Any
@@ -29,22 +29,26 @@ from cxrbench.progress import Progress
 ATTEMPTS = 2  # to finish an entry whose file another process may have written to
 
 
-def cached_rows(
-    place: Place,
-    produce: Callable[[int], Iterator[tuple[NDArray[Any], Bad]]],
-    batch_size: int,
-    facts: Mapping[str, Any],
-    waiting: str,
-    progress: Progress,
-    *,
-    speed: Callable[[int, float], float] = truediv,
-) -> JournalRows:
+@dataclass(frozen=True)
+class Making:
+    """What the rows of an entry are made by.
+
+    ``produce(n)`` yields batches of rows and their bad images from row n on, n a multiple of ``batch_size``; a width of
+    0 means a batch of bad images only. ``facts`` go into ``meta.json``, and ``speed(rows, seconds)`` of what was made
+    here: images per second.
+    """
+
+    produce: Callable[[int], Iterator[tuple[NDArray[Any], Bad]]]
+    batch_size: int
+    facts: Mapping[str, Any]
+    speed: Callable[[int, float], float] = truediv
+
+
+def cached_rows(place: Place, making: Making, waiting: str, progress: Progress) -> JournalRows:
     """The rows of an entry, made now if they are not there.
 
-    ``produce(n)`` yields batches of rows and their bad images from row n on; a width of 0 means a batch of bad images
-    only. ``facts`` go into ``meta.json``, and ``speed(rows, seconds)`` of what was made here: images per second. Two
-    processes may ask for the same entry at once: one makes it, the other says ``waiting`` and waits. Raises UserError
-    for a full disk, and whatever ``produce`` raises; what was finished is kept.
+    Two processes may ask for the same entry at once: one makes it, the other says ``waiting`` and waits. Raises
+    UserError for a full disk, and whatever ``making.produce`` raises; what was finished is kept.
     """
     found = intact_rows(place)
     while found is None:
@@ -56,7 +60,7 @@ def cached_rows(
                     check_held(lease)
                     progress.note(f"{said}: it is made again")
                     _remove(place.folder)
-                _make(place, produce, batch_size, facts, lease, progress, speed)
+                _make(place, making, lease, progress)
                 found = intact_rows(place)
                 if found is None:
                     raise _damaged_at_once(place.folder)
@@ -90,15 +94,7 @@ def _remove(folder: Path) -> None:
         folder.unlink() if folder.is_file() else shutil.rmtree(folder)
 
 
-def _make(
-    place: Place,
-    produce: Callable[[int], Iterator[tuple[NDArray[Any], Bad]]],
-    batch_size: int,
-    facts: Mapping[str, Any],
-    lease: Lease,
-    progress: Progress,
-    speed: Callable[[int, float], float],
-) -> None:
+def _make(place: Place, making: Making, lease: Lease, progress: Progress) -> None:
     """Make the rows in ``folder.partial``, going on from its journal if it has one, then rename it to ``folder``.
 
     Raises LostError once another process does that instead.
@@ -107,7 +103,7 @@ def _make(
     try:
         with writing(place.folder.parent):
             for _ in range(ATTEMPTS):
-                if _finished(partial) or _extracted(partial, produce, batch_size, facts, lease, progress, speed):
+                if _finished(partial) or _extracted(partial, making, lease, progress):
                     break
             else:
                 raise _damaged_at_once(partial.folder)
@@ -120,23 +116,15 @@ def _make(
         raise
 
 
-def _extracted(
-    partial: Place,
-    produce: Callable[[int], Iterator[tuple[NDArray[Any], Bad]]],
-    batch_size: int,
-    facts: Mapping[str, Any],
-    lease: Lease,
-    progress: Progress,
-    speed: Callable[[int, float], float],
-) -> bool:
+def _extracted(partial: Place, making: Making, lease: Lease, progress: Progress) -> bool:
     """Bring all rows into a partial entry. False if they are not those that were written."""
     partial.folder.mkdir(parents=True, exist_ok=True)
-    journal = Journal(partial.folder, partial.file, partial.dtype, batch_size, lease)
+    journal = Journal(partial.folder, partial.file, partial.dtype, making.batch_size, lease)
     done = journal.rows
     progress.start(partial.rows, done)
     started = time.perf_counter()
     try:
-        for values, bad in produce(done):
+        for values, bad in making.produce(done):
             journal.append(values, bad)
             progress.advance(len(values))
     except (UserError, KeyboardInterrupt):
@@ -145,7 +133,7 @@ def _extracted(
         raise
     seconds = time.perf_counter() - started
     made = journal.rows - done
-    return journal.finish(**facts, images_per_second=speed(made, seconds) if made else float("nan"))
+    return journal.finish(**making.facts, images_per_second=making.speed(made, seconds) if made else float("nan"))
 
 
 def _damaged_at_once(folder: Path) -> UserError:

@@ -20,7 +20,7 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.features.entries import META, Bad, Place
-from cxrbench.features.making import cached_rows
+from cxrbench.features.making import Making, cached_rows
 from cxrbench.features.parts.join import Joining, remove_parts
 from cxrbench.features.parts.places import FILE, entry_folder
 from cxrbench.features.pooled_rows import PooledRows
@@ -76,15 +76,9 @@ def pooled_features(
     waiting = f"another process is extracting {spec.name} on {manifest.name}: waiting for it"
     drop_if_changed(folder, fixed, what, waiting, progress)
     joining = Joining(folder, PooledRows(spec, load_module, preprocess, manifest, options, skip_bad, fixed), progress)
-    found = cached_rows(
-        Place(folder, FILE, np.float32, len(manifest)),
-        joining.produce,
-        options.batch_size,
-        {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision},
-        waiting,
-        progress,
-        speed=joining.speed,
-    )
+    facts = {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision}
+    making = Making(joining.produce, options.batch_size, facts, joining.speed)
+    found = cached_rows(Place(folder, FILE, np.float32, len(manifest)), making, waiting, progress)
     check_unchanged(folder, fixed, what, found=found.from_cache)
     remove_parts(folder)
     with suppress(OSError):  # when it was last used, for who makes room; in a read-only cache nobody does

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxrbench.errors import UserError
 from cxrbench.features.cache_limit import room
 from cxrbench.features.entries import Bad, Place, intact_rows
-from cxrbench.features.making import cached_rows
+from cxrbench.features.making import Making, cached_rows
 from cxrbench.progress import Progress
 from support.flips import unnoticed
 
@@ -55,7 +55,7 @@ def rows(folder: Path, told: Progress | None = None, die_at: int = ROWS) -> NDAr
                 raise KeyboardInterrupt
             yield WHOLE[first : first + 4], ()
 
-    return np.array(cached_rows(place(folder), produce, 4, {"who": "me"}, "waiting", told or Progress()).values)
+    return np.array(cached_rows(place(folder), Making(produce, 4, {"who": "me"}), "waiting", told or Progress()).values)
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -153,7 +153,7 @@ def test_who_was_stopped_and_taken_over_touches_nothing_when_it_wakes(
             yield WHOLE[first : first + 4] + 1, ()
 
     before: dict[Path, bytes] = {}
-    found = cached_rows(entry, produce, 4, {"who": "me"}, "waiting", Progress())
+    found = cached_rows(entry, Making(produce, 4, {"who": "me"}), "waiting", Progress())
     assert np.array_equal(found.values, joined)
     assert found.from_cache
     assert produced == [0, 4, 8, 12]
@@ -175,7 +175,7 @@ def test_what_another_process_writes_into_the_rows_is_not_kept(
                     handle.write(b"stray")
             yield WHOLE[first : first + 4], ()
 
-    found = cached_rows(place(tmp_path), produce, 4, {}, "waiting", Progress())
+    found = cached_rows(place(tmp_path), Making(produce, 4, {}), "waiting", Progress())
     assert np.array_equal(found.values, WHOLE)
     assert begun == [0, at]
 
@@ -188,7 +188,7 @@ def test_a_disk_that_keeps_nothing_is_one_line(tmp_path: Path, monkeypatch: pyte
         files(tmp_path)["rows.f32"].write_bytes(b"")
 
     with pytest.raises(UserError, match="is damaged as soon as it is written: check the disk"):
-        cached_rows(place(tmp_path), produce, ROWS, {}, "waiting", Progress())
+        cached_rows(place(tmp_path), Making(produce, ROWS, {}), "waiting", Progress())
 
 
 def with_crc(text: bytes) -> bytes:

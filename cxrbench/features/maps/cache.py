@@ -26,7 +26,7 @@ from cxrbench.features.augmentation import RANGES, SEED, augmentation
 from cxrbench.features.cache_limit import room
 from cxrbench.features.entries import META, Bad, Place
 from cxrbench.features.extract import ExtractedBatch, ExtractOptions, embed, extract, unmoved
-from cxrbench.features.making import cached_rows
+from cxrbench.features.making import Making, cached_rows
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.features.maps.layout import HALF, LEVELS, Halves, MapsLayout
 from cxrbench.features.pooled import FORMAT
@@ -188,7 +188,7 @@ def dense_maps(
                 continue
             place = Place(folder, "maps.f16", HALF, len(part))
             drop_if_changed(folder, fixed, what, waiting, progress)
-            found = cached_rows(place, _producer(live, skip_bad), options.batch_size, facts, waiting, progress)
+            found = cached_rows(place, Making(_producer(live, skip_bad), options.batch_size, facts), waiting, progress)
             check_unchanged(folder, fixed, what, found=found.from_cache)
         if found.bad and not skip_bad:
             raise BadImageError(*found.bad[0])

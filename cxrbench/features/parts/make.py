@@ -9,7 +9,7 @@ import numpy as np
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess
 from cxrbench.features.entries import META
-from cxrbench.features.making import cached_rows
+from cxrbench.features.making import Making, cached_rows
 from cxrbench.features.parts.join import remove_parts
 from cxrbench.features.parts.places import entry_folder, part_place
 from cxrbench.features.pooled import feature_key
@@ -57,6 +57,6 @@ def make_part(
                 yield values, bad
 
     facts = {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision}
-    cached_rows(place, produce, options.batch_size, facts, waiting, progress)
+    cached_rows(place, Making(produce, options.batch_size, facts), waiting, progress)
     if (entry / META).exists():  # somebody has extracted all of it meanwhile
         remove_parts(entry)
