@@ -39,9 +39,10 @@ def main() -> int:
             f"these wheels are for Python {facts['python']}, this is {ours}: run check.py with python{facts['python']}"
         )
         return 2
-    python = asked.venv / ("Scripts" if os.name == "nt" else "bin") / ("python.exe" if os.name == "nt" else "python")
+    place = asked.venv.absolute()  # programs are started in this file's folder, wherever that was said
+    python = place / ("Scripts" if os.name == "nt" else "bin") / ("python.exe" if os.name == "nt" else "python")
     if not python.exists():
-        venv.create(asked.venv, with_pip=True)
+        venv.create(place, with_pip=True)
     pip = ("-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(HERE / "wheels"))
     absent = facts["without"] and run(python, "-c", "import torch, torchvision", quiet=True)
     if absent and run(python, *pip, *facts["without"], quiet=True):

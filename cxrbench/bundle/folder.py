@@ -3,6 +3,7 @@
 import json
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -138,8 +139,6 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 def _python_version(python: str | None) -> str:
     if python is None:
         return f"{sys.version_info[0]}.{sys.version_info[1]}"
-    import subprocess
-
     words = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 

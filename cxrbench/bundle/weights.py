@@ -1,5 +1,6 @@
 """Weights of a bundle: the files that a spec names, and the spec by which they are found in the bundle."""
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,6 @@ def _take(path: Path, spec: str, files: dict[str, Path]) -> str:
 
 def _short(path: Path) -> str:
     """A folder for each place that files come from, so that two ``encoder.safetensors`` do not meet."""
-    import hashlib
-
     return f"{path.stem[:40]}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:6]}"
 
 

@@ -1,7 +1,6 @@
 """The wheels of a bundle: cxrbench's own, and those of all that it needs, for this platform."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -104,7 +103,7 @@ def _pip(python: str, words: Sequence[str]) -> None:
     """Run pip. Raises UserError with its last words where it fails."""
     command = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise UserError(f"cannot run {python}: {error.strerror or error}") from error
     if done.returncode:

@@ -23,10 +23,23 @@ MOST_TIMES = 200  # times its own size that a pack may unpack to: what is more w
 AGAIN = "ask for it again"
 
 
-def check_target(out: Path) -> None:
-    """Raise UserError if a pack would take the place of something else: of the salt, or of somebody's table."""
-    if out.is_dir() or (out.exists() and not zipfile.is_zipfile(out)):
+def check_target(out: Path, results: Path) -> None:
+    """Raise UserError if a pack would lie in the store that it is of, or take the place of something else.
+
+    Something else is the salt, or somebody's table: a spreadsheet is a zip archive, too.
+    """
+    if out.resolve().is_relative_to(results.resolve()):
+        raise UserError(f"--output {out} lies in the results folder, where it is no result: choose another place")
+    if out.exists() and not _is_pack(out):
         raise UserError(f"--output {out} is there already, and no exchange file: choose another name")
+
+
+def _is_pack(path: Path) -> bool:
+    """Whether a file is called as an exchange file is from within, whole or not."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return FACTS in archive.namelist()
 
 
 def write_pack(store: Path, facts: Mapping[str, Any], out: Path) -> None:

@@ -121,7 +121,8 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True)
 class Detections:
-    """Detections of one label over all images, in the order in which ``COCOeval`` takes them.
+    """Detections of one label over all images, in the order in which ``COCOeval`` takes them: equal scores of several
+    images in the order of the rows, so another order of the rows may give another AP where scores are equal.
 
     ``image``: row number of each one's image; ``bits``: its matches. ``twin``: whether another one of its image has
     the same score; ``scores`` are needed only to put the copies of twins in order.

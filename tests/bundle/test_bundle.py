@@ -89,6 +89,22 @@ def test_it_installs_into_a_fresh_environment_from_itself_alone(bundle: Path) ->
     assert said.stdout == b"42\n"
 
 
+def test_an_environment_is_named_from_where_the_check_is_called(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs are started in the bundle's folder, where ``../mine/v`` would be another place."""
+    started: list[Path] = []
+    made: list[Path] = []
+    monkeypatch.setattr(check, "HERE", bundle)
+    monkeypatch.setattr(check, "run", lambda program, *_, **__: started.append(program) or 0)
+    monkeypatch.setattr(check.venv, "create", lambda place, **_: made.append(place))
+    monkeypatch.setattr(sys, "argv", ["check.py", "--no-demo", "--venv", "v"])
+    monkeypatch.chdir(tmp_path)
+    assert check.main() == 0
+    assert made == [tmp_path / "v"]
+    assert {program.parent.parent for program in started} == {tmp_path / "v"}
+
+
 def test_what_is_needed_is_what_the_installed_distributions_say() -> None:
     found = wheels.installed("cxrbench", ("baselines",))
     assert found["torch"] == metadata.version("torch")

@@ -228,12 +228,17 @@ def test_of_every_kind_what_tables_need_stays_and_outlines_boxes_and_embeddings_
 
 def test_a_pack_takes_the_place_of_packs_alone(hospital: Hospital, pack: Path, tmp_path: Path) -> None:
     """A salt that is overwritten is a secret that nobody has any more."""
-    salt, table = tmp_path / "salt", tmp_path / "table.csv"
+    salt, table, sheet = tmp_path / "salt", tmp_path / "table.csv", tmp_path / "table.xlsx"
     table.write_text("image,patient\n")
+    with zipfile.ZipFile(sheet, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
     before = salt.read_bytes()
-    for out in (salt, table, tmp_path):
+    for out in (salt, table, sheet, tmp_path):
         with pytest.raises(UserError, match="no exchange file"):
             api.pack_results(hospital.results, out, salt=salt)
+    for name in ("x.cxrpack", "packs/x.cxrpack"):
+        with pytest.raises(UserError, match="lies in the results folder"):
+            api.pack_results(hospital.results, hospital.results / name, salt=salt)
     with pytest.raises(UserError, match="both"):
         api.pack_results(hospital.results, tmp_path / "new", salt=tmp_path / "x" / ".." / "new")
     assert (salt.read_bytes(), table.read_text()) == (before, "image,patient\n")

@@ -71,6 +71,7 @@ def test_what_was_never_asked_and_what_was_asked_twice_is_one_line(
         (["--executor", "local", "--executor-option", "threads"], "give KEY=VALUE"),
         (["--executor-option", "threads=2"], "there is no --executor"),
         (["--executor", "local", "--device", "cuda:1"], "CUDA_VISIBLE_DEVICES"),
+        *((["--shard", "1/1", "--lease", s], "give seconds from 1 to 86400") for s in ("inf", "nan", "1e300", "0.5")),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused_before_anything_is_done(

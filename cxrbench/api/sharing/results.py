@@ -42,7 +42,7 @@ def pack_results(
     from cxrbench.exchange.salt import read_salt
 
     root = _results(results)
-    check_target(Path(out))
+    check_target(Path(out), root)
     if aggregate:
         if salt is not None or attributes:
             raise UserError(

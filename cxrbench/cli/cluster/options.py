@@ -32,8 +32,21 @@ ShardOption = Annotated[
     str | None,
     typer.Option(help="i/N: be the i-th of N such commands, wherever they run; its share first, then of the rest."),
 ]
+LONGEST_LEASE = 86400.0  # seconds, a day: whoever waits longer for the dead waits for ever
+
+
+def _lease(seconds: float) -> float:
+    """Raises UserError for what is no sensible number, ``nan`` and ``inf`` among it."""
+    if not 1 <= seconds <= LONGEST_LEASE:
+        raise UserError(f"--lease {seconds:g}: give seconds from 1 to {LONGEST_LEASE:.0f}, a day")
+    return seconds
+
+
 LeaseOption = Annotated[
-    float, typer.Option("--lease", min=1, help="Seconds after which a worker that gives no sign of life is dead.")
+    float,
+    typer.Option(
+        "--lease", callback=_lease, help="Seconds (1 to 86400) after which a worker that gives no sign of life is dead."
+    ),
 ]
 
 
