@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from cxrbench import __version__
 from cxrbench.data.attributes import BANDS, BY, PREFIX, band
 from cxrbench.data.manifest import COLUMNS, Manifest
+from cxrbench.engine.asked.renamed import NewName, called_now, names_of
 from cxrbench.engine.asked.requests import HERE, Request
 from cxrbench.engine.names import is_path
 from cxrbench.engine.registry import saved_task, split_task
@@ -159,12 +160,19 @@ def _efficiency(path: Path, clean: Deidentifier, store: Results) -> None:
 def _request(path: Path, called: Mapping[str, str], clean: Deidentifier, root: Path) -> None:
     """What was asked, without the machine and its folders: encoders and data sets by what they are called here."""
     facts = read_record(path)
-    encoders, objects = (
-        tuple(called.get(str(name)) or _shown(str(name), clean) for name in facts[key])
-        for key in ("encoders", "objects")
-    )
-    tasks = tuple(_task(str(name), clean) for name in facts["tasks"])
-    said = {key: _shown_all(value, clean) for key, value in facts["settings"].items() if key not in HERE}
+    since = names_of(facts)
+
+    def encoder(name: str) -> str:
+        now = called_now(name, "encoder", since)
+        return called.get(now) or _shown(now, clean)
+
+    encoders = tuple(encoder(str(name)) for name in facts["encoders"])
+    objects = tuple(encoder(called_now(str(name), "dataset", since)) for name in facts["objects"])
+    tasks = tuple(_task(str(name), clean, since) for name in facts["tasks"])
+    settings = {key: value for key, value in facts["settings"].items() if key not in HERE}
+    if trained_on := settings.get("train"):
+        settings["train"] = [called_now(str(name), "dataset", since) for name in trained_on]
+    said = {key: _shown_all(value, clean) for key, value in settings.items()}
     request = Request(encoders, tasks, said, objects)
     record = {
         "sha256": request.sha256, "date": facts["date"], "version": facts["version"], "encoders": list(encoders),
@@ -173,16 +181,17 @@ def _request(path: Path, called: Mapping[str, str], clean: Deidentifier, root: P
     write_record(root / "requests" / f"{request.sha256[:12]}.json", record)
 
 
-def _task(text: str, clean: Deidentifier) -> str:
+def _task(text: str, clean: Deidentifier, since: Sequence[NewName]) -> str:
     """A task by its data set's name, where it was asked by the path of a table or a folder."""
     dataset, protocol = split_task(text)
     path = Path(dataset)
     if is_path(dataset):
-        with suppress(UserError, OSError):
-            return _shown(saved_task(text), clean)
         dataset = path.parent.name if path.stem == "labels" else path.stem
+        with suppress(UserError, OSError):
+            dataset = saved_task(str(path))
     elif len(path.parts) > 1:
         dataset = path.name
+    dataset = called_now(dataset, "dataset", since)
     return _shown(dataset if protocol is None else f"{dataset}:{protocol}", clean)
 
 

@@ -1,4 +1,4 @@
-"""Another name for an encoder or a data set, in every place of a store that holds the old one."""
+"""Another name for an encoder or a data set, in every place of a store that holds the old one, but for requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cxrbench.data.manifest import Manifest
-from cxrbench.engine.asked.requests import Request
+from cxrbench.engine.asked.renamed import NewName, remember_new_name
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.exchange.aggregates import name_of
@@ -37,8 +37,9 @@ def rename(results: Path, old: str, new: str, *, what: What | None = None) -> Re
 
     An encoder's identity does not depend on its name and stays. A data set's name is part of its cells' identities,
     which become what a run under the new name would have, so that such a run finds them done. A built-in data set stays
-    named where the source of images is meant (lineage, what encoders were pretrained on). Everything is read before
-    anything is written. Raises UserError: a name that is not there, or one that is taken; DamagedError.
+    named where the source of images is meant (lineage, what encoders were pretrained on). Requests stay as they were
+    asked, and remember the new name (``engine/asked/renamed.py``). Everything is read before anything is written.
+    Raises UserError: a name that is not there, or one that is taken; DamagedError.
     """
     files = [*stored_files(results)]
     if not new.strip() or new != new.strip() or not new.isprintable():
@@ -87,9 +88,17 @@ def _of_encoder(store: Results, files: list[StoredFile], old: str, new: str) -> 
                 counts["efficiency"] = counts.get("efficiency", 0) + 1
         elif file.kind == "aggregates":
             counts["aggregates"] = counts.get("aggregates", 0) + _aggregate_of_encoder(file, old, new)
-        elif file.kind == "requests":
-            counts["requests"] = counts.get("requests", 0) + _request(file, {"encoders": {old: new}})
-    return Renamed("encoder", old, new, {kind: n for kind, n in counts.items() if n})
+    remarks = _of_requests(files, NewName("encoder", old, new))
+    return Renamed("encoder", old, new, {kind: n for kind, n in counts.items() if n}, tuple(remarks))
+
+
+def _of_requests(files: list[StoredFile], name: NewName) -> list[str]:
+    """Requests say what was asked then: they stay, and remember the new name. A remark if they say the old one."""
+    said = sum([remember_new_name(file.path, name) for file in files if file.kind == "requests"])
+    if not said:
+        return []
+    which = "a request says" if said == 1 else f"{said} requests say"
+    return [f"{which} {name.old} as it was asked, and will; `cxrbench status` finds the cells, a pack has the new name"]
 
 
 def _aggregate_of_encoder(file: StoredFile, old: str, new: str) -> int:
@@ -116,7 +125,7 @@ def _aggregate_of_encoder(file: StoredFile, old: str, new: str) -> int:
 
 def _of_dataset(store: Results, files: list[StoredFile], old: str, new: str) -> Renamed:
     source = old in found(DATASETS)  # images of it are still images of it
-    counts, remarks, prints = {"cells": 0, "manifests": 0, "aggregates": 0, "requests": 0}, [], dict[str, str]()
+    counts, remarks, prints = {"cells": 0, "manifests": 0, "aggregates": 0}, [], dict[str, str]()
     for file in files:
         if file.kind == "manifests" and (manifest := Manifest.load(file.path)).name == old:
             lineage = tuple(new if name == old and not source else name for name in manifest.lineage)
@@ -150,8 +159,7 @@ def _of_dataset(store: Results, files: list[StoredFile], old: str, new: str) -> 
             record["task"][1] = new
             _move(file, file.path.with_name(f"{name_of(record)}.json"), record)
             counts["aggregates"] += 1
-        elif file.kind == "requests":
-            counts["requests"] += _request(file, {"tasks": {old: new}, "train": {old: new}})
+    remarks += _of_requests(files, NewName("dataset", old, new))
     if source:
         remarks.append(f"{old} stays named as the source of its images, so that encoders which saw them are marked")
     return Renamed("dataset", old, new, {k: n for k, n in counts.items() if n}, tuple(dict.fromkeys(remarks)))
@@ -215,39 +223,6 @@ def _unlink(file: StoredFile) -> None:
         for folder in file.path.parents[: len(file.at) - 2]:
             if not any(folder.iterdir()):
                 folder.rmdir()
-
-
-def _request(file: StoredFile, names: Mapping[str, Mapping[str, str]]) -> int:
-    """1 if a request has the name: it is kept under the hash of what it says now."""
-    record = read_record(file.path)
-    changed = {
-        "encoders": [names.get("encoders", {}).get(name, name) for name in record["encoders"]],
-        "tasks": [_task(name, names.get("tasks", {})) for name in record["tasks"]],
-        "objects": [
-            {**names.get("encoders", {}), **names.get("tasks", {})}.get(name, name) for name in record["objects"]
-        ],
-        "settings": {
-            key: _train(value, names.get("train", {})) if key == "train" else value
-            for key, value in record["settings"].items()
-        },
-    }
-    if all(record[key] == value for key, value in changed.items()):
-        return 0
-    request = Request(
-        tuple(changed["encoders"]), tuple(changed["tasks"]), changed["settings"], tuple(changed["objects"])
-    )
-    path = file.path.with_name(f"{request.sha256[:12]}.json")
-    _move(file, path, {**record, **changed, "sha256": request.sha256})
-    return 1
-
-
-def _task(task: str, names: Mapping[str, str]) -> str:
-    dataset, colon, protocol = task.rpartition(":")
-    return f"{names.get(dataset, dataset)}:{protocol}" if colon else names.get(task, task)
-
-
-def _train(value: Any, names: Mapping[str, str]) -> Any:
-    return [names.get(one, one) for one in value] if isinstance(value, list) else value
 
 
 def _cell(facts: Mapping[str, Any]) -> Cell:

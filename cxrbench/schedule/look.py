@@ -3,12 +3,13 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
 from cxrbench.encoder import EncoderSpec
+from cxrbench.engine.asked.renamed import NewName, cell_now, new_names
 from cxrbench.engine.asked.requests import SHOWN
 from cxrbench.engine.headers.header import ReadHeader
 from cxrbench.engine.job import Job
@@ -34,7 +35,9 @@ def status_of(job: Job, leases: Leases) -> Status:
     """
     results = job.request.results
     held = _held(results.root / "leases", leases)
+    headers, since = results.headers(job.cache), new_names(results.root, job.asked.sha256)
     done, blocked, failed, left = 0, [], [], []
+    renamed: list[str] = []
     at: list[Running] = []
     for planned in job.plan.cells:
         if planned.state in ("done", "not applicable"):
@@ -43,11 +46,13 @@ def status_of(job: Job, leases: Leases) -> Status:
             blocked.append(_waiting(planned.cell, planned.reason))
         elif (holder := held.get(lease_path(results, planned.cell))) is not None:
             at.append(_running(holder))
+        elif (how := _renamed(job, planned, since, headers)) is not None:
+            renamed.append(how)
         elif (failure := failure_of(results, planned.cell)) is not None:
             failed.append(_waiting(planned.cell, failure.reason, failure))
         else:
             left.append(planned)
-    running, seconds = len(at), _seconds(results, results.headers(job.cache), job.plan.cells, left)
+    running, seconds = len(at), _seconds(results, headers, job.plan.cells, left)
     graph = graph_of(Plan(tuple(left)), job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
     speeds: dict[int, float | None] = {}
     for _, of_entry in groupby(graph.parts, key=lambda part: part.key):
@@ -64,7 +69,19 @@ def status_of(job: Job, leases: Leases) -> Status:
     return Status(
         job.asked.sha256[:SHOWN], len(job.plan.cells), done, running, tuple(failed), tuple(blocked), len(left),
         tuple(at), seconds / workers if workers and seconds is not None else None,
+        len(renamed), tuple(dict.fromkeys(renamed)),
     )  # fmt: skip
+
+
+def _renamed(job: Job, planned: PlannedCell, since: Sequence[NewName], headers: ReadHeader) -> str | None:
+    """How a cell is called that is done under another name; None for any other."""
+    cell = planned.cell
+    now = cell_now(planned, since)
+    pairs = [(was, is_) for was, is_ in ((cell.encoder, now.encoder), (cell.dataset, now.dataset)) if was != is_]
+    if not pairs:
+        return None
+    state, _ = job.request.results.state(now, allow_dropped=job.request.skip_bad, header_at=headers)
+    return ", ".join(f"{was} is called {is_}" for was, is_ in pairs) if state in ("done", "not applicable") else None
 
 
 def _speed(results: Results, spec: EncoderSpec) -> float | None:

@@ -29,12 +29,13 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Status:
-    """``cells`` of a request = ``done`` + ``running`` ones + ``failed`` + ``blocked`` + ``missing``.
+    """``cells`` of a request = ``done`` + ``renamed`` + ``running`` ones + ``failed`` + ``blocked`` + ``missing``.
 
     ``done``: those that are not applicable included. ``missing``: not begun, stale and damaged ones included. ``at``:
     the running cells and the features that are being extracted. ``blocked``: cells without encoder or data, seen from
     here. ``seconds_left``: by the finished cells that are most alike and the images per second of the encoders, on as
-    many workers as are at it; None where something is not measured yet, or nobody works.
+    many workers as are at it; None where something is not measured yet, or nobody works. ``renamed``: done, and called
+    otherwise in the folder since it was asked for; ``new_names``: how (``pixels is called a/b``).
     """
 
     request: str
@@ -46,6 +47,8 @@ class Status:
     missing: int
     at: tuple[Running, ...]
     seconds_left: float | None
+    renamed: int = 0
+    new_names: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:

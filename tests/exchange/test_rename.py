@@ -6,18 +6,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from cxrbench import api
+from cxrbench.engine.asked.requests import find_request, save_request
 from cxrbench.engine.job import prepare
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.progress import Progress
 from support.command import cxrbench
-from support.two_people import Hospital
+from support.two_people import Hospital, everything_in
 
 
 def said(root: Path) -> str:
-    """Every name and text of a store: paths, records, metadata."""
+    """Every name and text of a store, but for what was asked of it: paths, records, metadata."""
     found = [str(path.relative_to(root)) for path in root.rglob("*")]
     for path in root.rglob("*.*"):
+        if path.parent.name == "requests":
+            continue
         if path.suffix == ".parquet":
             metadata = pq.ParquetFile(path).metadata.metadata or {}
             found += [value.decode("latin1") for key, value in metadata.items() if key.count(b".") < 2]
@@ -80,3 +83,47 @@ def test_names_that_are_not_there_or_taken_are_refused_before_anything_is_writte
         with pytest.raises(UserError, match=match):
             api.rename_in_results(root, old, new)
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def states(root: Path) -> tuple[int, int, int, int]:
+    found = api.status(root)
+    return found.done, found.renamed, found.missing, len(found.blocked)
+
+
+def test_a_request_stays_as_it_was_asked_and_its_renamed_cells_are_found(
+    hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where a second encoder is given the first one's old name."""
+    monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "cache"))
+    root, (asked,) = hospital.results, api.requests(hospital.results)
+    done, *nothing = states(root)
+    assert nothing == [0, 0, 0]
+    code, _, err = cxrbench(monkeypatch, capsys, "results", "rename", "pixels", "a/b", "--results", str(root))
+    assert (code, len(err.splitlines()), "a request says pixels as it was asked" in err) == (0, 1, True)
+    assert states(root) == (done // 2, done // 2, 0, 0)
+    api.rename_in_results(root, hospital.mine, "pixels")
+    api.rename_in_results(root, "clinic", "ward")
+    api.rename_in_results(root, "a/b", "c")
+    assert states(root) == (0, done, 0, 0)
+    code, out, _ = cxrbench(monkeypatch, capsys, "status", "--results", str(root))
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert "pixels is called c, clinic is called ward" in out
+    (after,) = api.requests(root)
+    assert {name: after[name] for name in asked} == asked
+    save_request(root, find_request(root))  # as a run does: under the names that it says
+    assert states(root) == (0, 0, done, 0)
+
+
+def test_a_pack_says_of_a_request_what_its_encoders_and_data_are_called_now(
+    hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that tells too much is renamed before it is packed, wherever it was asked."""
+    for old, new in (("pixels", "dots"), (hospital.mine, "tiles"), ("clinic", "ward")):
+        api.rename_in_results(hospital.results, old, new)
+    api.pack_results(hospital.results, tmp_path / "a.cxrpack", salt=tmp_path / "salt")
+    api.merge_results([tmp_path / "a.cxrpack"], tmp_path / "into")
+    (one,) = api.requests(tmp_path / "into")
+    assert one["encoders"] == ["dots", "tiles"]
+    assert {task.partition(":")[0] for task in one["tasks"]} == {"ward"}
+    pieces = everything_in((tmp_path / "a.cxrpack").read_bytes())
+    assert not [piece for piece in pieces for name in (b"mine.py", b"clinic") if name in piece]

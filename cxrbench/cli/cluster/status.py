@@ -30,9 +30,10 @@ def status(
 ) -> None:
     """How far a request of a results folder is: done, running (where, since when), failed (why), missing; time left.
 
-    With --json: `request`, `cells` (= `done` + `running` + the failed + the blocked + `missing`), `at` (running cells
-    and extractions: `what`, `host`, `process`, `since` in UTC), `failed` and `blocked` (`encoder`, `task`, `fraction`,
-    `seed`, `reason`, `attempts`, `trace`), `seconds_left` (null where nobody works or nothing is measured).
+    With --json: `request`, `cells` (= `done` + `renamed` + `running` + the failed + the blocked + `missing`), `at`
+    (running cells and extractions: `what`, `host`, `process`, `since` in UTC), `failed` and `blocked` (`encoder`,
+    `task`, `fraction`, `seed`, `reason`, `attempts`, `trace`), `seconds_left` (null where nobody works or nothing is
+    measured), `new_names` (what `cxrbench results rename` has called the `renamed` cells, which are done).
 
     Examples:
 
@@ -56,7 +57,8 @@ def status(
 
 def told(found: api.Status) -> str:
     """For people: a line of counts, and a table each of what runs and what failed."""
-    counts = [("done", found.done), ("running", found.running), ("failed", len(found.failed)),
+    counts = [("done", found.done), (f"done under another name ({'; '.join(found.new_names)})", found.renamed),
+              ("running", found.running), ("failed", len(found.failed)),
               ("blocked", len(found.blocked)), ("missing", found.missing)]  # fmt: skip
     line = f"request {found.request}: {found.cells} cells: " + ", ".join(f"{n} {name}" for name, n in counts if n)
     if found.seconds_left is not None:

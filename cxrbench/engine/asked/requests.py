@@ -4,6 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from cxrbench.engine.settings import Settings, checked_settings
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain
 from cxrbench.files.records import read_record, write_record
+from cxrbench.files.seal import DamagedError
 from cxrbench.files.toml import toml_value
 from cxrbench.plugins.entry_points import unknown
 
@@ -27,6 +29,8 @@ HERE = frozenset(
 """Settings of the machine and its folders: the same request elsewhere has others, and the same hash."""
 NAMED = ("encoders", "tasks")
 SHOWN = 12  # digits of a request's hash that name it
+RENAMED = "renamed"
+"""What a record has beside the request: which names of the folder are others since (``engine/asked/renamed.py``)."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +101,29 @@ def read_run_file(path: Path) -> dict[str, Any]:
 
 
 def save_request(root: Path, request: Request) -> None:
-    """Keep a request in a results folder, once. Raises DiskError."""
-    path = _folder(root) / f"{request.sha256[:SHOWN]}.json"
-    if path.exists():
-        return
-    facts = {
+    """Keep a request in a results folder, once. Raises DiskError.
+
+    What was renamed since it was made is forgotten: it is asked again, under the names that it says. A record that is
+    damaged is written again.
+    """
+    path = request_path(root, request.sha256)
+    known: dict[str, Any] = {}
+    with suppress(FileNotFoundError, DamagedError):
+        known = read_record(path)
+        if RENAMED not in known:
+            return
+        del known[RENAMED]
+    facts = known or {
         "sha256": request.sha256, "date": datetime.now(UTC).isoformat(timespec="milliseconds"), "version": __version__,
         "encoders": list(request.encoders), "tasks": list(request.tasks), "settings": dict(request.settings),
         "objects": list(request.objects),
     }  # fmt: skip
     write_record(path, facts)
+
+
+def request_path(root: Path, sha256: str) -> Path:
+    """Where a results folder has a request."""
+    return _folder(root) / f"{sha256[:SHOWN]}.json"
 
 
 def load_requests(root: Path) -> list[dict[str, Any]]:
