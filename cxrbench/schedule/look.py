@@ -3,13 +3,13 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 
 from cxrbench.encoder import EncoderSpec
-from cxrbench.engine.asked.renamed import NewName, cell_now, new_names
+from cxrbench.engine.asked.renamed import cell_now, new_names
 from cxrbench.engine.asked.requests import SHOWN
 from cxrbench.engine.headers.header import ReadHeader
 from cxrbench.engine.job import Job
@@ -38,6 +38,7 @@ def status_of(job: Job, leases: Leases) -> Status:
     headers, since = results.headers(job.cache), new_names(results.root, job.asked.sha256)
     done, blocked, failed, left = 0, [], [], []
     renamed: list[str] = []
+    prints: dict[tuple[str, str], str] = {}
     at: list[Running] = []
     for planned in job.plan.cells:
         if planned.state in ("done", "not applicable"):
@@ -46,7 +47,7 @@ def status_of(job: Job, leases: Leases) -> Status:
             blocked.append(_waiting(planned.cell, planned.reason))
         elif (holder := held.get(lease_path(results, planned.cell))) is not None:
             at.append(_running(holder))
-        elif (how := _renamed(job, planned, since, headers)) is not None:
+        elif (how := _renamed(job, planned, cell_now(planned, since, prints), headers)) is not None:
             renamed.append(how)
         elif (failure := failure_of(results, planned.cell)) is not None:
             failed.append(_waiting(planned.cell, failure.reason, failure))
@@ -73,10 +74,9 @@ def status_of(job: Job, leases: Leases) -> Status:
     )  # fmt: skip
 
 
-def _renamed(job: Job, planned: PlannedCell, since: Sequence[NewName], headers: ReadHeader) -> str | None:
-    """How a cell is called that is done under another name; None for any other."""
+def _renamed(job: Job, planned: PlannedCell, now: Cell, headers: ReadHeader) -> str | None:
+    """How a cell is called ``now`` that is done under another name; None for any other."""
     cell = planned.cell
-    now = cell_now(planned, since)
     pairs = [(was, is_) for was, is_ in ((cell.encoder, now.encoder), (cell.dataset, now.dataset)) if was != is_]
     if not pairs:
         return None

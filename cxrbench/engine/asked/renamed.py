@@ -54,17 +54,20 @@ def called_now(name: str, what: What, names: Sequence[NewName]) -> str:
     return name
 
 
-def cell_now(planned: PlannedCell, names: Sequence[NewName]) -> Cell:
+def cell_now(planned: PlannedCell, names: Sequence[NewName], prints: dict[tuple[str, str], str]) -> Cell:
     """A planned cell as ``cxrbench results rename`` has left it, with the identity that it gave it.
 
-    A cell that was trained elsewhere has lost its identity with a data set's name, and is not found.
+    A cell that was trained elsewhere has lost its identity with a data set's name, and is not found. ``prints``: by
+    fingerprint and new name the fingerprint under it, which takes a while for many images; added to.
     """
     cell = planned.cell
     encoder, dataset = called_now(cell.encoder, "encoder", names), called_now(cell.dataset, "dataset", names)
     if dataset == cell.dataset or planned.manifest is None:
         return replace(cell, encoder=encoder)
-    parts = {**cell.parts, "dataset": replace(planned.manifest, name=dataset).fingerprint}
-    return replace(cell, encoder=encoder, dataset=dataset, parts=parts)
+    key = planned.manifest.fingerprint, dataset
+    if key not in prints:
+        prints[key] = replace(planned.manifest, name=dataset).fingerprint
+    return replace(cell, encoder=encoder, dataset=dataset, parts={**cell.parts, "dataset": prints[key]})
 
 
 def _said(record: Mapping[str, Any], what: What) -> set[str]:
