@@ -1,16 +1,20 @@
 """A small data set and a small encoder, written the way a user has them: a CSV beside images, a file with a class."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from support.command import CommandLine, cxrbench
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 ENCODER = '''
 import os
+from functools import partial
 from pathlib import Path
 import torch
 from cxrbench.encoder import Encoder, Features, Preprocess
@@ -71,3 +75,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CXRBENCH_DATA", raising=False)
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """``cxrbench`` as a function: words of a command; exit code, stdout and stderr."""
+    return partial(cxrbench, monkeypatch, capsys)

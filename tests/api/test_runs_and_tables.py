@@ -14,7 +14,7 @@ import torch
 import cxrbench
 from cxrbench import api
 from cxrbench.errors import UserError
-from support.command import cxrbench as command
+from support.command import CommandLine
 
 pytestmark = pytest.mark.usefixtures("folders")
 
@@ -31,11 +31,7 @@ def test_importing_it_costs_nothing() -> None:
 
 
 def test_three_lines_run_an_encoder_and_show_a_table(
-    encoder: str,
-    dataset: Path,
-    encoder_calls: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    encoder: str, dataset: Path, encoder_calls: Path, command_line: CommandLine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = cxrbench.run([encoder, "pixels"], f"{dataset}:classification", precision="fp32")
     assert capsys.readouterr().out == ""
@@ -56,7 +52,7 @@ def test_three_lines_run_an_encoder_and_show_a_table(
         (["leaderboard", "--replicates", "100"], api.leaderboard(replicates=100).to_markdown()),
         (["compare", "pixels", encoder, "--json"], cxrbench.compare("pixels", encoder).to_json()),
     ):
-        assert command(monkeypatch, capsys, *words) == (0, text, "")
+        assert command_line(*words) == (0, text, "")
     whole = json.loads(api.leaderboard(replicates=100, rope=0.02).to_json())
     assert whole["records"]
     assert whole["rope"] == 0.02

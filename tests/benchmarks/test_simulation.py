@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from simulation import Costs, Simulation, Work, World, first_group, work_of
+from simulated_workers import Costs, Machines, Simulation, Work, first_group
+from simulation import work_of
 
 from cxrbench.schedule.graph import Graph, Group
 from cxrbench.schedule.makespan import lower_bound
 from cxrbench.schedule.worker import begun_at
 
 FREE = Costs(settled=0, missing=0, refused=0, listing=0, part=0, computed=0, beat=0, longest_wait=0.0)
-IDEAL = World(1, latency=0.0, capacity=math.inf)
+IDEAL = Machines(1, latency=0.0, capacity=math.inf)
 
 
 @pytest.mark.parametrize(("groups", "workers"), [(6, 1), (6, 4), (6, 6), (10, 7), (3, 100)])
@@ -32,7 +33,7 @@ def test_cells_wait_for_all_parts_of_their_features() -> None:
 def test_one_worker_takes_the_sum_and_the_operations_that_are_counted_by_hand() -> None:
     """Two groups of a part and three cells: the plan; each group's features; each cell."""
     work, costs = Work(((5.0,), (5.0,)), ((1.0,) * 3,) * 2), Costs(beat=0)
-    tally = Simulation(work, costs, World(1, latency=0.5, capacity=math.inf)).run()
+    tally = Simulation(work, costs, Machines(1, latency=0.5, capacity=math.inf)).run()
     of_group = (costs.missing + costs.part + costs.computed) + 3 * (costs.missing + costs.computed)
     assert tally.operations == 6 * costs.missing + 2 * of_group
     assert tally.makespan == pytest.approx(2 * 5 + 6 * 1 + 0.5 * tally.operations)
@@ -42,8 +43,8 @@ def test_one_worker_takes_the_sum_and_the_operations_that_are_counted_by_hand() 
 def test_whatever_befalls_workers_every_cell_is_computed_and_no_bound_is_beaten(listed: bool) -> None:
     work = work_of((640, 6400), (10.0, 100.0), probe=0.7, other=20.0, part=640)
     for seed in range(3):
-        world = World(5, preempted=300.0, frozen=300.0, slow=0.2, away=20.0, stands=90.0, seed=seed)
-        tally = Simulation(work, Costs(listed=listed), world).run()
+        machines = Machines(5, preempted=300.0, frozen=300.0, slow=0.2, away=20.0, stands=90.0, seed=seed)
+        tally = Simulation(work, Costs(listed=listed), machines).run()
         assert tally.computed == 2 * 2 * 15
         assert tally.makespan >= lower_bound(work.units(), 5)
         assert tally.lost > 0

@@ -6,19 +6,17 @@ starts a head and the other nodes, runs COMMAND (a shell, if there is none) with
 whatever ends it. Needs the package ``ray``. GPUs that are not there may be said: Ray counts, it does not look.
 """
 
-import argparse
 import importlib.util
 import os
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from cluster.by_hand import cluster_parser, run_beside
 from cluster.daemons import Daemons, free_ports, lacking, wait_until
 
 SPILLING_OFF = '{"automatic_object_spilling_enabled": false}'
@@ -104,22 +102,12 @@ class RayCluster:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command beside a Ray cluster of its own; its exit code."""
-    parser = argparse.ArgumentParser(description="Run a command beside a Ray cluster that ends with it.")
-    parser.add_argument("--nodes", type=int, default=2)
-    parser.add_argument("--cpus", type=int, default=1, help="of each node")
+    parser = cluster_parser("Ray cluster")
     parser.add_argument("--gpus", type=float, default=0, help="of each node, as it says")
-    parser.add_argument("command", nargs=argparse.REMAINDER, default=[])
     asked = parser.parse_args(words)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves the blocks below, as Ctrl-C does
-    if problem := why_not():
-        raise SystemExit(f"no Ray: {problem}")
-    with (
-        tempfile.TemporaryDirectory(prefix="ray-") as folder,
-        RayCluster(Path(folder), asked.nodes, asked.cpus, asked.gpus) as cluster,
-    ):
-        return subprocess.run(
-            asked.command or [os.environ.get("SHELL", "bash")], env=cluster.env, check=False
-        ).returncode
+    return run_beside(
+        lambda folder: RayCluster(folder, asked.nodes, asked.cpus, asked.gpus), "Ray", why_not(), asked.command
+    )
 
 
 if __name__ == "__main__":

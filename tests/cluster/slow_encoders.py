@@ -1,10 +1,13 @@
 """Work that takes long enough to be interrupted, and says how often its encoders were called."""
 
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.small_clinics import make_clinic
-from cluster.stores import cxrbench
+from cluster.stores import assert_same_cells, assert_sound, cxrbench
 
 SOURCE = '''
 import time
@@ -48,3 +51,26 @@ def slow_work(folder: Path, *, seconds: float) -> SlowWork:
     done = cxrbench("run", *asked, "--results", folder / "alone", "--cache", folder / "cache-alone")
     assert done.returncode == 0, done.stderr
     return SlowWork(asked, folder / "alone", folder / "calls.txt")
+
+
+def assert_bits_of_one_process(
+    work: SlowWork, folder: Path, executor: tuple[str, ...], env: Mapping[str, str], trouble: Callable[[], None]
+) -> None:
+    """Have the work done by a cluster; what comes of it is what one process makes of it, to the bit.
+
+    ``executor``: options of ``cxrbench run``; ``env``: in which it finds the cluster. ``trouble`` is called once the
+    run has been submitted: it waits for what it needs, and then does harm.
+    """
+    results, cache = folder / "results", folder / "cache"
+    command = [sys.executable, "-m", "cxrbench", "run", *work.asked, "--results", str(results), "--cache", str(cache)]
+    mine = {**env, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*command, *executor], env=mine, stdout=-1, stderr=-1, text=True) as run:
+        try:
+            trouble()
+            out, err = run.communicate(timeout=300)
+        finally:
+            run.kill()
+    assert run.returncode == 0, err
+    assert "8 cells computed." in out
+    assert_sound(results, cache)
+    assert_same_cells(results, work.alone)

@@ -7,18 +7,16 @@ them again, whatever ends it. Needs Debian's ``slurmctld slurmd slurm-client mun
 --no-install-recommends``), not their system services, and root.
 """
 
-import argparse
 import getpass
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from cluster.by_hand import cluster_parser, run_beside
 from cluster.daemons import Daemons, free_ports, lacking, wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "setpriv")
@@ -143,17 +141,9 @@ class Slurm:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command beside a Slurm of its own; its exit code."""
-    parser = argparse.ArgumentParser(description="Run a command beside a Slurm that ends with it.")
-    parser.add_argument("--nodes", type=int, default=2)
-    parser.add_argument("--cpus", type=int, default=1, help="of each node")
-    parser.add_argument("command", nargs=argparse.REMAINDER, default=[])
+    parser = cluster_parser("Slurm")
     asked = parser.parse_args(words)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves the blocks below, as Ctrl-C does
-    if problem := why_not():
-        raise SystemExit(f"no Slurm: {problem}")
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, Slurm(Path(folder), asked.nodes, asked.cpus) as slurm:
-        command = asked.command or [os.environ.get("SHELL", "bash")]
-        return subprocess.run(command, env=slurm.env, check=False).returncode
+    return run_beside(lambda folder: Slurm(folder, asked.nodes, asked.cpus), "Slurm", why_not(), asked.command)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """A real Slurm of two nodes: the bits of a local run, whatever becomes of jobs and nodes meanwhile."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cluster.daemons import wait_until
-from cluster.slow_encoders import SlowWork
+from cluster.slow_encoders import SlowWork, assert_bits_of_one_process
 from cluster.slurm_cluster import Slurm
-from cluster.stores import assert_same_cells, assert_sound, cxrbench
+from cluster.stores import cxrbench
 
 
 def scancel_one_task(slurm: Slurm, job: str) -> None:
@@ -44,22 +42,15 @@ def whole(slurm: Slurm) -> Slurm:
 def test_jobs_give_the_bits_of_one_process_whatever_happens(
     trouble: Callable[[Slurm, str], None], whole: Slurm, work: SlowWork, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "cxrbench", "run", *work.asked, "--results", str(tmp_path / "results"), "--cache",
-               str(tmp_path / "cache"), "--executor", "slurm:2", "--executor-option", "partition=work",
-               "--executor-option", "time=60"]  # fmt: skip
-    before, env = {*whole.jobs()}, {**whole.env, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=env, stdout=-1, stderr=-1, text=True) as run:
-        try:
-            wait_until(lambda: len(work.calls()) > 10, "the first images")
-            (job,) = {name.split("_")[0] for name in {*whole.jobs()} - before}
-            trouble(whole, job)
-            out, err = run.communicate(timeout=300)
-        finally:
-            run.kill()
-    assert run.returncode == 0, err
-    assert "8 cells computed." in out
-    assert_sound(tmp_path / "results", tmp_path / "cache")
-    assert_same_cells(tmp_path / "results", work.alone)
+    before = {*whole.jobs()}
+
+    def begun() -> None:
+        wait_until(lambda: len(work.calls()) > 10, "the first images")
+        (job,) = {name.split("_")[0] for name in {*whole.jobs()} - before}
+        trouble(whole, job)
+
+    executor = "--executor", "slurm:2", "--executor-option", "partition=work", "--executor-option", "time=60"
+    assert_bits_of_one_process(work, tmp_path, executor, whole.env, begun)
 
 
 def test_what_slurm_refuses_is_one_line(slurm: Slurm, dataset: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cxrbench.errors import UserError
 from cxrbench.executors.choice import chosen_executor
 from cxrbench.executors.contract import WorkerKind
 from cxrbench.executors.local import LocalExecutor, assigned
-from support.command import cxrbench
+from support.command import CommandLine
 from support.shared_work import same_bits
 
 GPU, CPU = WorkerKind("gpu", 10), WorkerKind("cpu", 30)
@@ -70,24 +70,18 @@ WORDS = ("--fractions", "0.5,1", "--device", "cpu", "--precision", "fp32")
 
 @pytest.mark.usefixtures("folders")
 def test_two_processes_give_the_bits_of_one_and_call_the_encoder_as_often(
-    encoder: str,
-    dataset: Path,
-    encoder_calls: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    encoder: str, dataset: Path, encoder_calls: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     words = ("run", "--encoder", f"{encoder},pixels", "--tasks", f"{dataset}:classification,{dataset}:knn", *WORDS)
-    assert cxrbench(monkeypatch, capsys, *words, "--results", "one", "--cache", "first")[0] == 0
+    assert command_line(*words, "--results", "one", "--cache", "first")[0] == 0
     by_one = sorted(encoder_calls.read_text().split())
     encoder_calls.unlink()
-    code, out, _ = cxrbench(
-        monkeypatch, capsys, *words, "--results", "two", "--cache", "second", "--executor", "local:2"
-    )
+    code, out, _ = command_line(*words, "--results", "two", "--cache", "second", "--executor", "local:2")
     assert (code, out.splitlines()[-1][:17]) == (0, "8 cells computed.")
     assert sorted(encoder_calls.read_text().split()) == by_one
     same_bits("one", "two")
-    code, out, err = cxrbench(monkeypatch, capsys, "worker", "--results", "two", "--cache", "second")
+    code, out, err = command_line("worker", "--results", "two", "--cache", "second")
     assert (code, out, err) == (0, "worker: nothing was left to do.\n", "")
 
 

@@ -1,10 +1,14 @@
 """The command line as a function."""
 
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from cxrbench.cli import main as cli
+
+CommandLine = Callable[..., tuple[int, str, str]]
+"""``cxrbench`` below, of the test that calls it: words of a command."""
 
 
 def cxrbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
