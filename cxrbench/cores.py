@@ -1,6 +1,9 @@
-"""How many CPU cores there are for us."""
+"""How many CPU cores there are for us, and how libraries are told how many to use."""
 
 import os
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables by which libraries are told, before they are imported, how many threads of the CPU they may have."""
 
 
 def cores() -> int:

@@ -147,7 +147,7 @@ def cost(job: "Job", *, workers: int = 1, progress: Progress | None = None) -> "
     from cxrbench.schedule.graph import graph_of
     from cxrbench.schedule.measured import measure
 
-    graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
+    graph = graph_of(job)
     made = {part for part in graph.parts if is_made(part, job.cache)}
     measured = measure(job, graph, to_extract(graph, made), progress or Progress())
     found = cost_of(graph, made, measured, workers, gpu=job.device != "cpu")

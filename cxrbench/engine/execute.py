@@ -212,7 +212,7 @@ def _kept(
     results.save(cell, outcome.predictions)
     try:
         _keep_efficiency(results, encoder)
-    except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:  # of torch's counter, or the encoder
+    except (RuntimeError, TypeError, ValueError) as error:  # of torch's counter, or the encoder
         encoder.context.progress.note(f"what {encoder.spec.name} costs cannot be counted: {one_line(error)}")
     return outcome
 

@@ -41,7 +41,7 @@ class Results:
     def path(self, cell: Cell) -> Path:
         """Where a cell's predictions lie."""
         folder = self.folder(cell.dataset, cell.protocol, cell.encoder)
-        return folder / f"fraction-{exact(cell.fraction)}-seed-{cell.seed}.parquet"
+        return folder / f"fraction-{exact(cell.fraction)}-seed-{cell.seed}{PREDICTIONS}"
 
     def folder(self, dataset: str, protocol: str, encoder: str) -> Path:
         """Where the cells of one encoder on one task lie."""
@@ -85,14 +85,14 @@ class Results:
 
     def save(self, cell: Cell, predictions: Predictions) -> None:
         """Keep a finished cell, in place of an older one."""
-        _remove(self.path(cell).with_suffix(".json"))
+        _remove(self.path(cell).with_suffix(REASON))
         predictions.save(self.path(cell))
 
     def save_not_applicable(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
         """Remember that a cell's encoder cannot serve it, in place of an older result."""
         _remove(self.path(cell))
         record = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
-        write_record(self.path(cell).with_suffix(".json"), record)
+        write_record(self.path(cell).with_suffix(REASON), record)
 
     def load_not_applicable(self, headers: StoreHeaders | None = None) -> list[NotApplicable]:
         """Every cell that is not applicable, in a fixed order."""

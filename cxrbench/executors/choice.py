@@ -7,6 +7,7 @@ from typing import Any
 
 from cxrbench.errors import UserError
 from cxrbench.executors.contract import Executor
+from cxrbench.executors.options import whole
 from cxrbench.files.names import plain
 from cxrbench.plugins.entry_points import unknown
 
@@ -27,13 +28,8 @@ def table_of(asked: str | Mapping[str, Any]) -> dict[str, Any]:
         table = {"kind": kind, **({"workers": int(count)} if colon else {})}
     if table["kind"] not in MODULES:
         raise UserError(unknown("executor", table["kind"], MODULES))
-    workers = table.get("workers")
-    if isinstance(workers, str) and workers.isdecimal():  # as it is typed
-        workers = table["workers"] = int(workers)
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise UserError(
-            f"executor {table['kind']} with {plain(repr(workers))} workers: give a whole number of 1 or more"
-        )
+    if "workers" in table:
+        table["workers"] = whole(table["kind"], table, "workers", None, least=1)
     return table
 
 

@@ -10,16 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from cxrbench.cores import cores
-from cxrbench.errors import UserError
+from cxrbench.cores import THREADS, cores
+from cxrbench.executors.child import PATIENCE
 from cxrbench.executors.contract import WorkerKind
+from cxrbench.executors.options import refuse_unknown, whole
 from cxrbench.features.device import may_have_accelerator
-from cxrbench.files.names import plain, visible
-from cxrbench.plugins.entry_points import unknown
+from cxrbench.files.names import visible
 
-OPTIONS = ("threads",)
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-PATIENCE = 60.0  # seconds that workers have to keep what they are at before they are killed
 OWN = (0, 1, 2, 130)  # how a worker ends by itself: done, cells failed, refused, interrupted
 RESTARTS = 20  # workers, in all, that are started again after something killed them
 
@@ -38,16 +35,9 @@ class LocalExecutor:
 
 
 def executor(workers: int | None, options: Mapping[str, Any]) -> LocalExecutor:
-    """``local``, with ``threads`` per worker. Raises UserError for another option."""
-    for name in options:
-        if name not in OPTIONS:
-            raise UserError(unknown("option of executor local", name, (*OPTIONS, "workers")))
-    threads = options.get("threads")
-    if threads is None:
-        return LocalExecutor(workers)
-    if isinstance(threads, bool) or not str(threads).isdecimal() or int(threads) < 1:
-        raise UserError(f"executor local with threads={plain(repr(threads))}: give a whole number of 1 or more")
-    return LocalExecutor(workers, int(threads))
+    """``local``, with ``threads`` per worker. Raises UserError for another option, or a value that cannot be."""
+    refuse_unknown("local", options, ("threads",))
+    return LocalExecutor(workers, whole("local", options, "threads", None, least=1))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 from cxrbench.errors import UserError, first_line
 from cxrbench.executors.child import Child
 from cxrbench.executors.contract import WorkerKind
+from cxrbench.executors.options import number, refuse_unknown, whole
 from cxrbench.files.names import plain
-from cxrbench.plugins.entry_points import unknown
 
 OPTIONS = ("address", "cpu_workers", "cpus", "gpus")
 ANSWER = 10.0  # seconds in which the head of a cluster takes a connection
@@ -101,20 +101,16 @@ def executor(workers: int | None, options: Mapping[str, Any]) -> Ray:
 
     Raises UserError for another option, a value that cannot be, and where Ray is not installed.
     """
-    for name in options:
-        if name not in OPTIONS:
-            raise UserError(unknown("option of executor ray", name, OPTIONS))
-    beside = _number(options, "cpu_workers", 0.0)
-    if not beside.is_integer():
-        raise UserError(f"executor ray: cpu_workers={beside:g}: give a whole number")
-    cpus = _number(options, "cpus", 1.0)
+    refuse_unknown("ray", options, OPTIONS)
+    beside = whole("ray", options, "cpu_workers", 0)
+    cpus = number("ray", options, "cpus", 1.0)
     if not cpus:
         raise UserError("executor ray: cpus=0: a worker computes, so give it a core or a part of one")
     if importlib.util.find_spec("ray") is None:
         raise UserError("executor ray needs one package more: pip install 'cxrbench[ray]'")
     return Ray(
         workers, None if options.get("address") is None else str(options["address"]), cpus,
-        _number(options, "gpus", 0.0) if "gpus" in options else None, int(beside),
+        number("ray", options, "gpus", None), beside,
     )  # fmt: skip
 
 
@@ -151,7 +147,7 @@ class RayTasks:
         return "; ".join(said[:3]) + ("; ..." if len(said) > 3 else "")
 
     def finish(self) -> None:
-        """Wait for those that run, which are at their end, and leave the cluster."""
+        """As ``stop``: who runs is at its end, and who waits for room need not come."""
         self.stop()
 
     def stop(self) -> None:
@@ -162,14 +158,3 @@ class RayTasks:
             ray.cancel(task)
         ray.wait(list(self.tasks.values()), num_returns=len(self.tasks), timeout=90)
         ray.shutdown()
-
-
-def _number(options: Mapping[str, Any], name: str, default: float) -> float:
-    value = options.get(name, default)
-    try:
-        number = -1.0 if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise UserError(f"executor ray: {name}={plain(repr(value))}: give a number, e.g. 0.5")
-    return number

@@ -13,6 +13,7 @@ from typing import Any
 
 from cxrbench.errors import UserError, first_line
 from cxrbench.executors.contract import WorkerKind
+from cxrbench.executors.options import whole
 from cxrbench.executors.slurm_job import WorkerJob
 from cxrbench.files.names import plain
 
@@ -123,11 +124,12 @@ def read(workers: int | None, options: Mapping[str, Any]) -> Slurm:
             raise UserError(f"executor slurm: {plain(name)}={plain(repr(value))} is no option of sbatch with one value")
     setup = ours.get("setup", [])
     return Slurm(
-        workers, minutes(ours["time"]), _number(ours, "cpu_workers", 0), sbatch,
+        workers, minutes(ours["time"]), whole("slurm", ours, "cpu_workers", 0), sbatch,
         setup=tuple(map(str, setup if isinstance(setup, list) else [setup])),
         container=tuple(shlex.split(str(ours.get("container", "")))),
         python=str(ours.get("python", sys.executable)),
-        notice=_number(ours, "notice", Slurm.notice), timeouts=_number(ours, "timeouts", Slurm.timeouts),
+        notice=whole("slurm", ours, "notice", Slurm.notice),
+        timeouts=whole("slurm", ours, "timeouts", Slurm.timeouts),
     )  # fmt: skip
 
 
@@ -212,10 +214,3 @@ def _answer(*command: str) -> str | None:
 
 def _is_gpu(name: str, value: Any) -> bool:
     return name.startswith("gpu") or (name == "gres" and "gpu" in str(value))
-
-
-def _number(options: Mapping[str, Any], name: str, default: int) -> int:
-    value = options.get(name, default)
-    if isinstance(value, bool) or not str(value).isdecimal():
-        raise UserError(f"executor slurm: {name}={plain(repr(value))}: give a whole number")
-    return int(value)

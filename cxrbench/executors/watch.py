@@ -25,8 +25,9 @@ def submitted(
 ) -> Iterator[Finished | Inapplicable | Failed]:
     """Have the missing, stale and damaged cells of a job computed by an executor's workers; each is yielded once.
 
-    What failed before is tried again. After Ctrl-C local workers end; those of a cluster go on, and WorkGoesOnError
-    says so. Raises UserError as ``Job.execute`` does, and where no worker can be started.
+    What failed before is tried again. However this ends, workers that are of this side alone end with it; those of a
+    cluster that keeps its jobs go on, and after Ctrl-C WorkGoesOnError says so. Raises UserError as ``Job.execute``
+    does, and where no worker can be started.
     """
     executor = chosen_executor(asked)
     blocked = begun(job.plan, job.request)
@@ -48,13 +49,12 @@ def submitted(
                 placed.stop()
                 return
         placed.finish()
-    except (KeyboardInterrupt, GeneratorExit) as error:
+    except BaseException as error:
         if not placed.cancel_hint:
             placed.stop()
-            raise
-        if isinstance(error, GeneratorExit):
-            raise
-        raise WorkGoesOnError(placed.cancel_hint) from error
+        elif isinstance(error, KeyboardInterrupt):
+            raise WorkGoesOnError(placed.cancel_hint) from error
+        raise
 
 
 def worker_command(job: Job, retries: int) -> list[str]:
@@ -73,7 +73,7 @@ def worker_command(job: Job, retries: int) -> list[str]:
 
 def kinds_of(job: Job) -> list[WorkerKind]:
     """How many units of a job need a GPU, and how many none; with ``--device cpu`` all need none."""
-    graph = graph_of(job.plan, job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
+    graph = graph_of(job)
     needs = [unit.needs for unit in (*graph.parts, *graph.cells)]
     gpu = 0 if job.asked.settings.get("device") == "cpu" else needs.count("gpu")
     kinds = [WorkerKind("gpu", gpu), WorkerKind("cpu", len(needs) - gpu)]

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from cxrbench.errors import UserError
+from cxrbench.features.entries import META
 from cxrbench.features.making import locked
 from cxrbench.files.atomic import writing
 from cxrbench.files.records import read_record, write_record
@@ -23,7 +24,7 @@ def drop_if_changed(folder: Path, fixed: FixedFeatures | None, what: str, waitin
     if fixed is None:
         return
     partial = folder.with_suffix(".partial")
-    if (folder / "meta.json").exists() and agrees(folder, fixed):
+    if (folder / META).exists() and agrees(folder, fixed):
         return
     with locked(folder, waiting, progress) as lease:
         found = [place for place in (folder, partial) if place.exists()]

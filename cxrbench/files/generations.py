@@ -140,6 +140,11 @@ def name(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
 
+def leased(file: Path) -> Path:
+    """What the file of a generation is a lease of."""
+    return file.with_suffix("")
+
+
 def make(path: Path, number: int, content: bytes, token: str) -> bool:
     """Make a generation, unless another process has: whole at once, where the file system has links. Raises OSError.
 

@@ -1,13 +1,14 @@
 """A plan as a graph of units: parts of an encoder's features on a dataset, then the cells that are made of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.engine.execute import TODO, together
-from cxrbench.engine.plan import EncoderRef, Plan, PlannedCell
+from cxrbench.engine.job import Job
+from cxrbench.engine.plan import EncoderRef, PlannedCell
 from cxrbench.features.parts.places import parts_of
 from cxrbench.features.pooled import feature_key
 from cxrbench.task import Cell
@@ -88,14 +89,13 @@ class Graph:
             yield from fresh
 
 
-def graph_of(
-    plan: Plan, precision: str, batch_size: int, *, pooled_first: bool = False, part_rows: int = PART_ROWS
-) -> Graph:
-    """The units of a plan, whatever the cache holds.
+def graph_of(job: Job, cells: Iterable[PlannedCell] | None = None, *, part_rows: int = PART_ROWS) -> Graph:
+    """The units of a job's plan, or of some ``cells`` of it, whatever the cache holds.
 
-    ``precision``: as resolved, of the features. ``pooled_first``: every cell extracts pooled features, as it does where
-    unreadable images are skipped. ``part_rows``: about so many, a multiple of ``batch_size``.
+    Where unreadable images are skipped every cell extracts pooled features. A part has about ``part_rows`` images, a
+    multiple of the batch size.
     """
+    precision, pooled_first = job.request.precision, job.request.skip_bad
     known: dict[tuple[int, ...], tuple[Part, ...]] = {}
 
     def parts(ref: EncoderRef, manifests: Sequence[Manifest]) -> tuple[Part, ...]:
@@ -105,7 +105,7 @@ def graph_of(
                 Part(ref.spec.name, manifest.name, key, rows.start, rows.stop, ref, manifest)
                 for manifest in manifests
                 for key in [feature_key(ref.spec, manifest, precision)]
-                for rows in parts_of(len(manifest), batch_size, part_rows)
+                for rows in parts_of(len(manifest), job.batch_size, part_rows)
             )
         return known[which]
 
@@ -119,17 +119,7 @@ def graph_of(
         after = parts(ref, planned.joined.sets if planned.joined else (manifest,)) if wanted else ()
         return CellUnit(planned, after, "cpu" if asks == {"pooled"} else "gpu")
 
-    todo = [planned for planned in plan.cells if planned.state in TODO]
+    asked = job.plan.cells if cells is None else cells
+    todo = [planned for planned in asked if planned.state in TODO]
     groups = (Group(tuple(map(unit, cells))) for _, cells in groupby(todo, key=together))
     return Graph(tuple(groups))
-
-
-def waves(graph: Graph) -> tuple[tuple[Part | CellUnit, ...], ...]:
-    """Units by when they can begin: the first wave at once, each later one when those before it are over.
-
-    For people and for estimates: workers begin a unit as soon as its own parts are there.
-    """
-    parts = tuple(graph.parts)
-    first = (*parts, *(unit for unit in graph.cells if not unit.after))
-    second = tuple(unit for unit in graph.cells if unit.after)
-    return tuple(wave for wave in (first, second) if wave)

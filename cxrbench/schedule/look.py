@@ -1,7 +1,6 @@
 """Looking at how far a request is: the files say what is done, running, failed or missing."""
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -13,10 +12,10 @@ from cxrbench.engine.asked.renamed import cell_now, new_names
 from cxrbench.engine.asked.requests import SHOWN
 from cxrbench.engine.headers.header import ReadHeader
 from cxrbench.engine.job import Job
-from cxrbench.engine.plan import Plan, PlannedCell
+from cxrbench.engine.plan import PlannedCell
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
-from cxrbench.files.generations import Holder
+from cxrbench.files.generations import Holder, leased
 from cxrbench.files.leases import Leases
 from cxrbench.files.seal import DamagedError
 from cxrbench.schedule.failures import FailedCell, failure_of
@@ -54,7 +53,7 @@ def status_of(job: Job, leases: Leases) -> Status:
         else:
             left.append(planned)
     running, seconds = len(at), _seconds(results, headers, job.plan.cells, left)
-    graph = graph_of(Plan(tuple(left)), job.request.precision, job.batch_size, pooled_first=job.request.skip_bad)
+    graph = graph_of(job, left)
     speeds: dict[int, float | None] = {}
     for _, of_entry in groupby(graph.parts, key=lambda part: part.key):
         parts = list(of_entry)
@@ -96,7 +95,7 @@ def _held(folder: Path, leases: Leases) -> dict[Path, Holder]:
     """The leases below a folder that somebody holds."""
     found: dict[Path, Holder] = {}
     for above, _, names in os.walk(folder):
-        for path in {Path(above, re.sub(r"\.\d+$", "", name)) for name in names if not name.startswith(".")}:
+        for path in {leased(Path(above, name)) for name in names if not name.startswith(".")}:
             if (holder := leases.holder(path)) is not None:
                 found[path] = holder
     return found

@@ -59,8 +59,7 @@ def work(job: Job, manner: Manner, progress: Progress) -> Iterator[Outcome]:
     Every cell that is not done in the job's plan is yielded once, be it done here or elsewhere; one that failed more
     than ``retries`` times as Failed. Raises DiskError where nothing can be written.
     """
-    request = job.request
-    graph = graph_of(job.plan, request.precision, job.batch_size, pooled_first=request.skip_bad)
+    graph = graph_of(job)
     todo = [unit.planned for unit in graph.cells]
     if todo:
         with shared_images(todo, job.cache, job.extraction()) as options, Leases(manner.ttl) as leases:

@@ -37,7 +37,7 @@ def job(dataset: Path) -> Job:
 
 
 def graph_with(job: Job) -> Graph:
-    return graph_of(job.plan, job.request.precision, job.batch_size)
+    return graph_of(job)
 
 
 def cost(job: Job, measured: Measurements, workers: int) -> CostPlan:

@@ -33,7 +33,7 @@ def cost_text(cost: api.CostPlan, *, as_json: bool) -> str:
         }
         for row in cost.rows
     ]  # fmt: skip
-    if all(row.gpu_bytes in (0, math.nan) or math.isnan(row.gpu_bytes) for row in cost.rows):
+    if all(not row.gpu_bytes or math.isnan(row.gpu_bytes) for row in cost.rows):
         for row in rows:
             del row["GPU memory"]
     disk = sum(row.pooled_bytes + row.dense_bytes for row in cost.rows)

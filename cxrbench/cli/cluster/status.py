@@ -14,6 +14,7 @@ from cxrbench.cli.options import CacheOption, DataOption, JsonOption, ResultsOpt
 from cxrbench.files.names import visible
 
 EVERY = 5.0  # seconds between two looks
+EMPTY_SCREEN = "\033[2J\033[H"
 
 
 def status(
@@ -46,8 +47,8 @@ def status(
     for found in api.statuses(results, request, **said):
         text = json.dumps(found.to_json(), indent=None if watch else 1) if as_json else told(found)
         if text != before:
-            if watch and not as_json and sys.stdout.isatty():
-                print("\033[2J\033[H", end="")  # an empty screen
+            if watch and not as_json:
+                print(EMPTY_SCREEN if sys.stdout.isatty() else "\n" * bool(before), end="")
             print(text, flush=True)
         before = text
         if not watch or found.finished:

@@ -16,6 +16,7 @@ from cxrbench.cli.cluster.options import LeaseOption, ShardOption, interruptible
 from cxrbench.cli.console import RunBars, bar
 from cxrbench.cli.failures import FAILED, failure_table
 from cxrbench.cli.options import CacheOption, DataOption, ResultsOption
+from cxrbench.cores import THREADS
 from cxrbench.errors import chosen
 from cxrbench.files.names import visible
 
@@ -67,7 +68,7 @@ def worker(
     if with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     if threads:
-        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when they are imported
+        for variable in THREADS:
             os.environ[variable] = str(threads)
     share = parse_shard(shard)
     start = (share[0] - 1) / share[1] if share else random.random()  # workers that begin alike get in each other's way
