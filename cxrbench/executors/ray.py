@@ -103,15 +103,13 @@ def executor(workers: int | None, options: Mapping[str, Any]) -> Ray:
     """
     refuse_unknown("ray", options, OPTIONS)
     beside = whole("ray", options, "cpu_workers", 0)
-    cpus = number("ray", options, "cpus", 1.0)
+    cpus, gpus = number("ray", options, "cpus", 1.0), number("ray", options, "gpus", None)
     if not cpus:
         raise UserError("executor ray: cpus=0: a worker computes, so give it a core or a part of one")
     if importlib.util.find_spec("ray") is None:
         raise UserError("executor ray needs one package more: pip install 'cxrbench[ray]'")
-    return Ray(
-        workers, None if options.get("address") is None else str(options["address"]), cpus,
-        number("ray", options, "gpus", None), beside,
-    )  # fmt: skip
+    address = None if options.get("address") is None else str(options["address"])
+    return Ray(workers, address, cpus, gpus, beside)
 
 
 class RayTasks:

@@ -108,7 +108,7 @@ def save_request(root: Path, request: Request) -> None:
     """
     path = request_path(root, request.sha256)
     known: dict[str, Any] = {}
-    with suppress(FileNotFoundError, DamagedError):
+    with suppress(FileNotFoundError, NotADirectoryError, DamagedError):  # writing tells what is wrong with a folder
         known = read_record(path)
         if RENAMED not in known:
             return
