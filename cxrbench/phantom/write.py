@@ -26,8 +26,9 @@ from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.leases import Lease
 from cxrbench.files.turns import check_still, turn
 from cxrbench.memory import keep_freed
-from cxrbench.phantom.cases import PARTS, Part, case
+from cxrbench.phantom.cases import PARTS, case
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
+from cxrbench.phantom.layouts.named import NAMED
 from cxrbench.progress import Advance
 
 VERSION = 5  # raise when any byte of the output changes
@@ -47,6 +48,7 @@ WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "chexpert-plus": (chexpert_plus.chexpert_plus_image, chexpert_plus.chexpert_plus_tables),
     "padchest": (padchest.padchest_image, padchest.padchest_tables),
     "brax": (brax.brax_image, brax.brax_tables),
+    **{name: (one.image, one.tables) for name, one in NAMED.items()},
 }
 
 
@@ -62,8 +64,8 @@ def write(
 ) -> None:
     """Write the datasets of WRITERS below ``out``, each in its official layout.
 
-    ``images``: how many of each of PARTS (default IMAGES; where a study has several images, studies are counted); a
-    dataset with none is left out.
+    ``images``: how many of each part (default IMAGES, those of NAMED only when they are named; where a study has
+    several images, studies are counted); a dataset with none is left out.
     ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
     ``drawn``: told of each dataset's folder that was written, when it is whole and while the next is drawn.
     A dataset is built in a hidden folder, its marker PHANTOM.json written last, and renamed when whole; what is already
@@ -73,9 +75,10 @@ def write(
     Raises UserError where the disk refuses, or a process that draws is killed; what was whole stays.
     """
     wanted = dict(IMAGES if images is None else images)
+    parts = (*PARTS, *(part for one in NAMED.values() for part in one.images))
     for part, count in wanted.items():
-        if part not in PARTS or count < 0:
-            known = ", ".join(PARTS)
+        if part not in parts or count < 0:
+            known = ", ".join(parts)
             raise UserError(f"there are no {count} phantom images of {part!r}: give 0 or more of any of {known}")
     try:
         with writing(out):
@@ -99,12 +102,11 @@ def ensure(
 ) -> Path:
     """The data folder of the default phantom under the cache folder; what is not there whole is written first.
 
-    ``datasets``: the names that are needed (default: all); names without a phantom are passed over. ``drawn``: see
-    ``write``. Two processes at once: one writes, one waits.
+    ``datasets``: the names that are needed (default: those of IMAGES); names without a phantom are passed over.
+    ``drawn``: see ``write``. Two processes at once: one writes, one waits.
     """
     folder = cache / f"phantom-v{VERSION}"
-    wanted = set(WRITERS if datasets is None else datasets)
-    write(folder, images={p: n for p, n in IMAGES.items() if _dataset(p) in wanted}, progress=progress, drawn=drawn)
+    write(folder, images=_default(datasets), progress=progress, drawn=drawn)
     return folder
 
 
@@ -134,8 +136,7 @@ def write_blank(out: Path, datasets: Collection[str], *, workers: int | None = N
     takes it for the phantom. ``out``: a temporary folder, or a folder of its own in the cache, where the next plan
     finds what is whole. Names without a phantom are passed over.
     """
-    wanted = {part: count for part, count in IMAGES.items() if _dataset(part) in datasets}
-    write(out, images=wanted, workers=workers, blank=True)
+    write(out, images=_default(datasets), workers=workers, blank=True)
 
 
 def is_blank(folder: Path) -> bool:
@@ -146,9 +147,17 @@ def is_blank(folder: Path) -> bool:
         return False
 
 
+def _default(datasets: Collection[str] | None) -> dict[str, int]:
+    """How many images of each part of these datasets the default phantom has; None: of those that are always drawn."""
+    if datasets is None:
+        return dict(IMAGES)
+    named = {part: count for one in NAMED.values() for part, count in one.images.items()}
+    return {part: count for part, count in {**IMAGES, **named}.items() if _dataset(part) in datasets}
+
+
 def _parts(dataset: str) -> list[tuple[str, int]]:
     """The parts of a dataset of the default phantom, with their numbers of images."""
-    return [(part, count) for part, count in IMAGES.items() if _dataset(part) == dataset]
+    return list(_default([dataset]).items())
 
 
 def _dataset(part: str) -> str:
@@ -167,9 +176,10 @@ def _write(
     lease: Lease,
 ) -> None:
     """Write what is missing, under the lease."""
-    todo: dict[str, list[tuple[Part, int]]] = {}
+    todo: dict[str, list[tuple[str, int]]] = {}
     for name in WRITERS:
-        parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
+        order = [*PARTS, *(NAMED[name].images if name in NAMED else ())]
+        parts = [(p, wanted[p]) for p in order if _dataset(p) == name and wanted.get(p, 0) > 0]
         if parts and not _whole(out / name, _marker(seed, parts, blank)):
             todo[name] = parts
     total, done = sum(n for parts in todo.values() for _, n in parts), 0
@@ -219,7 +229,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _one(image: Callable[..., Any], folder: Path, part: Part, seed: int, blank: bool, number: int) -> Any:
+def _one(image: Callable[..., Any], folder: Path, part: str, seed: int, blank: bool, number: int) -> Any:
     """Write one image; returns its rows of the tables."""
     return image(folder, replace(case(part, seed, number), blank=blank))
 
