@@ -3,6 +3,7 @@
 import uuid
 import zlib
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.random import Generator
@@ -20,12 +21,14 @@ from cxrbench.phantom.findings import (
 )
 from cxrbench.phantom.image import Radiograph, black, render
 
-# The place in this tuple seeds a part. Parts that are not in it are seeded by their names, so that none has to wait for
-# another: see ``stream``.
-PARTS = (
+Part = Literal[
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
     "brax",
-)  # fmt: skip
+    "object-cxr_train", "object-cxr_dev",
+]  # fmt: skip
+PARTS: tuple[Part, ...] = get_args(Part)
+NUMBERED = PARTS[:11]
+"""The parts that are seeded by their place here, as they were first drawn; later ones are by their name."""
 
 # Share of images with each finding, normal images included.
 VINDR = {OPACITY: 0.18, EFFUSION: 0.14, CARDIOMEGALY: 0.2, PNEUMOTHORAX: 0.09, NODULE: 0.14, THICKENING: 0.15,
@@ -52,7 +55,7 @@ class Case:
     ``blank``: its images are black; everything else, masks and boxes included, is as it would be.
     """
 
-    part: str
+    part: Part
     seed: int
     number: int
     key: uuid.UUID
@@ -64,11 +67,11 @@ class Case:
 
     def rng(self, purpose: int) -> Generator:
         """A stream of this image alone, so that neither order nor the number of workers matters."""
-        return np.random.default_rng((self.seed, stream(self.part), self.number, purpose))
+        return np.random.default_rng((self.seed, seed_of(self.part), self.number, purpose))
 
     def image(self) -> Radiograph:
         """The image with the findings on it."""
-        radiograph = render((self.seed, stream(self.part), self.number, 1), self.grades, shape=self.shape)
+        radiograph = render((self.seed, seed_of(self.part), self.number, 1), self.grades, shape=self.shape)
         return replace(radiograph, paint=lambda: black(self.shape)) if self.blank else radiograph
 
     def uid(self, kind: str) -> str:
@@ -76,14 +79,14 @@ class Case:
         return f"2.25.{uuid.uuid5(self.key, kind).int}"
 
 
-def stream(part: str) -> int:
-    """The number that tells a part's random streams from those of the others."""
-    return PARTS.index(part) if part in PARTS else zlib.crc32(part.encode())
+def seed_of(part: str) -> int:
+    """What a part has in its seeds: no two alike, whatever else there is and in whatever order."""
+    return NUMBERED.index(part) if part in NUMBERED else zlib.crc32(part.encode())
 
 
-def case(part: str, seed: int, number: int) -> Case:
+def case(part: Part, seed: int, number: int) -> Case:
     """The case number ``number`` of a part of the phantom."""
-    rng = np.random.default_rng((seed, stream(part), number, 0))
+    rng = np.random.default_rng((seed, seed_of(part), number, 0))
     key = uuid.UUID(bytes=rng.bytes(16), version=4)
     if part == "rsna":
         drawn = rng.choice(RSNA_CLASSES, p=RSNA_SHARES)

@@ -26,30 +26,13 @@ from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.leases import Lease
 from cxrbench.files.turns import check_still, turn
 from cxrbench.memory import keep_freed
-from cxrbench.phantom.cases import PARTS, case
-from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
-from cxrbench.phantom.layouts.named import NAMED
+from cxrbench.phantom.cases import PARTS, Part, case
+from cxrbench.phantom.layouts.registry import IMAGES, WRITERS
 from cxrbench.progress import Advance
 
 VERSION = 5  # raise when any byte of the output changes
 MARKER = "PHANTOM.json"
-IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400,
-                             "mimic": 360, "symile": 360, "lungs": 200, "chexpert": 200, "chexpert-plus": 200,
-                             "padchest": 200, "brax": 160}  # fmt: skip
 CHUNK = 8
-WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
-    "vindr": (vindr.vindr_image, vindr.vindr_tables),
-    "rsna": (rsna.rsna_image, rsna.rsna_tables),
-    "siim": (siim.siim_image, siim.siim_tables),
-    "mimic": (mimic.mimic_image, mimic.mimic_tables),
-    "symile": (symile.symile_image, symile.symile_tables),
-    "lungs": (lungs.lungs_image, lungs.lungs_tables),
-    "chexpert": (chexpert.chexpert_image, chexpert.chexpert_tables),
-    "chexpert-plus": (chexpert_plus.chexpert_plus_image, chexpert_plus.chexpert_plus_tables),
-    "padchest": (padchest.padchest_image, padchest.padchest_tables),
-    "brax": (brax.brax_image, brax.brax_tables),
-    **{name: (one.image, one.tables) for name, one in NAMED.items()},
-}
 
 
 def write(
@@ -64,8 +47,8 @@ def write(
 ) -> None:
     """Write the datasets of WRITERS below ``out``, each in its official layout.
 
-    ``images``: how many of each part (default IMAGES, those of NAMED only when they are named; where a study has
-    several images, studies are counted); a dataset with none is left out.
+    ``images``: how many of each of PARTS (default IMAGES; where a study has several images, studies are counted); a
+    dataset with none is left out.
     ``workers``: processes (default: one per core). ``progress(done, total)`` counts images.
     ``drawn``: told of each dataset's folder that was written, when it is whole and while the next is drawn.
     A dataset is built in a hidden folder, its marker PHANTOM.json written last, and renamed when whole; what is already
@@ -75,10 +58,9 @@ def write(
     Raises UserError where the disk refuses, or a process that draws is killed; what was whole stays.
     """
     wanted = dict(IMAGES if images is None else images)
-    parts = (*PARTS, *(part for one in NAMED.values() for part in one.images))
     for part, count in wanted.items():
-        if part not in parts or count < 0:
-            known = ", ".join(parts)
+        if part not in PARTS or count < 0:
+            known = ", ".join(PARTS)
             raise UserError(f"there are no {count} phantom images of {part!r}: give 0 or more of any of {known}")
     try:
         with writing(out):
@@ -102,11 +84,12 @@ def ensure(
 ) -> Path:
     """The data folder of the default phantom under the cache folder; what is not there whole is written first.
 
-    ``datasets``: the names that are needed (default: those of IMAGES); names without a phantom are passed over.
-    ``drawn``: see ``write``. Two processes at once: one writes, one waits.
+    ``datasets``: the names that are needed (default: all); names without a phantom are passed over. ``drawn``: see
+    ``write``. Two processes at once: one writes, one waits.
     """
     folder = cache / f"phantom-v{VERSION}"
-    write(folder, images=_default(datasets), progress=progress, drawn=drawn)
+    wanted = set(WRITERS if datasets is None else datasets)
+    write(folder, images={p: n for p, n in IMAGES.items() if _dataset(p) in wanted}, progress=progress, drawn=drawn)
     return folder
 
 
@@ -136,7 +119,8 @@ def write_blank(out: Path, datasets: Collection[str], *, workers: int | None = N
     takes it for the phantom. ``out``: a temporary folder, or a folder of its own in the cache, where the next plan
     finds what is whole. Names without a phantom are passed over.
     """
-    write(out, images=_default(datasets), workers=workers, blank=True)
+    wanted = {part: count for part, count in IMAGES.items() if _dataset(part) in datasets}
+    write(out, images=wanted, workers=workers, blank=True)
 
 
 def is_blank(folder: Path) -> bool:
@@ -147,17 +131,9 @@ def is_blank(folder: Path) -> bool:
         return False
 
 
-def _default(datasets: Collection[str] | None) -> dict[str, int]:
-    """How many images of each part of these datasets the default phantom has; None: of those that are always drawn."""
-    if datasets is None:
-        return dict(IMAGES)
-    named = {part: count for one in NAMED.values() for part, count in one.images.items()}
-    return {part: count for part, count in {**IMAGES, **named}.items() if _dataset(part) in datasets}
-
-
 def _parts(dataset: str) -> list[tuple[str, int]]:
     """The parts of a dataset of the default phantom, with their numbers of images."""
-    return list(_default([dataset]).items())
+    return [(part, count) for part, count in IMAGES.items() if _dataset(part) == dataset]
 
 
 def _dataset(part: str) -> str:
@@ -176,10 +152,9 @@ def _write(
     lease: Lease,
 ) -> None:
     """Write what is missing, under the lease."""
-    todo: dict[str, list[tuple[str, int]]] = {}
+    todo: dict[str, list[tuple[Part, int]]] = {}
     for name in WRITERS:
-        order = [*PARTS, *(NAMED[name].images if name in NAMED else ())]
-        parts = [(p, wanted[p]) for p in order if _dataset(p) == name and wanted.get(p, 0) > 0]
+        parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
         if parts and not _whole(out / name, _marker(seed, parts, blank)):
             todo[name] = parts
     total, done = sum(n for parts in todo.values() for _, n in parts), 0
@@ -229,7 +204,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _one(image: Callable[..., Any], folder: Path, part: str, seed: int, blank: bool, number: int) -> Any:
+def _one(image: Callable[..., Any], folder: Path, part: Part, seed: int, blank: bool, number: int) -> Any:
     """Write one image; returns its rows of the tables."""
     return image(folder, replace(case(part, seed, number), blank=blank))
 

@@ -1,1 +1,1 @@
-"""The phantom as the downloads with boxes, drawn only when they are named."""
+"""The phantom as the downloads whose annotations are boxes and other shapes."""
