@@ -1,14 +1,17 @@
-"""Closed shapes in pixels of the stored image, as object-CXR writes them: rectangles, ellipses, polygons; their boxes.
+"""Closed shapes in pixels of the stored image, as Object-CXR writes them: rectangles, ellipses, polygons.
 
 A pixel's corners have whole coordinates: the box of the first pixel is (0, 0, 1, 1).
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrbench.data.annotations.masks import Box
+from cxrbench.data.annotations.polygons import ellipse_counts, enclosing_box, polygon_counts
 from cxrbench.data.tables import is_number
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain
@@ -29,14 +32,27 @@ class Shape(NamedTuple):
     points: NDArray[np.float64]
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
-        """The tight box x, y, width, height.
+    def box(self) -> Box:
+        """The tight box: an ellipse touches it on all sides, for its axes are those of the image."""
+        return enclosing_box(self.points)
 
-        An ellipse's axes are those of the image, so it touches its box on all sides; a polygon lies between its
-        corners. So each is the range of the points.
-        """
-        low, high = self.points.min(axis=0), self.points.max(axis=0)
-        return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+
+def shape_counts(shapes: Sequence[Shape], height: int, width: int) -> list[str]:
+    """COCO counts, space-separated, of masks [height, width] that together cover the shapes; one, two or none."""
+    ellipses = [shape.box for shape in shapes if shape.kind == ShapeKind.ELLIPSE]
+    outlines = [_outline(shape) for shape in shapes if shape.kind != ShapeKind.ELLIPSE]
+    return [
+        *([polygon_counts(outlines, height, width)] if outlines else []),
+        *([ellipse_counts(ellipses, height, width)] if ellipses else []),
+    ]
+
+
+def _outline(shape: Shape) -> NDArray[np.float64]:
+    """The corners of a rectangle or polygon."""
+    if shape.kind == ShapeKind.POLYGON:
+        return shape.points
+    (left, top), (right, bottom) = shape.points
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
 def parse_shapes(text: str) -> list[Shape]:

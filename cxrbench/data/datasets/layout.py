@@ -114,11 +114,9 @@ class Layout:
         check_inside(boxes, image_sizes({name: self.root / files[name].path for name in names}), str(path))
 
     def cut_boxes(
-        self, boxes: pd.DataFrame, files: Mapping[str, File], where: str
+        self, boxes: pd.DataFrame, sizes: Mapping[str, tuple[int, int]], where: str
     ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """The boxes cut at the edges of their images, with a note where one reached beyond; as ``check_boxes`` else."""
-        names = sorted(set(boxes["image_id"]))
-        sizes = image_sizes({name: self.root / files[name].path for name in names})
+        """The boxes cut at the edges of their images (``sizes``: height and width), with a note where one was cut."""
         try:
             boxes, notes = cut_to_images(boxes, sizes, where)
             check_areas(boxes, where)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.annotations.boxes import SIDES, without_repeated
-from cxrbench.data.annotations.shapes import Shape, parse_shapes
-from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
+from cxrbench.data.annotations.boxes import SIDES, image_sizes
+from cxrbench.data.annotations.shapes import Shape, parse_shapes, shape_counts
+from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.errors import UserError
@@ -27,12 +27,16 @@ LABEL = "Foreign object"
 NAMES = ("image_name", "image_path")  # the files', the README's
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 
+Shapes = Mapping[str, Sequence[Shape]]
+Sizes = Mapping[str, tuple[int, int]]
+"""Height and width of images, by image id."""
+
 
 def read(root: Path) -> Manifest:
     """Read ``train.csv`` and ``dev.csv`` (``image_name,annotation``) and the images in ``train/`` and ``dev/``.
 
     An annotation is a list of shapes separated by semicolons, each a kind (0 rectangle, 1 ellipse, 2 polygon) and the
-    coordinates of its points; it is empty where there is no foreign object. Boxes are the tight boxes of the shapes.
+    coordinates of its points; it is empty where there is no foreign object. Masks are the shapes, boxes their boxes.
     (FaNe's code takes the same; MGCA's takes for a polygon a box around its pole of inaccessibility, which is larger.)
 
     ``dev.csv`` is the test set, as in MGCA and FaNe, for the official test set has no published annotations. A fifth of
@@ -43,7 +47,7 @@ def read(root: Path) -> Manifest:
     whether shapes reach beyond their images (they are cut at the edge, with a note).
     """
     layout = Layout(TITLE, root, SOURCE, LICENCE)
-    tables, boxes, notes = [], [], []
+    tables, boxes, masks, notes = [], [], [], []
     for part, official in OFFICIAL.items():
         shapes, where = _shapes(layout, part)
         files = layout.files([part], EXTENSIONS, parts=2)
@@ -56,9 +60,12 @@ def read(root: Path) -> Manifest:
                 ids, files, patients=ids, splits=splits, views=[""] * len(ids), labels=(LABEL,), targets=targets
             )
         )
-        drawn, said = _boxes(layout, shapes, files, where)
+        shapes, flat = _with_an_area(shapes, where)
+        sizes = image_sizes({name: root / files[name].path for name, of_image in shapes.items() if of_image})
+        drawn, cut = _boxes(layout, shapes, sizes, where)
         boxes.append(drawn)
-        notes += [*said, *subset_note(len(ids), official, f"images in {where}")]
+        masks += _masks(shapes, sizes)
+        notes += [*flat, *cut, *subset_note(len(ids), official, f"images in {where}")]
         if unread := len(files) - len(ids):
             notes.append(f"{unread:,} files in {part}/ are not in {where} and were left out.")
     if (root / "test").is_dir():
@@ -69,6 +76,8 @@ def read(root: Path) -> Manifest:
         images=pd.concat(tables, ignore_index=True),
         labels=(LABEL,),
         boxes=pd.concat(boxes, ignore_index=True),
+        masks=pd.DataFrame(masks, columns=["image_id", "label", "height", "width", "counts"]),
+        masks_complete=True,
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
@@ -76,7 +85,7 @@ def read(root: Path) -> Manifest:
     )
 
 
-def _shapes(layout: Layout, part: str) -> tuple[dict[str, list[Shape]], str]:
+def _shapes(layout: Layout, part: str) -> tuple[Shapes, str]:
     """The shapes of each image, by ``train/00001``, and the table's name."""
     path = layout.first(f"{part}.csv")
     table = layout.table(path, ["annotation"])
@@ -94,18 +103,36 @@ def _shapes(layout: Layout, part: str) -> tuple[dict[str, list[Shape]], str]:
     return shapes, path.name
 
 
-def _boxes(
-    layout: Layout, shapes: Mapping[str, Sequence[Shape]], files: Mapping[str, File], where: str
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """One row per shape, in pixels of the stored image, and notes on what was repeated, flat or cut."""
+def _with_an_area(shapes: Shapes, where: str) -> tuple[Shapes, tuple[str, ...]]:
+    """The shapes that cover something, each once, and notes on those that were left out."""
+    kept: dict[str, list[Shape]] = {}
+    flat = repeated = 0
+    for name, of_image in shapes.items():
+        kept[name] = [shape for shape in of_image if shape.box.width > 0 and shape.box.height > 0]
+        flat += len(of_image) - len(kept[name])
+        distinct = {(shape.kind, shape.points.tobytes()): shape for shape in kept[name]}
+        repeated += len(kept[name]) - len(distinct)
+        kept[name] = list(distinct.values())
+    return kept, (
+        *([f"{flat:,} shape(s) of {where} without an area were left out."] * (flat > 0)),
+        *([f"{repeated:,} repeated shape(s) of {where} count once."] * (repeated > 0)),
+    )
+
+
+def _boxes(layout: Layout, shapes: Shapes, sizes: Sizes, where: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """One row per shape, in pixels of the stored image, and a note where one was cut at the edge."""
     rows = [(name, LABEL, *shape.box) for name, of_image in shapes.items() for shape in of_image]
-    boxes, notes = without_repeated(pd.DataFrame(rows, columns=["image_id", "label", *SIDES]), where)
-    flat = (boxes[["width", "height"]].to_numpy() <= 0).any(axis=1)
-    if flat.any():
-        notes += (f"{int(flat.sum()):,} shape(s) of {where} without an area were left out of the boxes.",)
-        boxes = boxes.loc[~flat]
-    boxes, cut = layout.cut_boxes(boxes, files, where)
-    return boxes, (*notes, *cut)
+    return layout.cut_boxes(pd.DataFrame(rows, columns=["image_id", "label", *SIDES]), sizes, where)
+
+
+def _masks(shapes: Shapes, sizes: Sizes) -> list[tuple[str, str, int, int, str]]:
+    """Rows of the mask table; the masks of one image and label are united. Images that do not open have none."""
+    return [
+        (name, LABEL, *sizes[name], counts)
+        for name, of_image in shapes.items()
+        if name in sizes
+        for counts in shape_counts(of_image, *sizes[name])
+    ]
 
 
 DATASET = Dataset("object-cxr", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.path import Path as Polygon
 
+from cxrbench.data.annotations.masks import TrueMasks
 from cxrbench.data.datasets.detection import object_cxr
 from cxrbench.data.datasets.detection.object_cxr import LABEL
 from cxrbench.data.decode.images import decode
@@ -39,6 +41,22 @@ def test_images_labels_splits_and_boxes_of_every_kind(tmp_path: Path) -> None:
     assert "20 images in train.csv; the published set has 8,000." in said
     assert "5 images in dev.csv; the published set has 1,000." in said
     assert "images in test/ have no published annotations" in said
+
+
+def test_masks_are_the_shapes(tmp_path: Path) -> None:
+    manifest = object_cxr.read(layouts.object_cxr(tmp_path))
+    masks = TrueMasks.of(manifest)
+    shown = {name: masks.native(name, layouts.HEIGHT, layouts.WIDTH)[0] for name in manifest.images["image_id"]}
+    box = np.zeros((layouts.HEIGHT, layouts.WIDTH), bool)
+    box[3:9, 2:12] = True
+    np.testing.assert_array_equal(shown["train/00000"], box)
+    y, x = np.mgrid[: layouts.HEIGHT, : layouts.WIDTH] + 0.5
+    np.testing.assert_array_equal(shown["train/00001"], ((x - 25) / 5) ** 2 + ((y - 7) / 3) ** 2 <= 1)
+    polygon = Polygon([(5, 5), (15, 8), (11, 21), (4, 17)]).contains_points(np.stack([x, y], axis=-1).reshape(-1, 2))
+    both = polygon.reshape(x.shape) | ((abs(x - 2.5) < 1.5) & (abs(y - 2.5) < 1.5))
+    np.testing.assert_array_equal(shown["train/00002"], both)
+    assert not shown["train/00003"].any()
+    assert manifest.masks_complete
 
 
 def test_names_are_the_same_in_both_folders_and_the_readme_s_column_is_read(tmp_path: Path) -> None:
@@ -87,7 +105,7 @@ def test_shapes_over_the_edge_are_cut_and_flat_ones_left_out_with_a_note(tmp_pat
     manifest = object_cxr.read(tmp_path)
     assert layouts.boxes_of(manifest, "train/00000") == [(LABEL, 0, 3, 12, 6), (LABEL, 30, 20, 10, 10)]
     assert "2 box(es) of train.csv reach beyond their image and were cut at its edge." in manifest.notes
-    assert "1 shape(s) of train.csv without an area were left out of the boxes." in manifest.notes
+    assert "1 shape(s) of train.csv without an area were left out." in manifest.notes
 
 
 def test_the_phantom_has_bright_things_in_its_boxes_and_the_rows_of_the_blank_one(tmp_path: Path) -> None:
