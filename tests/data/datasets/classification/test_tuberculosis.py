@@ -9,22 +9,17 @@ import pytest
 
 from cxrbench.data.annotations.masks import TrueMasks
 from cxrbench.data.datasets.classification import montgomery, shenzhen
-from cxrbench.data.manifest import Manifest
 from cxrbench.errors import UserError
 from support import classification_layouts as layouts
-
-
-def positives(manifest: Manifest) -> dict[str, int]:
-    return manifest.images.groupby("split")["Tuberculosis"].sum().astype(int).to_dict()
+from support.looked_up import cells, column, positives
 
 
 def test_shenzhen_reads_the_class_from_the_name_and_the_rest_from_the_readings(tmp_path: Path) -> None:
     manifest = shenzhen.read(layouts.shenzhen(tmp_path))
-    rows = manifest.images.set_index("image_id")
-    assert len(rows) == 24
-    assert (rows["Tuberculosis"] == [name.endswith("_1") for name in rows.index]).all()
-    assert all(0 < n < (rows["split"] == s).sum() for s, n in positives(manifest).items()), "both classes in each split"
-    said = rows[["group:sex", "group:age"]].to_numpy().tolist()
+    assert len(manifest) == 24
+    assert column(manifest, "Tuberculosis") == {name: name.endswith("_1") for name in manifest.images["image_id"]}
+    assert all(0 < tb < images for images, tb in positives(manifest, "Tuberculosis").values()), "both in each split"
+    said = manifest.images[["group:sex", "group:age"]].to_numpy().tolist()
     assert said[:5] == [["M", "45"], ["F", "32"], ["F", "0"], ["M", "1"], ["", ""]]
     assert manifest.masks is not None
     assert manifest.masks["label"].unique().tolist() == ["lung"]
@@ -43,7 +38,7 @@ def test_the_kaggle_copy_of_shenzhen_says_the_same(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(copy.targets(), official.targets())
     assert copy.images["split"].tolist() == official.images["split"].tolist()
-    assert copy.images.iloc[1][["group:sex", "group:age"]].tolist() == ["F", "22"]
+    assert cells(copy, "CHNCXR_0002_0", "group:sex", "group:age") == ["F", "22"]
     assert copy.masks is None
 
 
@@ -52,14 +47,14 @@ def test_shenzhen_findings_that_contradict_the_name_are_said(tmp_path: Path) -> 
     path.write_text(path.read_text().replace("CHNCXR_0002_0.png,Female,22,normal", "CHNCXR_0002_0.png,Female,22,PTB"))
     manifest = shenzhen.read(tmp_path)
     assert any(note.startswith("1 findings contradict the file's name") for note in manifest.notes)
-    assert manifest.images.set_index("image_id").loc["CHNCXR_0002_0", "Tuberculosis"] == 0
+    assert column(manifest, "Tuberculosis")["CHNCXR_0002_0"] == 0
 
 
 def test_montgomery_has_both_lungs_as_labels_of_their_own(tmp_path: Path) -> None:
     manifest = montgomery.read(layouts.montgomery(tmp_path))
     assert len(manifest) == 20
-    assert manifest.images["Tuberculosis"].sum() == 10
-    assert manifest.images.iloc[0][["group:sex", "group:age"]].tolist() == ["M", "21"]
+    assert sum(column(manifest, "Tuberculosis").values()) == 10
+    assert cells(manifest, "MCUCXR_0001_1", "group:sex", "group:age") == ["M", "21"]
     true = TrueMasks.of(manifest)
     masks = dict(zip(true.labels, true.native("MCUCXR_0001_1", layouts.H, layouts.W), strict=True))
     assert set(masks) == {"left lung", "right lung"}
