@@ -14,6 +14,7 @@ from cxrbench.tasks.classification.views import Fusion
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.presets.recipes import honour
 
+FractionDraw = Literal["patients", "images", "images-with-positives", "stratified", "images-stratified"]
 DRAWS = 1000  # of a fraction that must hold a positive of each label, before giving up
 
 
@@ -49,7 +50,7 @@ class ClassifierRecipe:
     frame: Mapping[str, Any] | None = None
     head_init_std: float | None = None
     max_views: int | None = None
-    fraction_draw: Literal["patients", "images", "images-with-positives"] = "patients"
+    fraction_draw: FractionDraw = "patients"
     fraction_seed: int = 0
     layer_decay: float = 1.0
     drop_path: float = 0.0
@@ -79,12 +80,18 @@ def training_rows(
     """The training rows of a label fraction, sorted: whole patients (ours), or single images as papers draw them.
 
     ``images``: pandas' ``sample(frac, random_state=fraction_seed + seed)``, as MGCA. ``images-with-positives``: the
-    same, with the next random state until every label that has a positive has one in the sample, as PaCX-MAE.
+    same, with the next random state until every label that has a positive has one in the sample, as PaCX-MAE's code.
+    ``stratified``, ``images-stratified``: whole patients, or single images, in an order of which every prefix has the
+    labels' combinations in their proportions, from ``fraction_seed + seed``, as PaCX-MAE's paper.
     """
     if fraction == 1:
         return rows
     if recipe.fraction_draw == "patients":
         return rows[label_fraction(patients[rows], targets[rows], fraction, seed)]
+    if recipe.fraction_draw in ("stratified", "images-stratified"):
+        units = patients[rows] if recipe.fraction_draw == "stratified" else np.char.mod("%d", rows)
+        state = recipe.fraction_seed + seed
+        return rows[label_fraction(units, targets[rows], fraction, state, stratified=True)]
     wanted = (targets[rows] == 1).any(0) & (recipe.fraction_draw == "images-with-positives")
     for attempt in range(DRAWS):
         state = recipe.fraction_seed + seed + attempt
