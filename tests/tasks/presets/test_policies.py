@@ -11,9 +11,10 @@ from cxrbench.data.datasets import chexpert, chexpert_plus, nih, padchest
 from cxrbench.data.manifest import PART, SAID_UNCERTAIN, Manifest
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import UserError
-from cxrbench.tasks.classification.recipe import recipe_of, training_rows
+from cxrbench.tasks.classification.recipe import recipe_of
 from cxrbench.tasks.presets.data import adapted
 from cxrbench.tasks.presets.recipes import preset_for
+from cxrbench.tasks.training.recipe import training_rows
 from support.chexpert_layouts import CELLS, image, write_chexpert, write_chexpert_plus
 from support.layouts import text
 
