@@ -23,7 +23,7 @@ from cxrbench.phantom.image import Radiograph, black, render
 
 Part = Literal[
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
-    "brax",
+    "brax", "vindr-ribcxr", "qata",
 ]  # fmt: skip
 PARTS: tuple[Part, ...] = get_args(Part)
 NUMBERED = PARTS[:11]

@@ -14,7 +14,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class Pairs:
-    """Images of one folder and their masks, by the image's name without extension; ``spare``: masks without an image."""
+    """Images of one folder and their masks, by the image's name without extension; ``spare``: masks of no image."""
 
     images: dict[str, File]
     masks: dict[str, File]
@@ -22,7 +22,7 @@ class Pairs:
 
 
 def base_folder(layout: Layout, wanted: str, places: Iterable[str]) -> str:
-    """The first of ``places`` below the root ("": the root itself) that has the folder ``wanted``, ending in ``/`` or "".
+    """The first of ``places`` below the root ("": the root itself) with the folder ``wanted``, ending in ``/`` or "".
 
     Archives hold one folder or several inside each other, depending on who unpacked them. Raises UserError.
     """

@@ -32,8 +32,8 @@ def read(root: Path) -> Manifest:
     The files hold columns: ``img`` (paths such as ``data/train/img/VinDr_RibCXR_train_000.png``, of which only the
     name counts here) and R1 to R10, L1 to L10, each a list of ``{"x": x, "y": y}`` by row, or ``"None"`` where a rib
     is not outlined: its mask is empty. Ribs overlap, since their front and back parts are outlined, so each is a
-    label of its own. The official code fills outlines by OpenCV after cutting coordinates to whole numbers; here a pixel
-    belongs to a rib if its centre does (``annotations/polygons.py``), half a pixel less on each side.
+    label of its own. The official code fills outlines by OpenCV after cutting coordinates to whole numbers; here a
+    pixel belongs to a rib if its centre does (``annotations/polygons.py``), half a pixel less on each side.
 
     As in the papers, the official validation set (49 images) is the test set; a tenth of the training images (196) is
     validation. The download has no patient ids: each image counts as a patient. The data itself was not at hand:
