@@ -6,6 +6,7 @@ from typing import Any
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
 from cxrbench.phantom.layouts.classification import montgomery, shenzhen
 from cxrbench.phantom.layouts.detection import object_cxr
+from cxrbench.phantom.layouts.segmentation import qata, vindr_ribcxr
 
 Writer = tuple[Callable[..., Any], Callable[..., None]]
 """What writes one image (folder, case) and returns its rows, and what writes the tables of them all."""
@@ -35,6 +36,14 @@ CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
     "montgomery": (montgomery.montgomery_image, montgomery.montgomery_tables),
 }
 
+SEGMENTATION: Mapping[str, int] = {
+    "vindr-ribcxr": 100, "qata": 100,
+}  # fmt: skip
+SEGMENTATION_WRITERS: Mapping[str, Writer] = {
+    "vindr-ribcxr": (vindr_ribcxr.vindr_ribcxr_image, vindr_ribcxr.vindr_ribcxr_tables),
+    "qata": (qata.qata_image, qata.qata_tables),
+}
+
 DETECTION: Mapping[str, int] = {
     "object-cxr_train": 160, "object-cxr_dev": 60,
 }  # fmt: skip
@@ -42,7 +51,9 @@ DETECTION_WRITERS: Mapping[str, Writer] = {
     "object-cxr": (object_cxr.object_cxr_image, object_cxr.object_cxr_tables),
 }
 
-IMAGES: Mapping[str, int] = {**FIRST, **CLASSIFICATION, **DETECTION}
+IMAGES: Mapping[str, int] = {**FIRST, **CLASSIFICATION, **SEGMENTATION, **DETECTION}
 """The default phantom; where a study has several images, studies are counted."""
 PARTS = tuple(IMAGES)
-WRITERS: Mapping[str, Writer] = {**FIRST_WRITERS, **CLASSIFICATION_WRITERS, **DETECTION_WRITERS}
+WRITERS: Mapping[str, Writer] = {
+    **FIRST_WRITERS, **CLASSIFICATION_WRITERS, **SEGMENTATION_WRITERS, **DETECTION_WRITERS,
+}  # fmt: skip
