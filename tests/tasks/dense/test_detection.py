@@ -26,10 +26,10 @@ from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 from cxrbench.task import Cell, RunContext, Task, TaskOptions
-from cxrbench.tasks.dense.anchors import ANCHORS
+from cxrbench.tasks.dense.detectors.anchors import ANCHORS
 from cxrbench.tasks.dense.box_targets import BoxTargets, BoxTruth
 from cxrbench.tasks.dense.detection import TASK
-from cxrbench.tasks.dense.yolo import Grid
+from cxrbench.tasks.dense.detectors.yolo import Grid
 
 CPU = torch.device("cpu")
 OPTIONS = ExtractOptions(CPU, "fp32", batch_size=16, workers=1)

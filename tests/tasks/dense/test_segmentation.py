@@ -29,7 +29,7 @@ from cxrbench.metrics.segmentation import MEASURES, score
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 from cxrbench.task import Cell, DecoderName, RunContext, TaskOptions
-from cxrbench.tasks.dense.decoders import build_decoder, logit_side
+from cxrbench.tasks.dense.decoders.named import build_decoder
 from cxrbench.tasks.dense.mask_targets import MaskTargets, coverage
 from cxrbench.tasks.dense.segmentation import TASK, Segmentation
 from cxrbench.tasks.dense.training import DenseRecipe, seeded, train_model

@@ -8,10 +8,10 @@ from sklearn.cluster import KMeans
 from torch import nn
 from torchvision.ops import box_iou, complete_box_iou_loss
 
-from cxrbench.tasks.dense.anchors import anchors, shape_iou
+from cxrbench.tasks.dense.detectors.anchors import anchors, shape_iou
 from cxrbench.tasks.dense.training import seeded
-from cxrbench.tasks.dense.yolo import BOX, LEVELS, MAX_DETECTIONS, NMS_IOU, PER_CELL, Grid, YoloHead, detections
-from cxrbench.tasks.dense.yolo_loss import BOX_WEIGHT, IGNORED_IOU, Targets, loss_of, loss_sums
+from cxrbench.tasks.dense.detectors.yolo import BOX, LEVELS, MAX_DETECTIONS, NMS_IOU, PER_CELL, Grid, YoloHead, detections
+from cxrbench.tasks.dense.detectors.yolo_loss import BOX_WEIGHT, IGNORED_IOU, Targets, loss_of, loss_sums
 
 SHAPES = np.array([[4, 5], [6, 4], [8, 8], [12, 10], [10, 16], [18, 18], [25, 20], [22, 35], [40, 40]], float)
 GRID = Grid(64, SHAPES)
