@@ -133,8 +133,8 @@ def run(
     settings: dict[str, Any] = {
         "train": train, "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds,
         "folds": folds,
-        "decoder": decoder, "detector": detector, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
-        "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
+        "decoder": decoder, "detector": detector, "finetune": finetune, "augment": augment, "epochs": epochs,
+        "views": views, "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
         "cache": cache, "cache_limit": cache_limit, "log": log, "executor": executor, "retries": retries,
     }  # fmt: skip
