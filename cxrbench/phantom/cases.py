@@ -25,7 +25,7 @@ Part = Literal[
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
     "brax",
     "shenzhen", "montgomery",
-    "vindr-ribcxr", "qata",
+    "vindr-ribcxr", "qata", "chexlocalize", "candid-ptx",
 ]  # fmt: skip
 PARTS: tuple[Part, ...] = get_args(Part)
 NUMBERED = PARTS[:11]

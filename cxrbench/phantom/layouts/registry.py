@@ -5,13 +5,13 @@ from typing import Any
 
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
 from cxrbench.phantom.layouts.classification import montgomery, shenzhen
-from cxrbench.phantom.layouts.segmentation import qata, vindr_ribcxr
+from cxrbench.phantom.layouts.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
 
 IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400,
                              "mimic": 360, "symile": 360, "lungs": 200, "chexpert": 200, "chexpert-plus": 200,
                              "padchest": 200, "brax": 160,
                              "shenzhen": 160, "montgomery": 140,
-                             "vindr-ribcxr": 100, "qata": 100}  # fmt: skip
+                             "vindr-ribcxr": 100, "qata": 100, "chexlocalize": 120, "candid-ptx": 120}  # fmt: skip
 """The default phantom; where a study has several images, studies are counted."""
 
 WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
@@ -29,5 +29,7 @@ WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "montgomery": (montgomery.montgomery_image, montgomery.montgomery_tables),
     "vindr-ribcxr": (vindr_ribcxr.vindr_ribcxr_image, vindr_ribcxr.vindr_ribcxr_tables),
     "qata": (qata.qata_image, qata.qata_tables),
+    "chexlocalize": (chexlocalize.chexlocalize_image, chexlocalize.chexlocalize_tables),
+    "candid-ptx": (candid_ptx.candid_ptx_image, candid_ptx.candid_ptx_tables),
 }
 """Per dataset what writes one image (folder, case) and returns its rows, and what writes the tables of them all."""
