@@ -3,7 +3,6 @@
 import uuid
 import zlib
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.random import Generator
@@ -21,12 +20,10 @@ from cxrbench.phantom.findings import (
 )
 from cxrbench.phantom.image import Radiograph, black, render
 
-Part = Literal[
+NUMBERED = (
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
     "brax",
-]  # fmt: skip
-PARTS: tuple[Part, ...] = get_args(Part)
-NUMBERED = PARTS[:11]
+)  # fmt: skip
 """The parts that are seeded by their place here, as they were first drawn; later ones are by their name."""
 
 # Share of images with each finding, normal images included.
@@ -54,7 +51,7 @@ class Case:
     ``blank``: its images are black; everything else, masks and boxes included, is as it would be.
     """
 
-    part: Part
+    part: str
     seed: int
     number: int
     key: uuid.UUID
@@ -73,6 +70,11 @@ class Case:
         radiograph = render((self.seed, seed_of(self.part), self.number, 1), self.grades, shape=self.shape)
         return replace(radiograph, paint=lambda: black(self.shape)) if self.blank else radiograph
 
+    def showing(self, *names: str) -> "Case":
+        """The same patient, exposed in the same way, with these findings alone, at grades of their own."""
+        drawn = self.rng(8).beta(1.5, 1.3, len(names))
+        return replace(self, grades={name: float(g) for name, g in zip(names, drawn, strict=True)})
+
     def uid(self, kind: str) -> str:
         """A DICOM UID derived from the case (the UUID form of PS3.5 B.2)."""
         return f"2.25.{uuid.uuid5(self.key, kind).int}"
@@ -83,7 +85,7 @@ def seed_of(part: str) -> int:
     return NUMBERED.index(part) if part in NUMBERED else zlib.crc32(part.encode())
 
 
-def case(part: Part, seed: int, number: int) -> Case:
+def case(part: str, seed: int, number: int) -> Case:
     """The case number ``number`` of a part of the phantom."""
     rng = np.random.default_rng((seed, seed_of(part), number, 0))
     key = uuid.UUID(bytes=rng.bytes(16), version=4)
