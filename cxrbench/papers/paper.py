@@ -43,7 +43,7 @@ class PaperEncoder:
 
 
 @dataclass(frozen=True)
-class Place:
+class TablePlace:
     """A row or a column: what its cells have in common. Empty texts and None: the other axis or the table says it.
 
     ``group``: the heading above several. ``settings``: of the run, as ``cxrbench run`` has them. ``facts``: what the
@@ -81,9 +81,9 @@ class PaperTable:
     number: str
     title: str
     kind: Kind = "values"
-    rows: tuple[Place, ...] = ()
-    columns: tuple[Place, ...] = ()
-    common: Place = field(default_factory=lambda: Place(""))
+    rows: tuple[TablePlace, ...] = ()
+    columns: tuple[TablePlace, ...] = ()
+    common: TablePlace = field(default_factory=lambda: TablePlace(""))
     corner: str = "Method"
     scale: float = 1.0
     digits: int = 3
@@ -195,9 +195,9 @@ def encoders(table: PaperTable) -> list[str]:
     return list(dict.fromkeys(cell.encoder for cell in cells(table)))
 
 
-def _number(places: Sequence[Place], name: str, default: float) -> float:
+def _number(places: Sequence[TablePlace], name: str, default: float) -> float:
     return next((value for place in places if (value := getattr(place, name)) is not None), default)
 
 
-def _first(places: Sequence[Place], name: str) -> str:
+def _first(places: Sequence[TablePlace], name: str) -> str:
     return next((value for place in places if (value := getattr(place, name))), "")

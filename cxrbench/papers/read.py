@@ -1,7 +1,7 @@
 """A paper's file: TOML into a ``Paper``; what is in it and is not known is an error.
 
 A row or a column (``[[tables]]`` has lists ``rows`` and ``columns`` of inline tables, and ``common`` for all of its
-cells) is a ``Place``. Lists in one stand for several: ``encoders``, ``fractions``, ``metrics`` and ``labels`` (a list,
+cells) is a ``TablePlace``. Lists in one stand for several: ``encoders``, ``fractions``, ``metrics`` and ``labels`` (a list,
 or a table of printed name and our label) each make a place per item, in that order of nesting.
 """
 
@@ -19,7 +19,7 @@ from cxrbench.papers.paper import (
     PaperEncoder,
     PaperFigure,
     PaperTable,
-    Place,
+    TablePlace,
     Statistic,
     cells,
 )
@@ -30,7 +30,6 @@ TITLES = {
     "auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "accuracy": "ACC", "brier": "Brier", "dice": "Dice", "iou": "IoU",
     "map": "mAP",
 }  # fmt: skip
-LISTS = ("note",)
 
 
 def paper_names() -> list[str]:
@@ -70,7 +69,7 @@ def parsed(name: str, whole: Mapping[str, Any]) -> Paper:
 
 
 def _table(said: Mapping[str, Any], where: str) -> PaperTable:
-    common = _made(Place, {"name": "", **said.get("common", {})}, f"{where} common")
+    common = _made(TablePlace, {"name": "", **said.get("common", {})}, f"{where} common")
     axes = {
         axis: tuple(place for one in said.get(axis, ()) for place in _several(one, f"{where} {axis}"))
         for axis in ("rows", "columns")
@@ -82,18 +81,18 @@ def _table(said: Mapping[str, Any], where: str) -> PaperTable:
     return table
 
 
-def _several(said: Mapping[str, Any], where: str) -> Iterator[Place]:
+def _several(said: Mapping[str, Any], where: str) -> Iterator[TablePlace]:
     """A place, or those that its lists stand for."""
     lists = [name for name in SEVERAL if name in said]
     place = _made(
-        Place,
+        TablePlace,
         {"name": str(said.get("encoder", "")), **{key: value for key, value in said.items() if key not in SEVERAL}},
         where,
     )
     yield from _nested(place, {name: said[name] for name in lists})
 
 
-def _nested(place: Place, lists: Mapping[str, Any]) -> Iterator[Place]:
+def _nested(place: TablePlace, lists: Mapping[str, Any]) -> Iterator[TablePlace]:
     if not lists:
         yield place
         return
@@ -106,7 +105,9 @@ def _nested(place: Place, lists: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def _shown(key: str, item: Any) -> str:
-    return f"{100 * item:g}%" if key == "fraction" else TITLES.get(item, item) if key == "metric" else str(item)
+    if key == "fraction":
+        return f"{100 * item:g}%"
+    return TITLES.get(item, str(item)) if key == "metric" else str(item)
 
 
 def _check(table: PaperTable, encoders: Mapping[str, PaperEncoder], where: str) -> None:
@@ -117,7 +118,9 @@ def _check(table: PaperTable, encoders: Mapping[str, PaperEncoder], where: str) 
     if table.kind == "none" and not table.why:
         raise UserError(f"{where}: it is of kind none and does not say why")
     if table.kind != "none" and not cells(table):
-        raise UserError(f"{where}: no pair of its rows and columns names an encoder, a dataset, a protocol and a metric")
+        raise UserError(
+            f"{where}: no pair of its rows and columns names an encoder, a dataset, a protocol and a metric"
+        )
 
 
 def _made(kind: type, said: Mapping[str, Any], where: str) -> Any:

@@ -39,8 +39,8 @@ def published(paper: str) -> tuple[PublishedValue, ...]:
     file = files("cxrbench.papers") / "published" / f"{paper}.csv"
     if not file.is_file():
         return ()
-    with file.open(newline="", encoding="utf-8") as lines:
-        return tuple(PublishedValue(**row) for row in csv.DictReader(lines))
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return tuple(PublishedValue(**row) for row in csv.DictReader(lines))
 
 
 def of_cell(values: Iterable[PublishedValue], table: PaperTable, cell: PaperCell) -> PublishedValue | None:

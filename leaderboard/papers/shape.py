@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from cxrbench.leaderboard.papers.record import PaperRecord
 from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, escaped, markdown_table, remark
-from cxrbench.papers.paper import Paper, PaperTable, Place
+from cxrbench.papers.paper import Paper, PaperTable, TablePlace
 
 Cells = Mapping[tuple[int, int], PaperRecord]
 """Records by row and column."""
@@ -39,7 +39,7 @@ def grid(table: PaperTable, cells: Cells) -> str:
     return markdown_table(body, header)
 
 
-def heading(column: Place) -> str:
+def heading(column: TablePlace) -> str:
     """``ChestX-ray14 1%``."""
     return escaped(" ".join(part for part in (column.group, column.name) if part))
 

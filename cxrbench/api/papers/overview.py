@@ -58,7 +58,7 @@ def _command(paper: Paper, table: PaperTable) -> str:
 def _data_here(dataset: str, folder: Path | None) -> str:
     """In words: real images, the phantom, or what is missing."""
     from cxrbench.engine.registry import PHANTOM_MARK
-    from cxrbench.phantom.write import WRITERS
+    from cxrbench.phantom.layouts.registry import WRITERS
     from cxrbench.plugins.entry_points import DATASETS, found
 
     if dataset not in found(DATASETS):

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrbench.api.papers.typed import find_table, own_specs, refuse_wrong
 from cxrbench.errors import DiskError, UserError
 from cxrbench.files.folders import data_folder
 from cxrbench.papers.paper import Paper, PaperCell, PaperTable
-from cxrbench.papers.read import read_paper
 from cxrbench.papers.runs import TableRun, run_command, table_runs
-from cxrbench.plugins.entry_points import unknown
 from cxrbench.progress import Progress
 
 if TYPE_CHECKING:
@@ -110,19 +109,6 @@ class PlannedTable:
         return [f"{', '.join(dict.fromkeys(names))}: {why}" for why, names in lines.items() if names]
 
 
-def find_table(paper: str, number: str) -> tuple[Paper, PaperTable]:
-    """A paper and one of its tables: ``3``, ``Table 3``. Raises UserError with what there is."""
-    found = read_paper(paper)
-    wanted = number.lower().removeprefix("table").strip(" .")
-    if (table := found.table(wanted)) is None:
-        figure = [one for one in found.figures if one.number == wanted.removeprefix("fig").strip(" .u re")]
-        if figure and wanted.startswith("fig"):
-            how = f"`{figure[0].command}`" if figure[0].command else "no command yet"
-            raise UserError(f"{paper} figure {figure[0].number} is a picture ({figure[0].title}): {how}")
-        raise UserError(f"{paper} has {unknown('table', number, [one.number for one in found.tables])}")
-    return found, table
-
-
 def plan_table(
     paper: str,
     number: str,
@@ -143,6 +129,7 @@ def plan_table(
     found, table = find_table(paper, number)
     own = own_specs(found, encoders)
     settings = {name: value for name, value in settings.items() if value is not None}
+    refuse_wrong(found, own, variant, settings)
     data = data_folder(settings.get("data"))
     runs = [
         _planned(found, table, run, own, variant, data, settings, dry_run=dry_run, progress=progress)
@@ -158,28 +145,6 @@ def plan_table(
         lines.append(f"--seeds {settings['seeds']}: the paper has {max(asked)}")
     remarks = [line for one in runs if one.job is not None for line in one.job.remarks]
     return PlannedTable(found, table, tuple(runs), tuple(dict.fromkeys([*lines, *remarks])))
-
-
-def own_specs(paper: Paper, given: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-    """Specs by the names of a paper's encoders. Raises UserError for a name that is none, or that may be several."""
-    pairs = given.items() if isinstance(given, Mapping) else [_pair(one) for one in given]
-    found = {}
-    for name, spec in pairs:
-        exact = [one for one in paper.encoders if one.lower() == name.strip().lower()]
-        begins = exact or [one for one in paper.encoders if one.lower().startswith(name.strip().lower())]
-        if len(begins) > 1:
-            raise UserError(f"--encoder {name}=...: it may be {', '.join(begins)}")
-        if not begins:
-            raise UserError(f"--encoder {name}=...: {unknown('encoder of this paper', name, list(paper.encoders))}")
-        found[begins[0]] = spec.strip()
-    return found
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, spec = text.partition("=")
-    if not equals or not name.strip() or not spec.strip():
-        raise UserError(f"--encoder {text!r}: the grammar is NAME=SPEC, e.g. 'S-PCL=spcl@runs/x/encoder.safetensors'")
-    return name, spec
 
 
 def is_synthetic(dataset: str, data: Path | None) -> bool:
@@ -240,7 +205,7 @@ def _planned(
 
 def _without_data(run: TableRun, data: Path | None) -> bool:
     """Whether a dataset that it reads has no folder."""
-    from cxrbench.phantom.write import WRITERS
+    from cxrbench.phantom.layouts.registry import WRITERS
 
     return any(name not in WRITERS if data is None else not (data / name).is_dir() for name in run.trained_on)
 

@@ -86,8 +86,21 @@ def show_table(
         lines += [*board.remarks, *(note for column in board.columns for note in column.notes)] if board else []
         for cell in one.run.cells:
             cells[cell.row, cell.column] = _record(planned, one, cell, board, found, printed.get(cell))
+    lines += _apart(cells)
     lines += [*planned.why_not(), *_sizes(list(cells.values())), *_undefined(list(cells.values()))]
     return PaperShown(planned, cells, tuple(dict.fromkeys(lines)))
+
+
+def _apart(cells: "dict[tuple[int, int], PaperRecord]") -> list[str]:
+    """Take synthetic values out of a table that has real ones; a line for each of their data sets."""
+    ours = [record for record in cells.values() if record.is_ours]
+    if {record.synthetic for record in ours} != {True, False}:
+        return []
+    drawn = {place: record for place, record in cells.items() if record.is_ours and record.synthetic}
+    why = "a phantom in the data folder; its values are not shown in a table of real ones"
+    for place, record in drawn.items():
+        cells[place] = replace(record, value=math.nan, reason=why)
+    return [f"{dataset}: {why}" for dataset in dict.fromkeys(record.dataset for record in drawn.values())]
 
 
 def cell_key(cell: Mapping[str, Any]) -> str:
