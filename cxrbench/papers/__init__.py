@@ -1,1 +1,1 @@
-"""The papers whose tables can be asked for: one declarative file each, and the figures that they print."""
+"""What the five papers published, as data, and their tables as files that a run can follow."""

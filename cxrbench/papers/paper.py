@@ -48,7 +48,8 @@ class TablePlace:
 
     ``group``: the heading above several. ``settings``: of the run, as ``cxrbench run`` has them. ``facts``: what the
     paper prints beside the name and no run gives. ``published``: what the published figures call it, where that is not
-    its encoder. ``only``: the one place of the other axis that it has a cell with. ``scale``, ``digits``: as of the
+    ``name``. ``printed``: the paper alone has its cells (costs, counts, differences); ``split``: of counts, what they
+    are of. ``only``: the one place of the other axis that it has a cell with. ``scale``, ``digits``: as of the
     table, where they are others.
     """
 
@@ -61,6 +62,8 @@ class TablePlace:
     label: str = ""
     fraction: float | None = None
     published: str = ""
+    printed: bool = False
+    split: str = ""
     only: str = ""
     scale: float | None = None
     digits: int | None = None
@@ -135,7 +138,7 @@ class PaperCell:
     """One cell of a table, all that is needed to run it.
 
     ``row``, ``column``: where it stands. ``settings``: pairs, sorted by name. ``named``: what published figures call
-    the place that has its encoder. ``scale``, ``digits``: of its unit.
+    it. ``scale``, ``digits``: of its unit. ``split``: of counts of data.
     """
 
     row: int
@@ -150,6 +153,7 @@ class PaperCell:
     named: str
     scale: float
     digits: int
+    split: str = ""
 
     @property
     def task(self) -> str:
@@ -158,24 +162,35 @@ class PaperCell:
 
 
 def cells(table: PaperTable) -> list[PaperCell]:
-    """The cells of a table that a run can give, row by row; none of a pair of places that name no metric of a task."""
+    """The cells of a table that a run can give, row by row."""
+    found = _pairs(table, printed=False)
+    return [cell for cell in found if cell.encoder and cell.dataset and cell.protocol and cell.metric]
+
+
+def printed_cells(table: PaperTable) -> list[PaperCell]:
+    """The cells that the paper alone has, row by row."""
+    return _pairs(table, printed=True)
+
+
+def _pairs(table: PaperTable, *, printed: bool) -> list[PaperCell]:
+    """Rows by columns; none where one of them is ``only`` for another."""
     found = []
     for i, row in enumerate(table.rows):
         for j, column in enumerate(table.columns):
-            if (row.only or column.name) != column.name or (column.only or row.name) != row.name:
-                continue
             places = (row, column, table.common)
-            facts = {name: _first(places, name) for name in ("encoder", "dataset", "protocol", "metric", "label")}
-            if not all(facts[name] for name in ("encoder", "dataset", "protocol", "metric")):
+            if (row.only or column.name) != column.name or any(place.printed for place in places) != printed:
                 continue
-            settings = {**table.common.settings, **column.settings, **row.settings}
-            of_encoder = row if row.encoder else column
+            facts = {name: _first(places, name) for name in ("encoder", "dataset", "protocol", "metric", "label")}
+            said = {**table.common.settings, **column.settings, **row.settings}
+            settings = {name: tuple(one) if isinstance(one, list) else one for name, one in said.items()}
+            of_encoder = row if row.encoder or row.published else column if column.encoder or column.published else row
             found.append(
                 PaperCell(
                     i, j, facts["encoder"], facts["dataset"], facts["protocol"], facts["metric"],
                     facts["label"] or MACRO, _number(places, "fraction", 1.0), tuple(sorted(settings.items())),
-                    of_encoder.published or of_encoder.encoder or of_encoder.name,
+                    of_encoder.published or of_encoder.name,
                     _number(places, "scale", table.scale), int(_number(places, "digits", table.digits)),
+                    _first(places, "split"),
                 )
             )  # fmt: skip
     return found

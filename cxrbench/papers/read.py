@@ -1,8 +1,8 @@
 """A paper's file: TOML into a ``Paper``; what is in it and is not known is an error.
 
 A row or a column (``[[tables]]`` has lists ``rows`` and ``columns`` of inline tables, and ``common`` for all of its
-cells) is a ``TablePlace``. Lists in one stand for several: ``encoders``, ``fractions``, ``metrics`` and ``labels`` (a list,
-or a table of printed name and our label) each make a place per item, in that order of nesting.
+cells) is a ``TablePlace``. Lists in one stand for several: ``encoders``, ``fractions``, ``metrics`` and ``labels`` (a
+list, or a table of printed name and our label) each make a place per item, in that order of nesting.
 """
 
 import tomllib
@@ -19,8 +19,8 @@ from cxrbench.papers.paper import (
     PaperEncoder,
     PaperFigure,
     PaperTable,
-    TablePlace,
     Statistic,
+    TablePlace,
     cells,
 )
 from cxrbench.plugins.entry_points import unknown

@@ -24,6 +24,8 @@ from cxrbench.phantom.image import Radiograph, black, render
 Part = Literal[
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
     "brax",
+    "shenzhen", "montgomery",
+    "vindr-ribcxr", "qata",
 ]  # fmt: skip
 PARTS: tuple[Part, ...] = get_args(Part)
 NUMBERED = PARTS[:11]
@@ -72,6 +74,11 @@ class Case:
         """The image with the findings on it."""
         radiograph = render((self.seed, seed_of(self.part), self.number, 1), self.grades, shape=self.shape)
         return replace(radiograph, paint=lambda: black(self.shape)) if self.blank else radiograph
+
+    def showing(self, *names: str) -> "Case":
+        """The same patient, exposed in the same way, with these findings alone, at grades of their own."""
+        drawn = self.rng(8).beta(1.5, 1.3, len(names))
+        return replace(self, grades={name: float(g) for name, g in zip(names, drawn, strict=True)})
 
     def uid(self, kind: str) -> str:
         """A DICOM UID derived from the case (the UUID form of PS3.5 B.2)."""

@@ -57,11 +57,8 @@ class PaperRecord:
         return not math.isnan(self.value)
 
 
-def differs(lower: float, upper: float, published: str, digits: int) -> bool:
-    """Whether a printed value lies outside an interval, by more than its rounding; False where either is unknown."""
-    try:
-        printed = float(published)
-    except ValueError:
+def differs(lower: float, upper: float, published: float | None, rounding: float) -> bool:
+    """Whether a printed number lies outside an interval by more than its ``rounding``; False where any is unknown."""
+    if published is None or math.isnan(rounding):
         return False
-    rounding = 0.5 * 10.0**-digits
-    return printed < lower - rounding or printed > upper + rounding
+    return published < lower - rounding or published > upper + rounding

@@ -96,7 +96,7 @@ def legend(table: PaperTable, cells: Cells) -> list[str]:
     lines = []
     if ours:
         lines.append(f"Cells: ours [95% interval over patients]{_statistic(ours)} (published, in italics)")
-    if any(not record.is_ours and record.published for record in cells.values()):
+    if any(not record.is_ours and record.published and record.reason for record in cells.values()):
         lines.append("In italics alone: as published; the encoder or the data are not here")
     if any(record.differs for record in ours):
         lines.append("≠: the published value lies outside our 95% interval")

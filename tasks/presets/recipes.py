@@ -3,7 +3,7 @@
 A file has ``title``, ``variants``, and a table per protocol (``classification``, ``linear``, ``finetune``,
 ``segmentation``, ``detection``) with that protocol's settings; ``[[PROTOCOL.when]]`` tables override them for a
 ``variant``, ``dataset`` or label ``fraction``. ``[[data]]`` tables say how a dataset is split and read
-(``preset_data.py``), ``[run]`` which label fractions and how many seeds the paper shows. A key that is not in ``KEYS``
+(``presets/data.py``), ``[run]`` which label fractions and how many seeds the paper shows. A key that is not in ``KEYS``
 is an error, and so is a setting that the protocol cannot honour: nothing is silently dropped.
 """
 
@@ -37,7 +37,7 @@ TRAINING: Mapping[str, type | tuple[type, ...]] = {
     "select": str,  # val_loss, val_auroc, val_dice, val_map, last
     "select_every": int,
     "augmentation": list,
-    "fraction_draw": str,  # patients, images, images-with-positives
+    "fraction_draw": str,  # patients, images, images-with-positives, stratified, images-stratified
     "fraction_seed": int,
 }
 CLASSIFIER: Mapping[str, type | tuple[type, ...]] = {
@@ -60,11 +60,16 @@ DATA_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "dataset": str,
     "protocol": str,
     "variant": str,
+    "views": list,  # PA, AP, L, "" (any other)
+    "laterals": int,
+    "test_part": str,
     "split": dict,
-    "unit": str,
+    "unit": str,  # patient, study, image
+    "shares_of": str,  # images, studies
     "seed": int,
     "labels": list,
-    "unknown": str,
+    "uncertain": str,  # negative
+    "unknown": str,  # negative
     "min_positives": int,
     "balance_training": bool,
 }

@@ -12,6 +12,7 @@ from cxrbench.errors import UserError
 from cxrbench.task import check_choices
 from cxrbench.tasks.fractions import label_fraction
 
+FractionDraw = Literal["patients", "images", "images-with-positives", "stratified", "images-stratified"]
 DRAWS = 1000  # of a fraction that must hold a positive of each label, before giving up
 
 
@@ -39,7 +40,7 @@ class TrainingRecipe:
     patience: int | None = None
     select_every: int = 1
     augmentation: tuple[Mapping[str, Any], ...] = ()
-    fraction_draw: Literal["patients", "images", "images-with-positives"] = "patients"
+    fraction_draw: FractionDraw = "patients"
     fraction_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,12 +55,18 @@ def training_rows(
 
     ``patients`` and ``targets`` are of the whole manifest. ``images``: pandas' ``sample(frac,
     random_state=fraction_seed + seed)``, as MGCA. ``images-with-positives``: the same, with the next random state until
-    every label that has a positive has one in the sample, as PaCX-MAE.
+    every label that has a positive has one in the sample, as PaCX-MAE's code. ``stratified``, ``images-stratified``:
+    whole patients, or single images, in an order of which every prefix has the labels' combinations in their
+    proportions, from ``fraction_seed + seed``, as PaCX-MAE's paper.
     """
     if fraction == 1:
         return rows
     if recipe.fraction_draw == "patients":
         return rows[label_fraction(patients[rows], targets[rows], fraction, seed)]
+    if recipe.fraction_draw in ("stratified", "images-stratified"):
+        units = patients[rows] if recipe.fraction_draw == "stratified" else np.char.mod("%d", rows)
+        state = recipe.fraction_seed + seed
+        return rows[label_fraction(units, targets[rows], fraction, state, stratified=True)]
     wanted = (targets[rows] == 1).any(0) & (recipe.fraction_draw == "images-with-positives")
     for attempt in range(DRAWS):
         state = recipe.fraction_seed + seed + attempt

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from cxrbench.api.forms import Tables
 from cxrbench.api.papers.planned import PlannedRun, PlannedTable
-from cxrbench.papers.paper import PaperCell
-from cxrbench.papers.values import PublishedValue, of_table
+from cxrbench.papers.paper import PaperCell, printed_cells
+from cxrbench.papers.published import PublishedValue
+from cxrbench.papers.values import of_table
 from cxrbench.progress import Bar, unseen
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ def show_table(
     ``replicates``: of the bootstrap; ``cache``: where evaluations are kept. Raises UserError for a damaged file.
     """
     table = planned.table
-    every = [cell for one in planned.runs for cell in one.run.cells]
-    printed = of_table(planned.paper.name, table, every)
-    cells: dict[tuple[int, int], PaperRecord] = {}
+    alone = printed_cells(table)
+    printed = of_table(planned.paper.name, table, [*alone, *(cell for one in planned.runs for cell in one.run.cells)])
+    cells = {(cell.row, cell.column): _blank(planned, cell, printed.get(cell)) for cell in alone}
     lines = [*planned.lines]
     for one in planned.runs:
         reasons, found = _finished(one, failed or {})
@@ -152,6 +153,20 @@ def _board(
         )  # fmt: skip
 
 
+def _blank(planned: PlannedTable, cell: PaperCell, printed: PublishedValue | None) -> "PaperRecord":
+    """A cell as the paper has it."""
+    from cxrbench.leaderboard.papers.record import PaperRecord
+
+    table = planned.table
+    return PaperRecord(
+        planned.paper.name, table.number, table.rows[cell.row].name, _name(table.columns[cell.column]), "",
+        cell.dataset, cell.protocol, cell.fraction, cell.metric, cell.label, statistic=table.statistic,
+        published=printed.value if printed else "", published_spread=printed.spread if printed else "",
+        published_n=printed.n if printed else "", source=printed.source if printed else "", digits=cell.digits,
+        reason="only the paper has it",
+    )  # fmt: skip
+
+
 def _record(
     planned: PlannedTable,
     one: PlannedRun,
@@ -160,16 +175,11 @@ def _record(
     found: "list[Predictions]",
     printed: PublishedValue | None,
 ) -> "PaperRecord":
-    from cxrbench.leaderboard.papers.record import PaperRecord, differs
+    from cxrbench.leaderboard.papers.record import differs
 
     table, spec = planned.table, one.specs.get(cell.encoder, "")
-    empty = PaperRecord(
-        planned.paper.name, table.number, table.rows[cell.row].name, _name(table.columns[cell.column]), spec,
-        cell.dataset, cell.protocol, cell.fraction, cell.metric, cell.label, statistic=table.statistic,
-        published=printed.value if printed else "", published_spread=printed.spread if printed else "",
-        published_n=printed.n if printed else "", source=printed.source if printed else "", synthetic=one.synthetic,
-        digits=cell.digits, reason=one.reason or one.missing.get(cell.encoder) or NOT_COMPUTED,
-    )  # fmt: skip
+    why = one.reason or one.missing.get(cell.encoder) or NOT_COMPUTED
+    empty = replace(_blank(planned, cell, printed), encoder=spec, synthetic=one.synthetic, reason=why)
     ours = _found(board, spec, cell) if board else None
     if ours is None:
         missing = f"the results of {cell.task} have no {cell.metric} of {cell.label}" if board else empty.reason
@@ -183,7 +193,9 @@ def _record(
         centre=scale * special.centre, spread=scale * special.spread, low=scale * special.low,
         high=scale * special.high, p=ours.p, gain=scale * ours.gain, contaminated=ours.contaminated,
         synthetic=ours.synthetic, reason=ours.note if math.isnan(ours.value) else "",
-        differs=not ours.synthetic and differs(lower, upper, empty.published, cell.digits),
+        differs=not ours.synthetic
+        and printed is not None
+        and differs(lower, upper, printed.number, printed.resolution),
     )  # fmt: skip
 
 
@@ -220,11 +232,11 @@ def _name(column: Any) -> str:
 
 def _sizes(records: "list[PaperRecord]") -> list[str]:
     """Test sets that are not as large as the paper's."""
-    pairs = {(r.dataset, r.n, r.published_n) for r in records if r.is_ours and r.published_n.replace(",", "").isdigit()}
+    pairs = {(r.dataset, r.n, r.published_n) for r in records if r.is_ours and r.published_n}
     return [
-        f"{dataset}: {n:,} test images here, {theirs} in the paper"
+        f"{dataset}: {n:,} tested here, {int(theirs):,} in the paper"
         for dataset, n, theirs in sorted(pairs)
-        if n != int(theirs.replace(",", ""))
+        if n != int(theirs)
     ]
 
 

@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
+from cxrbench.phantom.layouts.classification import montgomery, shenzhen
+from cxrbench.phantom.layouts.segmentation import qata, vindr_ribcxr
 
 IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400,
                              "mimic": 360, "symile": 360, "lungs": 200, "chexpert": 200, "chexpert-plus": 200,
-                             "padchest": 200, "brax": 160}  # fmt: skip
+                             "padchest": 200, "brax": 160,
+                             "shenzhen": 160, "montgomery": 140,
+                             "vindr-ribcxr": 100, "qata": 100}  # fmt: skip
 """The default phantom; where a study has several images, studies are counted."""
 
 WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
@@ -21,5 +25,9 @@ WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "chexpert-plus": (chexpert_plus.chexpert_plus_image, chexpert_plus.chexpert_plus_tables),
     "padchest": (padchest.padchest_image, padchest.padchest_tables),
     "brax": (brax.brax_image, brax.brax_tables),
+    "shenzhen": (shenzhen.shenzhen_image, shenzhen.shenzhen_tables),
+    "montgomery": (montgomery.montgomery_image, montgomery.montgomery_tables),
+    "vindr-ribcxr": (vindr_ribcxr.vindr_ribcxr_image, vindr_ribcxr.vindr_ribcxr_tables),
+    "qata": (qata.qata_image, qata.qata_tables),
 }
 """Per dataset what writes one image (folder, case) and returns its rows, and what writes the tables of them all."""

@@ -62,8 +62,18 @@ SOURCES: dict[tuple[str, str, str, float], dict[str, object]] = {
     },
     ("fane", "linear", "rsna", 1.0): {"batch_size": 96},
     ("fane", "segmentation", "siim", 0.1): {"decoder": "unet", "batch_size": 8, "weight_decay": 1e-6},
-    ("fane:official", "segmentation", "siim", 1.0): {"batch_size": 16, "weight_decay": 0.05},
-    ("fane", "detection", "rsna", 0.01): {"learning_rate": 2e-4, "select": "val_map", "confidence": 0.5, "nms": 0.5},
+    ("fane:official", "segmentation", "siim", 1.0): {"batch_size": 8, "weight_decay": 0.05},
+    # run_seg_finetune.sh --batch_size 16 of RSNA; segmentation_dataset.py ShiftScaleRotate(0, 0.1, 10, p=0.5)
+    ("fane", "segmentation", "rsna", 0.01): {
+        "batch_size": 16, "augmentation": [{"affine": 10.0, "shift": 0.0, "scale": 0.1, "p": 0.5}],
+    },
+    ("fane", "detection", "object-cxr", 0.01): {"learning_rate": 2.5e-4, "batch_size": 8},
+    ("fane", "detection", "object-cxr", 0.1): {"learning_rate": 5e-4, "batch_size": 16},
+    ("pacx:paper", "linear", "nih", 0.1): {"fraction_draw": "images-stratified"},
+    ("pacx:official", "linear", "nih", 0.1): {"fraction_draw": "images-with-positives", "fraction_seed": 42},
+    ("fane", "detection", "rsna", 0.01): {
+        "learning_rate": 2e-4, "batch_size": 8, "select": "val_map", "confidence": 0.5, "nms": 0.5,
+    },
     ("fane", "detection", "rsna", 0.1): {"learning_rate": 5e-4},
     ("fane:paper", "detection", "rsna", 0.1): {"select": "val_loss"},
 }  # fmt: skip
@@ -75,6 +85,10 @@ SHARES = {
     ("pacx", "vindr"): {"train": 0.9, "val": 0.1},
     ("radjepa", "rsna"): {"train": 0.6, "val": 0.2, "test": 0.2},
     ("fane", "rsna"): {"train": 0.6, "val": 0.2, "test": 0.2},
+    ("spcl:paper", "chexpert"): {"train": 0.7, "val": 0.1, "test": 0.2},
+    ("mvmae", "padchest"): {"train": 97.0, "val": 1.5, "test": 1.5},
+    ("mvmae", "nih"): {"train": 98.0, "val": 2.0},
+    ("fane", "chexpert"): {"train": 186_027, "val": 5_000},
     ("fane", "siim"): {"train": 0.7, "val": 0.15, "test": 0.15},
 }
 
