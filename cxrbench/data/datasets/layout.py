@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.data.annotations.boxes import check_areas, check_inside, image_sizes
+from cxrbench.data.annotations.boxes import check_areas, check_inside, cut_to_images, image_sizes
 from cxrbench.data.tables import Table, first_repeated, is_empty, read_table, read_text
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain, some
@@ -112,6 +112,17 @@ class Layout:
         check_areas(boxes, str(path))
         names = sorted(set(boxes["image_id"]))
         check_inside(boxes, image_sizes({name: self.root / files[name].path for name in names}), str(path))
+
+    def cut_boxes(
+        self, boxes: pd.DataFrame, sizes: Mapping[str, tuple[int, int]], where: str
+    ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """The boxes cut at the edges of their images (``sizes``: height and width), with a note where one was cut."""
+        try:
+            boxes, notes = cut_to_images(boxes, sizes, where)
+            check_areas(boxes, where)
+        except UserError as error:
+            raise self.error(str(error)) from error
+        return boxes, notes
 
 
 def image_table(
