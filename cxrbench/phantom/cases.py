@@ -24,7 +24,7 @@ from cxrbench.phantom.image import Radiograph, black, render
 Part = Literal[
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
     "brax",
-    "shenzhen", "montgomery",
+    "shenzhen", "montgomery", "covidx", "chexchonet", "chestx6", "medmod", "iu-xray", "ranzcr-clip", "cxr-lt",
 ]  # fmt: skip
 PARTS: tuple[Part, ...] = get_args(Part)
 NUMBERED = PARTS[:11]

@@ -12,7 +12,8 @@ from cxrbench.phantom import write as phantom
 from support.phantom_digest import file_digests
 from support.same_rows import assert_same_rows
 
-SMALL = {"shenzhen": 20, "montgomery": 20}
+SMALL = {"shenzhen": 20, "montgomery": 20, "covidx": 20, "chexchonet": 24, "chestx6": 18, "medmod": 33, "iu-xray": 16,
+         "ranzcr-clip": 20, "cxr-lt": 16}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
