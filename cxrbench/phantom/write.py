@@ -26,8 +26,8 @@ from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.leases import Lease
 from cxrbench.files.turns import check_still, turn
 from cxrbench.memory import keep_freed
-from cxrbench.phantom.cases import PARTS, Part, case
-from cxrbench.phantom.layouts.registry import IMAGES, WRITERS
+from cxrbench.phantom.cases import case
+from cxrbench.phantom.layouts.registry import IMAGES, PARTS, WRITERS
 from cxrbench.progress import Advance
 
 VERSION = 5  # raise when any byte of the output changes
@@ -152,9 +152,9 @@ def _write(
     lease: Lease,
 ) -> None:
     """Write what is missing, under the lease."""
-    todo: dict[str, list[tuple[Part, int]]] = {}
+    todo: dict[str, list[tuple[str, int]]] = {}
     for name in WRITERS:
-        parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
+        parts: list[tuple[str, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
         if parts and not _whole(out / name, _marker(seed, parts, blank)):
             todo[name] = parts
     total, done = sum(n for parts in todo.values() for _, n in parts), 0
@@ -204,7 +204,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _one(image: Callable[..., Any], folder: Path, part: Part, seed: int, blank: bool, number: int) -> Any:
+def _one(image: Callable[..., Any], folder: Path, part: str, seed: int, blank: bool, number: int) -> Any:
     """Write one image; returns its rows of the tables."""
     return image(folder, replace(case(part, seed, number), blank=blank))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.data.annotations.boxes import check_areas, check_inside, image_sizes
+from cxrbench.data.annotations.boxes import check_areas, check_inside, cut_to_images, image_sizes
 from cxrbench.data.tables import Table, first_repeated, is_empty, read_table, read_text
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain, some
@@ -74,6 +74,7 @@ class Layout:
     def files(self, folders: Iterable[str], extensions: Sequence[str], *, parts: int = 1) -> dict[str, File]:
         """All files with these extensions in or below the folders ("": the root), by name without extension.
 
+        With "" among the extensions any other file is taken by its whole name: a UID has dots, but no extension.
         ``parts``: how much of the path is the name: 1 is the file's own, 3 is ``patient00001/study1/view1_frontal``.
         """
         found: dict[str, File] = {}
@@ -81,7 +82,9 @@ class Layout:
             for path, entry in _walk(self.root / folder, folder):
                 whole, extension = os.path.splitext(path)
                 if extension.lower() not in extensions:
-                    continue
+                    if "" not in extensions:
+                        continue
+                    whole = path
                 stem = "/".join(whole.split("/")[-parts:])
                 if stem in found:
                     raise self.error(f"image {stem} is there twice, {found[stem].path} and {path}; remove one")
@@ -136,6 +139,17 @@ class Layout:
         check_areas(boxes, str(path))
         names = sorted(set(boxes["image_id"]))
         check_inside(boxes, image_sizes({name: self.root / files[name].path for name in names}), str(path))
+
+    def cut_boxes(
+        self, boxes: pd.DataFrame, sizes: Mapping[str, tuple[int, int]], where: str
+    ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """The boxes cut at the edges of their images (``sizes``: height and width), with a note where one was cut."""
+        try:
+            boxes, notes = cut_to_images(boxes, sizes, where)
+            check_areas(boxes, where)
+        except UserError as error:
+            raise self.error(str(error)) from error
+        return boxes, notes
 
 
 def image_table(

@@ -15,15 +15,17 @@ from cxrbench.phantom.layouts.classification import (
     ranzcr_clip,
     shenzhen,
 )
+from cxrbench.phantom.layouts.detection import object_cxr
+from cxrbench.phantom.layouts.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
 
-IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400,
-                             "mimic": 360, "symile": 360, "lungs": 200, "chexpert": 200, "chexpert-plus": 200,
-                             "padchest": 200, "brax": 160,
-                             "shenzhen": 160, "montgomery": 140, "covidx": 160, "chexchonet": 160, "chestx6": 180,
-                             "medmod": 160, "iu-xray": 120, "ranzcr-clip": 160, "cxr-lt": 160}  # fmt: skip
-"""The default phantom; where a study has several images, studies are counted."""
+Writer = tuple[Callable[..., Any], Callable[..., None]]
+"""What writes one image (folder, case) and returns its rows, and what writes the tables of them all."""
 
-WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
+FIRST: Mapping[str, int] = {
+    "vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400, "mimic": 360, "symile": 360, "lungs": 200,
+    "chexpert": 200, "chexpert-plus": 200, "padchest": 200, "brax": 160,
+}  # fmt: skip
+FIRST_WRITERS: Mapping[str, Writer] = {
     "vindr": (vindr.vindr_image, vindr.vindr_tables),
     "rsna": (rsna.rsna_image, rsna.rsna_tables),
     "siim": (siim.siim_image, siim.siim_tables),
@@ -34,6 +36,13 @@ WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "chexpert-plus": (chexpert_plus.chexpert_plus_image, chexpert_plus.chexpert_plus_tables),
     "padchest": (padchest.padchest_image, padchest.padchest_tables),
     "brax": (brax.brax_image, brax.brax_tables),
+}
+
+CLASSIFICATION: Mapping[str, int] = {
+    "shenzhen": 160, "montgomery": 140, "covidx": 160, "chexchonet": 160, "chestx6": 180, "medmod": 160, "iu-xray": 120,
+    "ranzcr-clip": 160, "cxr-lt": 160,
+}  # fmt: skip
+CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
     "shenzhen": (shenzhen.shenzhen_image, shenzhen.shenzhen_tables),
     "montgomery": (montgomery.montgomery_image, montgomery.montgomery_tables),
     "covidx": (covidx.covidx_image, covidx.covidx_tables),
@@ -44,4 +53,27 @@ WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
     "ranzcr-clip": (ranzcr_clip.ranzcr_clip_image, ranzcr_clip.ranzcr_clip_tables),
     "cxr-lt": (cxr_lt.cxr_lt_image, cxr_lt.cxr_lt_tables),
 }
-"""Per dataset what writes one image (folder, case) and returns its rows, and what writes the tables of them all."""
+
+SEGMENTATION: Mapping[str, int] = {
+    "vindr-ribcxr": 100, "qata": 100, "chexlocalize": 120, "candid-ptx": 120,
+}  # fmt: skip
+SEGMENTATION_WRITERS: Mapping[str, Writer] = {
+    "vindr-ribcxr": (vindr_ribcxr.vindr_ribcxr_image, vindr_ribcxr.vindr_ribcxr_tables),
+    "qata": (qata.qata_image, qata.qata_tables),
+    "chexlocalize": (chexlocalize.chexlocalize_image, chexlocalize.chexlocalize_tables),
+    "candid-ptx": (candid_ptx.candid_ptx_image, candid_ptx.candid_ptx_tables),
+}
+
+DETECTION: Mapping[str, int] = {
+    "object-cxr_train": 160, "object-cxr_dev": 60,
+}  # fmt: skip
+DETECTION_WRITERS: Mapping[str, Writer] = {
+    "object-cxr": (object_cxr.object_cxr_image, object_cxr.object_cxr_tables),
+}
+
+IMAGES: Mapping[str, int] = {**FIRST, **CLASSIFICATION, **SEGMENTATION, **DETECTION}
+"""The default phantom; where a study has several images, studies are counted."""
+PARTS = tuple(IMAGES)
+WRITERS: Mapping[str, Writer] = {
+    **FIRST_WRITERS, **CLASSIFICATION_WRITERS, **SEGMENTATION_WRITERS, **DETECTION_WRITERS,
+}  # fmt: skip
