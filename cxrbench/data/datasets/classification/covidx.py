@@ -49,7 +49,7 @@ PUBLISHED: Mapping[tuple[int, int], str] = {
 """Rows of the training and test lists of each version."""
 
 
-class Row(NamedTuple):
+class ListedImage(NamedTuple):
     """A row of a list: whose image it is, its file in the split's folder, its class, and its source ("" before 3)."""
 
     patient: str
@@ -137,7 +137,7 @@ def _rank(version: str) -> tuple[bool, bool, bool, tuple[int, ...], str]:
     return three, not version, "CXR" in version, numbers, version
 
 
-def _rows(layout: Layout, path: Path) -> list[Row]:
+def _rows(layout: Layout, path: Path) -> list[ListedImage]:
     """The rows of a list, read from their ends."""
     rows = []
     for number, line in enumerate(layout.text(path).splitlines(), 1):
@@ -150,15 +150,17 @@ def _rows(layout: Layout, path: Path) -> list[Row]:
                 f"{path.name} line {number} is {plain(line)!r}; known are rows of patient, file, class (one of "
                 f"{', '.join([*THREE, *TWO])}) and source"
             )
-        rows.append(Row(" ".join(words[:-2]), words[-2], words[-1], "".join(source).lower().replace("rnsa", "rsna")))
+        rows.append(
+            ListedImage(" ".join(words[:-2]), words[-2], words[-1], "".join(source).lower().replace("rnsa", "rsna"))
+        )
     if not rows:
         raise layout.error(f"{path.name} has no rows")
     return rows
 
 
-def _apart(rows: Mapping[str, Sequence[Row]]) -> tuple[dict[str, list[Row]], list[str]]:
+def _apart(rows: Mapping[str, Sequence[ListedImage]]) -> tuple[dict[str, list[ListedImage]], list[str]]:
     """The rows by split without patients who are in test, or val, as well; and the files that this leaves out."""
-    kept: dict[str, list[Row]] = {}
+    kept: dict[str, list[ListedImage]] = {}
     taken: set[str] = set()
     crossing: list[str] = []
     for split in sorted(rows, key=("test", "val", "train").index):
@@ -168,7 +170,7 @@ def _apart(rows: Mapping[str, Sequence[Row]]) -> tuple[dict[str, list[Row]], lis
     return kept, crossing
 
 
-def _splits(kept: Mapping[str, Sequence[Row]]) -> list[str]:
+def _splits(kept: Mapping[str, Sequence[ListedImage]]) -> list[str]:
     """The split of each row, in their order."""
     splits = []
     for split, rows in kept.items():

@@ -64,7 +64,7 @@ class Report(NamedTuple):
     impression: str
 
 
-class Shot(NamedTuple):
+class NamedImage(NamedTuple):
     """An image as a table or a report names it: its name as ``short_name`` makes it, its report, its view."""
 
     name: str
@@ -130,10 +130,10 @@ def short_name(stem: str) -> str:
     return rest if rest.startswith(f"{uid}_") else f"{uid}_{rest}"
 
 
-def read_xml(layout: Layout, folder: Path) -> tuple[dict[str, Report], list[Shot]]:
+def read_xml(layout: Layout, folder: Path) -> tuple[dict[str, Report], list[NamedImage]]:
     """NLM's reports by their number, and the images that they name. Raises UserError for a file that is no report."""
     reports: dict[str, Report] = {}
-    shots: list[Shot] = []
+    shots: list[NamedImage] = []
     for path in sorted(folder.glob("*.xml")):
         try:
             tree = ET.parse(path).getroot()
@@ -146,13 +146,13 @@ def read_xml(layout: Layout, folder: Path) -> tuple[dict[str, Report], list[Shot
         texts = {part.get("Label"): _line("".join(part.itertext())) for part in tree.iter("AbstractText")}
         terms = (term.text or "" for term in tree.iterfind("MeSH/major"))
         reports[number] = Report(_heads(terms), texts.get("FINDINGS", ""), texts.get("IMPRESSION", ""))
-        shots += [Shot(short_name(str(part.get("id"))), number, "") for part in tree.iter("parentImage")]
+        shots += [NamedImage(short_name(str(part.get("id"))), number, "") for part in tree.iter("parentImage")]
     if not reports:
         raise layout.error(f"{folder.name} has no reports (*.xml)")
     return reports, shots
 
 
-def _of_kaggle(layout: Layout) -> tuple[dict[str, Report], list[Shot]]:
+def _of_kaggle(layout: Layout) -> tuple[dict[str, Report], list[NamedImage]]:
     """Kaggle's reports by their number, and the images that its other table names."""
     table = layout.table(layout.root / REPORTS, ("uid", "MeSH", "findings", "impression"))
     uids = [identifier(cell) for cell in table["uid"]]
@@ -167,7 +167,8 @@ def _of_kaggle(layout: Layout) -> tuple[dict[str, Report], list[Shot]]:
         raise layout.error(f"{PROJECTIONS} has the projection {plain(odd[0])!r}; known are Frontal and Lateral")
     rows = zip(views["filename"], views["uid"], views["projection"], strict=True)
     shots = [
-        Shot(short_name(name.rpartition(".")[0]), identifier(uid), VIEWS[view.lower()]) for name, uid, view in rows
+        NamedImage(short_name(name.rpartition(".")[0]), identifier(uid), VIEWS[view.lower()])
+        for name, uid, view in rows
     ]
     return dict(zip(uids, found, strict=True)), shots
 
