@@ -13,7 +13,7 @@ from cxrbench.phantom.cases import case
 from support.same_rows import assert_same_rows
 
 SMALL = {"shenzhen": 20, "montgomery": 20, "covidx": 20, "chexchonet": 20, "chestx6": 18, "medmod": 33, "iu-xray": 12,
-         "ranzcr-clip": 20, "cxr-lt": 14}  # fmt: skip
+         "ranzcr-clip": 20, "cxr-lt": 14, "nih": 20}  # fmt: skip
 PROBED = ("shenzhen:classification", "covidx:classification", "chexchonet:classification", "chexchonet:regression")
 
 

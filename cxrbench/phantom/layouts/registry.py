@@ -12,6 +12,7 @@ from cxrbench.phantom.layouts.classification import (
     iu_xray,
     medmod,
     montgomery,
+    nih,
     ranzcr_clip,
     shenzhen,
 )
@@ -40,7 +41,7 @@ FIRST_WRITERS: Mapping[str, Writer] = {
 
 CLASSIFICATION: Mapping[str, int] = {
     "shenzhen": 160, "montgomery": 140, "covidx": 160, "chexchonet": 160, "chestx6": 180, "medmod": 160, "iu-xray": 120,
-    "ranzcr-clip": 160, "cxr-lt": 160,
+    "ranzcr-clip": 160, "cxr-lt": 160, "nih": 400,
 }  # fmt: skip
 CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
     "shenzhen": (shenzhen.shenzhen_image, shenzhen.shenzhen_tables),
@@ -52,6 +53,7 @@ CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
     "iu-xray": (iu_xray.iu_xray_image, iu_xray.iu_xray_tables),
     "ranzcr-clip": (ranzcr_clip.ranzcr_clip_image, ranzcr_clip.ranzcr_clip_tables),
     "cxr-lt": (cxr_lt.cxr_lt_image, cxr_lt.cxr_lt_tables),
+    "nih": (nih.nih_image, nih.nih_tables),
 }
 
 SEGMENTATION: Mapping[str, int] = {
