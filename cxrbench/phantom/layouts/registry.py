@@ -4,9 +4,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
-from cxrbench.phantom.layouts.classification import montgomery, shenzhen
+from cxrbench.phantom.layouts.classification import (
+    chestx6,
+    chexchonet,
+    covidx,
+    cxr_lt,
+    iu_xray,
+    medmod,
+    montgomery,
+    nih,
+    ranzcr_clip,
+    shenzhen,
+)
 from cxrbench.phantom.layouts.detection import ms_cxr, object_cxr, siim_fisabio, vindr_pcxr
-from cxrbench.phantom.layouts.segmentation import qata, vindr_ribcxr
+from cxrbench.phantom.layouts.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
 
 Writer = tuple[Callable[..., Any], Callable[..., None]]
 """What writes one image (folder, case) and returns its rows, and what writes the tables of them all."""
@@ -29,19 +40,30 @@ FIRST_WRITERS: Mapping[str, Writer] = {
 }
 
 CLASSIFICATION: Mapping[str, int] = {
-    "shenzhen": 160, "montgomery": 140,
+    "shenzhen": 160, "montgomery": 140, "covidx": 160, "chexchonet": 160, "chestx6": 180, "medmod": 160, "iu-xray": 120,
+    "ranzcr-clip": 160, "cxr-lt": 160, "nih": 400,
 }  # fmt: skip
 CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
     "shenzhen": (shenzhen.shenzhen_image, shenzhen.shenzhen_tables),
     "montgomery": (montgomery.montgomery_image, montgomery.montgomery_tables),
+    "covidx": (covidx.covidx_image, covidx.covidx_tables),
+    "chexchonet": (chexchonet.chexchonet_image, chexchonet.chexchonet_tables),
+    "chestx6": (chestx6.chestx6_image, chestx6.chestx6_tables),
+    "medmod": (medmod.medmod_image, medmod.medmod_tables),
+    "iu-xray": (iu_xray.iu_xray_image, iu_xray.iu_xray_tables),
+    "ranzcr-clip": (ranzcr_clip.ranzcr_clip_image, ranzcr_clip.ranzcr_clip_tables),
+    "cxr-lt": (cxr_lt.cxr_lt_image, cxr_lt.cxr_lt_tables),
+    "nih": (nih.nih_image, nih.nih_tables),
 }
 
 SEGMENTATION: Mapping[str, int] = {
-    "vindr-ribcxr": 100, "qata": 100,
+    "vindr-ribcxr": 100, "qata": 100, "chexlocalize": 120, "candid-ptx": 120,
 }  # fmt: skip
 SEGMENTATION_WRITERS: Mapping[str, Writer] = {
     "vindr-ribcxr": (vindr_ribcxr.vindr_ribcxr_image, vindr_ribcxr.vindr_ribcxr_tables),
     "qata": (qata.qata_image, qata.qata_tables),
+    "chexlocalize": (chexlocalize.chexlocalize_image, chexlocalize.chexlocalize_tables),
+    "candid-ptx": (candid_ptx.candid_ptx_image, candid_ptx.candid_ptx_tables),
 }
 
 DETECTION: Mapping[str, int] = {
