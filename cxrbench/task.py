@@ -204,6 +204,13 @@ class Task:
         del manifest
         return not self.opt_in
 
+    def taking_part(self, manifest: Manifest) -> Manifest:
+        """The dataset with the images that the protocol can use, the split of others being ``unused``.
+
+        A label budget is of these. By default it is the dataset itself.
+        """
+        return manifest
+
     def not_applicable(self, manifest: Manifest) -> str | None:
         """Why this dataset cannot be asked this, or None."""
         return lacking(manifest, self.needs)

@@ -69,6 +69,10 @@ class TrainedClassifier(Task):
         """The dataset as the preset splits and reads it."""
         return manifest if self.preset is None else preset_data.adapted(manifest, self.preset, self.section)
 
+    def taking_part(self, manifest: Manifest) -> Manifest:
+        """Of each study the views that are fused."""
+        return rows_with_views(manifest, self._recipe(manifest.name, None)[0].views)
+
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without labels, without one of the splits, or without the studies that ``views`` needs."""
         fused = self._recipe(manifest.name, None)[0].views
