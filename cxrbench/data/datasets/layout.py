@@ -68,6 +68,7 @@ class Layout:
     def files(self, folders: Iterable[str], extensions: Sequence[str], *, parts: int = 1) -> dict[str, File]:
         """All files with these extensions in or below the folders ("": the root), by name without extension.
 
+        With "" among the extensions any other file is taken by its whole name: a UID has dots, but no extension.
         ``parts``: how much of the path is the name: 1 is the file's own, 3 is ``patient00001/study1/view1_frontal``.
         """
         found: dict[str, File] = {}
@@ -75,7 +76,9 @@ class Layout:
             for path, entry in _walk(self.root / folder, folder):
                 whole, extension = os.path.splitext(path)
                 if extension.lower() not in extensions:
-                    continue
+                    if "" not in extensions:
+                        continue
+                    whole = path
                 stem = "/".join(whole.split("/")[-parts:])
                 if stem in found:
                     raise self.error(f"image {stem} is there twice, {found[stem].path} and {path}; remove one")

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
-from cxrbench.phantom.layouts.classification import montgomery, shenzhen
+from cxrbench.phantom.layouts.classification import montgomery, nih, shenzhen
 from cxrbench.phantom.layouts.detection import object_cxr
-from cxrbench.phantom.layouts.segmentation import qata, vindr_ribcxr
+from cxrbench.phantom.layouts.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
 
 Writer = tuple[Callable[..., Any], Callable[..., None]]
 """What writes one image (folder, case) and returns its rows, and what writes the tables of them all."""
@@ -29,19 +29,22 @@ FIRST_WRITERS: Mapping[str, Writer] = {
 }
 
 CLASSIFICATION: Mapping[str, int] = {
-    "shenzhen": 160, "montgomery": 140,
+    "shenzhen": 160, "montgomery": 140, "nih": 400,
 }  # fmt: skip
 CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
     "shenzhen": (shenzhen.shenzhen_image, shenzhen.shenzhen_tables),
     "montgomery": (montgomery.montgomery_image, montgomery.montgomery_tables),
+    "nih": (nih.nih_image, nih.nih_tables),
 }
 
 SEGMENTATION: Mapping[str, int] = {
-    "vindr-ribcxr": 100, "qata": 100,
+    "vindr-ribcxr": 100, "qata": 100, "chexlocalize": 120, "candid-ptx": 120,
 }  # fmt: skip
 SEGMENTATION_WRITERS: Mapping[str, Writer] = {
     "vindr-ribcxr": (vindr_ribcxr.vindr_ribcxr_image, vindr_ribcxr.vindr_ribcxr_tables),
     "qata": (qata.qata_image, qata.qata_tables),
+    "chexlocalize": (chexlocalize.chexlocalize_image, chexlocalize.chexlocalize_tables),
+    "candid-ptx": (candid_ptx.candid_ptx_image, candid_ptx.candid_ptx_tables),
 }
 
 DETECTION: Mapping[str, int] = {

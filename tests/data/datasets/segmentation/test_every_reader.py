@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cxrbench.data.annotations.masks import TrueMasks
-from cxrbench.data.datasets.segmentation import qata, vindr_ribcxr
+from cxrbench.data.datasets.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
 from cxrbench.data.decode.images import image_size
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import shared_patients
@@ -17,6 +17,8 @@ from support import mask_layouts
 READERS: dict[str, tuple[Dataset, Callable[[Path], Path]]] = {
     "vindr-ribcxr": (vindr_ribcxr.DATASET, mask_layouts.vindr_ribcxr),
     "qata": (qata.DATASET, mask_layouts.qata),
+    "candid-ptx": (candid_ptx.DATASET, mask_layouts.candid_ptx),
+    "chexlocalize": (chexlocalize.DATASET, mask_layouts.chexlocalize),
 }
 
 
