@@ -118,6 +118,10 @@ def test_what_is_asked_is_read_once_in_ascending_order_and_refused_in_one_line()
             budgets(*wrong)
     with pytest.raises(NotApplicableError, match="trains on no subset"):
         Budgeted.of(load_task("retrieval"), Budget(5, "image"))
+    paper = load_task("classification").configured(TaskOptions(preset="fane"))
+    assert Budgeted.of(paper, Budget(5, "image")).protocol == "classification+preset-fane+budget5-images"
+    with pytest.raises(NotApplicableError, match="preset fane says what its label fractions are of"):
+        Budgeted.of(paper, Budget(None, "image"))
 
 
 def test_names_and_identities_tell_budgets_apart() -> None:

@@ -34,9 +34,13 @@ class Budgeted(Task):
 
     @staticmethod
     def of(task: Task, budget: Budget) -> "Budgeted":
-        """A configured protocol with a budget. Raises NotApplicableError for one that trains on no subset."""
+        """A configured protocol with a budget. Raises NotApplicableError for one that trains on no subset, or on a paper's."""
         if not draws_subsets(task):
             raise NotApplicableError("it trains on no subset of the training images, so it has no --budget")
+        if budget.count is None and (preset := getattr(task, "preset", None)):
+            raise NotApplicableError(
+                f"preset {preset} says what its label fractions are of, so it has no --budget-unit"
+            )
         facts: Mapping[str, Any] = {
             "name": task.name, "summary": task.summary, "opt_in": task.opt_in, "needs": task.needs, "reads": task.reads,
             "sees_test_truth": task.sees_test_truth, "elsewhere": task.elsewhere,
