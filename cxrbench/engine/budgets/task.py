@@ -34,7 +34,7 @@ class Budgeted(Task):
 
     @staticmethod
     def of(task: Task, budget: Budget) -> "Budgeted":
-        """A configured protocol with a budget. Raises NotApplicableError for one that trains on no subset, or on a paper's."""
+        """A configured protocol with a budget. Raises NotApplicableError for one that trains on no such subset."""
         if not draws_subsets(task):
             raise NotApplicableError("it trains on no subset of the training images, so it has no --budget")
         if budget.count is None and (preset := getattr(task, "preset", None)):
