@@ -208,10 +208,7 @@ class Task:
         return not self.opt_in
 
     def taking_part(self, manifest: Manifest) -> Manifest:
-        """The dataset with the images that the protocol can use, the split of others being ``unused``.
-
-        A label budget is of these. By default it is the dataset itself.
-        """
+        """The dataset with the images that it can use, other splits being ``unused``: what a label budget is of."""
         return manifest
 
     def not_applicable(self, manifest: Manifest) -> str | None:
