@@ -12,7 +12,7 @@ from cxrbench.phantom import write as phantom
 from support.phantom_digest import file_digests
 from support.same_rows import assert_same_rows
 
-SMALL = {"shenzhen": 20, "montgomery": 20}
+SMALL = {"shenzhen": 20, "montgomery": 20, "nih": 20}
 
 
 @pytest.fixture(scope="module")

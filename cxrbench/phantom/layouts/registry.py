@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
-from cxrbench.phantom.layouts.classification import montgomery, shenzhen
+from cxrbench.phantom.layouts.classification import montgomery, nih, shenzhen
 from cxrbench.phantom.layouts.detection import object_cxr
 from cxrbench.phantom.layouts.segmentation import candid_ptx, chexlocalize, covid_qu_ex, cxlseg, qata, vindr_ribcxr
 
@@ -29,11 +29,12 @@ FIRST_WRITERS: Mapping[str, Writer] = {
 }
 
 CLASSIFICATION: Mapping[str, int] = {
-    "shenzhen": 160, "montgomery": 140,
+    "shenzhen": 160, "montgomery": 140, "nih": 400,
 }  # fmt: skip
 CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
     "shenzhen": (shenzhen.shenzhen_image, shenzhen.shenzhen_tables),
     "montgomery": (montgomery.montgomery_image, montgomery.montgomery_tables),
+    "nih": (nih.nih_image, nih.nih_tables),
 }
 
 SEGMENTATION: Mapping[str, int] = {
