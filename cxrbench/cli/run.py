@@ -192,7 +192,8 @@ def run(
         kept += f", {elsewhere} by other workers" if elsewhere else ""
         kept += f", {len(failed)} failed" if failed else ""
         following = f" Next: cxrbench leaderboard --results {results}" if done or skipped or elsewhere else ""
-        print(visible(f"{len(done)} cells computed{kept}.{following}"))
+        cells = "1 cell" if len(done) == 1 else f"{len(done)} cells"
+        print(visible(f"{cells} computed{kept}.{following}"))
     if failed:
         print(failure_table(failed), file=sys.stderr)
         raise typer.Exit(FAILED)
