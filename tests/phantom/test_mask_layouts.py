@@ -14,9 +14,17 @@ from cxrbench.phantom.drawing import ribs
 from cxrbench.phantom.layouts.segmentation.ribs import rib_outline
 from support.same_rows import assert_same_rows
 
-IMAGES = {"vindr-ribcxr": 10, "qata": 10, "candid-ptx": 16, "chexlocalize": 18, "covid-qu-ex": 20, "cxlseg": 12}
+IMAGES = {
+    "vindr-ribcxr": 10,
+    "qata": 10,
+    "candid-ptx": 16,
+    "chexlocalize": 18,
+    "covid-qu-ex": 20,
+    "cxlseg": 12,
+    "mimic-lungs": 10,
+}
 """How many images of each."""
-SHOWN = {"candid-ptx": 3, "chexlocalize": 4, "covid-qu-ex": 2, "vindr-ribcxr": 20}
+SHOWN = {"candid-ptx": 3, "chexlocalize": 4, "covid-qu-ex": 2, "mimic-lungs": 8, "vindr-ribcxr": 20}
 """How many labels are seen, at least; 1 of the others."""
 SEED = 5
 
