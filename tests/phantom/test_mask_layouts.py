@@ -12,6 +12,7 @@ from cxrbench.phantom import write as phantom
 from cxrbench.phantom.cases import case
 from cxrbench.phantom.drawing import ribs
 from cxrbench.phantom.layouts.segmentation.ribs import rib_outline
+from cxrbench.tasks.dense.segmentation import TASK
 from support.same_rows import assert_same_rows
 
 IMAGES = {
@@ -41,6 +42,7 @@ def test_it_reads_as_the_real_one(written: Path, name: str) -> None:
     manifest = load_dataset(name, written, Path)
     assert manifest.synthetic
     assert set(manifest.images["split"]) == {"train", "val", "test"}
+    assert TASK.not_applicable(manifest) is None
     truth = TrueMasks.of(manifest)
     covered = np.zeros(len(truth.labels))
     for image_id, path in zip(manifest.images["image_id"], manifest.paths(), strict=True):

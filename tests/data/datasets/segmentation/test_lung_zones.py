@@ -110,4 +110,4 @@ def test_holes_are_filled_and_specks_dropped(tmp_path: Path) -> None:
 def test_a_box_in_another_grid_has_the_pixels_whose_centres_it_holds() -> None:
     found = box_mask(Box(10, 20, 30, 40), (100, 200), (10, 10))
     y, x = (np.arange(10) + 0.5) * 10, (np.arange(10) + 0.5) * 20
-    np.testing.assert_array_equal(found, ((y > 20) & (y < 60))[:, None] & ((x > 10) & (x < 40)))
+    np.testing.assert_array_equal(found, ((y >= 20) & (y < 60))[:, None] & ((x >= 10) & (x < 40)))
