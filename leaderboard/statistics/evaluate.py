@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import replicate_cells, unheard
+from cxrbench.leaderboard.statistics.digests import content, key
 from cxrbench.leaderboard.statistics.in_folds import prepared
 from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each, some_at_once
-from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries, content, key
+from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries
 from cxrbench.leaderboard.statistics.outline import OfCell, Outline, Points, outline
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array
@@ -187,13 +188,14 @@ def resampling(
     functions = len(measures) * len(tests.labels)
     if len(cells) * functions * PER_VALUE * len(tests.patients) < AT_ONCE:
         of = cache(of)  # else they are prepared twice: for the values, and again for the replicates
-    contents = tuple(map(content, cells)) if entries.path else ("",) * len(cells)
+    contents = tuple(content(rows, tests) for rows in cells) if entries.name else ("",) * len(cells)
 
     def at(cell: int) -> list[Points]:
         name = key("cell", contents[cell])
         if known := entries.get(name):
             return [Points.of(facts) for facts in known[0]]
-        found = of(cell).points(len(tests.patients))
+        by_chance = [one.by_chance(cells[cell], tests.labels) if one.by_chance else {} for one in measures]
+        found = of(cell).points(len(tests.patients), by_chance)
         entries.add(name, [one.facts() for one in found], np.empty(0))
         return found
 

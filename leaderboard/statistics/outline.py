@@ -24,7 +24,8 @@ class Outline:
 
     ``names``: what is computed of each cell: ``labels`` [L], and ``macro`` where the measure has one of its own.
     ``points`` [cells, names]; ``folds``: of each cell [names, K] where folds are ranked each by itself, else K is 0;
-    ``patients`` [L] of each label's rarer side. ``of_group``: which labels [L] each group's mean is over.
+    ``by_chance``: of each cell, as in ``Measure``; ``patients`` [L] of each label's rarer side. ``of_group``: which
+    labels [L] each group's mean is over.
     ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``.
     """
 
@@ -33,6 +34,7 @@ class Outline:
     names: tuple[str, ...]
     points: Array
     folds: tuple[Array, ...]
+    by_chance: tuple[Mapping[str, float], ...]
     patients: Array
     of_group: Mapping[str, NDArray[np.bool_]]
     undefined: tuple[str, ...]
@@ -74,20 +76,22 @@ class Outline:
 class Points:
     """A metric of one cell as it is: by label, and ``macro`` where the measure has one; and of each fold [K].
 
-    ``folds``: where folds are ranked each by itself.
+    ``folds``: where folds are ranked each by itself. ``by_chance``: as in ``Measure``.
     """
 
     values: Mapping[str, float]
     folds: Mapping[str, Array]
+    by_chance: Mapping[str, float]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> list[Any]:
         """As plain values."""
-        return {"values": self.values, "folds": {name: of.tolist() for name, of in self.folds.items()}}
+        return [self.values, {name: of.tolist() for name, of in self.folds.items()}, self.by_chance]
 
     @staticmethod
-    def of(facts: Mapping[str, Any]) -> "Points":
+    def of(facts: Sequence[Any]) -> "Points":
         """From ``facts``."""
-        return Points(facts["values"], {name: np.array(of) for name, of in facts["folds"].items()})
+        values, folds, by_chance = facts
+        return Points(values, {name: np.array(of) for name, of in folds.items()}, by_chance)
 
 
 @dataclass(frozen=True)
@@ -109,16 +113,17 @@ class OfCell:
         same = len(functions) == len(self.functions) and all(map(is_, functions, self.functions))
         return self.together if same and self.together else Together.of(functions)
 
-    def points(self, n: int) -> list[Points]:
-        """Of each metric, on the n test rows as they are."""
+    def points(self, n: int, by_chance: Sequence[Mapping[str, float]]) -> list[Points]:
+        """Of each metric, on the n test rows as they are, and what chance alone would give."""
         ones = Weights.of(np.ones((n, 1), dtype=np.uint16))
         values = iter(self.together(ones)[:, 0].tolist() if self.together else ())
         return [
             Points(
                 {name: next(values) for name in of},
                 {name: one.values() for name, one in of.items() if isinstance(one, InFolds)},
+                chance,
             )
-            for of in self.metrics
+            for of, chance in zip(self.metrics, by_chance, strict=True)
         ]
 
 
@@ -146,6 +151,7 @@ def outline(tests: TestSet, measure: Measure, cells: Sequence[Points]) -> Outlin
         names=names,
         points=values,
         folds=tuple(_by_fold(one, names) for one in cells),
+        by_chance=tuple(one.by_chance for one in cells),
         patients=patients,
         of_group=of_group,
         undefined=tuple(label for label, known in zip(labels, defined, strict=True) if not known),

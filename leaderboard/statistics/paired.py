@@ -1,13 +1,25 @@
-"""How much better is one encoder than another, on the same resampled patients: an improvement with its variances."""
+"""How much better is one encoder than another, on the same resampled patients? Of one pair, and of all."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from types import MappingProxyType
 
 import numpy as np
 
+from cxrbench.leaderboard.board import HEADLINE
+from cxrbench.leaderboard.statistics.bootstrap import threads
+from cxrbench.leaderboard.statistics.digests import key
 from cxrbench.leaderboard.statistics.evaluate import Estimate
 from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each, some_at_once
+from cxrbench.leaderboard.statistics.kept import Entries
+from cxrbench.leaderboard.statistics.outline import Outline
 from cxrbench.metrics.measure import Measure
 from cxrbench.metrics.prepared import Array
+
+Pair = tuple[str, str]
+PAIRS = "pairs "  # what begins the keys of pairs that are kept
 
 
 def improvement(candidate: Estimate, other: Estimate, measure: Measure) -> Components:
@@ -52,15 +64,71 @@ def _df(a: Estimate, b: Estimate) -> float:
     return min(a.patients_df, b.patients_df)
 
 
-def pairs(estimates: Mapping[str, Estimate], measure: Measure) -> dict[tuple[str, str], Components]:
-    """The improvement of each encoder over each one after it."""
-    found: dict[tuple[str, str], Components] = {}
+def pairs(
+    estimates: Mapping[str, Estimate], measure: Measure, known: Mapping[Pair, Components] = MappingProxyType({})
+) -> dict[Pair, Components]:
+    """The improvement of each encoder over each one after it; ``known``: of those for which it need not be computed."""
+    found: dict[Pair, Components] = {}
     names = list(estimates)
     for i, a in enumerate(names):
-        others = names[i + 1 :]
+        after = names[i + 1 :]
+        others = [b for b in after if (a, b) not in known]
         gains = improvements([estimates[a]] * len(others), [estimates[b] for b in others], [measure] * len(others))
-        found |= {(a, b): gain for b, gain in zip(others, gains, strict=True)}
+        new = dict(zip(others, gains, strict=True))
+        found |= {(a, b): new[b] if b in new else known[a, b] for b in after}
     return found
+
+
+@dataclass(frozen=True)
+class KeptPairs:
+    """Which pairs of a test set's encoders are known from before, by metric (``outlines``); of headlines.
+
+    ``keys``: what each encoder is kept by, encoders in their order.
+    """
+
+    keys: Mapping[str, str]
+    outlines: tuple[Outline, ...]
+    known: tuple[Mapping[Pair, Components], ...]
+
+    @staticmethod
+    def of(entries: Entries, keys: Mapping[str, str], outlines: tuple[Outline, ...]) -> "KeptPairs":
+        """From what is kept."""
+        encoders = {of: encoder for encoder, of in keys.items()}
+        tested = [k for k, one in enumerate(outlines) if HEADLINE in one.tested]
+        known: tuple[dict[Pair, Components], ...] = tuple({} for _ in outlines)
+        for (of_keys, notes), numbers in entries.beginning(PAIRS):
+            here = [(i, (encoders[a], encoders[b])) for i, (a, b) in enumerate(of_keys) if {a, b} <= {*encoders}]
+            for k, of_metric, said in zip(tested, numbers.swapaxes(0, 1).tolist(), notes, strict=True):
+                known[k].update((pair, Components(*of_metric[i], note=said.get(str(i), ""))) for i, pair in here)
+        return KeptPairs(keys, outlines, known)
+
+    @property
+    def lacking(self) -> set[str]:
+        """Encoders some of whose pairs are not known."""
+        known = [of for of, one in zip(self.known, self.outlines, strict=True) if HEADLINE in one.tested]
+        return {e for pair in combinations(self.keys, 2) if any(pair not in of for of in known) for e in pair}
+
+    def completed(self, headlines: Sequence[Mapping[str, Estimate]]) -> list[dict[Pair, Components]]:
+        """All pairs, by metric, from its headlines; none where the headline is not tested."""
+
+        def complete(
+            one: Outline, of: Mapping[str, Estimate], known: Mapping[Pair, Components]
+        ) -> dict[Pair, Components]:
+            return pairs(of, one.measure, known) if HEADLINE in one.tested else {}
+
+        with ThreadPoolExecutor(threads()) as pool:  # several MB of differences for each metric
+            return list(pool.map(complete, self.outlines, headlines, self.known))
+
+    def keep(self, entries: Entries, found: Sequence[Mapping[Pair, Components]]) -> None:
+        """Add those that were not known to what is kept."""
+        tested = [k for k, one in enumerate(self.outlines) if HEADLINE in one.tested]
+        new = [pair for pair in combinations(self.keys, 2) if any(pair not in self.known[k] for k in tested)]
+        if new:
+            of_keys = [[self.keys[a], self.keys[b]] for a, b in new]
+            rows = [[[*vars(found[k][pair]).values()] for k in tested] for pair in new]
+            notes = [{i: row[k][-1] for i, row in enumerate(rows) if row[k][-1]} for k in range(len(tested))]
+            numbers = np.array([[of[:-1] for of in row] for row in rows], dtype=np.float64)
+            entries.add(PAIRS + key(of_keys), [of_keys, notes], numbers)
 
 
 def gains_of_replicates(candidate: Estimate, other: Estimate, measure: Measure) -> Array:
