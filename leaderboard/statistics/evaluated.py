@@ -33,8 +33,8 @@ class OfMetric:
     def facts(self) -> dict[str, Any]:
         """As plain values, without the replicates."""
         return {
-            "values": {label: [*vars(of).values()] for label, of in self.values.items()},
-            "gains": {label: [*vars(of).values()] for label, of in self.gains.items()},
+            "values": {label: of.plain() for label, of in self.values.items()},
+            "gains": {label: of.plain() for label, of in self.gains.items()},
             "percentiles": self.percentiles,
             "folds": self.folds,
             "sd_seeds": self.sd_seeds,

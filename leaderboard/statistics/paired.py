@@ -125,7 +125,7 @@ class KeptPairs:
         new = [pair for pair in combinations(self.keys, 2) if any(pair not in self.known[k] for k in tested)]
         if new:
             of_keys = [[self.keys[a], self.keys[b]] for a, b in new]
-            rows = [[[*vars(found[k][pair]).values()] for k in tested] for pair in new]
+            rows = [[found[k][pair].plain() for k in tested] for pair in new]
             notes = [{i: row[k][-1] for i, row in enumerate(rows) if row[k][-1]} for k in range(len(tested))]
             numbers = np.array([[of[:-1] for of in row] for row in rows], dtype=np.float64)
             entries.add(PAIRS + key(of_keys), [of_keys, notes], numbers)
