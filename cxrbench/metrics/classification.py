@@ -106,8 +106,9 @@ def auprc_of_column(column: OneLabel) -> Prepared:
 def _auprc(sums: RankSums) -> Array:
     steps = sums.chosen[::-1].astype(np.float64)
     hits, negatives = running(steps), sums.below[-1]
+    precision = hits + (negatives - sums.below[:-1])[::-1]
     # A threshold with no weight has no step in recall: 0 / 0 counts 0 there.
-    precision = hits / np.maximum(hits + (negatives - sums.below[:-1])[::-1], np.finfo(np.float64).tiny)
+    np.divide(hits, np.maximum(precision, np.finfo(np.float64).tiny, out=precision), out=precision)
     return ratio(_dot(steps, precision), np.where(negatives > 0, steps.sum(0), 0.0))
 
 

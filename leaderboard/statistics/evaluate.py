@@ -16,7 +16,7 @@ from cxrbench.leaderboard.statistics.inference import Components, components, co
 from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries
 from cxrbench.leaderboard.statistics.outline import OfCell, Outline, Points, outline
 from cxrbench.metrics.measure import Measure
-from cxrbench.metrics.prepared import Array
+from cxrbench.metrics.prepared import Array, Weights
 from cxrbench.metrics.together import Together
 
 AT_ONCE = 400 << 20  # bytes of prepared metrics and their replicates that are held at once, as far as encoders allow
@@ -190,12 +190,14 @@ def resampling(
         of = cache(of)  # else they are prepared twice: for the values, and again for the replicates
     contents = tuple(content(rows, tests) for rows in cells) if entries.name else ("",) * len(cells)
 
+    ones = Weights.of(np.ones((len(tests.patients), 1), dtype=np.uint16))
+
     def at(cell: int) -> list[Points]:
         name = key("cell", contents[cell])
         if known := entries.get(name):
             return [Points.of(facts) for facts in known[0]]
         by_chance = [one.by_chance(cells[cell], tests.labels) if one.by_chance else {} for one in measures]
-        found = of(cell).points(len(tests.patients), by_chance)
+        found = of(cell).points(ones, by_chance)
         entries.add(name, [one.facts() for one in found], np.empty(0))
         return found
 

@@ -53,11 +53,14 @@ class Components:
 
     def plain(self) -> list[float | str]:
         """The fields in their order."""
-        return [self.value, self.patients, self.patients_df, self.between, self.shared, self.seeds_df, self.note]
+        return [getattr(self, name) for name in (*NUMBERS, "note")]
 
     def with_patients_df(self, df: float) -> "Components":
         """The same variances, that of the patients with other degrees of freedom."""
         return self if df == self.patients_df else replace(self, patients_df=df)
+
+
+NUMBERS = tuple(name for name in Components.__dataclass_fields__ if name != "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,18 @@ def moderated(family: Sequence[Components]) -> list[Uncertain]:
         seeds = max(0.0, float(one) * c.patients - c.shared)
         found[i] = Uncertain(c.value, c.patients, c.patients_df, seeds, min(LARGE, prior_df + float(k)), c.note)
     return found
+
+
+def moderated_p_two_sided(family: Sequence[Components]) -> list[float]:
+    """``Uncertain.p_two_sided`` of each of ``moderated``; at once for all where nothing is known of seeds."""
+    if any(one.seeds_df > 0 for one in family):
+        return [one.p_two_sided() for one in moderated(family)]
+    value, patients, df = (np.array([getattr(one, name) for one in family]) for name in NUMBERS[:3])
+    known = patients > 0  # neither NaN nor the variance of what no resample changes
+    p = np.where((patients == 0) & (value == 0), 1.0, np.nan)
+    away = -np.abs(value[known]) / np.sqrt(patients[known])
+    p[known] = 2 * stdtr(np.minimum(df[known], LARGE), away)
+    return p.tolist()
 
 
 def _prior(variances: Array, df: Array) -> tuple[float, float]:

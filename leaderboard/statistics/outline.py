@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import is_
 from typing import Any
 
@@ -62,14 +63,16 @@ class Outline:
         That of a single label is the label's own row, the same object, so that nobody need compute with both.
         """
         rows = of_names[: len(self.labels)]
-        each = dict(zip(self.labels, rows, strict=True))
-        means = {
-            name: each[self.labels[int(at.argmax())]] if np.count_nonzero(at) == 1 else macro(rows, at)
-            for name, at in self.of_group.items()
-        }
+        each = list(rows)
+        means = {name: each[of] if isinstance(of, int) else macro(rows, of) for name, of in self._meant.items()}
         if self.overall:
             means[HEADLINE] = of_names[len(self.labels)]
-        return means | {label: row for label, row in each.items() if label not in means}
+        return means | {label: row for label, row in zip(self.labels, each, strict=True) if label not in means}
+
+    @cached_property
+    def _meant(self) -> dict[str, "int | NDArray[np.bool_]"]:
+        """The labels [L] that a group's mean is over; the place of the label where it is one."""
+        return {name: int(at.argmax()) if np.count_nonzero(at) == 1 else at for name, at in self.of_group.items()}
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,8 @@ class OfCell:
         same = len(functions) == len(self.functions) and all(map(is_, functions, self.functions))
         return self.together if same and self.together else Together.of(functions)
 
-    def points(self, n: int, by_chance: Sequence[Mapping[str, float]]) -> list[Points]:
-        """Of each metric, on the n test rows as they are, and what chance alone would give."""
-        ones = Weights.of(np.ones((n, 1), dtype=np.uint16))
+    def points(self, ones: Weights, by_chance: Sequence[Mapping[str, float]]) -> list[Points]:
+        """Of each metric, on the test rows as they are (``ones`` [n, 1]), and what chance alone would give."""
         values = iter(self.together(ones)[:, 0].tolist() if self.together else ())
         return [
             Points(

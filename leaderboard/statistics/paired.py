@@ -12,7 +12,13 @@ from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.statistics.bootstrap import threads
 from cxrbench.leaderboard.statistics.digests import key
 from cxrbench.leaderboard.statistics.evaluate import Estimate
-from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each, some_at_once
+from cxrbench.leaderboard.statistics.inference import (
+    NUMBERS,
+    Components,
+    components,
+    components_of_each,
+    some_at_once,
+)
 from cxrbench.leaderboard.statistics.kept import Entries
 from cxrbench.leaderboard.statistics.outline import Outline
 from cxrbench.metrics.measure import Measure
@@ -98,7 +104,7 @@ class KeptPairs:
         known: tuple[dict[Pair, Components], ...] = tuple({} for _ in outlines)
         for (of_keys, notes), numbers in entries.beginning(PAIRS):
             here = [(i, (encoders[a], encoders[b])) for i, (a, b) in enumerate(of_keys) if {a, b} <= {*encoders}]
-            for k, of_metric, said in zip(tested, numbers.swapaxes(0, 1).tolist(), notes, strict=True):
+            for k, of_metric, said in zip(tested, numbers.swapaxes(1, 2).tolist(), notes, strict=True):
                 known[k].update((pair, Components(*of_metric[i], note=said.get(str(i), ""))) for i, pair in here)
         return KeptPairs(keys, outlines, known)
 
@@ -125,10 +131,10 @@ class KeptPairs:
         new = [pair for pair in combinations(self.keys, 2) if any(pair not in self.known[k] for k in tested)]
         if new:
             of_keys = [[self.keys[a], self.keys[b]] for a, b in new]
-            rows = [[found[k][pair].plain() for k in tested] for pair in new]
-            notes = [{i: row[k][-1] for i, row in enumerate(rows) if row[k][-1]} for k in range(len(tested))]
-            numbers = np.array([[of[:-1] for of in row] for row in rows], dtype=np.float64)
-            entries.add(PAIRS + key(of_keys), [of_keys, notes], numbers)
+            of_each = [[found[k][pair] for pair in new] for k in tested]
+            notes = [{i: one.note for i, one in enumerate(of) if one.note} for of in of_each]
+            numbers = [[[getattr(one, name) for one in of] for name in NUMBERS] for of in of_each]
+            entries.add(PAIRS + key(of_keys), [of_keys, notes], np.array(numbers, dtype=np.float64))
 
 
 def gains_of_replicates(candidate: Estimate, other: Estimate, measure: Measure) -> Array:
