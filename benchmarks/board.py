@@ -205,9 +205,9 @@ def main() -> None:
         print(line, flush=True)
     machine = f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     note = (
-        f"Six metrics, 10,000 replicates, from the results folder to the CSV; {machine}. Where the load average at the "
-        "start is not near 0 other work took its share, and CPU seconds (of all threads, user and system) say more than "
-        "those on the clock. "
+        f"Six metrics, 10,000 replicates, from the results folder to the CSV; {machine}. Where the load average before "
+        "a row was not near 0 other work took its share, and CPU seconds (of all threads, user and system) say more "
+        "than those on the clock. "
         f"`python benchmarks/board.py{f' --before {Path(args.before).name}' if args.before else ''}`."
     )
     text = "\n".join(["# How long a board takes", "", note, "", *table, ""])
