@@ -24,6 +24,9 @@ from cxrbench.api.installed import (
     own_datasets,
     write_card,
 )
+from cxrbench.api.papers.overview import PaperOverview, list_papers, paper_overview
+from cxrbench.api.papers.planned import PlannedTable, compute_table, plan_table
+from cxrbench.api.papers.shown import PaperShown, cell_key, show_table
 from cxrbench.api.plugins import new_plugin
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
 from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols
@@ -42,13 +45,14 @@ from cxrbench.schedule.status import Status
 
 __all__ = [
     "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard",
-    "LeaderboardOptions", "Manner", "Outcome", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration",
-    "RunResults", "SavedResults", "Status", "Tables", "UserError", "Wanted", "bundle", "by_group", "cached",
-    "calibration", "check_dataset", "check_encoder", "check_results", "clean_cache", "compare", "compare_protocols",
-    "cost", "describe", "download", "download_commands", "embed", "executor_table", "export_features", "find_cell",
-    "find_manifest", "find_published", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
-    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options",
-    "new_plugin", "outcomes", "own_datasets", "pack_results", "planned", "prepare", "prepare_copy", "pretrain",
-    "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "status",
-    "statuses", "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
+    "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown", "PlannedTable", "Preprocess",
+    "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults", "Status", "Tables", "UserError",
+    "Wanted", "bundle", "by_group", "cached", "calibration", "cell_key", "check_dataset", "check_encoder",
+    "check_results", "clean_cache", "compare", "compare_protocols", "compute_table", "cost", "describe", "download",
+    "download_commands", "embed", "executor_table", "export_features", "find_cell", "find_manifest", "find_published",
+    "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers", "list_published",
+    "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options", "new_plugin",
+    "outcomes", "own_datasets", "pack_results", "paper_overview", "plan_table", "planned", "prepare", "prepare_copy",
+    "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run",
+    "show_table", "status", "statuses", "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from cxrbench.progress import Bar, unseen
 if TYPE_CHECKING:
     from cxrbench.data.manifest import Manifest
     from cxrbench.encoders.pretraining.engine.recipe_lines import RecipeLine
+    from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ def pretrain(
     cache: Path | None = None,
     resume: bool = False,
     keep_held_out: bool = False,
+    keep_splits: bool = False,
     log: str | None = None,
     command: str = "",
     bar: Bar = unseen,
@@ -75,7 +77,8 @@ def pretrain(
 
     ``data``: names of datasets (in ``data_dir``; without it, phantoms), their folders, or CSV files; several in a list,
     or separated by commas. ``out`` (default ``runs/METHOD``): folder of the run. Patients whom a related dataset beside
-    these holds out are left out, unless ``keep_held_out``; ``note`` is told who they are. ``log``: an
+    these holds out are left out, unless ``keep_held_out``; which images the recipe's paper trains on is its own, unless
+    ``keep_splits``; ``note`` is told of both. ``log``: an
     experiment logger that gets the numbers, too. ``command`` is recorded in the model card. ``bar`` shows a phantom
     being drawn; training itself speaks on stderr. Raises UserError.
 
@@ -97,15 +100,22 @@ def pretrain(
     config = PretrainConfig(method=method, **settings)
     if not names:
         raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
-    checked(config)  # before data is read or drawn
-    manifests = [read(name, data_dir, cache, bar) for name in names]
+    _, recipe = checked(config)  # before data is read or drawn
+    manifests, chosen = [read(name, data_dir, cache, bar) for name in names], ()
+    if not keep_splits:
+        manifests, chosen = chosen_images(manifests, recipe)
+        for line in chosen:
+            note(f"{line}; --keep-splits takes what its reader gives")
     excluded = None
     if not keep_held_out:
         excluded, notes = held_out(manifests, data_dir, cache, bar)
         for line in notes:
             note(line)
     folder, target = cache_folder(cache) / "pretraining", Path(out or Path("runs") / method)
-    return pretrain(config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded, log=log)
+    return pretrain(
+        config, manifests, target, cache=folder, resume=resume, command=command, excluded=excluded, chosen=chosen,
+        log=log,
+    )  # fmt: skip
 
 
 def method_options(method: str) -> Mapping[str, str]:
@@ -176,6 +186,23 @@ def read(name: str, data_dir: Path | None, cache: Path | None, bar: Bar = unseen
             raise UserError(f"--data {name} is a folder of datasets: name them, e.g. --data mimic --data-dir {name}")
         name = str(folder)
     return load_dataset(name, data=data_dir, cache=cache, bar=bar)
+
+
+def chosen_images(
+    manifests: "Sequence[Manifest]", recipe: "PretrainingRecipe"
+) -> "tuple[list[Manifest], tuple[str, ...]]":
+    """The datasets with the images and splits of the recipe's paper, and a line on each of which it says something."""
+    from cxrbench.data.subsets.selection import selected
+
+    found, lines = [], []
+    for manifest in manifests:
+        chosen = recipe.data.get(manifest.name)
+        found.append(manifest if chosen is None else selected(manifest, chosen.selection))
+        if chosen is not None:
+            counts = found[-1].images["split"].value_counts().to_dict()
+            sizes = ", ".join(f"{counts[split]:,} {split}" for split in sorted(counts))
+            lines.append(f"{manifest.name} as in {chosen.source}: {sizes} images")
+    return found, tuple(lines)
 
 
 def held_out(

@@ -15,6 +15,7 @@ from cxrbench.cli.encoders.group import encoders_app
 from cxrbench.cli.encoders.new import data_new, encoders_new, tasks_new
 from cxrbench.cli.inspect import data_app, tasks_app
 from cxrbench.cli.leaderboard import compare, leaderboard
+from cxrbench.cli.papers.paper import paper
 from cxrbench.cli.prepare import data_init, data_prepare
 from cxrbench.cli.pretrain import pretrain
 from cxrbench.cli.requests import requests
@@ -54,6 +55,7 @@ app.command()(worker)
 app.command()(status)
 app.command()(pretrain)
 app.command()(leaderboard)
+app.command()(paper)
 app.command()(compare)
 app.command()(show)
 app.command()(calibration)

@@ -103,6 +103,10 @@ def pretrain(
     keep_held_out: Annotated[
         bool, typer.Option("--keep-held-out", help="Train on patients whom related datasets hold out for evaluation.")
     ] = False,
+    keep_splits: Annotated[
+        bool,
+        typer.Option("--keep-splits", help="Splits as the datasets' readers give them, not the recipe's paper."),
+    ] = False,
     on_bad_image: Annotated[str, typer.Option(help="error, or skip: leave unreadable images out.")] = "error",
     data_dir: Annotated[
         Path | None,
@@ -177,6 +181,7 @@ def pretrain(
         cache=cache,
         resume=resume,
         keep_held_out=keep_held_out,
+        keep_splits=keep_splits,
         log=log,
         command=shlex.join(["cxrbench", *(word for word in sys.argv[1:] if word != "--resume")]),
         bar=counting,

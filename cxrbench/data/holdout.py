@@ -27,7 +27,7 @@ def held_out_patients(manifest: Manifest, others: Iterable[Manifest]) -> set[str
     held_out: set[str] = set()
     for other in others:
         images = other.images
-        held_out.update(images.loc[images["split"] != "train", "patient_id"].astype(str))
+        held_out.update(images.loc[images["split"].isin(["val", "test"]), "patient_id"].astype(str))
     images = manifest.images
     return held_out & set(images.loc[images["split"] == "train", "patient_id"].astype(str))
 

@@ -26,6 +26,10 @@ RESERVED = (*COLUMNS, "stamp")
 """Names of columns that a label cannot have."""
 QUANTITY = "quantity:"
 """How columns of numbers to be predicted begin."""
+SAID_UNCERTAIN = "uncertain:"
+"""How columns begin that say which labels a reader called uncertain, whatever its own policy made of them."""
+PART = "official:part"
+"""The column of the part that an image is in officially (train, valid, test), whichever split its reader gave it."""
 TABLES = ("boxes", "masks", "reports", "signals")
 METADATA_KEY = b"cxrbench.manifest"
 Rows = NDArray[np.int64]
@@ -43,16 +47,18 @@ class Manifest:
     ``root``, with ``/``), ``bytes`` (file size), ``stamp`` (of the file's content, ``data/stamps.py``; "" where nobody
     has looked, which is added if it is not there), and one float32 column per label in ``labels``: 1, 0, NaN where
     unknown; and a float32 column ``quantity:NAME`` per name in ``quantities``: numbers to be predicted (a regression's
-    targets), NaN where unknown. ``kind``: ``multilabel`` or ``multiclass`` (exactly one label is 1). ``groups`` names
-    sets of labels; ``groups["macro"]`` is the headline. ``boxes``: ``image_id, label, x, y, width, height`` in pixels
-    of the stored image. ``masks``: ``image_id, label, height, width, counts`` (COCO's uncompressed RLE, spaced:
-    column-major runs starting with background), or ``image_id, label, path, value, ignore`` of a mask image: pixels
-    equal to ``value`` (NaN: any but 0) belong to the label, pixels equal to ``ignore`` (NaN: none) count for nothing.
-    An image without a row has an empty mask if ``masks_complete``, else an unknown one. ``reports``: ``study_id``,
-    ``findings``, ``impression`` (str). ``signals``: ``study_id``, ``ecg`` (path of an array [12, samples] or
-    [samples, 12], or "") and a column ``lab:NAME`` for each laboratory percentile in [0, 1], NaN where missing.
-    ``lineage``: datasets whose images these are, by registry name, its own included. ``own_patients``: the identifiers
-    of patients are made up here, whatever ``Dataset.patients`` says.
+    targets), NaN where unknown. Where a reader knows them, bool columns ``uncertain:LABEL`` and the column
+    ``official:part``: they are no part of the fingerprint, which a paper's reading of them changes. ``kind``:
+    ``multilabel`` or ``multiclass`` (exactly one label is 1). ``groups`` names sets of labels; ``groups["macro"]`` is
+    the headline. ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored image. ``masks``:
+    ``image_id, label, height, width, counts`` (COCO's uncompressed RLE, spaced: column-major runs starting with
+    background), or ``image_id, label, path, value, ignore`` of a mask image: pixels equal to ``value`` (NaN: any but 0)
+    belong to the label, pixels equal to ``ignore`` (NaN: none) count for nothing. An image without a row has an empty
+    mask if ``masks_complete``, else an unknown one. ``reports``: ``study_id``, ``findings``, ``impression`` (str).
+    ``signals``: ``study_id``, ``ecg`` (path of an array [12, samples] or [samples, 12], or "") and a column
+    ``lab:NAME`` for each laboratory percentile in [0, 1], NaN where missing. ``lineage``: datasets whose images these
+    are, by registry name, its own included. ``own_patients``: the identifiers of patients are made up here, whatever
+    ``Dataset.patients`` says.
     """
 
     name: str

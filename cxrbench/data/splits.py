@@ -69,6 +69,18 @@ def shared_patients(patient_ids: Sequence[str], splits: Sequence[str]) -> list[s
     return sorted({p for p, s in zip(patient_ids, splits, strict=True) if first.setdefault(p, s) != s})
 
 
+def without_shared(patient_ids: Sequence[str], splits: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows stay, where published splits share patients: test keeps all of its rows, val those that test has not.
+
+    A patient of ``test`` has no rows elsewhere afterwards, one of ``val`` none in ``train``. Returns a mask [rows].
+    """
+    rank = {"train": 0, "val": 1, "test": 2}
+    latest: dict[str, int] = {}
+    for patient, split in zip(patient_ids, splits, strict=True):
+        latest[patient] = max(latest.get(patient, 0), rank[split])
+    return np.array([rank[s] == latest[p] for p, s in zip(patient_ids, splits, strict=True)], bool)
+
+
 def near_equal(patient_ids: Sequence[str], splits: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of patients in different splits whose identifiers differ in nothing that means anything, sorted.
 

@@ -1,8 +1,8 @@
 """Who is in the phantom datasets: for image number i of a part, which findings at which grade, on what image."""
 
 import uuid
+import zlib
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.random import Generator
@@ -20,12 +20,11 @@ from cxrbench.phantom.findings import (
 )
 from cxrbench.phantom.image import Radiograph, black, render
 
-Part = Literal[
+NUMBERED = (
     "vindr_train", "vindr_test", "rsna", "siim", "mimic", "symile", "lungs", "chexpert", "chexpert-plus", "padchest",
     "brax",
-]  # fmt: skip
-# The place in this tuple seeds a part: new ones go last.
-PARTS: tuple[Part, ...] = get_args(Part)
+)  # fmt: skip
+"""The parts that are seeded by their place here, as they were first drawn; later ones are by their name."""
 
 # Share of images with each finding, normal images included.
 VINDR = {OPACITY: 0.18, EFFUSION: 0.14, CARDIOMEGALY: 0.2, PNEUMOTHORAX: 0.09, NODULE: 0.14, THICKENING: 0.15,
@@ -52,7 +51,7 @@ class Case:
     ``blank``: its images are black; everything else, masks and boxes included, is as it would be.
     """
 
-    part: Part
+    part: str
     seed: int
     number: int
     key: uuid.UUID
@@ -64,21 +63,31 @@ class Case:
 
     def rng(self, purpose: int) -> Generator:
         """A stream of this image alone, so that neither order nor the number of workers matters."""
-        return np.random.default_rng((self.seed, PARTS.index(self.part), self.number, purpose))
+        return np.random.default_rng((self.seed, seed_of(self.part), self.number, purpose))
 
     def image(self) -> Radiograph:
         """The image with the findings on it."""
-        radiograph = render((self.seed, PARTS.index(self.part), self.number, 1), self.grades, shape=self.shape)
+        radiograph = render((self.seed, seed_of(self.part), self.number, 1), self.grades, shape=self.shape)
         return replace(radiograph, paint=lambda: black(self.shape)) if self.blank else radiograph
+
+    def showing(self, *names: str) -> "Case":
+        """The same patient, exposed in the same way, with these findings alone, at grades of their own."""
+        drawn = self.rng(8).beta(1.5, 1.3, len(names))
+        return replace(self, grades={name: float(g) for name, g in zip(names, drawn, strict=True)})
 
     def uid(self, kind: str) -> str:
         """A DICOM UID derived from the case (the UUID form of PS3.5 B.2)."""
         return f"2.25.{uuid.uuid5(self.key, kind).int}"
 
 
-def case(part: Part, seed: int, number: int) -> Case:
+def seed_of(part: str) -> int:
+    """What a part has in its seeds: no two alike, whatever else there is and in whatever order."""
+    return NUMBERED.index(part) if part in NUMBERED else zlib.crc32(part.encode())
+
+
+def case(part: str, seed: int, number: int) -> Case:
     """The case number ``number`` of a part of the phantom."""
-    rng = np.random.default_rng((seed, PARTS.index(part), number, 0))
+    rng = np.random.default_rng((seed, seed_of(part), number, 0))
     key = uuid.UUID(bytes=rng.bytes(16), version=4)
     if part == "rsna":
         drawn = rng.choice(RSNA_CLASSES, p=RSNA_SHARES)

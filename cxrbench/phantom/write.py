@@ -26,28 +26,13 @@ from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.leases import Lease
 from cxrbench.files.turns import check_still, turn
 from cxrbench.memory import keep_freed
-from cxrbench.phantom.cases import PARTS, Part, case
-from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
+from cxrbench.phantom.cases import case
+from cxrbench.phantom.layouts.registry import IMAGES, PARTS, WRITERS
 from cxrbench.progress import Advance
 
 VERSION = 5  # raise when any byte of the output changes
 MARKER = "PHANTOM.json"
-IMAGES: Mapping[str, int] = {"vindr_train": 1100, "vindr_test": 600, "rsna": 1400, "siim": 1400,
-                             "mimic": 360, "symile": 360, "lungs": 200, "chexpert": 200, "chexpert-plus": 200,
-                             "padchest": 200, "brax": 160}  # fmt: skip
 CHUNK = 8
-WRITERS: Mapping[str, tuple[Callable[..., Any], Callable[..., None]]] = {
-    "vindr": (vindr.vindr_image, vindr.vindr_tables),
-    "rsna": (rsna.rsna_image, rsna.rsna_tables),
-    "siim": (siim.siim_image, siim.siim_tables),
-    "mimic": (mimic.mimic_image, mimic.mimic_tables),
-    "symile": (symile.symile_image, symile.symile_tables),
-    "lungs": (lungs.lungs_image, lungs.lungs_tables),
-    "chexpert": (chexpert.chexpert_image, chexpert.chexpert_tables),
-    "chexpert-plus": (chexpert_plus.chexpert_plus_image, chexpert_plus.chexpert_plus_tables),
-    "padchest": (padchest.padchest_image, padchest.padchest_tables),
-    "brax": (brax.brax_image, brax.brax_tables),
-}
 
 
 def write(
@@ -167,9 +152,9 @@ def _write(
     lease: Lease,
 ) -> None:
     """Write what is missing, under the lease."""
-    todo: dict[str, list[tuple[Part, int]]] = {}
+    todo: dict[str, list[tuple[str, int]]] = {}
     for name in WRITERS:
-        parts: list[tuple[Part, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
+        parts: list[tuple[str, int]] = [(p, wanted[p]) for p in PARTS if _dataset(p) == name and wanted.get(p, 0) > 0]
         if parts and not _whole(out / name, _marker(seed, parts, blank)):
             todo[name] = parts
     total, done = sum(n for parts in todo.values() for _, n in parts), 0
@@ -219,7 +204,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _one(image: Callable[..., Any], folder: Path, part: Part, seed: int, blank: bool, number: int) -> Any:
+def _one(image: Callable[..., Any], folder: Path, part: str, seed: int, blank: bool, number: int) -> Any:
     """Write one image; returns its rows of the tables."""
     return image(folder, replace(case(part, seed, number), blank=blank))
 

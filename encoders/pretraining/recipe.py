@@ -2,13 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from cxrbench.data.subsets.selection import Selection
 
 LearningRateRule = Literal["absolute", "per-256"]
 Decayed = Literal["matrices", "matrices+tokens", "all"]
 Precision = Literal["auto", "32", "bf16"]
 
+WORDS = ("sources", "data")  # fields that are no numbers
 PER = 256  # units of the batch that a scaled learning rate is told for
+
+
+class ChosenImages(NamedTuple):
+    """Which images of a dataset are trained on, and where that is said."""
+
+    selection: Selection
+    source: str
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,8 @@ class PretrainingRecipe:
     parameters with more than one side above 1 (``matrices``), tokens [1, 1, D] and other parameters of two dimensions
     and more with them (``matrices+tokens``), or ``all``. ``clip``: the largest norm of a gradient; 0: it is not cut.
     ``selection``: which weights become the encoder. ``sources``: of each of these numbers, and of the method's options
-    that the recipe sets, by name: paper and section, repository and file, or ``ours`` and why.
+    that the recipe sets, by name: paper and section, repository and file, or ``ours`` and why. ``data``: by dataset,
+    where its images are not chosen and dealt out as its reader does.
     """
 
     arch: str = "small"
@@ -45,6 +56,7 @@ class PretrainingRecipe:
     precision: Precision = "auto"
     selection: Literal["last"] = "last"
     sources: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, ChosenImages] = field(default_factory=dict)
 
     @property
     def peak(self) -> float:
@@ -52,8 +64,8 @@ class PretrainingRecipe:
         return self.lr * self.batch_size * self.accumulate / PER if self.lr_rule == "per-256" else self.lr
 
     def numbers(self) -> dict[str, Any]:
-        """Everything but the sources, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sources"}
+        """Everything but the sources and the data, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in WORDS}
 
 
 def cited(texts: Mapping[str, str]) -> dict[str, str]:

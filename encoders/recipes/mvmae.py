@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
+from cxrbench.data.subsets.selection import Selection
+from cxrbench.encoders.pretraining.recipe import ChosenImages, PretrainingRecipe, cited
 
 YAML, CLASSES, MODULE = "MVMAE:config/config_base.yaml", "MVMAE:config/MyMVWSLConfig.py", "MVMAE:mm_maes/mm_mae.py"
 MODEL, TEXT = "MVMAE:networks/NetworksMAE.py", "MVMAE:networks/NetworksText.py"
@@ -11,6 +12,13 @@ TRANSFORM, DATA = "MVMAE:config/data/TransformConfig.py", "MVMAE:datasets/MimicC
 NETWORKS = "MVMAE:config/networks/ConfigMAENetworks.py"
 WARMUP = f"{CLASSES}: 50 of 500 epochs; here by step, there by epoch"
 BEST = "ours: the last; MVMAE:utils/generic.py keeps the best validation reconstruction, too"
+
+PADCHEST = Selection(split={"train": 97.0, "val": 1.5, "test": 1.5}, shares_of="studies", seed=100)
+NIH = Selection(split={"train": 98.0, "val": 2.0}, seed=100)
+IMAGES = {
+    "padchest": ChosenImages(PADCHEST, "MVMAE §3: 97/1.5/1.5 of the studies"),
+    "nih": ChosenImages(NIH, "MVMAE §3: 98/2 of training and validation"),
+}
 
 FIXED = PretrainingRecipe(
     epochs=500, batch_size=64, lr=1.2e-4 * 64 / 256, start_lr=0.5, warmup=0.1, betas=(0.9, 0.999),
@@ -43,7 +51,7 @@ FIXED = PretrainingRecipe(
     }),
 )  # fmt: skip
 PAPER = replace(
-    FIXED, arch="base", lr=1.2e-4, lr_rule="per-256", decayed="all", precision="32",
+    FIXED, arch="base", lr=1.2e-4, lr_rule="per-256", decayed="all", precision="32", data=IMAGES,
     sources=cited({
         "MVMAE §5.2: ViT-B/16; §3: 224 px": "arch",
         f"not stated; {YAML}": "batch_size lr weight_decay clip",

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
-from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
+from cxrbench.data.subsets.selection import Selection
+from cxrbench.encoders.pretraining.recipe import ChosenImages, PretrainingRecipe, cited
 
 YAML, HELPER = "ijepa:configs/in1k_vith14_ep300.yaml", "ijepa:src/helper.py"
 MODEL = "ijepa:src/models/vision_transformer.py"
 SCHEDULES, TRAIN, MASKS = "ijepa:src/utils/schedulers.py", "ijepa:src/train.py", "ijepa:src/masks/multiblock.py"
+
+LATERALS = ChosenImages(Selection(views=("PA", "AP", "L"), laterals=90_000), "RadJEPA Table 1, §4: 90,000 laterals")
 
 FIXED = PretrainingRecipe(
     epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
@@ -37,7 +40,7 @@ FIXED = PretrainingRecipe(
     }),
 )  # fmt: skip
 PAPER = replace(
-    FIXED, arch="base", decayed="matrices+tokens", clip=0.0, precision="bf16",
+    FIXED, arch="base", decayed="matrices+tokens", clip=0.0, precision="bf16", data={"mimic": LATERALS},
     sources=cited({
         "RadJEPA Table 2: ViT-B/14, 224 px": "arch",
         f"not stated; {YAML}: 128 on each of 16 GPUs": "batch_size",

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.task import Cell
-from cxrbench.tasks.classification.recipe import ClassifierRecipe, training_rows
+from cxrbench.tasks.classification.recipe import ClassifierRecipe
 from cxrbench.tasks.classification.views import ClassifierKind
+from cxrbench.tasks.training.recipe import training_rows
 
 
 @dataclass(frozen=True)

@@ -1,55 +1,59 @@
 """A dataset as a paper splits and reads it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
-from cxrbench.data.manifest import Manifest
-from cxrbench.data.splits import by_patient, shared_patients
+from cxrbench.data.manifest import SAID_UNCERTAIN, Manifest
+from cxrbench.data.subsets.selection import UNUSED, Selection, selected
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.tasks.presets.recipes import data_settings, honour
 
-UNUSED = "unused"
-"""The split of images that a paper leaves out; their features stay in the cache, for other protocols."""
-
-KNOWN = ("split", "unit", "seed", "labels", "unknown", "min_positives", "balance_training")
+SELECTED = tuple(entry.name for entry in fields(Selection))
+KNOWN = (*SELECTED, "labels", "unknown", "uncertain", "min_positives", "balance_training")
 
 
 def adapted(manifest: Manifest, preset: str, protocol: str) -> Manifest:
     """The dataset as the preset's ``[[data]]`` tables want it, itself where they say nothing of it.
 
-    ``split`` deals the images out anew: all of them if it has a ``test`` share, else all that are not test images.
-    ``unit``: ``patient``, ``study`` or ``image``; where a patient then is in two splits, a note says so. ``labels``:
-    those alone; ``min_positives``: labels with so many positives outside the test split. ``unknown = "negative"``:
-    unknown labels count as 0, in test as well. ``balance_training``: of the training images without any finding as
-    many as there are with one (one at least). Raises NotApplicableError if nothing is left to be asked.
+    Which images, and in which split, is a ``Selection``. ``labels``: those alone; ``min_positives``: labels with so
+    many positives outside the test split. ``uncertain = "negative"``: labels that the tables call uncertain count as 0,
+    whatever the reader made of them; ``unknown = "negative"``: so do unknown ones; in test as well.
+    ``balance_training``: of the training images without any finding as many as there are with one (one at least).
+    Raises NotApplicableError if nothing is left to be asked.
     """
     settings = data_settings(preset, protocol, manifest.name)
     honour(settings, KNOWN, f"{manifest.name}:{protocol}")
     if not settings:
         return manifest
-    manifest = _labelled(_split(manifest, settings), settings, preset)
+    selection = Selection(**{key: _frozen(value) for key, value in settings.items() if key in SELECTED})
+    manifest = _labelled(_certain(selected(manifest, selection), settings), settings, preset)
     return _balanced(manifest, int(settings.get("seed", 0))) if settings.get("balance_training") else manifest
 
 
-def _split(manifest: Manifest, settings: Mapping[str, Any]) -> Manifest:
-    shares = settings.get("split")
-    if not shares:
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _certain(manifest: Manifest, settings: Mapping[str, Any]) -> Manifest:
+    """With uncertain labels as the paper counts them. Raises UserError where nobody knows which they are."""
+    if "uncertain" not in settings:
         return manifest
-    unit = settings.get("unit", "patient")
-    if unit not in ("patient", "study", "image"):
-        raise UserError(f"a preset's split has the unit {unit!r}: it is patient, study or image")
+    if settings["uncertain"] != "negative":
+        raise UserError(f"a preset can only count uncertain labels as negative, not {settings['uncertain']!r}")
+    columns = [label for label in manifest.labels if SAID_UNCERTAIN + label in manifest.images]
+    if not columns:
+        raise UserError(
+            f"{manifest.name} does not say which of its labels are uncertain: a copy that an earlier version prepared "
+            "lacks that; delete the copy and prepare it again"
+        )
     images = manifest.images.copy()
-    dealt = np.ones(len(images), bool) if "test" in shares else (images["split"] != "test").to_numpy()
-    who = images[f"{unit}_id"].to_numpy(str)[dealt]
-    images.loc[dealt, "split"] = by_patient(who.tolist(), shares, int(settings.get("seed", 0)))
-    shared = shared_patients(images["patient_id"].tolist(), images["split"].tolist())
-    notes = manifest.notes
-    if shared:
-        notes += (f"Split by {unit} as the paper did: {len(shared):,} patients are in more than one split.",)
-    return replace(manifest, images=images, notes=notes)
+    said = images[[SAID_UNCERTAIN + label for label in columns]].to_numpy(bool)
+    images[columns] = images[columns].where(~said, 0.0)
+    note = f"Uncertain labels count as negative, as in the paper: {said.sum():,} of them."
+    return replace(manifest, images=images, notes=(*manifest.notes, note))
 
 
 def _labelled(manifest: Manifest, settings: Mapping[str, Any], preset: str) -> Manifest:

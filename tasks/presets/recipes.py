@@ -3,7 +3,7 @@
 A file has ``title``, ``variants``, and a table per protocol (``classification``, ``linear``, ``finetune``,
 ``segmentation``, ``detection``) with that protocol's settings; ``[[PROTOCOL.when]]`` tables override them for a
 ``variant``, ``dataset`` or label ``fraction``. ``[[data]]`` tables say how a dataset is split and read
-(``preset_data.py``), ``[run]`` which label fractions and how many seeds the paper shows. A key that is not in ``KEYS``
+(``presets/data.py``), ``[run]`` which label fractions and how many seeds the paper shows. A key that is not in ``KEYS``
 is an error, and so is a setting that the protocol cannot honour: nothing is silently dropped.
 """
 
@@ -23,7 +23,6 @@ TRAINING: Mapping[str, type | tuple[type, ...]] = {
     "learning_rate_images": int,  # the learning rate is for batches of so many; scaled linearly
     "momentum": _NUMBER,
     "batch_size": int,
-    "batch_of": str,  # images, studies
     "drop_last": bool,
     "weight_decay": _NUMBER,
     "decay_all": bool,  # biases, norms and tokens are decayed, too
@@ -34,37 +33,48 @@ TRAINING: Mapping[str, type | tuple[type, ...]] = {
     "step_per": str,  # batch, epoch
     "min_learning_rate": _NUMBER,
     "patience": int,
-    "select": str,  # val_loss, val_auroc, val_dice, val_map, last
+    "select": str,  # val_loss, last; val_auroc of classifiers, val_dice of segmentation, val_map of detection
     "select_every": int,
     "augmentation": list,
-    "fraction_draw": str,  # patients, images, images-with-positives
+    "fraction_draw": str,  # patients, images, images-with-positives, stratified, images-stratified
     "fraction_seed": int,
 }
 CLASSIFIER: Mapping[str, type | tuple[type, ...]] = {
     **TRAINING,
+    "batch_of": str,  # images, studies
     "frame": dict,
     "head_init_std": _NUMBER,
     "max_views": int,
     "views": str,
     "fusion": str,  # logits, scores
 }
+DENSE: Mapping[str, type | tuple[type, ...]] = {
+    **TRAINING,
+    "sampling": str,  # all, balanced
+    "clip": _NUMBER,
+}
 KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "classification": {"uses": str},
     "linear": CLASSIFIER,
     "finetune": {**CLASSIFIER, "layer_decay": _NUMBER, "drop_path": _NUMBER},
-    "segmentation": {**TRAINING, "decoder": str, "loss": str},
-    "detection": {**TRAINING, "confidence": _NUMBER, "nms": _NUMBER},
+    "segmentation": {**DENSE, "decoder": str, "loss": str},
+    "detection": {**DENSE, "detector": str, "anchors": str, "confidence": _NUMBER, "nms": _NUMBER},
 }
 CONDITIONS = ("variant", "dataset", "fraction")
 DATA_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "dataset": str,
     "protocol": str,
     "variant": str,
+    "views": list,  # PA, AP, L, "" (any other)
+    "laterals": int,
+    "test_part": str,
     "split": dict,
-    "unit": str,
+    "unit": str,  # patient, study, image
+    "shares_of": str,  # images, studies
     "seed": int,
     "labels": list,
-    "unknown": str,
+    "uncertain": str,  # negative
+    "unknown": str,  # negative
     "min_positives": int,
     "balance_training": bool,
 }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrbench.data.splits import by_patient, near_equal, shared_patients, stratified
+from cxrbench.data.splits import by_patient, near_equal, shared_patients, stratified, without_shared
 
 THIRDS = {"train": 0.7, "val": 0.1, "test": 0.2}
 cohorts = st.lists(st.integers(0, 40).map(str), min_size=1, max_size=120)
@@ -57,6 +57,19 @@ def test_the_split_is_pinned_seeded_and_nearly_stable_under_growth() -> None:
 
 def test_shared_patients_are_named() -> None:
     assert shared_patients(["b", "a", "b", "c", "a"], ["train", "test", "test", "val", "train"]) == ["a", "b"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9).map(str), st.sampled_from(["train", "val", "test"])), min_size=1))
+def test_published_splits_that_share_patients_lose_rows_of_training_first(rows: list[tuple[str, str]]) -> None:
+    patients, splits = (list(column) for column in zip(*rows, strict=True))
+    kept = without_shared(patients, splits)
+    left = [row for row, keep in zip(rows, kept, strict=True) if keep]
+    assert shared_patients(*(list(column) for column in zip(*left, strict=True))) == []
+    assert {p for p, _ in left} == set(patients)  # nobody is lost altogether
+    assert [r for r in rows if r[1] == "test"] == [r for r in left if r[1] == "test"]
+    tested = {p for p, s in rows if s == "test"}
+    assert [r for r in rows if r[1] == "val" and r[0] not in tested] == [r for r in left if r[1] == "val"]
 
 
 def test_identifiers_that_may_mean_one_patient_are_paired_across_splits() -> None:

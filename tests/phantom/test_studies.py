@@ -63,7 +63,7 @@ def test_only_what_is_asked_for_is_written(tmp_path: Path, monkeypatch: pytest.M
     def there(*names: str) -> set[str]:
         return {path.name for path in phantom.ensure(tmp_path, names).iterdir() if path.is_dir()}
 
-    assert there("nih") == set()
+    assert there("nobody") == set()
     assert there("siim") == {"siim"}
     assert there("vindr", "mimic") == {"siim", "vindr", "mimic"}
 

@@ -64,7 +64,7 @@ def test_a_blank_phantom_has_the_rows_of_the_drawn_one(written: Path, tmp_path: 
 def test_a_blank_phantom_is_never_taken_for_the_drawn_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phantom, "IMAGES", {"siim": 2})
     folder = tmp_path / f"phantom-v{phantom.VERSION}"
-    phantom.write_blank(folder, ["siim", "nih"], workers=1)
+    phantom.write_blank(folder, ["siim", "nobody"], workers=1)
     assert json.loads((folder / "siim" / phantom.MARKER).read_text())["synthetic"]
     phantom.ensure(tmp_path)
     assert np.asarray(decode(siim.DATASET.read(folder / "siim").paths()[0])).max() > 0.5

@@ -10,7 +10,7 @@ from cxrbench.encoders.fane import options as fane
 from cxrbench.encoders.mvmae import options as mvmae
 from cxrbench.encoders.pacx import options as pacx
 from cxrbench.encoders.pretraining.options import OptionSet, typed
-from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
+from cxrbench.encoders.pretraining.recipe import WORDS, PretrainingRecipe
 from cxrbench.encoders.radjepa import options as radjepa
 from cxrbench.plugins.entry_points import METHODS, load_plugin
 
@@ -52,7 +52,7 @@ def options_table(options: OptionSet[Any]) -> str:
 
 def recipes_table() -> str:
     """Markdown: what each method is trained with in each recipe."""
-    names = [f.name for f in fields(PretrainingRecipe) if f.name not in ("sources", *CONSTANT)]
+    names = [f.name for f in fields(PretrainingRecipe) if f.name not in (*WORDS, *CONSTANT)]
     rows = [["recipe", *(f"`{name}`" for name in names)]]
     for method in SETS:
         for name, recipe in recipes(method).items():
@@ -67,6 +67,8 @@ def sources_list(method: str) -> str:
         by_source: dict[str, list[str]] = defaultdict(list)
         for number, source in recipe.sources.items():
             by_source[source].append(f"`{number}`")
+        for dataset, chosen in recipe.data.items():
+            by_source[chosen.source].append(f"images of `{dataset}`")
         lines.append(f"* **{name}**: " + "; ".join(f"{', '.join(of)} ({source})" for source, of in by_source.items()))
     return "\n".join(lines)
 

@@ -59,6 +59,33 @@ def check_inside(boxes: pd.DataFrame, sizes: Mapping[str, tuple[int, int]], wher
         )
 
 
+def cut_to_images(
+    boxes: pd.DataFrame, sizes: Mapping[str, tuple[int, int]], where: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The boxes cut at the edges of their images, and a note where one reached beyond by more than a pixel.
+
+    For published sets, whose annotation tools let boxes run over the edge. ``sizes``: height and width by image id,
+    where known. Raises UserError for a box whose middle is outside of its image: that is a box of another image, or of
+    another size of it.
+    """
+    values = sides(boxes)
+    unknown = (np.inf, np.inf)
+    limits = np.array([sizes.get(str(name), unknown)[::-1] for name in boxes["image_id"]], np.float64).reshape(-1, 2)
+    low, high = values[:, :2], values[:, :2] + values[:, 2:]
+    middle = (low + high) / 2
+    outside = np.asarray(((middle < 0) | (middle > limits)).any(axis=1))
+    if outside.any():
+        width, height = limits[outside][0]
+        raise UserError(
+            f"{where}: box {_described(boxes, outside)} lies outside of the image, which has {width:g} x {height:g} "
+            f"pixels; are the images those that the boxes were drawn on, at their own size?{_others(outside)}"
+        )
+    over = int(((low < -SLACK) | (high > limits + SLACK)).any(axis=1).sum())
+    low, high = np.maximum(low, 0), np.minimum(high, limits)
+    cut = boxes.assign(x=low[:, 0], y=low[:, 1], width=high[:, 0] - low[:, 0], height=high[:, 1] - low[:, 1])
+    return cut, ((f"{over:,} box(es) of {where} reach beyond their image and were cut at its edge.",) if over else ())
+
+
 def image_sizes(paths: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
     """Height and width by image id, from the headers alone. Files that cannot be read are left to who decodes them."""
 

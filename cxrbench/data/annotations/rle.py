@@ -1,4 +1,4 @@
-"""Run-length encoded masks: SIIM-ACR's relative form and COCO's uncompressed counts.
+"""Run-length encoded masks: SIIM-ACR's relative form and COCO's counts, plain or packed into a string.
 
 Both run down the columns (pixel p is row p % height, column p // height). SIIM writes, for every run of foreground, the
 number of background pixels since the end of the last run and the length of the run; its own mask_functions.py adds
@@ -15,6 +15,7 @@ from cxrbench.errors import UserError
 
 MAX_PIXELS = 1 << 28
 """Of a mask that run lengths are read for: more than any image that is decoded has."""
+MAX_GROUPS = 11  # of 5 bits, counted from 0: what 64 bits hold
 
 
 def siim_to_counts(text: str, height: int, width: int) -> str:
@@ -42,6 +43,38 @@ def union_counts(texts: Iterable[str], height: int, width: int) -> str:
 def encode_siim(mask: NDArray[np.bool_]) -> str:
     """SIIM's relative RLE of a mask [height, width]; ``-1`` for an empty one."""
     return counts_to_siim(encode_counts(mask))
+
+
+def unpack_counts(packed: str, height: int, width: int) -> str:
+    """COCO's compressed run lengths (pycocotools' ``counts``) as counts, space-separated.
+
+    A number is written in groups of 5 bits, the lowest first, each as a character from ``0`` on: the sixth bit says
+    that another group follows, the fifth of the last group is the sign. From the fourth number on it is the difference
+    to the last but one. Raises UserError for other characters, and for runs that do not add up to the image.
+    """
+    groups = np.frombuffer(packed.encode(), np.uint8).astype(np.int64) - ord("0")
+    if not len(groups) or (groups < 0).any() or (groups > 63).any() or groups[-1] & 32:
+        raise UserError(f"mask {packed[:40]!r} is no compressed run lengths of COCO's")
+    last = np.flatnonzero(groups & 32 == 0)
+    place = np.arange(len(groups)) - np.repeat(np.concatenate([[0], last[:-1] + 1]), np.diff(last, prepend=-1))
+    if place.max() > MAX_GROUPS:
+        raise UserError(f"mask {packed[:40]!r} has a run of more than 60 bits")
+    numbers = np.add.reduceat((groups & 31) << (5 * place), np.concatenate([[0], last[:-1] + 1]))
+    numbers -= np.where(groups[last] & 16, np.int64(1) << (5 * (place[last] + 1)), 0)
+    for first in (1, 2):
+        numbers[first::2] = np.cumsum(numbers[first::2])
+    if (numbers < 0).any() or _total(numbers, height, width) != height * width:
+        raise UserError(
+            f"mask {packed[:40]!r} does not fill an image of {height} x {width}; the mask is of another image"
+        )
+    ends = np.cumsum(numbers)[:-1]
+    places, often = np.unique(ends[ends < height * width], return_counts=True)  # a run of no pixels is none
+    return " ".join(map(str, np.diff([0, *places[often % 2 == 1], height * width]).tolist()))
+
+
+def empty_counts(height: int, width: int) -> str:
+    """COCO counts of a mask with nothing inside."""
+    return str(height * width)
 
 
 def decode_counts(counts: str, height: int, width: int) -> NDArray[np.bool_]:

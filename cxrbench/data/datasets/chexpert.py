@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import PART, SAID_UNCERTAIN, Dataset, Manifest
 from cxrbench.data.splits import by_patient, shared_patients
 from cxrbench.data.tables import Table
 from cxrbench.files.names import plain, some
@@ -66,11 +67,12 @@ def read(root: Path) -> Manifest:
     layout = Layout(TITLE, root, SOURCE, LICENCE)
     tables = _tables(layout)
     names: list[Name] = []
-    targets, views, parts = [], [], []
+    targets, views, parts, cells = [], [], [], []
     for part, (table, where) in tables.items():
         here = [name_of(layout, path, where) for path in table["Path"]]
         names += here
-        targets.append(targets_of(layout, {label: table[label] for label in LABELS}, where))
+        cells.append({label: table[label] for label in LABELS})
+        targets.append(targets_of(layout, cells[-1], where))
         projections = table.get("AP/PA", [""] * len(here))
         views += [view_of(name.side, cell) for name, cell in zip(here, projections, strict=True)]
         parts += [part] * len(here)
@@ -84,6 +86,7 @@ def read(root: Path) -> Manifest:
         for column in ("Sex", "Age")
     }
     splits, note = split_by_part(layout, [name.patient for name in names], parts)
+    said = pd.concat([uncertain_in(one) for one in cells], ignore_index=True)
     return Manifest(
         name="chexpert",
         root=root,
@@ -91,7 +94,7 @@ def read(root: Path) -> Manifest:
             ids, {name.image: files[name.key] for name in names}, patients=[name.patient for name in names],
             studies=[name.study for name in names], splits=splits, views=views, labels=LABELS,
             targets=np.concatenate(targets),
-        ), known, {"sex": "Sex", "age": "Age"}),
+        ).assign(**{PART: parts}, **said), known, {"sex": "Sex", "age": "Age"}),
         labels=LABELS,
         groups={"macro": COMPETITION, "all": LABELS},
         lineage=LINEAGE,
@@ -126,6 +129,11 @@ def targets_of(layout: Layout, cells: Mapping[str, Sequence[str]], where: str) -
             )
         columns.append([meaning[cell] for cell in cells[label]])
     return np.array(columns, np.float32).T
+
+
+def uncertain_in(cells: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Which labels the tables' cells call uncertain: columns ``uncertain:LABEL`` of bool, one row per image."""
+    return pd.DataFrame({SAID_UNCERTAIN + label: np.isin(np.asarray(cells[label], str), UNSURE) for label in LABELS})
 
 
 def split_by_part(layout: Layout, patients: Sequence[str], parts: Sequence[str]) -> tuple[list[str], str]:

@@ -21,10 +21,11 @@ from cxrbench.data.datasets.chexpert import (
     name_of,
     split_by_part,
     targets_of,
+    uncertain_in,
     view_of,
 )
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import PART, Dataset, Manifest
 from cxrbench.data.report_text import sections
 from cxrbench.data.tables import Table, read_text
 from cxrbench.errors import UserError
@@ -63,7 +64,7 @@ def read(root: Path) -> Manifest:
     files = layout.files([""], EXTENSIONS, parts=3)
     layout.require((name.key for name in names), files, TABLE)
     splits, note = split_by_part(layout, [name.patient for name in names], table["split"])
-    targets, labelled = _targets(layout, [name.key for name in names])
+    targets, said, labelled = _targets(layout, [name.key for name in names])
     studies = [name.study for name in names]
     reports = _reports(table, studies)
     return Manifest(
@@ -73,7 +74,7 @@ def read(root: Path) -> Manifest:
             ids, {name.image: files[name.key] for name in names}, patients=[name.patient for name in names],
             studies=studies, splits=splits, labels=LABELS, targets=targets,
             views=[view_of(name.side, cell) for name, cell in zip(names, table["ap_pa"], strict=True)],
-        ), table, {"sex": "sex", "age": "age"}),
+        ).assign(**{PART: table["split"]}, **said), table, {"sex": "sex", "age": "age"}),
         labels=LABELS,
         groups={"macro": COMPETITION, "all": LABELS},
         reports=reports,
@@ -89,13 +90,14 @@ def read(root: Path) -> Manifest:
     )  # fmt: skip
 
 
-def _targets(layout: Layout, keys: Sequence[str]) -> tuple[NDArray[np.float32], str]:
-    """Targets [images, 14], NaN where the label file lacks the image, and a note on them."""
+def _targets(layout: Layout, keys: Sequence[str]) -> tuple[NDArray[np.float32], pd.DataFrame, str]:
+    """Targets [images, 14], NaN where the label file lacks the image, which are uncertain, and a note on them."""
     paths = [layout.root / "chexbert_labels" / name for name in LABEL_FILES]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         return (
             np.full((len(keys), len(LABELS)), np.nan, np.float32),
+            uncertain_in({label: [""] * len(keys) for label in LABELS}),
             f"No chexbert_labels/ ({' or '.join(LABEL_FILES)}): all labels are unknown.",
         )
     cells: dict[str, list[str]] = {label: [] for label in LABELS}
@@ -112,7 +114,9 @@ def _targets(layout: Layout, keys: Sequence[str]) -> tuple[NDArray[np.float32], 
     known = np.concatenate([known, np.full((1, len(LABELS)), np.nan, np.float32)])
     absent = sum(key not in row_of for key in keys)
     note = f"{POLICY} They are CheXbert's, {path.name}."
-    return known[[row_of.get(key, -1) for key in keys]], note + (f" {absent:,} images have none." if absent else "")
+    rows = [row_of.get(key, -1) for key in keys]
+    said = uncertain_in({label: [*column, ""] for label, column in cells.items()}).iloc[rows].reset_index(drop=True)
+    return known[rows], said, note + (f" {absent:,} images have none." if absent else "")
 
 
 def _text(layout: Layout, path: Path) -> str:

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.data.annotations.boxes import check_areas, check_inside, image_sizes
+from cxrbench.data.annotations.boxes import check_areas, check_inside, cut_to_images, image_sizes
 from cxrbench.data.tables import Table, first_repeated, is_empty, read_table, read_text
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain, some
+
+BINARY = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 
 
 class File(NamedTuple):
@@ -60,14 +62,19 @@ class Layout:
 
     def lines(self, path: Path) -> list[str]:
         """The words of a text file, such as an official list of images."""
+        return self.text(path).split()
+
+    def text(self, path: Path) -> str:
+        """A text file in UTF-8."""
         try:
-            return read_text(path).split()
+            return read_text(path)
         except UserError as error:
             raise self.error(str(error)) from error
 
     def files(self, folders: Iterable[str], extensions: Sequence[str], *, parts: int = 1) -> dict[str, File]:
         """All files with these extensions in or below the folders ("": the root), by name without extension.
 
+        With "" among the extensions any other file is taken by its whole name: a UID has dots, but no extension.
         ``parts``: how much of the path is the name: 1 is the file's own, 3 is ``patient00001/study1/view1_frontal``.
         """
         found: dict[str, File] = {}
@@ -75,7 +82,9 @@ class Layout:
             for path, entry in _walk(self.root / folder, folder):
                 whole, extension = os.path.splitext(path)
                 if extension.lower() not in extensions:
-                    continue
+                    if "" not in extensions:
+                        continue
+                    whole = path
                 stem = "/".join(whole.split("/")[-parts:])
                 if stem in found:
                     raise self.error(f"image {stem} is there twice, {found[stem].path} and {path}; remove one")
@@ -84,6 +93,16 @@ class Layout:
                 except OSError as error:
                     raise self.error(f"{path} cannot be looked at ({error.strerror})") from error
         return found
+
+    def listed(self, folder: str) -> dict[str, File]:
+        """The files right in a folder, by their whole names; none where there is no such folder."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return {e.name: File(f"{folder}/{e.name}", e.stat().st_size) for e in entries if e.is_file()}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise self.error(f"{folder} cannot be looked at ({error.strerror})") from error
 
     def require(self, ids: Iterable[str], files: Mapping[str, File], where: str) -> None:
         """Every id must have its image file; the error names the first few that have not."""
@@ -106,12 +125,31 @@ class Layout:
         except ValueError as error:
             raise self.error(f"column {column} of {where} is not all numbers ({plain(str(error))})") from error
 
+    def binary(self, table: Table, columns: Sequence[str], where: str) -> NDArray[np.float32]:
+        """Columns of 1 and 0 (or 1.0, True, ...) as targets [rows, columns]; anything else is an error, blanks too."""
+        for column in columns:
+            odd = [cell for cell in dict.fromkeys(table[column]) if cell.lower() not in BINARY]
+            if odd:
+                raise self.error(f"{where} has {plain(odd[0])!r} in column {column}; known are 1 and 0")
+        return np.array([[BINARY[cell.lower()] for cell in table[column]] for column in columns], np.float32).T
+
     def check_boxes(self, boxes: pd.DataFrame, files: Mapping[str, File], where: str) -> None:
         """Boxes must be plausible: in pixels, with an area, and within their images, whose headers say how large."""
         path = self.root / where
         check_areas(boxes, str(path))
         names = sorted(set(boxes["image_id"]))
         check_inside(boxes, image_sizes({name: self.root / files[name].path for name in names}), str(path))
+
+    def cut_boxes(
+        self, boxes: pd.DataFrame, sizes: Mapping[str, tuple[int, int]], where: str
+    ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """The boxes cut at the edges of their images (``sizes``: height and width), with a note where one was cut."""
+        try:
+            boxes, notes = cut_to_images(boxes, sizes, where)
+            check_areas(boxes, where)
+        except UserError as error:
+            raise self.error(str(error)) from error
+        return boxes, notes
 
 
 def image_table(

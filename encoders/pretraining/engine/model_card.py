@@ -89,6 +89,7 @@ def card_text(facts: Mapping[str, Any]) -> str:
     left += f", and so were patients whom a related dataset holds out: {excluded}." if excluded else "."
     if looked_for is None:
         left += " Patients whom related datasets hold out were **not** looked for (--keep-held-out)."
+    left += "".join(f" {line}." for line in facts.get("chosen_images", ()))
     left += f" {facts['unreadable']:,} unreadable images were left out." if facts["unreadable"] else ""
     began = facts.get("began_from", {"weights": "random"})
     warning = "Pretrained on **synthetic** images: fit for phantom data, and for nothing else.\n\n"

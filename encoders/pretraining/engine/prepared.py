@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest, Rows
+from cxrbench.data.subsets.selection import UNUSED
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.atomic import sync_folder, writing
@@ -108,14 +109,15 @@ def training_rows(
 ) -> pd.DataFrame:
     """``dataset, image_id, patient_id, study_id, view, path, bytes`` of every image to train on; ``path`` is absolute.
 
-    A patient who also has a validation or test image is left out, whatever the split column says, and so are those
-    of ``excluded`` (by dataset) and images that are not ``eligible`` (``wants``: in words). Of what is left, whole
-    studies are drawn evenly until ``limit`` images would be exceeded, one at least.
+    A patient who also has an image of another split is left out, whatever the split column says, unless that is one
+    that a paper leaves unused; and so are those of ``excluded`` (by dataset) and images that are not ``eligible``
+    (``wants``: in words). Of what is left, whole studies are drawn evenly until ``limit`` images would be exceeded, one
+    at least.
     """
     tables = []
     for manifest in manifests:
         images = manifest.images
-        held_out = set(images.loc[images["split"] != "train", "patient_id"])
+        held_out = set(images.loc[~images["split"].isin(["train", UNUSED]), "patient_id"])
         held_out |= (excluded or {}).get(manifest.name, frozenset())
         wanted = (images["split"] == "train").to_numpy() & ~images["patient_id"].isin(list(held_out)).to_numpy()
         if eligible is not None:

@@ -61,6 +61,7 @@ def pretrain(
     resume: bool = False,
     command: str = "",
     excluded: Mapping[str, frozenset[str]] | None = None,
+    chosen: Sequence[str] = (),
     log: str | None = None,
 ) -> Path:
     """Pretrain on the training images of ``manifests`` and return the path of ``out/encoder.safetensors``.
@@ -68,6 +69,7 @@ def pretrain(
     ``out`` also gets ``last.ckpt``, ``encoder.md`` (the model card), ``log.csv``, ``tensorboard/`` and ``pictures/``;
     ``cache`` (default ``out/images``) the prepared images. ``resume`` goes on from ``last.ckpt`` if there is one: on a
     CPU the result is the same to the bit as that of an unbroken run. ``excluded``: patients to leave out, by dataset.
+    ``chosen``: what the model card is to say of how images were chosen.
     ``command`` is recorded. ``log``: an experiment logger that gets the numbers, too. Facts of the run go to stderr.
     Raises UserError.
     """
@@ -83,7 +85,9 @@ def pretrain(
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
     with only_run(out, config.devices) as ours:
         images = cache or out / "images"
-        return run(config, blueprint, recipe, initial, manifests, out, images, resume, command, excluded, log, ours)
+        return run(
+            config, blueprint, recipe, initial, manifests, out, images, resume, command, excluded, chosen, log, ours
+        )
 
 
 def run(
@@ -97,6 +101,7 @@ def run(
     resume: bool,
     command: str,
     excluded: Mapping[str, frozenset[str]] | None,
+    chosen: Sequence[str],
     log: str | None,
     ours: list[Ours],
 ) -> Path:
@@ -117,6 +122,7 @@ def run(
     facts = run_facts(config.method, objective, blueprint.options, settings, manifests, images, corpus.facts, cost)
     left_out = None if excluded is None else {name: len(ids) for name, ids in excluded.items()}
     facts |= {"command": command, "excluded_patients": left_out, "began_from": began_from}
+    facts |= {"chosen_images": list(chosen)} if chosen else {}
     step, record = resume_point(out / "last.ckpt", facts)
     start = step * plan.accumulate
     module = Pretraining(objective, corpus, recipe, plan, facts, start, record)

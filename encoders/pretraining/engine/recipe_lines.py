@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, NamedTuple
 
+from cxrbench.data.subsets.selection import Selection
 from cxrbench.encoders.pretraining.engine.beginning import check_init
 from cxrbench.encoders.pretraining.engine.plan import (
     PretrainConfig,
@@ -18,7 +19,7 @@ from cxrbench.encoders.pretraining.engine.plan import (
 from cxrbench.encoders.pretraining.initial import RANDOM
 from cxrbench.encoders.pretraining.method import Blueprint
 from cxrbench.encoders.pretraining.options import typed
-from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
+from cxrbench.encoders.pretraining.recipe import ChosenImages, PretrainingRecipe
 
 FOLLOWS = "follows from"
 UNCITED = "no source is given"
@@ -52,6 +53,7 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
         lines += following(name, recipe, blueprint)
         if name == "arch":
             lines += [decoded(config, blueprint), begun(config, blueprint)]
+    lines += [RecipeLine(f"images of {name}", of(chosen), chosen.source) for name, chosen in recipe.data.items()]
     usual = method.configure(recipe.arch, {"variant": config.recipe}).options if config.options else blueprint.options
     sources = {**next(iter(method.recipes.values())).sources, **standard.sources}
     before = as_mapping(usual)
@@ -59,6 +61,18 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
         source = replaced(before[name]) if name in config.options else sources.get(name, UNCITED)
         lines.append(RecipeLine(name, written(value), source))
     return lines, notes_on(config, recipe)
+
+
+def of(chosen: ChosenImages) -> str:
+    """What a selection says beyond taking a dataset as its reader gives it."""
+    usual = as_mapping(Selection())
+    said = {name: value for name, value in as_mapping(chosen.selection).items() if value != usual[name]}
+    return ", ".join(f"{name} {_pairs(value)}" for name, value in said.items())
+
+
+def _pairs(value: Any) -> str:
+    pairs = value.items() if isinstance(value, Mapping) else ()
+    return "/".join(f"{name} {share:g}" for name, share in pairs) or written(value)
 
 
 def following(name: str, recipe: PretrainingRecipe, blueprint: Blueprint) -> list[RecipeLine]:

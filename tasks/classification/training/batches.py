@@ -16,7 +16,7 @@ from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.tasks.classification.training.image_augmentation import (
+from cxrbench.tasks.training.image_augmentation import (
     augment,
     check_steps,
     generator,

@@ -14,11 +14,11 @@ from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.trained import Trained
 from cxrbench.tasks.classification.training.batches import ImageBatches
-from cxrbench.tasks.classification.training.image_augmentation import generator
 from cxrbench.tasks.classification.training.loop import Selected, best_rate, epoch_batches, fit, linear_head
-from cxrbench.tasks.classification.training.optimization import head_groups
 from cxrbench.tasks.classification.views import Logits
 from cxrbench.tasks.standardize import Standardizer
+from cxrbench.tasks.training.image_augmentation import generator
+from cxrbench.tasks.training.optimization import head_groups
 
 Floats = NDArray[np.float32]
 

@@ -17,8 +17,8 @@ from cxrbench.errors import UserError
 from cxrbench.features.device import Precision, autocast
 from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.recipe import ClassifierRecipe
-from cxrbench.tasks.classification.training.optimization import learning_rate, optimizer_of, peak_rate, set_rate
 from cxrbench.tasks.classification.views import ClassifierKind, Logits, fuse, probabilities
+from cxrbench.tasks.training.optimization import learning_rate, optimizer_of, peak_rate, set_rate
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from cxrbench.data.annotations.rle import (
     encode_siim,
     siim_to_counts,
     union_counts,
+    unpack_counts,
 )
 from cxrbench.errors import UserError
+from support.masks import compressed
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9))
 
@@ -119,3 +121,27 @@ def test_run_lengths_whose_sum_wraps_around_are_refused() -> None:
         decode_siim(text, 3, 4)
     with pytest.raises(UserError, match="65535 x 65535 pixels is more than the limit"):
         decode_siim("3 4", 65535, 65535)
+
+
+@settings(max_examples=150, deadline=None)
+@given(masks)
+def test_compressed_run_lengths_are_read_as_pycocotools_writes_them(mask: NDArray[np.bool_]) -> None:
+    assert unpack_counts(compressed(mask), *mask.shape) == encode_counts(mask)
+
+
+def test_compressed_run_lengths_of_a_large_mask_with_long_runs() -> None:
+    mask = np.random.default_rng(0).random((1500, 1100)) < 0.001
+    mask[:, 300:700] = True
+    assert unpack_counts(compressed(mask), *mask.shape) == encode_counts(mask)
+    assert unpack_counts(compressed(~mask), *mask.shape) == encode_counts(~mask)
+
+
+@pytest.mark.parametrize("packed", ["", "é", "a b", "P", "~~", "`" * 30 + "0"])
+def test_what_are_no_compressed_run_lengths_is_refused(packed: str) -> None:
+    with pytest.raises(UserError, match=r"is no compressed run lengths|does not fill|more than 60 bits"):
+        unpack_counts(packed, 5, 4)
+
+
+def test_compressed_runs_of_no_pixels_are_none() -> None:
+    packed = "".join(chr(48 + n) for n in (3, 2, 0, 14, 1))  # the last two are differences: 16 and 1 pixels
+    assert unpack_counts(packed, 11, 2) == "3 18 1"

@@ -8,7 +8,7 @@ import torch
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, chosen_recipe
 from cxrbench.encoders.pretraining.engine.recipe_lines import FOLLOWS, UNCITED, recipe_lines
 from cxrbench.encoders.pretraining.method import Method
-from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
+from cxrbench.encoders.pretraining.recipe import WORDS, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.encoders.recipes import spcl
 from cxrbench.plugins.entry_points import METHODS, loadable
@@ -16,7 +16,7 @@ from support.option_tables import SETS
 
 ALL = {name: method for name, method in loadable(METHODS, "method").items() if name in SETS}
 EACH = [(name, recipe) for name, method in ALL.items() for recipe in method.recipes]
-NUMBERS = [f.name for f in fields(PretrainingRecipe) if f.name != "sources"]
+NUMBERS = [f.name for f in fields(PretrainingRecipe) if f.name not in WORDS]
 REPOSITORIES = ("OCL:", "PACX-MAE:", "MVMAE:", "ijepa:", "FaNe:")
 PAPERS = ("S-PCL", "PaCX-MAE", "MVMAE", "RadJEPA", "FaNe", "SigLIP", "Assran et al. 2023", "Robinson et al. 2021")
 

@@ -30,12 +30,13 @@ from cxrbench.task import Cell, TaskOptions
 from cxrbench.tasks.classification import finetune, linear_sgd
 from cxrbench.tasks.classification import linear_probe as classification
 from cxrbench.tasks.classification.problem import posed
-from cxrbench.tasks.classification.recipe import ClassifierRecipe, training_rows
+from cxrbench.tasks.classification.recipe import ClassifierRecipe
 from cxrbench.tasks.classification.training.batches import ImageBatches
 from cxrbench.tasks.classification.training.end_to_end import set_drop_path
-from cxrbench.tasks.classification.training.image_augmentation import STEPS, augment, crop_box, generator
 from cxrbench.tasks.classification.training.loop import epoch_batches, linear_head, loss_of
-from cxrbench.tasks.classification.training.optimization import learning_rate, peak_rate
+from cxrbench.tasks.training.image_augmentation import STEPS, augment, crop_box, generator
+from cxrbench.tasks.training.optimization import learning_rate, peak_rate
+from cxrbench.tasks.training.recipe import training_rows
 
 SPEC = EncoderSpec("fake", EncoderCard("fake"), "w", "s", "p", 0)
 OPTIONS = ExtractOptions(torch.device("cpu"), "fp32", batch_size=32, workers=2)

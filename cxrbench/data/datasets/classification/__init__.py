@@ -1,0 +1,1 @@
+"""Official downloads whose images have labels, one module per download."""

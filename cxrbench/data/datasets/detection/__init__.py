@@ -1,0 +1,1 @@
+"""The official downloads whose annotations are boxes and other shapes."""

@@ -1,0 +1,1 @@
+"""Official downloads with masks: of ribs, lungs, infections and findings."""

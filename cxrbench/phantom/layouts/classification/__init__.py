@@ -1,0 +1,1 @@
+"""Phantom images written as official downloads whose images have labels, one module per dataset."""

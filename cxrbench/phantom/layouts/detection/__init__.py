@@ -1,0 +1,1 @@
+"""The phantom as the downloads whose annotations are boxes and other shapes."""

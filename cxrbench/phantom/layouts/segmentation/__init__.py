@@ -1,0 +1,1 @@
+"""The phantom in the layouts of downloads with masks."""

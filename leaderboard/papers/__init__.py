@@ -1,0 +1,1 @@
+"""A paper's table in its own shape, and the statistics that papers print: pure functions of predictions."""

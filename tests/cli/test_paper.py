@@ -1,0 +1,125 @@
+"""``cxrbench paper``: what there is, what a table would run, and a table run whole on tiny data."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cxrbench.api import list_papers, plan_table
+from cxrbench.engine.registry import PHANTOM_MARK
+from cxrbench.papers.paper import cells
+from cxrbench.phantom import write as phantom
+from support import layouts
+from support.command import CommandLine
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, folders: None) -> Path:
+    """A data folder with a phantom's mark in VinDr-CXR and RSNA, of 20 images each, 16 pixels wide."""
+    for name, write in (("vindr", layouts.vindr), ("rsna", layouts.rsna)):
+        write(tmp_path / "data" / name)
+        (tmp_path / "data" / name / PHANTOM_MARK).write_text("{}")
+    return tmp_path / "data"
+
+
+def test_a_table_is_run_and_printed_in_the_papers_shape(tiny: Path, command_line: CommandLine) -> None:
+    words = ("paper", "radjepa", "--table", "3", "--data", str(tiny), "--epochs", "1", "--seeds", "2")
+    code, out, err = command_line(*words, "--replicates", "200", "-o", "table.md")
+    assert (code, out) == (0, ""), err
+    text = Path("table.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    assert [row[0] for row in rows[2:]] == [
+        "CLIP@224", "CLIP@336", "BioViL-T", "BiomedCLIP", "CheXzero", "MRM", "RAD-DINO", "RAD-DINO\\*", "I-JEPA",
+        "RadJEPA",
+    ]  # fmt: skip
+    assert rows[0][1:3] == ["VinDr-CXR (AP) LO", "VinDr-CXR (AP) CM"]
+    assert rows[0][-2:] == ["RSNA AP", "RSNA AUC"]
+    ours = rows[-1]
+    assert " ± " in ours[2]  # Cardiomegaly, the one finding of this data that has a positive test image
+    assert 0 < float(ours[2].split()[0]) <= 100
+    for said in ("SYNTHETIC", "--epochs 1", "the paper has 5", "SD over 2 training seeds", "has no weights here"):
+        assert said in text, said
+    assert "≠" not in text
+
+    code, out, _ = command_line(*words, "--replicates", "200", "--json")  # nothing is computed again
+    records = json.loads(out)["records"]
+    mine = {(r["row"], r["column"]): r for r in records}["RadJEPA", "VinDr-CXR (AP) CM"]
+    assert f"{mine['value']:.1f}" == ours[2].split()[0]
+    assert (mine["seeds"], mine["synthetic"], mine["differs"], len(records)) == (2, True, False, 90)
+    code, out, _ = command_line(*words, "--dry-run")
+    assert "2 done" in out
+    assert "missing" not in out
+
+
+def test_on_real_images_a_row_needs_a_file_of_ones_own(tiny: Path, encoder: str, command_line: CommandLine) -> None:
+    (tiny / "rsna" / PHANTOM_MARK).unlink()
+    plan = plan_table("fane", "2", data=tiny, dry_run=True)
+    (line,) = [line for line in plan.why_not() if line.startswith("FaNe (ResNet-50)")]
+    assert "for phantom images only" in line
+    assert "--encoder 'FaNe (ResNet-50)=fane@FILE'" in line
+    words = ("paper", "radjepa", "--table", "3", "--data", str(tiny), "--encoder", f"radj={encoder}", "--epochs", "1")
+    code, out, err = command_line(*words, "--seeds", "1", "--replicates", "200", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    ours = {r["column"]: r for r in found["records"] if r["row"] == "RadJEPA"}
+    assert ours["RSNA AUC"]["value"] > 0
+    assert (ours["RSNA AUC"]["encoder"], ours["RSNA AUC"]["synthetic"]) == (encoder, False)
+    assert ours["VinDr-CXR (AP) CM"]["value"] is None  # a phantom's values have no place beside those of patients
+    assert any(line.startswith("vindr:") and "phantom" in line for line in found["notes"])
+
+
+def test_every_table_plans_on_a_phantom_or_says_why_not(
+    folders: None, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
+) -> None:
+    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 16))
+    monkeypatch.setattr(phantom, "cores", lambda: 1)
+    for paper in list_papers():
+        for table in paper.tables:
+            plan = plan_table(paper.name, table.number, dry_run=True)
+            if table.kind == "none":
+                assert not plan.runs
+                assert table.why
+                continue
+            assert {(c.row, c.column) for one in plan.runs for c in one.run.cells} == {
+                (c.row, c.column) for c in cells(table)
+            }
+            for one in plan.runs:
+                for name in one.run.encoders:
+                    runs = one.job is not None and name in one.specs and name not in one.blocked
+                    assert runs or one.reason or one.missing[name], (paper.name, table.number, name)
+            assert plan.commands() or plan.why_not()
+            assert all("\n" not in line for line in plan.why_not())
+    code, out, _ = command_line("paper", "radjepa", "--table", "5", "--dry-run")
+    assert (code, "out of scope" in out) == (0, True)
+
+
+def test_what_there_is_is_listed(folders: None, command_line: CommandLine) -> None:
+    code, out, _ = command_line("paper", "list")
+    assert (code, out.count("\n")) == (0, 8)
+    code, out, _ = command_line("paper", "spcl", "--json")
+    found = json.loads(out)
+    assert [one["table"] for one in found["tables"]] == ["1", "2", "3", "4"]
+    assert found["data"]["rsna"] == "phantom"
+    assert "spcl on phantom images" in found["encoders"]["S-PCL (Ours)"]
+    code, out, _ = command_line("paper", "mvmae")
+    assert "no command yet" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["radjep"], "radjepa"),
+        (["radjepa", "--table", "9"], "has unknown table '9'"),
+        (["spcl", "--table", "fig3"], "no command yet"),
+        (["spcl", "--table", "1", "--encoder", "spcl@x"], "NAME=SPEC"),
+        (["spcl", "--table", "1", "--encoder", "MRM=nobody"], "nobody"),
+        (["spcl", "--table", "1", "--encoder", "M=spcl"], "it may be M3AE, MRM"),
+        (["spcl", "--table", "1", "--encoder", "Nobody=spcl"], "unknown encoder of this paper 'Nobody'"),
+        (["list", "--table", "1"], "of one paper"),
+        (["spcl", "--table", "1", "--variant", "nobody"], "nobody"),
+    ],
+)
+def test_a_wrong_name_is_one_line(folders: None, command_line: CommandLine, words: list[str], said: str) -> None:
+    code, out, err = command_line("paper", *words, "--dry-run")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert said in err
