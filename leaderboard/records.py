@@ -11,8 +11,9 @@ import numpy as np
 from cxrbench.leaderboard.board import HEADLINE, NAN, Record
 from cxrbench.leaderboard.statistics.bootstrap import Interval
 from cxrbench.leaderboard.statistics.counting import Counted
-from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated, moderated_p_two_sided
+from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Key, Measured, families
+from cxrbench.leaderboard.statistics.paired import p_of_pairs
 from cxrbench.leaderboard.statistics.significance import (
     ALPHA,
     GAIN_LEVEL,
@@ -44,7 +45,7 @@ def in_families(
         gains = _together([{k: v for k, v in one.gains.items() if k[1] == HEADLINE} for one in family])
         tests = [[gain.p() for gain in of.values()] for of in gains]
         corrected = _split(holm([p for of in tests for p in of]), [len(of) for of in tests])
-        apart = moderated_p_two_sided([pair for one in family for pair in one.pairs.values()])
+        apart = p_of_pairs([one.pairs for one in family])
         separated = _split(holm(apart), [len(one.pairs) for one in family])
         count = sum(not math.isnan(p) for of in tests for p in of)
         for i, one in enumerate(family):

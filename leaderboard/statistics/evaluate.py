@@ -109,7 +109,12 @@ class Resampling:
         """Of what an encoder's estimates, and its gains over the baseline, depend on beside the test set."""
         cells = list(zip(self.cells, self.contents, self._seeds, strict=True))
         made_of = [[[what, seed] for name, what, seed in cells if name == e] for e in (encoder, baseline)]
-        return key("encoder", self.replicates, self.seed, [one.facts() for one in self.outlines], made_of)
+        return key("encoder", self.replicates, self.seed, self._outlined, made_of)
+
+    @cached_property
+    def _outlined(self) -> str:
+        """A digest of what the outlines say."""
+        return key([one.facts() for one in self.outlines])
 
     @cached_property
     def _seeds(self) -> tuple[int, ...]:
@@ -161,12 +166,12 @@ class Resampling:
 
     def _of_metric(self, encoder: str, one: Outline, mine: Sequence[int], drawn: Array, variances: Array) -> ByLabel:
         """``drawn`` [S, names, B]; ``variances`` [names], mean over seeds."""
-        at, of = [one.with_groups(one.points[i]) for i in mine], one.with_groups(drawn.swapaxes(0, 1))
+        of = one.with_groups(drawn.swapaxes(0, 1))
         by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0)) if one.folds[mine[0]].size else {}
         df = _degrees(variances[: len(one.labels)], one.patients - 1, one.of_group, one.labels)
         return {
             name: Estimate(
-                points=np.array([p[name] for p in at]), replicates=of[name], seeds=self.tests.seeds[encoder],
+                points=one.points_by_name[name][mine], replicates=of[name], seeds=self.tests.seeds[encoder],
                 patients_df=df.get(name, self.tests.patient_count - 1.0), folds=by_fold.get(name, np.empty(0)),
             )
             for name in of

@@ -213,16 +213,12 @@ def moderated(family: Sequence[Components]) -> list[Uncertain]:
     return found
 
 
-def moderated_p_two_sided(family: Sequence[Components]) -> list[float]:
-    """``Uncertain.p_two_sided`` of each of ``moderated``; at once for all where nothing is known of seeds."""
-    if any(one.seeds_df > 0 for one in family):
-        return [one.p_two_sided() for one in moderated(family)]
-    value, patients, df = (np.array([getattr(one, name) for one in family]) for name in NUMBERS[:3])
+def p_two_sided(values: Array, patients: Array, df: Array) -> Array:
+    """``Uncertain.p_two_sided`` of many numbers [K] at once, with variances from patients alone."""
     known = patients > 0  # neither NaN nor the variance of what no resample changes
-    p = np.where((patients == 0) & (value == 0), 1.0, np.nan)
-    away = -np.abs(value[known]) / np.sqrt(patients[known])
-    p[known] = 2 * stdtr(np.minimum(df[known], LARGE), away)
-    return p.tolist()
+    p = np.where((patients == 0) & (values == 0), 1.0, np.nan)
+    p[known] = 2 * stdtr(np.minimum(df[known], LARGE), -np.abs(values[known]) / np.sqrt(patients[known]))
+    return p
 
 
 def _prior(variances: Array, df: Array) -> tuple[float, float]:

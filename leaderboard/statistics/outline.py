@@ -70,6 +70,12 @@ class Outline:
         return means | {label: row for label, row in zip(self.labels, each, strict=True) if label not in means}
 
     @cached_property
+    def points_by_name(self) -> dict[str, Array]:
+        """``points`` of all cells [cells], by name as ``with_groups`` has them."""
+        cells = [self.with_groups(one) for one in self.points]
+        return {name: np.array([of[name] for of in cells]) for name in cells[0]}
+
+    @cached_property
     def _meant(self) -> dict[str, "int | NDArray[np.bool_]"]:
         """The labels [L] that a group's mean is over; the place of the label where it is one."""
         return {name: int(at.argmax()) if np.count_nonzero(at) == 1 else at for name, at in self.of_group.items()}
