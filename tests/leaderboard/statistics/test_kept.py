@@ -100,6 +100,19 @@ def test_what_is_new_is_written_beside_what_was_there_until_there_are_many_files
     drawn(everything, tmp_path)
 
 
+@pytest.mark.parametrize("least", [0, 10**9])
+def test_an_encoder_without_scores_leaves_no_metric_to_test_and_what_was_kept_as_it_is(
+    made_up, tmp_path, monkeypatch, least
+):
+    monkeypatch.setattr(measured_at, "LEAST", least)
+    predictions = cells(made_up)
+    blind = made_up("d", n=60)
+    scores = {name: np.nan for name in blind.rows.columns if name.startswith("score:")}
+    more = [*predictions, dataclasses.replace(blind, rows=blind.rows.assign(**scores))]
+    for each in (predictions, more, predictions, more):
+        assert drawn(each, tmp_path) == drawn(each)
+
+
 def test_encoders_with_the_same_predictions_are_kept_too(made_up, tmp_path, evaluated):
     same = [dataclasses.replace(one, cell={**one.cell, "encoder": "b"}) for one in cells(made_up, {"a": 1})]
     predictions = [*cells(made_up, {"random": 1, "a": 1}), *same]
