@@ -1,6 +1,7 @@
 """Tiny downloads with masks in the official layouts, written by hand: images of 12 x 10 pixels."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -182,4 +183,40 @@ def cxlseg(root: Path, *, originals: bool = False) -> Path:
             png(root / "mimic-cxr-jpg" / place / f"{name}.jpg", n, height=12, width=9)
         rows.append(f"{name},{subject},{50_000_000 + n},{'train' if n < 10 else 'validate' if n < 12 else 'test'}")
     text(root / "CXLSeg-split.csv", "dicom_id,subject_id,study_id,split", *rows)
+    return root
+
+
+def mimic_lungs(root: Path, *, jpeg: bool = False, unpacked: bool = False, zones: bool = True) -> Path:
+    """Ten images of 24 x 20 pixels, their lung pictures of 12 x 10, and scene graphs in pixels of the images.
+
+    The right lung is on the left of the image. In image 1 the lungs touch, 2 lacks the box of a zone.
+    """
+    graphs = {}
+    for n in range(10):
+        name, subject = f"{n:08x}-aaaaaaaa-bbbbbbbb-cccccccc-dddddddd", 10_000_100 + n
+        png(root / f"files/p10/p{subject}/s{50_000_000 + n}/{name}.jpg", n, height=2 * HEIGHT, width=2 * WIDTH)
+        lungs = block(1, 1, 11, 4) | block(2, 6, 10, 9) | (block(4, 1, 6, 9) if n == 1 else False)
+        seen = np.random.default_rng(n).integers(60, 200, lungs.shape).astype(np.uint8)
+        for kind, mask in (("lung", lungs), ("rest", ~lungs)):
+            path = root / "lung-segment-mimic-cxr-1.0.0" / f"{name}_{kind}.{'jpg' if jpeg else 'png'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.where(mask, seen, np.uint8(0))).save(path, quality=100)
+        boxes = {"right lung": (0, 0, 9, 24), "left lung": (11, 0, 20, 24), "trachea": (9, 0, 11, 8)}
+        for side, left, right in (("right", 0, 9), ("left", 11, 20)):
+            for k, height in enumerate(("upper", "mid", "lower")):
+                boxes[f"{side} {height} lung zone"] = (left, 8 * k, right, 8 * k + 8)
+        if n == 2:
+            del boxes["left mid lung zone"]
+        corners = ("original_x1", "original_y1", "original_x2", "original_y2")
+        objects = [{"bbox_name": box, **dict(zip(corners, sides, strict=True))} for box, sides in boxes.items()]
+        graphs[f"{name}_SceneGraph.json"] = json.dumps({"image_id": name, "objects": objects})
+    place = root / "chest-imagenome-dataset-1.0.0" / "silver_dataset"
+    if zones and unpacked:
+        for file, graph in graphs.items():
+            text(place / "scene_graph" / file, graph)
+    elif zones:
+        place.mkdir(parents=True)
+        with zipfile.ZipFile(place / "scene_graph.zip", "w") as archive:
+            for file, graph in graphs.items():
+                archive.writestr(f"scene_graph/{file}", graph)
     return root
