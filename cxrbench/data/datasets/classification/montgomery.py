@@ -22,14 +22,14 @@ SIDES = {"left lung": "leftMask", "right lung": "rightMask"}
 
 
 def read(root: Path) -> Manifest:
-    """Read ``CXR_png/MCUCXR_0001_0.png``, ``ManualMask/leftMask`` and ``rightMask``, and ``ClinicalReadings/`` (NLM), or
+    """Read ``CXR_png/MCUCXR_0001_0.png``, ``ManualMask/leftMask`` and ``rightMask`` and ``ClinicalReadings/`` (NLM), or
     ``images/images/`` and ``montgomery_metadata.csv`` (Kaggle's ``raddar/tuberculosis-chest-xrays-montgomery``, which
     has no masks).
 
-    The class is the file name's last figure, 1 for tuberculosis; the table's ``findings`` are compared with it. Each image is a patient of its own. There is no
-    official split: 70/10/20, stratified by class. The masks are called as their image, leave out the lung behind the
-    heart, and are two labels, the patient's left and right lung; where a copy has united them (``masks/``), they are
-    one, ``lung``. Sex and age are the reading's or the table's.
+    The class is the file name's last figure, 1 for tuberculosis; the table's ``findings`` are compared with it. Each
+    image is a patient of its own. There is no official split: 70/10/20, stratified by class. The masks are called as
+    their image, leave out the lung behind the heart, and are two labels, the patient's left and right lung; where a
+    copy has united them (``masks/``), they are one, ``lung``. Sex and age are the reading's or the table's.
     """
     layout = Layout(TITLE, root, SOURCE, nlm.LICENCE)
     base, files, others = nlm.find_images(layout, PREFIX, WRAPPERS)
