@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from cxrbench.engine.job import Job
 
 
+ON_PHANTOM = 100
+"""For so many labelled studies of a paper one stands in the phantom, which has a few hundred."""
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """A run of a table here. ``specs``: what the table's encoders are here, by their names; ``absent``: why others are
@@ -135,14 +139,16 @@ def plan_table(
         _planned(found, table, run, own, variant, data, settings, dry_run=dry_run, progress=progress)
         for run in table_runs(table)
     ]
-    lines = [f"{len(own)} of its encoders as you gave them: {', '.join(f'{n} = {s}' for n, s in own.items())}"] * bool(
-        own
-    )
+    lines = [f"{name} is {spec}, as you gave it" for name, spec in own.items()]
     if "epochs" in settings:
         lines.append(f"shortened: --epochs {settings['epochs']} is not the paper's protocol")
     asked = {run.settings["seeds"] for run in table_runs(table) if "seeds" in run.settings}
     if "seeds" in settings and asked - {settings["seeds"]}:
         lines.append(f"--seeds {settings['seeds']}: the paper has {max(asked)}")
+    if table.baseline and (against := {one.specs[table.baseline] for one in runs if table.baseline in one.specs}):
+        lines.append(f"tested against {', '.join(sorted(against))}")
+    if any(one.synthetic and "budget" in one.settings for one in runs):
+        lines.append(f"phantom: one labelled study stands for {ON_PHANTOM} of the paper's")
     remarks = [line for one in runs if one.job is not None for line in one.job.remarks]
     return PlannedTable(found, table, tuple(runs), tuple(dict.fromkeys([*lines, *remarks])))
 
@@ -179,13 +185,13 @@ def _planned(
     settings = dict(run.settings)
     if variant and "preset" in settings:
         settings["preset"] = f"{settings['preset'].partition(':')[0]}:{variant}"
+    if synthetic and "budget" in settings:
+        settings["budget"] = tuple(max(count // ON_PHANTOM, 1) for count in settings["budget"])
     fractions = run.fractions if run.fractions != (1.0,) or "preset" in settings else None
     said = {**settings, **({"fractions": fractions} if fractions else {}), **given}
     planned = PlannedRun(run, synthetic, specs, absent, said)
     if strange := [name for name in run.settings if name not in Settings.__annotations__]:
         return _refused(planned, f"`cxrbench run` has no --{strange[0].replace('_', '-')} yet")
-    if max(run.fractions) > 1:
-        return _refused(planned, "label counts are not fractions: this version has no --budget")
     if not specs:
         return _refused(planned, "no encoder of it can be had here")
     try:
