@@ -25,11 +25,14 @@ from cxrbench.features.extract import ExtractOptions
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.plugins.loading import LoadedEncoder
 from cxrbench.progress import Progress
-from cxrbench.task import RunContext
-from cxrbench.tasks.dense.decoders import DecoderName, build_decoder, levels_read, logit_side
+from cxrbench.task import DecoderName, RunContext
+from cxrbench.tasks.dense.decoders.decoder import quarter
+from cxrbench.tasks.dense.decoders.named import build_decoder, levels_read
 from cxrbench.tasks.dense.losses import dice_bce
 from cxrbench.tasks.dense.mask_targets import MaskTargets
-from cxrbench.tasks.dense.training import DenseRecipe, seeded, train_model
+from cxrbench.tasks.dense.moves import our_draw
+from cxrbench.tasks.dense.recipe import DenseRecipe
+from cxrbench.tasks.dense.training import seeded, train_model
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 BATCH = 16
@@ -75,8 +78,8 @@ def setting_of(scratch: Path, model: str, images: int) -> Setting:
     preprocess = dense_preprocess(loaded.module.preprocess)
     ids = [str(name) for name in manifest.images["image_id"]]
     sizes = [image_size(path) for path in manifest.paths()]
-    targets = MaskTargets(TrueMasks.of(manifest), ids, sizes, preprocess, logit_side(preprocess.size),
-                          seed=SEED, keep=True)  # fmt: skip
+    targets = MaskTargets(TrueMasks.of(manifest), ids, sizes, preprocess, quarter(preprocess.size),
+                          draw=our_draw(SEED), keep=True)  # fmt: skip
     targets(np.arange(len(manifest)))
     device = resolve_device("auto")
     options = ExtractOptions(device, "bf16" if has_bf16(device) else "fp32", BATCH, torch.get_num_threads())
@@ -138,8 +141,8 @@ def train(
                 raise EnoughError
             return np.random.default_rng(epoch).permutation(rows)
 
-        recipe = DenseRecipe(epochs=schedule, min_steps=0, batch=BATCH, rate=2e-3, patience=schedule)
+        recipe = replace(DenseRecipe.ours(2e-3, epochs=schedule, min_steps=0), batch_size=BATCH, patience=schedule)
         start = time.perf_counter()
         with contextlib.suppress(EnoughError):
-            train_model(decoder, draw, loss, lambda: 0.0, recipe, context, what=name)
+            train_model(decoder, draw, loss, lambda: {"val_loss": 0.0}, recipe, context, what=name)
         return Outcome(losses, times, time.perf_counter() - start)

@@ -30,7 +30,8 @@ from cxrbench.features.device import autocast, has_bf16, resolve_device
 from cxrbench.features.maps.cache import dense_maps
 from cxrbench.features.maps.dense import DenseMaps
 from cxrbench.progress import Progress
-from cxrbench.tasks.dense.decoders import DecoderName, levels_read
+from cxrbench.task import DecoderName
+from cxrbench.tasks.dense.decoders.named import levels_read
 
 SMALL = "--small" in sys.argv
 MODEL, IMAGES, EPOCHS, SLOW_EPOCHS = (

@@ -26,11 +26,12 @@ if TYPE_CHECKING:  # a plan needs no network, so it must not wait for torch
     from cxrbench.features.extract import ExtractOptions
     from cxrbench.features.maps.dense import DenseMaps
 
-DecoderName = Literal["linear", "unet", "upernet"]
+DecoderName = Literal["linear", "unet", "upernet", "unet-wide", "upernet-wide", "vitdet", "transposed"]
+DetectorName = Literal["yolo", "yolov3", "retinanet", "fcos"]
 Views = Literal["1", "2", "all"]
 Need = Literal["labels", "boxes", "reports", "signals", "train", "val", "test"]
 Asked = Literal["pooled", "maps", "network"]
-OptionName = Literal["decoder", "finetune", "augment", "epochs", "views", "preset", "text_encoder"]
+OptionName = Literal["decoder", "detector", "finetune", "augment", "epochs", "views", "preset", "text_encoder"]
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,14 @@ class RunContext:
 class TaskOptions:
     """What the command line may say of a protocol; None is the protocol's own default. Each takes what it ``reads``.
 
-    ``decoder``: of dense protocols. ``finetune``: train the encoder, too. ``augment``: augmented copies per training
-    image. ``epochs``: at most so many. ``views``: how many views of a study are fused. ``preset``: a paper's recipe.
-    ``text_encoder``: a folder with a transformers sentence encoder. Raises UserError for a value that is no choice.
+    ``decoder``: of segmentation. ``detector``: the head of detection. ``finetune``: train the encoder, too.
+    ``augment``: augmented copies per training image. ``epochs``: at most so many. ``views``: how many views of a study
+    are fused. ``preset``: a paper's recipe. ``text_encoder``: a folder with a transformers sentence encoder. Raises
+    UserError for a value that is no choice.
     """
 
     decoder: DecoderName | None = None
+    detector: DetectorName | None = None
     finetune: bool = False
     augment: int = 0
     epochs: int | None = None

@@ -103,7 +103,8 @@ def write_card(encoder: str) -> Path:
     request = parse_encoder(spec)
     weights = Path(request.weights or "").expanduser()
     if request.name not in ("timm", "mae", "supervised", "open_clip") or not weights.is_file():
-        raise UserError(f"{encoder}: give a file of weights, or timm:NAME@FILE, mae@FILE or open_clip:NAME@FILE")
+        ready = "; `cxrbench encoders download NAME` shows the card of a cxr: encoder" if request.name == "cxr" else ""
+        raise UserError(f"{encoder}: give a file of weights, timm:NAME@FILE, mae@FILE or open_clip:NAME@FILE{ready}")
     if method := method_of(weights):
         raise UserError(f"{weights} was trained by {method} here and says its preprocessing and card itself")
     loaded = load_encoder(spec, synthetic=False)

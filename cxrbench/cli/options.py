@@ -34,7 +34,14 @@ CheckOption = Annotated[
 ]
 
 DecoderOption = Annotated[
-    str | None, typer.Option(help="Segmentation: linear, unet or upernet [default: the protocol's own].")
+    str | None,
+    typer.Option(
+        help="Segmentation: linear, unet or upernet; at published widths unet-wide, upernet-wide, vitdet or transposed "
+        "[default: unet, or the preset's]."
+    ),
+]
+DetectorOption = Annotated[
+    str | None, typer.Option(help="Detection: yolo, yolov3, retinanet or fcos [default: yolo, or the preset's].")
 ]
 FinetuneOption = Annotated[bool, typer.Option("--finetune", help="Train the encoder, too, where a protocol can.")]
 AugmentOption = Annotated[

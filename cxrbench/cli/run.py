@@ -29,6 +29,7 @@ from cxrbench.cli.options import (
     CacheOption,
     DataOption,
     DecoderOption,
+    DetectorOption,
     EpochsOption,
     FinetuneOption,
     FoldsOption,
@@ -75,6 +76,7 @@ def run(
     ] = None,
     folds: FoldsOption = None,
     decoder: DecoderOption = None,
+    detector: DetectorOption = None,
     finetune: FinetuneOption = False,
     augment: AugmentOption = 0,
     epochs: EpochsOption = None,
@@ -131,8 +133,8 @@ def run(
     settings: dict[str, Any] = {
         "train": train, "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds,
         "folds": folds,
-        "decoder": decoder, "finetune": finetune, "augment": augment, "epochs": epochs, "views": views,
-        "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
+        "decoder": decoder, "detector": detector, "finetune": finetune, "augment": augment, "epochs": epochs,
+        "views": views, "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
         "cache": cache, "cache_limit": cache_limit, "log": log, "executor": executor, "retries": retries,
     }  # fmt: skip
@@ -192,7 +194,8 @@ def run(
         kept += f", {elsewhere} by other workers" if elsewhere else ""
         kept += f", {len(failed)} failed" if failed else ""
         following = f" Next: cxrbench leaderboard --results {results}" if done or skipped or elsewhere else ""
-        print(visible(f"{len(done)} cells computed{kept}.{following}"))
+        cells = "1 cell" if len(done) == 1 else f"{len(done)} cells"
+        print(visible(f"{cells} computed{kept}.{following}"))
     if failed:
         print(failure_table(failed), file=sys.stderr)
         raise typer.Exit(FAILED)

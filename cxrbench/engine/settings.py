@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from cxrbench.errors import OnBadImage, UserError
 from cxrbench.files.names import plain
 from cxrbench.plugins.entry_points import unknown
-from cxrbench.task import DecoderName, Views
+from cxrbench.task import DecoderName, DetectorName, Views
 
 
 class Settings(TypedDict, total=False):
@@ -27,6 +27,7 @@ class Settings(TypedDict, total=False):
     seeds: int | None
     folds: int | None
     decoder: DecoderName | None
+    detector: DetectorName | None
     finetune: bool
     augment: int
     epochs: int | None
@@ -47,7 +48,7 @@ class Settings(TypedDict, total=False):
 
 
 PATHS = ("data", "results", "text_encoder", "cache")
-TEXTS = ("decoder", "views", "preset", "device", "precision", "on_bad_image", "log")
+TEXTS = ("decoder", "detector", "views", "preset", "device", "precision", "on_bad_image", "log")
 SMALLEST = {
     "seeds": 1, "folds": 1, "augment": 0, "epochs": 1, "batch_size": 1, "workers": 0, "max_pixels": 1, "cache_limit": 0,
     "retries": 0,

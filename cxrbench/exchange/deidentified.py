@@ -34,7 +34,7 @@ COLUMNS: Mapping[Kind, tuple[str, ...]] = {
 OLDEST = 89
 """Years above which an age is an identifier (HIPAA, 45 CFR 164.514(b)(2)(i)(C))."""
 AGE = re.compile(r"(?:^|[\W_])age(?:$|[\W_])", re.IGNORECASE)
-FACTS = ("train_images", "steps", "validation_losses", "unit", "chosen")
+FACTS = ("train_images", "steps", "validation_losses", "unit", "chosen", "head", "anchors")
 COORDINATES = ("encoder", "dataset", "protocol", "fraction", "seed", "identity", "parts", "fixed_images")
 OF_COLUMN = ("dataset", "protocol version", "feature format", "training data")
 OF_DATA = ("dataset", "training data")

@@ -1,9 +1,7 @@
 """What the classifiers trained by gradient descent (``linear``, ``finetune``) have in common as protocols."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +13,8 @@ from cxrbench.tasks.classification import views
 from cxrbench.tasks.classification.problem import Problem, posed
 from cxrbench.tasks.classification.recipe import ClassifierRecipe, recipe_of
 from cxrbench.tasks.classification.views import Logits, classified, rows_with_views
-from cxrbench.tasks.presets import data as preset_data
-from cxrbench.tasks.presets.recipes import parse, preset_for
+from cxrbench.tasks.presets.recipes import preset_for
+from cxrbench.tasks.presets.task import PresetTask
 
 
 class Trained(NamedTuple):
@@ -28,18 +26,16 @@ class Trained(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedClassifier(Task):
+class TrainedClassifier(PresetTask):
     """A classifier trained by gradient descent, by its own recipe or by a paper's.
 
-    ``section``: the table of a preset that it follows. The protocol names what differs from the default:
+    The protocol names what differs from the default:
     ``linear+views2``, ``finetune+preset-spcl``, ``classification+preset-fane+epochs5``.
     """
 
-    section: str
     recipe: ClassifierRecipe
     elsewhere: bool = True
     views: Views | None = None
-    preset: str | None = None
     epochs: int | None = None
     opt_in: bool = True
     reads: frozenset[OptionName] = frozenset({"views", "preset", "epochs"})
@@ -47,17 +43,8 @@ class TrainedClassifier(Task):
     @property
     def settings(self) -> tuple[str, ...]:
         """``views2``, ``preset-spcl``, ``epochs5``."""
-        preset = [parse(self.preset).suffix] if self.preset else []
         epochs = [f"epochs{self.epochs}"] if self.epochs else []
-        return (*views.setting(self.views), *preset, *epochs)
-
-    @property
-    def version(self) -> str:
-        """Part of every cell's identity; with a preset, so is the preset's file."""
-        if self.preset is None:
-            return self.revision
-        text = (files("cxrbench.tasks") / "presets" / f"{parse(self.preset).name}.toml").read_bytes()
-        return f"{self.revision}, preset {hashlib.sha256(text).hexdigest()[:12]}"
+        return (*views.setting(self.views), *self.preset_setting, *epochs)
 
     def configured(self, options: TaskOptions) -> Task:
         """With views, a preset, or fewer epochs. Raises NotApplicableError for a preset without such a recipe."""
@@ -65,18 +52,14 @@ class TrainedClassifier(Task):
             recipe_of(preset_for(options.preset, self.section), self.name)
         return super().configured(options)
 
-    def adapted(self, manifest: Manifest) -> Manifest:
-        """The dataset as the preset splits and reads it."""
-        return manifest if self.preset is None else preset_data.adapted(manifest, self.preset, self.section)
-
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without labels, without one of the splits, or without the studies that ``views`` needs."""
-        fused = self._recipe(manifest.name, None)[0].views
+        fused = self._recipe(manifest.name, None).views
         return super().not_applicable(manifest) or views.not_applicable(manifest, fused)
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Train, select on validation, predict."""
-        recipe, said = self._recipe(manifest.name, cell.fraction)
+        recipe, said = self._recipe(manifest.name, cell.fraction), self.told(manifest.name, cell.fraction)
         manifest = rows_with_views(manifest, recipe.views)
         problem, notes = posed(manifest, recipe, cell)
         trained = self.train(encoder, manifest, problem)
@@ -93,10 +76,9 @@ class TrainedClassifier(Task):
         """Logits of the validation and test rows."""
         raise NotImplementedError
 
-    def _recipe(self, dataset: str, fraction: float | None) -> tuple[ClassifierRecipe, tuple[str, ...]]:
-        """The recipe on a dataset at a label fraction, and what the preset wants to be told."""
-        settings = {} if self.preset is None else preset_for(self.preset, self.section, dataset, fraction)
+    def _recipe(self, dataset: str, fraction: float | None) -> ClassifierRecipe:
+        """The recipe on a dataset at a label fraction."""
+        settings = self.paper_settings(dataset, fraction)
         recipe = self.recipe if self.preset is None else recipe_of(settings, self.protocol)
         epochs = recipe.epochs if self.epochs is None else min(recipe.epochs, self.epochs)
-        said = (str(settings["note"]),) if "note" in settings else ()
-        return replace(recipe, epochs=epochs, views=self.views or recipe.views), said
+        return replace(recipe, epochs=epochs, views=self.views or recipe.views)

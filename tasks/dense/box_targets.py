@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,10 @@ from cxrbench.data.decode.images import image_size
 from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoder import Preprocess
 from cxrbench.errors import UserError
-from cxrbench.features.augmentation import augmentation
 from cxrbench.features.maps.dense import Geometry
 from cxrbench.task import RunContext
-from cxrbench.tasks.dense.yolo import Grid
-from cxrbench.tasks.dense.yolo_loss import Targets
+from cxrbench.tasks.dense.detectors.detector import Detector
+from cxrbench.tasks.dense.moves import Draw
 
 LEAST_SIDE = 2.0  # pixels of the square: what augmentation leaves of a box at the edge is no target below that
 
@@ -54,25 +54,28 @@ class BoxTruth:
 
 @dataclass(frozen=True)
 class BoxTargets:
-    """The Targets of manifest rows and their augmented copies. ``boxes``: in the square's pixels, by row."""
+    """A detector's targets of manifest rows and their augmented copies. ``boxes``: in the square's pixels, by row.
+
+    ``size``: of the square; ``draw``: how copies are moved.
+    """
 
     boxes: dict[int, NDArray[np.float64]]
     classes: dict[int, NDArray[np.int64]]
     image_ids: NDArray[np.str_]
-    grid: Grid
-    labels: int
-    seed: int
+    detector: Detector
+    size: int
+    draw: Draw
 
-    def __call__(self, rows: Rows, copy: int) -> list[Targets]:
+    def __call__(self, rows: Rows, copy: int) -> list[Any]:
         """One for each row."""
         return [self._one(int(row), copy) for row in rows]
 
-    def _one(self, row: int, copy: int) -> Targets:
+    def _one(self, row: int, copy: int) -> Any:
         boxes = self.boxes.get(row, np.empty((0, 4)))
         if len(boxes) and copy:
-            boxes = augmentation(self.seed, str(self.image_ids[row]), copy).apply_boxes(boxes, self.grid.size)
+            boxes = self.draw(str(self.image_ids[row]), copy).apply_boxes(boxes, self.size)
         left = (boxes[:, 2:] >= (LEAST_SIDE if copy else 0)).all(1)
-        return Targets.of(boxes[left], self.classes.get(row, np.empty(0, np.int64))[left], self.grid, self.labels)
+        return self.detector.targets(boxes[left], self.classes.get(row, np.empty(0, np.int64))[left])
 
 
 def boxed_labels(manifest: Manifest, train: Rows) -> tuple[str, ...]:

@@ -1,20 +1,23 @@
-"""What the protocols on an encoder's maps have in common: frozen or fine-tuned, augmented copies, epochs."""
+"""What the protocols on an encoder's maps have in common: frozen or fine-tuned, augmented copies, epochs, presets."""
 
 from dataclasses import dataclass, replace
 
-from cxrbench.errors import NotApplicableError
 from cxrbench.task import Asked, OptionName, Task, TaskOptions
+from cxrbench.tasks.dense.recipe import DenseRecipe
+from cxrbench.tasks.presets.task import PresetTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseTask(Task):
-    """A head on the maps of whole images.
+class DenseTask(PresetTask):
+    """A head on the maps of whole images, trained by our recipe or by a paper's.
 
-    The encoder meets every image once, frozen; with ``copies`` epoch e trains on copy e mod (copies + 1). With
-    ``finetune`` it is trained, too, on images augmented anew in every epoch. ``epochs``: at most so many.
+    By ours, the encoder meets every image once, frozen; with ``copies`` epoch e trains on copy e mod (copies + 1). By a
+    paper's that augments, the frozen encoder meets every training image anew in each epoch, which costs as much as
+    fine-tuning's forward pass. With ``finetune`` the encoder is trained, too, on images moved anew in every epoch.
+    ``epochs``: at most so many.
     """
 
-    reads: frozenset[OptionName] = frozenset({"finetune", "augment", "epochs"})
+    reads: frozenset[OptionName] = frozenset({"finetune", "augment", "epochs", "preset"})
     finetune: bool = False
     copies: int = 0
     epochs: int | None = None
@@ -26,23 +29,34 @@ class DenseTask(Task):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """``finetune``, ``augment2``, ``epochs5``."""
+        """``finetune``, ``augment2``, ``preset-fane``, ``epochs5``."""
         copies, epochs = [f"augment{self.copies}"] * (self.copies > 0), [f"epochs{self.epochs}"]
-        return (*["finetune"] * self.finetune, *copies, *epochs * (self.epochs is not None))
+        return (
+            *["finetune"] * self.finetune, *copies, *self.preset_setting, *epochs * (self.epochs is not None)
+        )  # fmt: skip
 
     def configured(self, options: TaskOptions) -> Task:
-        """With fine-tuning, augmented copies and epochs. Raises NotApplicableError for any preset.
+        """With the options that it reads. Raises NotApplicableError for a preset without such a recipe.
 
-        With fine-tuning ``augment`` is not read: there every epoch has copies of its own.
+        With fine-tuning or a preset ``augment`` is not read: the one has copies of its own in every epoch, the other
+        says how images are augmented.
         """
+        task = super().configured(options)
+        assert isinstance(task, DenseTask)
         if options.preset is not None:
-            raise NotApplicableError(
-                f"preset {options.preset} sets a recipe that {self.name} does not follow yet: run it without --preset"
-            )
-        if options.finetune:
-            return replace(super().configured(options), copies=0, reads=self.reads - {"augment"})
-        return replace(super().configured(options), copies=options.augment)
+            task.paper_settings("", None)
+        if options.finetune or options.preset is not None:
+            return replace(task, copies=0, reads=self.reads - {"augment"})
+        return replace(task, copies=options.augment)
 
-    def copy_in(self, epoch: int) -> int:
+    def copy_in(self, epoch: int, recipe: DenseRecipe) -> int:
         """Number of the copy (0: the image itself) that an epoch trains on."""
+        if self.preset is not None:
+            return epoch + 1 if recipe.augmentation else 0
         return epoch if self.finetune else epoch % (self.copies + 1)
+
+    def shortened(self, recipe: DenseRecipe) -> DenseRecipe:
+        """A recipe of at most ``epochs``: a paper's ends earlier, ours is stretched over them."""
+        if self.preset is None:
+            return recipe.of_epochs(self.epochs)
+        return recipe if self.epochs is None else replace(recipe, epochs=min(recipe.epochs, self.epochs))

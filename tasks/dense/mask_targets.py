@@ -10,9 +10,9 @@ from torch import Tensor
 
 from cxrbench.data.annotations.masks import IGNORE, Mask, TrueMasks
 from cxrbench.encoder import Preprocess
-from cxrbench.features.augmentation import Augmentation, augmentation
 from cxrbench.features.maps.dense import Geometry
 from cxrbench.tasks.dense.losses import INSIDE
+from cxrbench.tasks.dense.moves import Draw, Move
 
 
 class MaskTargets:
@@ -29,12 +29,12 @@ class MaskTargets:
         preprocess: Preprocess,
         side: int,
         *,
-        seed: int,
+        draw: Draw,
         keep: bool,
     ) -> None:
-        """``ids``, ``sizes``: image, and its height and width, of each row; ``seed``: of the augmented copies."""
+        """``ids``, ``sizes``: image, and its height and width, of each row; ``draw``: how copies are moved."""
         self.truth, self.ids, self.sizes, self.preprocess, self.side = truth, ids, sizes, preprocess, side
-        self.seed, self.keep = seed, keep
+        self.draw, self.keep = draw, keep
         self._kept: dict[tuple[int, int], Tensor] = {}
 
     def __call__(self, rows: NDArray[np.int64], copy: int = 0) -> Tensor:
@@ -47,7 +47,7 @@ class MaskTargets:
         name = self.ids[row]
         if name in self.truth.parts:
             masks, geometry = self.truth.native(name, *self.sizes[row]), Geometry.of(self.preprocess, *self.sizes[row])
-            target = coverage(masks, geometry, augmentation(self.seed, name, copy), self.side)
+            target = coverage(masks, geometry, self.draw(name, copy), self.side)
         else:
             blank = torch.from_numpy(np.where(self.truth.known(name), 0, IGNORE).astype(np.uint8))
             target = blank[:, None, None].expand(-1, self.side, self.side)
@@ -56,7 +56,7 @@ class MaskTargets:
         return target
 
 
-def coverage(masks: Mask, geometry: Geometry, move: Augmentation, side: int) -> Tensor:
+def coverage(masks: Mask, geometry: Geometry, move: Move, side: int) -> Tensor:
     """Native masks [L, H, W] (1, 0, 255) as uint8 [L, side, side] in the moved square: 0 to 254, 255 to be ignored.
 
     The coverage is that of the part of a coarse pixel that counts; where less than half of it counts, none does.

@@ -16,11 +16,14 @@ from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, Preprocess
 from cxrbench.errors import NotApplicableError
-from cxrbench.features.augmentation import augmentation
+from cxrbench.features.device import autocast
 from cxrbench.features.extract import ExtractOptions
-from cxrbench.features.maps.dense import dense_preprocess
-from cxrbench.task import Cell, FrozenEncoder
+from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
+from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.blank_image import features_of_blank
+from cxrbench.tasks.dense.moves import Draw
+from cxrbench.tasks.dense.recipe import DenseRecipe
+from cxrbench.tasks.training.optimization import head_groups
 
 ENCODER_RATE = 0.1
 """A fine-tuned encoder learns at this share of the head's rate."""
@@ -28,18 +31,23 @@ ENCODER_RATE = 0.1
 Head = Callable[[Sequence[int], Sequence[int], int], nn.Module]
 
 
+Inputs = Callable[[NDArray[np.int64], int], tuple[Tensor, ...]]
+
+
 @dataclass(frozen=True)
 class DenseModel:
-    """``module`` maps what ``inputs(rows, copy)`` gives of manifest rows to the head's numbers.
+    """``module`` maps what ``inputs(rows, copy)`` gives of manifest rows to the numbers of ``head``, a part of it.
 
-    ``preprocess``: how images come to the square that the head speaks of. ``groups``: parameters with their share of
-    the learning rate; None where all of them learn at one.
+    ``preprocess``: how images come to the square that the head speaks of. ``features``: channels of the maps that the
+    head reads. ``parts``: what is trained, each with its share of the learning rate.
     """
 
     module: nn.Module
-    inputs: Callable[[NDArray[np.int64], int], tuple[Tensor, ...]]
+    head: nn.Module
+    inputs: Inputs
     preprocess: Preprocess
-    groups: list[dict[str, Any]] | None = None
+    features: tuple[int, ...]
+    parts: tuple[tuple[nn.Module, float], ...]
 
     def __call__(self, rows: NDArray[np.int64], copy: int, device: torch.device) -> Tensor:
         """The head's numbers of manifest rows, float32 unless under autocast."""
@@ -49,39 +57,61 @@ class DenseModel:
         ]
         return self.module(inputs)
 
+    def groups(self, recipe: DenseRecipe) -> list[dict[str, Any]]:
+        """Parameter groups of an optimizer."""
+        return [{**group, "lr_scale": share} for module, share in self.parts for group in head_groups(module, recipe)]
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What a cell tells of its head: ``name``, ``parameters`` that are learnt, channels of the maps it reads."""
+        parameters = sum(p.numel() for p in self.head.parameters())
+        return {"head": {"name": name, "parameters": parameters, "features": list(self.features)}}
+
 
 def on_frozen_maps(
-    encoder: FrozenEncoder, manifest: Manifest, copies: int, head: Head, levels: Sequence[int]
+    encoder: FrozenEncoder, manifest: Manifest, copies: int, head: Head, levels: Sequence[int], draw: Draw | None = None
 ) -> DenseModel:
-    """A head on ``levels`` of the maps: the encoder meets every image once, and each of its ``copies``."""
+    """A head on ``levels`` of the maps: the encoder meets every image once, and each of its ``copies``.
+
+    With ``draw`` the training images are moved anew in every epoch, and the encoder meets them as often.
+    """
     maps = encoder.maps(manifest, copies)
     module = head(maps.widths, maps.sides, maps.preprocess.size).to(encoder.context.options.device)
-    return DenseModel(module.to(memory_format=torch.channels_last), partial(maps.batch, levels=levels), maps.preprocess)
+    inputs: Inputs = partial(maps.batch, levels=levels)
+    if draw is not None:
+        inputs = MovedMaps(
+            encoder, WholeImages(manifest, encoder.module.preprocess, encoder.context.options, draw), maps, levels
+        )
+    features = tuple(maps.widths[level] for level in levels)
+    module = module.to(memory_format=torch.channels_last)
+    return DenseModel(module, module, inputs, maps.preprocess, features, ((module, 1.0),))
 
 
-def finetuned(encoder: FrozenEncoder, manifest: Manifest, cell: Cell, head: Head) -> DenseModel:
-    """A copy of the encoder that learns with its head, from images augmented anew each time.
+def finetuned(encoder: FrozenEncoder, manifest: Manifest, head: Head, levels: Sequence[int], draw: Draw) -> DenseModel:
+    """A copy of the encoder that learns with its head, from images moved anew each time.
 
     Raises NotApplicableError if the encoder has no parameters or no maps.
     """
     options = encoder.context.options
-    images = WholeImages(manifest, encoder.module.preprocess, options, seed=cell.seed)
-    whole = EncoderAndDecoder.of(
-        encoder.module, images.preprocess, lambda widths, sides: head(widths, sides, images.preprocess.size)
-    )
-    groups: list[dict[str, Any]] = [
-        {"params": list(whole.decoder.parameters()), "lr": 1.0},
-        {"params": list(whole.encoder.parameters()), "lr": ENCODER_RATE},
-    ]
-    return DenseModel(whole.to(options.device), images.batch, images.preprocess, groups)
+    images = WholeImages(manifest, encoder.module.preprocess, options, draw)
+    native: list[int] = []
+
+    def build(widths: Sequence[int], sides: Sequence[int]) -> nn.Module:
+        native.extend(widths[level] for level in levels)
+        return head(widths, sides, images.preprocess.size)
+
+    whole = EncoderAndDecoder.of(encoder.module, images.preprocess, build)
+    parts = ((whole.decoder, 1.0), (whole.encoder, ENCODER_RATE))
+    return DenseModel(
+        whole.to(options.device), whole.decoder, images.batch, images.preprocess, tuple(native), parts
+    )  # fmt: skip
 
 
 class WholeImages:
-    """Images of manifest rows as an encoder wants them, decoded when asked for, augmented on the fly."""
+    """Images of manifest rows as an encoder wants them, decoded when asked for, moved on the fly by ``draw``."""
 
-    def __init__(self, manifest: Manifest, preprocess: Preprocess, options: ExtractOptions, *, seed: int) -> None:
+    def __init__(self, manifest: Manifest, preprocess: Preprocess, options: ExtractOptions, draw: Draw) -> None:
         self.preprocess = dense_preprocess(preprocess)
-        self.options, self.seed = options, seed
+        self.options, self.draw = options, draw
         self.paths, self.ids = manifest.paths(), manifest.images["image_id"].to_numpy(str)
 
     def batch(self, rows: NDArray[np.int64], copy: int = 0) -> tuple[Tensor, ...]:
@@ -89,10 +119,34 @@ class WholeImages:
 
         def one(row: np.int64) -> Tensor:
             image = load_image(self.paths[row], self.preprocess, max_pixels=self.options.max_pixels)
-            return augmentation(self.seed, str(self.ids[row]), copy).apply_image(image, self.preprocess)
+            return self.draw(str(self.ids[row]), copy).apply_image(image, self.preprocess)
 
         with ThreadPoolExecutor(max(1, self.options.workers)) as pool:
             return (torch.stack(list(pool.map(one, rows))),)
+
+
+@dataclass(frozen=True)
+class MovedMaps:
+    """Maps of images as they are from ``maps``, and of moved ones from the frozen encoder, each time anew."""
+
+    encoder: FrozenEncoder
+    images: WholeImages
+    maps: DenseMaps
+    levels: Sequence[int]
+
+    def __call__(self, rows: NDArray[np.int64], copy: int) -> tuple[Tensor, ...]:
+        """Maps of ``levels`` of manifest rows; ``copy`` 0 is the image itself."""
+        if copy == 0:
+            return self.maps.batch(rows, 0, self.levels)
+        options = self.encoder.context.options
+        module: Any = self.encoder.module
+        module.to(options.device)
+        made = []
+        with torch.no_grad(), autocast(options.device, options.precision):
+            for images in self.images.batch(rows, copy)[0].split(options.batch_size):
+                found = module(images.to(options.device)).maps
+                made.append([found[level].float() for level in self.levels])
+        return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
 
 
 class EncoderAndDecoder(nn.Module):

@@ -15,6 +15,21 @@ def pyramid_sides(size: int) -> tuple[int, ...]:
     return tuple(math.ceil(size / stride) for stride in STRIDES)
 
 
+def is_plain(sides: Sequence[int]) -> bool:
+    """Whether maps of these sides are a plain ViT's: all of one stride."""
+    return len(set(sides)) == 1
+
+
+def standardization(width: int, *, plain: bool) -> nn.Sequential:
+    """Of native maps, without parameters: each token of a plain ViT, then each channel over the batch.
+
+    A plain ViT's maps are residual streams before its last norm, and encoders differ in scale by orders of magnitude.
+    """
+    return nn.Sequential(
+        LayerNorm2d(width, affine=False) if plain else nn.Identity(), nn.BatchNorm2d(width, affine=False)
+    )
+
+
 class Neck(nn.Module):
     """Four native maps to a pyramid at strides 4, 8, 16, 32, all of one width. Trained: it belongs to the decoder.
 
@@ -37,13 +52,13 @@ class Neck(nn.Module):
         """
         super().__init__()
         self.width, self.sides = width, pyramid_sides(size)[finest:]
-        plain = len(set(sides)) == 1
+        plain = is_plain(sides)
         self.levels = nn.ModuleList(
             nn.Sequential(
                 LayerNorm2d(native_width, affine=False) if plain else nn.Identity(),
                 nn.BatchNorm2d(native_width, affine=False),
                 nn.Conv2d(native_width, width, 1),
-                *_resampling(round(math.log2(wanted / side)), width),
+                *_resampling(resampling_steps(side, wanted), width),
             )
             for native_width, side, wanted in zip(widths[finest:], sides[finest:], self.sides, strict=True)
         )
@@ -58,6 +73,11 @@ class Neck(nn.Module):
             _fitted(level(native.to(dtype)), side)
             for level, native, side in zip(self.levels, maps[-len(self.levels) :], self.sides, strict=True)
         )
+
+
+def resampling_steps(side: int, wanted: int) -> int:
+    """How often a side is to be doubled (or, if negative, halved) to come nearest to the wanted one."""
+    return round(math.log2(wanted / side))
 
 
 def _resampling(doublings: int, width: int) -> list[nn.Module]:

@@ -1,10 +1,10 @@
-"""The training loop of what sits on an encoder's maps: AdamW, warm-up and cosine, early stopping, best weights kept."""
+"""The training loop of what sits on an encoder's maps: schedule, selection on validation, best weights kept."""
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -17,107 +17,112 @@ from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.errors import UserError
 from cxrbench.features.device import autocast
 from cxrbench.task import RunContext
+from cxrbench.tasks.dense.recipe import DenseRecipe
+from cxrbench.tasks.training.optimization import head_groups, learning_rate, optimizer_of, peak_rate
 
 Examples = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class DenseRecipe:
-    """How long and how fast.
-
-    The number of optimizer steps is ``epochs`` epochs of ``batch`` examples, or ``min_steps`` where the data are few.
-    They are cut into ``epochs`` rounds, each followed by a validation; after ``patience`` rounds without a lower
-    validation loss training ends. ``rate``: AdamW's peak learning rate, reached after a share ``warmup`` of the steps,
-    then down to 0 along a cosine; ``decay``: its weight decay. Gradients are cut at norm ``clip``.
-    """
-
-    epochs: int
-    min_steps: int
-    batch: int
-    rate: float
-    decay: float = 1e-4
-    warmup: float = 0.05
-    patience: int = 3
-    clip: float = 1.0
-
-    def of_epochs(self, epochs: int | None) -> "DenseRecipe":
-        """The same with exactly so many epochs at most, and a patience of a third of them; None: unchanged."""
-        if epochs is None:
-            return self
-        return replace(self, epochs=epochs, min_steps=0, patience=max(self.patience, epochs // 3))
-
-
-@dataclass(frozen=True)
 class Fitted:
-    """``losses``: validation loss after each round; ``best``: the round (from 0) whose weights were kept."""
+    """``losses``: validation loss after each round; ``best``: the round (from 0) whose weights were kept.
+
+    ``chosen``: its epoch (from 1) and what was measured then; ``steps``: optimizer steps.
+    """
 
     losses: tuple[float, ...]
     best: int
     steps: int
+    chosen: Mapping[str, float]
+
+    def facts(self) -> dict[str, Any]:
+        """What a cell tells of its training."""
+        return {"steps": self.steps, "validation_losses": list(self.losses), "chosen": dict(self.chosen)}
 
 
 def train_model(
     model: nn.Module,
     draw: Callable[[int], Examples],
     loss: Callable[[Examples], Tensor],
-    validate: Callable[[], float],
+    validate: Callable[[], Mapping[str, float]],
     recipe: DenseRecipe,
     context: RunContext,
     *,
     what: str,
+    select: str = "val_loss",
     groups: Sequence[dict[str, Any]] | None = None,
 ) -> Fitted:
-    """Train ``model`` in place and leave it in eval mode with the weights of the lowest validation loss.
+    """Train ``model`` in place and leave it in eval mode with the weights of the best round.
+
+    The number of optimizer steps is ``epochs`` epochs of ``batch_size`` examples, or ``min_steps`` where the data are
+    few. They are cut into ``epochs`` rounds. After each (every ``select_every`` and the last) follows a validation;
+    after ``patience`` rounds without a better one training ends.
 
     ``draw(epoch)``: the examples [n, ...] of an epoch, in order; ``loss(examples)``: the mean loss of a batch of them;
-    ``validate()``: the validation loss. Both run the model under autocast, ``validate`` without gradients. ``groups``:
-    parameter groups with ``lr`` relative to ``rate`` [default: all parameters that want gradients, 1]. Raises UserError
-    when the loss is no longer finite.
+    ``validate()``: ``val_loss`` (less is better), and what else ``select`` names (more is better; ``last``: the last
+    round is kept). Both run the model under autocast, ``validate`` without gradients. ``groups``: parameter groups with
+    ``lr_scale``, a share of the learning rate [default: all parameters that want gradients, 1]. Raises UserError when
+    the loss is no longer finite.
     """
     options = context.options
-    groups = groups or [{"params": [p for p in model.parameters() if p.requires_grad], "lr": 1.0}]
-    optimizer = torch.optim.AdamW(
-        [{**g, "lr": g["lr"] * recipe.rate} for g in groups], lr=recipe.rate, weight_decay=recipe.decay
-    )
-    steps = max(recipe.min_steps, recipe.epochs * len(_batches(draw(0), recipe.batch)))
-    ends = {math.ceil(steps * (i + 1) / recipe.epochs) for i in range(recipe.epochs)}
-    rising = max(1, round(recipe.warmup * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, rising))
+    groups = groups or head_groups(model, recipe)
+    optimizer = optimizer_of(recipe, groups)
+    steps = max(recipe.min_steps, recipe.epochs * len(_batches(draw(0), recipe)))
+    ends = [math.ceil(steps * (i + 1) / recipe.epochs) for i in range(recipe.epochs)]
     losses: list[float] = []
-    best: tuple[int, dict[str, Tensor]] = (0, {})
+    best: tuple[int, float, dict[str, Tensor], Mapping[str, float]] = (0, -math.inf, {}, {})
+    round_of = {end: i for i, end in enumerate(ends)}
     model.train()
     step = 0
-    for step, examples in zip(range(1, steps + 1), _stream(draw, recipe.batch), strict=False):
+    for step, examples in zip(range(1, steps + 1), _stream(draw, recipe), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(recipe, group["lr_scale"] * peak_rate(recipe, recipe.learning_rate), step - 1, steps)
         optimizer.zero_grad(set_to_none=True)
         with autocast(options.device, options.precision):
             value = loss(examples)
         if not math.isfinite(value.item()):
             raise UserError(f"{what}: the training loss became {value.item()} at step {step}; try --precision fp32")
         value.backward()
-        nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], recipe.clip)
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], recipe.clip)
         optimizer.step()
-        schedule.step()
         context.progress.train(what, step, steps)
-        if step not in ends:
+        if (at := round_of.get(step)) is None or not _looked_at(at, recipe, select):
             continue
         model.eval()
         with torch.inference_mode(), autocast(options.device, options.precision):
-            losses.append(float(validate()))
+            measured = validate()
         model.train()
-        if not losses[:-1] or losses[-1] < min(losses[:-1]):
-            best = (len(losses) - 1, copy.deepcopy(model.state_dict()))
-        if len(losses) - 1 - best[0] >= recipe.patience:
+        losses.append(float(measured["val_loss"]))
+        score = {"val_loss": -losses[-1], "last": float(at)}.get(select, measured.get(select, math.nan))
+        if len(losses) == 1 or score > best[1]:
+            best = (at, score, copy.deepcopy(model.state_dict()), {"epoch": at + 1, **measured})
+        if recipe.patience is not None and at - best[0] >= recipe.patience:
             break
-    model.load_state_dict(best[1])
+    model.load_state_dict(best[2])
     model.eval()
-    return Fitted(tuple(losses), best[0], step)
+    return Fitted(tuple(losses), best[0], step, best[3])
 
 
-def balanced_epoch(train: NDArray[np.int64], shown: NDArray[np.bool_], epoch: int, copy: int, seed: int) -> Examples:
-    """(row, copy) of an epoch: every image that shows something, as many that do not, in random order."""
+def _looked_at(at: int, recipe: DenseRecipe, select: str) -> bool:
+    """Whether round ``at`` (from 0) is validated."""
+    return at + 1 == recipe.epochs or (select != "last" and (at + 1) % recipe.select_every == 0)
+
+
+def _rate(recipe: DenseRecipe, peak: float, step: int, steps: int) -> float:
+    """The learning rate of a step (from 0): by share of the steps as ours, or by epochs as papers state it."""
+    if recipe.warmup_share:
+        return peak * learning_rate_factor(step, steps, max(1, round(recipe.warmup_share * steps)))
+    return learning_rate(recipe, peak, step / steps * recipe.epochs)
+
+
+def epoch_of(
+    recipe: DenseRecipe, train: NDArray[np.int64], shown: NDArray[np.bool_], epoch: int, copy: int, seed: int
+) -> Examples:
+    """(row, copy) of an epoch in random order: every image; or every one that shows something, as many that do not."""
     rng = np.random.default_rng([seed, epoch])
     some, none = train[shown], train[~shown]
-    if len(some):
+    if recipe.sampling == "balanced" and len(some):
         none = rng.choice(none, min(len(none), len(some)), replace=False)
     rows = rng.permutation(np.concatenate([some, none]))
     return np.stack([rows, np.full_like(rows, copy)], 1)
@@ -132,16 +137,22 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _batches(examples: Examples, batch: int) -> list[Examples]:
-    """Nearly equal batches of at most ``batch``, none of a single example: batch norm needs two."""
+def _batches(examples: Examples, recipe: DenseRecipe) -> list[Examples]:
+    """Nearly equal batches of at most ``batch_size``, none of a single example: batch norm needs two.
+
+    With ``drop_last`` all have ``batch_size`` examples, and the rest of the epoch's are left out.
+    """
     if not len(examples):
         raise UserError("there is no training image: give a larger --fractions, or check the training split")
     if len(examples) == 1:
         examples = np.repeat(examples, 2, axis=0)
-    return np.array_split(examples, math.ceil(len(examples) / max(2, batch)))
+    size = max(2, recipe.batch_size)
+    if recipe.drop_last and len(examples) >= size:
+        return np.array_split(examples[: len(examples) // size * size], len(examples) // size)
+    return np.array_split(examples, math.ceil(len(examples) / size))
 
 
-def _stream(draw: Callable[[int], Examples], batch: int) -> Iterator[Examples]:
+def _stream(draw: Callable[[int], Examples], recipe: DenseRecipe) -> Iterator[Examples]:
     """Batch after batch, epoch after epoch."""
     for epoch in count():
-        yield from _batches(draw(epoch), batch)
+        yield from _batches(draw(epoch), recipe)

@@ -23,7 +23,6 @@ TRAINING: Mapping[str, type | tuple[type, ...]] = {
     "learning_rate_images": int,  # the learning rate is for batches of so many; scaled linearly
     "momentum": _NUMBER,
     "batch_size": int,
-    "batch_of": str,  # images, studies
     "drop_last": bool,
     "weight_decay": _NUMBER,
     "decay_all": bool,  # biases, norms and tokens are decayed, too
@@ -34,7 +33,7 @@ TRAINING: Mapping[str, type | tuple[type, ...]] = {
     "step_per": str,  # batch, epoch
     "min_learning_rate": _NUMBER,
     "patience": int,
-    "select": str,  # val_loss, val_auroc, val_dice, val_map, last
+    "select": str,  # val_loss, last; val_auroc of classifiers, val_dice of segmentation, val_map of detection
     "select_every": int,
     "augmentation": list,
     "fraction_draw": str,  # patients, images, images-with-positives, stratified, images-stratified
@@ -42,18 +41,24 @@ TRAINING: Mapping[str, type | tuple[type, ...]] = {
 }
 CLASSIFIER: Mapping[str, type | tuple[type, ...]] = {
     **TRAINING,
+    "batch_of": str,  # images, studies
     "frame": dict,
     "head_init_std": _NUMBER,
     "max_views": int,
     "views": str,
     "fusion": str,  # logits, scores
 }
+DENSE: Mapping[str, type | tuple[type, ...]] = {
+    **TRAINING,
+    "sampling": str,  # all, balanced
+    "clip": _NUMBER,
+}
 KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "classification": {"uses": str},
     "linear": CLASSIFIER,
     "finetune": {**CLASSIFIER, "layer_decay": _NUMBER, "drop_path": _NUMBER},
-    "segmentation": {**TRAINING, "decoder": str, "loss": str},
-    "detection": {**TRAINING, "confidence": _NUMBER, "nms": _NUMBER},
+    "segmentation": {**DENSE, "decoder": str, "loss": str},
+    "detection": {**DENSE, "detector": str, "anchors": str, "confidence": _NUMBER, "nms": _NUMBER},
 }
 CONDITIONS = ("variant", "dataset", "fraction")
 DATA_KEYS: Mapping[str, type | tuple[type, ...]] = {

@@ -26,6 +26,7 @@ STEPS: Mapping[str, frozenset[str]] = {
     "affine": frozenset({"shift", "scale", "p"}),
     "blur": frozenset({"p"}),
     "noise": frozenset({"p"}),
+    "gamma": frozenset({"p"}),
     "rand_augment": frozenset(),
     "mild": frozenset(),
 }
@@ -83,8 +84,8 @@ def augment(
 
     ``flip``: probability. ``jitter``: [brightness, contrast], factors uniform in 1 ± value, in random order.
     ``affine``: degrees, with ``shift`` (share of the side) and ``scale``. ``blur``: [σ from, to] in pixels. ``noise``:
-    σ of Gaussian noise. ``rand_augment``: timm's configuration string (Cubuk et al. 2020). ``mild``: the harness' own
-    ``cxrbench.features.augmentation``, without flips.
+    σ of Gaussian noise. ``gamma``: [from, to], the exponent of gray values. ``rand_augment``: timm's configuration
+    string (Cubuk et al. 2020). ``mild``: the harness' own ``cxrbench.features.augmentation``, without flips.
     """
     for step in steps:
         if "random_resized_crop" in step or ("p" in step and rng.random() >= step["p"]):
@@ -104,6 +105,8 @@ def augment(
             image = TF.gaussian_blur(image, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
         elif "noise" in step:
             image = image + step["noise"] * torch.from_numpy(rng.standard_normal(tuple(image.shape), np.float32))
+        elif "gamma" in step:
+            image = image ** float(rng.uniform(*step["gamma"]))
         elif "rand_augment" in step:
             image = _rand_augment(image, step["rand_augment"], rng)
         elif "mild" in step:

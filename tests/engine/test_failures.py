@@ -144,7 +144,7 @@ def test_a_missing_dataset_does_not_stop_the_other_one(run: Command, dataset: Pa
     code, out, err = run("--encoder", "pixels", "--tasks", f"./none.csv:classification,{dataset}:classification")
     assert code == 1
     assert "no CSV file none.csv" in err
-    assert out.splitlines()[-1].startswith("1 cells computed, 1 failed")
+    assert out.splitlines()[-1].startswith("1 cell computed, 1 failed")
 
 
 @pytest.mark.parametrize("words", [["--encoder", "imagnet,odd.py:Absent"], ["--encoder", "odd.py:Empty"]])

@@ -68,3 +68,154 @@ def montgomery(root: Path) -> Path:
             (base / f"ManualMask/{side}").mkdir(parents=True, exist_ok=True)
             Image.fromarray(mask).save(base / f"ManualMask/{side}/{name}.png")
     return root
+
+
+def covidx(root: Path, rows: dict[str, list[str]] | None = None, version: str = "9A") -> Path:
+    """Lists of one version and the images that they name; three classes, unless ``rows`` says otherwise."""
+    rows = rows or {
+        "train": [
+            *(f"r{n} r{n}.png {'normal' if n % 2 else 'pneumonia'} {'rsna' if n % 3 else 'rnsa'}" for n in range(12)),
+            *(f"COVID {n} COVID({n}).png COVID-19 sirm" for n in range(4)),
+            "5 000004.jpg COVID-19 cohen",
+            "6 000004.png COVID-19 cohen",
+        ],
+        "test": ["r90 r90.png normal rsna", "t1 t1.jpeg COVID-19 ricord", "t2 t2.png pneumonia rsna"],
+    }
+    suffix = f"_COVIDx{version}" if version else ""
+    for split, lines in rows.items():
+        text(root / f"{split}{suffix}.txt", *lines)
+        for line in lines:
+            name = next(word for word in line.split() if word.endswith((".png", ".jpg", ".jpeg")))
+            image(root / split / name)
+    return root
+
+
+CHEXCHONET = (
+    "patient_id,cxr_filename,cxr_time_offset,cxr_year,cxr_path,cxr_pixel_spacing_x,cxr_pixel_spacing_y,age,sex,"
+    "ivsd,lvpwd,lvidd,slvh,dlv,composite_slvh_dlv,heart_transplant,lung_transplant,pacemaker_or_icd"
+)
+
+
+def chexchonet(root: Path) -> Path:
+    """30 images of 10 patients; the labels come in turn, one thickness is missing."""
+    rows = []
+    for n in range(30):
+        slvh, dlv = n % 2, int(n % 3 == 0)
+        image(root / f"images/x{n:02d}.jpg")
+        echo = f"{'' if n == 4 else 1 + n / 100},1.1,{4 + n / 10}"
+        rows.append(f"p{n // 3},x{n:02d}.jpg,0,2014,images/x{n:02d}.jpg,.1,.1,{40 + n}.0,{'FM'[n % 2]},{echo},"
+                    f"{slvh},{dlv},{slvh | dlv},0,0,0")  # fmt: skip
+    text(root / "metadata.csv", CHEXCHONET, *rows)
+    return root
+
+
+def chestx6(root: Path) -> Path:
+    """Four, one and two images of each class, with the same names in all folders."""
+    classes = ("Covid-19", "Emphysema", "Normal", "Pneumonia-Bacterial", "Pneumonia-Viral", "Tuberculosis")
+    for split, count in (("train", 4), ("val", 1), ("test", 2)):
+        for name in classes:
+            for n in range(count):
+                image(root / f"chest-xray/{split}/{name}/{n}.jpg")
+    return root
+
+
+def medmod_rows(labels: tuple[str, ...]) -> tuple[str, list[tuple[str, str]]]:
+    """The header, and for each of 20 stays of 10 patients its image's name and its row without a path."""
+    header = "subject_id,hadm_id,stay_id,intime," + ",".join(labels[25:] + labels[:25]) + ",cxr_path"
+    rows = []
+    for n in range(20):
+        marks = ",".join(str((n + k) % 3 // 2) for k in range(28))
+        rows.append((f"{n:08x}-a", f"{10_000_000 + n // 2},{20_000_000 + n},{30_000_000 + n}.0,2180-05-06,{marks}"))
+    return header, rows
+
+
+def medmod(root: Path, labels: tuple[str, ...]) -> Path:
+    """A table per split as the scripts deal out rows: the two stays of most patients are on both sides."""
+    header, rows = medmod_rows(labels)
+    for split, part in (("train", rows[::2]), ("val", rows[1:6:2]), ("test", rows[7::2])):
+        text(root / split / f"{split}.csv", header, *(f"{row},{name}.jpg" for name, row in part))
+        for name, _ in part:
+            image(root / split / f"{name}.jpg")
+    return root
+
+
+def medmod_whole(root: Path, labels: tuple[str, ...]) -> Path:
+    """The whole table with paths of MIMIC-CXR-JPG."""
+    header, rows = medmod_rows(labels)
+    lines = []
+    for name, row in rows:
+        patient = row.partition(",")[0]
+        path = f"p{patient[:2]}/p{patient}/s50000001/{name}.jpg"
+        image(root / "files" / path)
+        lines.append(f"{row},{path}")
+    text(root / "medmod_final.csv", header, *lines)
+    return root
+
+
+def iu_xray_on_kaggle(root: Path) -> Path:
+    """Ten reports (one without text, one not indexed), two images each, and a file that no row names."""
+    reports, shots = [], []
+    mesh = ["normal", "Cardiomegaly/mild;Opacity/lung/base/left", "No Indexing", "Catheters, Indwelling/right"]
+    for uid in range(1, 11):
+        said = "," if uid == 4 else f'"The heart,\n of XXXX {uid}.",Fine.'
+        reports.append(f'{uid},"{mesh[uid % 4]}",x,Xray Chest,XXXX,None.,{said}')
+        for k, view in enumerate(("Frontal", "Lateral")):
+            name = f"{uid}_IM-{uid:04d}-{k}001.dcm.png"
+            image(root / f"images/images_normalized/{name}")
+            shots.append(f"{uid},{name},{view}")
+    image(root / "images/images_normalized/99_IM-0001-1001.dcm.png")
+    text(root / "indiana_reports.csv", "uid,MeSH,Problems,image,indication,comparison,findings,impression", *reports)
+    text(root / "indiana_projections.csv", "uid,filename,projection", *reversed(shots))
+    return root
+
+
+def iu_xray_of_nlm(root: Path) -> Path:
+    """The same ten reports as XML, with NLM's names of the images, and one report without an image."""
+    mesh = [
+        ["normal"],
+        ["Cardiomegaly/mild", "Opacity/lung/base/left"],
+        ["No Indexing"],
+        ["Catheters, Indwelling/right"],
+    ]
+    for uid in range(1, 12):
+        names = [f"CXR{uid}_{'1_' if uid == 1 else ''}IM-{uid:04d}-{k}001" for k in range(2)] if uid < 11 else []
+        for name in names:
+            image(root / f"NLMCXR_png/{name}.png")
+        said = ("", "") if uid == 4 else (f"The heart,\n of XXXX {uid}.", "Fine.")
+        parts = "".join(f'<AbstractText Label="{label}">{words}</AbstractText>' for label, words in zip(
+            ("COMPARISON", "FINDINGS", "IMPRESSION"), ("None.", *said), strict=True))  # fmt: skip
+        terms = "".join(f"<major>{term}</major>" for term in mesh[uid % 4])
+        pictures = "".join(f'<parentImage id="{name}"><caption>PA</caption></parentImage>' for name in names)
+        text(
+            root / f"ecgen-radiology/{uid}.xml",
+            '<?xml version="1.0" encoding="utf-8"?>',
+            f'<eCitation><uId id="CXR{uid}"/><MedlineCitation><Article><Abstract>'
+            f"{parts}</Abstract></Article></MedlineCitation><MeSH>{terms}<automatic>lung</automatic></MeSH>{pictures}"
+            "</eCitation>",
+        )
+    return root
+
+
+def ranzcr_clip(root: Path, labels: tuple[str, ...]) -> Path:
+    """24 images of 12 patients, one image without a row, and a test image."""
+    rows = []
+    for n in range(24):
+        image(root / f"train/1.2.826.{n}.jpg")
+        rows.append(f"1.2.826.{n}," + ",".join(str(int((n + k) % 4 == 0)) for k in range(11)) + f",{n // 2:09x}")
+    image(root / "train/1.2.826.99.jpg")
+    image(root / "test/1.2.826.100.jpg")
+    text(root / "train.csv", ",".join(["StudyInstanceUID", *labels, "PatientID"]), *rows)
+    text(root / "train_annotations.csv", "StudyInstanceUID,label,data", '1.2.826.0,CVC - Normal,"[[1, 2], [3, 4]]"')
+    return root
+
+
+def cxr_lt(root: Path, labels: tuple[str, ...]) -> Path:
+    """24 images of 12 patients whose identifiers have 38 digits, in folders as PadChest's; one row has no file."""
+    rows = []
+    for n in range(24):
+        patient = 313572750430997347502932654319389875966 + n // 2
+        image(root / f"images/{n % 3}/2168_{n:02d}.png")
+        rows.append(f"2168_{n:02d}.png,20150101,{patient}," + ",".join(str(int((n + k) % 5 == 0)) for k in range(30)))
+    rows.append("2168_99.png,20150101,1," + ",".join("0" * 30))
+    text(root / "CXRLT_2026_training.csv", ",".join(["ImageID", "StudyDate_DICOM", "PatientID", *labels]), *rows)
+    return root

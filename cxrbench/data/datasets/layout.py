@@ -15,6 +15,8 @@ from cxrbench.data.tables import Table, first_repeated, is_empty, read_table, re
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain, some
 
+BINARY = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
+
 
 class File(NamedTuple):
     """A file of a dataset: its path below the root, with ``/``, and its size in bytes."""
@@ -60,8 +62,12 @@ class Layout:
 
     def lines(self, path: Path) -> list[str]:
         """The words of a text file, such as an official list of images."""
+        return self.text(path).split()
+
+    def text(self, path: Path) -> str:
+        """A text file in UTF-8."""
         try:
-            return read_text(path).split()
+            return read_text(path)
         except UserError as error:
             raise self.error(str(error)) from error
 
@@ -88,6 +94,16 @@ class Layout:
                     raise self.error(f"{path} cannot be looked at ({error.strerror})") from error
         return found
 
+    def listed(self, folder: str) -> dict[str, File]:
+        """The files right in a folder, by their whole names; none where there is no such folder."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return {e.name: File(f"{folder}/{e.name}", e.stat().st_size) for e in entries if e.is_file()}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise self.error(f"{folder} cannot be looked at ({error.strerror})") from error
+
     def require(self, ids: Iterable[str], files: Mapping[str, File], where: str) -> None:
         """Every id must have its image file; the error names the first few that have not."""
         absent = [name for name in ids if name not in files]
@@ -108,6 +124,14 @@ class Layout:
             return np.array(["nan" if is_empty(cell) else cell for cell in table[column]], np.float64)
         except ValueError as error:
             raise self.error(f"column {column} of {where} is not all numbers ({plain(str(error))})") from error
+
+    def binary(self, table: Table, columns: Sequence[str], where: str) -> NDArray[np.float32]:
+        """Columns of 1 and 0 (or 1.0, True, ...) as targets [rows, columns]; anything else is an error, blanks too."""
+        for column in columns:
+            odd = [cell for cell in dict.fromkeys(table[column]) if cell.lower() not in BINARY]
+            if odd:
+                raise self.error(f"{where} has {plain(odd[0])!r} in column {column}; known are 1 and 0")
+        return np.array([[BINARY[cell.lower()] for cell in table[column]] for column in columns], np.float32).T
 
     def check_boxes(self, boxes: pd.DataFrame, files: Mapping[str, File], where: str) -> None:
         """Boxes must be plausible: in pixels, with an area, and within their images, whose headers say how large."""

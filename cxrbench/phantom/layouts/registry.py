@@ -4,8 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cxrbench.phantom.layouts import brax, chexpert, chexpert_plus, lungs, mimic, padchest, rsna, siim, symile, vindr
-from cxrbench.phantom.layouts.classification import montgomery, nih, shenzhen
-from cxrbench.phantom.layouts.detection import object_cxr
+from cxrbench.phantom.layouts.classification import (
+    chestx6,
+    chexchonet,
+    covidx,
+    cxr_lt,
+    iu_xray,
+    medmod,
+    montgomery,
+    nih,
+    ranzcr_clip,
+    shenzhen,
+)
+from cxrbench.phantom.layouts.detection import ms_cxr, object_cxr, siim_fisabio, vindr_pcxr
 from cxrbench.phantom.layouts.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
 
 Writer = tuple[Callable[..., Any], Callable[..., None]]
@@ -29,11 +40,19 @@ FIRST_WRITERS: Mapping[str, Writer] = {
 }
 
 CLASSIFICATION: Mapping[str, int] = {
-    "shenzhen": 160, "montgomery": 140, "nih": 400,
+    "shenzhen": 160, "montgomery": 140, "covidx": 160, "chexchonet": 160, "chestx6": 180, "medmod": 160, "iu-xray": 120,
+    "ranzcr-clip": 160, "cxr-lt": 160, "nih": 400,
 }  # fmt: skip
 CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
     "shenzhen": (shenzhen.shenzhen_image, shenzhen.shenzhen_tables),
     "montgomery": (montgomery.montgomery_image, montgomery.montgomery_tables),
+    "covidx": (covidx.covidx_image, covidx.covidx_tables),
+    "chexchonet": (chexchonet.chexchonet_image, chexchonet.chexchonet_tables),
+    "chestx6": (chestx6.chestx6_image, chestx6.chestx6_tables),
+    "medmod": (medmod.medmod_image, medmod.medmod_tables),
+    "iu-xray": (iu_xray.iu_xray_image, iu_xray.iu_xray_tables),
+    "ranzcr-clip": (ranzcr_clip.ranzcr_clip_image, ranzcr_clip.ranzcr_clip_tables),
+    "cxr-lt": (cxr_lt.cxr_lt_image, cxr_lt.cxr_lt_tables),
     "nih": (nih.nih_image, nih.nih_tables),
 }
 
@@ -48,10 +67,14 @@ SEGMENTATION_WRITERS: Mapping[str, Writer] = {
 }
 
 DETECTION: Mapping[str, int] = {
-    "object-cxr_train": 160, "object-cxr_dev": 60,
+    "object-cxr_train": 160, "object-cxr_dev": 60, "ms-cxr": 200, "vindr-pcxr_train": 160, "vindr-pcxr_test": 60,
+    "siim-fisabio": 160,
 }  # fmt: skip
 DETECTION_WRITERS: Mapping[str, Writer] = {
     "object-cxr": (object_cxr.object_cxr_image, object_cxr.object_cxr_tables),
+    "ms-cxr": (ms_cxr.ms_cxr_image, ms_cxr.ms_cxr_tables),
+    "vindr-pcxr": (vindr_pcxr.vindr_pcxr_image, vindr_pcxr.vindr_pcxr_tables),
+    "siim-fisabio": (siim_fisabio.siim_fisabio_image, siim_fisabio.siim_fisabio_tables),
 }
 
 IMAGES: Mapping[str, int] = {**FIRST, **CLASSIFICATION, **SEGMENTATION, **DETECTION}

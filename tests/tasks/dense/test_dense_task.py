@@ -19,6 +19,22 @@ def test_fine_tuning_does_not_read_augmented_copies(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", [SEGMENTATION, DETECTION])
-def test_a_preset_that_is_not_followed_yet_says_so(task: Task) -> None:
-    with pytest.raises(NotApplicableError, match=f"sets a recipe that {task.name} does not follow yet"):
+def test_a_paper_that_does_not_ask_this_says_so(task: Task) -> None:
+    with pytest.raises(NotApplicableError, match=f"preset mvmae has no recipe for {task.name}"):
         task.configured(TaskOptions(preset="mvmae"))
+
+
+def test_a_preset_names_the_protocol_and_says_how_images_are_augmented() -> None:
+    given = (
+        TaskOptions(preset="radjepa", augment=2), TaskOptions(preset="radjepa", decoder="upernet-wide"),
+        TaskOptions(preset="radjepa", decoder="linear", epochs=3), TaskOptions(preset="fane:official", finetune=True),
+    )  # fmt: skip
+    tasks = [SEGMENTATION.configured(options) for options in given]
+    assert [task.protocol for task in tasks] == [
+        "segmentation+preset-radjepa", "segmentation+preset-radjepa", "segmentation+linear+preset-radjepa+epochs3",
+        "segmentation+finetune+preset-fane-official",
+    ]  # fmt: skip
+    assert all("augment" not in task.reads for task in tasks)
+    found = [DETECTION.configured(TaskOptions(preset="fane", detector=name)) for name in ("yolov3", "fcos")]
+    assert [task.protocol for task in found] == ["detection+preset-fane", "detection+fcos+preset-fane"]
+    assert tasks[0].version != SEGMENTATION.version

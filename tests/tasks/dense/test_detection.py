@@ -26,10 +26,12 @@ from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 from cxrbench.task import Cell, RunContext, Task, TaskOptions
-from cxrbench.tasks.dense.anchors import ANCHORS
 from cxrbench.tasks.dense.box_targets import BoxTargets, BoxTruth
 from cxrbench.tasks.dense.detection import TASK
-from cxrbench.tasks.dense.yolo import Grid
+from cxrbench.tasks.dense.detectors.anchors import ANCHORS
+from cxrbench.tasks.dense.detectors.named import Yolo
+from cxrbench.tasks.dense.detectors.yolo import Grid
+from cxrbench.tasks.dense.moves import our_draw
 
 CPU = torch.device("cpu")
 OPTIONS = ExtractOptions(CPU, "fp32", batch_size=16, workers=1)
@@ -194,7 +196,8 @@ def test_boxes_move_with_the_copies(toy: Manifest) -> None:
     row = next(iter(truth.boxes))
     square = Geometry.of(dense_preprocess(Tiles.preprocess), H, W).boxes_to_square(truth.boxes[row])
     ids = toy.images["image_id"].to_numpy(str)
-    targets = BoxTargets({row: square}, truth.classes, ids, Grid(SIZE, np.full((9, 2), 20.0)), 2, SEED)
+    yolo = Yolo(Grid(SIZE, np.full((9, 2), 20.0)), 2, TASK.recipe("toy", None))
+    targets = BoxTargets({row: square}, truth.classes, ids, yolo, SIZE, our_draw(SEED))
     (moved,) = targets(np.array([row]), 1)
     expected = augmentation(SEED, str(ids[row]), 1).apply_boxes(square, SIZE)
     np.testing.assert_allclose(moved.corners[:, :2], expected[:, :2], atol=1e-4)

@@ -1,9 +1,7 @@
 """Segmentation as a task: decoders, targets, training, and what it may and may not see."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -15,100 +13,24 @@ from pycocotools import mask as coco
 from torch import nn
 
 from cxrbench.data.annotations.masks import IGNORE, TrueMasks
-from cxrbench.data.annotations.rle import encode_counts
-from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import EncoderCard, EncoderSpec, Features, Preprocess
+from cxrbench.encoder import Features, Preprocess
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import NotApplicableError, UserError
-from cxrbench.features.augmentation import SEED, augmentation
-from cxrbench.features.extract import ExtractOptions
+from cxrbench.features.augmentation import augmentation
 from cxrbench.features.maps.dense import Geometry
 from cxrbench.metrics.classification import Weights
 from cxrbench.metrics.segmentation import MEASURES, score
 from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 from cxrbench.task import Cell, DecoderName, RunContext, TaskOptions
-from cxrbench.tasks.dense.decoders import build_decoder, logit_side
+from cxrbench.tasks.dense.decoders.named import build_decoder
 from cxrbench.tasks.dense.mask_targets import MaskTargets, coverage
+from cxrbench.tasks.dense.moves import our_draw
+from cxrbench.tasks.dense.recipe import DenseRecipe
 from cxrbench.tasks.dense.segmentation import TASK, Segmentation
-from cxrbench.tasks.dense.training import DenseRecipe, seeded, train_model
-
-CPU = torch.device("cpu")
-OPTIONS = ExtractOptions(CPU, "fp32", batch_size=16, workers=1)
-SPEC = EncoderSpec("fake", EncoderCard("fake"), "w", "s", "p", 0)
-SIZE, H, W = 32, 40, 30
-
-
-class Tiles(nn.Module):
-    """A CNN of a sort: gray means at strides 4, 8, 16, 32, or all at one stride like a ViT's."""
-
-    preprocess = Preprocess(size=SIZE, resize="crop", mean=(0.0,), std=(1.0,), channels=1)
-
-    def __init__(self, strides: tuple[int, ...] = (4, 8, 16, 32)) -> None:
-        super().__init__()
-        self.strides = strides
-        with seeded(0, CPU):
-            self.mix = nn.Conv2d(1, 2, 1)
-        self.norm = nn.BatchNorm2d(2)
-
-    def forward(self, images: torch.Tensor) -> Features:
-        x = self.norm(self.mix(images))
-        maps = tuple(nn.functional.avg_pool2d(x, stride) for stride in self.strides)
-        return Features(maps[3].flatten(1), maps)
-
-
-class FakeEncoder:
-    """Maps of a Tiles encoder in memory. ``draws``: random numbers that it takes from torch, as loading weights may."""
-
-    def __init__(self, module: nn.Module | None = None, draws: int = 0) -> None:
-        self.module: Any = module or Tiles().eval()
-        self.draws = draws
-        self.spec = SPEC
-        self.context = RunContext(OPTIONS, Path(), Progress())
-
-    def maps(self, manifest: Manifest, copies: int = 0) -> Any:
-        torch.rand(self.draws)
-        preprocess = replace(self.module.preprocess, resize="pad")
-        images = [load_image(path, preprocess) for path in manifest.paths()]
-        with torch.inference_mode():
-            made = [
-                self.module(torch.stack([
-                    augmentation(SEED, name, copy).apply_image(image, preprocess)
-                    for name, image in zip(manifest.images["image_id"], images, strict=True)
-                ])).maps
-                for copy in range(copies + 1)
-            ]  # fmt: skip
-        return SimpleNamespace(
-            widths=tuple(m.shape[1] for m in made[0]), sides=tuple(m.shape[-1] for m in made[0]), preprocess=preprocess,
-            cached=True,
-            batch=lambda rows, copy=0, levels=range(4): tuple(made[copy][i][rows].half() for i in levels),
-        )  # fmt: skip
-
-
-def dataset(
-    root: Path, n: int = 60, *, table: Callable[[list[str], np.ndarray], dict[str, Any]] | None = None
-) -> Manifest:
-    """Images with a rectangle, gray or white, in two of three; the rectangle is the mask."""
-    rng = np.random.default_rng(0)
-    ids, masks = [f"{i:02d}" for i in range(n)], np.zeros((n, H, W), bool)
-    for i, name in enumerate(ids):
-        if i % 3:
-            y, x = rng.integers(0, 20), rng.integers(0, 12)
-            masks[i, y : y + 18, x : x + 14] = True
-        image = np.clip(rng.normal(40, 8, (H, W)) + 80 * (i % 3) * masks[i], 0, 255).astype(np.uint8)
-        Image.fromarray(image).save(root / f"{name}.png")
-    counts = [(name, "Finding", H, W, encode_counts(m)) for name, m in zip(ids, masks, strict=True) if m.any()]
-    tables: dict[str, Any] = table(ids, masks) if table else {
-        "masks": pd.DataFrame(counts, columns=["image_id", "label", "height", "width", "counts"]),
-        "masks_complete": True,
-    }  # fmt: skip
-    images = pd.DataFrame({
-        "image_id": ids, "patient_id": ids, "study_id": ids, "view": "", "path": [f"{i}.png" for i in ids], "bytes": 1,
-        "split": np.repeat(["train", "val", "test"], [n // 2, n // 4, n - n // 2 - n // 4]),
-        "Finding": masks.any((1, 2)).astype(np.float32),
-    })  # fmt: skip
-    return Manifest("toy", root, images, ("Finding",), **tables)
+from cxrbench.tasks.dense.training import seeded, train_model
+from support.dense_toy import CPU, OPTIONS, SIZE, FakeEncoder, H, Tiles, W, dataset
 
 
 def run(manifest: Manifest, task: Segmentation = TASK, seed: int = 0, fraction: float = 1.0) -> Predictions:
@@ -146,7 +68,7 @@ def test_every_decoder_takes_every_encoders_maps(
     decoder = build_decoder(name, widths, sides, 3, size)
     maps = [torch.randn(2, width, side, side) for width, side in zip(widths, sides, strict=True)]
     logits = decoder(maps)
-    assert logits.shape == (2, 3, logit_side(size), logit_side(size))
+    assert logits.shape == (2, 3, decoder.side, decoder.side)
     logits.square().mean().backward()
     idle = [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.any()]
     assert not [name for name in idle if not name.startswith("decoder.psp")]  # batch norm over one cell gives nothing
@@ -196,16 +118,16 @@ def test_the_best_round_is_kept_and_training_stops_early() -> None:
     nn.init.constant_(model.weight, 0.0)
     seen: list[float] = []
 
-    def validate() -> float:
+    def validate() -> dict[str, float]:
         seen.append(model.weight.item())
-        return [5.0, 3.0, 4.0, 4.0, 1.0][len(seen) - 1]
+        return {"val_loss": [5.0, 3.0, 4.0, 4.0, 1.0][len(seen) - 1]}
 
     fitted = train_model(
         model,
         lambda epoch: np.arange(4)[:, None],
         lambda rows: (model(torch.ones(len(rows), 1)) - 1).square().mean(),
         validate,
-        DenseRecipe(epochs=5, min_steps=10, batch=4, rate=0.01, patience=2),
+        DenseRecipe(epochs=5, min_steps=10, batch_size=4, learning_rate=0.01, patience=2),
         RunContext(OPTIONS, Path(), Progress()),
         what="toy",
     )
@@ -219,7 +141,7 @@ def test_a_loss_that_is_not_finite_has_one_line() -> None:
     context = RunContext(OPTIONS, Path(), Progress())
     with pytest.raises(UserError, match="toy: the training loss became nan at step 1"):
         train_model(model, lambda epoch: np.arange(4)[:, None], lambda rows: model(torch.ones(1, 1)).sum() * torch.nan,
-            lambda: 0.0, DenseRecipe(2, 4, 4, 0.1), context, what="toy")  # fmt: skip
+            lambda: {"val_loss": 0.0}, DenseRecipe(epochs=2, learning_rate=0.1), context, what="toy")  # fmt: skip
 
 
 def test_seeded_gives_the_same_weights() -> None:
@@ -326,8 +248,8 @@ def test_coverage_is_exact_moves_with_the_image_and_knows_what_to_ignore() -> No
 
 def test_targets_are_made_once_and_blank_images_need_no_file(toy: Manifest) -> None:
     ids = toy.images["image_id"].tolist()
-    targets = MaskTargets(TrueMasks.of(toy), ids, [(H, W)] * len(ids), Preprocess(size=SIZE, resize="pad"), 8, seed=0,
-                          keep=True)  # fmt: skip
+    targets = MaskTargets(TrueMasks.of(toy), ids, [(H, W)] * len(ids), Preprocess(size=SIZE, resize="pad"), 8,
+                          draw=our_draw(0), keep=True)  # fmt: skip
     batch = targets(np.array([0, 1]))
     assert (batch.dtype, tuple(batch.shape)) == (torch.uint8, (2, 1, 8, 8))
     assert not batch[0].any()
@@ -344,7 +266,7 @@ def test_options_give_protocols_and_mistakes_have_one_line() -> None:
     assert name == ["segmentation", "segmentation", "segmentation+linear", "segmentation+upernet+augment3",
                     "segmentation+finetune", "segmentation+epochs5"]  # fmt: skip
     wrong: Any = "fpn"
-    with pytest.raises(UserError, match="choose from linear, unet, upernet"):
+    with pytest.raises(UserError, match="choose from linear, unet, upernet, unet-wide"):
         TASK.configured(TaskOptions(decoder=wrong))
 
 

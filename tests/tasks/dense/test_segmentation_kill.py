@@ -76,7 +76,7 @@ def test_killed_between_and_inside_cells(tmp_path: Path) -> None:
     stamp, content = path.stat().st_mtime_ns, path.read_bytes()
     again = subprocess.run(command(data, results, 12), env=env, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert "1 cells computed, 1 finished before" in again.stdout
+    assert "1 cell computed, 1 finished before" in again.stdout
     assert (cells(results)[first].stat().st_mtime_ns, cells(results)[first].read_bytes()) == (stamp, content)
     for name, uncut in cells(tmp_path / "whole" / "results").items():
         pd.testing.assert_frame_equal(pd.read_parquet(uncut), pd.read_parquet(cells(results)[name]))

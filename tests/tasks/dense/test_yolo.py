@@ -8,10 +8,12 @@ from sklearn.cluster import KMeans
 from torch import nn
 from torchvision.ops import box_iou, complete_box_iou_loss
 
-from cxrbench.tasks.dense.anchors import anchors, shape_iou
+from cxrbench.tasks.dense.detectors.anchors import anchors, shape_iou
+from cxrbench.tasks.dense.detectors.detector import MAX_DETECTIONS, loss_of
+from cxrbench.tasks.dense.detectors.yolo import BOX, LEVELS, PER_CELL, Grid, YoloHead, detections
+from cxrbench.tasks.dense.detectors.yolo_loss import BOX_WEIGHT, IGNORED_IOU, Targets, loss_sums
+from cxrbench.tasks.dense.recipe import NMS
 from cxrbench.tasks.dense.training import seeded
-from cxrbench.tasks.dense.yolo import BOX, LEVELS, MAX_DETECTIONS, NMS_IOU, PER_CELL, Grid, YoloHead, detections
-from cxrbench.tasks.dense.yolo_loss import BOX_WEIGHT, IGNORED_IOU, Targets, loss_of, loss_sums
 
 SHAPES = np.array([[4, 5], [6, 4], [8, 8], [12, 10], [10, 16], [18, 18], [25, 20], [22, 35], [40, 40]], float)
 GRID = Grid(64, SHAPES)
@@ -170,5 +172,5 @@ def test_detections_are_few_apart_sorted_and_inside() -> None:
     for label in (0, 1):
         of_label = found.corners[found.classes == label]
         overlaps = box_iou(of_label, of_label).fill_diagonal_(0)
-        assert overlaps.max() <= NMS_IOU
+        assert overlaps.max() <= NMS
     assert len(detections(raw - 30, GRID).scores) == 0

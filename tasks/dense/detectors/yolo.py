@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from cxrbench.tasks.dense.detectors.detector import CANDIDATES, MAX_DETECTIONS, Found
 from cxrbench.tasks.dense.neck import Neck, pyramid_sides
+from cxrbench.tasks.dense.recipe import CONFIDENCE, NMS
 
 LEVELS = (1, 2, 3)  # of the pyramid: strides 8, 16, 32
 PER_CELL = 3
@@ -22,9 +23,6 @@ WIDTH = 64
 DROPOUT = 0.2  # of whole channels of the native maps: training sets of some hundred boxes are soon learnt by heart
 OBJECT_PRIOR = 0.01  # of an untrained head, as Lin et al. (2017), RetinaNet, section 4.1
 LARGEST = 4.0  # exp(4) = 55 times an anchor's side
-SMALL_SCORE = 0.005
-NMS_IOU = 0.5
-CANDIDATES, MAX_DETECTIONS = 1000, 100
 
 
 @dataclass(frozen=True)
@@ -119,26 +117,18 @@ class YoloHead(nn.Module):
         return torch.cat(found[::-1], 1)
 
 
-class Found(NamedTuple):
-    """Detections of one image, best first: corners [D, 4] in the square's pixels, scores [D], classes [D]."""
-
-    corners: Tensor
-    scores: Tensor
-    classes: Tensor
-
-
-def detections(raw: Tensor, grid: Grid) -> Found:
+def detections(raw: Tensor, grid: Grid, confidence: float = CONFIDENCE, nms: float = NMS) -> Found:
     """From the head's numbers [N, 5 + K] of one image: score = P(object) P(class | object), then NMS within classes.
 
-    Scores below 0.005 are dropped; of the rest the best 1,000 meet non-maximum suppression (IoU 0.5), which keeps
-    at most 100.
+    Scores below ``confidence`` are dropped; of the rest the best 1,000 meet non-maximum suppression (IoU ``nms``),
+    which keeps at most 100.
     """
     scores = raw[:, BOX - 1 : BOX].sigmoid() * raw[:, BOX:].sigmoid()
     best, at = scores.flatten().topk(min(CANDIDATES, scores.numel()))
-    best, at = best[best >= SMALL_SCORE], at[best >= SMALL_SCORE]
+    best, at = best[best >= confidence], at[best >= confidence]
     place, label = at // scores.shape[1], at % scores.shape[1]
     corners = grid.boxes(raw[place], grid.cells.to(raw.device)[place]).clamp(0, grid.size)
     solid = ((corners[:, 2:] - corners[:, :2]) > 0).all(1)
     corners, best, label = corners[solid], best[solid], label[solid]
-    kept = batched_nms(corners, best, label, NMS_IOU)[:MAX_DETECTIONS]
+    kept = batched_nms(corners, best, label, nms)[:MAX_DETECTIONS]
     return Found(corners[kept], best[kept], label[kept])

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import complete_box_iou_loss
 
-from cxrbench.tasks.dense.anchors import shape_iou
-from cxrbench.tasks.dense.yolo import BOX, Grid
+from cxrbench.tasks.dense.detectors.anchors import shape_iou
+from cxrbench.tasks.dense.detectors.yolo import BOX, Grid
 
 IGNORED_IOU = 0.5
 FITTING_IOU = 0.5
@@ -58,6 +58,8 @@ class Targets:
 def loss_sums(raw: Tensor, targets: Sequence[Targets], grid: Grid) -> Tensor:
     """[2]: the loss of a batch of images summed over their boxes, and the number of places that answer for one.
 
+    Their ratio is the loss of a batch or split (of images without any box, the sum is).
+
     raw: [B, N, 5 + K]. Objectness and classes: binary cross-entropy, as YOLOv3; a place without a box whose prediction
     overlaps a true box by more than 0.5 does not count. Boxes: 2 (1 - CIoU) (Zheng et al. 2020, "Distance-IoU loss")
     in place of YOLOv3's squared errors, because IoU is what is scored.
@@ -79,11 +81,6 @@ def loss_sums(raw: Tensor, targets: Sequence[Targets], grid: Grid) -> Tensor:
     where = complete_box_iou_loss(grid.boxes(mine, cells[places]), boxes, reduction="sum")
     what = F.binary_cross_entropy_with_logits(mine[:, BOX:], classes, reduction="sum")
     return torch.stack([objectness + BOX_WEIGHT * where + what, objects.sum()])
-
-
-def loss_of(sums: Tensor) -> Tensor:
-    """The loss per box of summed ``loss_sums``; of images without any box, the sum."""
-    return sums[0] / sums[1].clamp(min=1)
 
 
 def _image_of(counts: Sequence[int], device: torch.device) -> Tensor:

@@ -1,0 +1,1 @@
+"""Detection heads: what they learn, and what their numbers mean."""
