@@ -145,12 +145,25 @@ def plan_table(
     asked = {run.settings["seeds"] for run in table_runs(table) if "seeds" in run.settings}
     if "seeds" in settings and asked - {settings["seeds"]}:
         lines.append(f"--seeds {settings['seeds']}: the paper has {max(asked)}")
+    lines += _stand_ins(found, own, runs)
     if table.baseline and (against := {one.specs[table.baseline] for one in runs if table.baseline in one.specs}):
         lines.append(f"tested against {', '.join(sorted(against))}")
     if any(one.synthetic and "budget" in one.settings for one in runs):
         lines.append(f"phantom: one labelled study stands for {ON_PHANTOM} of the paper's")
     remarks = [line for one in runs if one.job is not None for line in one.job.remarks]
     return PlannedTable(found, table, tuple(runs), tuple(dict.fromkeys([*lines, *remarks])))
+
+
+def _stand_ins(paper: Paper, own: Mapping[str, str], runs: Sequence[PlannedRun]) -> list[str]:
+    """A line on what is run on phantom images in the place of a row's encoder."""
+    used = {
+        name: spec
+        for one in runs
+        for name, spec in (one.specs.items() if one.synthetic else ())
+        if name in one.run.encoders and name not in own and spec == paper.encoders[name].phantom
+    }
+    said = ", ".join(f"{spec} for {name}" for name, spec in used.items())
+    return [f"phantom: small encoders stand for the paper's ({said})"] if said else []
 
 
 def is_synthetic(dataset: str, data: Path | None) -> bool:
