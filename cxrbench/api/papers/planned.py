@@ -187,6 +187,7 @@ def _planned(
 ) -> PlannedRun:
     from cxrbench.api.runs import prepare
     from cxrbench.engine.settings import Settings
+    from cxrbench.plugins.entry_points import DATASETS, found
 
     synthetic = all(is_synthetic(name, data) for name in run.trained_on)
     asked = [*run.encoders, *([table.baseline] if table.baseline else [])]
@@ -205,6 +206,8 @@ def _planned(
     planned = PlannedRun(run, synthetic, specs, absent, said)
     if strange := [name for name in run.settings if name not in Settings.__annotations__]:
         return _refused(planned, f"`cxrbench run` has no --{strange[0].replace('_', '-')} yet")
+    if unread := [name for name in run.trained_on if name not in found(DATASETS)]:
+        return _refused(planned, f"this version has no reader of {', '.join(unread)}")
     if not specs:
         return _refused(planned, "no encoder of it can be had here")
     try:

@@ -111,18 +111,30 @@ def _apart(cells: "dict[tuple[int, int], PaperRecord]") -> list[str]:
 
 
 def _costs(planned: PlannedTable) -> list[str]:
-    """What encoders cost here, where the paper prints that: GFLOPs of an image, by their names in the table."""
-    if not any(cell.metric == "gflops" for cell in printed_cells(planned.table)):
+    """What encoders and decoders cost here, where the paper prints that: a line for each that it has a column of."""
+    printed = {cell.metric for cell in printed_cells(planned.table)}
+    if not printed & {"gflops", "decoder-parameters"}:
         return []
-    costs: dict[str, float] = {}
+    gflops: dict[str, float] = {}
+    heads: dict[str, str] = {}
     for one in planned.runs:
         _, found = _finished(one, {})
         known = one.job.request.results.load_efficiency(found) if one.job and found else {}
         for name, spec in one.specs.items():
-            if (gflops := known.get(spec, {}).get("gflops_per_image")) is not None:
-                costs[name] = gflops
-    said = ", ".join(f"{name} {gflops:.1f}" for name, gflops in costs.items())
-    return [f"GFLOPs of an image here, a multiply-add counting two: {said}"] if said else []
+            gflops |= {name: known[spec]["gflops_per_image"]} if known.get(spec, {}).get("gflops_per_image") else {}
+        for predictions in found:
+            if head := predictions.cell.get("head"):
+                shape = " + ".join(map(str, head["features"]))
+                heads[f"{head['name']} on {shape} channels"] = f"{head['parameters'] / 1e6:.4g} M"
+    lines = {
+        "gflops": ("GFLOPs of an image here, a multiply-add counting two", {k: f"{v:.1f}" for k, v in gflops.items()}),
+        "decoder-parameters": ("Parameters of decoders here", heads),
+    }
+    return [
+        f"{what}: {', '.join(f'{name} {value}' for name, value in of.items())}"
+        for metric, (what, of) in lines.items()
+        if metric in printed and of
+    ]
 
 
 def cell_key(cell: Mapping[str, Any]) -> str:
