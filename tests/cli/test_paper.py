@@ -71,7 +71,7 @@ def test_on_real_images_a_row_needs_a_file_of_ones_own(tiny: Path, encoder: str,
 def test_every_table_plans_on_a_phantom_or_says_why_not(
     folders: None, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
 ) -> None:
-    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 16))
+    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
     monkeypatch.setattr(phantom, "cores", lambda: 1)
     for paper in list_papers():
         for table in paper.tables:
