@@ -91,7 +91,7 @@ def data_phantom(
 
     The layouts: vindr, rsna, siim, mimic, symile, chexpert, chexpert-plus, padchest, brax, shenzhen, montgomery,
     covidx, chexchonet, chestx6, medmod, iu-xray, ranzcr-clip, cxr-lt, object-cxr, ms-cxr,
-    vindr-pcxr, siim-fisabio.
+    vindr-pcxr, siim-fisabio, vindr-ribcxr, mimic-lungs, cxlseg, covid-qu-ex, qata, chexlocalize, candid-ptx.
 
     Example: cxrbench data phantom --out ./phantom --seed 1 --images rsna=500,siim=500
     """
