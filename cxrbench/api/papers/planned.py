@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrbench.api.papers.places import not_here, published_places
 from cxrbench.api.papers.typed import find_table, own_specs, refuse_wrong
 from cxrbench.errors import DiskError, UserError
 from cxrbench.files.folders import data_folder
@@ -126,7 +127,8 @@ def plan_table(
     """Plan a table of a paper. Nothing is trained; ``dry_run``: no phantom is drawn for it either.
 
     ``encoders``: specs of one's own by the names of the table's rows, or ``NAME=SPEC``. ``variant``: of the paper's
-    preset, in place of the table's own. ``settings``: as of ``api.run``, but for what the table says; ``epochs`` and
+    preset, in place of the table's own. Of published encoders those are run whose files are here; nothing is
+    downloaded. ``settings``: as of ``api.run``, but for what the table says; ``epochs`` and
     ``seeds`` shorten it, and that is said. What cannot be planned is a line, not an error. Raises UserError for names
     that are wrong.
     """
@@ -135,8 +137,9 @@ def plan_table(
     settings = {name: value for name, value in settings.items() if value is not None}
     refuse_wrong(found, own, variant, settings)
     data = data_folder(settings.get("data"))
+    places = published_places(found.encoders.values())
     runs = [
-        _planned(found, table, run, own, variant, data, settings, dry_run=dry_run, progress=progress)
+        _planned(found, table, run, own, places, variant, data, settings, dry_run=dry_run, progress=progress)
         for run in table_runs(table)
     ]
     lines = [f"{name} is {spec}, as you gave it" for name, spec in own.items()]
@@ -178,6 +181,7 @@ def _planned(
     table: PaperTable,
     run: TableRun,
     own: Mapping[str, str],
+    places: Mapping[str, str],
     variant: str,
     data: Path | None,
     given: Mapping[str, Any],
@@ -194,8 +198,8 @@ def _planned(
     specs = {name: own.get(name) or paper.encoders[name].on(synthetic=synthetic) for name in asked}
     if synthetic and table.phantom_baseline and table.baseline not in own:
         specs[table.baseline] = table.phantom_baseline
-    absent = {name: paper.encoders[name].absence for name, spec in specs.items() if not spec}
-    specs = {name: spec for name, spec in specs.items() if spec}
+    absent = {name: paper.encoders[name].absence for name, spec in specs.items() if not spec} | not_here(specs, places)
+    specs = {name: spec for name, spec in specs.items() if name not in absent}
     settings = dict(run.settings)
     if variant and "preset" in settings:
         settings["preset"] = f"{settings['preset'].partition(':')[0]}:{variant}"
