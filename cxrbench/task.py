@@ -207,6 +207,10 @@ class Task:
         del manifest
         return not self.opt_in
 
+    def taking_part(self, manifest: Manifest) -> Manifest:
+        """The dataset with the images that it can use, other splits being ``unused``: what a label budget is of."""
+        return manifest
+
     def not_applicable(self, manifest: Manifest) -> str | None:
         """Why this dataset cannot be asked this, or None."""
         return lacking(manifest, self.needs)

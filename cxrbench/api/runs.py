@@ -142,7 +142,8 @@ def prepare(
         from cxrbench.tasks.presets.recipes import run_settings
 
         fractions, seeds = run_settings(preset)
-        settings["fractions"] = settings.get("fractions") or fractions
+        if not settings.get("budget"):
+            settings["fractions"] = settings.get("fractions") or fractions
         settings["seeds"] = settings.get("seeds") or seeds
     given = separated(encoders, tasks, settings.get("train"))
     if isinstance(log := settings.get("log"), str):

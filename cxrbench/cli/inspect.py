@@ -90,7 +90,8 @@ def data_phantom(
     """Write procedural chest X-rays in the official layouts, and the dataset lungs with masks.
 
     The layouts: vindr, rsna, siim, mimic, symile, chexpert, chexpert-plus, padchest, brax, shenzhen, montgomery,
-    covidx, chexchonet, chestx6, medmod, iu-xray, ranzcr-clip, cxr-lt, object-cxr.
+    covidx, chexchonet, chestx6, medmod, iu-xray, ranzcr-clip, cxr-lt, object-cxr, ms-cxr,
+    vindr-pcxr, siim-fisabio.
 
     Example: cxrbench data phantom --out ./phantom --seed 1 --images rsna=500,siim=500
     """

@@ -33,6 +33,14 @@ CheckOption = Annotated[
     bool, typer.Option("--check", help="Import each one to see whether it can be (takes seconds), not just read it.")
 ]
 
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(help="Train on so many patients, studies or images instead of label fractions, e.g. 5000,20000."),
+]
+BudgetUnitOption = Annotated[
+    str | None,
+    typer.Option(help="What --budget counts, or --fractions are of: image, study or patient [default: patient]."),
+]
 DecoderOption = Annotated[
     str | None,
     typer.Option(
@@ -75,6 +83,14 @@ TextEncoderOption = Annotated[
 CacheLimitOption = Annotated[
     str, typer.Option(help="Room on disk for dense maps, e.g. 500MB or 1.5TB; what does not fit is not cached.")
 ]
+
+
+def parse_budget(text: str | None) -> tuple[int, ...] | None:
+    """``5000,20000`` as whole numbers. Raises UserError."""
+    try:
+        return tuple(int(part) for part in text.split(",")) if text is not None else None
+    except ValueError as error:
+        raise UserError(f"--budget {text!r}: give whole numbers separated by commas, e.g. 5000,20000") from error
 
 
 def parse_fractions(text: str | None) -> tuple[float, ...] | None:

@@ -25,6 +25,8 @@ from cxrbench.cli.failures import FAILED, failure_rows, failure_table
 from cxrbench.cli.options import (
     MAX_PIXELS,
     AugmentOption,
+    BudgetOption,
+    BudgetUnitOption,
     CacheLimitOption,
     CacheOption,
     DataOption,
@@ -41,6 +43,7 @@ from cxrbench.cli.options import (
     TextEncoderOption,
     TrainOption,
     ViewsOption,
+    parse_budget,
     parse_fractions,
 )
 from cxrbench.errors import UserError
@@ -70,6 +73,8 @@ def run(
     fractions: Annotated[
         str | None, typer.Option(help="Label fractions of the training split, e.g. 0.01,0.1,1 [default: 1].")
     ] = None,
+    budget: BudgetOption = None,
+    budget_unit: BudgetUnitOption = None,
     seeds: Annotated[
         int | None,
         typer.Option(min=1, help="Repetitions of all that has chance in it: training patients, networks [default: 1]."),
@@ -122,6 +127,8 @@ def run(
 
       cxrbench run --encoder spcl,random --train mimic+chexpert --tasks mimic,chexpert,all
 
+      cxrbench run --encoder mvmae,random --tasks mimic:linear --budget 5000,20000 --budget-unit study --seeds 3
+
       cxrbench run board.toml --device cuda:1
 
       cxrbench run board.toml --dry-run --cost --on 8
@@ -132,7 +139,7 @@ def run(
     """
     settings: dict[str, Any] = {
         "train": train, "data": data, "results": results, "fractions": parse_fractions(fractions), "seeds": seeds,
-        "folds": folds,
+        "folds": folds, "budget": parse_budget(budget), "budget_unit": budget_unit,
         "decoder": decoder, "detector": detector, "finetune": finetune, "augment": augment, "epochs": epochs,
         "views": views, "preset": preset, "text_encoder": text_encoder, "device": device, "precision": precision,
         "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,

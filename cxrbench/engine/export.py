@@ -9,6 +9,7 @@ import torch
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import sidecar_path
+from cxrbench.engine.budgets.task import innermost
 from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import EncoderRef
@@ -99,7 +100,9 @@ def _table(encoder: CachedEncoder, manifest: Manifest, *, maps: bool) -> Embeddi
 
 def _texts(job: Job, ref: EncoderRef, options: "ExtractOptions") -> tuple[tuple[str, ...], Any, str]:
     """The texts that the tasks ask for, their vectors [m, D] (None without any), and why there are none, if not."""
-    cells = [planned for planned in job.plan.cells if isinstance(planned.task, AsksTexts) and planned.manifest]
+    cells = [
+        planned for planned in job.plan.cells if isinstance(innermost(planned.task), AsksTexts) and planned.manifest
+    ]
     module: Any = ref.load() if cells else None
     if module is None or not callable(getattr(module, "encode_text", None)):
         return (), None, ""
@@ -108,7 +111,7 @@ def _texts(job: Job, ref: EncoderRef, options: "ExtractOptions") -> tuple[tuple[
     module.to(options.device)
     known: dict[str, np.ndarray] = {}
     for planned in cells:
-        asked = planned.task.texts(planned.manifest)  # type: ignore[union-attr]
+        asked = innermost(planned.task).texts(planned.manifest)
         for start in range(0, len(asked), TEXT_BATCH):
             batch = asked[start : start + TEXT_BATCH]
             with torch.inference_mode():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from cxrbench.cores import cores
 from cxrbench.engine.asked.given import Given
 from cxrbench.engine.asked.requests import Request, requested, save_request
+from cxrbench.engine.budgets.asked import budgets
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, execute
 from cxrbench.engine.folds import MIN_FOLDS
 from cxrbench.engine.importing import importing
@@ -95,6 +96,7 @@ def prepare(
     data = settings.get("data")
     options, train, objects = _checked_options(settings), settings.get("train", ()), objects or Given()
     refuse_wrong_names(specs, asked, data, train, objects)
+    fractions = _checked_fractions(settings.get("fractions") or (1.0,))
     named = dict.fromkeys([*train, *(name for name, _ in asked if not (train and name == TOGETHER))])
     datasets = tuple(name for name in named if name not in objects.datasets)
     cache, device = cache_folder(settings.get("cache")), chosen_device(settings.get("device", "auto"))
@@ -107,7 +109,8 @@ def prepare(
         ),
         results=Results(settings.get("results", Path("results"))),
         precision=resolve_precision(settings.get("precision", "auto"), device),
-        fractions=_checked_fractions(settings.get("fractions") or (1.0,)),
+        fractions=fractions,
+        budgets=budgets(settings.get("budget"), settings.get("budget_unit"), fractions),
         seeds=settings.get("seeds") or 1,
         skip_bad=bad == "skip",
         task_options=options,
@@ -124,6 +127,7 @@ def prepare(
         folds=request.folds,
         seeds=1 if options.preset else request.seeds,  # a paper's own are for whom they concern
         fractions=request.fractions,
+        budgets=request.budgets,
     )
     candidates = _candidates(asked, options)
     if train:

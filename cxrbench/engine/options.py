@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
+from cxrbench.engine.budgets.asked import Budget
+from cxrbench.engine.budgets.task import draws_subsets
 from cxrbench.engine.elsewhere.task import Elsewhere
 from cxrbench.engine.folds import Folded
 from cxrbench.errors import UserError
@@ -26,6 +28,7 @@ def unread_options(
     folds: int | None = None,
     seeds: int = 1,
     fractions: Sequence[float] = (1.0,),
+    budgets: Sequence[Budget] = (),
 ) -> list[str]:
     """A remark for every option that some of the planned tasks do not read.
 
@@ -34,15 +37,22 @@ def unread_options(
     """
     asked = [_asked(options, entry.name) for entry in fields(options) if getattr(options, entry.name) != entry.default]
 
+    parts = (*fractions, *([0.5] if budgets else []))  # a budget is a part, however large
+
     def in_folds(task: Task) -> bool:
         inner = task.task if isinstance(task, Elsewhere) else task
         return isinstance(inner, Folded) or not inner.sees_test_truth
 
     def by_chance(task: Task) -> bool:  # another seed is another partition into folds
-        return (folds is not None and in_folds(task)) or any(task.seeds_matter(fraction) for fraction in fractions)
+        return (folds is not None and in_folds(task)) or any(task.seeds_matter(fraction) for fraction in parts)
 
     if folds:
         asked.append(_Asked(f"--folds {folds}", in_folds))
+    if budgets and budgets[0].count is not None:
+        flag = f"--budget {','.join(str(budget.count) for budget in budgets)}"
+        asked.append(_Asked(flag, draws_subsets, "trains on no subset"))
+    elif budgets:
+        asked.append(_Asked(f"--budget-unit {budgets[0].unit}", draws_subsets, "trains on no subset"))
     if seeds > 1:
         note = "has nothing random at these label fractions: one seed is run"
         asked.append(_Asked(f"--seeds {seeds}", by_chance, note))

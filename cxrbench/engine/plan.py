@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderSpec, Preprocess, StoredEncoder
 from cxrbench.engine.asked.given import Given
+from cxrbench.engine.budgets.asked import Budget
 from cxrbench.engine.elsewhere.joined import Joined
 from cxrbench.engine.headers.header import ReadHeader
 from cxrbench.engine.names import TOGETHER
@@ -37,7 +38,8 @@ class RunRequest:
 
     ``tasks``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``train``: the
     datasets to train on, where these are not those that are tested on; a dataset of the tasks may then be ``all``, the
-    test sets of all of them together. ``folds``: run trained tasks by cross-validation. ``cache_limit``: bytes that
+    test sets of all of them together. ``budgets``: what is trained on, instead of label fractions of whole
+    patients. ``folds``: run trained tasks by cross-validation. ``cache_limit``: bytes that
     dense maps may take on disk. ``cache``: where what is known of encoders and datasets is kept, so that they need not
     be built and read to be planned; None: nowhere. ``given``: the encoders and datasets that are objects; ``encoders``
     and ``tasks`` have their names.
@@ -50,6 +52,7 @@ class RunRequest:
     results: Results
     precision: str
     fractions: tuple[float, ...] = (1.0,)
+    budgets: tuple[Budget, ...] = ()
     seeds: int = 1
     skip_bad: bool = False
     task_options: TaskOptions = field(default_factory=TaskOptions)
@@ -132,13 +135,16 @@ def make_plan(request: RunRequest) -> Plan:
         if dataset not in manifests and not (request.train and dataset == TOGETHER):
             manifests[dataset] = _caught(lambda name=dataset: _dataset(request, name))
     _refuse_same_names(manifests)
-    asked, remarks = questions(request.tasks, manifests, request.task_options, folds=request.folds, train=request.train)
+    asked, remarks = questions(
+        request.tasks, manifests, request.task_options, folds=request.folds, train=request.train,
+        budgets=request.budgets,
+    )  # fmt: skip
     synthetic = all(m.synthetic for m in manifests.values() if isinstance(m, Manifest))
     encoders = [e for name in request.encoders for e in (every_encoder(synthetic=synthetic) if name == ALL else [name])]
     refs: dict[tuple[str, bool], EncoderRef | UserError] = {}
     cells, headers = [], request.results.headers(request.cache)
     for encoder in dict.fromkeys(encoders):
-        for (dataset, _), question in asked.items():
+        for (dataset, *_), question in asked.items():
             manifest = question.manifest
             if isinstance(manifest, UserError):
                 cell = Cell(encoder, dataset, question.task.protocol)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.engine.budgets.asked import Budget
+from cxrbench.engine.budgets.task import Budgeted
 from cxrbench.engine.elsewhere.joined import Joined, joined
 from cxrbench.engine.elsewhere.task import Elsewhere, told
 from cxrbench.engine.folds import Folded
@@ -35,13 +37,15 @@ def questions(
     *,
     folds: int | None = None,
     train: Sequence[str] = (),
-) -> tuple[dict[tuple[str, str], Question], tuple[str, ...]]:
-    """By (dataset, protocol) what is asked, and remarks on what a dataset cannot be asked.
+    budgets: Sequence[Budget] = (),
+) -> tuple[dict[tuple[str, str, str], Question], tuple[str, ...]]:
+    """By (dataset, protocol, budget) what is asked, and remarks on what a dataset cannot be asked.
 
-    ``asked``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds`` and
-    ``train``: as of RunRequest. Raises UserError for a protocol that was named and cannot be configured so.
+    ``asked``: (dataset, protocol, or None for all that the dataset can serve and that are not opt-in). ``folds``,
+    ``train`` and ``budgets``: as of RunRequest. Raises UserError for a protocol that was named and cannot be configured
+    so.
     """
-    found: dict[tuple[str, str], Question] = {}
+    found: dict[tuple[str, str, str], Question] = {}
     remarks: list[str] = []
     joins: dict[str, Joined] = {}
     for dataset, protocol in asked:
@@ -57,13 +61,16 @@ def questions(
                     raise
                 not_applicable.append(f"{name} ({why})")
                 continue
-            try:
-                if train:
-                    found[(dataset, name)] = _elsewhere(task, dataset, train, manifests, folds, joins)
-                elif (question := _at_home(task, manifests[dataset], folds, named=protocol is not None)) is not None:
-                    found[(dataset, name)] = question
-            except NotApplicableError as why:
-                not_applicable.append(f"{name} ({why})")
+            for budget in budgets or (None,):
+                at = (dataset, name, budget.setting if budget else "")
+                try:
+                    one = Budgeted.of(task, budget) if budget else task
+                    if train:
+                        found[at] = _elsewhere(one, dataset, train, manifests, folds, joins)
+                    elif (question := _at_home(one, manifests[dataset], folds, named=protocol is not None)) is not None:
+                        found[at] = question
+                except NotApplicableError as why:
+                    not_applicable.append(f"{'+'.join(part for part in at[1:] if part)} ({why})")
         if not_applicable:
             remarks.append(f"{dataset} cannot serve: {', '.join(not_applicable)}")
     used = {id(question.joined) for question in found.values()}
@@ -76,8 +83,9 @@ def _at_home(task: Task, manifest: Manifest | UserError, folds: int | None, *, n
     asked by default. Raises NotApplicableError.
     """
     unasked = not named and isinstance(manifest, Manifest) and not task.by_default(manifest)
-    if isinstance(manifest, Manifest) and isinstance(task, Adapts):
-        manifest = task.adapted(manifest)
+    inner = task.task if isinstance(task, Budgeted) else task
+    if isinstance(manifest, Manifest) and isinstance(inner, Adapts):
+        manifest = inner.adapted(manifest)
     if folds and not task.sees_test_truth:
         task = Folded.of(task, folds)
     if isinstance(manifest, Manifest) and (reason := task.not_applicable(manifest)):

@@ -207,7 +207,7 @@ def parse_tasks(text: str) -> list[tuple[str, str | None]]:
             bare, _, extra = task[1].partition("+")
             raise UserError(
                 f"protocol {task[1]!r}: name it {bare!r} alone and say the rest ({extra}) by options such as "
-                "--decoder, --finetune, --views or --folds"
+                "--decoder, --finetune, --views, --budget or --folds"
             )
         if task not in tasks:
             tasks.append(task)

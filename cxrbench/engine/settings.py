@@ -15,7 +15,8 @@ class Settings(TypedDict, total=False):
     """What may be said of a run beside encoders and tasks; the help of ``cxrbench run`` explains each.
 
     ``data``: the folder with one folder per dataset (None: the phantom). ``train``: datasets to train on, in a list or
-    joined by ``+``, where these are not those that are tested on. ``cache_limit``: bytes, or a text as ``20GB``.
+    joined by ``+``, where these are not those that are tested on. ``budget``: training units (``budget_unit``:
+    image, study or patient) instead of label fractions. ``cache_limit``: bytes, or a text as ``20GB``.
     ``executor``: who computes, ``local:2`` or a table as ``{"kind": "local", "workers": 2}`` with options of its own
     (None: this process). ``retries``: how often a cell that failed is tried again (None: 2 with an executor, else 0).
     """
@@ -24,6 +25,8 @@ class Settings(TypedDict, total=False):
     results: Path | str
     train: str | Sequence[Any] | None
     fractions: Sequence[float] | float | None
+    budget: Sequence[int] | int | None
+    budget_unit: str | None
     seeds: int | None
     folds: int | None
     decoder: DecoderName | None
@@ -48,7 +51,7 @@ class Settings(TypedDict, total=False):
 
 
 PATHS = ("data", "results", "text_encoder", "cache")
-TEXTS = ("decoder", "detector", "views", "preset", "device", "precision", "on_bad_image", "log")
+TEXTS = ("decoder", "detector", "views", "budget_unit", "preset", "device", "precision", "on_bad_image", "log")
 SMALLEST = {
     "seeds": 1, "folds": 1, "augment": 0, "epochs": 1, "batch_size": 1, "workers": 0, "max_pixels": 1, "cache_limit": 0,
     "retries": 0,
@@ -105,6 +108,9 @@ def _checked(name: str, value: Any) -> Any:
     if name == "fractions":
         several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
         return tuple(_of_type(name, one, (float, int), "numbers, e.g. [0.1, 1]", float) for one in several)
+    if name == "budget":
+        several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+        return tuple(_of_type(name, one, (int,), "whole numbers, e.g. [5000, 20000]", int) for one in several)
     if name == "executor":
         return _of_type(name, value, (str, Mapping), "a name, e.g. local:2, or a table with its kind", _as_it_is)
     if name == "cache_limit" and isinstance(value, str):

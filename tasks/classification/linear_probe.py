@@ -56,6 +56,10 @@ class LinearProbe(Task):
         protocol = recipes[preset_for(options.preset, "classification")["uses"]]
         return replace(protocol, name="classification", opt_in=False).configured(options)
 
+    def taking_part(self, manifest: Manifest) -> Manifest:
+        """Of each study the views that are fused."""
+        return rows_with_views(manifest, self.views)
+
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without labels, without one of the splits, or without the studies that ``views`` needs."""
         return super().not_applicable(manifest) or views.not_applicable(manifest, self.views)

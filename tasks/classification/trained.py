@@ -52,6 +52,10 @@ class TrainedClassifier(PresetTask):
             recipe_of(preset_for(options.preset, self.section), self.name)
         return super().configured(options)
 
+    def taking_part(self, manifest: Manifest) -> Manifest:
+        """Of each study the views that are fused."""
+        return rows_with_views(manifest, self._recipe(manifest.name, None).views)
+
     def not_applicable(self, manifest: Manifest) -> str | None:
         """A dataset without labels, without one of the splits, or without the studies that ``views`` needs."""
         fused = self._recipe(manifest.name, None).views

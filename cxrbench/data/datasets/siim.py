@@ -1,15 +1,13 @@
 """SIIM-ACR Pneumothorax Segmentation, stage 1: 12,047 annotated radiographs of NIH ChestX-ray14, with masks."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from cxrbench.data.annotations.rle import union_counts
-from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
-from cxrbench.data.decode.dicom import read_header
+from cxrbench.data.datasets.dicom_headers import Header, headers
+from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.errors import UserError
@@ -23,16 +21,6 @@ OFFICIAL = 12_047
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
 LABEL = "Pneumothorax"
 EMPTY = ("", "-1")
-THREADS = 8  # headers may come over a network file system, where waiting is most of the work
-
-
-class Header(NamedTuple):
-    """What the adapter needs of a DICOM header."""
-
-    patient: str
-    view: str
-    height: int
-    width: int
 
 
 def read(root: Path) -> Manifest:
@@ -52,14 +40,14 @@ def read(root: Path) -> Manifest:
     ids = sorted(masks)
     files = layout.files(["dicom-images-train"], (".dcm",))
     layout.require(ids, files, path.name)
-    headers = _headers(root, [files[name] for name in ids])
+    found = headers(root, [files[name] for name in ids])
     positive = [any(text not in EMPTY for text in masks[name]) for name in ids]
     if torn := [name for name, yes in zip(ids, positive, strict=True) if yes and set(EMPTY) & set(masks[name])]:
         raise layout.error(f"{path.name} gives {len(torn):,} image(s) both a mask and -1: {some(torn)}")
-    patients = [header.patient or name for name, header in zip(ids, headers, strict=True)]
+    patients = [header.patient or name for name, header in zip(ids, found, strict=True)]
     images = image_table(
         ids, files, patients=patients, splits=by_patient(patients, FRACTIONS), labels=(LABEL,),
-        views=[header.view for header in headers], targets=np.array(positive, np.float32)[:, None],
+        views=[header.view for header in found], targets=np.array(positive, np.float32)[:, None],
     )  # fmt: skip
     unread = len(files) - len(ids)
     return Manifest(
@@ -71,7 +59,7 @@ def read(root: Path) -> Manifest:
         masks=_masks(
             layout,
             {name: masks[name] for name, yes in zip(ids, positive, strict=True) if yes},
-            dict(zip(ids, headers, strict=True)),
+            dict(zip(ids, found, strict=True)),
         ),
         lineage=LINEAGE,
         source=SOURCE,
@@ -82,19 +70,6 @@ def read(root: Path) -> Manifest:
             *((f"{unread:,} files without a row in {path.name} were left out.",) if unread else ()),
         ),
     )
-
-
-def _headers(root: Path, files: list[File]) -> list[Header]:
-    """Patient, view and size from each file's header."""
-
-    def one(file: File) -> Header:
-        data = read_header(root / file.path)
-        view = str(data.get("ViewPosition") or "")
-        patient = str(data.get("PatientID") or "").strip()
-        return Header(patient, view if view in ("PA", "AP") else "", int(data.Rows), int(data.Columns))
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(one, files))
 
 
 def _masks(layout: Layout, masks: dict[str, list[str]], headers: dict[str, Header]) -> pd.DataFrame:

@@ -16,15 +16,26 @@ def mimic_image(folder: Path, case: Case) -> tuple[TableRows, list[object]]:
     """Write one study's images and report; returns its rows of the metadata table and its row of the CheXpert table."""
     visit = study_of(case)
     patient, study = number(case, 10_000_000), number(case, 50_000_000)
-    place = folder / "files" / f"p{str(patient)[:2]}" / f"p{patient}"
-    (place / f"s{study}").mkdir(parents=True, exist_ok=True)
-    rng, rows = case.rng(5), []
-    for shot in visit.shots:
-        name = "-".join(rng.bytes(4).hex() for _ in range(5))
-        gray(shot.image).save(place / f"s{study}" / f"{name}.jpg", "JPEG", quality=92)
+    place = folder / place_of(case)
+    place.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for shot, name in zip(visit.shots, names_of(case, len(visit.shots)), strict=True):
+        gray(shot.image).save(place / f"{name}.jpg", "JPEG", quality=92)
         rows.append([name, patient, study, shot.position, *shot.shape, SPLITS[case.number % 20]])
-    (place / f"s{study}.txt").write_text(visit.text, encoding="utf-8")
+    place.with_suffix(".txt").write_text(visit.text, encoding="utf-8")
     return rows, [patient, study, *marks_of(visit.report, LABELS)]
+
+
+def place_of(case: Case) -> str:
+    """The folder of a case's images: ``files/p10/p10000032/s50414267``."""
+    patient, study = number(case, 10_000_000), number(case, 50_000_000)
+    return f"files/p{str(patient)[:2]}/p{patient}/s{study}"
+
+
+def names_of(case: Case, count: int) -> list[str]:
+    """The names of a case's images, without their ending."""
+    rng = case.rng(5)
+    return ["-".join(rng.bytes(4).hex() for _ in range(5)) for _ in range(count)]
 
 
 def mimic_tables(folder: Path, part: str, records: Sequence[tuple[TableRows, list[object]]]) -> None:

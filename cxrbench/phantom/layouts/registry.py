@@ -16,7 +16,7 @@ from cxrbench.phantom.layouts.classification import (
     ranzcr_clip,
     shenzhen,
 )
-from cxrbench.phantom.layouts.detection import object_cxr
+from cxrbench.phantom.layouts.detection import ms_cxr, object_cxr, siim_fisabio, vindr_pcxr
 from cxrbench.phantom.layouts.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
 
 Writer = tuple[Callable[..., Any], Callable[..., None]]
@@ -67,10 +67,14 @@ SEGMENTATION_WRITERS: Mapping[str, Writer] = {
 }
 
 DETECTION: Mapping[str, int] = {
-    "object-cxr_train": 160, "object-cxr_dev": 60,
+    "object-cxr_train": 160, "object-cxr_dev": 60, "ms-cxr": 200, "vindr-pcxr_train": 160, "vindr-pcxr_test": 60,
+    "siim-fisabio": 160,
 }  # fmt: skip
 DETECTION_WRITERS: Mapping[str, Writer] = {
     "object-cxr": (object_cxr.object_cxr_image, object_cxr.object_cxr_tables),
+    "ms-cxr": (ms_cxr.ms_cxr_image, ms_cxr.ms_cxr_tables),
+    "vindr-pcxr": (vindr_pcxr.vindr_pcxr_image, vindr_pcxr.vindr_pcxr_tables),
+    "siim-fisabio": (siim_fisabio.siim_fisabio_image, siim_fisabio.siim_fisabio_tables),
 }
 
 IMAGES: Mapping[str, int] = {**FIRST, **CLASSIFICATION, **SEGMENTATION, **DETECTION}

@@ -109,15 +109,14 @@ def training_rows(
 ) -> pd.DataFrame:
     """``dataset, image_id, patient_id, study_id, view, path, bytes`` of every image to train on; ``path`` is absolute.
 
-    A patient who also has an image of another split is left out, whatever the split column says, unless that is one
-    that a paper leaves unused; and so are those of ``excluded`` (by dataset) and images that are not ``eligible``
-    (``wants``: in words). Of what is left, whole studies are drawn evenly until ``limit`` images would be exceeded, one
-    at least.
+    A patient who also has a validation or test image is left out, and so are those of ``excluded`` (by dataset) and
+    images that are not ``eligible`` (``wants``: in words). Of what is left, whole studies are drawn evenly until
+    ``limit`` images would be exceeded, one at least.
     """
     tables = []
     for manifest in manifests:
         images = manifest.images
-        held_out = set(images.loc[~images["split"].isin(["train", UNUSED]), "patient_id"])
+        held_out = {*images.loc[~images["split"].isin(["train", UNUSED]), "patient_id"]}
         held_out |= (excluded or {}).get(manifest.name, frozenset())
         wanted = (images["split"] == "train").to_numpy() & ~images["patient_id"].isin(list(held_out)).to_numpy()
         if eligible is not None:
@@ -139,9 +138,8 @@ def training_rows(
 def rows_of(manifest: Manifest, wanted: NDArray[np.bool_]) -> pd.DataFrame:
     """``dataset, image_id, patient_id, study_id, view, path, bytes`` of some images; ``path`` is absolute."""
     table = manifest.images.loc[wanted, ["image_id", "patient_id", "study_id", "view", "path", "bytes"]]
-    table = table.assign(path=[str(manifest.root / path) for path in table["path"]])
-    table.insert(0, "dataset", manifest.name)
-    return table
+    paths = [str(manifest.root / path) for path in table["path"]]
+    return table.assign(path=paths, dataset=manifest.name)[["dataset", *table.columns]]
 
 
 def prepare_images(

@@ -1,0 +1,1 @@
+"""Label budgets: training on so many images, studies or patients."""
