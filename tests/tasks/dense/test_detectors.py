@@ -176,12 +176,12 @@ def test_retinanets_loss_is_least_where_its_anchors_are_moved_onto_the_boxes() -
     _, detector = made("retinanet")
     assert isinstance(detector, TorchvisionDetector)
     target = detector.targets(BOXES, LABELS)
-    nearest = box_iou(target["boxes"], detector.places)
+    matched = detector.head.model.proposal_matcher(box_iou(target["boxes"], detector.places))
     coder: Any = detector.head.model.box_coder
     raw = torch.cat([torch.full((len(detector.places), CLASSES), -9.0), torch.zeros(len(detector.places), 4)], 1)
-    for place, box in enumerate(nearest.argmax(0)):
-        raw[place, CLASSES:] = coder.encode_single(target["boxes"][box, None], detector.places[place, None])[0]
-        if nearest[box, place] >= min(0.5, float(nearest[box].max())):
+    for place, box in enumerate(matched.tolist()):
+        if box >= 0:
+            raw[place, CLASSES:] = coder.encode_single(target["boxes"][box, None], detector.places[place, None])[0]
             raw[place, int(LABELS[box])] = 9.0
     blank = torch.cat([torch.full_like(raw[:, :CLASSES], -9.0), torch.zeros_like(raw[:, CLASSES:])], 1)
     right, wrong = (loss_of(detector.loss_sums(numbers[None], [target])).item() for numbers in (raw, blank))
