@@ -122,11 +122,11 @@ Table = tuple[str, str, float, bool]
 class Board:
     """Everything that the leaderboard prints.
 
-    ``efficiency``: by encoder, then by quantity. ``heads``: decoders and detection heads. ``nowhere``: the tasks that no
-    encoder could be asked, and why. ``remarks``: what concerns the whole board: stale cells that were left out, library
-    versions that differ. ``overall``: of tables with several columns, their encoders over all of them; ``rope``:
-    differences that do not matter in them. ``encoder``: the one encoder, where its protocols stand in the place of
-    encoders.
+    ``efficiency``: by encoder, then by quantity. ``heads``: decoders and detection heads. ``nowhere``: the tasks that
+    no encoder could be asked, and why. ``remarks``: what concerns the whole board: stale cells that were left out,
+    library versions that differ. ``overall``: of tables with several columns, their encoders over all of them;
+    ``rope``: differences that do not matter in them. ``encoder``: the one encoder, where its protocols stand in the
+    place of encoders.
     """
 
     records: tuple[Record, ...]
