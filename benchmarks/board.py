@@ -157,27 +157,30 @@ def apart(python: str, name: str, folder: Path, what: str) -> list[float]:
 
 
 def compared(names: Sequence[str], before: str | None) -> Iterator[str]:
-    """A table of Markdown, a row for each shape and way."""
-    yield "| results | how | wall s | CPU s | peak GB |"
-    yield "|---|---|---|---|---|"
+    """A table of Markdown, a row for each shape and way; ``load``: the average of the machine when it began."""
+    yield "| results | how | wall s | CPU s | peak GB | load |"
+    yield "|---|---|---|---|---|---|"
     for name in names:
         shape = SHAPES[name]
-        yield f"| {shape} | loop over scikit-learn, extrapolated | | {scikit_learn(shape):,.0f} | |"
+        load = os.getloadavg()[0]
+        yield f"| {shape} | loop over scikit-learn, extrapolated | | {scikit_learn(shape):,.0f} | | {load:.1f} |"
         with tempfile.TemporaryDirectory() as folder:
             if before and shape.before:
                 apart(before, name, Path(folder), "make")
-                yield _line(shape, "before", apart(before, name, Path(folder), "draw"))
+                yield _line(shape, "before", before, name, Path(folder))
         with tempfile.TemporaryDirectory() as folder:
             apart(sys.executable, name, Path(folder), "make")
             for how, first in STEPS.items():
                 if first:
                     apart(sys.executable, name, Path(folder), first)
-                yield _line(shape, f"now, {how}", apart(sys.executable, name, Path(folder), "draw"))
+                yield _line(shape, f"now, {how}", sys.executable, name, Path(folder))
 
 
-def _line(shape: Shape, how: str, measured: Sequence[float]) -> str:
-    wall, cpu, peak, _ = measured
-    return f"| {shape} | {how} | {wall:,.1f} | {cpu:,.1f} | {peak:.2f} |"
+def _line(shape: Shape, how: str, python: str, name: str, folder: Path) -> str:
+    """Draw the board once."""
+    load = os.getloadavg()[0]
+    wall, cpu, peak, _ = apart(python, name, folder, "draw")
+    return f"| {shape} | {how} | {wall:,.1f} | {cpu:,.1f} | {peak:.2f} | {load:.1f} |"
 
 
 def main() -> None:
@@ -196,16 +199,15 @@ def main() -> None:
         else:
             fill(args.folder, shape, range(shape.encoders) if args.do == "make" else [shape.encoders])
         return
-    load = os.getloadavg()[0]
     table = []
     for line in compared(["quick"] if args.quick else args.shapes.split(","), args.before):
         table.append(line)
         print(line, flush=True)
     machine = f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     note = (
-        f"Six metrics, 10,000 replicates, from the results folder to the CSV; {machine}, load average at the start "
-        f"{load:.1f}: where it is not near 0 other work took its share, and CPU seconds (of all threads, user and "
-        "system) say more than those on the clock. "
+        f"Six metrics, 10,000 replicates, from the results folder to the CSV; {machine}. Where the load average before "
+        "a row was not near 0 other work took its share, and CPU seconds (of all threads, user and system) say more "
+        "than those on the clock. "
         f"`python benchmarks/board.py{f' --before {Path(args.before).name}' if args.before else ''}`."
     )
     text = "\n".join(["# How long a board takes", "", note, "", *table, ""])

@@ -24,6 +24,7 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.statistics.significance import ALPHA
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.measure import Measure
@@ -194,8 +195,11 @@ def _other_metrics(what: str, metrics: Sequence[str], columns: Sequence[Column],
     """Tasks and encoders x metrics, values only."""
     measures = {m: _measure(columns[0].kind, m) for m in metrics}
     body = []
+    encoders: dict[AlignedTask, set[str]] = {}
+    for task, _, e in cells:
+        encoders.setdefault(task, set()).add(e)
     for column in columns:
-        here = sorted({e for task, _, e in cells if task == column.task})
+        here = sorted(encoders.get(column.task, ()))
         found = {m: {e: cells[column.task, m, e] for e in here} if m in column.metrics else {} for m in metrics}
         places = {m: ranks({e: r.value for e, r in found[m].items()}, measures[m]) for m in metrics}
         for e in here:

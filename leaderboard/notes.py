@@ -17,18 +17,22 @@ def notes(columns: Sequence[Column], cells: Cells, nowhere: Sequence[tuple[Align
     told = [(c.task, note) for c in columns for note in (*c.notes, *_not_applicable(c.not_applicable))]
     told += [(task, note) for task, not_applicable in nowhere for note in _not_applicable(not_applicable)]
     lines = [f"- {escaped(who)}: {remark(note)}." for who, note in _together(told, [c.task for c in columns])]
+    headlines: dict[tuple[AlignedTask, str], dict[str, Record]] = {(c.task, c.metrics[0]): {} for c in columns}
+    for (task, metric, encoder), r in cells.items():
+        if (task, metric) in headlines:
+            headlines[task, metric][encoder] = r
     for c in columns:
-        title = KINDS[c.kind].measures[c.metrics[0]].title
-        for (task, metric, encoder), r in sorted(cells.items()):
-            if (task, metric) == (c.task, c.metrics[0]) and r.seeds > 1:
+        who = f"{escaped(task_title(c.task))}, {KINDS[c.kind].measures[c.metrics[0]].title}"
+        for encoder, r in sorted(headlines[c.task, c.metrics[0]].items()):
+            if r.seeds > 1:
                 lines.append(
-                    f"- {escaped(task_title(task))}, {title}, {code(encoder)}: standard error from patients "
-                    f"{r.se_patients:.4f}, from {r.seeds} training seeds {r.se_seeds:.4f}; the interval covers both."
+                    f"- {who}, {code(encoder)}: standard error from patients {r.se_patients:.4f}, from {r.seeds} "
+                    f"training seeds {r.se_seeds:.4f}; the interval covers both."
                 )
-            if (task, metric) == (c.task, c.metrics[0]) and not math.isnan(r.sd_folds):
+            if not math.isnan(r.sd_folds):
                 lines.append(
-                    f"- {escaped(task_title(task))}, {title}, {code(encoder)}: mean over the folds, weighted by their "
-                    f"patients; SD over the folds {r.sd_folds:.3f}."
+                    f"- {who}, {code(encoder)}: mean over the folds, weighted by their patients; SD over the folds "
+                    f"{r.sd_folds:.3f}."
                 )
     return "\n".join(lines) or "None."
 

@@ -7,6 +7,7 @@ from cxrbench.errors import UserError
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
 from cxrbench.leaderboard.cells import Look, best_first, cell, ranks
 from cxrbench.leaderboard.render import ABSENT, code, escaped, markdown_table, task_title
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.metrics.kinds import KINDS
 
 ALL, TOP = "all", "top:"
@@ -25,11 +26,16 @@ def check_labels(board: Board, labels: Sequence[str]) -> None:
 
 def label_tables(board: Board, columns: Sequence[Column], look: Look) -> list[str]:
     """The headline metric of each task by label: headings and tables, of tasks that have any of the labels."""
+    if not look.labels:
+        return []
     parts: list[str] = []
     tests: list[str] = []
+    of_columns: dict[tuple[AlignedTask, str], dict[tuple[str, str], Record]] = {}
+    for r in board.records:
+        of_columns.setdefault((r.task, r.metric), {})[r.label, r.encoder] = r
     for column in columns:
         metric = column.metrics[0]
-        records = {(r.label, r.encoder): r for r in board.records if r.task == column.task and r.metric == metric}
+        records = of_columns.get((column.task, metric), {})
         if shown := chosen([r for r in records.values() if r.positives is not None], look.labels):
             title = KINDS[column.kind].measures[metric].title
             parts += [f"#### {escaped(task_title(column.task))}: {title} by label"]

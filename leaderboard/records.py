@@ -13,6 +13,7 @@ from cxrbench.leaderboard.statistics.bootstrap import Interval
 from cxrbench.leaderboard.statistics.counting import Counted
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Key, Measured, families
+from cxrbench.leaderboard.statistics.paired import p_of_pairs
 from cxrbench.leaderboard.statistics.significance import (
     ALPHA,
     GAIN_LEVEL,
@@ -42,14 +43,13 @@ def in_families(
     for family in families(everything).values():
         values = _together([{k: v for k, v in one.values.items() if k[1] == HEADLINE} for one in family])
         gains = _together([{k: v for k, v in one.gains.items() if k[1] == HEADLINE} for one in family])
-        pairs = _together([one.pairs for one in family])
         tests = [[gain.p() for gain in of.values()] for of in gains]
         corrected = _split(holm([p for of in tests for p in of]), [len(of) for of in tests])
-        apart = [[pair.p_two_sided() for pair in of.values()] for of in pairs]
-        separated = _split(holm([p for of in apart for p in of]), [len(of) for of in apart])
+        apart = p_of_pairs([one.pairs for one in family])
+        separated = _split(holm(apart), [len(one.pairs) for one in family])
         count = sum(not math.isnan(p) for of in tests for p in of)
         for i, one in enumerate(family):
-            letters = _letters(one, dict(zip(pairs[i], separated[i], strict=True)))
+            letters = _letters(one, dict(zip(one.pairs, separated[i], strict=True)))
             heads = _Answers(values[i], gains[i], dict(zip(gains[i], corrected[i], strict=True)))
             errors = [gain.error for gain in gains[i].values() if math.isfinite(gain.error)]
             found[id(one)] = Tested(
@@ -135,15 +135,15 @@ def _letters(one: Measured, pairs: Mapping[Key, float]) -> dict[str, str]:
 
     One whose own value has no variance (undefined in too many replicates) takes no letter, and none from the others.
     """
-    known = [e for e in one.headlines if not math.isnan(one.values[e, HEADLINE].patients)]
-    untested = {e for pair, p in pairs.items() if math.isnan(p) and {*pair} <= {*known} for e in pair}
-    names = [e for e in known if e not in untested]
+    known = {e for e in one.headlines if not math.isnan(one.values[e, HEADLINE].patients)}
+    untested = {e for pair, p in pairs.items() if math.isnan(p) and known.issuperset(pair) for e in pair}
+    names = [e for e in one.headlines if e in known and e not in untested]
     if len(names) < 2 or not pairs:
         return {}
+    place = {name: i for i, name in enumerate(names)}
     separated = np.zeros((len(names), len(names)), dtype=bool)
     for (a, b), p in pairs.items():
-        if a in names and b in names:
-            i, j = names.index(a), names.index(b)
-            separated[i, j] = separated[j, i] = p < ALPHA
+        if p < ALPHA and a in place and b in place:
+            separated[place[a], place[b]] = separated[place[b], place[a]] = True
     letters = tie_groups([one.measure.sign * one.headlines[name].value for name in names], separated)
     return dict(zip(names, letters, strict=True))

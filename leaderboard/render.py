@@ -45,7 +45,7 @@ def to_json(board: Board) -> str:
         **({"encoder": board.encoder} if board.encoder else {}),
         "baseline": board.baseline, "replicates": board.replicates, "seed": board.seed, "rope": board.rope,
         "tasks": tasks,
-        "records": [asdict(record) for record in board.records], "efficiency": board.efficiency,
+        "records": [vars(record) for record in board.records], "efficiency": board.efficiency,
         "heads": [head._asdict() for head in board.heads],
         "remarks": list(board.remarks),
         "overall": [

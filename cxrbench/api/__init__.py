@@ -9,7 +9,15 @@ They take typed arguments, return data, print nothing, and raise UserError where
 costs nothing: numpy comes with the first call, torch with the first encoder that has to compute.
 """
 
-from cxrbench.api.data import check_dataset, load_dataset, prepare_copy, write_phantom, write_sidecar
+from cxrbench.api.data import (
+    check_dataset,
+    labels_of,
+    load_dataset,
+    prepare_copy,
+    vocabulary_terms,
+    write_phantom,
+    write_sidecar,
+)
 from cxrbench.api.embedding import embed, export_features
 from cxrbench.api.encoders import check_encoder, describe, load_encoder, store_golden
 from cxrbench.api.forms import Calibrated, Compared, Form, Grouped, Leaderboard, Tables
@@ -50,9 +58,10 @@ __all__ = [
     "Wanted", "bundle", "by_group", "cached", "calibration", "cell_key", "check_dataset", "check_encoder",
     "check_results", "clean_cache", "compare", "compare_protocols", "compute_table", "cost", "describe", "download",
     "download_commands", "embed", "executor_table", "export_features", "find_cell", "find_manifest", "find_published",
-    "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers", "list_published",
-    "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options", "new_plugin",
-    "outcomes", "own_datasets", "pack_results", "paper_overview", "plan_table", "planned", "prepare", "prepare_copy",
-    "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run",
-    "show_table", "status", "statuses", "store_golden", "verify", "write_card", "write_phantom", "write_sidecar",
+    "labels_of", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers",
+    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options",
+    "new_plugin", "outcomes", "own_datasets", "pack_results", "paper_overview", "plan_table", "planned", "prepare",
+    "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job",
+    "requests", "run", "show_table", "status", "statuses", "store_golden", "verify", "vocabulary_terms", "write_card",
+    "write_phantom", "write_sidecar",
 ]  # fmt: skip

@@ -73,6 +73,35 @@ def check_dataset(
         return check(manifest, decode_all=decode, max_pixels=max_pixels or MAX_PIXELS, progress=looked)
 
 
+def vocabulary_terms() -> list[dict[str, str]]:
+    """The terms of the vocabulary: what each is among CheXpert's labels and in RadLex, and which datasets have it."""
+    from cxrbench.data.vocabulary.tables import meanings, terms
+
+    having: dict[str, list[str]] = {}
+    for meaning in meanings().values():
+        having.setdefault(meaning.term, []).append(meaning.dataset)
+    return [
+        {"term": one.term, "CheXpert": one.chexpert, "RadLex": one.radlex, "meaning": one.meaning,
+         "datasets": ", ".join(dict.fromkeys(having.get(one.term, [])))}
+        for one in terms().values()
+    ]  # fmt: skip
+
+
+def labels_of(dataset: str) -> list[dict[str, str]]:
+    """What each label of a dataset means in the vocabulary; "" where it is outside. Raises UserError."""
+    from cxrbench.data.vocabulary.tables import meanings, terms
+
+    found = [meaning for meaning in meanings().values() if meaning.dataset == dataset]
+    if not found:
+        known = ", ".join(dict.fromkeys(meaning.dataset for meaning in meanings().values()))
+        raise UserError(f"the vocabulary has no labels of {dataset!r}; it has those of: {known}")
+    return [
+        {"label": one.label, "term": one.term, "CheXpert": terms()[one.term].chexpert if one.term else "",
+         "RadLex": terms()[one.term].radlex if one.term else "", "note": one.note}
+        for one in found
+    ]  # fmt: skip
+
+
 def write_sidecar(table: Path | str, *, split_seed: int | None = None) -> Path:
     """Write ``NAME.toml`` beside your own CSV or COCO JSON: what is understood of it, and every other key.
 

@@ -79,6 +79,24 @@ def data_check(
         raise typer.Exit(1)
 
 
+@data_app.command("labels")
+def data_labels(
+    name: Annotated[str | None, typer.Argument(help="A dataset's name; none: the terms.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What the labels of a dataset mean in the vocabulary of all: by it labels are matched where sets train together.
+
+    A label without a term is outside: no label of another dataset means the same.
+
+    Examples:
+
+      cxrbench data labels
+
+      cxrbench data labels vindr
+    """
+    show(api.labels_of(name) if name else api.vocabulary_terms(), as_json)
+
+
 @data_app.command("phantom")
 def data_phantom(
     out: Annotated[Path, typer.Option(help="Folder to write the datasets into.")],
@@ -91,7 +109,7 @@ def data_phantom(
 
     The layouts: vindr, rsna, siim, mimic, symile, chexpert, chexpert-plus, padchest, brax, shenzhen, montgomery,
     covidx, chexchonet, chestx6, medmod, iu-xray, ranzcr-clip, cxr-lt, object-cxr, ms-cxr,
-    vindr-pcxr, siim-fisabio.
+    vindr-pcxr, siim-fisabio, vindr-ribcxr, mimic-lungs, cxlseg, covid-qu-ex, qata, chexlocalize, candid-ptx.
 
     Example: cxrbench data phantom --out ./phantom --seed 1 --images rsna=500,siim=500
     """

@@ -53,8 +53,9 @@ class Manifest:
     the headline. ``boxes``: ``image_id, label, x, y, width, height`` in pixels of the stored image. ``masks``:
     ``image_id, label, height, width, counts`` (COCO's uncompressed RLE, spaced: column-major runs starting with
     background), or ``image_id, label, path, value, ignore`` of a mask image: pixels equal to ``value`` (NaN: any but 0)
-    belong to the label, pixels equal to ``ignore`` (NaN: none) count for nothing. An image without a row has an empty
-    mask if ``masks_complete``, else an unknown one. ``reports``: ``study_id``, ``findings``, ``impression`` (str).
+    belong to the label, pixels equal to ``ignore`` (NaN: none) count for nothing. Where a column ``stretched`` is True,
+    a mask of any size is stretched over its image. An image without a row has an empty mask if ``masks_complete``, else
+    an unknown one. ``reports``: ``study_id``, ``findings``, ``impression`` (str).
     ``signals``: ``study_id``, ``ecg`` (path of an array [12, samples] or [samples, 12], or "") and a column
     ``lab:NAME`` for each laboratory percentile in [0, 1], NaN where missing. ``lineage``: datasets whose images these
     are, by registry name, its own included. ``own_patients``: the identifiers of patients are made up here, whatever

@@ -21,22 +21,25 @@ class ReadOnlyError(DiskError):
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync it and rename it to ``path``, else remove it.
 
     A reader sees the old file or the new one, never a part, even after SIGKILL or a power cut. The temporary file has
-    a random name, is made by this call alone and is never a link. Raises UserError if the folder cannot be written,
-    and whatever else the body raises.
+    a random name, is made by this call alone and is never a link. ``durable``: whether it must be on the disk before
+    this returns; of what is sealed and can be made anew, a power cut may take a part. Raises UserError if the folder
+    cannot be written, and whatever else the body raises.
     """
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _made_anew(path)
         try:
             yield temporary
-            with open(temporary, "rb") as handle:
-                os.fsync(handle.fileno())
+            if durable:
+                with open(temporary, "rb") as handle:
+                    os.fsync(handle.fileno())
             os.replace(temporary, path)
-            sync_folder(path.parent)
+            if durable:
+                sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 

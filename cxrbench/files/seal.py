@@ -31,14 +31,13 @@ class DamagedError(UserError):
 def seal(path: Path) -> None:
     """Put the digest in the place of the ``BLANK`` that the file holds. Raises ValueError unless there is exactly one.
 
-    For files that are still being made: under ``atomic_path``, before they are renamed.
+    For files that are still being made: under ``atomic_path``, which brings them to the disk and renames them.
     """
     with open(path, "r+b") as handle, mmap.mmap(handle.fileno(), 0) as content:
         at = content.find(BLANK.encode())
         if at < 0 or content.find(MARK, at + len(MARK)) >= 0 or content.find(MARK) != at:
             raise ValueError(f"{path} has no place for a seal, or several")
         content[at + len(MARK) : at + len(BLANK)] = hashlib.sha256(content).hexdigest().encode()
-        content.flush()
 
 
 def seal_zip(path: Path) -> None:

@@ -106,8 +106,9 @@ def auprc_of_column(column: OneLabel) -> Prepared:
 def _auprc(sums: RankSums) -> Array:
     steps = sums.chosen[::-1].astype(np.float64)
     hits, negatives = running(steps), sums.below[-1]
+    precision = hits + (negatives - sums.below[:-1])[::-1]
     # A threshold with no weight has no step in recall: 0 / 0 counts 0 there.
-    precision = hits / np.maximum(hits + (negatives - sums.below[:-1])[::-1], np.finfo(np.float64).tiny)
+    np.divide(hits, np.maximum(precision, np.finfo(np.float64).tiny, out=precision), out=precision)
     return ratio(_dot(steps, precision), np.where(negatives > 0, steps.sum(0), 0.0))
 
 
@@ -116,19 +117,20 @@ def f1(decisions: Array, targets: Array) -> Prepared:
     """F1 = 2 TP / (2 TP + FP + FN) of decisions (1 or 0); NaN where no positive has weight (scikit-learn says 0)."""
     positive = targets == 1
 
-    def of_sums(counts: Array, _bins: Array, _real: Array) -> Array:
-        hits, errors, positives = counts
-        return ratio(2 * hits, np.where(positives > 0, 2 * hits + errors, 0.0))
+    def of_sums(counts: Array, positives: Array, _bins: Array, _real: Array) -> Array:
+        hits, errors = counts
+        return ratio(2 * hits, np.where(positives[0] > 0, 2 * hits + errors, 0.0))
 
-    return OfSums(of_sums, ((decisions == 1) & positive, _wrong(decisions, targets), positive))
+    return OfSums(of_sums, (positive,), ((decisions == 1) & positive, _wrong(decisions, targets)))
 
 
 @_of_whole_scores
 def accuracy(decisions: Array, targets: Array) -> Prepared:
     """Weighted share of decisions (1 or 0) that equal the target."""
     return OfSums(
-        lambda counts, _bins, _real: ratio(counts[1] - counts[0], counts[1]),
-        (_wrong(decisions, targets), known_targets(targets)),
+        lambda wrong, known, _bins, _real: ratio(known[0] - wrong[0], known[0]),
+        (known_targets(targets),),
+        (_wrong(decisions, targets),),
     )
 
 
@@ -136,7 +138,9 @@ def accuracy(decisions: Array, targets: Array) -> Prepared:
 def brier(scores: Array, targets: Array) -> Prepared:
     """Brier score: weighted mean squared error of probabilities. Brier (1950), the form for one event."""
     errors = np.nan_to_num((scores - targets) ** 2)
-    return OfSums(lambda counts, _bins, real: ratio(real[0], counts[0]), (known_targets(targets),), real=(errors,))
+    return OfSums(
+        lambda _counts, known, _bins, real: ratio(real[0], known[0]), (known_targets(targets),), real=(errors,)
+    )
 
 
 @_of_whole_scores
@@ -149,9 +153,9 @@ def ece(scores: Array, targets: Array) -> Prepared:
     known = known_targets(targets)
     images = np.flatnonzero(known)
     return OfSums(
-        lambda counts, gaps, _real: ratio(np.abs(gaps).sum(0), counts[0]),
+        lambda _counts, total, gaps, _real: ratio(np.abs(gaps).sum(0), total[0]),
         (known,),
-        Binned(ECE_BINS, _bins(scores[images]), images, scores[images] - targets[images]),
+        binned=Binned(ECE_BINS, _bins(scores[images]), images, scores[images] - targets[images]),
     )
 
 

@@ -1,7 +1,8 @@
 """A metric whose scores are sorted and binned: a function of weights, alone or with the others of its cell."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +22,7 @@ class Weights:
     """
 
     sums: Sums
+    _of_targets: dict[bytes, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @staticmethod
     def of(weights: NDArray[np.generic]) -> "Weights":
@@ -34,6 +36,16 @@ class Weights:
     def double(self) -> Array:
         """The same in float64, for products with real numbers; made once however many metrics ask."""
         return self.sums.astype(np.float64, copy=False)
+
+    def counted(self, rows: NDArray[np.bool_], name: bytes) -> Array:
+        """How much weight each of several selections of rows [s, n] has: [s, B]; by its name each is counted once.
+
+        For what depends on the targets alone: all cells of a test set have the same.
+        """
+        if name not in self._of_targets:
+            counts = rows.astype(self.sums.dtype) @ self.sums  # of counts every part of a sum is a whole number
+            self._of_targets[name] = counts.astype(np.float64, copy=False)
+        return self._of_targets[name]
 
 
 Prepared = Callable[[Weights], Array]
@@ -74,17 +86,22 @@ def sparse(values: Sums, rows: NDArray[np.int64], columns: NDArray[np.int64], sh
     return found
 
 
+Finish = Callable[[Array, Array, Array, Array], Array]
+
+
 @dataclass(frozen=True)
 class OfSums:
     """A prepared metric that needs nothing but weighted sums of per-image quantities.
 
-    ``counts``: rows [n] of which a sum counts images; ``binned``: of some images a value and the bin whose sum it
-    belongs to; ``real``: any other rows [n]. ``finish``: from the sums of these three, [c, B], [bins, B] and [r, B], to
-    values [B].
+    ``of_targets``: rows [n] of which a sum counts images, and which follow from the targets alone; ``counts``: other
+    such rows; ``binned``: of some images a value and the bin whose sum it belongs to; ``real``: any other rows [n].
+    ``finish``: from the sums of ``counts``, ``of_targets``, ``binned`` and ``real``, [c, B], [t, B], [bins, B] and
+    [r, B], to values [B].
     """
 
-    finish: Callable[[Array, Array, Array], Array]
-    counts: tuple[NDArray[np.bool_], ...]
+    finish: Finish
+    of_targets: tuple[NDArray[np.bool_], ...]
+    counts: tuple[NDArray[np.bool_], ...] = ()
     binned: "Binned | None" = None
     real: tuple[Array, ...] = ()
 
@@ -105,39 +122,40 @@ class Binned:
 
 @dataclass(frozen=True)
 class SumsTogether:
-    """Metrics of sums as two matrix products, for reading the weights takes most of the time of a small one.
+    """Metrics of sums as three matrix products, for reading the weights takes most of the time of a small one.
 
     What is counted or binned is zero for most images: a sparse matrix in the order of the images, so that the weights
-    are read once for all of them. Quantities that several metrics count are counted once. Each sum is made in the same
-    order whatever the others are.
+    are read once for all of them. Quantities that several metrics count are counted once; those that follow from the
+    targets, once for all cells (``name``). Each sum is made in the same order whatever the others are.
     """
 
+    of_targets: NDArray[np.bool_]
+    name: bytes
     sparse: csc_array
     real: Array
-    finish: tuple[tuple[list[int], slice, slice, Callable[[Array, Array, Array], Array]], ...]
+    finish: tuple[tuple[list[int], list[int], slice, slice, Finish], ...]
 
     @staticmethod
     def of(metrics: Sequence[OfSums]) -> "SumsTogether":
         """Of at least one metric."""
-        places: dict[bytes, int] = {}
-        counted: list[NDArray[np.bool_]] = []
-        for row in (row for one in metrics for row in one.counts):
-            if places.setdefault(row.tobytes(), len(counted)) == len(counted):
-                counted.append(row)
-        rows, images = np.nonzero(np.stack(counted))
+        n = len(metrics[0].of_targets[0])
+        of_targets, shared = _once([row for one in metrics for row in one.of_targets], n)
+        counted, own = _once([row for one in metrics for row in one.counts], n)
+        rows, images = np.nonzero(counted)
         parts, at, finish, real = [(rows, images, np.ones(len(rows)))], len(counted), [], 0
         for one in metrics:
             bins = slice(at, at)
             if one.binned is not None:
                 parts.append((at + one.binned.bins, one.binned.images, one.binned.values))
                 bins = slice(at, at := at + one.binned.count)
-            finish.append(
-                ([places[row.tobytes()] for row in one.counts], bins, slice(real, real + len(one.real)), one.finish)
-            )
+            mine, own = own[: len(one.counts)], own[len(one.counts) :]
+            its, shared = shared[: len(one.of_targets)], shared[len(one.of_targets) :]
+            finish.append((mine, its, bins, slice(real, real + len(one.real)), one.finish))
             real += len(one.real)
         at_rows, at_images, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-        n = len(counted[0])
         return SumsTogether(
+            of_targets,
+            hashlib.blake2b(of_targets.tobytes(), digest_size=20).digest(),
             sparse(values, at_rows, at_images, (at, n)),
             np.array([row for one in metrics for row in one.real]).reshape(real, n),
             tuple(finish),
@@ -146,4 +164,20 @@ class SumsTogether:
     def __call__(self, weights: Weights) -> Array:
         """Values [metrics, B]."""
         sparse, real = self.sparse @ weights.double, self.real @ weights.double
-        return np.array([finish(sparse[counts], sparse[bins], real[of]) for counts, bins, of, finish in self.finish])
+        of_targets = weights.counted(self.of_targets, self.name)
+        return np.array(
+            [
+                finish(sparse[counts], of_targets[shared], sparse[bins], real[of])
+                for counts, shared, bins, of, finish in self.finish
+            ]
+        )
+
+
+def _once(rows: Sequence[NDArray[np.bool_]], n: int) -> tuple[NDArray[np.bool_], list[int]]:
+    """The rows [n] that differ, and which of them each one is."""
+    first: dict[bytes, NDArray[np.bool_]] = {}
+    of = [row.tobytes() for row in rows]
+    for name, row in zip(of, rows, strict=True):
+        first.setdefault(name, row)
+    places = {name: i for i, name in enumerate(first)}
+    return np.array([*first.values()], dtype=np.bool_).reshape(len(first), n), [places[name] for name in of]

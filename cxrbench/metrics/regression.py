@@ -19,9 +19,9 @@ def r2(predicted: Array, truth: Array) -> Prepared:
     """
     known, error, centred = _known(predicted, truth)
 
-    def of_sums(counts: Array, binned: Array, sums: Array) -> Array:
+    def of_sums(_counts: Array, total: Array, _bins: Array, sums: Array) -> Array:
         residual, squares, linear = sums
-        spread = squares - ratio(linear**2, counts[0])
+        spread = squares - ratio(linear**2, total[0])
         return 1 - residual / np.where(spread > 1e-12 * squares, spread, np.nan)
 
     return OfSums(of_sums, (known,), real=(error**2, centred**2, centred))
@@ -30,7 +30,7 @@ def r2(predicted: Array, truth: Array) -> Prepared:
 def mae(predicted: Array, truth: Array) -> Prepared:
     """Mean absolute error, sum w |y - f| / sum w: scikit-learn's ``mean_absolute_error(sample_weight=w)``."""
     known, error, _ = _known(predicted, truth)
-    return OfSums(lambda counts, binned, sums: ratio(sums[0], counts[0]), (known,), real=(np.abs(error),))
+    return OfSums(lambda _counts, total, _bins, sums: ratio(sums[0], total[0]), (known,), real=(np.abs(error),))
 
 
 def _known(predicted: Array, truth: Array) -> tuple[NDArray[np.bool_], Array, Array]:

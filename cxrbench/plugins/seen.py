@@ -7,7 +7,7 @@ from dataclasses import replace
 from cxrbench.encoder import EncoderCard
 from cxrbench.plugins.entry_points import DATASETS, loadable
 
-ALSO_CALLED = {"chestxray14": "nih", "chestxray8": "nih", "cxr14": "nih", "cxr8": "nih"}
+ALSO_CALLED = {"chestxray14": "nih", "chestxray8": "nih", "cxr14": "nih", "cxr8": "nih", "openi": "iu-xray"}
 SAYS_NOTHING = {"cxr", "jpg", "chest", "chestx", "x", "ray", "xray", "ray14", "ray8", "xray14", "xray8", "cxr14",
                 "cxr8", "pneumonia", "pneumothorax", "acr", "small", "v1", "v2"}  # fmt: skip
 """Words that stand beside a data set's name and make no other data set of it: mimic-cxr-jpg, but not vindr-pcxr."""

@@ -192,5 +192,5 @@ def _measured(facts: Mapping[str, Any], tests: TestFacts, replicates: int) -> Me
 def _plain(value: Any) -> Any:
     """A number, or the numbers of a pair or of Components in their order."""
     if isinstance(value, Components):
-        return [*vars(value).values()]
+        return value.plain()
     return list(value) if isinstance(value, tuple) else value

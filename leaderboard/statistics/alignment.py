@@ -17,6 +17,8 @@ from cxrbench.predictions import Kind, Predictions
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.object_]
+OF_IMAGES = ("image_id", "patient_id", "split")
+"""Columns that say which rows are compared: the same for all cells of a test set."""
 
 
 class AlignedTask(NamedTuple):

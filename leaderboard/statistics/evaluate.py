@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.bootstrap import replicate_cells, unheard
+from cxrbench.leaderboard.statistics.digests import content, key
 from cxrbench.leaderboard.statistics.in_folds import prepared
 from cxrbench.leaderboard.statistics.inference import Components, components, components_of_each, some_at_once
-from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries, content, key
+from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, Entries
 from cxrbench.leaderboard.statistics.outline import OfCell, Outline, Points, outline
 from cxrbench.metrics.measure import Measure
-from cxrbench.metrics.prepared import Array
+from cxrbench.metrics.prepared import Array, Weights
 from cxrbench.metrics.together import Together
 
 AT_ONCE = 400 << 20  # bytes of prepared metrics and their replicates that are held at once, as far as encoders allow
@@ -108,7 +109,12 @@ class Resampling:
         """Of what an encoder's estimates, and its gains over the baseline, depend on beside the test set."""
         cells = list(zip(self.cells, self.contents, self._seeds, strict=True))
         made_of = [[[what, seed] for name, what, seed in cells if name == e] for e in (encoder, baseline)]
-        return key("encoder", self.replicates, self.seed, [one.facts() for one in self.outlines], made_of)
+        return key("encoder", self.replicates, self.seed, self._outlined, made_of)
+
+    @cached_property
+    def _outlined(self) -> str:
+        """A digest of what the outlines say."""
+        return key([one.facts() for one in self.outlines])
 
     @cached_property
     def _seeds(self) -> tuple[int, ...]:
@@ -160,12 +166,12 @@ class Resampling:
 
     def _of_metric(self, encoder: str, one: Outline, mine: Sequence[int], drawn: Array, variances: Array) -> ByLabel:
         """``drawn`` [S, names, B]; ``variances`` [names], mean over seeds."""
-        at, of = [one.with_groups(one.points[i]) for i in mine], one.with_groups(drawn.swapaxes(0, 1))
+        of = one.with_groups(drawn.swapaxes(0, 1))
         by_fold = one.with_groups(np.mean([one.folds[i] for i in mine], axis=0)) if one.folds[mine[0]].size else {}
         df = _degrees(variances[: len(one.labels)], one.patients - 1, one.of_group, one.labels)
         return {
             name: Estimate(
-                points=np.array([p[name] for p in at]), replicates=of[name], seeds=self.tests.seeds[encoder],
+                points=one.points_by_name[name][mine], replicates=of[name], seeds=self.tests.seeds[encoder],
                 patients_df=df.get(name, self.tests.patient_count - 1.0), folds=by_fold.get(name, np.empty(0)),
             )
             for name in of
@@ -187,13 +193,16 @@ def resampling(
     functions = len(measures) * len(tests.labels)
     if len(cells) * functions * PER_VALUE * len(tests.patients) < AT_ONCE:
         of = cache(of)  # else they are prepared twice: for the values, and again for the replicates
-    contents = tuple(map(content, cells)) if entries.path else ("",) * len(cells)
+    contents = tuple(content(rows, tests) for rows in cells) if entries.name else ("",) * len(cells)
+
+    ones = Weights.of(np.ones((len(tests.patients), 1), dtype=np.uint16))
 
     def at(cell: int) -> list[Points]:
         name = key("cell", contents[cell])
         if known := entries.get(name):
             return [Points.of(facts) for facts in known[0]]
-        found = of(cell).points(len(tests.patients))
+        by_chance = [one.by_chance(cells[cell], tests.labels) if one.by_chance else {} for one in measures]
+        found = of(cell).points(ones, by_chance)
         entries.add(name, [one.facts() for one in found], np.empty(0))
         return found
 

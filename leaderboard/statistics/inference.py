@@ -18,6 +18,7 @@ A single comparison borrows nothing, and K is S - 1.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ AT_ONCE = 1 << 20  # bytes of replicates whose variances are computed in one cal
 FEWEST = 4  # estimates with several seeds: fewer have no variance in common that could be told
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Components:
     """A number and what its variances were measured to be, by itself.
 
@@ -50,12 +51,19 @@ class Components:
     seeds_df: float = 0.0
     note: str = ""
 
+    def plain(self) -> list[float | str]:
+        """The fields in their order."""
+        return [getattr(self, name) for name in (*NUMBERS, "note")]
+
     def with_patients_df(self, df: float) -> "Components":
         """The same variances, that of the patients with other degrees of freedom."""
         return self if df == self.patients_df else replace(self, patients_df=df)
 
 
-@dataclass(frozen=True)
+NUMBERS = tuple(name for name in Components.__dataclass_fields__ if name != "note")
+
+
+@dataclass(frozen=True, slots=True)
 class Uncertain:
     """A number with the variances from patients and from seeds, and the degrees of freedom of both."""
 
@@ -76,7 +84,7 @@ class Uncertain:
         if math.isnan(self.patients):
             return math.nan
         parts = ((self.patients, self.patients_df), (self.seeds, self.seeds_df))
-        return math.sqrt(sum(float(stdtrit(min(df, LARGE), tail)) ** 2 * v for v, df in parts if v > 0))
+        return math.sqrt(sum(_quantile(df, tail) ** 2 * v for v, df in parts if v > 0))
 
     def interval(self, level: float) -> Interval:
         """value -+ half width."""
@@ -118,6 +126,12 @@ class Uncertain:
         if self.seeds == 0:
             return float(stdtr(min(self.patients_df, LARGE), -abs(away) / math.sqrt(self.patients)))
         return _crossing(lambda tail: self.half_width(tail) - abs(away), SMALLEST, 0.5)
+
+
+@lru_cache(maxsize=4096)  # found by a search; the encoders of a column have the same patients, and so these degrees
+def _quantile(df: float, tail: float) -> float:
+    """Of Student's t."""
+    return float(stdtrit(min(df, LARGE), tail))
 
 
 def some_at_once(count: int, size: int) -> list[slice]:
@@ -197,6 +211,14 @@ def moderated(family: Sequence[Components]) -> list[Uncertain]:
         seeds = max(0.0, float(one) * c.patients - c.shared)
         found[i] = Uncertain(c.value, c.patients, c.patients_df, seeds, min(LARGE, prior_df + float(k)), c.note)
     return found
+
+
+def p_two_sided(values: Array, patients: Array, df: Array) -> Array:
+    """``Uncertain.p_two_sided`` of many numbers [K] at once, with variances from patients alone."""
+    known = patients > 0  # neither NaN nor the variance of what no resample changes
+    p = np.where((patients == 0) & (values == 0), 1.0, np.nan)
+    p[known] = 2 * stdtr(np.minimum(df[known], LARGE), -np.abs(values[known]) / np.sqrt(patients[known]))
+    return p
 
 
 def _prior(variances: Array, df: Array) -> tuple[float, float]:

@@ -1,37 +1,36 @@
 """Evaluations that were made before: what a board needs of an encoder on a test set, kept by what it was made of.
 
-A file per test set (its images, patients, targets and metrics, and the code and libraries that evaluate it), with
-entries by the content of predictions: the values of a cell as it is, and the variances of an encoder against a baseline
-with the headlines' replicates. A new encoder is paired with others by these; of a small test set (``LEAST``) they are
-sooner drawn than read, so what is kept is the first metric's, and the variances of all pairs in place of the rest. What
-is not there, damaged, or of anything else is made anew: a cache is never a reason to fail, and never changes a number.
+What is the same for all encoders (images, patients, targets, metrics, the code and libraries that evaluate) names a
+test set; its files have entries by the content of predictions. What is new is written beside what is there, in a file
+of its own, until there are many (``MOST_FILES``), of which one is made. What is not there, damaged, or of anything else
+is made anew: a cache is never a reason to fail, and never changes a number.
 """
 
-import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cxrbench import metrics
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import is_temporary
 from cxrbench.files.seal import check
-from cxrbench.files.tables import write_sealed_table
+from cxrbench.files.tables import write_sealed_noise
 from cxrbench.leaderboard.statistics.alignment import TestSet
+from cxrbench.leaderboard.statistics.digests import key, of_test_set
 from cxrbench.metrics.prepared import Array
 
-MOST_OF_TEST_SET, MOST = 256 << 20, 2 << 30  # bytes of a file, and of all of them: the oldest go
+MOST_OF_TEST_SET, MOST = 256 << 20, 2 << 30  # bytes of a test set, and of all of them: the oldest files go
+MOST_FILES = 8  # of a test set
 LEAST = 1_000  # targets of a test set: of fewer, replicates are sooner drawn than read
 ABANDONED = 24 * 3600.0  # seconds after which nobody is still writing a temporary file
 ADVICE = "it is made anew"
@@ -43,19 +42,30 @@ def _quiet(message: str) -> None:
 
 @dataclass
 class Entries:
-    """What is kept of one test set: by key plain facts and an array (of the headlines' replicates; else empty)."""
+    """What is kept of one test set: by key plain facts and an array, as texts and bytes until they are asked for.
 
-    path: Path | None
-    found: dict[str, tuple[Any, Array]] = field(default_factory=dict)
+    ``name``: of the test set; None: nothing is kept. ``files``: how many there are of what was ``found``.
+    """
+
+    name: str | None
+    files: int = 0
+    found: dict[str, tuple[str, pa.Buffer]] = field(default_factory=dict)
     new: dict[str, tuple[Any, Array]] = field(default_factory=dict)
 
     def get(self, key: str) -> tuple[Any, Array] | None:
         """An entry, or None."""
-        return self.new.get(key) or self.found.get(key)
+        if key in self.new:
+            return self.new[key]
+        return (json.loads(self.found[key][0]), _array(self.found[key][1])) if key in self.found else None
+
+    def beginning(self, what: str) -> list[tuple[Any, Array]]:
+        """The entries whose keys begin so."""
+        names = (name for name in {**self.found, **self.new} if name.startswith(what))
+        return [entry for name in names if (entry := self.get(name)) is not None]
 
     def add(self, key: str, facts: Any, array: Array) -> None:
         """Keep an entry, once ``Evaluations.save`` is called."""
-        if self.path is not None:
+        if self.name is not None:
             self.new[key] = facts, array
 
 
@@ -66,47 +76,71 @@ class Evaluations:
     folder: Path | None
     note: Callable[[str], None] = _quiet
     _told: set[str] = field(default_factory=set)
+    _listed: dict[str, list[Path]] | None = None  # files by test set, as this process knows them
+    _written: float = math.inf  # bytes since it was last looked whether there is room
 
     def of(self, tests: TestSet, measures: Iterable[str]) -> Entries:
-        """What is kept of a test set and these metrics; nothing if it cannot be read."""
+        """What is kept of a test set and these metrics; nothing of what cannot be read."""
         if self.folder is None:
-            return Entries(None)
-        path = self.folder / f"{_digest(tests, measures)}.parquet"
-        try:
-            check(path, ADVICE)
-            table = pq.read_table(path)
-            columns = (table[name].to_pylist() for name in ("key", "facts", "array"))
-            found = {key: (json.loads(facts), _array(data)) for key, facts, data in zip(*columns, strict=True)}
-        except FileNotFoundError:
-            return Entries(path)
-        except (UserError, OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
-            if not isinstance(error.__cause__, OSError):  # a folder that cannot be read: writing will tell
-                self._say(str(error) if isinstance(error, UserError) else f"{path} holds no evaluations: {ADVICE}")
-            return Entries(path)
-        with suppress(OSError):  # of another user, or on a disk that may only be read: it is used all the same
-            os.utime(path)
-        return Entries(path, found)
+            return NO_ENTRIES
+        name = of_test_set(tests, measures)
+        read = [self._read(path) for path in self._files(name)]
+        return Entries(name, len(read), {key: entry for entries in read for key, entry in entries.items()})
 
     def save(self, entries: Entries) -> None:
-        """Write what is new, beside what was there: as much as there is room for."""
-        if self.folder is None or entries.path is None or not entries.new:
+        """Write what is new beside what was there; all of it into one file, as much as there is room for, if many."""
+        if self.folder is None or entries.name is None or not entries.new:
             return
-        rows, size = [], 0
-        for key, (facts, array) in ({**entries.new, **entries.found} | entries.new).items():
-            text, data = json.dumps(facts), np.asarray(array.shape, np.int64).tobytes() + array.tobytes()
-            size += len(text) + len(data)
-            if size > MOST_OF_TEST_SET:
-                break
-            rows.append((key, text, len(array.shape).to_bytes(1) + data))
-        columns = dict(zip(("key", "facts", "array"), map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+        rows = {key: (json.dumps(facts), _bytes(array)) for key, (facts, array) in entries.new.items()}
+        whole = entries.files >= MOST_FILES or _size(rows) + _size(entries.found) > MOST_OF_TEST_SET
+        rows = _as_many_as_fit({**rows, **entries.found} | rows if whole else rows)
+        if not rows:
+            return
+        path = self.folder / f"{entries.name}-{key(sorted(rows))[:12]}.parquet"
         try:
-            if columns:
-                kinds = {"key": pa.string(), "facts": pa.string(), "array": pa.binary()}
-                table = pa.table({name: pa.array(values, kinds[name]) for name, values in columns.items()})
-                write_sealed_table(entries.path, table, {}, compression="none")  # replicates are noise
+            write_sealed_noise(path, _table(rows))
+            others = [old for old in self._files(entries.name) if old != path]
+            for old in others if whole else ():
+                old.unlink(missing_ok=True)
+            self._files(entries.name)[:] = [path] if whole else [*others, path]
+            self._written += _size(rows)
+            if self._written > MOST / 16:
                 _make_room(self.folder)
+                self._written = 0
         except (UserError, OSError) as error:
             self._say(f"evaluations are not kept in {self.folder}: {error}", "not kept")
+
+    def _files(self, name: str) -> list[Path]:
+        """Of a test set."""
+        if self._listed is None:
+            self._listed = {}
+            with suppress(OSError):  # no folder yet, or one that cannot be read: writing will tell
+                for path in sorted(self.folder.glob("*.parquet") if self.folder else ()):
+                    self._listed.setdefault(path.stem.partition("-")[0], []).append(path)
+        return self._listed.setdefault(name, [])
+
+    def _read(self, path: Path) -> dict[str, tuple[str, pa.Buffer]]:
+        """The entries of a file; none if it cannot be read."""
+        try:
+            check(path, ADVICE)
+            with pq.ParquetFile(path) as file:
+                table = file.read(use_threads=False)
+            names, facts, arrays = (table[name] for name in ("key", "facts", "array"))
+            found = {
+                name: (text, data.as_buffer())
+                for name, text, data in zip(names.to_pylist(), facts.to_pylist(), arrays, strict=True)
+            }
+        except FileNotFoundError:
+            return {}
+        except (UserError, OSError, pa.ArrowException, KeyError) as error:
+            if not isinstance(error.__cause__, OSError):  # a folder that cannot be read: writing will tell
+                self._say(str(error) if isinstance(error, UserError) else f"{path} holds no evaluations: {ADVICE}")
+                with suppress(OSError):
+                    path.unlink()
+            return {}
+        with suppress(OSError):  # of another user, or on a disk that may only be read: it is used all the same
+            os.utime(path)
+        return found
 
     def _say(self, message: str, what: str = "") -> None:
         if (what or message) not in self._told:
@@ -117,55 +151,36 @@ class Evaluations:
 NOTHING_KEPT, NO_ENTRIES = Evaluations(None), Entries(None)
 
 
-def content(rows: pd.DataFrame) -> str:
-    """A digest of predictions, to the bit: column by column, whatever they hold."""
-    digest = hashlib.blake2b(digest_size=20)
-    for name in rows.columns:
-        column = rows[name]
-        digest.update(f"{name}\n{column.dtype}\n{len(column)}\n".encode())
-        if isinstance(column.dtype, np.dtype) and column.dtype != object:
-            digest.update(column.to_numpy().tobytes())
-            continue
-        array = pa.array(column.tolist())
-        digest.update(str(array.type).encode())
-        for buffer in array.buffers():
-            digest.update(b"-" if buffer is None else buffer)
-    return digest.hexdigest()
+def _bytes(array: Array) -> bytes:
+    """The number of dimensions in a byte, the shape, the numbers."""
+    return len(array.shape).to_bytes(1) + np.asarray(array.shape, np.int64).tobytes() + array.tobytes()
 
 
-def key(*parts: object) -> str:
-    """A digest of plain values."""
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=20).hexdigest()
+def _array(data: pa.Buffer) -> Array:
+    """What ``_bytes`` wrote; a copy, so that the rest of the file need not be held."""
+    head = 1 + 8 * memoryview(data)[0]
+    shape = np.frombuffer(data, np.int64, (head - 1) // 8, 1)
+    return np.frombuffer(data, np.float64, offset=head).reshape(shape).copy()
 
 
-def _digest(tests: TestSet, measures: Iterable[str]) -> str:
-    """Of all that is the same for all encoders of a test set."""
-    digest = hashlib.blake2b(digest_size=20)
-    digest.update(
-        key(_version(), tests.key, tests.labels, tests.kind, sorted(tests.groups.items()), [*measures]).encode()
-    )
-    digest.update("\n".join(tests.patients.tolist()).encode())
-    digest.update(tests.targets.tobytes())
-    return digest.hexdigest()
+Rows = Mapping[str, tuple[str, bytes | pa.Buffer]]
 
 
-@cache
-def _version() -> Mapping[str, str]:
-    """The code that evaluates, and the libraries that it computes with."""
-    import scipy
-
-    digest = hashlib.blake2b(digest_size=20)
-    for folder in (Path(__file__).parent, Path(metrics.__path__[0])):
-        for path in sorted(folder.glob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
-    return {"code": digest.hexdigest(), "numpy": np.__version__, "scipy": scipy.__version__}
+def _size(rows: Rows) -> int:
+    return sum(len(text) + len(data) for text, data in rows.values())
 
 
-def _array(data: bytes) -> Array:
-    """What ``save`` wrote: the number of dimensions in a byte, the shape, the numbers."""
-    head = 1 + 8 * data[0]
-    shape = np.frombuffer(data[1:head], np.int64)
-    return np.frombuffer(data[head:], np.float64).reshape(shape)
+def _as_many_as_fit(rows: Rows) -> Rows:
+    """The first of them, up to the bytes that a test set may have."""
+    ends = np.cumsum([len(text) + len(data) for text, data in rows.values()])
+    return dict(islice(rows.items(), int((ends <= MOST_OF_TEST_SET).sum())))
+
+
+def _table(rows: Rows) -> pa.Table:
+    texts, arrays = zip(*rows.values(), strict=True)
+    columns = {"key": list(rows), "facts": texts, "array": list(map(bytes, arrays))}
+    kinds = {"key": pa.string(), "facts": pa.string(), "array": pa.binary()}
+    return pa.table({name: pa.array(values, kinds[name]) for name, values in columns.items()})
 
 
 def _make_room(folder: Path) -> None:

@@ -1,24 +1,22 @@
 """One metric of one column: every value, gain over the baseline and pair of encoders, with its variances."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cxrbench.leaderboard.board import HEADLINE, Table
-from cxrbench.leaderboard.statistics import kept as kept_at
 from cxrbench.leaderboard.statistics.alignment import TestFacts, TestSet
-from cxrbench.leaderboard.statistics.bootstrap import percentile_p, threads, unheard
+from cxrbench.leaderboard.statistics.bootstrap import unheard
 from cxrbench.leaderboard.statistics.counting import Counted, counted
-from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, components_of, resampling
+from cxrbench.leaderboard.statistics.evaluate import ByLabel, Estimate, resampling
+from cxrbench.leaderboard.statistics.evaluated import Evaluated, OfMetric, evaluated
 from cxrbench.leaderboard.statistics.inference import Components
-from cxrbench.leaderboard.statistics.kept import NO_ENTRIES, NOTHING_KEPT, Evaluations, key
+from cxrbench.leaderboard.statistics.kept import LEAST, NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.outline import Outline
-from cxrbench.leaderboard.statistics.paired import gains_of_replicates, improvements, pairs
+from cxrbench.leaderboard.statistics.paired import KeptPairs
 from cxrbench.metrics.measure import Measure
-from cxrbench.metrics.prepared import Array
 
 Key = tuple[str, str]
 
@@ -73,163 +71,46 @@ def measured(
     """Evaluate metrics on a test set, all on the same resamples; without those that do not belong to this task.
 
     Of an encoder's replicates only the headline's are held: ten thousand of every label would fill the memory;
-    ``first_only``: those of the first metric alone. ``kept``: evaluations of before, of which those that are needed are
-    not made again; the new ones are kept, of a small test set with ``first_only``. ``told``: how many more replicates
-    of a cell are done.
+    ``first_only``: those of the first metric alone. ``kept``: evaluations of before, which are not made again; but
+    where pairs are new, the replicates of a small test set (``LEAST``), which are not kept, are drawn again. ``told``:
+    how many more replicates of a cell are done.
     """
-    small = tests.targets.size < kept_at.LEAST
-    entries = kept.of(tests, [measure.name for measure in measures]) if first_only or not small else NO_ENTRIES
+    entries = kept.of(tests, [measure.name for measure in measures])
     drawn = resampling(tests, measures, replicates, seed, entries)
     if not drawn.outlines:
         return []
     order = sorted(tests.rows, key=lambda encoder: encoder != baseline)  # first what all others are compared with
-    keys = {encoder: key("small" if small else "", drawn.key(encoder, baseline)) for encoder in order}
-    of_pairs = key("pairs", [(encoder, keys[encoder]) for encoder in tests.rows])
-    found = {e: _Evaluated.of(*entry) for e in order if (entry := entries.get(keys[e])) is not None}
-    apart = _read_pairs(entries.get(of_pairs)) if len(found) == len(order) else None
-    if small and apart is None:  # pairs are made of all replicates
-        found = {}
-    missing = [encoder for encoder in order if encoder not in found]
-    if missing and baseline in found:
-        missing = [str(baseline), *missing]
-    told(sum(len(tests.rows[e]) for e in order if e not in missing) * replicates)
+    keys = {encoder: drawn.key(encoder, baseline) for encoder in tests.rows}
+    found = {e: one for e in order if (one := Evaluated.kept(entries, keys[e])) is not None}
+    new = [encoder for encoder in order if encoder not in found]
+    pairs = KeptPairs.of(entries, keys, drawn.outlines)
+    # of these the replicates of all headlines are needed
+    wanted = {e for pair in pairs.missing for e in pair} if first_only else {*order}
+    found |= {e: found[e].completed(entries, keys[e]) for e in wanted if e in found}
+    again = [e for e in order if e in found and ((e in wanted and not found[e].whole) or (e == baseline and new))]
+    told(sum(len(tests.rows[e]) for e in order if e not in (*new, *again)) * replicates)
     base: tuple[ByLabel, ...] | None = None
-    for encoder, estimates in drawn.estimates(missing, told):
+    small = tests.targets.size < LEAST
+    for encoder, estimates in drawn.estimates([e for e in order if e in (*new, *again)], told):
         if encoder == baseline:
             base = estimates
+        if encoder in again:
+            found[encoder] = found[encoder].with_replicates(of[HEADLINE].replicates.copy() for of in estimates)
+            continue
         against = base if base and encoder != baseline else ({},) * len(estimates)
-        found[encoder] = _evaluated(drawn.outlines, estimates, against)
-        if entries.path is not None:
-            entries.add(keys[encoder], *found[encoder].entry(1 if small else None))
+        found[encoder] = evaluated(drawn.outlines, estimates, against)
+        found[encoder].keep(entries, keys[encoder], small=small)
     by_metric = [{encoder: found[encoder].metrics[k] for encoder in tests.rows} for k in range(len(drawn.outlines))]
-    if apart is None:
-        with ThreadPoolExecutor(threads()) as pool:  # several MB of differences for each metric
-            apart = list(pool.map(_pairs, drawn.outlines, by_metric))
-    if small and missing:
-        entries.add(of_pairs, [[[*of, *vars(c).values()] for of, c in each.items()] for each in apart], np.empty(0))
+    headlines = [{encoder: of.headline for encoder, of in one.items()} for one in by_metric]
+    apart = pairs.completed(headlines)
+    pairs.keep(entries, apart)
     kept.save(entries)
     several = [_of_metric(tests, *one) for one in zip(drawn.outlines, by_metric, apart, strict=True)]
     return [several[0], *(one.without_replicates() for one in several[1:])] if first_only else several
 
 
-@dataclass(frozen=True)
-class _OfMetric:
-    """What a board needs of an encoder's metric, by label; as in ``Measured``."""
-
-    values: Mapping[str, Components]
-    gains: Mapping[str, Components]
-    percentiles: Mapping[str, float]
-    folds: Mapping[str, tuple[float, float]]
-    sd_seeds: Mapping[str, float]
-    headline: Estimate
-
-
-@dataclass(frozen=True)
-class _Evaluated:
-    """All metrics of an encoder."""
-
-    metrics: tuple[_OfMetric, ...]
-
-    def entry(self, drawn: int | None) -> tuple[list[dict[str, Any]], Array]:
-        """As plain values and an array, the replicates [metrics, S, B] of the first ``drawn`` headlines (of all)."""
-        facts = [
-            {
-                "values": {label: [*vars(of).values()] for label, of in one.values.items()},
-                "gains": {label: [*vars(of).values()] for label, of in one.gains.items()},
-                "percentiles": one.percentiles,
-                "folds": one.folds,
-                "sd_seeds": one.sd_seeds,
-                "points": one.headline.points.tolist(),
-                "seeds": one.headline.seeds,
-                "patients_df": one.headline.patients_df,
-                "of_folds": one.headline.folds.tolist(),
-            }
-            for one in self.metrics
-        ]
-        return facts, np.stack([one.headline.replicates for one in self.metrics[:drawn]])
-
-    @staticmethod
-    def of(facts: Sequence[Mapping[str, Any]], replicates: Array) -> "_Evaluated":
-        """From ``entry``; headlines whose replicates were not kept have none."""
-        none = [replicates[0][:, :0]] * (len(facts) - len(replicates))
-        return _Evaluated(
-            tuple(
-                _OfMetric(
-                    values={label: Components(*of) for label, of in one["values"].items()},
-                    gains={label: Components(*of) for label, of in one["gains"].items()},
-                    percentiles=one["percentiles"],
-                    folds={label: (of[0], of[1]) for label, of in one["folds"].items()},
-                    sd_seeds=one["sd_seeds"],
-                    headline=Estimate(
-                        np.array(one["points"]), drawn.copy(), tuple(one["seeds"]), one["patients_df"],
-                        np.array(one["of_folds"], dtype=np.float64),
-                    ),
-                )
-                for one, drawn in zip(facts, [*replicates, *none], strict=True)
-            )
-        )  # fmt: skip
-
-
-def _evaluated(outlines: Sequence[Outline], by_metric: Sequence[ByLabel], base: Sequence[ByLabel]) -> _Evaluated:
-    """From an encoder's estimates, and those of what it is compared with: of all metrics at once."""
-    values = iter(components_of([one for by_label in by_metric for one in by_label.values()]))
-    compared = [
-        [label for label in by_label if label in against and label in outline.tested]
-        for outline, by_label, against in zip(outlines, by_metric, base, strict=True)
-    ]
-    pairs_of = [(by_metric[k][x], base[k][x], outlines[k].measure) for k, of in enumerate(compared) for x in of]
-    gains = iter(improvements(*map(list, zip(*pairs_of, strict=True))) if pairs_of else ())
-    return _Evaluated(
-        tuple(
-            _of_estimates(
-                outline.measure, by_label, against, {label: next(values) for label in by_label},
-                {label: next(gains) for label in of},
-            )
-            for outline, by_label, against, of in zip(outlines, by_metric, base, compared, strict=True)
-        )
-    )  # fmt: skip
-
-
-def _of_estimates(
-    measure: Measure, by_label: ByLabel, base: ByLabel, values: dict[str, Components], gains: dict[str, Components]
-) -> _OfMetric:
-    headline = by_label[HEADLINE]
-    return _OfMetric(
-        values=values,
-        gains=gains,
-        percentiles=_percentiles(measure, by_label, base, gains),
-        folds={label: fold for label, one in by_label.items() if (fold := _folds(one))},
-        sd_seeds={label: float(one.points.std(ddof=1)) for label, one in by_label.items() if len(one.points) > 1},
-        headline=replace(headline, replicates=headline.replicates.copy()),  # it may be a part of all labels'
-    )
-
-
-def _percentiles(measure: Measure, by_label: ByLabel, base: ByLabel, labels: Iterable[str]) -> dict[str, float]:
-    """The percentile p of each label's gain; of the same replicates once."""
-    known: dict[tuple[int, int], float] = {}
-    found: dict[str, float] = {}
-    for label in labels:
-        one, other = by_label[label], base[label]
-        both = id(one.replicates), id(other.replicates)
-        if both not in known:
-            known[both] = percentile_p(gains_of_replicates(one, other, measure))
-        found[label] = known[both]
-    return found
-
-
-def _pairs(one: Outline, found: Mapping[str, _OfMetric]) -> dict[Key, Components]:
-    """Of all encoders, in the order of the test set's."""
-    headlines = {encoder: of.headline for encoder, of in found.items()}
-    return pairs(headlines, one.measure) if HEADLINE in one.tested else {}
-
-
-def _read_pairs(entry: tuple[Any, Array] | None) -> list[dict[Key, Components]] | None:
-    """What is kept of all pairs, by metric."""
-    return entry and [{(a, b): Components(*of) for a, b, *of in each} for each in entry[0]]
-
-
 def _of_metric(
-    tests: TestSet, one: Outline, found: Mapping[str, _OfMetric], apart: Mapping[Key, Components]
+    tests: TestSet, one: Outline, found: Mapping[str, OfMetric], apart: Mapping[Key, Components]
 ) -> Measured:
     """A metric of all encoders, in the order of the test set's; ``apart``: its pairs."""
     headlines = {encoder: of.headline for encoder, of in found.items()}
@@ -253,25 +134,20 @@ def _of_metric(
         counted=one.counted,
         tested=one.tested,
         rests_on={
-            x: counted(tests, x, one.counted if x == HEADLINE else None) for of in found.values() for x in of.values
+            x: counted(tests, x, one.counted if x == HEADLINE else None)
+            for x in dict.fromkeys(x for of in found.values() for x in of.values)
         },
         seeds={encoder: len(rows) for encoder, rows in tests.rows.items()},
     )
 
 
-def _folds(one: Estimate) -> tuple[float, float] | None:
-    """Mean and SD over the folds that have a value, where folds were ranked one by one."""
-    known = one.folds[~np.isnan(one.folds)]
-    return (float(known.mean()), float(known.std(ddof=1))) if len(known) > 1 else None
-
-
 def _by_chance(tests: TestSet, outline: Outline) -> dict[Key, float]:
-    measure = outline.measure
-    if measure.by_chance is None:
+    if outline.measure.by_chance is None:
         return {}
     values: dict[Key, float] = {}
+    cells = iter(outline.by_chance)
     for encoder, seeds in tests.rows.items():
-        each = [measure.by_chance(rows, tests.labels) for rows in seeds]
+        each = [next(cells) for _ in seeds]
         known = {label: float(np.mean([one[label] for one in each])) for label in tests.labels if label in each[0]}
         values |= {(encoder, label): value for label, value in known.items()}
         for name, group in tests.groups.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import is_
 from typing import Any
 
@@ -24,7 +25,8 @@ class Outline:
 
     ``names``: what is computed of each cell: ``labels`` [L], and ``macro`` where the measure has one of its own.
     ``points`` [cells, names]; ``folds``: of each cell [names, K] where folds are ranked each by itself, else K is 0;
-    ``patients`` [L] of each label's rarer side. ``of_group``: which labels [L] each group's mean is over.
+    ``by_chance``: of each cell, as in ``Measure``; ``patients`` [L] of each label's rarer side. ``of_group``: which
+    labels [L] each group's mean is over.
     ``undefined``, ``rare``, ``counted``, ``tested``: as in ``Evaluation``.
     """
 
@@ -33,6 +35,7 @@ class Outline:
     names: tuple[str, ...]
     points: Array
     folds: tuple[Array, ...]
+    by_chance: tuple[Mapping[str, float], ...]
     patients: Array
     of_group: Mapping[str, NDArray[np.bool_]]
     undefined: tuple[str, ...]
@@ -60,34 +63,44 @@ class Outline:
         That of a single label is the label's own row, the same object, so that nobody need compute with both.
         """
         rows = of_names[: len(self.labels)]
-        each = dict(zip(self.labels, rows, strict=True))
-        means = {
-            name: each[self.labels[int(at.argmax())]] if np.count_nonzero(at) == 1 else macro(rows, at)
-            for name, at in self.of_group.items()
-        }
+        each = list(rows)
+        means = {name: each[of] if isinstance(of, int) else macro(rows, of) for name, of in self._meant.items()}
         if self.overall:
             means[HEADLINE] = of_names[len(self.labels)]
-        return means | {label: row for label, row in each.items() if label not in means}
+        return means | {label: row for label, row in zip(self.labels, each, strict=True) if label not in means}
+
+    @cached_property
+    def points_by_name(self) -> dict[str, Array]:
+        """``points`` of all cells [cells], by name as ``with_groups`` has them."""
+        cells = [self.with_groups(one) for one in self.points]
+        return {name: np.array([of[name] for of in cells]) for name in cells[0]}
+
+    @cached_property
+    def _meant(self) -> dict[str, "int | NDArray[np.bool_]"]:
+        """The labels [L] that a group's mean is over; the place of the label where it is one."""
+        return {name: int(at.argmax()) if np.count_nonzero(at) == 1 else at for name, at in self.of_group.items()}
 
 
 @dataclass(frozen=True)
 class Points:
     """A metric of one cell as it is: by label, and ``macro`` where the measure has one; and of each fold [K].
 
-    ``folds``: where folds are ranked each by itself.
+    ``folds``: where folds are ranked each by itself. ``by_chance``: as in ``Measure``.
     """
 
     values: Mapping[str, float]
     folds: Mapping[str, Array]
+    by_chance: Mapping[str, float]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> list[Any]:
         """As plain values."""
-        return {"values": self.values, "folds": {name: of.tolist() for name, of in self.folds.items()}}
+        return [self.values, {name: of.tolist() for name, of in self.folds.items()}, self.by_chance]
 
     @staticmethod
-    def of(facts: Mapping[str, Any]) -> "Points":
+    def of(facts: Sequence[Any]) -> "Points":
         """From ``facts``."""
-        return Points(facts["values"], {name: np.array(of) for name, of in facts["folds"].items()})
+        values, folds, by_chance = facts
+        return Points(values, {name: np.array(of) for name, of in folds.items()}, by_chance)
 
 
 @dataclass(frozen=True)
@@ -109,16 +122,16 @@ class OfCell:
         same = len(functions) == len(self.functions) and all(map(is_, functions, self.functions))
         return self.together if same and self.together else Together.of(functions)
 
-    def points(self, n: int) -> list[Points]:
-        """Of each metric, on the n test rows as they are."""
-        ones = Weights.of(np.ones((n, 1), dtype=np.uint16))
+    def points(self, ones: Weights, by_chance: Sequence[Mapping[str, float]]) -> list[Points]:
+        """Of each metric, on the test rows as they are (``ones`` [n, 1]), and what chance alone would give."""
         values = iter(self.together(ones)[:, 0].tolist() if self.together else ())
         return [
             Points(
                 {name: next(values) for name in of},
                 {name: one.values() for name, one in of.items() if isinstance(one, InFolds)},
+                chance,
             )
-            for of in self.metrics
+            for of, chance in zip(self.metrics, by_chance, strict=True)
         ]
 
 
@@ -146,6 +159,7 @@ def outline(tests: TestSet, measure: Measure, cells: Sequence[Points]) -> Outlin
         names=names,
         points=values,
         folds=tuple(_by_fold(one, names) for one in cells),
+        by_chance=tuple(one.by_chance for one in cells),
         patients=patients,
         of_group=of_group,
         undefined=tuple(label for label, known in zip(labels, defined, strict=True) if not known),

@@ -1,6 +1,7 @@
 """Tiny downloads with masks in the official layouts, written by hand: images of 12 x 10 pixels."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,85 @@ def dicom(path: Path, number: int) -> None:
     """A DICOM image that no other number has."""
     pixels = np.random.default_rng(number).integers(1, 250, (HEIGHT, WIDTH), np.uint8)
     write_dicom(path, pixels, bits_stored=8)
+
+
+def covid_qu_ex(root: Path, *, lungs: bool = True, infection: bool = True, twice: bool = True) -> Path:
+    """Six training, two validation and two test images of each class; the last of training and the first of test are
+    of one patient. Of the first two of each folder the infection is outlined, one of them in another split.
+    """
+    for part, first, count in (("Train", 0, 6), ("Val", 6, 2), ("Test", 8, 2)):
+        for label in ("COVID-19", "Non-COVID", "Normal"):
+            for n in range(first, first + count):
+                name = {"COVID-19": f"covid_{n}", "Non-COVID": f"non_COVID ({n})", "Normal": f"Normal ({n})"}[label]
+                if label == "COVID-19" and n in (5, 8):
+                    name = f"sub-S00042_ses-E{n:05d}_run-1_bp-chest_vp-ap_dx"
+                trees = [("Lung Segmentation Data", part)] * lungs
+                if infection and n < first + 2:
+                    moved = {("Normal", 1): "Test"}.get((label, n), part)
+                    trees.append(("Infection Segmentation Data", moved))
+                for tree, where in trees:
+                    place = root / tree / (tree if twice else "") / where / label
+                    png(place / "images" / f"{name}.png", 10 * n + len(label))
+                    mask_png(place / "lung masks" / f"{name}.png", block(1, 1, 10, 8))
+                    if tree.startswith("Infection"):
+                        ill = block(3, 2, 5 + n % 3, 6) if label == "COVID-19" else block(0, 0, 0, 0)
+                        mask_png(place / "infection masks" / f"{name}.png", ill)
+    return root
+
+
+def cxlseg(root: Path, *, originals: bool = False) -> Path:
+    """Ten training, two validation and two test images; the first training image is of a patient of the test set.
+
+    The segmented pictures have 7 x 7 pixels, the originals 12 x 9; masks are JPEGs.
+    """
+    rows = []
+    for n in range(14):
+        subject = 10_000_013 if n == 0 else 10_000_000 + n
+        name, place = f"{n:08x}-0-0-0-0", f"files/p10/p{subject}/s{50_000_000 + n}"
+        mask = np.zeros((7, 7), np.uint8)
+        mask[1:6, 2:5] = 255
+        for file, pixels in ((name, np.where(mask, 90 + n, 0).astype(np.uint8)), (f"{name}-mask", mask)):
+            path = root / place / f"{file}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path, quality=100)
+        if originals:
+            png(root / "mimic-cxr-jpg" / place / f"{name}.jpg", n, height=12, width=9)
+        rows.append(f"{name},{subject},{50_000_000 + n},{'train' if n < 10 else 'validate' if n < 12 else 'test'}")
+    text(root / "CXLSeg-split.csv", "dicom_id,subject_id,study_id,split", *rows)
+    return root
+
+
+def mimic_lungs(root: Path, *, jpeg: bool = False, unpacked: bool = False, zones: bool = True) -> Path:
+    """Ten images of 24 x 20 pixels, their lung pictures of 12 x 10, and scene graphs in pixels of the images.
+
+    The right lung is on the left of the image. In image 1 the lungs touch, 2 lacks the box of a zone.
+    """
+    graphs = {}
+    for n in range(10):
+        name, subject = f"{n:08x}-aaaaaaaa-bbbbbbbb-cccccccc-dddddddd", 10_000_100 + n
+        png(root / f"files/p10/p{subject}/s{50_000_000 + n}/{name}.jpg", n, height=2 * HEIGHT, width=2 * WIDTH)
+        lungs = block(1, 1, 11, 4) | block(2, 6, 10, 9) | (block(4, 1, 6, 9) if n == 1 else False)
+        seen = np.random.default_rng(n).integers(60, 200, lungs.shape).astype(np.uint8)
+        for kind, mask in (("lung", lungs), ("rest", ~lungs)):
+            path = root / "lung-segment-mimic-cxr-1.0.0" / f"{name}_{kind}.{'jpg' if jpeg else 'png'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.where(mask, seen, np.uint8(0))).save(path, quality=100)
+        boxes = {"right lung": (0, 0, 9, 24), "left lung": (11, 0, 20, 24), "trachea": (9, 0, 11, 8)}
+        for side, left, right in (("right", 0, 9), ("left", 11, 20)):
+            for k, height in enumerate(("upper", "mid", "lower")):
+                boxes[f"{side} {height} lung zone"] = (left, 8 * k, right, 8 * k + 8)
+        if n == 2:
+            del boxes["left mid lung zone"]
+        corners = ("original_x1", "original_y1", "original_x2", "original_y2")
+        objects = [{"bbox_name": box, **dict(zip(corners, sides, strict=True))} for box, sides in boxes.items()]
+        graphs[f"{name}_SceneGraph.json"] = json.dumps({"image_id": name, "objects": objects})
+    place = root / "chest-imagenome-dataset-1.0.0" / "silver_dataset"
+    if zones and unpacked:
+        for file, graph in graphs.items():
+            text(place / "scene_graph" / file, graph)
+    elif zones:
+        place.mkdir(parents=True)
+        with zipfile.ZipFile(place / "scene_graph.zip", "w") as archive:
+            for file, graph in graphs.items():
+                archive.writestr(f"scene_graph/{file}", graph)
+    return root

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.annotations.mask_files import inside, is_jpeg, mask_size, read_mask
+from cxrbench.data.annotations.rescaling import Sizes, nearest
 from cxrbench.data.annotations.rle import decode_counts
 from cxrbench.data.decode.images import image_size
 from cxrbench.data.manifest import Manifest
@@ -23,19 +24,24 @@ Mask = NDArray[np.uint8]
 
 
 class Counts(NamedTuple):
-    """COCO's uncompressed run lengths of a mask."""
+    """COCO's uncompressed run lengths of a mask. ``stretched``: over its image, by nearest pixels, of any size."""
 
     height: int
     width: int
     counts: str
+    stretched: bool = False
 
 
 class MaskFile(NamedTuple):
-    """A mask image: pixels equal to ``value`` (None: any but 0 and ``ignore``, see ``inside``) belong to the label."""
+    """A mask image: pixels equal to ``value`` (None: any but 0 and ``ignore``, see ``inside``) belong to the label.
+
+    ``stretched``: as of ``Counts``.
+    """
 
     path: Path
     value: int | None
     ignore: int | None
+    stretched: bool = False
 
 
 class Box(NamedTuple):
@@ -126,11 +132,7 @@ class TrueMasks:
                         files[part.path] = read_mask(part.path)
                     _paint_file(masks[label], files[part.path], part, where)
                 elif isinstance(part, Counts):
-                    _check_size(where, (part.height, part.width), (height, width))
-                    try:
-                        masks[label][decode_counts(part.counts, height, width)] = 1
-                    except UserError as error:
-                        raise UserError(f"{where}: {error}") from error
+                    _paint_counts(masks[label], part, where)
                 else:
                     _paint_box(masks[label], part, image_id)
         return masks
@@ -151,8 +153,9 @@ def check_sizes(masks: pd.DataFrame, paths: Mapping[str, Path], root: Path) -> N
     """Compare mask files with their images, from the headers alone. Raises UserError for the first that do not fit.
 
     ``paths``: the file of each image. Images that cannot be read are left to whoever decodes them. A JPEG keeps no
-    values apart, so it cannot be a mask of several classes, or one with an ignored value.
+    values apart, so it cannot be a mask of several classes, or one with an ignored value. What is stretched fits.
     """
+    masks = masks.loc[~masks["stretched"].astype(bool)] if "stretched" in masks else masks
     named = masks[["value", "ignore"]].notna().any(axis=1)
     pairs = masks[["image_id", "path"]].assign(named=named).drop_duplicates(["image_id", "path"])
 
@@ -180,10 +183,11 @@ def _part(row: Mapping[Any, Any], root: Path) -> Part:
     """A row of the manifest's mask or box table."""
     if "x" in row:
         return Box(float(row["x"]), float(row["y"]), float(row["width"]), float(row["height"]))
+    stretched = bool(row.get("stretched", False))
     if isinstance(row.get("counts"), str):
-        return Counts(int(row["height"]), int(row["width"]), str(row["counts"]))
+        return Counts(int(row["height"]), int(row["width"]), str(row["counts"]), stretched)
     value, ignore = (_whole(row.get(name)) for name in ("value", "ignore"))
-    return MaskFile(root / str(row["path"]), value, ignore)
+    return MaskFile(root / str(row["path"]), value, ignore, stretched)
 
 
 def _whole(number: float | None) -> int | None:
@@ -218,8 +222,27 @@ def _check_size(where: str, mask: tuple[int, int], image: tuple[int, int]) -> No
         )
 
 
+def _fitted(values: NDArray[Any], target: Mask, stretched: bool, where: str) -> NDArray[Any]:
+    """A mask's values at the size of its image. Raises UserError where it has another and is not to be stretched."""
+    (height, width), (new_height, new_width) = values.shape, target.shape
+    if stretched:
+        return nearest(values, Sizes(height, width, new_height, new_width), where)
+    _check_size(where, (height, width), (new_height, new_width))
+    return values
+
+
+def _paint_counts(target: Mask, part: Counts, where: str) -> None:
+    if not part.stretched:
+        _check_size(where, (part.height, part.width), (target.shape[0], target.shape[1]))
+    try:
+        drawn = decode_counts(part.counts, part.height, part.width)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    target[_fitted(drawn, target, part.stretched, where)] = 1
+
+
 def _paint_file(target: Mask, values: NDArray[np.integer], part: MaskFile, where: str) -> None:
-    _check_size(f"{where}, {part.path},", (values.shape[0], values.shape[1]), (target.shape[0], target.shape[1]))
+    values = _fitted(values, target, part.stretched, f"{where}, {part.path},")
     if part.value is not None:
         target[values == part.value] = 1
     elif part.ignore is not None:

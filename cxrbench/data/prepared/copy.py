@@ -274,7 +274,8 @@ def _scaled_masks(manifest: Manifest, table: pd.DataFrame, sizes: Mapping[str, S
         masks["path"] = [names[i][manifest.root / path] if isinstance(path, str) else path for i, path in pairs]
     if "counts" in masks:
         runs = masks["counts"].tolist()
-        drawn = [isinstance(counts, str) for counts in runs]
+        fixed = masks["stretched"].tolist() if "stretched" in masks else [False] * len(masks)
+        drawn = [isinstance(counts, str) and not kept for counts, kept in zip(runs, fixed, strict=True)]
         masks["counts"] = [
             scaled_counts(c, sizes[i], i) if known else c for c, i, known in zip(runs, ids, drawn, strict=True)
         ]

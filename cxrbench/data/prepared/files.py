@@ -30,7 +30,10 @@ PER_FOLDER = 1000
 
 
 class ImageFile(NamedTuple):
-    """One image to copy: its file, with size and stamp, its place in the copy, and its mask files with theirs."""
+    """One image to copy: its file, with size and stamp, its place in the copy, and its mask files with theirs.
+
+    Masks that are ``stretched`` over their image keep their size.
+    """
 
     image_id: str
     bytes: int
@@ -38,16 +41,20 @@ class ImageFile(NamedTuple):
     path: Path
     name: str
     masks: Mapping[Path, str]
+    stretched: bool = False
 
 
 def image_files(manifest: Manifest) -> list[ImageFile]:
     """The images of a manifest in row order; each lies in the copy by its row, ``images/0000/0000017.png``."""
     masks = mask_names(manifest)
+    table = manifest.masks
+    stretched = set() if table is None or "stretched" not in table else set(table.loc[table["stretched"], "image_id"])
     columns = (manifest.images[name].tolist() for name in ("image_id", "bytes", "stamp"))
     found = []
     for row, (image_id, size, stamp, path) in enumerate(zip(*columns, manifest.paths(), strict=True)):
         name = f"images/{row // PER_FOLDER:04d}/{row:07d}.png"
-        found.append(ImageFile(image_id, int(size), stamp, path, name, masks.get(image_id, {})))
+        of_image = masks.get(image_id, {})
+        found.append(ImageFile(image_id, int(size), stamp, path, name, of_image, image_id in stretched))
     return found
 
 
@@ -76,7 +83,9 @@ def make(radiograph: ImageFile, folder: Path, longest: int, max_pixels: int) -> 
 
     sizes, pixels = use_decoded(radiograph.path, small, max_pixels=max_pixels)
     for path, name in radiograph.masks.items():
-        _write_png(folder / name, _storable(nearest(read_mask(path), sizes, f"mask {path}"), path))
+        values = read_mask(path)
+        kept = values if radiograph.stretched else nearest(values, sizes, f"mask {path}")
+        _write_png(folder / name, _storable(kept, path))
     said = json.dumps([radiograph.image_id, radiograph.bytes, radiograph.stamp, sizes.height, sizes.width])
     _write_png(folder / radiograph.name, pixels, said)
     return sizes

@@ -96,6 +96,7 @@ def told(joined: Joined) -> list[str]:
         lines.append(
             f"{joined.tested.name}: {len(labels)} of its {len(own)} labels shared with {names}: {some(labels)}"
         )
+    lines += [f"{joined.tested.name}: {line}" for line in joined.united.told()]
     lines += [
         f"{one} and {other} have images of one source under other names: their pictures tell who is who, when it runs"
         for one, other in joined.unclear

@@ -17,7 +17,15 @@ from cxrbench.phantom.layouts.classification import (
     shenzhen,
 )
 from cxrbench.phantom.layouts.detection import ms_cxr, object_cxr, siim_fisabio, vindr_pcxr
-from cxrbench.phantom.layouts.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
+from cxrbench.phantom.layouts.segmentation import (
+    candid_ptx,
+    chexlocalize,
+    covid_qu_ex,
+    cxlseg,
+    mimic_lungs,
+    qata,
+    vindr_ribcxr,
+)
 
 Writer = tuple[Callable[..., Any], Callable[..., None]]
 """What writes one image (folder, case) and returns its rows, and what writes the tables of them all."""
@@ -58,12 +66,16 @@ CLASSIFICATION_WRITERS: Mapping[str, Writer] = {
 
 SEGMENTATION: Mapping[str, int] = {
     "vindr-ribcxr": 100, "qata": 100, "chexlocalize": 120, "candid-ptx": 120,
+    "covid-qu-ex": 120, "cxlseg": 96, "mimic-lungs": 100,
 }  # fmt: skip
 SEGMENTATION_WRITERS: Mapping[str, Writer] = {
     "vindr-ribcxr": (vindr_ribcxr.vindr_ribcxr_image, vindr_ribcxr.vindr_ribcxr_tables),
     "qata": (qata.qata_image, qata.qata_tables),
     "chexlocalize": (chexlocalize.chexlocalize_image, chexlocalize.chexlocalize_tables),
     "candid-ptx": (candid_ptx.candid_ptx_image, candid_ptx.candid_ptx_tables),
+    "covid-qu-ex": (covid_qu_ex.covid_qu_ex_image, covid_qu_ex.covid_qu_ex_tables),
+    "cxlseg": (cxlseg.cxlseg_image, cxlseg.cxlseg_tables),
+    "mimic-lungs": (mimic_lungs.mimic_lungs_image, mimic_lungs.mimic_lungs_tables),
 }
 
 DETECTION: Mapping[str, int] = {

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from cxrbench.data.annotations.masks import IGNORE, TrueMasks, no_masks, read_mask
@@ -43,6 +45,20 @@ def test_run_lengths_become_masks_and_several_rows_are_united(tmp_path: Path) ->
     np.testing.assert_array_equal(truth.native("a", H, W)[0], one | two)
     assert not truth.native("b", H, W).any()
     assert [truth.present(name).tolist() for name in "abc"] == [[1], [0], [0]]
+
+
+def test_a_stretched_mask_covers_its_image_whatever_the_size_of_either(tmp_path: Path) -> None:
+    mask = drawing(3)
+    Image.fromarray(np.where(mask, np.uint8(255), np.uint8(0))).save(tmp_path / "m.png")
+    file = pd.DataFrame({"image_id": ["b"], "label": "Finding", "path": "m.png", "value": np.nan, "ignore": np.nan})
+    table = pd.concat([counts_table({"a": mask}), file]).assign(stretched=True)
+    truth = TrueMasks.of(manifest(tmp_path, masks=table))
+    for height, width in ((3 * H, 2 * W), (H, W), (20, 7)):
+        whole = torch.from_numpy(mask[None, None]).float()
+        expected = F.interpolate(whole, (height, width), mode="nearest-exact")[0]
+        for name in "ab":
+            np.testing.assert_array_equal(truth.native(name, height, width), expected.numpy())
+            assert truth.present(name).tolist() == [1]
 
 
 def test_an_image_without_a_row_is_unknown_unless_the_masks_are_complete(tmp_path: Path) -> None:

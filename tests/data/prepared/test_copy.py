@@ -30,6 +30,7 @@ from cxrbench.engine.registry import load_dataset
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.turns import turn
 from support.layouts import rsna, siim, write_symile
+from support.mask_layouts import cxlseg
 
 RNG = np.random.default_rng(0)
 
@@ -112,6 +113,16 @@ def test_masks_of_files_are_resized_by_nearest_pixels(tmp_path: Path) -> None:
         expected = F.interpolate(large.float(), small, mode="nearest-exact")[:, 0]
         np.testing.assert_array_equal(after.native(image_id, *small), expected.numpy())
         np.testing.assert_array_equal(after.present(image_id), before.present(image_id))
+
+
+def test_stretched_masks_keep_their_size(tmp_path: Path) -> None:
+    cxlseg(tmp_path / "cxlseg", originals=True)
+    prepare(loaded(tmp_path, "cxlseg"), tmp_path / "fast", 8)
+    before, after = (loaded(data, "cxlseg") for data in (tmp_path, tmp_path / "fast"))
+    assert np.asarray(decode(after.paths()[0])).shape == (8, 6)
+    for image_id in before.images["image_id"]:
+        old, new = (TrueMasks.of(manifest).native(image_id, 8, 6) for manifest in (before, after))
+        np.testing.assert_array_equal(old, new)
 
 
 def test_run_lengths_and_boxes_are_scaled(tmp_path: Path) -> None:

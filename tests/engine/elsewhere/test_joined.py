@@ -51,7 +51,7 @@ def test_labels_are_matched_by_name_in_the_order_of_the_tested_set() -> None:
     notes = " ".join(there.manifest.notes)
     assert "labels of near that are not shared, so left out: a" in notes
     assert "labels of far that are not shared, so left out: d, A" in notes
-    with pytest.raises(NotApplicableError, match="no label has the same name in all sets: far has A; near has a, b"):
+    with pytest.raises(NotApplicableError, match="no label means the same in all sets: far has A; near has a, b"):
         join([dataset("near")], dataset("far", ("A",)))
 
 
@@ -192,3 +192,22 @@ def test_what_is_trained_on_has_a_fingerprint() -> None:
     assert join([near, far], far).fingerprint != before != join([flipped], far).fingerprint
     assert join([far, near], far).fingerprint == join([near, far], far).fingerprint
     assert join([near], dataset("third")).fingerprint == before
+
+
+def test_labels_of_one_meaning_are_one_under_the_tested_set_s_name() -> None:
+    there = join([dataset("nih", ("Hernia", "Effusion"))], dataset("mimic", ("Pleural Effusion", "Edema")))
+    assert there.manifest.labels == ("Pleural Effusion",)
+    images = there.manifest.images.set_index("image_id")
+    own = dataset("nih", ("Hernia", "Effusion")).images
+    assert images.loc["nih:" + own["image_id"], "Pleural Effusion"].tolist() == own["Effusion"].tolist()
+    notes = " ".join(there.manifest.notes)
+    assert "labels of different names that mean the same: Pleural Effusion is Effusion of nih" in notes
+    assert "labels of nih that are not shared, so left out: Hernia" in notes
+    plain = join([dataset("nih", ("Hernia", "Effusion"))], dataset("mimic", ("Effusion", "Edema")))
+    assert plain.fingerprint != there.fingerprint
+
+
+def test_test_sets_together_under_the_first_one_s_names() -> None:
+    there = join([dataset("mimic", ("Pleural Effusion",)), dataset("nih", ("Effusion",))], None)
+    assert there.manifest.labels == ("Pleural Effusion",)
+    assert there.manifest.targets().mean() == 0.5

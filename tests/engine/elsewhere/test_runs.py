@@ -228,7 +228,7 @@ def test_related_sets_that_do_not_tell_who_is_who_are_refused(run: Run, near: Pa
         (("--train", "NEAR", "--tasks", "FAR:segmentation"), "segmentation is trained and tested on one dataset only"),
         (("--train", "NEAR", "--tasks", "FAR:zero-shot"), "zero-shot is trained and tested on one dataset only"),
         (("--train", "NEAR", "--tasks", "FAR", "--preset", "spcl"), "leave one out"),
-        (("--train", "OTHER", "--tasks", "FAR:classification"), "no label has the same name in all sets"),
+        (("--train", "OTHER", "--tasks", "FAR:classification"), "no label means the same in all sets"),
         (("--train", "TESTED", "--tasks", "FAR:classification"), "has no train rows"),
         (("--tasks", "all:classification"), "unknown dataset 'all'"),
     ],

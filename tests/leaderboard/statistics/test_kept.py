@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from cxrbench.leaderboard.render import to_csv, to_json
-from cxrbench.leaderboard.statistics import evaluate, kept
+from cxrbench.leaderboard.statistics import digests, evaluate, kept, paired
+from cxrbench.leaderboard.statistics import measured as measured_at
 from cxrbench.leaderboard.statistics.alignment import align, by_task
-from cxrbench.leaderboard.statistics.kept import Evaluations, content
+from cxrbench.leaderboard.statistics.digests import content, of_test_set
+from cxrbench.leaderboard.statistics.kept import Evaluations
 from cxrbench.leaderboard.statistics.measured import measured
 from cxrbench.leaderboard.tables import build
 from cxrbench.metrics.kinds import KINDS
@@ -32,7 +34,7 @@ def drawn(predictions, folder=None, note=lambda message: None, **how):
 
 @pytest.fixture(autouse=True)
 def keep_small_ones(monkeypatch):
-    monkeypatch.setattr(kept, "LEAST", 0)
+    monkeypatch.setattr(measured_at, "LEAST", 0)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_of_small_test_sets_pairs_are_kept_in_place_of_replicates(made_up, tmp_p
     predictions = [one for one in more if one.cell["encoder"] != "d"]
     expected, of_more = drawn(predictions), drawn(more)
     drawn(predictions, tmp_path / "whole")
-    monkeypatch.setattr(kept, "LEAST", 60 * len(predictions[0].labels) + 1)
+    monkeypatch.setattr(measured_at, "LEAST", 60 * len(predictions[0].labels) + 1)
     assert drawn(predictions, tmp_path / "small") == expected
     whole, small = (sum(path.stat().st_size for path in (tmp_path / of).iterdir()) for of in ("whole", "small"))
     assert small < whole
@@ -72,8 +74,58 @@ def test_of_small_test_sets_pairs_are_kept_in_place_of_replicates(made_up, tmp_p
     assert evaluated[-2:] == [11, 11]
 
 
+def test_of_a_small_test_set_only_new_pairs_are_drawn_for(made_up, tmp_path, evaluated, monkeypatch):
+    more = cells(made_up, {**ENCODERS, "d": 2})
+    monkeypatch.setattr(measured_at, "LEAST", 10**9)
+    drawn([one for one in more if one.cell["encoder"] != "d"], tmp_path)
+    compared, whole = [], paired.improvements
+    monkeypatch.setattr(
+        paired, "improvements", lambda *of: compared.extend(zip(of[0], of[1], strict=True)) or whole(*of)
+    )
+    drawn(more, tmp_path)
+    tested = sum(one.tested for one in KINDS["multilabel"].measures.values())
+    assert len(compared) == 2 * tested * 4  # two data sets, d with each of the four others
+
+
+def test_what_is_new_is_written_beside_what_was_there_until_there_are_many_files(made_up, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "MOST_FILES", 3)
+    names, counts = ["random", "a", "b", "c", "d"], []
+    for many in range(1, len(names) + 1):
+        predictions = [made_up(e, strength=1 + 0.2 * i, n=60) for i, e in enumerate(names[:many])]
+        assert drawn(predictions, tmp_path) == drawn(predictions)
+        counts.append(len(list(tmp_path.iterdir())))
+    assert counts == [1, 2, 3, 1, 2]
+    everything = [made_up(e, strength=1 + 0.2 * i, n=60) for i, e in enumerate(names)]
+    monkeypatch.setattr(evaluate, "replicate_cells", None)
+    drawn(everything, tmp_path)
+
+
+@pytest.mark.parametrize("least", [0, 10**9])
+def test_an_encoder_without_scores_leaves_no_metric_to_test_and_what_was_kept_as_it_is(
+    made_up, tmp_path, monkeypatch, least
+):
+    monkeypatch.setattr(measured_at, "LEAST", least)
+    predictions = cells(made_up)
+    blind = made_up("d", n=60)
+    scores = {name: np.nan for name in blind.rows.columns if name.startswith("score:")}
+    more = [*predictions, dataclasses.replace(blind, rows=blind.rows.assign(**scores))]
+    for each in (predictions, more, predictions, more):
+        assert drawn(each, tmp_path) == drawn(each)
+
+
+def test_encoders_with_the_same_predictions_are_kept_too(made_up, tmp_path, evaluated):
+    same = [dataclasses.replace(one, cell={**one.cell, "encoder": "b"}) for one in cells(made_up, {"a": 1})]
+    predictions = [*cells(made_up, {"random": 1, "a": 1}), *same]
+    expected = drawn(predictions)
+    assert drawn(predictions, tmp_path) == expected
+    evaluated.clear()
+    before = sorted(tmp_path.iterdir())
+    assert drawn(predictions, tmp_path) == expected
+    assert (evaluated, sorted(tmp_path.iterdir())) == ([], before)
+
+
 def test_groups_of_a_small_test_set_have_the_replicates_of_all_metrics(made_up, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "LEAST", 10**9)
+    monkeypatch.setattr(measured_at, "LEAST", 10**9)
     tests = align(*next(iter(by_task(cells(made_up)).items())))
     measures = [KINDS["multilabel"].measures[name] for name in ("auroc", "brier")]
     for first_only, expected in ((True, [100, 0]), (False, [100, 100])):
@@ -116,7 +168,7 @@ def test_other_code_evaluates_anew(made_up, tmp_path, evaluated, monkeypatch):
     predictions = cells(made_up)
     drawn(predictions, tmp_path)
     evaluated.clear()
-    monkeypatch.setattr(kept, "_version", lambda: {"code": "another"})
+    monkeypatch.setattr(digests, "_version", lambda: {"code": "another"})
     drawn(predictions, tmp_path)
     assert evaluated == [9, 9]
 
@@ -194,9 +246,24 @@ def test_what_was_not_used_for_longest_makes_room(made_up, tmp_path, monkeypatch
     assert not before <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_content_is_that_of_every_column(made_up):
-    rows = made_up("a").rows
+def test_content_is_that_of_every_column_that_cells_do_not_share(made_up):
+    one = made_up("a")
+    tests, rows = align(*next(iter(by_task([one]).items()))), one.rows
     lists = rows.assign(boxes=[np.arange(i % 3, dtype=float) for i in range(len(rows))])
     other = lists.assign(boxes=[np.arange(i % 3, dtype=float) + (i == 5) for i in range(len(rows))])
-    assert content(rows) == content(rows.copy())
-    assert len({content(one) for one in (rows, rows.assign(patient_id="x"), lists, other)}) == 4
+    further = [rows, rows.assign(fold=0), rows.assign(rle="x"), rows.assign(**{"target:Mass": 0.0}), lists, other]
+    assert content(rows, tests) == content(rows.copy(), tests)
+    assert len({content(each, tests) for each in further}) == len(further)
+    assert content(rows.assign(patient_id="x"), tests) == content(rows, tests)
+
+
+@pytest.mark.parametrize("column", ["image_id", "patient_id", "target:Effusion"])
+def test_what_cells_share_is_in_the_name_of_their_test_set(made_up, column):
+    one = made_up("a")
+    rows = one.rows.copy()
+    rows[column] = rows[column].to_numpy()[::-1]
+    assert names(one) != names(dataclasses.replace(one, rows=rows))
+
+
+def names(one):
+    return of_test_set(align(*next(iter(by_task([one]).items()))), ["auroc"])

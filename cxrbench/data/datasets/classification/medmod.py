@@ -7,6 +7,7 @@ PaCX-MAE's scripts, whose table (``medmod_final.csv``, or one per split) is what
 
 from pathlib import Path, PurePosixPath
 
+from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
@@ -46,6 +47,7 @@ def read(root: Path) -> Manifest:
     of either kind will do. The headline is the mean over the 25 phenotypes; the three columns of deaths, which make up
     the 28 that a paper counts, are the group ``mortality``. MedMod has no split of images, and the scripts deal out
     rows, so that patients with several stays are on both sides: here all rows are split anew, 70/10/20 by patient.
+    Sex and age are read where a table has kept MIMIC's columns (``gender``, ``anchor_age``).
     ``phenotype_labels.csv`` is in the order of ``stay_id`` and is joined by row: a whole table in another order has
     other stays' phenotypes, and is refused.
     """
@@ -64,7 +66,7 @@ def read(root: Path) -> Manifest:
     return Manifest(
         name="medmod",
         root=root,
-        images=images,
+        images=with_attributes(images, table, {"sex": "gender", "age": "anchor_age"}),
         labels=LABELS,
         groups={"macro": PHENOTYPES, "mortality": DEATHS, "all": LABELS},
         lineage=LINEAGE,
@@ -93,7 +95,8 @@ def _table(layout: Layout) -> tuple[Table, str]:
     if absent := [name for name in SPLIT_TABLES if name not in there]:
         raise layout.error(f"file {absent[0]} is missing beside {there[0]}")
     tables = [layout.table(layout.root / name, COLUMNS) for name in SPLIT_TABLES]
-    joined = {column: [cell for table in tables for cell in table[column]] for column in COLUMNS}
+    shared = [column for column in tables[0] if all(column in table for table in tables)]
+    joined = {column: [cell for table in tables for cell in table[column]] for column in shared}
     return joined, ", ".join(PurePosixPath(name).name for name in SPLIT_TABLES)
 
 

@@ -20,6 +20,7 @@ LABELS = (
     "NGT - Incompletely Imaged", "NGT - Normal", "CVC - Abnormal", "CVC - Borderline", "CVC - Normal",
     "Swan Ganz Catheter Present",
 )  # fmt: skip
+LINES = "train_annotations.csv"
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
@@ -44,6 +45,7 @@ def read(root: Path) -> Manifest:
         targets=layout.binary(table, LABELS, path.name),
     )  # fmt: skip
     unread = len(found) - len(ids)
+    lines = (root / LINES).is_file()
     return Manifest(
         name="ranzcr-clip",
         root=root,
@@ -54,6 +56,7 @@ def read(root: Path) -> Manifest:
         licence=LICENCE,
         notes=(
             "The challenge's test labels are not public: 70/10/20 of its training images, by patient.",
+            *((f"The lines along catheters in {LINES} are not read.",) if lines else ()),
             *((f"{unread:,} files without a row in {path.name} were left out.",) if unread else ()),
             *subset_note(len(ids), OFFICIAL, "images"),
         ),

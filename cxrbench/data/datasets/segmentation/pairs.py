@@ -59,9 +59,18 @@ def mask_table(layout: Layout, rows: Iterable[tuple[str, str, File]], images: di
 
     Raises UserError for a mask whose size is not its image's.
     """
-    table = pd.DataFrame(
+    table = _table(rows)
+    check_sizes(table, {name: layout.root / file.path for name, file in images.items()}, layout.root)
+    return table
+
+
+def stretched_table(rows: Iterable[tuple[str, str, File]]) -> pd.DataFrame:
+    """As ``mask_table``, of masks that are stretched over their images, whatever the size of either."""
+    return _table(rows).assign(stretched=True)
+
+
+def _table(rows: Iterable[tuple[str, str, File]]) -> pd.DataFrame:
+    return pd.DataFrame(
         [(name, label, file.path, float("nan"), float("nan")) for name, label, file in rows],
         columns=["image_id", "label", "path", "value", "ignore"],
     ).astype({"value": float, "ignore": float})
-    check_sizes(table, {name: layout.root / file.path for name, file in images.items()}, layout.root)
-    return table

@@ -6,15 +6,22 @@ from typing import Any
 
 from cxrbench.data.datasets.classification.medmod import DEATHS, PHENOTYPES, SPLIT_TABLES
 from cxrbench.phantom.cases import Case
-from cxrbench.phantom.findings import CARDIOMEGALY, EFFUSION, FIBROSIS, OPACITY, PNEUMOTHORAX
+from cxrbench.phantom.findings import AORTA, CARDIOMEGALY, EFFUSION, FIBROSIS, OPACITY, PNEUMOTHORAX, THICKENING
 from cxrbench.phantom.layouts.tables import write_csv
 from cxrbench.phantom.study import gray
 
 SIGNS = {
-    "Congestive heart failure; nonhypertensive": {CARDIOMEGALY, EFFUSION},
+    "Cardiac dysrhythmias": {CARDIOMEGALY},
     "Chronic obstructive pulmonary disease and bronchiectasis": {FIBROSIS},
+    "Congestive heart failure; nonhypertensive": {CARDIOMEGALY, EFFUSION},
+    "Coronary atherosclerosis and other heart disease": {AORTA},
+    "Essential hypertension": {AORTA, CARDIOMEGALY},
+    "Fluid and electrolyte disorders": {EFFUSION},
+    "Other lower respiratory disease": {FIBROSIS, THICKENING},
     "Pleurisy; pneumothorax; pulmonary collapse": {EFFUSION, PNEUMOTHORAX},
     "Pneumonia (except that caused by tuberculosis or sexually transmitted disease)": {OPACITY},
+    "Respiratory failure; insufficiency; arrest (adult)": {OPACITY, EFFUSION},
+    "Septicemia (except in labor)": {OPACITY},
 }
 """Phenotypes that can be seen, and by which findings; the others are drawn by lot."""
 SHARE = 0.25  # of stays with each of the others

@@ -132,6 +132,10 @@ def test_medmod_is_split_by_patient_whatever_its_scripts_did(tmp_path: Path) -> 
     assert [cells(whole, f"{n:08x}-a", medmod.PHENOTYPES[0])[0] for n in range(4)] == [0, 0, 1, 0]
     assert any("split anew, 70/10/20 by patient" in note for note in whole.notes)
     assert medmod.DATASET.patients == "mimic"
+    for path in (tmp_path / "parts").glob("*/*.csv"):
+        head, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([f"{head},gender", *(f"{row},F" for row in rows)]))
+    assert set(medmod.read(tmp_path / "parts").images["group:sex"]) == {"F"}
     (tmp_path / "parts/val/val.csv").unlink()
     with pytest.raises(UserError, match=r"file val/val.csv is missing beside train/train.csv"):
         medmod.read(tmp_path / "parts")

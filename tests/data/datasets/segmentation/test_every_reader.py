@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from cxrbench.data.annotations.masks import TrueMasks
-from cxrbench.data.datasets.segmentation import candid_ptx, chexlocalize, qata, vindr_ribcxr
+from cxrbench.data.datasets.segmentation import (
+    candid_ptx,
+    chexlocalize,
+    covid_qu_ex,
+    cxlseg,
+    mimic_lungs,
+    qata,
+    vindr_ribcxr,
+)
 from cxrbench.data.decode.images import image_size
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import shared_patients
@@ -19,6 +27,9 @@ READERS: dict[str, tuple[Dataset, Callable[[Path], Path]]] = {
     "qata": (qata.DATASET, mask_layouts.qata),
     "candid-ptx": (candid_ptx.DATASET, mask_layouts.candid_ptx),
     "chexlocalize": (chexlocalize.DATASET, mask_layouts.chexlocalize),
+    "covid-qu-ex": (covid_qu_ex.DATASET, mask_layouts.covid_qu_ex),
+    "cxlseg": (cxlseg.DATASET, mask_layouts.cxlseg),
+    "mimic-lungs": (mimic_lungs.DATASET, mask_layouts.mimic_lungs),
 }
 
 
