@@ -1,7 +1,8 @@
 """``cxrbench data check``: what is in a dataset, and which of its files cannot be read."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from cxrbench.cores import cores
+from cxrbench.data.annotations.masks import TrueMasks
 from cxrbench.data.decode.images import MAX_PIXELS
 from cxrbench.data.lookalikes import Gallery, decoded_looks
 from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.data.splits import shared_patients
+from cxrbench.errors import UserError
 
 SHOWN = 20
 LACKING = {"train": "trained", "val": "selected", "test": "tested"}
@@ -24,6 +27,8 @@ class SplitCount:
     """One split: images, patients, per label how many images are positive and how many unknown, and its numbers.
 
     ``numbers``: per number to be predicted, how many are known, their mean and standard deviation (None where unknown).
+    ``masks``: per label that is outlined, how many images show it and of how many that is unknown; empty where masks
+    were not looked at.
     """
 
     images: int
@@ -31,6 +36,7 @@ class SplitCount:
     positives: dict[str, int]
     unknown: dict[str, int]
     numbers: dict[str, tuple[int, float | None, float | None]]
+    masks: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def check(
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int], None] | None = None,
 ) -> CheckReport:
-    """Count a manifest and decode its images (``decode_all``), ``workers`` at a time (default: one per core).
+    """Count a manifest and decode its images and masks (``decode_all``), ``workers`` at a time (default: one per core).
 
     ``progress`` is called with the number of images done since its last call. Memory does not grow with the number of
     images but for some 300 bytes of each: at most ``2 * workers`` are in flight.
@@ -105,6 +111,7 @@ def check(
                 bad[ids[row]] = found
             else:
                 seen.put(row, found)
+    outlined = _outlined(manifest, workers or cores(), bad) if decode_all else {}
     splits = images["split"].to_numpy()
     groups = seen.groups()
     crossing = [len({*splits[rows]} & {*SPLITS}) > 1 for rows in groups]
@@ -116,7 +123,7 @@ def check(
         images=len(manifest),
         patients=len(set(images["patient_id"])),
         megabytes=sum(images["bytes"].tolist()) / 1e6,
-        splits={split: _count(manifest, split) for split in SPLITS},
+        splits={split: _count(manifest, split, outlined) for split in SPLITS},
         boxes=0 if manifest.boxes is None else len(manifest.boxes),
         masks=0 if manifest.masks is None else len(manifest.masks),
         reports=0 if manifest.reports is None else len(manifest.reports),
@@ -141,6 +148,10 @@ def format_report(report: CheckReport) -> str:
         ["images", *(report.splits[split].images for split in SPLITS)],
         ["patients", *(report.splits[split].patients for split in SPLITS)],
         *([label, *(_cell(report.splits[split], label) for split in SPLITS)] for label in _labels(report)),
+        *(
+            [f"{label} (mask)", *(_shown(*report.splits[split].masks[label]) for split in SPLITS)]
+            for label in report.splits[SPLITS[0]].masks
+        ),
         *([f"{x} (mean ± SD)", *(_number(report.splits[split], x) for split in SPLITS)] for x in report.quantities),
     ]
     lines = [
@@ -170,7 +181,31 @@ def format_report(report: CheckReport) -> str:
     return "\n".join(lines)
 
 
-def _count(manifest: Manifest, split: str) -> SplitCount:
+def _outlined(manifest: Manifest, workers: int, bad: dict[str, str]) -> dict[str, NDArray[np.float32]]:
+    """Per label of the masks, for each image: 1 where it is shown, 0 where not, NaN where unknown.
+
+    Images whose masks cannot be read are put into ``bad`` with the reason, and are unknown.
+    """
+    if manifest.masks is None or not len(manifest.masks):
+        return {}
+    truth = TrueMasks.of(manifest)
+    ids = manifest.images["image_id"].astype(str).tolist()
+
+    def one(image_id: str) -> NDArray[np.float32] | str:
+        try:
+            return truth.present(image_id)
+        except UserError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(workers) as pool:
+        found = list(pool.map(one, ids))
+    bad |= {name: reason for name, reason in zip(ids, found, strict=True) if isinstance(reason, str)}
+    unknown = np.full(len(truth.labels), np.nan, np.float32)
+    shown = np.array([unknown if isinstance(one, str) else one for one in found]).reshape(len(ids), len(truth.labels))
+    return dict(zip(truth.labels, shown.T, strict=True))
+
+
+def _count(manifest: Manifest, split: str, outlined: dict[str, NDArray[np.float32]]) -> SplitCount:
     rows = manifest.rows_of(split)
     targets = manifest.targets()[rows]
     return SplitCount(
@@ -179,6 +214,7 @@ def _count(manifest: Manifest, split: str) -> SplitCount:
         positives={name: int((targets[:, n] == 1).sum()) for n, name in enumerate(manifest.labels)},
         unknown={name: int(np.isnan(targets[:, n]).sum()) for n, name in enumerate(manifest.labels)},
         numbers=dict(zip(manifest.quantities, map(_spread, manifest.measured()[rows].T), strict=True)),
+        masks={label: (int((of[rows] == 1).sum()), int(np.isnan(of[rows]).sum())) for label, of in outlined.items()},
     )
 
 
@@ -198,8 +234,11 @@ def _labels(report: CheckReport) -> list[str]:
 
 
 def _cell(count: SplitCount, label: str) -> str:
-    unknown = count.unknown[label]
-    return f"{count.positives[label]}" + (f" ({unknown} unknown)" if unknown else "")
+    return _shown(count.positives[label], count.unknown[label])
+
+
+def _shown(positive: int, unknown: int) -> str:
+    return f"{positive}" + (f" ({unknown} unknown)" if unknown else "")
 
 
 def _seen(report: CheckReport) -> list[str]:

@@ -178,7 +178,7 @@ def _as_many_as_fit(rows: Rows) -> Rows:
 
 def _table(rows: Rows) -> pa.Table:
     texts, arrays = zip(*rows.values(), strict=True)
-    columns = {"key": list(rows), "facts": texts, "array": arrays}
+    columns = {"key": list(rows), "facts": texts, "array": list(map(bytes, arrays))}
     kinds = {"key": pa.string(), "facts": pa.string(), "array": pa.binary()}
     return pa.table({name: pa.array(values, kinds[name]) for name, values in columns.items()})
 

@@ -84,9 +84,8 @@ def measured(
     found = {e: one for e in order if (one := Evaluated.kept(entries, keys[e])) is not None}
     new = [encoder for encoder in order if encoder not in found]
     pairs = KeptPairs.of(entries, keys, drawn.outlines)
-    wanted = (
-        {e for pair in pairs.missing for e in pair} if first_only else {*order}
-    )  # whose replicates of all headlines are asked for
+    # of these the replicates of all headlines are needed
+    wanted = {e for pair in pairs.missing for e in pair} if first_only else {*order}
     found |= {e: found[e].completed(entries, keys[e]) for e in wanted if e in found}
     again = [e for e in order if e in found and ((e in wanted and not found[e].whole) or (e == baseline and new))]
     told(sum(len(tests.rows[e]) for e in order if e not in (*new, *again)) * replicates)

@@ -157,8 +157,11 @@ class KeptPairs:
         """From what is kept."""
         tested = [k for k, one in enumerate(outlines) if HEADLINE in one.tested]
         found: dict[int, list[Pairs]] = {k: [NO_PAIRS] for k in tested}
+        here = {*keys.values()}
         for (of_keys, notes), numbers in entries.beginning(PAIRS):
-            places = {(a, b): i for i, (a, b) in enumerate(of_keys)}
+            places = {(a, b): i for i, (a, b) in enumerate(of_keys) if a in here and b in here}
+            if not places:  # of other labels or another baseline, it may be, of which other metrics are tested
+                continue
             for k, of_metric, said in zip(tested, numbers, notes, strict=True):
                 found[k].append(Pairs(places, of_metric, {int(i): note for i, note in said.items()}))
         wanted = {(a, b): (keys[a], keys[b]) for a, b in combinations(keys, 2)}

@@ -11,7 +11,8 @@ from PIL import Image
 from cxrbench.data.check import check, format_report
 from cxrbench.data.custom.dataset import read_csv
 from cxrbench.data.datasets import rsna, vindr
-from support import layouts
+from cxrbench.data.datasets.segmentation import covid_qu_ex
+from support import layouts, mask_layouts
 
 
 def test_counts_agree_with_the_files(tmp_path: Path) -> None:
@@ -44,6 +45,27 @@ def test_unreadable_files_are_listed_with_reasons(tmp_path: Path, workers: int) 
     assert report.unreadable["t03"] == "the file is empty"
     assert not report.ok
     assert "t03: the file is empty" in format_report(report)
+
+
+def test_masks_are_counted_by_label_and_split_and_those_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
+    root = mask_layouts.covid_qu_ex(tmp_path)
+    manifest = covid_qu_ex.read(root)
+    report = check(manifest, workers=2)
+    assert {split: count.masks["Lung"] for split, count in report.splits.items()} == {
+        split: (count.images, 0) for split, count in report.splits.items()
+    }
+    assert report.splits["train"].masks["Infection"] == (2, 11)  # of 17: six outlined, four of them without COVID-19
+    assert not any(count.masks for count in check(manifest, decode_all=False).splits.values())
+    text = format_report(report)
+    assert "2 (11 unknown)" in next(line for line in text.splitlines() if line.startswith("Infection (mask)"))
+    assert json.loads(json.dumps(report.to_json()))["splits"]["train"]["masks"]["Infection"] == [2, 11]
+    lost = root / "Lung Segmentation Data/Lung Segmentation Data/Train/Normal/lung masks/Normal (3).png"
+    lost.write_bytes(lost.read_bytes()[:40])
+    broken = check(manifest)
+    assert list(broken.unreadable) == ["train_Normal_Normal (3)"]
+    assert "lung masks/Normal (3).png" in broken.unreadable["train_Normal_Normal (3)"]
+    assert broken.splits["train"].masks["Lung"] == (16, 1)
+    assert not broken.ok
 
 
 def test_without_decoding_no_file_is_opened(tmp_path: Path) -> None:

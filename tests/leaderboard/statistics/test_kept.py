@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxrbench.leaderboard.render import to_csv, to_json
-from cxrbench.leaderboard.statistics import digests, evaluate, kept
+from cxrbench.leaderboard.statistics import digests, evaluate, kept, paired
 from cxrbench.leaderboard.statistics import measured as measured_at
 from cxrbench.leaderboard.statistics.alignment import align, by_task
 from cxrbench.leaderboard.statistics.digests import content, of_test_set
@@ -72,6 +72,56 @@ def test_of_small_test_sets_pairs_are_kept_in_place_of_replicates(made_up, tmp_p
     assert drawn(predictions[1:], tmp_path / "small") == drawn(predictions[1:])
     assert drawn(more, tmp_path / "small") == of_more  # all are drawn again, for the pairs of the new one
     assert evaluated[-2:] == [11, 11]
+
+
+def test_of_a_small_test_set_only_new_pairs_are_drawn_for(made_up, tmp_path, evaluated, monkeypatch):
+    more = cells(made_up, {**ENCODERS, "d": 2})
+    monkeypatch.setattr(measured_at, "LEAST", 10**9)
+    drawn([one for one in more if one.cell["encoder"] != "d"], tmp_path)
+    compared, whole = [], paired.improvements
+    monkeypatch.setattr(
+        paired, "improvements", lambda *of: compared.extend(zip(of[0], of[1], strict=True)) or whole(*of)
+    )
+    drawn(more, tmp_path)
+    tested = sum(one.tested for one in KINDS["multilabel"].measures.values())
+    assert len(compared) == 2 * tested * 4  # two data sets, d with each of the four others
+
+
+def test_what_is_new_is_written_beside_what_was_there_until_there_are_many_files(made_up, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "MOST_FILES", 3)
+    names, counts = ["random", "a", "b", "c", "d"], []
+    for many in range(1, len(names) + 1):
+        predictions = [made_up(e, strength=1 + 0.2 * i, n=60) for i, e in enumerate(names[:many])]
+        assert drawn(predictions, tmp_path) == drawn(predictions)
+        counts.append(len(list(tmp_path.iterdir())))
+    assert counts == [1, 2, 3, 1, 2]
+    everything = [made_up(e, strength=1 + 0.2 * i, n=60) for i, e in enumerate(names)]
+    monkeypatch.setattr(evaluate, "replicate_cells", None)
+    drawn(everything, tmp_path)
+
+
+@pytest.mark.parametrize("least", [0, 10**9])
+def test_an_encoder_without_scores_leaves_no_metric_to_test_and_what_was_kept_as_it_is(
+    made_up, tmp_path, monkeypatch, least
+):
+    monkeypatch.setattr(measured_at, "LEAST", least)
+    predictions = cells(made_up)
+    blind = made_up("d", n=60)
+    scores = {name: np.nan for name in blind.rows.columns if name.startswith("score:")}
+    more = [*predictions, dataclasses.replace(blind, rows=blind.rows.assign(**scores))]
+    for each in (predictions, more, predictions, more):
+        assert drawn(each, tmp_path) == drawn(each)
+
+
+def test_encoders_with_the_same_predictions_are_kept_too(made_up, tmp_path, evaluated):
+    same = [dataclasses.replace(one, cell={**one.cell, "encoder": "b"}) for one in cells(made_up, {"a": 1})]
+    predictions = [*cells(made_up, {"random": 1, "a": 1}), *same]
+    expected = drawn(predictions)
+    assert drawn(predictions, tmp_path) == expected
+    evaluated.clear()
+    before = sorted(tmp_path.iterdir())
+    assert drawn(predictions, tmp_path) == expected
+    assert (evaluated, sorted(tmp_path.iterdir())) == ([], before)
 
 
 def test_groups_of_a_small_test_set_have_the_replicates_of_all_metrics(made_up, tmp_path, monkeypatch):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cxrbench.leaderboard.statistics.evaluate import Estimate
-from cxrbench.leaderboard.statistics.paired import improvement, pairs
+from cxrbench.leaderboard.statistics.inference import Components, moderated
+from cxrbench.leaderboard.statistics.paired import Pairs, improvement, p_of_pairs, pairs
 from cxrbench.metrics.kinds import KINDS
 
 AUROC, BRIER = (KINDS["multilabel"].measures[name] for name in ("auroc", "brier"))
@@ -53,3 +54,22 @@ def test_a_value_that_is_undefined_is_not_paired():
     of["a"] = replace(of["a"], points=np.array([np.nan]))
     assert pairs(of, AUROC)["a", "b"].note == "undefined on this test set"
     assert not pairs(of, AUROC)["b", "c"].note
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_p_of_all_pairs_at_once_are_those_of_each(seeds):
+    of = estimates(seeds=seeds)
+    of["a"] = replace(of["a"], points=np.full(seeds, np.nan))
+    several = [pairs(of, AUROC), dict(pairs(estimates(seeds=seeds, undefined=100), BRIER))]
+    expected = [one.p_two_sided() for one in moderated([c for each in several for c in each.values()])]
+    found = p_of_pairs(several)
+    np.testing.assert_array_equal(found, expected)
+    assert np.isnan(found).any()
+    assert 1.0 in p_of_pairs([pairs({name: of[name] for name in ("b", "same as b")}, AUROC)])
+
+
+def test_pairs_are_a_mapping_of_what_they_were_made_of():
+    one = Components(0.1, 0.01, 9.0, 0.2, 0.1, 2.0)
+    of = {("a", "b"): one, ("a", "c"): replace(one, value=0.3, note="why"), ("b", "c"): replace(one, note="")}
+    assert dict(Pairs.of(of)) == of
+    assert Pairs.of(Pairs.of(of)) == of
