@@ -66,7 +66,7 @@ def test_a_table_a_file_for_each_split_and_lines_of_text_say_the_same(tmp_path: 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (("image,split", "nobody,train", "33,test"), r"1 listed image\(s\) are not in toy \(nobody; the first in l.csv"),
+        (("image,split", "nobody,train", "33,test"), r"1 listed image\(s\) are not in toy \(nobody; the first"),
         (("image,split", "33,train", "q.jpg,train"), "l.csv line 3: image 'q.jpg' is listed before, in l.csv line 2"),
         (("image,split", "a.b.1,train", "a.b.2,test"), r"1 patient\(s\) of toy would be in two splits, the first p1"),
         (("image,split", "33,holdout"), "l.csv line 2 has the split 'holdout': known are train, val"),
