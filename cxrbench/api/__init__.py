@@ -48,6 +48,7 @@ from cxrbench.api.tables import Recalibration, by_group, calibration, compare, l
 from cxrbench.api.workers import cost, executor_table, requested_job, status, statuses
 from cxrbench.encoder import EncoderCard, Features, Preprocess
 from cxrbench.errors import UserError
+from cxrbench.papers.paper import Statistic
 from cxrbench.schedule.cost_plan import CostPlan
 from cxrbench.schedule.manner import RETRIES, Manner, Wanted
 from cxrbench.schedule.status import Status
@@ -55,8 +56,8 @@ from cxrbench.schedule.status import Status
 __all__ = [
     "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "ImportedSplits",
     "Leaderboard", "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown", "PlannedTable",
-    "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults", "Status", "Tables",
-    "UserError", "Wanted", "bundle", "by_group", "cached", "calibration", "cell_key", "check_dataset",
+    "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults", "Statistic", "Status",
+    "Tables", "UserError", "Wanted", "bundle", "by_group", "cached", "calibration", "cell_key", "check_dataset",
     "check_encoder", "check_results", "clean_cache", "compare", "compare_protocols", "compute_table", "cost",
     "describe", "download", "download_commands", "embed", "executor_table", "export_features", "find_cell",
     "find_manifest", "find_published", "import_splits", "labels_of", "leaderboard", "leaderboard_of_protocols",
