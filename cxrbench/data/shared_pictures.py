@@ -125,7 +125,7 @@ def what_to_do(report: SharedPictures) -> list[str]:
         return [
             f"to do: {a} and {b} do not say that they share images, so an encoder that was pretrained on one is not "
             "marked on the other, and training on one does not leave out test patients of the other",
-            f'of a CSV of your own, say it in its TOML file: lineage = ["{a}", "{b}"]; of an installed reader, report it',
+            f'of a CSV of your own, say it in its TOML file, lineage = ["{a}", "{b}"]; of a reader, report it',
         ]
     if report.same_patients:
         return [
