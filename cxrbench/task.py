@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # a plan needs no network, so it must not wait for torch
 
 DecoderName = Literal["linear", "unet", "upernet", "unet-wide", "upernet-wide", "vitdet", "transposed"]
 DetectorName = Literal["yolo", "yolov3", "retinanet", "fcos"]
-Views = Literal["1", "2", "all"]
+Views = Literal["1", "2", "all", "1of2", "2of2"]
 Need = Literal["labels", "boxes", "reports", "signals", "train", "val", "test"]
 Asked = Literal["pooled", "maps", "network"]
 OptionName = Literal["decoder", "detector", "finetune", "augment", "epochs", "views", "preset", "text_encoder"]

@@ -67,7 +67,10 @@ FoldsOption = Annotated[
     int | None, typer.Option(help="Cross-validate trained protocols with K >= 3 folds by patient, e.g. 5.")
 ]
 ViewsOption = Annotated[
-    str | None, typer.Option(help="Classify studies: scores of 1, 2 or all of a study's views averaged.")
+    str | None,
+    typer.Option(
+        help="Classify studies: scores of 1, 2 or all of a study's views averaged; 1of2, 2of2: of studies with two."
+    ),
 ]
 PresetOption = Annotated[
     str | None,

@@ -212,8 +212,10 @@ def _candidates(asked: Sequence[tuple[str, str | None]], options: TaskOptions) -
 
 
 def _refuse_at_home(candidates: Sequence[Task], asked: Sequence[tuple[str, str | None]], options: TaskOptions) -> None:
-    """Raise UserError for what cannot be said beside ``--train``: a preset, or a protocol that was named."""
-    if options.preset is not None:
+    """Raise UserError for what cannot be said beside ``--train``: a preset of a paper that trains on one dataset, or a
+    protocol that was named.
+    """
+    if options.preset is not None and not any(task.elsewhere for task in candidates):
         raise UserError(
             f"--train with --preset {options.preset}: a paper's recipe says what it trains on: leave one out"
         )

@@ -19,6 +19,10 @@ Read = Mapping[str, Manifest | UserError]
 """Datasets by what they were called, or why they cannot be read."""
 
 
+Joins = dict[tuple[str | int, ...], Joined]
+"""Datasets that were joined, by what is tested on and by which objects they are."""
+
+
 class Question(NamedTuple):
     """A protocol and the dataset that it is tested on, or why that cannot be read.
 
@@ -47,7 +51,7 @@ def questions(
     """
     found: dict[tuple[str, str, str], Question] = {}
     remarks: list[str] = []
-    joins: dict[str, Joined] = {}
+    joins: Joins = {}
     for dataset, protocol in asked:
         not_applicable: list[str] = []
         for name in [protocol] if protocol else [line.name for line in list_tasks() if not line.opt_in]:
@@ -94,26 +98,26 @@ def _at_home(task: Task, manifest: Manifest | UserError, folds: int | None, *, n
 
 
 def _elsewhere(
-    task: Task, dataset: str, train: Sequence[str], manifests: Read, folds: int | None, joins: dict[str, Joined]
+    task: Task, dataset: str, train: Sequence[str], manifests: Read, folds: int | None, joins: Joins
 ) -> Question:
     """A protocol that is trained on other datasets than it is tested on. Raises NotApplicableError.
 
-    ``joins``: those of this plan, by what is tested on; filled here, so that protocols share them.
+    ``joins``: those of this plan; filled here, so that protocols that read the datasets alike share them.
     """
     if not task.elsewhere:
         raise NotApplicableError("not with --train")
-    needed = [manifests[name] for name in train]
-    tested = None if dataset == TOGETHER else manifests[dataset]
-    for one in (*needed, tested):
+    inner = task.task if isinstance(task, Budgeted) else task
+    read = {name: manifests[name] for name in (*train, *([] if dataset == TOGETHER else [dataset]))}
+    if isinstance(inner, Adapts):
+        read = {name: inner.adapted(one) if isinstance(one, Manifest) else one for name, one in read.items()}
+    for one in read.values():
         if isinstance(one, UserError):
             return Question(task, one)
-    if dataset not in joins:
-        joins[dataset] = joined(
-            [one for one in needed if isinstance(one, Manifest)],
-            tested if isinstance(tested, Manifest) else None,
-            dataset_adapters(),
-        )
-    there = joins[dataset]
+    sets = {name: one for name, one in read.items() if isinstance(one, Manifest)}
+    at = (dataset, *(id(one) for one in sets.values()))  # a Joined keeps them, so that no other has their ids
+    if at not in joins:
+        joins[at] = joined([sets[name] for name in train], sets.get(dataset), dataset_adapters())
+    there = joins[at]
     outer = Elsewhere.of(task, there, folds)
     if reason := outer.not_applicable(there.manifest):
         raise NotApplicableError(reason)

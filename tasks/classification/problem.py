@@ -60,6 +60,8 @@ def posed(manifest: Manifest, recipe: ClassifierRecipe, cell: Cell) -> tuple[Pro
     train = training_rows(recipe, train, images["patient_id"].to_numpy(str), targets, cell.fraction, cell.seed)
     notes: tuple[str, ...] = ()
     check_classes(manifest, np.concatenate([train, val]))
+    if manifest.kind == "multiclass" and recipe.select == "per-label":
+        raise NotApplicableError("its classes exclude each other, so they cannot each have an epoch of their own")
     if manifest.kind == "multilabel":
         idle = one_class_only(targets[train])
         notes = untrained(manifest.labels, idle)

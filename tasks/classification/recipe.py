@@ -22,7 +22,7 @@ class ClassifierRecipe(TrainingRecipe):
 
     learning_rates: tuple[float, ...]
     batch_of: Literal["images", "studies"] = "images"
-    select: Literal["val_loss", "val_auroc", "last"] = "val_loss"
+    select: Literal["val_loss", "val_auroc", "per-label", "last"] = "val_loss"
     frame: Mapping[str, Any] | None = None
     head_init_std: float | None = None
     max_views: int | None = None

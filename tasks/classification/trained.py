@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from cxrbench.tasks.classification import views
 from cxrbench.tasks.classification.problem import Problem, posed
 from cxrbench.tasks.classification.recipe import ClassifierRecipe, recipe_of
 from cxrbench.tasks.classification.views import Logits, classified, rows_with_views
-from cxrbench.tasks.presets.recipes import preset_for
+from cxrbench.tasks.presets.recipes import merged_sets, preset_for
 from cxrbench.tasks.presets.task import PresetTask
 
 
@@ -21,7 +21,7 @@ class Trained(NamedTuple):
     """Logits [val + test, L], what was chosen on validation, and notes."""
 
     logits: Logits
-    facts: Mapping[str, float]
+    facts: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
 
@@ -50,6 +50,8 @@ class TrainedClassifier(PresetTask):
         """With views, a preset, or fewer epochs. Raises NotApplicableError for a preset without such a recipe."""
         if options.preset is not None:
             recipe_of(preset_for(options.preset, self.section), self.name)
+            merged = self.elsewhere and bool(merged_sets(options.preset))
+            return replace(super().configured(options), elsewhere=merged)
         return super().configured(options)
 
     def taking_part(self, manifest: Manifest) -> Manifest:

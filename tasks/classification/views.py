@@ -7,20 +7,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.data.splits import shared_patients
+from cxrbench.data.subsets.selection import UNUSED
 from cxrbench.predictions import Predictions
 from cxrbench.task import Cell, FrozenEncoder, Views, predictions_of
 from cxrbench.tasks.fractions import more_than_asked
 
 FRONTAL_FIRST = {"PA": 0, "AP": 1, "": 2, "L": 3}
+OF_TWO = ("1of2", "2of2")
 Fusion = Literal["logits", "scores"]
 ClassifierKind = Literal["multilabel", "multiclass"]
 Logits = NDArray[np.float64]
 
 
 def setting(views: Views | None) -> tuple[str, ...]:
-    """What a protocol's name says of the views: ``views2``."""
+    """What a protocol's name says of the views: ``views2``, ``views1of2``."""
     return (f"views{views}",) if views else ()
 
 
@@ -34,6 +36,11 @@ def not_applicable(manifest: Manifest, views: Views | None) -> str | None:
         return "some images belong to no study, so their views cannot be fused"
     if shared_patients(studies.tolist(), splits.tolist()):
         return "some studies have images in two splits, so their views cannot be fused"
+    if views in OF_TWO:
+        left = rows_with_views(manifest, views)
+        empty = [split for split in SPLITS if len(manifest.rows_of(split)) and not len(left.rows_of(split))]
+        if empty:
+            return f"its {' and '.join(empty)} split has no study of exactly two images"
     if manifest.kind == "multiclass" and (manifest.study_targets().sum(axis=1) > 1).to_numpy().any():
         return "some studies have images of different classes"
     return None
@@ -43,12 +50,19 @@ def rows_with_views(manifest: Manifest, views: Views | None) -> Manifest:
     """The manifest with the images that take part, the others' split being ``unused``.
 
     ``1``: one frontal image per study, PA before AP before unknown; the lateral one where there is no other. ``2``:
-    that, and the first lateral image where there is one. ``all``, None: every image. Ties go to the smaller image id,
-    so every view count predicts the same studies and the choice depends on nothing else.
+    that, and the first lateral image where there is one. ``all``, None: every image. ``1of2``, ``2of2``: one (as
+    above) or both of the images of studies that have exactly two, whatever their views; other studies take no part, so
+    that the two predict the same ones. Ties go to the smaller image id, so every view count predicts the same studies
+    and the choice depends on nothing else.
     """
     if views in (None, "all"):
         return manifest
     images = manifest.images
+    if views in OF_TWO:
+        _, study, sizes = np.unique(images["study_id"].to_numpy(str), return_inverse=True, return_counts=True)
+        two = sizes[study] == 2
+        manifest = replace(manifest, images=images.assign(split=images["split"].where(two, UNUSED)))
+        return manifest if views == "2of2" else rows_with_views(manifest, "1")
     rank = np.array([FRONTAL_FIRST.get(view, FRONTAL_FIRST[""]) for view in images["view"]])
     order = np.lexsort((np.arange(len(images)), rank))
     studies = images["study_id"].to_numpy(str)
@@ -59,7 +73,7 @@ def rows_with_views(manifest: Manifest, views: Views | None) -> Manifest:
         lateral = np.flatnonzero((images["view"] == "L").to_numpy())
         _, first = np.unique(studies[lateral], return_index=True)
         chosen[lateral[first]] = True
-    return replace(manifest, images=images.assign(split=images["split"].where(chosen, "unused")))
+    return replace(manifest, images=images.assign(split=images["split"].where(chosen, UNUSED)))
 
 
 def probabilities(logits: Logits, kind: ClassifierKind) -> Logits:

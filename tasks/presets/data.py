@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from cxrbench.data.manifest import SAID_UNCERTAIN, Manifest
+from cxrbench.data.subsets.frequent import TOP, most_frequent
 from cxrbench.data.subsets.selection import UNUSED, Selection, selected
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.tasks.presets.recipes import data_settings, honour
 
 SELECTED = tuple(entry.name for entry in fields(Selection))
-KNOWN = (*SELECTED, "labels", "unknown", "uncertain", "min_positives", "balance_training")
+KNOWN = (*SELECTED, "labels", "unknown", "uncertain", "min_positives", "headline", "top", "balance_training")
 
 
 def adapted(manifest: Manifest, preset: str, protocol: str) -> Manifest:
@@ -20,9 +21,10 @@ def adapted(manifest: Manifest, preset: str, protocol: str) -> Manifest:
 
     Which images, and in which split, is a ``Selection``. ``labels``: those alone; ``min_positives``: labels with so
     many positives outside the test split. ``uncertain = "negative"``: labels that the tables call uncertain count as 0,
-    whatever the reader made of them; ``unknown = "negative"``: so do unknown ones; in test as well.
-    ``balance_training``: of the training images without any finding as many as there are with one (one at least).
-    Raises NotApplicableError if nothing is left to be asked.
+    whatever the reader made of them; ``unknown = "negative"``: so do unknown ones; in test as well. ``headline =
+    "all"``: the mean of all labels comes first, whatever the reader's headline is. ``top = 5``: a group of the five
+    labels with most positive training images. ``balance_training``: of the training images without any finding as many
+    as there are with one (one at least). Raises NotApplicableError if nothing is left to be asked.
     """
     settings = data_settings(preset, protocol, manifest.name)
     honour(settings, KNOWN, f"{manifest.name}:{protocol}")
@@ -74,10 +76,17 @@ def _labelled(manifest: Manifest, settings: Mapping[str, Any], preset: str) -> M
     if "unknown" in settings and bool(unknown := int(images[list(labels)].isna().to_numpy().sum())):
         images[list(labels)] = images[list(labels)].fillna(0.0)
         notes += (f"Unknown labels count as negative, as in the paper: {unknown:,} of them.",)
-    if labels == manifest.labels:
-        return replace(manifest, images=images, notes=notes)
-    images = images.drop(columns=[label for label in manifest.labels if label not in labels])
-    return replace(manifest, images=images, labels=labels, groups={"macro": labels}, notes=notes)
+    groups = manifest.groups
+    if labels != manifest.labels:
+        images = images.drop(columns=[label for label in manifest.labels if label not in labels])
+        groups = {"macro": labels}
+    if settings.get("headline", "all") != "all":
+        raise UserError(f"preset {preset}: the headline can only be all labels, not {settings['headline']!r}")
+    if "headline" in settings and groups["macro"] != labels:
+        groups = {**groups, "macro": labels}
+    if (top := settings.get("top", len(labels))) < len(labels):
+        groups = {**groups, f"{TOP}{top}": most_frequent(images, labels, top)}
+    return replace(manifest, images=images, labels=labels, groups=groups, notes=notes)
 
 
 def _balanced(manifest: Manifest, seed: int) -> Manifest:

@@ -3,8 +3,9 @@
 A file has ``title``, ``variants``, and a table per protocol (``classification``, ``linear``, ``finetune``,
 ``segmentation``, ``detection``) with that protocol's settings; ``[[PROTOCOL.when]]`` tables override them for a
 ``variant``, ``dataset`` or label ``fraction``. ``[[data]]`` tables say how a dataset is split and read
-(``presets/data.py``), ``[run]`` which label fractions and how many seeds the paper shows. A key that is not in ``KEYS``
-is an error, and so is a setting that the protocol cannot honour: nothing is silently dropped.
+(``presets/data.py``), ``[run]`` which label fractions and how many seeds the paper shows, and on which datasets it
+trains together (``merged``). A key that is not in ``KEYS`` is an error, and so is a setting that the protocol cannot
+honour: nothing is silently dropped.
 """
 
 import tomllib
@@ -33,7 +34,7 @@ TRAINING: Mapping[str, type | tuple[type, ...]] = {
     "step_per": str,  # batch, epoch
     "min_learning_rate": _NUMBER,
     "patience": int,
-    "select": str,  # val_loss, last; val_auroc of classifiers, val_dice of segmentation, val_map of detection
+    "select": str,  # val_loss, last; of classifiers val_auroc, per-label; val_dice, val_map of dense ones
     "select_every": int,
     "augmentation": list,
     "fraction_draw": str,  # patients, images, images-with-positives, stratified, images-stratified
@@ -45,7 +46,7 @@ CLASSIFIER: Mapping[str, type | tuple[type, ...]] = {
     "frame": dict,
     "head_init_std": _NUMBER,
     "max_views": int,
-    "views": str,
+    "views": str,  # 1, 2, all, 1of2, 2of2
     "fusion": str,  # logits, scores
 }
 DENSE: Mapping[str, type | tuple[type, ...]] = {
@@ -76,6 +77,8 @@ DATA_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "uncertain": str,  # negative
     "unknown": str,  # negative
     "min_positives": int,
+    "headline": str,  # all
+    "top": int,  # a group of so many labels
     "balance_training": bool,
 }
 DEFAULT_VARIANT = "fixed"
@@ -156,6 +159,11 @@ def run_settings(name: str) -> tuple[tuple[float, ...] | None, int | None]:
     return (tuple(float(f) for f in fractions) if fractions else None), run.get("seeds")
 
 
+def merged_sets(name: str) -> tuple[str, ...]:
+    """The datasets that the paper trains on together; none where it trains on one at a time."""
+    return tuple(read(parse(name).name).get("run", {}).get("merged", ()))
+
+
 def honour(settings: Mapping[str, Any], known: Collection[str], who: str) -> None:
     """Raise UserError if ``settings`` hold a key that a protocol does not know: nothing is silently dropped."""
     strange = sorted(set(settings) - set(known))
@@ -169,7 +177,7 @@ def checked(table: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     _typed(table, outer, where)
     if DEFAULT_VARIANT not in table["variants"]:
         raise UserError(f"{where}: its variants lack {DEFAULT_VARIANT!r}, the default")
-    _typed(table.get("run", {}), {"fractions": list, "seeds": int}, f"{where} [run]")
+    _typed(table.get("run", {}), {"fractions": list, "seeds": int, "merged": list}, f"{where} [run]")
     for protocol, keys in KEYS.items():
         section = table.get(protocol, {})
         _typed(section, {**keys, "when": list}, f"{where} [{protocol}]")

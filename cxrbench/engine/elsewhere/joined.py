@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -13,6 +14,7 @@ import pandas as pd
 
 from cxrbench.data.attributes import PREFIX
 from cxrbench.data.manifest import COLUMNS, Dataset, Manifest
+from cxrbench.data.subsets.frequent import TOP, most_frequent
 from cxrbench.data.vocabulary.united import United, united
 from cxrbench.engine.names import TOGETHER
 from cxrbench.errors import NotApplicableError
@@ -81,9 +83,10 @@ def joined(training: Sequence[Manifest], tested: Manifest | None, known: Mapping
     _refuse_unfit(training, sets)
     home = None if tested.name == TOGETHER else tested.name
     whole = stacked(sets, shared, known, name=tested.name, home=home)
+    learnt = pd.DataFrame(whole.images.loc[whole.images[SET].isin(names)])
     whole = replace(
         whole,
-        groups=_groups([one for one in sets if one.name in testing], shared),
+        groups=_groups([one for one in sets if one.name in testing], learnt, shared),
         lineage=tested.lineage,
         source=tested.source,
         licence=tested.licence,
@@ -165,14 +168,21 @@ def _united(sets: Sequence[Manifest]) -> United:
     return shared
 
 
-def _groups(tested: Sequence[Manifest], shared: United) -> dict[str, tuple[str, ...]]:
-    """The headline: what is left of the tested sets' own, or all labels where nothing is; and all of them."""
+def _groups(tested: Sequence[Manifest], learnt: pd.DataFrame, shared: United) -> dict[str, tuple[str, ...]]:
+    """The headline: what is left of the tested sets' own, or all labels where nothing is; and all of them.
+
+    Where every tested set has a group of its most frequent labels (``top5``), so has the whole: of ``learnt`` images.
+    """
     labels = shared.labels
     headline = tuple(
         label for label in labels if all(shared.own[one.name][label] in one.groups["macro"] for one in tested)
     )
     headline = headline or labels
-    return {"macro": headline} if headline == labels else {"macro": headline, "all": labels}
+    groups = {"macro": headline} if headline == labels else {"macro": headline, "all": labels}
+    tops = {name for name in tested[0].groups if re.fullmatch(rf"{TOP}\d+", name)}
+    for name in sorted(tops.intersection(*(one.groups for one in tested))):
+        groups[name] = most_frequent(learnt, labels, int(name.removeprefix(TOP)))
+    return groups
 
 
 def _refuse_unfit(training: Sequence[Manifest], sets: Sequence[Manifest]) -> None:

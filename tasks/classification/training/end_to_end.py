@@ -74,6 +74,8 @@ def train_whole(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) ->
             f"out of memory on {options.device} fine-tuning with batches of {recipe.batch_size}: "
             "use a smaller encoder or a larger device"
         ) from error
+    if best.logits is not None:
+        return Trained(best.logits, best.facts, tuple(notes))
     model = fresh()
     model.load_state_dict(dict(best.state))
     return Trained(predict(model, np.concatenate([problem.val, problem.test])), best.facts, tuple(notes))

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,16 @@ from cxrbench.tasks.training.optimization import learning_rate, optimizer_of, pe
 
 @dataclass(frozen=True)
 class Selected:
-    """The best epoch of one training run: weights, validation score (higher is better) and what is told of it."""
+    """The best epoch of one training run: weights, validation score (higher is better) and what is told of it.
+
+    ``logits``: of the validation and test rows [val + test, L], where each label has an epoch of its own; the weights
+    are then those of the last one.
+    """
 
     state: Mapping[str, Tensor]
     score: float
-    facts: Mapping[str, float]
+    facts: Mapping[str, Any]
+    logits: Logits | None = None
 
 
 def epoch_batches(problem: Problem, epoch: int) -> list[Rows]:
@@ -61,11 +66,18 @@ def loss_of(logits: Tensor, targets: Tensor, kind: ClassifierKind) -> Tensor:
 
 
 def validation(logits: Logits, problem: Problem) -> dict[str, float]:
-    """``val_loss`` over images, and ``val_auroc``: the mean over the labels that have one, of studies where they are
-    what is predicted; NaN if validation has no label with both classes.
+    """``val_loss`` over images, and ``val_auroc``: the mean over the labels that have one; NaN if validation has no
+    label with both classes.
     """
     targets = problem.targets[problem.val]
     loss = float(loss_of(torch.from_numpy(logits), torch.from_numpy(targets).double(), problem.kind))
+    known = [value for value in label_aurocs(logits, problem) if value is not None]
+    return {"val_loss": loss, "val_auroc": float(np.mean(known)) if known else float("nan")}
+
+
+def label_aurocs(logits: Logits, problem: Problem) -> list[float | None]:
+    """AUROC on validation of each label, of studies where they are what is predicted; None without both classes."""
+    targets = problem.targets[problem.val]
     scores = probabilities(logits, problem.kind)
     if problem.studies is not None:
         studies = problem.studies[problem.val]
@@ -73,9 +85,7 @@ def validation(logits: Logits, problem: Problem) -> dict[str, float]:
         best = np.full((len(names), targets.shape[1]), -np.inf, np.float32)
         np.maximum.at(best, np.unique(studies, return_inverse=True)[1], np.where(np.isnan(targets), -np.inf, targets))
         targets = np.where(np.isinf(best), np.nan, best)
-    values = [_auroc(t[~np.isnan(t)], s[~np.isnan(t)]) for t, s in zip(targets.T, scores.T, strict=True)]
-    known = [value for value in values if value is not None]
-    return {"val_loss": loss, "val_auroc": float(np.mean(known)) if known else float("nan")}
+    return [_auroc(t[~np.isnan(t)], s[~np.isnan(t)]) for t, s in zip(targets.T, scores.T, strict=True)]
 
 
 def _auroc(targets: NDArray[np.float32], scores: Logits) -> float | None:
@@ -124,6 +134,13 @@ def fit(
         if not np.isfinite(logits).all():
             return best
         facts = validation(logits, problem)
+        if recipe.select == "per-label":
+            state = {name: value.detach().cpu().clone() for name, value in keep.state_dict().items()}
+            now = Selected(state, facts["val_auroc"], {**facts, "epoch": epoch + 1, "learning_rate": rate})
+            best = label_by_label(best, now, logits, problem, predict)
+            if recipe.patience is not None and epoch + 1 - max(best.facts["label_epochs"]) >= recipe.patience:
+                break
+            continue
         judged = "val_loss" if np.isnan(facts["val_auroc"]) else recipe.select
         score = {"val_loss": -facts["val_loss"], "val_auroc": facts["val_auroc"], "last": float(epoch)}[judged]
         if best is None or score > best.score:
@@ -132,6 +149,34 @@ def fit(
         elif recipe.patience is not None and epoch + 1 - best.facts["epoch"] >= recipe.patience:
             break
     return best
+
+
+def label_by_label(
+    before: Selected | None, now: Selected, logits: Logits, problem: Problem, predict: Callable[[Rows], Logits]
+) -> Selected:
+    """The logits of labels that are better on validation now, and of the others as before: an epoch for each label.
+
+    A label without both classes in validation takes the epoch that is best by the mean over the others. ``logits``: of
+    the validation rows, now. ``facts``: the mean of the labels' best AUROCs, and the epoch of each label.
+    """
+    mean = now.facts["val_auroc"]
+    scores = np.array([mean if value is None else value for value in label_aurocs(logits, problem)])
+    scores = np.where(np.isnan(scores), -now.facts["val_loss"], scores)
+    epochs = [now.facts["epoch"]] * len(scores)
+    if before is None:
+        best, whole = scores, np.concatenate([logits, predict(problem.test)])
+    else:
+        assert before.logits is not None
+        best, whole = np.array(before.facts["label_scores"]), before.logits
+        better = scores > best
+        if not better.any():
+            return before
+        whole = np.where(better, np.concatenate([logits, predict(problem.test)]), whole)
+        epochs = [new if is_better else old for new, old, is_better in
+                  zip(epochs, before.facts["label_epochs"], better, strict=True)]  # fmt: skip
+        best = np.where(better, scores, best)
+    facts = {**now.facts, "label_epochs": epochs, "label_scores": [float(score) for score in best]}
+    return replace(now, score=float(best.mean()), facts=facts, logits=whole)
 
 
 def best_rate(recipe: ClassifierRecipe, train: Callable[[float], Selected | None]) -> Selected:

@@ -1,5 +1,6 @@
 """Late fusion: which views take part, and what a study's prediction is."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,3 +121,25 @@ def test_what_cannot_be_fused_is_said() -> None:
     wrong: Any = "3"
     with pytest.raises(UserError, match="--views '3'"):
         classification.TASK.configured(TaskOptions(views=wrong))
+
+
+def test_one_of_two_and_both_of_two_are_the_same_studies_with_exactly_two_images() -> None:
+    x, manifest = studies()
+    sizes = Counter(manifest.images["study_id"])
+    two = {study for study, size in sizes.items() if size == 2}
+    taken = {v: rows_with_views(manifest, v).images.query("split != 'unused'") for v in ("1of2", "2of2")}
+    assert set(taken["1of2"]["study_id"]) == set(taken["2of2"]["study_id"]) == two
+    assert set(taken["2of2"].groupby("study_id").size()) == {2}
+    assert set(taken["1of2"].groupby("study_id").size()) == {1}
+    assert set(taken["1of2"]["view"]) == {"PA"}
+    assert len({frozenset(views) for _, views in taken["2of2"].groupby("study_id")["view"]}) == 2, "PA and L, or AP"
+    rows = {}
+    for views in ("1of2", "2of2"):
+        task = classification.TASK.configured(TaskOptions(views=views))
+        assert task.protocol == f"classification+views{views}"
+        seen = without_test_truth(manifest)
+        found = task.run(fake(x), seen, Cell("e", "toy", task.protocol))
+        rows[views] = found.test_rows()["image_id"].tolist()
+    assert rows["1of2"] == rows["2of2"], "so the two pair"
+    single = replace(manifest, images=manifest.images.query("view == 'PA'"))
+    assert not_applicable(single, "2of2") == "its train and val and test split has no study of exactly two images"

@@ -1,5 +1,6 @@
 """What papers do with a data set, on small folders in the official layout and on tables of the official size."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -7,15 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxrbench.data.custom.dataset import read_csv
 from cxrbench.data.datasets import chexpert, chexpert_plus, nih, padchest
 from cxrbench.data.manifest import PART, SAID_UNCERTAIN, Manifest
+from cxrbench.engine.questions import questions
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import UserError
+from cxrbench.task import TaskOptions
 from cxrbench.tasks.classification.recipe import recipe_of
 from cxrbench.tasks.presets.data import adapted
 from cxrbench.tasks.presets.recipes import preset_for
 from cxrbench.tasks.training.recipe import training_rows
 from support.chexpert_layouts import CELLS, image, write_chexpert, write_chexpert_plus
+from support.clinics import write_clinic
+from support.command import cxrbench
 from support.layouts import text
 
 FIVE = chexpert.COMPETITION
@@ -162,3 +168,52 @@ def test_pacx_draws_stratified_subsets_of_images_or_of_patients() -> None:
     whole = np.isin(patients[rows], patients[drawn["pacx"]])
     assert set(rows[whole]) == set(drawn["pacx"])
     assert len(np.unique(patients[drawn["pacx:paper"]])) > len(drawn["pacx:paper"]) / 2 + 10
+
+
+def test_mvmaes_headline_is_of_all_fourteen_labels_beside_the_five_most_frequent(tmp_path: Path) -> None:
+    found = adapted(chexpert.read(write_chexpert(tmp_path)), "mvmae", "finetune")
+    assert found.groups["macro"] == chexpert.LABELS
+    sums = found.targets()[found.rows_of("train")].sum(0)
+    train = dict(zip(found.labels, sums.tolist(), strict=True))
+    least = min(train[label] for label in found.groups["top5"])
+    assert len(found.groups["top5"]) == 5
+    assert all(train[label] <= least for label in set(chexpert.LABELS) - set(found.groups["top5"]))
+
+
+def test_mvmaes_combined_trains_on_three_sets_as_the_paper_reads_them_and_tests_on_each_and_on_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clinics = [
+        write_clinic(tmp_path / name, seed=seed, unknown={"bright": 7}) for seed, name in enumerate(("near", "far"))
+    ]
+    monkeypatch.chdir(tmp_path)
+    tasks = ",".join([*(f"{path}:classification" for path in clinics), "all:classification"])
+    words = [
+        "run",
+        "--encoder",
+        "pixels",
+        "--train",
+        "+".join(map(str, clinics)),
+        "--tasks",
+        tasks,
+        "--dry-run",
+        "--json",
+    ]
+    code, out, told = cxrbench(monkeypatch, capsys, *words, "--preset", "mvmae:paper")
+    assert code == 0, told
+    end = "train-far+train-near"
+    assert [row["task"] for row in json.loads(out)] == [
+        f"{name}:classification+preset-mvmae-paper+{end}{more}"
+        for name, more in (("near", ""), ("far", ""), ("all", "+pooled"))
+    ]
+    code, _, told = cxrbench(monkeypatch, capsys, *words, "--preset", "fane")
+    assert (code, "--train with --preset fane" in told) == (2, True)
+    options = TaskOptions(preset="mvmae:paper")
+    asked = [(str(clinics[0]), "classification"), ("all", "classification")]
+    read = {str(path): read_csv(path) for path in clinics}
+    found, _ = questions(asked, read, options, train=tuple(read))
+    for question in found.values():
+        assert question.joined is not None
+        assert not question.joined.manifest.images[list(question.joined.manifest.labels)].isna().to_numpy().any()
+    alone, _ = questions(asked, read, TaskOptions(), train=tuple(read))
+    assert all(q.joined is not None and q.joined.manifest.images["bright"].isna().any() for q in alone.values())
