@@ -161,6 +161,13 @@ def write_phantom(out: Path, *, seed: int = 0, images: Mapping[str, int] | None 
         write(out, seed=seed, images=images, progress=advance)
 
 
+def phantom_folder(cache: Path | str | None) -> Path:
+    """The folder that stands for the data folder where none is given."""
+    from cxrbench.phantom.write import VERSION
+
+    return cache_folder(cache) / f"phantom-v{VERSION}"
+
+
 def _phantom(name: str, cache: Path | str | None, bar: Bar) -> Path:
     """The phantom's data folder; what this dataset lacks is drawn now."""
     from cxrbench.phantom.write import ensure

@@ -14,7 +14,7 @@ from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
 options = {"no_args_is_help": True, "rich_markup_mode": None}
-data_app = typer.Typer(help="Datasets: list, check, init, prepare, new, write the phantom.", **options)  # pyright: ignore[reportArgumentType]
+data_app = typer.Typer(help="Datasets: list, check, labels, splits, init, prepare, new, write the phantom.", **options)  # pyright: ignore[reportArgumentType]
 tasks_app = typer.Typer(help="Tasks: list, new.", **options)  # pyright: ignore[reportArgumentType]
 
 
