@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cxrbench.leaderboard.columns.heads import Head
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.predictions import Kind
 
@@ -121,10 +122,11 @@ Table = tuple[str, str, float, bool]
 class Board:
     """Everything that the leaderboard prints.
 
-    ``efficiency``: by encoder, then by quantity. ``nowhere``: the tasks that no encoder could be asked, and why.
-    ``remarks``: what concerns the whole board: stale cells that were left out, library versions that differ.
-    ``overall``: of tables with several columns, their encoders over all of them; ``rope``: differences that do not
-    matter in them. ``encoder``: the one encoder, where its protocols stand in the place of encoders.
+    ``efficiency``: by encoder, then by quantity. ``heads``: decoders and detection heads. ``nowhere``: the tasks that
+    no encoder could be asked, and why. ``remarks``: what concerns the whole board: stale cells that were left out,
+    library versions that differ. ``overall``: of tables with several columns, their encoders over all of them;
+    ``rope``: differences that do not matter in them. ``encoder``: the one encoder, where its protocols stand in the
+    place of encoders.
     """
 
     records: tuple[Record, ...]
@@ -133,6 +135,7 @@ class Board:
     replicates: int
     seed: int
     efficiency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    heads: tuple[Head, ...] = ()
     nowhere: Mapping[AlignedTask, Mapping[str, str]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     overall: Mapping[Table, tuple[Overall, ...]] = field(default_factory=dict)

@@ -65,6 +65,7 @@ def renamed(board: Board, names: Mapping[str, str]) -> Board:
         ),
         baseline=names.get(board.baseline or "", board.baseline),
         efficiency={names.get(e, e): facts for e, facts in board.efficiency.items()},
+        heads=tuple(one._replace(encoder=names.get(one.encoder, one.encoder)) for one in board.heads),
         nowhere={task: {names[e]: why for e, why in of.items()} for task, of in board.nowhere.items()},
         overall={
             table: tuple(

@@ -6,6 +6,7 @@ from typing import Any
 
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
 from cxrbench.leaderboard.cells import Look, Spread, best_first, by_chance, cell, dagger, ranked, ranks, significant
+from cxrbench.leaderboard.columns.heads import Head
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.families import FAMILIES
 from cxrbench.leaderboard.legend import Tests, legend
@@ -47,6 +48,8 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
             parts += _section(board, columns, synthetic, look)
     if board.efficiency:
         parts += ["## Efficiency", _efficiency(board.efficiency)]
+    if board.heads:
+        parts += ["## Heads on maps", _heads(board.row.title(), board.heads)]
     if key := key_to_names(shown):
         parts += [f"## {board.row.title()}s", key]
     return "\n\n".join(parts) + "\n"
@@ -214,6 +217,11 @@ def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for facts in efficiency.values() for name in facts))
     body = [[code(e), *(_quantity(efficiency[e].get(name)) for name in names)] for e in sorted(efficiency)]
     return markdown_table(body, ["Encoder", *(name.replace("_", " ").replace("gflops", "GFLOPs") for name in names)])
+
+
+def _heads(what: str, heads: Sequence[Head]) -> str:
+    body = [[code(one.encoder), escaped(one.task), one.name, one.features, f"{one.parameters:,}"] for one in heads]
+    return markdown_table(body, [what, "Task", "Head", "Features", "Parameters"])
 
 
 def _absent(encoder: str, column: Column) -> str:

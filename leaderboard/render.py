@@ -34,7 +34,7 @@ def to_csv(board: Board) -> str:
 
 
 def to_json(board: Board) -> str:
-    """The board whole: records, tasks with their notes and detectable differences, efficiency. NaN is null."""
+    """The board whole: records, tasks with their notes and detectable differences, efficiency, heads. NaN is null."""
     tasks = [
         {**column.task._asdict(), "kind": column.kind, "headline": column.metrics[0], "images": column.rows,
          "patients": column.patients, "smallest_detectable_difference": dict(column.detectable),
@@ -46,6 +46,7 @@ def to_json(board: Board) -> str:
         "baseline": board.baseline, "replicates": board.replicates, "seed": board.seed, "rope": board.rope,
         "tasks": tasks,
         "records": [vars(record) for record in board.records], "efficiency": board.efficiency,
+        "heads": [head._asdict() for head in board.heads],
         "remarks": list(board.remarks),
         "overall": [
             {"metric": metric, "protocol": protocol, "fraction": fraction, "synthetic": synthetic, **asdict(one)}

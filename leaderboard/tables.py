@@ -9,6 +9,7 @@ from cxrbench.leaderboard.board import HEADLINE, Board, Column, Table
 from cxrbench.leaderboard.columns.aggregated import Aggregated
 from cxrbench.leaderboard.columns.drafts import Draft, drafted
 from cxrbench.leaderboard.columns.elsewhere import beside, chosen_metrics, efficiency_of, encoders_of, told_of
+from cxrbench.leaderboard.columns.heads import heads_of
 from cxrbench.leaderboard.currency import current, versions
 from cxrbench.leaderboard.families import check_metrics
 from cxrbench.leaderboard.overall import overall
@@ -85,6 +86,7 @@ def build(
         replicates=replicates,
         seed=seed,
         efficiency={**efficiency_of(elsewhere), **(efficiency or {})},
+        heads=heads_of(predictions),
         nowhere=why_not,
         remarks=(*remarks, *_shared(predictions, over)),
         overall=over,

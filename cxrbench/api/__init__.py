@@ -11,6 +11,7 @@ costs nothing: numpy comes with the first call, torch with the first encoder tha
 
 from cxrbench.api.data import (
     check_dataset,
+    compare_pictures,
     labels_of,
     load_dataset,
     prepare_copy,
@@ -42,26 +43,29 @@ from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, r
 from cxrbench.api.saved import LeaderboardOptions, SavedResults, load_results
 from cxrbench.api.sharing.bundles import bundle
 from cxrbench.api.sharing.results import check_results, merge_results, pack_results, rename_in_results
+from cxrbench.api.splits import ImportedSplits, import_splits, splits_of
 from cxrbench.api.store import cached, clean_cache, find_cell, find_manifest, requests, verify
 from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
 from cxrbench.api.workers import cost, executor_table, requested_job, status, statuses
 from cxrbench.encoder import EncoderCard, Features, Preprocess
 from cxrbench.errors import UserError
+from cxrbench.papers.paper import Statistic
 from cxrbench.schedule.cost_plan import CostPlan
 from cxrbench.schedule.manner import RETRIES, Manner, Wanted
 from cxrbench.schedule.status import Status
 
 __all__ = [
-    "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "Leaderboard",
-    "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown", "PlannedTable", "Preprocess",
-    "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults", "Status", "Tables", "UserError",
-    "Wanted", "bundle", "by_group", "cached", "calibration", "cell_key", "check_dataset", "check_encoder",
-    "check_results", "clean_cache", "compare", "compare_protocols", "compute_table", "cost", "describe", "download",
-    "download_commands", "embed", "executor_table", "export_features", "find_cell", "find_manifest", "find_published",
-    "labels_of", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers",
-    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options",
-    "new_plugin", "outcomes", "own_datasets", "pack_results", "paper_overview", "plan_table", "planned", "prepare",
-    "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job",
-    "requests", "run", "show_table", "status", "statuses", "store_golden", "verify", "vocabulary_terms", "write_card",
-    "write_phantom", "write_sidecar",
+    "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "ImportedSplits",
+    "Leaderboard", "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown", "PlannedTable",
+    "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults", "Statistic", "Status",
+    "Tables", "UserError", "Wanted", "bundle", "by_group", "cached", "calibration", "cell_key", "check_dataset",
+    "check_encoder", "check_results", "clean_cache", "compare", "compare_pictures", "compare_protocols",
+    "compute_table", "cost", "describe", "download", "download_commands", "embed", "executor_table",
+    "export_features", "find_cell", "find_manifest", "find_published", "import_splits", "labels_of", "leaderboard",
+    "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers", "list_published", "list_tasks",
+    "load_dataset", "load_encoder", "load_results", "merge_results", "method_options", "new_plugin", "outcomes",
+    "own_datasets", "pack_results", "paper_overview", "plan_table", "planned", "prepare", "prepare_copy", "pretrain",
+    "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "show_table",
+    "splits_of", "status", "statuses", "store_golden", "verify", "vocabulary_terms", "write_card", "write_phantom",
+    "write_sidecar",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from cxrbench.cli.sharing.bundle import bundle
 from cxrbench.cli.sharing.cache import cache_app
 from cxrbench.cli.sharing.results import results_app
 from cxrbench.cli.show import show
+from cxrbench.cli.splits import splits_app
 from cxrbench.cli.verify import verify
 from cxrbench.errors import UserError, WorkGoesOnError
 from cxrbench.files.names import visible
@@ -39,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+data_app.add_typer(splits_app, name="splits")
 data_app.command("prepare")(data_prepare)
 data_app.command("init")(data_init)
 data_app.command("new")(data_new)

@@ -114,7 +114,8 @@ def check(
     outlined = _outlined(manifest, workers or cores(), bad) if decode_all else {}
     splits = images["split"].to_numpy()
     groups = seen.groups()
-    crossing = [len(set(splits[rows])) > 1 for rows in groups]
+    crossing = [len({*splits[rows]} & {*SPLITS}) > 1 for rows in groups]
+    parted = images[images["split"].isin(list(SPLITS)).to_numpy()]
     return CheckReport(
         dataset=manifest.name,
         root=str(manifest.root),
@@ -127,7 +128,7 @@ def check(
         masks=0 if manifest.masks is None else len(manifest.masks),
         reports=0 if manifest.reports is None else len(manifest.reports),
         signals=0 if manifest.signals is None else len(manifest.signals),
-        shared_patients=tuple(shared_patients(images["patient_id"].tolist(), images["split"].tolist())),
+        shared_patients=tuple(shared_patients(parted["patient_id"].tolist(), parted["split"].tolist())),
         decoded=len(manifest) if decode_all else 0,
         unreadable=dict(sorted(bad.items())),
         constant=tuple(ids[seen.constant()]),

@@ -56,7 +56,8 @@ def exclusions(
     notes: list[str] = []
     wanted = sorted(set(names) & set(known))
     for manifest in manifests:
-        whose = known[manifest.name].patients if manifest.name in known and not manifest.own_patients else ""
+        name = manifest.split_of or manifest.name
+        whose = known[name].patients if name in known and not manifest.own_patients else ""
         related = [n for n in wanted if n != manifest.name and set(known[n].lineage) & set(manifest.lineage)]
         unclear = [n for n in related if not whose or known[n].patients != whose]
         excluded: set[str] = set()

@@ -59,7 +59,8 @@ class Manifest:
     ``signals``: ``study_id``, ``ecg`` (path of an array [12, samples] or [samples, 12], or "") and a column
     ``lab:NAME`` for each laboratory percentile in [0, 1], NaN where missing. ``lineage``: datasets whose images these
     are, by registry name, its own included. ``own_patients``: the identifiers of patients are made up here, whatever
-    ``Dataset.patients`` says.
+    ``Dataset.patients`` says. ``split_of``: the dataset whose images these are in imported splits, which images that
+    are not listed have no part in (``split`` is ``unused``).
     """
 
     name: str
@@ -76,6 +77,7 @@ class Manifest:
     synthetic: bool = False
     lineage: tuple[str, ...] = ()
     own_patients: bool = False
+    split_of: str = ""
     quantities: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
@@ -118,9 +120,12 @@ class Manifest:
 
     @cached_property
     def image_set(self) -> str:
-        """Hex sha256 of what the features depend on: image ids, paths, sizes and stamps; not labels, not splits."""
+        """Hex sha256 of what the features depend on: image ids, paths, sizes and stamps; not labels, not splits.
+
+        So a dataset in other splits has the features of the one that it is of.
+        """
         rows = _digest(pd.DataFrame(self.images[["image_id", "path", "bytes", "stamp"]]))
-        return hashlib.sha256(self.name.encode() + b"|" + rows).hexdigest()
+        return hashlib.sha256((self.split_of or self.name).encode() + b"|" + rows).hexdigest()
 
     @cached_property
     def views_sha256(self) -> str:
@@ -160,7 +165,8 @@ class Manifest:
         facts: dict[str, Any] = {
             "format": FORMAT, "name": self.name, "root": str(self.root), "labels": self.labels, "kind": self.kind,
             "groups": self.groups, "synthetic": self.synthetic, "lineage": self.lineage,
-            "own_patients": self.own_patients, "source": self.source, "licence": self.licence, "notes": self.notes,
+            "own_patients": self.own_patients, "split_of": self.split_of, "source": self.source,
+            "licence": self.licence, "notes": self.notes,
             "fingerprint": self.fingerprint, "masks_complete": self.masks_complete, "quantities": self.quantities,
         }  # fmt: skip
         metadata = {METADATA_KEY: json.dumps(facts).encode(), SEAL_KEY: BLANK.encode()}

@@ -12,7 +12,8 @@ from cxrbench.plugins.specs import parse_encoder
 ALL = "all"  # in place of encoders: every one that needs nothing more than its name
 TOGETHER = "all"  # in place of a dataset to test on: the test sets of all training sets together
 PREPARED = "manifest.parquet"
-TABLES = {"labels.csv": "your own CSV", PREPARED: "a prepared copy"}
+SPLITS = "splits.json"
+TABLES = {"labels.csv": "your own CSV", PREPARED: "a prepared copy", SPLITS: "another dataset in imported splits"}
 """What makes a folder of the data folder a dataset of one's own, and what it is called then."""
 
 

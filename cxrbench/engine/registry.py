@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from cxrbench.data.kept import Origin, read_kept
 from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.split_lists.kept import read as read_in_other_splits
 from cxrbench.data.splits import near_equal
 from cxrbench.data.tables import is_empty
 from cxrbench.encoder import EncoderPlugin
-from cxrbench.engine.names import PREPARED, TABLES, dataset_problem, is_folder, is_path
+from cxrbench.engine.names import PREPARED, SPLITS, TABLES, dataset_problem, is_folder, is_path
 from cxrbench.errors import UserError
 from cxrbench.files.names import some
 from cxrbench.plugins import entry_points
@@ -74,6 +75,8 @@ def load_dataset(name: str, data: Path | None, phantom: Callable[[], Path], *, c
             return _finished(read_kept(_folder(place), kept), place)
     root = data if data is not None else phantom()
     folder = root / name
+    if (folder / SPLITS).is_file():
+        return read_in_other_splits(folder, lambda of: load_dataset(of, data, phantom, cache=cache))
     if (folder / PREPARED).is_file():
         return _finished(read_kept(_copy(folder), kept), folder)
     if name not in entry_points.found(DATASETS):

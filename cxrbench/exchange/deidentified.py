@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from cxrbench.exchange.encoder_names import without_folders
 from cxrbench.exchange.salt import Salt
 from cxrbench.exchange.traces import traces
 from cxrbench.predictions import Kind, NotApplicable, Predictions
-from cxrbench.task import Cell
+from cxrbench.task import Cell, DecoderName, DetectorName
 
 ROWS = ("image_id", "patient_id", "split", "fold")
 COLUMNS: Mapping[Kind, tuple[str, ...]] = {
@@ -34,7 +34,8 @@ COLUMNS: Mapping[Kind, tuple[str, ...]] = {
 OLDEST = 89
 """Years above which an age is an identifier (HIPAA, 45 CFR 164.514(b)(2)(i)(C))."""
 AGE = re.compile(r"(?:^|[\W_])age(?:$|[\W_])", re.IGNORECASE)
-FACTS = ("train_images", "steps", "validation_losses", "unit", "chosen", "head", "anchors")
+FACTS = ("train_images", "steps", "validation_losses", "unit", "chosen", "head")
+HEADS = frozenset({*get_args(DecoderName), *get_args(DetectorName)})
 COORDINATES = ("encoder", "dataset", "protocol", "fraction", "seed", "identity", "parts", "fixed_images")
 OF_COLUMN = ("dataset", "protocol version", "feature format", "training data")
 OF_DATA = ("dataset", "training data")
@@ -91,6 +92,8 @@ class Deidentifier:
         found["encoder"] = self.encoder_name(str(facts["encoder"]), fingerprint or _of_parts(facts))
         found["parts"] = {name: self._part(name, str(value)) for name, value in facts.get("parts", {}).items()}
         found |= {name: _numbers(found[name]) for name in FACTS if name in found and name != "unit"}
+        if (name := facts.get("head", {}).get("name")) in HEADS:
+            found["head"]["name"] = name
         of = Cell(
             found["encoder"], facts["dataset"], facts["protocol"], facts["fraction"], facts["seed"], found["parts"]
         )

@@ -137,8 +137,9 @@ class Paper:
 class PaperCell:
     """One cell of a table, all that is needed to run it.
 
-    ``row``, ``column``: where it stands. ``settings``: pairs, sorted by name. ``named``: what published figures call
-    it. ``scale``, ``digits``: of its unit. ``split``: of counts of data.
+    ``row``, ``column``: where it stands. ``fraction``: of labels; a count of labelled studies from 2 on. ``settings``:
+    pairs, sorted by name. ``named``: what published figures call it. ``scale``, ``digits``: of its unit. ``split``: of
+    counts of data.
     """
 
     row: int
@@ -159,6 +160,11 @@ class PaperCell:
     def task(self) -> str:
         """``DATASET:PROTOCOL``."""
         return f"{self.dataset}:{self.protocol}"
+
+    @property
+    def share(self) -> float:
+        """The label fraction of its run: 1 where ``fraction`` is a count, which is a budget."""
+        return min(self.fraction, 1.0)
 
 
 def cells(table: PaperTable) -> list[PaperCell]:

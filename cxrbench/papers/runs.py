@@ -28,7 +28,7 @@ class TableRun:
     @property
     def fractions(self) -> tuple[float, ...]:
         """Label fractions, each once, ascending."""
-        return tuple(sorted({cell.fraction for cell in self.cells}))
+        return tuple(sorted({cell.share for cell in self.cells}))
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -37,11 +37,17 @@ class TableRun:
 
 
 def table_runs(table: PaperTable) -> list[TableRun]:
-    """The runs of a table in the order of its cells; what differs in a setting is another run."""
+    """The runs of a table in the order of its cells; what differs in a setting, or in a count of labels, is another."""
     by_run: dict[tuple[str, str], list[PaperCell]] = {}
     for cell in cells(table):
-        by_run.setdefault((cell.task, repr(cell.settings)), []).append(cell)
-    return [TableRun(of[0].task, dict(of[0].settings), tuple(of)) for of in by_run.values()]
+        by_run.setdefault((cell.task, repr(_settings(cell))), []).append(cell)
+    return [TableRun(of[0].task, _settings(of[0]), tuple(of)) for of in by_run.values()]
+
+
+def _settings(cell: PaperCell) -> dict[str, Any]:
+    """A cell's settings, a count of labelled studies among them."""
+    counted = {"budget": (int(cell.fraction),), "budget_unit": "study"} if cell.fraction > 1 else {}
+    return {**counted, **dict(cell.settings)}
 
 
 def run_command(task: str, encoders: Sequence[str], settings: Mapping[str, Any]) -> str:

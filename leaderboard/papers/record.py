@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from cxrbench.leaderboard.board import NAN
 
+PAPER_ALONE = "only the paper has it"
+"""The reason of a cell that no run can fill: costs, counts of data, differences."""
+
 
 @dataclass(frozen=True)
 class PaperRecord:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from cxrbench.leaderboard.papers.record import PaperRecord
+from cxrbench.leaderboard.papers.record import PAPER_ALONE, PaperRecord
 from cxrbench.leaderboard.render import ABSENT, SYNTHETIC, escaped, markdown_table, remark
 from cxrbench.papers.paper import Paper, PaperTable, TablePlace
 
@@ -51,7 +51,7 @@ def shown(table: PaperTable, record: PaperRecord | None) -> str:
     printed = record.published + (f" ± {record.published_spread}" if record.published_spread else "")
     published = f"*{escaped(printed)}*" if printed else ""
     if not record.is_ours:
-        return published or ABSENT
+        return published or ("" if record.reason == PAPER_ALONE else ABSENT)
     digits = record.digits
     if table.kind == "marks":
         return mark(record) + (f" ({published})" if published else "")
@@ -96,8 +96,8 @@ def legend(table: PaperTable, cells: Cells) -> list[str]:
     lines = []
     if ours:
         lines.append(f"Cells: ours [95% interval over patients]{_statistic(ours)} (published, in italics)")
-    if any(not record.is_ours and record.published and record.reason for record in cells.values()):
-        lines.append("In italics alone: as published; the encoder or the data are not here")
+    if any(not one.is_ours and one.published and one.reason != PAPER_ALONE for one in cells.values()):
+        lines.append("In italics alone: as published; why nothing stands beside it is said below")
     if any(record.differs for record in ours):
         lines.append("≠: the published value lies outside our 95% interval")
     if any(record.synthetic and record.published for record in ours):

@@ -37,7 +37,13 @@ def test_a_table_is_run_and_printed_in_the_papers_shape(tiny: Path, command_line
     ours = rows[-1]
     assert " ± " in ours[2]  # Cardiomegaly, the one finding of this data that has a positive test image
     assert 0 < float(ours[2].split()[0]) <= 100
-    for said in ("SYNTHETIC", "--epochs 1", "the paper has 5", "SD over 2 training seeds", "has no weights here"):
+    for said in (
+        "SYNTHETIC",
+        "--epochs 1",
+        "the paper has 5",
+        "SD over 2 training seeds",
+        "encoders download cxr:rad-dino",
+    ):
         assert said in text, said
     assert "≠" not in text
 
@@ -46,9 +52,6 @@ def test_a_table_is_run_and_printed_in_the_papers_shape(tiny: Path, command_line
     mine = {(r["row"], r["column"]): r for r in records}["RadJEPA", "VinDr-CXR (AP) CM"]
     assert f"{mine['value']:.1f}" == ours[2].split()[0]
     assert (mine["seeds"], mine["synthetic"], mine["differs"], len(records)) == (2, True, False, 90)
-    code, out, _ = command_line(*words, "--dry-run")
-    assert "2 done" in out
-    assert "missing" not in out
 
 
 def test_on_real_images_a_row_needs_a_file_of_ones_own(tiny: Path, encoder: str, command_line: CommandLine) -> None:
@@ -71,7 +74,7 @@ def test_on_real_images_a_row_needs_a_file_of_ones_own(tiny: Path, encoder: str,
 def test_every_table_plans_on_a_phantom_or_says_why_not(
     folders: None, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
 ) -> None:
-    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 16))
+    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
     monkeypatch.setattr(phantom, "cores", lambda: 1)
     for paper in list_papers():
         for table in paper.tables:

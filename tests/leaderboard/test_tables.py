@@ -288,6 +288,23 @@ def test_csv_and_json(made_up):
     assert "5,400,000" in to_markdown(board)
 
 
+def test_heads_on_maps_stand_with_their_parameters_and_features(made_up):
+    """RadJEPA's columns "# Features" and "# Params" of its table of decoders."""
+    heads = {"spcl": [768] * 4, "random": [768]}
+    cells = [
+        replace(one, cell={**one.cell, "head": {"name": "upernet-wide", "parameters": 39_344_385, "features": widths}})
+        for name, widths in heads.items()
+        for one in [made_up(name)]
+    ]
+    board = build(cells, **FAST)
+    assert [(head.encoder, head.features) for head in board.heads] == [("random", "768"), ("spcl", "4 x 768")]
+    text = to_markdown(board)
+    assert "## Heads on maps" in text
+    assert "39,344,385" in text
+    assert json.loads(to_json(board))["heads"][1]["parameters"] == 39_344_385
+    assert "Heads" not in to_markdown(build([made_up("spcl")], **FAST))
+
+
 def test_a_mistake_is_one_clear_line(made_up, tmp_path):
     cells = [made_up("spcl"), made_up("random")]
     with pytest.raises(UserError, match="unknown baseline 'imagnet': the results have random, spcl"):

@@ -1,6 +1,7 @@
 """The papers' files against lists taken from the papers: tables, figures, rows, columns; and what they name exists."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,16 @@ def test_an_encoder_is_named_or_it_is_said_why_not(name: str) -> None:
     for encoder in read_paper(name).encoders.values():
         assert bool(encoder.spec or encoder.phantom or encoder.yours) != bool(encoder.why), encoder
         assert encoder.spec or encoder.why or f"--encoder '{encoder.name}=" in encoder.absence
+
+
+def test_the_page_of_the_papers_has_the_command_of_every_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "papers.md").read_text()
+    for name, tables in SHAPES.items():
+        section = page.split(f"\n## {read_paper(name).title}\n")[1].split("\n## ")[0]
+        first = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("|")]
+        shown = {number for cell in first for number in re.findall(r"\d+", cell.partition(":")[0])}
+        assert shown >= {*tables, *FIGURES[name]}, name
+        assert f"`cxrbench paper {name} --table {max(tables)}`" in section
 
 
 def test_cells_are_the_products_of_rows_and_columns() -> None:

@@ -152,6 +152,34 @@ def medmod_whole(root: Path, labels: tuple[str, ...]) -> Path:
     return root
 
 
+def medmod_of_its_own(root: Path, labels: tuple[str, ...]) -> Path:
+    """MedMod's lists of 20 stays of 10 patients, and MIMIC's tables: of each stay two AP images and a later PA one."""
+    stays, images, lists = [], [], {"train": [], "val": [], "test": []}
+    for n in range(20):
+        patient, stay, day = 10_000_000 + n // 2, 30_000_000 + n, 1 + n
+        split = "test" if n // 2 > 7 else "val" if n // 2 > 6 else "train"
+        marks = ",".join(str((n + k) % 3 // 2) for k in range(3, 28))
+        lists[split].append(f"{patient}_episode{1 + n % 2}_timeseries.csv,40.5,{stay},{marks}")
+        deaths = ",".join(str((n + k) % 3 // 2) for k in range(3))
+        stays.append(
+            f"{patient},{20_000_000 + n},{stay},2180-05-{day:02d} 08:30:00,2180-05-{day:02d} 20:00:00,F,61,{deaths}"
+        )
+        times = {"a": "93000.5", "b": "193000", "c": "195900", "d": "213000"}  # the last one after the stay
+        for k, (name, clock) in enumerate(times.items()):
+            view = "PA" if name == "c" else "AP"
+            images.append(f"{n:08x}-{name},{patient},{50_000_000 + 10 * n + k},{view},218005{day:02d},{clock}")
+            image(root / f"files/p10/p{patient}/s{50_000_000 + 10 * n + k}/{n:08x}-{name}.jpg")
+    for split, rows in lists.items():
+        text(root / f"phenotyping/{split}_listfile.csv", "stay,period_length,stay_id," + ",".join(labels[:25]), *rows)
+    header = "subject_id,hadm_id,stay_id,intime,outtime,gender,anchor_age," + ",".join(labels[25:])
+    text(root / "root/all_stays.csv", header, *reversed(stays))
+    header = "dicom_id,subject_id,study_id,ViewPosition,StudyDate,StudyTime"
+    text(root / "mimic-cxr-2.0.0-metadata.csv", header, *images)
+    labelled = [f"{50_000_000 + 10 * n + k}" for n in range(20) for k in range(4) if (n, k) != (5, 1)]
+    text(root / "mimic-cxr-2.0.0-chexpert.csv", "subject_id,study_id", *(f"1,{study}" for study in labelled))
+    return root
+
+
 def iu_xray_on_kaggle(root: Path) -> Path:
     """Ten reports (one without text, one not indexed), two images each, and a file that no row names."""
     reports, shots = [], []

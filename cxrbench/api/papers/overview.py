@@ -1,9 +1,9 @@
 """Which papers there are, and what each of their tables needs and has here."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrbench.api.papers.places import NOT_HERE, published_places, to_download
 from cxrbench.files.folders import data_folder
 from cxrbench.papers.paper import Paper, PaperEncoder, PaperTable, cells, datasets, encoders
 from cxrbench.papers.read import paper_names, read_paper
@@ -42,7 +42,7 @@ def paper_overview(name: str, *, data: Path | str | None = None) -> PaperOvervie
     needed = list(dict.fromkeys(dataset for table in paper.tables for dataset in datasets(table)))
     here = {dataset: _data_here(dataset, folder) for dataset in needed}
     asked = {encoder for table in paper.tables for encoder in encoders(table)}
-    places = _published_places(paper.encoders[encoder] for encoder in asked)
+    places = published_places(paper.encoders[encoder] for encoder in asked)
     known = {e: _encoder_here(one, places, folder) for e, one in paper.encoders.items() if e in asked}
     tables = tuple(
         TableNeeds(table, tuple(datasets(table)), tuple(encoders(table)), _command(paper, table))
@@ -70,23 +70,12 @@ def _data_here(dataset: str, folder: Path | None) -> str:
     return "phantom, in the data folder" if (folder / dataset / PHANTOM_MARK).is_file() else "in the data folder"
 
 
-def _published_places(asked: Iterable[PaperEncoder]) -> dict[str, str]:
-    """By ``cxr:NAME`` where its files are here, "-" where they are not."""
-    from cxrbench.api.installed import list_published
-
-    if not any(one.spec.startswith("cxr:") for one in asked):
-        return {}
-    return {f"cxr:{line.entry.name}": line.where for line in list_published()}
-
-
 def _encoder_here(one: PaperEncoder, places: dict[str, str], folder: Path | None) -> str:
     """In words: ready, to be downloaded, on phantom images alone, or not to be had."""
     if one.spec:
-        where = places.get(one.spec)
-        if where == "-":
-            ready = f"{one.spec}: `cxrbench encoders download {one.spec}`"
-        else:
-            ready = one.spec if where is None else f"{one.spec}, {where}"
+        where = places.get(one.spec, "")
+        here = f"{one.spec}, {where}" if where else one.spec
+        ready = to_download(one.spec) if where == NOT_HERE else here
         return ready if not one.phantom else f"{one.phantom} on phantom images; else {ready}"
     if one.phantom:
         return f"{one.phantom} on phantom images; else {one.absence.partition(': ')[2]}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrbench.api.papers.places import not_here, published_places
 from cxrbench.api.papers.typed import find_table, own_specs, refuse_wrong
 from cxrbench.errors import DiskError, UserError
 from cxrbench.files.folders import data_folder
@@ -16,6 +17,10 @@ from cxrbench.progress import Progress
 if TYPE_CHECKING:
     from cxrbench.api.runs import Outcome
     from cxrbench.engine.job import Job
+
+
+ON_PHANTOM = 100
+"""For so many labelled studies of a paper one stands in the phantom, which has a few hundred."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ def plan_table(
     """Plan a table of a paper. Nothing is trained; ``dry_run``: no phantom is drawn for it either.
 
     ``encoders``: specs of one's own by the names of the table's rows, or ``NAME=SPEC``. ``variant``: of the paper's
-    preset, in place of the table's own. ``settings``: as of ``api.run``, but for what the table says; ``epochs`` and
+    preset, in place of the table's own. Of published encoders those are run whose files are here; nothing is
+    downloaded. ``settings``: as of ``api.run``, but for what the table says; ``epochs`` and
     ``seeds`` shorten it, and that is said. What cannot be planned is a line, not an error. Raises UserError for names
     that are wrong.
     """
@@ -131,20 +137,36 @@ def plan_table(
     settings = {name: value for name, value in settings.items() if value is not None}
     refuse_wrong(found, own, variant, settings)
     data = data_folder(settings.get("data"))
+    places = published_places(found.encoders.values())
     runs = [
-        _planned(found, table, run, own, variant, data, settings, dry_run=dry_run, progress=progress)
+        _planned(found, table, run, own, places, variant, data, settings, dry_run=dry_run, progress=progress)
         for run in table_runs(table)
     ]
-    lines = [f"{len(own)} of its encoders as you gave them: {', '.join(f'{n} = {s}' for n, s in own.items())}"] * bool(
-        own
-    )
+    lines = [f"{name} is {spec}, as you gave it" for name, spec in own.items()]
     if "epochs" in settings:
         lines.append(f"shortened: --epochs {settings['epochs']} is not the paper's protocol")
     asked = {run.settings["seeds"] for run in table_runs(table) if "seeds" in run.settings}
     if "seeds" in settings and asked - {settings["seeds"]}:
         lines.append(f"--seeds {settings['seeds']}: the paper has {max(asked)}")
+    lines += _stand_ins(found, own, runs)
+    if table.baseline and (against := {one.specs[table.baseline] for one in runs if table.baseline in one.specs}):
+        lines.append(f"tested against {', '.join(sorted(against))}")
+    if any(one.synthetic and "budget" in one.settings for one in runs):
+        lines.append(f"phantom: one labelled study stands for {ON_PHANTOM} of the paper's")
     remarks = [line for one in runs if one.job is not None for line in one.job.remarks]
     return PlannedTable(found, table, tuple(runs), tuple(dict.fromkeys([*lines, *remarks])))
+
+
+def _stand_ins(paper: Paper, own: Mapping[str, str], runs: Sequence[PlannedRun]) -> list[str]:
+    """A line on what is run on phantom images in the place of a row's encoder."""
+    used = {
+        name: spec
+        for one in runs
+        for name, spec in (one.specs.items() if one.synthetic else ())
+        if name in one.run.encoders and name not in own and spec == paper.encoders[name].phantom
+    }
+    said = ", ".join(f"{spec} for {name}" for name, spec in used.items())
+    return [f"phantom: small encoders stand for the paper's ({said})"] if said else []
 
 
 def is_synthetic(dataset: str, data: Path | None) -> bool:
@@ -159,6 +181,7 @@ def _planned(
     table: PaperTable,
     run: TableRun,
     own: Mapping[str, str],
+    places: Mapping[str, str],
     variant: str,
     data: Path | None,
     given: Mapping[str, Any],
@@ -168,24 +191,27 @@ def _planned(
 ) -> PlannedRun:
     from cxrbench.api.runs import prepare
     from cxrbench.engine.settings import Settings
+    from cxrbench.plugins.entry_points import DATASETS, found
 
     synthetic = all(is_synthetic(name, data) for name in run.trained_on)
     asked = [*run.encoders, *([table.baseline] if table.baseline else [])]
     specs = {name: own.get(name) or paper.encoders[name].on(synthetic=synthetic) for name in asked}
     if synthetic and table.phantom_baseline and table.baseline not in own:
         specs[table.baseline] = table.phantom_baseline
-    absent = {name: paper.encoders[name].absence for name, spec in specs.items() if not spec}
-    specs = {name: spec for name, spec in specs.items() if spec}
+    absent = {name: paper.encoders[name].absence for name, spec in specs.items() if not spec} | not_here(specs, places)
+    specs = {name: spec for name, spec in specs.items() if name not in absent}
     settings = dict(run.settings)
     if variant and "preset" in settings:
         settings["preset"] = f"{settings['preset'].partition(':')[0]}:{variant}"
+    if synthetic and "budget" in settings:
+        settings["budget"] = tuple(max(count // ON_PHANTOM, 1) for count in settings["budget"])
     fractions = run.fractions if run.fractions != (1.0,) or "preset" in settings else None
     said = {**settings, **({"fractions": fractions} if fractions else {}), **given}
     planned = PlannedRun(run, synthetic, specs, absent, said)
     if strange := [name for name in run.settings if name not in Settings.__annotations__]:
         return _refused(planned, f"`cxrbench run` has no --{strange[0].replace('_', '-')} yet")
-    if max(run.fractions) > 1:
-        return _refused(planned, "label counts are not fractions: this version has no --budget")
+    if unread := [name for name in run.trained_on if name not in found(DATASETS)]:
+        return _refused(planned, f"this version has no reader of {', '.join(unread)}")
     if not specs:
         return _refused(planned, "no encoder of it can be had here")
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrbench.api.forms import Tables
 from cxrbench.api.papers.planned import PlannedRun, PlannedTable
-from cxrbench.papers.paper import PaperCell, printed_cells
+from cxrbench.papers.paper import PaperCell, Statistic, printed_cells
 from cxrbench.papers.published import PublishedValue
 from cxrbench.papers.values import of_table
 from cxrbench.progress import Bar, unseen
@@ -67,14 +67,20 @@ def show_table(
     planned: PlannedTable,
     failed: Mapping[str, str] | None = None,
     *,
+    statistic: Statistic | None = None,
     replicates: int = 10_000,
     cache: Path | str | None = None,
     bar: Bar = unseen,
 ) -> PaperShown:
     """The table from what is finished of its runs. ``failed``: by ``cell_key``, why a cell has no result.
 
-    ``replicates``: of the bootstrap; ``cache``: where evaluations are kept. Raises UserError for a damaged file.
+    ``statistic``: what stands beside our value and interval (None: the paper's own; the mean of folds, where these are
+    cross-validated). ``replicates``: of the bootstrap; ``cache``: where evaluations are kept. Raises UserError for a
+    damaged file.
     """
+    folded = any("folds" in one.settings for one in planned.runs)
+    chosen = statistic or ("folds" if folded else planned.table.statistic)
+    planned = replace(planned, table=replace(planned.table, statistic=chosen))
     table = planned.table
     alone = printed_cells(table)
     printed = of_table(planned.paper.name, table, [*alone, *(cell for one in planned.runs for cell in one.run.cells)])
@@ -87,7 +93,7 @@ def show_table(
         lines += [*board.remarks, *(note for column in board.columns for note in column.notes)] if board else []
         for cell in one.run.cells:
             cells[cell.row, cell.column] = _record(planned, one, cell, board, found, printed.get(cell))
-    lines += _apart(cells)
+    lines += [*_apart(cells), *_costs(planned)]
     lines += [*planned.why_not(), *_sizes(list(cells.values())), *_undefined(list(cells.values()))]
     return PaperShown(planned, cells, tuple(dict.fromkeys(lines)))
 
@@ -102,6 +108,33 @@ def _apart(cells: "dict[tuple[int, int], PaperRecord]") -> list[str]:
     for place, record in drawn.items():
         cells[place] = replace(record, value=math.nan, reason=why)
     return [f"{dataset}: {why}" for dataset in dict.fromkeys(record.dataset for record in drawn.values())]
+
+
+def _costs(planned: PlannedTable) -> list[str]:
+    """What encoders and decoders cost here, where the paper prints that: a line for each that it has a column of."""
+    printed = {cell.metric for cell in printed_cells(planned.table)}
+    if not printed & {"gflops", "decoder-parameters"}:
+        return []
+    gflops: dict[str, float] = {}
+    heads: dict[str, str] = {}
+    for one in planned.runs:
+        _, found = _finished(one, {})
+        known = one.job.request.results.load_efficiency(found) if one.job and found else {}
+        for name, spec in one.specs.items():
+            gflops |= {name: known[spec]["gflops_per_image"]} if known.get(spec, {}).get("gflops_per_image") else {}
+        for predictions in found:
+            if head := predictions.cell.get("head"):
+                shape = " + ".join(map(str, head["features"]))
+                heads[f"{head['name']} on {shape} channels"] = f"{head['parameters'] / 1e6:.4g} M"
+    lines = {
+        "gflops": ("GFLOPs of an image here, a multiply-add counting two", {k: f"{v:.1f}" for k, v in gflops.items()}),
+        "decoder-parameters": ("Parameters of decoders here", heads),
+    }
+    return [
+        f"{what}: {', '.join(f'{name} {value}' for name, value in of.items())}"
+        for metric, (what, of) in lines.items()
+        if metric in printed and of
+    ]
 
 
 def cell_key(cell: Mapping[str, Any]) -> str:
@@ -155,7 +188,7 @@ def _board(
 
 def _blank(planned: PlannedTable, cell: PaperCell, printed: PublishedValue | None) -> "PaperRecord":
     """A cell as the paper has it."""
-    from cxrbench.leaderboard.papers.record import PaperRecord
+    from cxrbench.leaderboard.papers.record import PAPER_ALONE, PaperRecord
 
     table = planned.table
     return PaperRecord(
@@ -163,7 +196,7 @@ def _blank(planned: PlannedTable, cell: PaperCell, printed: PublishedValue | Non
         cell.dataset, cell.protocol, cell.fraction, cell.metric, cell.label, statistic=table.statistic,
         published=printed.value if printed else "", published_spread=printed.spread if printed else "",
         published_n=printed.n if printed else "", source=printed.source if printed else "", digits=cell.digits,
-        reason="only the paper has it",
+        reason=PAPER_ALONE,
     )  # fmt: skip
 
 
@@ -216,14 +249,14 @@ def _found(board: "Board", spec: str, cell: PaperCell) -> "Record | None":
     """The record of a cell: of its label, or of the group of labels that it names."""
     for record in board.records:
         if (record.encoder, record.metric, record.label) == (spec, cell.metric, cell.label) and math.isclose(
-            record.fraction, cell.fraction
+            record.fraction, cell.share
         ):
             return record
     return None
 
 
 def _is(predictions: "Predictions", spec: str, cell: PaperCell) -> bool:
-    return predictions.cell["encoder"] == spec and math.isclose(float(predictions.cell["fraction"]), cell.fraction)
+    return predictions.cell["encoder"] == spec and math.isclose(float(predictions.cell["fraction"]), cell.share)
 
 
 def _name(column: Any) -> str:

@@ -56,6 +56,10 @@ def paper(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     cache: CacheOption = None,
     cache_limit: CacheLimitOption = "20GB",
+    statistic: Annotated[
+        str | None,
+        typer.Option(help="Beside our value: run, seeds, folds or resamples (median of 500) [default: the paper's]."),
+    ] = None,
     replicates: ReplicatesOption = 10_000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
@@ -81,6 +85,7 @@ def paper(
       cxrbench paper fane --table 2 --epochs 1
     """
     chosen("--format", api.Form, form)
+    beside: api.Statistic | None = None if statistic is None else chosen("--statistic", api.Statistic, statistic)
     if name == LIST:
         if number is not None:
             raise UserError(f"--table {number} is of one paper: cxrbench paper NAME --table {number}")
@@ -110,7 +115,7 @@ def paper(
             if step.outcome.reason:
                 reasons[api.cell_key(step.outcome.cell)] = f"{step.outcome.state}: {step.outcome.reason}"
             failed += [step.outcome] if step.outcome.state == "failed" else []
-    shown = api.show_table(planned, reasons, replicates=replicates, cache=cache, bar=counting_late)
+    shown = api.show_table(planned, reasons, statistic=beside, replicates=replicates, cache=cache, bar=counting_late)
     write(shown.text("json" if as_json else form), output)  # type: ignore[arg-type]
     if failed:
         print(failure_table(failed), file=sys.stderr)

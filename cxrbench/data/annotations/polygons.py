@@ -88,12 +88,6 @@ def enclosing_box(points: Points) -> Box:
     return Box(float(left), float(top), float(right - left), float(bottom - top))
 
 
-def area(points: Points) -> float:
-    """The area of a polygon that does not cross itself, in square pixels (the shoelace formula)."""
-    x, y = points.T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
-
-
 def _polygon(points: Points, height: int, width: int) -> Runs:
     """Where the outline crosses the middle line of each column: there its inside begins or ends."""
     start, end = points, np.roll(points, -1, axis=0)

@@ -133,6 +133,13 @@ class Layout:
                 raise self.error(f"{where} has {plain(odd[0])!r} in column {column}; known are 1 and 0")
         return np.array([[BINARY[cell.lower()] for cell in table[column]] for column in columns], np.float32).T
 
+    def sizes(self, files: Mapping[str, File]) -> dict[str, tuple[int, int]]:
+        """Height and width of images, from their headers; masks need them, so one that cannot be read is an error."""
+        found = image_sizes({name: self.root / file.path for name, file in files.items()})
+        if unread := [name for name in files if name not in found]:
+            raise self.error(f"{len(unread):,} image(s) cannot be read, and masks need their sizes: {some(unread)}")
+        return found
+
     def check_boxes(self, boxes: pd.DataFrame, files: Mapping[str, File], where: str) -> None:
         """Boxes must be plausible: in pixels, with an area, and within their images, whose headers say how large."""
         path = self.root / where

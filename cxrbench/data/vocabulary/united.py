@@ -74,7 +74,7 @@ def united(sets: Sequence[tuple[str, Sequence[str]]]) -> United:
 
 
 def _key(dataset: str, label: str) -> Key:
-    """Equal for labels that mean the same."""
-    if (meaning := meanings().get((dataset, label))) is not None:
+    """Equal for labels that mean the same. ``rsna.mgca`` is rsna in other splits."""
+    if (meaning := meanings().get((dataset.partition(".")[0], label))) is not None:
         return ("term", meaning.term) if meaning.term else ("outside", dataset, label)
     return ("term", agreed()[label]) if label in agreed() else ("name", label)

@@ -146,8 +146,9 @@ def stacked(
 
 def whose(manifest: Manifest, known: Mapping[str, Dataset]) -> str:
     """Who gave the patients their identifiers: a name that several datasets may share, else the dataset's own."""
-    shared = known[manifest.name].patients if manifest.name in known and not manifest.own_patients else ""
-    return shared or f"{manifest.name}'s own"
+    name = manifest.split_of or manifest.name
+    shared = known[name].patients if name in known and not manifest.own_patients else ""
+    return shared or f"{name}'s own"
 
 
 def unclear_pairs(sets: Sequence[Manifest], known: Mapping[str, Dataset]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from cxrbench.phantom.layouts.registry import PARTS
 from cxrbench.phantom.write import write
 
 ROOT = Path(__file__).resolve().parents[3]
-IMAGES = 8  # of each part: enough for every reader to find a test image
+IMAGES = 20  # of each part: enough for every reader to find a test image
 MORE = {"ms-cxr": ms_cxr.FINDINGS, "siim-fisabio": (siim_fisabio.OPACITY,)}
 """Labels of boxes alone, which a few images need not show."""
 
@@ -36,7 +36,7 @@ def labels_of(manifest: Manifest) -> Collection[str]:
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("phantom")
-    write(out, images={**dict.fromkeys(PARTS, IMAGES), "symile": 20}, workers=1, blank=True)
+    write(out, images=dict.fromkeys(PARTS, IMAGES), workers=1, blank=True)
     return out
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from segmentation_models_pytorch.losses import DiceLoss
 from torch import Tensor
+from torchmetrics.functional.classification import binary_f1_score
+from torchvision.ops import sigmoid_focal_loss
 
 from cxrbench.tasks.dense import losses
 from cxrbench.tasks.dense.losses import (
@@ -15,6 +17,8 @@ from cxrbench.tasks.dense.losses import (
     cross_entropy,
     dice_bce,
     dice_cross_entropy,
+    dice_of_masks,
+    pixel_loss,
 )
 
 
@@ -84,3 +88,40 @@ def test_a_label_without_true_pixels_has_a_finite_gradient() -> None:
     assert bool(logits.grad.isfinite().all())
     ignored = torch.full((2, 1, 8, 8), IGNORE, dtype=torch.uint8)
     assert np.isfinite(loss(logits, ignored).item())
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+def test_focal_and_dice(ignore: bool) -> None:
+    """10 focal + (1 - Dice), FaNe's text; 10 focal - log Dice, MGCA's code."""
+    logits, targets = batch(ignore=ignore)
+    known = targets != IGNORE
+    focal = sigmoid_focal_loss(logits[known], (targets[known] == INSIDE).float(), alpha=-1, gamma=2, reduction="mean")
+    one_minus_dice = smp_dice(logits, targets)
+    torch.testing.assert_close(pixel_loss("focal_dice", exclusive=False)(logits, targets), 10 * focal + one_minus_dice)
+    logged = pixel_loss("10focal_logdice", exclusive=False)(logits, targets)
+    torch.testing.assert_close(logged, 10 * focal - torch.log(1 - one_minus_dice))
+
+
+def test_binary_cross_entropy_of_labels_that_overlap() -> None:
+    logits, targets = batch(labels=3)
+    expected = F.binary_cross_entropy_with_logits(logits, targets.float() / INSIDE)
+    torch.testing.assert_close(pixel_loss("cross_entropy", exclusive=False)(logits, targets), expected)
+
+
+def test_focal_loss_of_two_exclusive_classes_is_that_of_one_sigmoid() -> None:
+    logits, targets = batch()
+    both = torch.cat([torch.zeros_like(logits), logits], 1)
+    for name in ("focal_dice", "10focal_logdice"):
+        binary = pixel_loss(name, exclusive=False)(logits, targets)
+        torch.testing.assert_close(pixel_loss(name, exclusive=True)(both, targets), binary)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_dice_of_masks_is_f1_of_pixels(exclusive: bool) -> None:
+    logits, targets = batch(ignore=True)
+    known = targets != IGNORE
+    expected = binary_f1_score(logits[known].sigmoid(), (targets[known] == INSIDE).long())
+    given = torch.cat([torch.zeros_like(logits), logits], 1) if exclusive else logits
+    torch.testing.assert_close(dice_of_masks(exclusive=exclusive)(given, targets), expected)
+    nothing = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    assert dice_of_masks(exclusive=False)(torch.full((2, 1, 4, 4), -1.0), nothing) == 1

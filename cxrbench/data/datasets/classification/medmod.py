@@ -1,20 +1,22 @@
 """MedMod: radiographs of ICU stays with 25 phenotypes and 3 kinds of death. Elsharief et al., CHIL 2025 (PMLR 287).
 
-The stays and their labels are made of MIMIC-IV by MedMod's ``mimic4extract``; the images are MIMIC-CXR-JPG's, joined by
-PaCX-MAE's scripts, whose table (``medmod_final.csv``, or one per split) is what is read here: MedMod's own lists
-(``listfile.csv``) name stays and no images. Checked against both repositories' code; no built copy was at hand.
+The stays and their labels are made of MIMIC-IV by MedMod's ``mimic4extract``; the images are MIMIC-CXR-JPG's, which are
+paired with them by MedMod's own training code or by PaCX-MAE's scripts. Both repositories' code was read; no built copy
+was at hand. Two of the three columns of deaths are one: the code copies ``mortality`` to ``mortality_inhospital``.
 """
 
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from cxrbench.data.attributes import with_attributes
+from cxrbench.data.datasets.classification.medmod_stays import are_there, pair
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
-from cxrbench.data.splits import by_patient
+from cxrbench.data.splits import by_patient, shared_patients
 from cxrbench.data.tables import Table, identifier
-from cxrbench.files.names import plain
+from cxrbench.files.names import plain, some
 
-TITLE = "MedMod (MIMIC-IV 3.1 with MIMIC-CXR-JPG, built by PaCX-MAE's scripts)"
+TITLE = "MedMod (MIMIC-IV with MIMIC-CXR-JPG)"
 SOURCE = "https://github.com/nyuad-cai/MedMod and https://github.com/Lyce24/PACX-MAE (Scripts/medmod), from MIMIC"
 LICENCE = "PhysioNet Credentialed Health Data License 1.5.0: training and a signed agreement; no redistribution"
 LINEAGE = ("medmod", "mimic")
@@ -40,28 +42,26 @@ FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
 def read(root: Path) -> Manifest:
-    """Read ``train/train.csv``, ``val/val.csv`` and ``test/test.csv`` with their images beside them, or
-    ``medmod_final.csv`` with MIMIC-CXR-JPG's ``files/``.
+    """Read MedMod's ``phenotyping/{train,val,test}_listfile.csv`` and ``root/all_stays.csv`` with MIMIC-CXR-JPG's
+    ``mimic-cxr-2.0.0-metadata.csv`` and ``files/``, or what PaCX-MAE's scripts make of them: ``train/train.csv`` and so
+    on with their images beside them, or ``medmod_final.csv`` with ``files/``.
 
-    A row is an ICU stay with the path of its first image (``cxr_path``); an image is found by its name, so that paths
-    of either kind will do. The headline is the mean over the 25 phenotypes; the three columns of deaths, which make up
-    the 28 that a paper counts, are the group ``mortality``. MedMod has no split of images, and the scripts deal out
-    rows, so that patients with several stays are on both sides: here all rows are split anew, 70/10/20 by patient.
-    Sex and age are read where a table has kept MIMIC's columns (``gender``, ``anchor_age``).
-    ``phenotype_labels.csv`` is in the order of ``stay_id`` and is joined by row: a whole table in another order has
-    other stays' phenotypes, and is refused.
+    An image is of one stay: in MedMod's code the last AP image of it, in PaCX-MAE's the first of any view. The headline
+    is the mean over the 25 phenotypes; the columns of deaths, which make up the 28 that a paper counts, are the group
+    ``mortality``. MedMod's lists are official, and by patient. PaCX-MAE's scripts deal out rows, so that patients with
+    several stays are on both sides: their rows are split anew, 70/10/20 by patient. Sex and age are read where a table
+    has kept MIMIC's columns (``gender``, ``anchor_age``). ``phenotype_labels.csv`` is in the order of ``stay_id``, and
+    the scripts join it by row: a whole table in another order has other stays' phenotypes, and is refused.
     """
     layout = Layout(TITLE, root, SOURCE, LICENCE)
-    table, where = _table(layout)
-    names = [PurePosixPath(path).stem for path in table["cxr_path"]]
-    layout.unique(names, where)
+    stays = _official(layout) if root.is_dir() and are_there(layout) else _dealt(layout)
+    layout.unique(stays.images, stays.where)
     files = layout.files([""], (".jpg", ".jpeg", ".png"))
-    layout.require(names, files, where)
-    patients = [_number(layout, cell, "subject_id", where) for cell in table["subject_id"]]
+    layout.require(stays.images, files, stays.where)
+    table = stays.table
     images = image_table(
-        names, files, patients=patients, splits=by_patient(patients, FRACTIONS), views=[""] * len(names),
-        studies=[_number(layout, cell, "stay_id", where) for cell in table["stay_id"]], labels=LABELS,
-        targets=layout.binary(table, LABELS, where),
+        stays.images, files, patients=table["subject_id"], splits=stays.splits, views=stays.views,
+        studies=table["stay_id"], labels=LABELS, targets=layout.binary(table, LABELS, stays.where),
     )  # fmt: skip
     return Manifest(
         name="medmod",
@@ -72,10 +72,53 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
-        notes=(
+        notes=(*stays.notes, *subset_note(len(images), OFFICIAL, "images")),
+    )
+
+
+class Stays(NamedTuple):
+    """What a layout says of the stays: aligned lists, the table that they are from, and what to tell of it."""
+
+    where: str
+    table: Table
+    images: list[str]
+    views: list[str]
+    splits: list[str]
+    notes: tuple[str, ...]
+
+
+def _official(layout: Layout) -> Stays:
+    """MedMod's lists, with the images that its code pairs them with."""
+    pairs = pair(layout, PHENOTYPES, DEATHS)
+    patients = pairs.table["subject_id"]
+    if shared := shared_patients(patients, pairs.splits):
+        raise layout.error(f"the lists put {len(shared):,} patient(s) in two splits: {some(shared)}")
+    return Stays(
+        "phenotyping/*_listfile.csv",
+        pairs.table,
+        pairs.table["dicom_id"],
+        ["AP"] * len(patients),
+        pairs.splits,
+        (
+            "MedMod's lists and pairs: the last AP image of each stay.",
+            *((f"{pairs.unpaired:,} stays without an image were left out.",) if pairs.unpaired else ()),
+        ),
+    )
+
+
+def _dealt(layout: Layout) -> Stays:
+    """The scripts' table or tables, split anew."""
+    table, where = _table(layout)
+    table |= {name: [_number(layout, cell, name, where) for cell in table[name]] for name in ("subject_id", "stay_id")}
+    return Stays(
+        where,
+        table,
+        [PurePosixPath(path).stem for path in table["cxr_path"]],
+        [""] * len(table["cxr_path"]),
+        by_patient(table["subject_id"], FRACTIONS).tolist(),
+        (
             f"{where}: split anew, 70/10/20 by patient (the scripts' split is of rows, across patients).",
             "Views are not in the table.",
-            *subset_note(len(names), OFFICIAL, "images"),
         ),
     )
 

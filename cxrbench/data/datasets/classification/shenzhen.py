@@ -5,19 +5,17 @@ Checked against public readers of the layouts below; the masks and tables of fin
 (``Annotations``) are not read.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.classification import tuberculosis as nlm
-from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
+from cxrbench.data.datasets.classification.tuberculosis import LICENCE as NLM
+from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
-from cxrbench.data.tables import Table
-from cxrbench.files.names import some
 
 TITLE = "Shenzhen tuberculosis chest X-rays (NLM)"
 SOURCE = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Shenzhen-Hospital-CXR-Set/"
-LICENCE = f"{nlm.LICENCE}; the masks: CC BY-NC-SA 4.0"
+LICENCE = f"{NLM}; the masks: CC BY-NC-SA 4.0"
 LINEAGE = ("shenzhen",)
 OFFICIAL = 662
 PREFIX = "CHNCXR"
@@ -38,7 +36,7 @@ def read(root: Path) -> Manifest:
     layout = Layout(TITLE, root, SOURCE, LICENCE)
     base, files, others = nlm.find_images(layout, PREFIX, WRAPPERS)
     ids = sorted(files)
-    known, notes = _known(layout, base, files)
+    known, notes = nlm.what_is_known(layout, base + TABLE, base + "ClinicalReadings", files)
     lungs = layout.files(_mask_folders(root, base), (".png",))
     masks = nlm.mask_table(layout, {"lung": lungs}, files)
     images = image_table(
@@ -62,23 +60,6 @@ def read(root: Path) -> Manifest:
             *subset_note(len(ids), OFFICIAL, "images"),
         ),
     )
-
-
-def _known(layout: Layout, base: str, files: Mapping[str, File]) -> tuple[Table, tuple[str, ...]]:
-    """Sex and age of each image, by its name, and notes on what the readings or the table leave open."""
-    ids = sorted(files)
-    path = layout.root / base / TABLE
-    if not path.is_file():
-        known = nlm.read_readings(layout.root / base / "ClinicalReadings", ids)
-        silent = known["sex"].count("")
-        return known, (f"{silent:,} images have no reading that tells the sex.",) if silent else ()
-    table = layout.table(path, ("study_id", "sex", "age", "findings"))
-    rows = {name.rpartition(".")[0] or name: row for row, name in enumerate(table["study_id"])}
-    if absent := [name for name in ids if name not in rows]:
-        raise layout.error(f"{path.name} lacks {len(absent):,} image(s) that are there: {some(absent)}")
-    layout.require(rows, files, path.name)
-    ordered = {column: [cells[rows[name]] for name in ids] for column, cells in table.items()}
-    return ordered, nlm.contradictions(ids, ordered["findings"])
 
 
 def _mask_folders(root: Path, base: str) -> list[str]:

@@ -64,6 +64,27 @@ def splits_of(names: Sequence[str]) -> NDArray[np.str_]:
     return stratified(names, FRACTIONS, targets_of(names).astype(bool), SEED)
 
 
+def what_is_known(
+    layout: Layout, table: str, readings: str, files: Mapping[str, File]
+) -> tuple[Table, tuple[str, ...]]:
+    """Sex and age of each image, by its name, from Kaggle's table or NLM's readings; and notes on what they leave open.
+
+    Raises UserError where the table lacks an image that is there, or has one that is not.
+    """
+    ids, path = sorted(files), layout.root / table
+    if not path.is_file():
+        known = read_readings(layout.root / readings, ids)
+        silent = known["sex"].count("")
+        return known, (f"{silent:,} images have no reading that tells the sex.",) if silent else ()
+    rows = layout.table(path, ("study_id", "age", "findings"))
+    of = {name.rpartition(".")[0] or name: row for row, name in enumerate(rows["study_id"])}
+    if absent := [name for name in ids if name not in of]:
+        raise layout.error(f"{path.name} lacks {len(absent):,} image(s) that are there: {some(absent)}")
+    layout.require(of, files, path.name)
+    ordered = {("sex" if n == "gender" else n): [cells[of[name]] for name in ids] for n, cells in rows.items()}
+    return ordered, contradictions(ids, ordered["findings"])
+
+
 def read_readings(folder: Path, names: Sequence[str]) -> Table:
     """Columns ``sex`` and ``age`` from ``ClinicalReadings``, one text per image; "" where there is none, or no figure.
 

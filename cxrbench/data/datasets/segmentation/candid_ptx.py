@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.annotations.boxes import image_sizes
 from cxrbench.data.annotations.rle import empty_counts, union_counts
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
@@ -63,9 +62,7 @@ def read(root: Path) -> Manifest:
     ids = sorted(set(said.masks) - {*several, *unclear})
     files = layout.files(FOLDERS, EXTENSIONS)
     layout.require(ids, files, path.name)
-    sizes = image_sizes({name: root / files[name].path for name in ids})
-    if unread := [name for name in ids if name not in sizes]:
-        raise layout.error(f"{len(unread):,} image(s) cannot be read, and masks need their sizes: {some(unread)}")
+    sizes = layout.sizes({name: files[name] for name in ids})
     of_label = {LABELS[0]: {n: t for n, t in said.masks.items() if NOTHING not in t}, **others}
     targets = np.array([[_target(of_label[label].get(name)) for label in LABELS] for name in ids], np.float32)
     patients = [min(said.patients[name]) for name in ids]
@@ -78,7 +75,7 @@ def read(root: Path) -> Manifest:
             views=[""] * len(ids), targets=targets.reshape(-1, len(LABELS)),
         ),
         labels=LABELS,
-        masks=_masks(layout, {name: sizes[name] for name in ids}, of_label),
+        masks=_masks(layout, sizes, of_label),
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,

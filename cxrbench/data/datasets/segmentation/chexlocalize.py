@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.annotations.boxes import image_sizes
 from cxrbench.data.annotations.polygons import polygon_counts, read_points
 from cxrbench.data.annotations.rle import empty_counts, unpack_counts
 from cxrbench.data.datasets import chexpert
@@ -75,15 +74,12 @@ def read(root: Path) -> Manifest:
     drawn = {image: masks for part in found for image, masks in _outlines(layout, part).items()}
     if strange := sorted(set(drawn) - set(ids)):
         raise layout.error(f"{len(strange):,} image(s) with masks are in no table: {some(strange)}")
-    sizes = image_sizes({name: root / file.path for name, file in of_image.items()})
-    if unread := [name for name in ids if name not in sizes]:
-        raise layout.error(f"{len(unread):,} image(s) cannot be read, and masks need their sizes: {some(unread)}")
     images = image_table(
         ids, of_image, patients=[name.patient for name in names], studies=[name.study for name in names],
         splits=_splits(layout, [name.patient for name in names], parts), views=views, labels=chexpert.LABELS,
         targets=np.concatenate(targets),
     )  # fmt: skip
-    masks, notes = _masks(layout, images, drawn, sizes)
+    masks, notes = _masks(layout, images, drawn, layout.sizes(of_image))
     return Manifest(
         name="chexlocalize",
         root=root,

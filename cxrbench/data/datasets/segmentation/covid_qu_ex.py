@@ -49,8 +49,9 @@ def read(root: Path) -> Manifest:
     Official splits. Names of images from BIMCV-COVID19+ (``sub-S...``) tell the patient, any other image counts as
     one. Images whose patient is in a later split (test before val before train) are left out, with a note. The three
     classes are labels, one of which each image has. Lineage: QaTa-COV19, from which the infection masks come, and
-    RSNA, NIH and PadChest, which the authors name among their sources; which image is of which is not published. The
-    data was not at hand: folders, names and counts are those of public loaders.
+    RSNA, NIH and PadChest, from which the same group's COVID-19 Radiography Database says that it has images; the
+    sources of COVID-QU-Ex could not be verified, and which image is of which is not published. The data was not at
+    hand: folders, names and counts are those of public loaders.
     """
     layout = Layout(TITLE, root, SOURCE, LICENCE)
     lungs, infection = (_tree(layout, name) for name in (LUNG_DATA, INFECTION_DATA))

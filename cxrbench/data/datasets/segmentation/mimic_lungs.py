@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.annotations.boxes import image_sizes
 from cxrbench.data.annotations.masks import Box
 from cxrbench.data.annotations.rle import encode_counts
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
@@ -111,9 +110,7 @@ def _masks(
     layout: Layout, pictures: Mapping[str, File], boxes: Mapping[str, Mapping[str, Box]], images: Mapping[str, File]
 ) -> tuple[pd.DataFrame, list[str]]:
     """A row per image and label whose mask is known, at the size of the lung picture; and notes."""
-    sizes = image_sizes({name: layout.root / file.path for name, file in images.items()})
-    if unread := [name for name in images if name not in sizes]:
-        raise layout.error(f"{len(unread):,} image(s) cannot be read, and zones need their sizes: {some(unread)}")
+    sizes = layout.sizes(images)
     lacking: set[str] = set()
 
     def rows() -> Iterator[tuple[str, str, int, int, str]]:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrbench.data.annotations.boxes import image_sizes
 from cxrbench.data.annotations.polygons import check_points, polygon_counts, read_points
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
@@ -103,9 +102,7 @@ def _columns(layout: Layout, file: File) -> dict[str, dict[str, Any]]:
 
 def _masks(layout: Layout, outlines: dict[tuple[str, str], Any], files: dict[str, File]) -> pd.DataFrame:
     """One row per image and rib that is outlined, the ribs in the order of RIBS."""
-    sizes = image_sizes({name: layout.root / file.path for name, file in files.items()})
-    if unread := [files[name].path for name in files if name not in sizes]:
-        raise layout.error(f"{len(unread):,} image(s) cannot be read, and outlines need their sizes: {some(unread)}")
+    sizes = layout.sizes(files)
     rows = []
     for rib in RIBS:
         for name in files:

@@ -9,9 +9,9 @@ from PIL import Image
 from cxrbench.data.datasets.segmentation.cxlseg import COLUMNS, ORIGINALS, TABLE
 from cxrbench.phantom.cases import Case
 from cxrbench.phantom.layouts.tables import write_csv
-from cxrbench.phantom.study import number
 
 SIDE = 224
+FIRST, FIRST_STUDY = 18_000_000, 58_000_000  # of nobody in the phantom of MIMIC
 SPLITS = ("train",) * 8 + ("validate",) * 2 + ("test",) * 2
 
 
@@ -21,7 +21,7 @@ def cxlseg_image(folder: Path, case: Case) -> list[Any]:
     Two images of each patient follow each other.
     """
     image = case.image()
-    subject, study = 10_000_000 + case.number // 2, number(case, 50_000_000)
+    subject, study = FIRST + case.number // 2, FIRST_STUDY + case.number
     rng = case.rng(5)
     name = "-".join(rng.bytes(4).hex() for _ in range(5))
     place = Path("files") / f"p{str(subject)[:2]}" / f"p{subject}" / f"s{study}"

@@ -10,9 +10,9 @@ from PIL import Image
 
 from cxrbench.phantom.anatomy import Mask
 from cxrbench.phantom.cases import Case
-from cxrbench.phantom.study import number
 
 HEIGHTS = ("upper", "mid", "lower")
+FIRST, FIRST_STUDY = 17_000_000, 57_000_000  # of nobody in the phantom of MIMIC
 DIMMEST = 40  # of a lung in its picture, where black means that there is none
 Graph = dict[str, Any]
 
@@ -20,7 +20,7 @@ Graph = dict[str, Any]
 def mimic_lungs_image(folder: Path, case: Case) -> tuple[str, Graph]:
     """Write one image and its two pictures; returns its DICOM id and its scene graph."""
     image = case.image()
-    subject, study = number(case, 10_000_000), number(case, 50_000_000)
+    subject, study = FIRST + case.number, FIRST_STUDY + case.number
     rng = case.rng(5)
     name = "-".join(rng.bytes(4).hex() for _ in range(5))
     pixels = np.rint(image.image * 255).astype(np.uint8)

@@ -20,6 +20,7 @@ READERS: dict[str, tuple[Dataset, Make]] = {
     "chestx6": (chestx6.DATASET, layouts.chestx6),
     "medmod": (medmod.DATASET, lambda root: layouts.medmod(root, medmod.LABELS)),
     "medmod whole": (medmod.DATASET, lambda root: layouts.medmod_whole(root, medmod.LABELS)),
+    "medmod own": (medmod.DATASET, lambda root: layouts.medmod_of_its_own(root, medmod.LABELS)),
     "ranzcr-clip": (ranzcr_clip.DATASET, lambda root: layouts.ranzcr_clip(root, ranzcr_clip.LABELS)),
     "cxr-lt": (cxr_lt.DATASET, lambda root: layouts.cxr_lt(root, cxr_lt.LABELS)),
 }
@@ -72,6 +73,11 @@ def test_errors_say_what_is_missing_and_where_it_comes_from(name: str, tmp_path:
         ("medmod", "test/test.csv", "Shock", "Shocked", r"test.csv lacks the column\(s\) Shock"),
         ("medmod", "val/val.csv", "10000000", "john", "has the subject_id 'john', which is no number"),
         ("medmod whole", "medmod_final.csv", "30000019.0", "29999999", "is not in the order of stay_id"),
+        ("medmod own", "phenotyping/val_listfile.csv", "Shock", "shock", r"lacks the column\(s\) Shock"),
+        ("medmod own", "root/all_stays.csv", "2180-05-02 08", "2180-05-99 08", "intime of all_stays.csv is not"),
+        ("medmod own", "mimic-cxr-2.0.0-metadata.csv", ",93000.5", ",noon", "StudyTime of mimic-cxr-2.0.0-meta"),
+        ("medmod own", "mimic-cxr-2.0.0-metadata.csv", "10000001", "x", "the subject_id 'x', which is no"),
+        ("medmod own", "phenotyping/test_listfile.csv", "30000017", "30000000", "name stay 30000000 twice"),
         ("ranzcr-clip", "train.csv", "PatientID", "Patient", r"train.csv lacks the column\(s\) PatientID"),
         ("ranzcr-clip", "train.csv", "1.2.826.3,0", "1.2.826.3,", "train.csv has '' in column ETT - Abnormal"),
         ("cxr-lt", "CXRLT_2026_training.csv", "Hernia", "hernia", r"lacks the column\(s\) Hernia"),
@@ -139,6 +145,32 @@ def test_medmod_is_split_by_patient_whatever_its_scripts_did(tmp_path: Path) -> 
     (tmp_path / "parts/val/val.csv").unlink()
     with pytest.raises(UserError, match=r"file val/val.csv is missing beside train/train.csv"):
         medmod.read(tmp_path / "parts")
+
+
+def test_medmods_own_lists_are_paired_with_the_last_ap_image_of_the_stay(tmp_path: Path) -> None:
+    own, whole = read("medmod own", tmp_path / "own"), read("medmod whole", tmp_path / "whole")
+    assert len(own) == 20
+    assert own.images["image_id"].tolist() == [f"{n:08x}-{'a' if n == 5 else 'b'}" for n in range(20)], (
+        "one has no label"
+    )
+    for name in ("patient_id", "study_id", *medmod.LABELS):
+        assert own.images[name].tolist() == whole.images[name].tolist()
+    assert own.images["split"].tolist() == ["train"] * 14 + ["val"] * 2 + ["test"] * 4
+    assert set(own.images["view"]) == {"AP"}
+    assert cells(own, "00000003-b", "group:sex", "group:age") == ["F", "61"]
+    metadata = tmp_path / "own/mimic-cxr-2.0.0-metadata.csv"
+    kept = [line for line in metadata.read_text().splitlines() if not line.startswith("00000003")]
+    metadata.write_text("\n".join(kept))
+    assert "1 stays without an image were left out." in medmod.read(tmp_path / "own").notes
+    train, val, test = (tmp_path / f"own/phenotyping/{split}_listfile.csv" for split in ("train", "val", "test"))
+    *others, moved = train.read_text().splitlines()
+    train.write_text("\n".join(others))
+    test.write_text(test.read_text() + moved)
+    with pytest.raises(UserError, match=r"the lists put 1 patient\(s\) in two splits: 10000006"):
+        medmod.read(tmp_path / "own")
+    val.unlink()
+    with pytest.raises(UserError, match=r"file phenotyping/val_listfile.csv is missing"):
+        medmod.read(tmp_path / "own")
 
 
 def test_ranzcr_labels_are_several_and_its_test_images_are_left_alone(tmp_path: Path) -> None:

@@ -81,6 +81,20 @@ def test_montgomery_united_masks_and_missing_ones(tmp_path: Path) -> None:
     assert any("No masks" in note for note in montgomery.read(tmp_path).notes)
 
 
+def test_the_kaggle_copy_of_montgomery_has_no_masks(tmp_path: Path) -> None:
+    official = montgomery.read(layouts.montgomery(tmp_path))
+    base = tmp_path / "MontgomerySet"
+    (base / "CXR_png").rename(tmp_path / "images")
+    shutil.rmtree(base)
+    rows = [f"{name}.png,{20 + n},F,{'PTB' if name.endswith('1') else 'normal'}"
+            for n, name in enumerate(official.images["image_id"])]  # fmt: skip
+    layouts.text(tmp_path / "montgomery_metadata.csv", "study_id,age,gender,findings", *rows)
+    copy = montgomery.read(tmp_path)
+    assert copy.masks is None
+    assert copy.images["split"].tolist() == official.images["split"].tolist()
+    assert cells(copy, "MCUCXR_0003_1", "group:sex", "group:age") == ["F", "22"]
+
+
 def test_a_folder_with_both_sets_is_told_apart(tmp_path: Path) -> None:
     layouts.shenzhen(tmp_path)
     layouts.image(tmp_path / "ChinaSet_AllFiles/CXR_png/MCUCXR_0001_0.png")
