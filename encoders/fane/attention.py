@@ -76,17 +76,20 @@ class Conditioned(NamedTuple):
 class SparseAttentionPool(nn.Module):
     """Eq. 8-10: for each sentence, what the patches show of it, through a mask that is learnt to be sparse.
 
+    Without a mask (``mode`` None) M is 1 everywhere: A = σ(q kᵀ / √D), the first row of the paper's Table 3.
+
     q, k, v are linear in the projected sentences and patches; M = σ(MLP([q_u; k_k])), with an MLP 2D -> D -> ReLU -> 1;
     v^tc = LN(W_o Σ_k A_uk v_k). ``pre`` is the paper's A = σ((q kᵀ / √D) ⊙ M), in which a patch that is masked
     (M = 0) keeps the weight σ(0) = ½: the sparser the mask, the more uniform the pooling. ``post``, the default:
     A = σ(q kᵀ / √D) ⊙ M, in which it has none.
     """
 
-    def __init__(self, width: int, mode: MaskMode = "post") -> None:
+    def __init__(self, width: int, mode: MaskMode | None = "post") -> None:
         super().__init__()
         self.mode = mode
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
-        self.mask = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
+        learnt = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.mask = None if mode is None else learnt
         self.norm = nn.LayerNorm(width)
 
     def forward(self, sentences: Tensor, patches: Tensor) -> Conditioned:
@@ -99,6 +102,8 @@ class SparseAttentionPool(nn.Module):
 
     def sparse_mask(self, q: Tensor, k: Tensor) -> Tensor:
         """M [B, P, I]. The first layer is linear in q and k apart, so the pairs [q; k] need not be laid out."""
+        if self.mask is None:
+            return q.new_ones(len(q), q.shape[1], k.shape[1])
         first, _, last = self.mask
         of_query, of_key = first.weight.chunk(2, dim=1)  # type: ignore[union-attr]
         hidden = F.linear(q, of_query, first.bias)[:, :, None] + F.linear(k, of_key)[:, None]  # type: ignore[arg-type]

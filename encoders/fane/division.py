@@ -30,19 +30,26 @@ class SemanticDivision(nn.Module):
     it, with ô_{t-1} on the right, which forgets everything but the last batch. The memory is a buffer, so it is in
     checkpoints; in the paper's code it is lost with the process. It moves in training mode only. It is the same in all
     processes: that of the joined batch where reports are gathered, else the first process's, which DDP hands to all.
+    ``normalise`` false: nothing is usual (o = 0), and the cosines themselves are compared with ``kappa``.
     """
 
     memory: Tensor
 
-    def __init__(self, kappa: float = 0.95, alpha: float = 0.05, ema: Literal["recursive", "printed"] = "recursive"):
+    def __init__(
+        self, kappa: float = 0.95, alpha: float = 0.05, ema: Literal["recursive", "printed"] = "recursive",
+        normalise: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.kappa, self.alpha, self.ema = kappa, alpha, ema
+        self.kappa, self.alpha, self.ema, self.normalise = kappa, alpha, ema, normalise
         self.register_buffer("memory", torch.tensor(math.nan))  # before the first batch
 
     def forward(self, reports: Tensor) -> Tensor:
         """``reports``: [B, C] embeddings of all processes' reports, any length, no gradient. Returns H."""
         with torch.no_grad():
             t = F.normalize(reports.float(), dim=1)
+            if not self.normalise:
+                same = t @ t.T > self.kappa
+                return same.fill_diagonal_(True)
             return divide(t @ t.T, self.average(t), self.kappa)
 
     def average(self, t: Tensor) -> Tensor:

@@ -84,8 +84,10 @@ class FaNe(Objective):
         self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
         wide = options.text_head == "ours"  # else sentences are in the common space when they are pooled
         self.local_text_projection = projection(corpus.source.width, options.dim) if wide else nn.Identity()
-        self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
-        self.division = SemanticDivision(options.kappa, options.alpha, options.ema)
+        self.local_cross_attention = SparseAttentionPool(
+            options.dim, options.mask_mode if options.learnable_mask else None
+        )
+        self.division = SemanticDivision(options.kappa, options.alpha, options.ema, options.normalise)
         self.tau = nn.Parameter(torch.tensor(options.scale), requires_grad=options.learn_scale)
         # With ``prior`` beta is what is learnt beyond the bias of the batch's size, which only a batch knows.
         start = 0.0 if options.initial_bias == PRIOR else first_bias(options.initial_bias, 0)
@@ -104,7 +106,8 @@ class FaNe(Objective):
         seen, texts = self.network.image_encoder(batch.images), self.texts(batch)
         v = self.network.global_image_projection(seen.pooled)
         t = self.network.text_tower.projection(texts.reports)
-        local = self.local(texts, seen.places) if options.tc or options.spa else None
+        asked = options.tc or (options.spa and options.learnable_mask)
+        local = self.local(texts, seen.places) if asked else None
         with full_precision(v.device):
             return self.losses(v.float(), t.float(), batch.more["reports"], local)
 
@@ -124,12 +127,14 @@ class FaNe(Objective):
         if local is not None:
             sums, counts = share(local.sums), share(local.counts)
             terms["tc"] = mean_within_report(sums, counts, per_report=options.average == "reports")
-            terms["spa"] = share(local.sparsity).mean()
+            if options.learnable_mask:
+                terms["spa"] = share(local.sparsity).mean()
         if options.hn:
             push = partial(hard_negatives, same=same, temperature=TAU3, form=options.hard_negatives)
             terms["hn"] = (push(v @ v.T) + push(t @ t.T)) / 2
         total = torch.stack([getattr(options, name) * term for name, term in terms.items()]).sum()
-        facts |= {"positives": same.sum(dim=1).float().mean(), "average_similarity": self.division.memory}
+        facts["positives"] = same.sum(dim=1).float().mean()
+        facts |= {"average_similarity": self.division.memory} if options.normalise else {}
         return Loss(total, {name: value.detach() for name, value in (terms | facts).items()})
 
     def bias_of(self, batch: int) -> Tensor:

@@ -17,7 +17,17 @@ LEARNT = (
     "mp is more than 0 and learn_bias or learn_scale is true",
     lambda options: options.mp and (options.learn_bias or options.learn_scale),
 )
+MASKED = (
+    "tc or spa is more than 0 and learnable_mask is true",
+    lambda options: (options.tc or options.spa) and options.learnable_mask,
+)
 DIVIDED = ("mp or hn is more than 0", lambda options: options.mp or options.hn)
+
+
+NORMALISED = (
+    "mp or hn is more than 0 and normalise is true",
+    lambda options: (options.mp or options.hn) and options.normalise,
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,12 @@ class FaNeOptions:
         when=("text_head is ours", lambda options: options.text_head == "ours"),
     )  # fmt: skip
     kappa: float = option(0.95, "κ: similarity above which reports say the same; 1: none but itself", when=DIVIDED)
-    alpha: float = option(0.05, "share of a batch in the running average similarity", above=0, most=1, when=DIVIDED)
-    ema: Literal["recursive", "printed"] = option("recursive", "eq. 3 as meant, or as printed", when=DIVIDED)
+    normalise: bool = option(
+        True, "similarity is measured from what is usual (eq. 2-4); false: κ is of the cosines (Table 4, first row)",
+        when=DIVIDED,
+    )  # fmt: skip
+    alpha: float = option(0.05, "share of a batch in the running average similarity", above=0, most=1, when=NORMALISED)
+    ema: Literal["recursive", "printed"] = option("recursive", "eq. 3 as meant, or as printed", when=NORMALISED)
     scale: float = option(1.0, "of the cosines over τ₁ = 0.1 in the sigmoid loss", above=0, when=SIGMOID)
     learn_scale: bool = option(False, "whether that scale is learnt", when=SIGMOID)
     initial_bias: str = option(
@@ -55,7 +69,10 @@ class FaNeOptions:
         "a step, however wrong it is", above=0, when=LEARNT,
     )  # fmt: skip
     bias: Literal["corrected", "printed"] = option("corrected", "sign of the sigmoid loss's bias", when=SIGMOID)
-    mask_mode: MaskMode = option("post", "a masked patch has no weight (post), or ½ (pre, the paper)", when=LOCAL)
+    learnable_mask: bool = option(
+        True, "false: sentences see all patches, and spa is not read (Table 3, first row)", when=LOCAL
+    )
+    mask_mode: MaskMode = option("post", "a masked patch has no weight (post), or ½ (pre, the paper)", when=MASKED)
     hard_negatives: HardNegatives = option("fixed", "form of eq. 16", when=("hn is more than 0", lambda o: o.hn))
     average: Literal["sentences", "reports"] = option(
         "sentences", "of the contrast within reports: over all sentences (paper), or first over each report's (code)",
@@ -64,7 +81,10 @@ class FaNeOptions:
     mp: float = option(1.0, "weight of the multi-positive sigmoid loss", least=0)
     tc: float = option(1.0, "λ₁: weight of the contrast within a report", least=0)
     hn: float = option(1.0, "λ₂: weight of the hard negatives", least=0)
-    spa: float = option(1.0, "λ₃: weight of the masks' sparsity", least=0)
+    spa: float = option(
+        1.0, "λ₃: weight of the masks' sparsity", least=0,
+        when=("learnable_mask is true", lambda options: options.learnable_mask),
+    )  # fmt: skip
     gather: bool = option(True, "compare with the pairs of all processes; false: of the same process")
     augment: bool = option(False, "rotation by up to 5 degrees and horizontal flip (breaks laterality)")
     odd_mean: bool = option(False, "three channels and the paper's mean .4755, .4755, .406, for a ViT, too")

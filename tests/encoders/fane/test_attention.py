@@ -116,3 +116,13 @@ def test_sentences_may_be_shuffled_and_patches_do_not_matter_in_order(mode: str)
     expected = pool(u, p).visual
     torch.testing.assert_close(pool(u[:, order], p).visual, expected[:, order])
     torch.testing.assert_close(pool(u, p[:, places]).visual, expected)
+
+
+def test_without_a_learnable_mask_every_patch_is_seen() -> None:
+    torch.manual_seed(0)
+    pool, (u, p) = SparseAttentionPool(6, None), sentences_and_patches()
+    found = pool(u, p)
+    scores = torch.einsum("bud,bkd->buk", pool.q_proj(u), pool.k_proj(p)) / 6**0.5
+    torch.testing.assert_close(found.attention, torch.sigmoid(scores))
+    assert (found.mask == 1).all()
+    assert not [name for name, _ in pool.named_parameters() if name.startswith("mask")]

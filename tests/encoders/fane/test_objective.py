@@ -391,3 +391,26 @@ def test_a_fast_bias_moves_by_its_own_rate(manifest: Manifest, bert: str, folder
     rows = list(DictReader((tmp_path / "run" / "log.csv").open()))
     moved = abs(float(rows[1]["bias"]) - float(rows[0]["bias"]))
     assert moved == pytest.approx(50e-3, rel=1e-3)  # AdamW's first step is its rate
+
+
+def test_the_papers_ablations_of_mask_and_normalisation(corpora: Any, bert: str) -> None:
+    """Table 3, first row, and Table 4, first row."""
+    built = objective(corpora, bert, learnable_mask="false")
+    loss = built(batch(built, corpora), draw())
+    assert "spa" not in loss.logged
+    assert float(loss.value.detach()) == pytest.approx(sum(float(loss.logged[k]) for k in ("mp", "tc", "hn")))
+    reports = torch.randn(8, 16, generator=torch.Generator().manual_seed(0)) * 0.2 + 1  # alike, as reports are
+    positives = {}
+    for normalise in ("true", "false"):
+        built = objective(corpora, bert, normalise=normalise, kappa=0.9)
+        given = batch(built, corpora)
+        logged = built(given._replace(more={**given.more, "reports": reports}), draw()).logged
+        positives[normalise] = float(logged["positives"])
+        assert ("average_similarity" in logged) == (normalise == "true")
+    cosines = torch.nn.functional.cosine_similarity(reports[:, None], reports[None], dim=2)
+    assert positives["false"] == pytest.approx(float((cosines > 0.9).sum()) / 8)
+    assert positives["true"] == 1 < positives["false"], "what all reports share makes none of them alike"
+    with pytest.raises(UserError, match="reads spa only where learnable_mask is true"):
+        METHOD.configure("nano", {"learnable_mask": "false", "spa": "0.5"})
+    with pytest.raises(UserError, match="reads alpha only where mp or hn is more than 0 and normalise is true"):
+        METHOD.configure("nano", {"normalise": "false", "alpha": "0.1"})
