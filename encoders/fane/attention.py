@@ -89,7 +89,7 @@ class SparseAttentionPool(nn.Module):
         self.mode = mode
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
         learnt = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
-        self.mask = None if mode is None else learnt
+        self.mask = nn.Sequential() if mode is None else learnt
         self.norm = nn.LayerNorm(width)
 
     def forward(self, sentences: Tensor, patches: Tensor) -> Conditioned:
@@ -102,7 +102,7 @@ class SparseAttentionPool(nn.Module):
 
     def sparse_mask(self, q: Tensor, k: Tensor) -> Tensor:
         """M [B, P, I]. The first layer is linear in q and k apart, so the pairs [q; k] need not be laid out."""
-        if self.mask is None:
+        if not len(self.mask):
             return q.new_ones(len(q), q.shape[1], k.shape[1])
         first, _, last = self.mask
         of_query, of_key = first.weight.chunk(2, dim=1)  # type: ignore[union-attr]
