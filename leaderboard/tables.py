@@ -20,10 +20,12 @@ from cxrbench.leaderboard.statistics.alignment import by_task
 from cxrbench.leaderboard.statistics.bootstrap import REPLICATES
 from cxrbench.leaderboard.statistics.kept import NOTHING_KEPT, Evaluations
 from cxrbench.leaderboard.statistics.signed_rank import ROPE
+from cxrbench.memory import settled
 from cxrbench.predictions import NotApplicable, Predictions
 from cxrbench.progress import Advance, Count, unheard
 
 
+@settled()
 def build(
     predictions: Sequence[Predictions],
     *,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cxrbench.data.check import CheckReport
     from cxrbench.data.manifest import Manifest
     from cxrbench.data.prepared.copy import Copy
+    from cxrbench.data.shared_pictures import SharedPictures
 
 MOST_THREADS = 16
 
@@ -71,6 +72,46 @@ def check_dataset(
 
         advance(0, total)
         return check(manifest, decode_all=decode, max_pixels=max_pixels or MAX_PIXELS, progress=looked)
+
+
+def compare_pictures(
+    one: str,
+    other: str,
+    *,
+    data: Path | str | None = None,
+    cache: Path | str | None = None,
+    max_pixels: int | None = None,
+    bar: Bar = unseen,
+) -> "SharedPictures":
+    """Which pictures two datasets share, whatever their files are called; it does not matter which comes first.
+
+    Arguments as of ``check_dataset``; all images of both are decoded. Raises UserError.
+    """
+    from cxrbench.data.decode.images import MAX_PIXELS
+    from cxrbench.data.shared_pictures import shared_pictures
+    from cxrbench.engine.elsewhere.joined import whose
+    from cxrbench.engine.registry import dataset_adapters
+
+    sets = [load_dataset(name, data=data, cache=cache, bar=bar) for name in (one, other)]
+    if sets[0].name == sets[1].name:
+        raise UserError(f"{one} and {other} are one dataset: check it alone, by which copies in it are found")
+    if {sets[0].split_of or sets[0].name} == {sets[1].split_of or sets[1].name}:
+        raise UserError(f"{one} and {other} are the same images in other splits")
+    known, seen, total = dataset_adapters(), 0, sum(map(len, sets))
+    with bar(f"comparing {sets[0].name} and {sets[1].name}") as advance:
+
+        def looked(images: int) -> None:
+            nonlocal seen
+            seen += images
+            advance(seen, total)
+
+        advance(0, total)
+        return shared_pictures(
+            *sets,
+            same_patients=whose(sets[0], known) == whose(sets[1], known),
+            max_pixels=max_pixels or MAX_PIXELS,
+            progress=looked,
+        )
 
 
 def vocabulary_terms() -> list[dict[str, str]]:

@@ -41,7 +41,7 @@ def data_list(data: DataOption = None, check: CheckOption = False, as_json: Json
 
 @data_app.command("check")
 def data_check(
-    name: Annotated[str, typer.Argument(help="A dataset's name, or the path of your own CSV.")],
+    names: Annotated[list[str], typer.Argument(help="A dataset's name, or the path of your own CSV; or two.")],
     data: DataOption = None,
     cache: CacheOption = None,
     headers_only: Annotated[bool, typer.Option("--no-decode", help="Do not decode every image.")] = False,
@@ -56,12 +56,28 @@ def data_check(
     Exits with 1 when it finds patients or pictures in two splits or unreadable files. Pictures are compared by the
     eye: a resized or recompressed copy is one. Blank and saturated images and copies within a split are remarks.
 
+    Of two datasets it says which pictures are in both, and what to do; exits with 1 where they share pictures and do
+    not say so.
+
     Examples:
 
       cxrbench data check vindr --data /data
 
       cxrbench data check ./my/labels.csv --pictures sheet.png
+
+      cxrbench data check rsna siim --data /data
     """
+    if len(names) > 2:
+        raise UserError(f"give one dataset to check, or two to compare, not {len(names)}")
+    if len(names) == 2:
+        if headers_only or pictures is not None:
+            raise UserError("two datasets are compared by their pictures, which are all decoded: leave the options out")
+        shared = api.compare_pictures(
+            *names, data=data, cache=cache, max_pixels=max_pixels, bar=counting
+        )  # fmt: skip
+        print(json.dumps(shared.to_json(), indent=1) if as_json else visible_lines(str(shared)))
+        raise typer.Exit(0 if shared.ok else 1)
+    name = names[0]
     if pictures is not None:
         from cxrbench.cli.pictures import check_place
 

@@ -20,6 +20,7 @@ from cxrbench.files.atomic import writing
 from cxrbench.files.names import safe_name
 from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError, damage
+from cxrbench.memory import settled
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import NotApplicable, Predictions, without_rows
 from cxrbench.task import Cell
@@ -132,7 +133,7 @@ class Results:
         def loaded(file: Path) -> Predictions:
             return without_rows(aside[file], file) if file in aside else Predictions.load(file, partial(_is_of, tasks))
 
-        with ThreadPoolExecutor(cores()) as pool:  # half of the time that a small file takes is not Python's
+        with settled(), ThreadPoolExecutor(cores()) as pool:  # half of the time that a small file takes is not Python's
             return list(pool.map(loaded, files))
 
     def efficiency_path(self, encoder: str, fingerprint: str) -> Path:

@@ -227,5 +227,5 @@ def _dot(a: Sums, b: Sums) -> Array:
 
 def ratio(numerator: Sums, denominator: Sums, undefined: float = np.nan) -> Array:
     """Quotient, float64; ``undefined`` where the denominator is not above zero."""
-    result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), undefined)
+    result = np.full(np.broadcast(numerator, denominator).shape, undefined)
     return np.divide(numerator, denominator, out=result, where=denominator > 0)

@@ -74,16 +74,14 @@ def running(rows: Sums) -> Sums:
 
 
 def sparse(values: Sums, rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[int, int]) -> csc_array:
-    """A matrix of ``values`` at (row, column); what stands at one place is added up.
+    """A matrix of ``values`` at (row, column), for products.
 
     By hand, for of small matrices scipy's own way takes longer than what is done with them.
     """
     order = np.argsort(columns, kind="stable")
     starts = np.zeros(shape[1] + 1, np.int32)
     np.cumsum(np.bincount(columns, minlength=shape[1]), out=starts[1:])
-    found = csc_array((values[order], rows[order].astype(np.int32), starts), shape=shape)
-    found.sum_duplicates()
-    return found
+    return csc_array((values[order], rows[order].astype(np.int32), starts), shape=shape)
 
 
 Finish = Callable[[Array, Array, Array, Array], Array]

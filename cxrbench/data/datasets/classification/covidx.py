@@ -34,7 +34,10 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "bimcv": ("bimcv-covid19",),
 }
 """What the lists call a source, and whose images these are. The lists of version 9 also spell rsna ``rnsa``."""
-LINEAGE = ("covidx", *(name for names in SOURCES.values() for name in names))
+LINEAGE = (
+    "covidx", "covid-chestxray", "figure1-covid", "actmed-covid", "covid-radiography", "rsna", "nih", "ricord",
+    "stonybrook-covid", "bimcv-covid19",
+)  # fmt: skip
 THREE = {"normal": "Normal", "pneumonia": "Pneumonia", "COVID-19": "COVID-19"}
 TWO = {"negative": 0.0, "positive": 1.0}
 LABEL = "COVID-19"

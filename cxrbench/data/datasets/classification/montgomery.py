@@ -7,12 +7,14 @@ from pathlib import Path
 
 from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.classification import tuberculosis as nlm
+from cxrbench.data.datasets.classification.tuberculosis import LICENCE as NLM
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.files.names import some
 
 TITLE = "Montgomery County chest X-rays (NLM)"
 SOURCE = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Montgomery-County-CXR-Set/"
+LICENCE = NLM
 LINEAGE = ("montgomery",)
 OFFICIAL = 138
 PREFIX = "MCUCXR"
@@ -31,7 +33,7 @@ def read(root: Path) -> Manifest:
     their image, leave out the lung behind the heart, and are two labels, the patient's left and right lung; where a
     copy has united them (``masks/``), they are one, ``lung``. Sex and age are the reading's or the table's.
     """
-    layout = Layout(TITLE, root, SOURCE, nlm.LICENCE)
+    layout = Layout(TITLE, root, SOURCE, LICENCE)
     base, files, others = nlm.find_images(layout, PREFIX, WRAPPERS)
     ids = sorted(files)
     masks = _masks(layout, base)
@@ -49,7 +51,7 @@ def read(root: Path) -> Manifest:
         masks=nlm.mask_table(layout, masks, files),
         lineage=LINEAGE,
         source=SOURCE,
-        licence=nlm.LICENCE,
+        licence=LICENCE,
         notes=(
             "No official split: 70/10/20 of the images, stratified by class.",
             *notes,
@@ -74,4 +76,4 @@ def _masks(layout: Layout, base: str) -> dict[str, dict[str, File]]:
     return {"lung": layout.files([united], (".png",))} if (layout.root / united).is_dir() else {}
 
 
-DATASET = Dataset("montgomery", TITLE, SOURCE, nlm.LICENCE, read, lineage=LINEAGE)
+DATASET = Dataset("montgomery", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE)

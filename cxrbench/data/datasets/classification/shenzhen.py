@@ -9,12 +9,13 @@ from pathlib import Path
 
 from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.classification import tuberculosis as nlm
+from cxrbench.data.datasets.classification.tuberculosis import LICENCE as NLM
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 
 TITLE = "Shenzhen tuberculosis chest X-rays (NLM)"
 SOURCE = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Shenzhen-Hospital-CXR-Set/"
-LICENCE = f"{nlm.LICENCE}; the masks: CC BY-NC-SA 4.0"
+LICENCE = f"{NLM}; the masks: CC BY-NC-SA 4.0"
 LINEAGE = ("shenzhen",)
 OFFICIAL = 662
 PREFIX = "CHNCXR"

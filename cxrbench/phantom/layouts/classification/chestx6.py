@@ -30,4 +30,7 @@ def chestx6_image(folder: Path, case: Case) -> None:
 
 
 def chestx6_tables(folder: Path, part: str, records: Sequence[None]) -> None:
-    """Nothing: the download has no table."""
+    """The folders that no image is in yet: the download has no table."""
+    for split in dict.fromkeys(SPLITS):
+        for found in CLASSES:
+            (folder / WRAPPERS[-1] / split / found).mkdir(parents=True, exist_ok=True)
