@@ -22,7 +22,8 @@ def sentences_and_patches(width: int = 6) -> tuple[Tensor, Tensor]:
 
 def with_mask(pool: SparseAttentionPool, bias: float) -> SparseAttentionPool:
     """The same with M = σ(bias) everywhere."""
-    last: Any = pool.mask[2]
+    layers: Any = pool.mask
+    last = layers[2]
     nn.init.zeros_(last.weight)
     nn.init.constant_(last.bias, bias)
     return pool
