@@ -16,7 +16,7 @@ from cxrbench.files.names import some
 TITLE = "COVID-QU-Ex"
 SOURCE = "https://www.kaggle.com/datasets/anasmohammedtahir/covidqu"
 LICENCE = "see the Kaggle page, which asks for citations; the terms of the images' sources hold as well"
-LINEAGE = ("covid-qu-ex", "qata", "rsna", "nih", "padchest")
+LINEAGE = ("covid-qu-ex", "qata", "bimcv-covid19", "rsna", "nih", "padchest")
 OFFICIAL = {"lung": 33_920, "infection": 5_826}
 CLASSES = ("COVID-19", "Non-COVID", "Normal")
 PARTS = {"Train": "train", "Val": "val", "Test": "test"}
@@ -48,10 +48,10 @@ def read(root: Path) -> Manifest:
 
     Official splits. Names of images from BIMCV-COVID19+ (``sub-S...``) tell the patient, any other image counts as
     one. Images whose patient is in a later split (test before val before train) are left out, with a note. The three
-    classes are labels, one of which each image has. Lineage: QaTa-COV19, from which the infection masks come, and
-    RSNA, NIH and PadChest, from which the same group's COVID-19 Radiography Database says that it has images; the
-    sources of COVID-QU-Ex could not be verified, and which image is of which is not published. The data was not at
-    hand: folders, names and counts are those of public loaders.
+    classes are labels, one of which each image has. Lineage: QaTa-COV19, from which the infection masks come,
+    BIMCV-COVID19+, whose names some images have, and RSNA, NIH and PadChest, from which the same group's COVID-19
+    Radiography Database says that it has images; the sources of COVID-QU-Ex could not be verified, and which image is
+    of which is not published. The data was not at hand: folders, names and counts are those of public loaders.
     """
     layout = Layout(TITLE, root, SOURCE, LICENCE)
     lungs, infection = (_tree(layout, name) for name in (LUNG_DATA, INFECTION_DATA))

@@ -14,7 +14,7 @@ from cxrbench.files.names import some
 TITLE = "QaTa-COV19 v2"
 SOURCE = "https://www.kaggle.com/datasets/aysendegerli/qatacov19-dataset"
 LICENCE = "see the Kaggle page, which asks for a citation; the terms of the images' sources hold as well"
-LINEAGE = ("qata", "covid-qu-ex")
+LINEAGE = ("qata", "covid-qu-ex", "bimcv-covid19")
 OFFICIAL = {"train": 7_145, "test": 2_113}
 LABEL = "Infection"
 PLACES = ("", "QaTa-COV19-v2", "QaTa-COV19/QaTa-COV19-v2")
@@ -33,7 +33,7 @@ def read(root: Path) -> Manifest:
     official training set, by patient. Names of images from BIMCV-COVID19+ (``sub-S...``) tell the patient, any other
     image (``covid_1``) counts as one. Images of the training set whose patient is in the test set are left out, with a
     note. COVID-QU-Ex has images and infection masks of this collection (its version 1), so each is in the other's
-    lineage. The data was not at hand: folders and counts are those of public loaders.
+    lineage, and BIMCV-COVID19+ in both. The data was not at hand: folders and counts are those of public loaders.
     """
     layout = Layout(TITLE, root, SOURCE, LICENCE)
     if root.is_dir() and (old := [place for place in PLACES if (root / place / "Ground-truths").is_dir()]):
