@@ -68,7 +68,7 @@ def read(root: Path) -> Manifest:
         root=root,
         images=with_attributes(images, table, {"sex": "gender", "age": "anchor_age"}),
         labels=LABELS,
-        groups={"macro": PHENOTYPES, "mortality": DEATHS, "all": LABELS},
+        groups={"macro": PHENOTYPES, "deaths": DEATHS, "all": LABELS},
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
