@@ -19,7 +19,7 @@ MIMIC = "mimic-cxr-2.0.0"
 TIMES = ("intime", "outtime")
 
 
-class Pairs(NamedTuple):
+class PairedStays(NamedTuple):
     """A row per stay that has an image: its split, its table's columns and ``dicom_id``; and how many have none."""
 
     splits: list[str]
@@ -32,7 +32,7 @@ def are_there(layout: Layout) -> bool:
     return any((layout.root / name).is_file() for name in LISTS.values())
 
 
-def pair(layout: Layout, phenotypes: Sequence[str], of_stay: Sequence[str]) -> Pairs:
+def pair(layout: Layout, phenotypes: Sequence[str], of_stay: Sequence[str]) -> PairedStays:
     """The stays of MedMod's lists with their images; ``of_stay`` names columns of ``all_stays.csv`` to be kept.
 
     Raises UserError for a file that is missing, a column that is not there, and a time that is none.
@@ -55,7 +55,7 @@ def pair(layout: Layout, phenotypes: Sequence[str], of_stay: Sequence[str]) -> P
     last = during.sort_values(["taken", "dicom_id"]).groupby("stay_id", sort=True).tail(1)
     columns = ["dicom_id", "study_id", "subject_id", "stay_id", *phenotypes, *kept[4:]]
     table = {name: last[name].astype(str).tolist() for name in columns}
-    return Pairs(last["split"].tolist(), table, len(listed) - len(last))
+    return PairedStays(last["split"].tolist(), table, len(listed) - len(last))
 
 
 def _images(layout: Layout) -> pd.DataFrame:
