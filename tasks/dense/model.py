@@ -78,6 +78,10 @@ def on_frozen_maps(
     module = head(maps.widths, maps.sides, maps.preprocess.size).to(encoder.context.options.device)
     inputs: Inputs = partial(maps.batch, levels=levels)
     if draw is not None:
+        encoder.context.progress.note(
+            f"{encoder.spec.name} meets every training image of {manifest.name} anew in each epoch, for the recipe "
+            "augments them: an epoch costs a pass of the encoder"
+        )
         inputs = MovedMaps(
             encoder, WholeImages(manifest, encoder.module.preprocess, encoder.context.options, draw), maps, levels
         )
