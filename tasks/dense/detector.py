@@ -29,6 +29,7 @@ from cxrbench.tasks.dense.training import Examples, epoch_of, seeded, train_mode
 from cxrbench.tasks.training.recipe import training_rows
 
 EVALUATION_BATCH = 32
+SELECTED = {"val_map": "map", "val_map_mgca": "map_mgca"}
 
 
 def detect(
@@ -73,9 +74,10 @@ def detect(
 
         def measured() -> Mapping[str, float]:
             loss = {"val_loss": trainer.loss_of(val)}
-            if recipe.select != "val_map":
+            if recipe.select not in SELECTED:
                 return loss
-            return {**loss, "val_map": _mean_ap(score(told(val, trainer.predict(val), {}), manifest))}
+            scored = score(told(val, trainer.predict(val), {}), manifest)
+            return {**loss, recipe.select: _mean_ap(scored, SELECTED[recipe.select])}
 
         fitted = train_model(
             model.module,
@@ -107,11 +109,12 @@ def _model(
     return on_frozen_maps(encoder, manifest, protocol.copies, head, LEVELS, moved)
 
 
-def _mean_ap(scored: Predictions) -> float:
-    """mAP .40-.75 of a split, mean over its labels that have a box."""
-    prepared = MEASURES["map"].prepare(scored.rows, scored.labels)
+def _mean_ap(scored: Predictions, measure: str) -> float:
+    """A measure of a split, mean over its labels that have a box; 0 where none is left."""
+    prepared = MEASURES[measure].prepare(scored.rows, scored.labels)
     ones = Weights.of(np.ones((len(scored.rows), 1), np.int64))
-    return float(np.nanmean([metric(ones)[0] for metric in prepared.values()]))
+    values = [float(value) for metric in prepared.values() if not np.isnan(value := metric(ones)[0])]
+    return float(np.mean(values)) if values else 0.0
 
 
 @dataclass(frozen=True)

@@ -67,14 +67,15 @@ class SegmentationRecipe(DenseRecipe):
 @dataclass(frozen=True, kw_only=True)
 class DetectionRecipe(DenseRecipe):
     """``anchors``: of YOLO heads, learnt from the training boxes or YOLOv3's, rescaled. ``confidence``: detections of
-    a lower score are dropped; ``nms``: IoU of non-maximum suppression. ``select``: val_map is mAP .40-.75.
+    a lower score are dropped; ``nms``: IoU of non-maximum suppression. ``select``: val_map is mAP .40-.75 over
+    all images, val_map_mgca over those with a box and a detection, as MGCA's code has it.
     """
 
     detector: DetectorName = "yolo"
     anchors: AnchorsName | None = None
     confidence: float = CONFIDENCE
     nms: float = NMS
-    select: Literal["val_loss", "val_map", "last"] = "val_loss"
+    select: Literal["val_loss", "val_map", "val_map_mgca", "last"] = "val_loss"
 
     def __post_init__(self) -> None:
         super().__post_init__()
