@@ -48,7 +48,8 @@ class TablePlace:
 
     ``group``: the heading above several. ``settings``: of the run, as ``cxrbench run`` has them. ``facts``: what the
     paper prints beside the name and no run gives. ``published``: what the published figures call it, where that is not
-    ``name``. ``printed``: the paper alone has its cells (costs, counts, differences); ``split``: of counts, what they
+    ``name``. ``members``: the labels of our data set that ``label`` is the mean over, where it has no group of that
+    name. ``printed``: the paper alone has its cells (costs, counts, differences); ``split``: of counts, what they
     are of. ``only``: the one place of the other axis that it has a cell with. ``scale``, ``digits``: as of the
     table, where they are others.
     """
@@ -62,6 +63,7 @@ class TablePlace:
     label: str = ""
     fraction: float | None = None
     published: str = ""
+    members: Sequence[str] = ()
     printed: bool = False
     split: str = ""
     only: str = ""
@@ -139,7 +141,7 @@ class PaperCell:
 
     ``row``, ``column``: where it stands. ``fraction``: of labels; a count of labelled studies from 2 on. ``settings``:
     pairs, sorted by name. ``named``: what published figures call it. ``scale``, ``digits``: of its unit. ``split``: of
-    counts of data.
+    counts of data. ``members``: the labels that ``label`` is the mean over, where the data have no such group.
     """
 
     row: int
@@ -155,6 +157,7 @@ class PaperCell:
     scale: float
     digits: int
     split: str = ""
+    members: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
@@ -196,7 +199,7 @@ def _pairs(table: PaperTable, *, printed: bool) -> list[PaperCell]:
                     facts["label"] or MACRO, _number(places, "fraction", 1.0), tuple(sorted(settings.items())),
                     of_encoder.published or of_encoder.name,
                     _number(places, "scale", table.scale), int(_number(places, "digits", table.digits)),
-                    _first(places, "split"),
+                    _first(places, "split"), tuple(_first(places, "members")),
                 )
             )  # fmt: skip
     return found
@@ -220,5 +223,5 @@ def _number(places: Sequence[TablePlace], name: str, default: float) -> float:
     return next((value for place in places if (value := getattr(place, name)) is not None), default)
 
 
-def _first(places: Sequence[TablePlace], name: str) -> str:
+def _first(places: Sequence[TablePlace], name: str) -> Any:
     return next((value for place in places if (value := getattr(place, name))), "")

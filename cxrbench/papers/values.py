@@ -32,4 +32,5 @@ def placed(
 def _key(one: PublishedValue) -> tuple[str, str, str, str, float, str]:
     """A share of 1 and the whole are the same; a split tells only counts of data apart."""
     split = one.split if one.protocol == "data" else ""
-    return one.row, one.dataset, one.metric, one.label, float(one.fraction or 1), split
+    label = one.label.replace("top-", "top")  # our groups of the most frequent labels: top5
+    return one.row, one.dataset, one.metric, label, float(one.fraction or 1), split

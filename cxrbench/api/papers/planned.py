@@ -206,7 +206,7 @@ def _planned(
     if synthetic and "budget" in settings:
         settings["budget"] = tuple(max(count // ON_PHANTOM, 1) for count in settings["budget"])
     fractions = run.fractions if run.fractions != (1.0,) or "preset" in settings else None
-    said = {**settings, **({"fractions": fractions} if fractions else {}), **given}
+    said = {**settings, **({"fractions": fractions} if fractions else {}), **_read(run, given)}
     planned = PlannedRun(run, synthetic, specs, absent, said)
     if strange := [name for name in run.settings if name not in Settings.__annotations__]:
         return _refused(planned, f"`cxrbench run` has no --{strange[0].replace('_', '-')} yet")
@@ -227,6 +227,19 @@ def _planned(
         if len(reasons) == 1 and _without_data(run, data):
             return _refused(planned, reasons.pop())
     return PlannedRun(run, synthetic, specs, absent, said, job)
+
+
+def _read(run: TableRun, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was typed, without what the run's protocol has no use for: a ridge has no epochs, and no chance in it."""
+    from cxrbench.engine.registry import load_task
+
+    task = load_task(run.cells[0].protocol)
+    own = "preset" in run.settings  # a preset trains, whatever the protocol does by itself
+    deaf = {
+        "epochs": not own and "epochs" not in task.reads,
+        "seeds": not own and not any(task.seeds_matter(fraction) for fraction in run.fractions),
+    }
+    return {name: value for name, value in given.items() if not deaf.get(name)}
 
 
 def _without_data(run: TableRun, data: Path | None) -> bool:

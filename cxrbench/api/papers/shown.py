@@ -158,8 +158,14 @@ def _finished(one: PlannedRun, failed: Mapping[str, str]) -> "tuple[dict[str, st
             continue
         path = one.job.request.results.path(cell.cell)
         if path.is_file():
-            found.append(Predictions.load(path))
+            found.append(_grouped(Predictions.load(path), one.run.cells))
     return reasons, found
+
+
+def _grouped(predictions: "Predictions", cells: "Sequence[PaperCell]") -> "Predictions":
+    """With the groups of labels that the table has means over, where all of these labels are there."""
+    groups = {cell.label: cell.members for cell in cells if cell.members and {*cell.members} <= {*predictions.labels}}
+    return replace(predictions, groups={**groups, **predictions.groups})
 
 
 def _board(

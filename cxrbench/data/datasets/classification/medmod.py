@@ -48,7 +48,7 @@ def read(root: Path) -> Manifest:
 
     An image is of one stay: in MedMod's code the last AP image of it, in PaCX-MAE's the first of any view. The headline
     is the mean over the 25 phenotypes; the columns of deaths, which make up the 28 that a paper counts, are the group
-    ``mortality``. MedMod's lists are official, and by patient. PaCX-MAE's scripts deal out rows, so that patients with
+    ``deaths``. MedMod's lists are official, and by patient. PaCX-MAE's scripts deal out rows, so that patients with
     several stays are on both sides: their rows are split anew, 70/10/20 by patient. Sex and age are read where a table
     has kept MIMIC's columns (``gender``, ``anchor_age``). ``phenotype_labels.csv`` is in the order of ``stay_id``, and
     the scripts join it by row: a whole table in another order has other stays' phenotypes, and is refused.
@@ -68,7 +68,7 @@ def read(root: Path) -> Manifest:
         root=root,
         images=with_attributes(images, table, {"sex": "gender", "age": "anchor_age"}),
         labels=LABELS,
-        groups={"macro": PHENOTYPES, "mortality": DEATHS, "all": LABELS},
+        groups={"macro": PHENOTYPES, "deaths": DEATHS, "all": LABELS},
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,

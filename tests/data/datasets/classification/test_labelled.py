@@ -133,7 +133,8 @@ def test_medmod_is_split_by_patient_whatever_its_scripts_did(tmp_path: Path) -> 
     for name in ("image_id", "patient_id", "study_id", "split", *medmod.LABELS):
         assert column(parts, name) == column(whole, name)
     assert cells(whole, "00000003-a", "patient_id", "study_id") == ["10000001", "30000003"]
-    assert (len(whole.groups["macro"]), whole.groups["mortality"]) == (25, medmod.DEATHS)
+    assert (len(whole.groups["macro"]), whole.groups["deaths"]) == (25, medmod.DEATHS)
+    assert not {*whole.groups} & {*whole.labels}  # a table asks for either by name
     # the first column of the table after the death columns is the first phenotype: (n + 3) % 3 == 2
     assert [cells(whole, f"{n:08x}-a", medmod.PHENOTYPES[0])[0] for n in range(4)] == [0, 0, 1, 0]
     assert any("split anew, 70/10/20 by patient" in note for note in whole.notes)
