@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 HEADS = 8
 
-MaskMode = Literal["pre", "post"]
+MaskMode = Literal["pre", "post", "none"]
 
 
 class AttentionPool(nn.Module):
@@ -66,11 +66,16 @@ class SoftmaxPool(nn.Module):
 
 
 class Conditioned(NamedTuple):
-    """``visual``: v^tc [B, P, D]; ``attention``: A and ``mask``: M, both [B, P, I] in (0, 1)."""
+    """``visual``: v^tc [B, P, D]; ``attention``: A and ``mask``: M, both [B, P, I] in (0, 1), M None without one."""
 
     visual: Tensor
     attention: Tensor
-    mask: Tensor
+    mask: Tensor | None
+
+
+def mask_layers(width: int) -> nn.Sequential:
+    """The MLP of eq. 8, from a pair [q; k], 2 ``width`` numbers, to the logit of its place in M."""
+    return nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
 
 
 class SparseAttentionPool(nn.Module):
@@ -79,27 +84,33 @@ class SparseAttentionPool(nn.Module):
     q, k, v are linear in the projected sentences and patches; M = σ(MLP([q_u; k_k])), with an MLP 2D -> D -> ReLU -> 1;
     v^tc = LN(W_o Σ_k A_uk v_k). ``pre`` is the paper's A = σ((q kᵀ / √D) ⊙ M), in which a patch that is masked
     (M = 0) keeps the weight σ(0) = ½: the sparser the mask, the more uniform the pooling. ``post``, the default:
-    A = σ(q kᵀ / √D) ⊙ M, in which it has none.
+    A = σ(q kᵀ / √D) ⊙ M, in which it has none. ``none``, the first row of the paper's Table 3: A = σ(q kᵀ / √D), with
+    no MLP; the other layers begin as they do beside one.
     """
 
     def __init__(self, width: int, mode: MaskMode = "post") -> None:
         super().__init__()
         self.mode = mode
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
-        self.mask = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(), nn.Linear(width, 1))
+        # No layers that nothing trains: several processes would wait for their gradients.
+        self.mask = None if mode == "none" else mask_layers(width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, sentences: Tensor, patches: Tensor) -> Conditioned:
         """Sentences [B, P, D] ask patches [B, I, D]."""
         q, k, v = self.q_proj(sentences), self.k_proj(patches), self.v_proj(patches)
-        mask = self.sparse_mask(q, k)
+        mask = None if self.mask is None else self.sparse_mask(self.mask, q, k)
         scores = q @ k.transpose(1, 2) / math.sqrt(q.shape[2])
-        attention = torch.sigmoid(scores * mask) if self.mode == "pre" else torch.sigmoid(scores) * mask
+        if mask is None:
+            attention = torch.sigmoid(scores)
+        else:
+            attention = torch.sigmoid(scores * mask) if self.mode == "pre" else torch.sigmoid(scores) * mask
         return Conditioned(self.norm(self.out_proj(attention @ v)), attention, mask)
 
-    def sparse_mask(self, q: Tensor, k: Tensor) -> Tensor:
+    @staticmethod
+    def sparse_mask(mlp: nn.Sequential, q: Tensor, k: Tensor) -> Tensor:
         """M [B, P, I]. The first layer is linear in q and k apart, so the pairs [q; k] need not be laid out."""
-        first, _, last = self.mask
+        first, _, last = mlp
         of_query, of_key = first.weight.chunk(2, dim=1)  # type: ignore[union-attr]
         hidden = F.linear(q, of_query, first.bias)[:, :, None] + F.linear(k, of_key)[:, None]  # type: ignore[arg-type]
         return torch.sigmoid(last(F.relu(hidden)).squeeze(3))

@@ -48,11 +48,11 @@ TAU1, TAU2, TAU3 = 0.1, 0.07, 0.07
 
 
 class Local(NamedTuple):
-    """Per report [B]: the sum and the number of the terms of L_tc, and L_spa."""
+    """Per report [B]: the sum and the number of the terms of L_tc, and L_spa, None without a mask."""
 
     sums: Tensor
     counts: Tensor
-    sparsity: Tensor
+    sparsity: Tensor | None
 
 
 class FaNe(Objective):
@@ -85,7 +85,7 @@ class FaNe(Objective):
         wide = options.text_head == "ours"  # else sentences are in the common space when they are pooled
         self.local_text_projection = projection(corpus.source.width, options.dim) if wide else nn.Identity()
         self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
-        self.division = SemanticDivision(options.kappa, options.alpha, options.ema)
+        self.division = SemanticDivision(options.kappa, options.alpha, options.ema, options.similarity)
         self.tau = nn.Parameter(torch.tensor(options.scale), requires_grad=options.learn_scale)
         # With ``prior`` beta is what is learnt beyond the bias of the batch's size, which only a batch knows.
         start = 0.0 if options.initial_bias == PRIOR else first_bias(options.initial_bias, 0)
@@ -104,7 +104,7 @@ class FaNe(Objective):
         seen, texts = self.network.image_encoder(batch.images), self.texts(batch)
         v = self.network.global_image_projection(seen.pooled)
         t = self.network.text_tower.projection(texts.reports)
-        local = self.local(texts, seen.places) if options.tc or options.spa else None
+        local = self.local(texts, seen.places) if options.tc or options.spa else None  # no mask: tc is more than 0
         with full_precision(v.device):
             return self.losses(v.float(), t.float(), batch.more["reports"], local)
 
@@ -124,12 +124,15 @@ class FaNe(Objective):
         if local is not None:
             sums, counts = share(local.sums), share(local.counts)
             terms["tc"] = mean_within_report(sums, counts, per_report=options.average == "reports")
-            terms["spa"] = share(local.sparsity).mean()
+            if local.sparsity is not None:
+                terms["spa"] = share(local.sparsity).mean()
         if options.hn:
             push = partial(hard_negatives, same=same, temperature=TAU3, form=options.hard_negatives)
             terms["hn"] = (push(v @ v.T) + push(t @ t.T)) / 2
         total = torch.stack([getattr(options, name) * term for name, term in terms.items()]).sum()
-        facts |= {"positives": same.sum(dim=1).float().mean(), "average_similarity": self.division.memory}
+        facts["positives"] = same.sum(dim=1).float().mean()
+        if options.similarity == "normalised":
+            facts["average_similarity"] = self.division.memory
         return Loss(total, {name: value.detach() for name, value in (terms | facts).items()})
 
     def bias_of(self, batch: int) -> Tensor:
@@ -152,12 +155,12 @@ class FaNe(Objective):
         return tower(read.last_hidden_state, batch.more["sentence_index"])
 
     def local(self, texts: Texts, places: Tensor) -> Local:
-        """What each sentence finds in its image, and through how sparse a mask."""
+        """What each sentence finds in its image, and through how sparse a mask, where there is one."""
         sentences = self.local_text_projection(texts.sentences)
         found = self.local_cross_attention(sentences, self.local_image_projection(places))
         with full_precision(places.device):
             sums, counts = within_report(found.visual.float(), sentences.float(), texts.present, TAU2)
-            return Local(sums, counts, sparsity(found.mask, texts.present))
+            return Local(sums, counts, None if found.mask is None else sparsity(found.mask, texts.present))
 
     def beginnings(self) -> tuple[nn.Module, ...]:
         """The ViT or the ResNet of the image side."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cxrbench.encoders.fane.attention import HEADS, MaskMode
+from cxrbench.encoders.fane.division import Similarity
 from cxrbench.encoders.fane.losses import HardNegatives
 from cxrbench.encoders.fane.text import SentencePool, TextHead
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
@@ -18,6 +19,11 @@ LEARNT = (
     lambda options: options.mp and (options.learn_bias or options.learn_scale),
 )
 DIVIDED = ("mp or hn is more than 0", lambda options: options.mp or options.hn)
+NORMALISED = (
+    "mp or hn is more than 0 and similarity is normalised",
+    lambda options: (options.mp or options.hn) and options.similarity == "normalised",
+)
+MASKED = ("mask_mode is not none", lambda options: options.mask_mode != "none")
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,12 @@ class FaNeOptions:
         when=("text_head is ours", lambda options: options.text_head == "ours"),
     )  # fmt: skip
     kappa: float = option(0.95, "κ: similarity above which reports say the same; 1: none but itself", when=DIVIDED)
-    alpha: float = option(0.05, "share of a batch in the running average similarity", above=0, most=1, when=DIVIDED)
-    ema: Literal["recursive", "printed"] = option("recursive", "eq. 3 as meant, or as printed", when=DIVIDED)
+    similarity: Similarity = option(
+        "normalised", "what is compared with κ: S̃ of eq. 4 (normalised), or the cosine S itself (the paper's Table 4, "
+        "semantic normalisation off)", when=DIVIDED,
+    )  # fmt: skip
+    alpha: float = option(0.05, "share of a batch in the running average similarity", above=0, most=1, when=NORMALISED)
+    ema: Literal["recursive", "printed"] = option("recursive", "eq. 3 as meant, or as printed", when=NORMALISED)
     scale: float = option(1.0, "of the cosines over τ₁ = 0.1 in the sigmoid loss", above=0, when=SIGMOID)
     learn_scale: bool = option(False, "whether that scale is learnt", when=SIGMOID)
     initial_bias: str = option(
@@ -55,7 +65,10 @@ class FaNeOptions:
         "a step, however wrong it is", above=0, when=LEARNT,
     )  # fmt: skip
     bias: Literal["corrected", "printed"] = option("corrected", "sign of the sigmoid loss's bias", when=SIGMOID)
-    mask_mode: MaskMode = option("post", "a masked patch has no weight (post), or ½ (pre, the paper)", when=LOCAL)
+    mask_mode: MaskMode = option(
+        "post", "a masked patch has no weight (post), or ½ (pre, the paper); none: no mask is learnt, and no L_spa "
+        "(the paper's Table 3, row 1)", when=LOCAL,
+    )  # fmt: skip
     hard_negatives: HardNegatives = option("fixed", "form of eq. 16", when=("hn is more than 0", lambda o: o.hn))
     average: Literal["sentences", "reports"] = option(
         "sentences", "of the contrast within reports: over all sentences (paper), or first over each report's (code)",
@@ -64,7 +77,7 @@ class FaNeOptions:
     mp: float = option(1.0, "weight of the multi-positive sigmoid loss", least=0)
     tc: float = option(1.0, "λ₁: weight of the contrast within a report", least=0)
     hn: float = option(1.0, "λ₂: weight of the hard negatives", least=0)
-    spa: float = option(1.0, "λ₃: weight of the masks' sparsity", least=0)
+    spa: float = option(1.0, "λ₃: weight of the masks' sparsity", least=0, when=MASKED)
     gather: bool = option(True, "compare with the pairs of all processes; false: of the same process")
     augment: bool = option(False, "rotation by up to 5 degrees and horizontal flip (breaks laterality)")
     odd_mean: bool = option(False, "three channels and the paper's mean .4755, .4755, .406, for a ViT, too")
@@ -100,6 +113,8 @@ def check(options: FaNeOptions) -> None:
     """Some loss has a weight, and heads share the pools' width. Raises UserError."""
     if not any((options.mp, options.tc, options.hn)):
         raise UserError("FaNe: mp, tc and hn are all 0: nothing would be learnt")
+    if options.mask_mode == "none" and not options.tc:
+        raise UserError("FaNe: tc is 0, so no sentence looks at the patches and there is no mask: leave out mask_mode")
     if not math.isfinite(first_bias(options.initial_bias, 2)):
         raise UserError(f"FaNe: initial_bias is a number or {PRIOR}, not {options.initial_bias!r}")
     if options.pool_width % HEADS:

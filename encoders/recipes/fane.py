@@ -31,6 +31,7 @@ FIXED = PretrainingRecipe(
         "FaNe A.2: self-attention": "sentence_pool",
         "FaNe §3.1, A.2: a pool, then four projections": "text_head",
         "FaNe §3.1": "kappa alpha",
+        "FaNe §3.1, eq. 4 and 5": "similarity",
         "FaNe §3.1, eq. 3 as meant": "ema",
         "FaNe §3.2: τ₁ alone": "scale learn_scale",
         "SigLIP's sign; eq. 6 prints the other": "bias",

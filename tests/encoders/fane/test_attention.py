@@ -22,7 +22,8 @@ def sentences_and_patches(width: int = 6) -> tuple[Tensor, Tensor]:
 
 def with_mask(pool: SparseAttentionPool, bias: float) -> SparseAttentionPool:
     """The same with M = σ(bias) everywhere."""
-    last: Any = pool.mask[2]
+    layers: Any = pool.mask
+    last = layers[2]
     nn.init.zeros_(last.weight)
     nn.init.constant_(last.bias, bias)
     return pool
@@ -72,6 +73,7 @@ def test_mask_and_attention_against_their_formula(mode: str) -> None:
     pool, (u, p) = attention(mode), sentences_and_patches()
     found = pool(u, p)
     q, k, v = pool.q_proj(u), pool.k_proj(p), pool.v_proj(p)
+    assert pool.mask is not None
     pairs = torch.cat([q[:, :, None].expand(-1, -1, 10, -1), k[:, None].expand(-1, 3, -1, -1)], dim=3)
     mask = torch.sigmoid(pool.mask(pairs)[..., 0])  # the MLP as it is written
     scores = torch.einsum("bud,bkd->buk", q, k) / 6**0.5
@@ -86,6 +88,7 @@ def test_mask_and_attention_against_their_formula(mode: str) -> None:
 
 def test_an_untrained_last_layer_of_zeros_gives_half() -> None:
     found = with_mask(attention(), 0.0)(*sentences_and_patches())
+    assert found.mask is not None
     torch.testing.assert_close(found.mask, torch.full((2, 3, 10), 0.5))
     torch.testing.assert_close(sparsity(found.mask, torch.ones(2, 3, dtype=torch.bool)), torch.full((2,), 0.5))
 
@@ -100,6 +103,24 @@ def test_a_masked_patch_has_half_a_weight_before_the_sigmoid_and_none_after_it()
     torch.testing.assert_close(shut[0], F.layer_norm(uniform, (6,))[:, None].expand(-1, 3, -1))
 
 
+def test_without_a_mask_all_patches_are_weighed_as_through_one_that_is_open() -> None:
+    pool, (u, p) = attention("none"), sentences_and_patches()
+    found = pool(u, p)
+    scores = torch.einsum("bud,bkd->buk", pool.q_proj(u), pool.k_proj(p)) / 6**0.5
+    torch.testing.assert_close(found.attention, torch.sigmoid(scores))
+    assert found.mask is None
+    for mode in ("pre", "post"):
+        masked = attention(mode)
+        assert {name for name in masked.state_dict() if name not in pool.state_dict()} == {
+            f"mask.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")
+        }
+        for name, tensor in pool.state_dict().items():  # the rest begins alike: only the mask differs
+            torch.testing.assert_close(tensor, masked.state_dict()[name], rtol=0, atol=0)
+        open_mask = with_mask(masked, 1e4)(u, p)
+        torch.testing.assert_close(open_mask.attention, found.attention)
+        torch.testing.assert_close(open_mask.visual, found.visual)
+
+
 def test_sparsity_is_a_mean_over_sentences_and_patches() -> None:
     mask = torch.rand(2, 3, 10)
     present = torch.tensor([[True, True, False], [True, True, True]])
@@ -109,7 +130,7 @@ def test_sparsity_is_a_mean_over_sentences_and_patches() -> None:
     assert ((values > 0) & (values < 1)).all()
 
 
-@pytest.mark.parametrize("mode", ["pre", "post"])
+@pytest.mark.parametrize("mode", ["pre", "post", "none"])
 def test_sentences_may_be_shuffled_and_patches_do_not_matter_in_order(mode: str) -> None:
     pool, (u, p) = attention(mode), sentences_and_patches()
     order, places = torch.tensor([2, 0, 1]), torch.randperm(10)

@@ -121,6 +121,34 @@ def test_no_other_report_is_a_positive_above_kappa_1() -> None:
     assert (divide(t @ t.T, 0.0, 0.99)).sum() == 7
 
 
+@settings(max_examples=30, deadline=None)
+@given(batch=st.integers(1, 8), kappa=st.floats(-1.1, 1.1), seed=st.integers(0, 99))
+def test_without_normalisation_the_cosines_themselves_are_compared(batch: int, kappa: float, seed: int) -> None:
+    t = unit(batch, 3, seed=seed).float()
+    division = SemanticDivision(kappa=kappa, similarity="cosine")
+    cosines = F.cosine_similarity(t[:, None], t[None], dim=2)
+    clear = (cosines - kappa).abs() > 1e-5  # of the last bits of two ways to compute a cosine
+    same = division(t)
+    assert (same == ((cosines > kappa) | eye(batch)))[clear].all()
+    assert same.diagonal().all()
+    assert division.memory.isnan()
+
+
+def test_normalisation_asks_more_of_reports_that_are_all_alike() -> None:
+    t = F.normalize(unit(8, 16) + 3 * unit(1, 16, seed=1), dim=1)  # as reports are: cosines far from 0
+    average = float(centre_similarity(t))
+    cosines = t @ t.T
+    assert average > 0.9
+    for kappa in (0.5, 0.8, 0.9, 0.95):
+        raw, normalised = SemanticDivision(kappa, similarity="cosine")(t), SemanticDivision(kappa)(t)
+        assert (raw | ~normalised).all()  # H of S̃ is in H of S, the more so the higher o: o + κ (1 - o) > κ
+        threshold = average + kappa * (1 - average + 1e-6)
+        assert (normalised == ((cosines > threshold) | eye(8))).all()
+    assert SemanticDivision(0.8, similarity="cosine")(t).sum() > SemanticDivision(0.8)(t).sum()
+    t[5] = t[2]
+    assert (SemanticDivision(1.0, similarity="cosine")(t) == eye(8)).all()  # κ = 1: none but itself
+
+
 # 3. The multi-positive sigmoid loss
 
 

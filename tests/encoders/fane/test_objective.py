@@ -27,6 +27,7 @@ from cxrbench.encoders.pretraining.engine.trainer import as_batch
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.encoders.recipes.fane import RECIPES
+from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
 from support.fane_data import write_bert, write_studies
 
@@ -117,7 +118,12 @@ def test_official_schedule_ends_in_the_middle_of_its_cosine() -> None:
         ({"mp": "-1"}, "mp is -1: it must be at least 0"),
         ({"mp": "0", "tc": "0", "hn": "0"}, "mp, tc and hn are all 0"),
         ({"pool_width": "12"}, "multiple of 8"),
-        ({"mask_mode": "none"}, "mask_mode is pre or post, not 'none'"),
+        ({"mask_mode": "half"}, "mask_mode is pre, post or none, not 'half'"),
+        ({"mask_mode": "none", "spa": "0"}, "reads spa only where mask_mode is not none"),
+        ({"mask_mode": "none", "tc": "0"}, "tc is 0, so no sentence looks at the patches"),
+        ({"similarity": "cosine", "alpha": "0.1"}, "reads alpha only where mp or hn is more than 0 and similarity is"),
+        ({"similarity": "cosine", "ema": "printed"}, "reads ema only where"),
+        ({"similarity": "cosine", "mp": "0", "hn": "0"}, "reads similarity only where mp or hn is more than 0"),
         ({"alpha": "0"}, "alpha is 0"),
         ({"text_head": "official", "dim": "12"}, "dim is 12: with the official text_head it must be a multiple of 8"),
         ({"text_head": "official", "pool_width": "8"}, "reads pool_width only where text_head is ours"),
@@ -229,6 +235,44 @@ def test_a_loss_can_be_left_out(corpora: Any, bert: str, name: str) -> None:
     assert value == pytest.approx(total + float(logged[0][name]), rel=1e-5)
     left = float(without(batch(without, corpora), draw()).value.detach())
     assert left == pytest.approx(total - float(logged[0][name]), rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_without_a_learnable_mask_the_rest_is_the_same(corpora: Any, bert: str, variant: str) -> None:
+    masked = objective(corpora, bert, variant=variant)
+    plain = objective(corpora, bert, variant=variant, mask_mode="none")
+    own, other = plain.state_dict(), masked.state_dict()
+    assert {name.split(".")[1] for name in other if name not in own} == {"mask"}
+    torch.testing.assert_close(own, {name: other[name] for name in own}, rtol=0, atol=0, equal_nan=True)
+    given = batch(masked, corpora)
+    last: Any = masked.local_cross_attention.mask
+    torch.nn.init.zeros_(last[2].weight)
+    torch.nn.init.constant_(last[2].bias, 1e4)  # M = 1
+    opened, without = masked(given, draw()), plain(given, draw())
+    assert "spa" not in without.logged
+    for name, value in without.logged.items():
+        torch.testing.assert_close(value, opened.logged[name])
+    torch.testing.assert_close(opened.value - without.value, torch.tensor(1.0))  # λ₃ L_spa, the mean of ones
+    without.value.backward()
+    assert not [name for name, p in plain.named_parameters() if p.requires_grad and p.grad is None]
+    with torch.no_grad():
+        assert plain.picture(given, draw()) is not None
+
+
+def test_without_normalisation_the_loss_is_that_of_other_positives(corpora: Any, bert: str) -> None:
+    kappa = 0.5
+    raw = objective(corpora, bert, similarity="cosine", kappa=kappa)
+    given = batch(raw, corpora)
+    reports = torch.nn.functional.normalize(given.more["reports"].float(), dim=1)
+    average = float(reports.mean(dim=0).norm())
+    threshold = (kappa - average) / (1 - average + 1e-6)  # on S̃, what κ is on S
+    equal = objective(corpora, bert, kappa=threshold)
+    losses = [built(given, draw()) for built in (raw, equal)]
+    torch.testing.assert_close(losses[0].value, losses[1].value)
+    assert set(losses[1].logged) - set(losses[0].logged) == {"average_similarity"}
+    assert raw.division.memory.isnan()
+    normalised = objective(corpora, bert, kappa=kappa)(given, draw())
+    assert float(losses[0].logged["positives"]) > float(normalised.logged["positives"]) >= 1
 
 
 def test_the_semantic_division_makes_positives(corpora: Any, bert: str) -> None:
@@ -381,6 +425,19 @@ def test_a_run_learns_and_says_what_it_was(manifest: Manifest, bert: str, folder
     lines = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert "positives" in lines[0]
     assert len(lines) > 2
+
+
+def test_an_ablated_run_says_so_and_is_an_encoder(manifest: Manifest, bert: str, folder: Path, tmp_path: Path) -> None:
+    ablated = {"mask_mode": "none", "similarity": "cosine"}
+    config = PretrainConfig("fane", ARCH, recipe="paper", epochs=1, batch_size=4, precision="32", accelerator="cpu",
+                            options=DATA | {"text": bert, "train_text": "false"} | ablated)  # fmt: skip
+    pretrain(config, [manifest], tmp_path / "run", cache=folder / "images")
+    card = (tmp_path / "run" / "encoder.md").read_text()
+    assert all(f'"{name}": "{value}"' in card for name, value in ablated.items())
+    loaded = load_encoder(f"fane@{tmp_path / 'run' / 'encoder.safetensors'}", synthetic=False)
+    assert loaded.spec.card.pretrained_on == ("toy",)
+    header = (tmp_path / "run" / "log.csv").read_text().splitlines()[0].split(",")
+    assert not {"spa", "average_similarity"} & set(header)
 
 
 def test_a_fast_bias_moves_by_its_own_rate(manifest: Manifest, bert: str, folder: Path, tmp_path: Path) -> None:
