@@ -44,7 +44,7 @@ from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, r
 from cxrbench.api.saved import LeaderboardOptions, SavedResults, load_results
 from cxrbench.api.sharing.bundles import bundle
 from cxrbench.api.sharing.results import check_results, merge_results, pack_results, rename_in_results
-from cxrbench.api.splits import ImportedSplits, import_splits, splits_of
+from cxrbench.api.sharing.splits import ImportedSplits, import_splits, splits_of
 from cxrbench.api.store import cached, clean_cache, find_cell, find_manifest, requests, verify
 from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
 from cxrbench.api.workers import cost, executor_table, requested_job, status, statuses
