@@ -23,6 +23,7 @@ from cxrbench.files.tables import SEAL_KEY
 COLUMNS = ("image_id", "patient_id", "study_id", "view", "split", "path", "bytes")
 SPLITS = ("train", "val", "test")
 RESERVED = (*COLUMNS, "stamp")
+MACRO = "macro"  # the group of labels that a headline is the mean of
 """Names of columns that a label cannot have."""
 QUANTITY = "quantity:"
 """How columns of numbers to be predicted begin."""
@@ -91,10 +92,12 @@ class Manifest:
             raise ValueError(f"manifest {self.name} has repeated image ids")
         if taken := sorted(set(self.labels) & set(RESERVED)):
             raise ValueError(f"manifest {self.name} has labels with the names of columns: {taken}")
+        if taken := sorted(set(self.labels) & {MACRO, *self.groups}):
+            raise ValueError(f"manifest {self.name} has labels with the names of groups of labels: {taken}")
         images = self.images if "stamp" in self.images.columns else self.images.assign(stamp="")
         ordered = images.sort_values("image_id", ignore_index=True)
         object.__setattr__(self, "images", ordered)
-        object.__setattr__(self, "groups", {"macro": self.labels, **self.groups})
+        object.__setattr__(self, "groups", {MACRO: self.labels, **self.groups})
 
     def __len__(self) -> int:
         return len(self.images)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrbench.data.custom.columns import PREFIXED, ROLE_NAMES, plain_name
 from cxrbench.data.custom.sidecar import Sidecar
-from cxrbench.data.manifest import RESERVED
+from cxrbench.data.manifest import MACRO, RESERVED
 from cxrbench.data.tables import Table, is_empty, is_number
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain
@@ -162,6 +162,8 @@ def _checked(path: Path, labels: Labels) -> Labels:
         raise UserError(
             f"{path}: a label cannot be called {taken[0]!r}, which every dataset has a column for; rename it"
         )
+    if MACRO in labels.names:
+        raise UserError(f"{path}: a label cannot be called {MACRO!r}, which is the mean over labels; rename it")
     return labels
 
 

@@ -233,3 +233,8 @@ def test_a_duplicate_at_the_end_is_found_at_once(tmp_path: Path) -> None:
     names = [Counted(f"img/{number}.png") for number in range(3000)]
     assert first_repeated([*names, Counted("img/2999.png")]) == ("img/2999.png", 2999, 3000)
     assert Counted.looks < 20_000
+
+
+def test_a_label_is_not_called_as_the_mean_over_labels_is(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="own.csv: a label cannot be called 'macro', which is the mean over labels"):
+        read_csv(written(tmp_path, "macro,nodule", [f"{n % 2},{n // 2 % 2}" for n in range(12)]))
