@@ -236,5 +236,5 @@ def test_a_duplicate_at_the_end_is_found_at_once(tmp_path: Path) -> None:
 
 
 def test_a_label_is_not_called_as_the_mean_over_labels_is(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="own.csv: a label cannot be called 'macro', which is the mean over labels"):
+    with pytest.raises(UserError, match=r"own\.csv: a label cannot be called 'macro', which is the mean over labels"):
         read_csv(written(tmp_path, "macro,nodule", [f"{n % 2},{n // 2 % 2}" for n in range(12)]))
