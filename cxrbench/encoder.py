@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
+from cxrbench.errors import UserError
+
 if TYPE_CHECKING:  # a contract is read by commands that never compute
     from torch import Tensor
 
@@ -100,6 +102,39 @@ class Encoder(Protocol):
         ...
 
 
+class ViewAwareEncoder(Encoder, Protocol):
+    """An encoder that embeds an image by the view that it was taken from.
+
+    ``view_codes``: what it calls the views of a manifest (``PA``, ``AP``, ``L``, "" for any other), a code for each;
+    None: it takes all images alike. Who embeds the images of a manifest tells it their codes, int64 [B]; who knows no
+    views calls it without them. Its features are kept by the views of the images as well: a view that a table corrects
+    makes them anew. The features of a view are those of a batch of nothing else: views are told image by image.
+    """
+
+    view_codes: Mapping[str, int] | None
+
+    def forward(self, images: "Tensor", views: "Tensor | None" = None) -> Features:
+        """Embed a batch of images of these views."""
+        ...
+
+    def __call__(self, images: "Tensor", views: "Tensor | None" = None) -> Features:
+        """Same as ``forward``."""
+        ...
+
+
+def view_codes(encoder: object) -> Mapping[str, int] | None:
+    """The codes of an encoder that asks for views, else None. Raises UserError where one of the four has none."""
+    codes = getattr(encoder, "view_codes", None)
+    if codes is None:
+        return None
+    if lacking := [view or "unknown" for view in ("PA", "AP", "L", "") if view not in codes]:
+        raise UserError(
+            f"encoder {type(encoder).__name__} has view_codes {dict(codes)}, and none for the view {lacking[0]}: give "
+            'a code for each of "PA", "AP", "L" and ""'
+        )
+    return codes
+
+
 @runtime_checkable
 class StoredEncoder(Encoder, Protocol):
     """An encoder that computes nothing: what it would give of each image lies in a file, by the image's name.
@@ -167,7 +202,7 @@ class EncoderSpec:
     its spec, which may say what is read of the same weights (``spcl:cls``). ``factory`` is the qualified name of the
     class or function that builds it; ``configuration_sha256`` covers what is no tensor: attributes of its modules;
     ``files_sha256`` the bytes of the files that its spec names. ``name`` is what the user typed and what the
-    leaderboard shows.
+    leaderboard shows. ``by_view``: it embeds images by their views, so what it gives is kept by them, too.
     """
 
     name: str
@@ -180,6 +215,7 @@ class EncoderSpec:
     factory: str = ""
     configuration_sha256: str = ""
     files_sha256: str = ""
+    by_view: bool = False
 
     @property
     def parts(self) -> Mapping[str, str]:

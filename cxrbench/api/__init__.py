@@ -35,6 +35,7 @@ from cxrbench.api.installed import (
 )
 from cxrbench.api.papers.overview import PaperOverview, list_papers, paper_overview
 from cxrbench.api.papers.planned import PlannedTable, compute_table, plan_table
+from cxrbench.api.papers.run import paper_table
 from cxrbench.api.papers.shown import PaperShown, cell_key, show_table
 from cxrbench.api.plugins import new_plugin
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
@@ -43,7 +44,7 @@ from cxrbench.api.runs import Outcome, RunResults, outcomes, planned, prepare, r
 from cxrbench.api.saved import LeaderboardOptions, SavedResults, load_results
 from cxrbench.api.sharing.bundles import bundle
 from cxrbench.api.sharing.results import check_results, merge_results, pack_results, rename_in_results
-from cxrbench.api.splits import ImportedSplits, import_splits, splits_of
+from cxrbench.api.sharing.splits import ImportedSplits, import_splits, splits_of
 from cxrbench.api.store import cached, clean_cache, find_cell, find_manifest, requests, verify
 from cxrbench.api.tables import Recalibration, by_group, calibration, compare, leaderboard
 from cxrbench.api.workers import cost, executor_table, requested_job, status, statuses
@@ -64,8 +65,8 @@ __all__ = [
     "export_features", "find_cell", "find_manifest", "find_published", "import_splits", "labels_of", "leaderboard",
     "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers", "list_published", "list_tasks",
     "load_dataset", "load_encoder", "load_results", "merge_results", "method_options", "new_plugin", "outcomes",
-    "own_datasets", "pack_results", "paper_overview", "plan_table", "planned", "prepare", "prepare_copy", "pretrain",
-    "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "show_table",
-    "splits_of", "status", "statuses", "store_golden", "verify", "vocabulary_terms", "write_card", "write_phantom",
-    "write_sidecar",
+    "own_datasets", "pack_results", "paper_overview", "paper_table", "plan_table", "planned", "prepare",
+    "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job",
+    "requests", "run", "show_table", "splits_of", "status", "statuses", "store_golden", "verify", "vocabulary_terms",
+    "write_card", "write_phantom", "write_sidecar",
 ]  # fmt: skip

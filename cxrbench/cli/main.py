@@ -23,8 +23,8 @@ from cxrbench.cli.run import run
 from cxrbench.cli.sharing.bundle import bundle
 from cxrbench.cli.sharing.cache import cache_app
 from cxrbench.cli.sharing.results import results_app
+from cxrbench.cli.sharing.splits import splits_app
 from cxrbench.cli.show import show
-from cxrbench.cli.splits import splits_app
 from cxrbench.cli.verify import verify
 from cxrbench.errors import UserError, WorkGoesOnError
 from cxrbench.files.names import visible

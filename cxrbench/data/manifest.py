@@ -127,6 +127,11 @@ class Manifest:
         rows = _digest(pd.DataFrame(self.images[["image_id", "path", "bytes", "stamp"]]))
         return hashlib.sha256((self.split_of or self.name).encode() + b"|" + rows).hexdigest()
 
+    @cached_property
+    def views_sha256(self) -> str:
+        """Hex sha256 of the view of each image: on which the features of an encoder that asks for it depend as well."""
+        return _digest(pd.DataFrame(self.images[["image_id", "view"]])).hex()
+
     def paths(self) -> list[Path]:
         """Absolute image paths, in row order."""
         return [self.root / p for p in self.images["path"]]

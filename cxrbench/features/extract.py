@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cxrbench.data.decode.images import MAX_PIXELS, UseDecoded, use_decoded
 from cxrbench.data.decode.preprocess import load_image
-from cxrbench.encoder import Encoder, Features, Preprocess
+from cxrbench.encoder import Encoder, Features, Preprocess, view_codes
 from cxrbench.errors import THEIRS, BadImageError, NotApplicableError, UserError
 from cxrbench.features.device import Precision, autocast
 from cxrbench.features.lanes import may_run_at_once, threads_of
@@ -73,15 +73,17 @@ def extract(
     *,
     read: Callable[[Features], NDArray[Any]] = pooled,
     move: Callable[[int, torch.Tensor], torch.Tensor] = unmoved,
+    views: Sequence[str] | None = None,
 ) -> Iterator[ExtractedBatch]:
     """Yield what ``read`` takes from the features of ``paths[start:]`` (rows of floats), batch by batch, in order.
 
-    ``move(i, image)`` may change the prepared image [channels, size, size] of ``paths[i]``. Batches are always cut at
+    ``move(i, image)`` may change the prepared image [channels, size, size] of ``paths[i]``. ``views``: of each path,
+    for an encoder that asks for them. Batches are always cut at
     multiples of the batch size, so an extraction that starts again at such a multiple gives the same bits as one that
     never stopped. A bad image becomes a row of NaN; it is not in the encoder's batch.
     """
     known_width = 0
-    with _Embedding(load_module, options, read) as embedding:
+    with _Embedding(load_module, options, read, views) as embedding:
         for first, images, bad, embedded in embedding.of(_decoded(preprocess, paths, start, options, move)):
             good = [i for i, image in enumerate(images) if image is not None]
             values = embedded() if good else None
@@ -109,14 +111,25 @@ def embed(
     images: torch.Tensor,
     options: ExtractOptions,
     read: Callable[[Features], NDArray[Any]] = pooled,
+    codes: torch.Tensor | None = None,
 ) -> NDArray[Any]:
     """What ``read`` takes from the features of preprocessed images [b, C, S, S]: the pooled ones, [b, D] float32.
 
-    On a CPU in parts of about ``CPU_PART`` images: what lies between two layers then stays in the processor's cache.
+    ``codes``: of their views, [b] (``codes_of``). On a CPU in parts of about ``CPU_PART`` images: what lies between two
+    layers then stays in the processor's cache.
 
     Raises UserError if the encoder fails, or gives something else than Features of b images.
     """
-    return np.concatenate([_embed_at_once(module, images[cut], options, read) for cut in _cuts(len(images), options)])
+    cuts = _cuts(len(images), options)
+    return np.concatenate([
+        _embed_at_once(module, images[cut], options, read, None if codes is None else codes[cut]) for cut in cuts
+    ])  # fmt: skip
+
+
+def codes_of(module: object, views: Sequence[str] | None) -> torch.Tensor | None:
+    """The codes int64 [n] of images' views, if the encoder asks for views and they are known; else None."""
+    codes = view_codes(module)
+    return None if codes is None or views is None else torch.tensor([codes.get(view, codes[""]) for view in views])
 
 
 def _cuts(count: int, options: ExtractOptions) -> list[slice]:
@@ -127,14 +140,16 @@ def _cuts(count: int, options: ExtractOptions) -> list[slice]:
 
 
 def _embed_at_once(
-    module: Encoder, images: torch.Tensor, options: ExtractOptions, read: Callable[[Features], NDArray[Any]]
-) -> NDArray[Any]:
+    module: Encoder, images: torch.Tensor, options: ExtractOptions, read: Callable[[Features], NDArray[Any]],
+    codes: torch.Tensor | None = None,
+) -> NDArray[Any]:  # fmt: skip
     """``embed`` without parts."""
     of_torch: Any = module
     name = of_torch._get_name()
     try:
         with torch.inference_mode(), autocast(options.device, options.precision):
-            features = module(images.to(options.device, memory_format=torch.channels_last))
+            told = () if codes is None else (codes.to(options.device),)
+            features = of_torch(images.to(options.device, memory_format=torch.channels_last), *told)
             check_features(name, features, len(images))
             return read(features)
     except torch.OutOfMemoryError as error:
@@ -157,9 +172,10 @@ class _Embedding:
     """
 
     def __init__(
-        self, load_module: Callable[[], Encoder], options: ExtractOptions, read: Callable[[Features], NDArray[Any]]
-    ) -> None:
-        self._load_module, self._options, self._read = load_module, options, read
+        self, load_module: Callable[[], Encoder], options: ExtractOptions, read: Callable[[Features], NDArray[Any]],
+        views: Sequence[str] | None,
+    ) -> None:  # fmt: skip
+        self._load_module, self._options, self._read, self._views = load_module, options, read, views
         self._module: Any = None
         self._lanes: ThreadPoolExecutor | None = None
 
@@ -174,26 +190,30 @@ class _Embedding:
         """The batches in order, each with what gives the features of its good images."""
         begun: deque[Embedded] = deque()
         for first, images, bad in batches:
-            begun.append((first, images, bad, self._begin([image for image in images if image is not None])))
+            good = [i for i, image in enumerate(images) if image is not None]
+            views = None if self._views is None else [self._views[first + i] for i in good]
+            begun.append((first, images, bad, self._begin([image for image in images if image is not None], views)))
             if self._lanes is None or len(begun) > 1:
                 yield begun.popleft()
         yield from begun
 
-    def _begin(self, good: list[torch.Tensor]) -> Callable[[], NDArray[Any]]:
+    def _begin(self, good: list[torch.Tensor], views: Sequence[str] | None) -> Callable[[], NDArray[Any]]:
         if not good:
             return lambda: np.empty((0, 0), np.float32)
         if self._module is None:
             self._module = self._built()
         module: Any = self._module
+        codes = codes_of(module, views)
         if self._lanes is None:
-            values = embed(module, torch.stack(good), self._options, self._read)
+            values = embed(module, torch.stack(good), self._options, self._read, codes)
             return lambda: values
 
-        def embedded(part: list[torch.Tensor]) -> NDArray[Any]:
+        def embedded(cut: slice) -> NDArray[Any]:
             # stacked here: in one piece a batch takes fresh memory each time, and all cores to be copied into it
-            return _embed_at_once(module, torch.stack(part), self._options, self._read)
+            told = None if codes is None else codes[cut]
+            return _embed_at_once(module, torch.stack(good[cut]), self._options, self._read, told)
 
-        parts = [self._lanes.submit(embedded, good[cut]) for cut in _cuts(len(good), self._options)]
+        parts = [self._lanes.submit(embedded, cut) for cut in _cuts(len(good), self._options)]
         return lambda: np.concatenate([part.result() for part in parts])
 
     def _built(self) -> Any:

@@ -47,8 +47,14 @@ class PooledFeatures:
 
 
 def feature_key(spec: EncoderSpec, manifest: Manifest, precision: str) -> str:
-    """What the features depend on: encoder fingerprint, precision, image set, and ``FORMAT``."""
-    return hashlib.sha256("|".join((FORMAT, spec.fingerprint, precision, manifest.image_set)).encode()).hexdigest()
+    """What the features depend on: encoder fingerprint, precision, image set, ``FORMAT``, and views if it asks."""
+    parts = (FORMAT, spec.fingerprint, precision, manifest.image_set, *seen_by(spec, manifest))
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def seen_by(spec: EncoderSpec, manifest: Manifest) -> tuple[str, ...]:
+    """What of a manifest an encoder depends on beside the images: their views, if it asks for them."""
+    return (manifest.views_sha256,) if spec.by_view else ()
 
 
 def pooled_features(

@@ -39,7 +39,9 @@ class PooledRows:
         """
         from cxrbench.features.extract import extract  # torch: for who computes, not for who plans
 
-        for batch in extract(self.load_module, self.preprocess, self.manifest.paths()[:end], first, self.options):
+        views = self.manifest.images["view"].tolist() if self.spec.by_view else None
+        paths = self.manifest.paths()[:end]
+        for batch in extract(self.load_module, self.preprocess, paths, first, self.options, views=views):
             if batch.bad and not self.skip_bad:
                 raise batch.bad[0]
             width = batch.values.shape[1]

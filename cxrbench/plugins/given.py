@@ -45,9 +45,9 @@ class GivenModule(nn.Module):
         """What torch calls it: as the module that it holds."""
         return type(self.module).__name__
 
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: Tensor, *views: Tensor) -> Features:
         """What the module gives: Features as they are, a tensor as the pooled embedding."""
-        given: Any = self.module(images)
+        given: Any = self.module(images, *views)
         return Features(given) if isinstance(given, Tensor) else given
 
 

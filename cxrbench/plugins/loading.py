@@ -22,6 +22,7 @@ from cxrbench.encoder import (
     Features,
     Preprocess,
     StoredEncoder,
+    view_codes,
 )
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.plugins.fixed_images import FixedFeatures, fixed_images, sketch
@@ -105,6 +106,7 @@ def identified(
         factory=qualified_name(factory),
         configuration_sha256=configuration_sha256(described),
         files_sha256=files_sha256(request),
+        by_view=view_codes(module) is not None,
     )
     return LoadedEncoder(spec, module, described, factory, reads)
 

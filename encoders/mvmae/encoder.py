@@ -1,4 +1,4 @@
-"""MVMAE as an encoder: the backbone alone, nothing masked, every image taken to be of one view."""
+"""MVMAE as an encoder: the backbone alone, nothing masked, every image of its own view or all of one."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,34 +20,44 @@ from cxrbench.encoders.mvmae.backbone import (
     is_published,
 )
 from cxrbench.encoders.mvmae.options import OPTIONS, preprocess_of
-from cxrbench.encoders.pretraining.studies import VIEWS
+from cxrbench.encoders.pretraining.studies import VIEW_CODES, VIEWS
 from cxrbench.encoders.sidecar import refuse_sidecar
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
 
 
 class MultiviewEncoder(nn.Module):
-    """A trained backbone on whole images, all taken to be of one view: a code of ``VIEWS``."""
+    """A trained backbone on whole images.
+
+    ``view``: a code of ``VIEWS``, of all images whose view nobody tells. ``view_codes``: the code of each view of a
+    manifest, which is then asked for; None: all images are taken to be of the one view.
+    """
 
     def __init__(
-        self, backbone: MultiviewBackbone, preprocess: Preprocess, card: EncoderCard, pooling: Pooling, view: int
-    ) -> None:
+        self, backbone: MultiviewBackbone, preprocess: Preprocess, card: EncoderCard, pooling: Pooling, view: int,
+        view_codes: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.backbone, self.preprocess, self.card, self.view = backbone, preprocess, card, view
+        self.view_codes = view_codes
         self.pooling: Pooling = pooling
 
-    def forward(self, images: Tensor) -> Features:
-        """Images [B, 1, size, size] to pooled [B, D or 2 D], the CLS token by default, and four blocks' maps."""
-        tokens, maps = self.backbone(images, torch.full((len(images),), self.view, device=images.device))
+    def forward(self, images: Tensor, views: Tensor | None = None) -> Features:
+        """Images [B, 1, size, size] and codes of their views [B] to pooled [B, D or 2 D], the CLS token by default, and
+        four blocks' maps.
+        """
+        codes = torch.full((len(images),), self.view, device=images.device) if views is None else views
+        tokens, maps = self.backbone(images, codes)
         return Features(pool(tokens, self.backbone.config.tokens, self.pooling), maps)
 
 
 def load(request: EncoderRequest) -> MultiviewEncoder:
     """``mvmae[:VIEW][-POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or the authors' Lightning checkpoint.
 
-    VIEW says from which side all images are taken to be (F, L, U); the default is the one that most training images
-    had, frontal in every public collection, and F for others' files. The row of a view that training never met is
-    noise: asking for it is an error, and it is why U is no default, true as it is of an image without a view.
+    Each image is embedded by its own view: frontal, lateral or unknown. The row of a view that training never met is
+    noise: such images are taken for the view that most training images had. VIEW (F, L, U) takes all images to be of
+    that one; where training never met it, that is an error. Images whose view nobody tells are of the view that most
+    training images had, and F for others' files.
     POOLING is cls (default), mean or mean+sd. Raises UserError.
     """
     if request.weights is None:
@@ -71,8 +81,14 @@ def load(request: EncoderRequest) -> MultiviewEncoder:
     if view and not counts.get(view, 1):
         met = " or ".join(name for name, count in counts.items() if count)
         raise UserError(f"{request.name}:{view}: {path} has seen no image of that view: choose {met}")
-    view = view or max(VIEWS, key=lambda name: counts.get(name, 0))  # the first of equals: F
-    return MultiviewEncoder(backbone, preprocess, found.card, pooling, VIEWS.index(view))
+    usual = VIEWS.index(view or max(VIEWS, key=lambda name: counts.get(name, 0)))  # the first of equals: F
+    codes = None if view else codes_met(counts, usual)
+    return MultiviewEncoder(backbone, preprocess, found.card, pooling, usual, codes)
+
+
+def codes_met(counts: Mapping[str, int], usual: int) -> dict[str, int]:
+    """The code of each view of a manifest; ``usual`` for those that training never met. No counts: it met them all."""
+    return {view: code if counts.get(VIEWS[code], not counts) else usual for view, code in VIEW_CODES.items()}
 
 
 def parse_variant(request: EncoderRequest) -> tuple[str, Pooling]:
@@ -92,10 +108,11 @@ def parse_variant(request: EncoderRequest) -> tuple[str, Pooling]:
 
 
 def untrained(arch: str, seed: int) -> MultiviewEncoder:
-    """The same backbone with random weights, frontal, CLS."""
+    """The same backbone with random weights, each image by its view, CLS."""
     config = backbone_config(arch or PHANTOM_ARCH)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = MultiviewBackbone(config)
     card = EncoderCard("none (random weights)", "Apache-2.0", NOTHING)
-    return MultiviewEncoder(backbone, preprocess_of(config, OPTIONS.read({})), card, "cls", VIEWS.index("F"))
+    preprocess = preprocess_of(config, OPTIONS.read({}))
+    return MultiviewEncoder(backbone, preprocess, card, "cls", VIEWS.index("F"), codes_met({}, VIEWS.index("F")))

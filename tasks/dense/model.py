@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from cxrbench.data.decode.preprocess import load_image
 from cxrbench.data.manifest import Manifest
-from cxrbench.encoder import Encoder, Preprocess
+from cxrbench.encoder import Encoder, Preprocess, view_codes
 from cxrbench.errors import NotApplicableError
 from cxrbench.features.device import autocast
-from cxrbench.features.extract import ExtractOptions
+from cxrbench.features.extract import ExtractOptions, codes_of
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.blank_image import features_of_blank
@@ -117,6 +117,7 @@ class WholeImages:
         self.preprocess = dense_preprocess(preprocess)
         self.options, self.draw = options, draw
         self.paths, self.ids = manifest.paths(), manifest.images["image_id"].to_numpy(str)
+        self.views = manifest.images["view"].to_numpy(str)
 
     def batch(self, rows: NDArray[np.int64], copy: int = 0) -> tuple[Tensor, ...]:
         """One tensor [len(rows), channels, size, size]; ``copy`` 0 is the image itself. Raises BadImageError."""
@@ -147,8 +148,11 @@ class MovedMaps:
         module.to(options.device)
         made = []
         with torch.no_grad(), autocast(options.device, options.precision):
-            for images in self.images.batch(rows, copy)[0].split(options.batch_size):
-                found = module(images.to(options.device)).maps
+            codes = codes_of(module, self.images.views[rows].tolist())
+            whole = self.images.batch(rows, copy)[0]
+            for cut in (slice(at, at + options.batch_size) for at in range(0, len(whole), options.batch_size)):
+                told = () if codes is None else (codes[cut].to(options.device),)
+                found = module(whole[cut].to(options.device), *told).maps
                 made.append([found[level].float() for level in self.levels])
         return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
 
@@ -168,6 +172,11 @@ class EncoderAndDecoder(nn.Module):
 
         Raises NotApplicableError if the encoder gives no maps.
         """
+        if view_codes(encoder) is not None:
+            raise NotApplicableError(
+                "it embeds images by their views, which end-to-end training of maps does not tell it: take one view "
+                "for all images, e.g. mvmae:F@WEIGHTS"
+            )
         trained = copy.deepcopy(encoder)
         assert isinstance(trained, nn.Module)
         if next(trained.parameters(), None) is None:

@@ -143,7 +143,7 @@ def plan_table(
         for run in table_runs(table)
     ]
     lines = [f"{name} is {spec}, as you gave it" for name, spec in own.items()]
-    if "epochs" in settings:
+    if any("epochs" in one.settings for one in runs):
         lines.append(f"shortened: --epochs {settings['epochs']} is not the paper's protocol")
     asked = {run.settings["seeds"] for run in table_runs(table) if "seeds" in run.settings}
     if "seeds" in settings and asked - {settings["seeds"]}:

@@ -90,12 +90,19 @@ def show_table(
         reasons, found = _finished(one, failed or {})
         board = _board(planned, one, found, replicates, cache, bar) if found else None
         lines += [f"{encoder}: {why}" for encoder, why in reasons.items()]
-        lines += [*board.remarks, *(note for column in board.columns for note in column.notes)] if board else []
+        lines += _notes(board, named=len({run.run.dataset for run in planned.runs}) > 1) if board else []
         for cell in one.run.cells:
             cells[cell.row, cell.column] = _record(planned, one, cell, board, found, printed.get(cell))
     lines += [*_apart(cells), *_costs(planned)]
     lines += [*planned.why_not(), *_sizes(list(cells.values())), *_undefined(list(cells.values()))]
     return PaperShown(planned, cells, tuple(dict.fromkeys(lines)))
+
+
+def _notes(board: "Board", *, named: bool) -> list[str]:
+    """What is known of a run's data; ``named``: with the data set that it is of, in a table of several."""
+    notes = [(column.task.dataset, note) for column in board.columns for note in column.notes]
+    told = [note if not named or note.startswith(f"{of}:") else f"{of}: {note}" for of, note in notes]
+    return [*board.remarks, *told]
 
 
 def _apart(cells: "dict[tuple[int, int], PaperRecord]") -> list[str]:

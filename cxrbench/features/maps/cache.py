@@ -29,7 +29,7 @@ from cxrbench.features.extract import ExtractedBatch, ExtractOptions, embed, ext
 from cxrbench.features.making import Making, cached_rows
 from cxrbench.features.maps.dense import DenseMaps, dense_preprocess
 from cxrbench.features.maps.layout import HALF, LEVELS, Halves, MapsLayout
-from cxrbench.features.pooled import FORMAT
+from cxrbench.features.pooled import FORMAT, seen_by
 from cxrbench.features.reuse import agrees, check_unchanged, drop_if_changed
 from cxrbench.files.records import read_record
 from cxrbench.plugins.fixed_images import FixedFeatures
@@ -63,7 +63,7 @@ class StoredRows:
 class LiveRows:
     """From the encoder, each time anew, and rounded as the cache rounds, so that the cache changes no result.
 
-    ``preprocess``: for whole images; ``copy``: 0, or which augmented copy.
+    ``preprocess``: for whole images; ``copy``: 0, or which augmented copy. ``views``: if it asks for them.
     """
 
     load_module: Callable[[], Encoder]
@@ -73,6 +73,7 @@ class LiveRows:
     copy: int
     options: ExtractOptions
     layout: MapsLayout
+    views: tuple[str, ...] | None = None
 
     def batches(self, positions: Positions, start: int = 0) -> Iterator[ExtractedBatch]:
         """Packed rows of the images at ``positions[start:]``, a batch at a time."""
@@ -84,7 +85,8 @@ class LiveRows:
         paths = [self.paths[position] for position in positions]
         move = moved if self.copy else unmoved
         read = self.layout.pack
-        return extract(self.load_module, self.preprocess, paths, start, self.options, read=read, move=move)
+        views = None if self.views is None else [self.views[position] for position in positions]
+        return extract(self.load_module, self.preprocess, paths, start, self.options, read=read, move=move, views=views)
 
     def take(self, positions: Positions, cuts: Sequence[slice]) -> list[Halves]:
         """Run the encoder. Raises BadImageError."""
@@ -136,6 +138,7 @@ class ManifestMaps:
 def dense_key(spec: EncoderSpec, manifest: Manifest, preprocess: Preprocess, precision: str, copy: int) -> str:
     """What the maps of a manifest's images depend on; of an augmented copy, also on its draw."""
     parts = ("dense", FORMAT, spec.fingerprint, precision, manifest.image_set, repr(preprocess))
+    parts += seen_by(spec, manifest)
     drawn = (str(SEED), str(copy), repr(RANGES)) if copy else ()
     return hashlib.sha256("|".join((*parts, *drawn)).encode()).hexdigest()
 
@@ -180,7 +183,9 @@ def dense_maps(
     stored: dict[Path, int] = {}
     result: list[tuple[Positions, StoredMaps]] = []
     for copy, ((rows, part), folder) in enumerate(zip(images, folders, strict=True)):
-        live = LiveRows(load, whole, tuple(part.paths()), tuple(part.images["image_id"]), copy, options, layout)
+        views = tuple(part.images["view"]) if spec.by_view else None
+        ids = tuple(part.images["image_id"])
+        live = LiveRows(load, whole, tuple(part.paths()), ids, copy, options, layout, views)
         size = len(part) * layout.bytes
         with room(root, folder, size + OVERHEAD, limit_bytes, stored) as fits:
             if not fits:

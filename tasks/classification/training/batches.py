@@ -74,6 +74,10 @@ class ImageBatches:
                     for image in images:
                         image.cancel()
 
+    def views_of(self, rows: Rows) -> list[str]:
+        """The view of each of these images."""
+        return self.manifest.images["view"].iloc[rows].tolist()
+
     def image(self, image: NDArray[np.float32], image_id: str, seed: int, epoch: int | None) -> Tensor:
         """One gray image [H, W] in [0, 1] as the encoder wants it: [channels, S, S]."""
         wanted = self.preprocess

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.errors import UserError
 from cxrbench.features.device import autocast
+from cxrbench.features.extract import codes_of
 from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.blank_image import features_of_blank
 from cxrbench.tasks.classification.problem import Problem
@@ -35,6 +36,10 @@ def train_whole(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) ->
     inputs = ImageBatches(manifest, source.preprocess, options, recipe.augmentation, recipe.frame)
     width = features_of_blank(source, source.preprocess).pooled.shape[1]  # type: ignore[arg-type]
     notes: list[str] = []
+    codes = codes_of(source, manifest.images["view"].tolist())
+
+    def beside(rows: Rows) -> tuple[Tensor, ...]:
+        return () if codes is None else (codes[torch.from_numpy(rows)],)
 
     def fresh() -> WithHead:
         own = own_copy(source)  # type: ignore[arg-type]
@@ -47,8 +52,9 @@ def train_whole(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) ->
         parts = [rows[at : at + options.batch_size] for at in range(0, len(rows), options.batch_size)]
         logits = []
         with torch.inference_mode(), autocast(options.device, options.precision):
-            for _, images in inputs.batches(parts, problem.seed):
-                logits.append(model(images.to(options.device)).float().cpu())
+            for at, images in inputs.batches(parts, problem.seed):
+                told = (each.to(options.device) for each in beside(at))
+                logits.append(model(images.to(options.device), *told).float().cpu())
         return torch.cat(logits).double().numpy()
 
     def batches(epoch: int) -> Iterator[tuple[Rows, Tensor]]:
@@ -63,6 +69,7 @@ def train_whole(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) ->
         return fit(
             model, model, groups, problem, rate, batches, lambda rows: predict(model, rows), device=options.device,
             precision=options.precision, told=lambda at, of: encoder.context.progress.train("fine-tuning", at, of),
+            beside=beside,
         )  # fmt: skip
 
     try:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoder import Encoder
-from cxrbench.features.extract import embed
+from cxrbench.features.extract import codes_of, embed
 from cxrbench.task import FrozenEncoder
 from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.trained import Trained
@@ -85,7 +85,8 @@ def _on_images(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> 
 
     def batches(epoch: int) -> Iterator[tuple[Rows, Tensor]]:
         for rows, images in inputs.batches(epoch_batches(problem, epoch), problem.seed, epoch):
-            yield rows, torch.from_numpy(_in_parts(network, images, encoder))
+            codes = codes_of(network, inputs.views_of(rows))
+            yield rows, torch.from_numpy(_in_parts(network, images, encoder, codes))
 
     def held_out(rows: Rows) -> Tensor:
         return torch.from_numpy(fixed[[place[int(row)] for row in rows]]).to(options.device)
@@ -133,10 +134,20 @@ def _embedded(
     options = encoder.context.options
     module = encoder.module.to(options.device)  # type: ignore[attr-defined]
     parts = [rows[at : at + options.batch_size] for at in range(0, len(rows), options.batch_size)]
-    return np.concatenate([embed(module, change(images), options) for _, images in inputs.batches(parts, problem.seed)])
+    return np.concatenate([
+        embed(module, change(images), options, codes=codes_of(module, inputs.views_of(at)))
+        for at, images in inputs.batches(parts, problem.seed)
+    ])  # fmt: skip
 
 
-def _in_parts(network: Encoder | nn.Module, images: Tensor, encoder: FrozenEncoder) -> Floats:
-    """Features of a batch that may be larger than the encoder's own batches."""
+def _in_parts(
+    network: Encoder | nn.Module, images: Tensor, encoder: FrozenEncoder, codes: Tensor | None = None
+) -> Floats:
+    """Features of a batch that may be larger than the encoder's own batches. ``codes``: of the images' views."""
     options = encoder.context.options
-    return np.concatenate([embed(network, part, options) for part in images.split(options.batch_size)])  # type: ignore[arg-type]
+    cuts = [slice(at, at + options.batch_size) for at in range(0, len(images), options.batch_size)]
+    made = [
+        embed(network, images[cut], options, codes=None if codes is None else codes[cut])  # type: ignore[arg-type]
+        for cut in cuts
+    ]
+    return np.concatenate(made)

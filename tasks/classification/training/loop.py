@@ -105,11 +105,13 @@ def fit(
     device: torch.device,
     precision: Precision,
     told: Callable[[int, int], None],
+    beside: Callable[[Rows], tuple[Tensor, ...]] = lambda rows: (),
 ) -> Selected | None:
     """Train ``model`` at one learning rate; None if it diverged.
 
     ``batches(epoch)`` gives rows and what the model takes; ``keep`` is the part whose weights are kept at the best
     epoch (``select``); ``predict`` gives the model's logits of rows. ``told(epoch, epochs)`` is called after each.
+    ``beside(rows)``: what the model takes beside them.
     """
     recipe = problem.recipe
     optimizer = optimizer_of(recipe, groups)
@@ -121,7 +123,7 @@ def fit(
         for step, (rows, inputs) in enumerate(batches(epoch)):
             set_rate(optimizer, learning_rate(recipe, peak, epoch + step / steps))
             with autocast(device, precision):
-                logits = model(inputs.to(device))
+                logits = model(inputs.to(device), *(each.to(device) for each in beside(rows)))
             loss = loss_of(logits.float(), targets[torch.from_numpy(rows).to(device)], problem.kind)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -202,9 +204,9 @@ class WithHead(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, head
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [b, channels, S, S] to logits [b, L]."""
-        return self.head(self.encoder(images).pooled)
+    def forward(self, images: Tensor, *views: Tensor) -> Tensor:
+        """Images [b, channels, S, S], and codes of their views [b] if the encoder asks for them, to logits [b, L]."""
+        return self.head(self.encoder(images, *views).pooled)
 
 
 def linear_head(width: int, labels: int, recipe: ClassifierRecipe, seed: int) -> nn.Linear:

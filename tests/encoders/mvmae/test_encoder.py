@@ -18,6 +18,7 @@ from cxrbench.encoders.mvmae.encoder import load, parse_variant, untrained
 from cxrbench.encoders.mvmae.objective import METHOD, PLUGIN, V2T_PLUGIN
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
 from cxrbench.errors import UserError
+from cxrbench.features.extract import codes_of
 from cxrbench.plugins.entry_points import load_plugin
 
 WIDTH, PATCHES = 128, 16
@@ -211,3 +212,17 @@ def test_v2t_without_reports_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"learns from reports .*none of the 12 training studies has one") as caught:
         pretrain(CONFIG, [manifest(tmp_path, None)], tmp_path / "run")
     assert "\n" not in str(caught.value)
+
+
+def test_each_image_has_the_row_of_its_own_view_but_for_views_that_training_never_met(tmp_path: Path) -> None:
+    backbone, images = written(tmp_path / "e.safetensors", {"F": 9, "L": 5, "U": 0}), torch.randn(4, 1, 32, 32)
+    encoder = load(spec(tmp_path / "e.safetensors")).eval()
+    assert encoder.view_codes == {"PA": 0, "AP": 0, "L": 1, "": 0}
+    codes = codes_of(encoder, ["PA", "L", "", "AP"])
+    found = encoder(images, codes).pooled
+    for at, code in enumerate((0, 1, 0, 0)):
+        alone = backbone(images[at : at + 1], torch.tensor([code]))[0][:, 0]
+        torch.testing.assert_close(found[at : at + 1], alone)
+    written(tmp_path / "published.safetensors", None)
+    assert load(spec(tmp_path / "published.safetensors")).view_codes == {"PA": 0, "AP": 0, "L": 1, "": 2}
+    assert load(spec(tmp_path / "e.safetensors", "L")).view_codes is None, "one view for all, as it was asked"

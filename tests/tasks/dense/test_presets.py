@@ -21,6 +21,14 @@ from support.dense_toy import SIZE, FakeEncoder, Tiles, dataset
 WIDE = {"spcl": "unet-wide", "fane": "unet-wide", "pacx": "transposed", "radjepa": "upernet-wide"}
 
 
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads of published width are wide for toys: their structure alone is kept (widths are tested elsewhere)."""
+    monkeypatch.setattr("cxrbench.tasks.dense.decoders.wide.UPERNET", 32)
+    monkeypatch.setattr("cxrbench.tasks.dense.decoders.wide.UNET", (16, 16, 8, 8, 8))
+    monkeypatch.setattr("cxrbench.tasks.dense.detectors.yolov3.WIDTHS", (8, 16, 32))
+
+
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     def boxes(ids: list[str], masks: np.ndarray) -> dict[str, Any]:
@@ -46,7 +54,7 @@ def test_every_papers_segmentation_runs_with_its_decoder(toy: Manifest, name: st
     found = run(toy, task, vit)
     assert found.cell["protocol"] == f"segmentation+preset-{name}+epochs1"
     assert found.cell["head"]["name"] == WIDE[name]
-    assert found.cell["head"]["parameters"] > 10_000
+    assert found.cell["head"]["parameters"] > 1_000
     assert found.cell["head"]["features"] == [2] * (1 if name == "pacx" else 4)
     assert found.cell["chosen"]["epoch"] == 1
     assert {"val_loss", "val_dice"} <= set(found.cell["chosen"])

@@ -34,7 +34,7 @@ PLACE = re.compile(r"files/p\d\d/p(\d+)/s(\d+)/([^/]+)\.jpg")
 SAME_SHAPE = 0.01  # relative difference of aspect ratios
 
 
-class Place(NamedTuple):
+class MimicPlace(NamedTuple):
     """Where a MIMIC image lies, and whose it is."""
 
     path: str
@@ -117,14 +117,14 @@ def _from_coco(layout: Layout, path: Path) -> Table:
         ) from error
 
 
-def _places(layout: Layout, table: Table, where: str) -> dict[str, Place]:
+def _places(layout: Layout, table: Table, where: str) -> dict[str, MimicPlace]:
     """Path, patient and study of each image, by dicom_id."""
-    places: dict[str, Place] = {}
+    places: dict[str, MimicPlace] = {}
     for name, path in zip(table["dicom_id"], table["path"], strict=True):
         if (found := PLACE.fullmatch(path)) is None or found[3] != name:
             wanted = f"files/pNN/pPATIENT/sSTUDY/{plain(name)}.jpg"
             raise layout.error(f"{where}: image {plain(name)} has the path {plain(path)!r}, not {wanted}")
-        if places.setdefault(name, place := Place(path, found[1], found[2])) != place:
+        if places.setdefault(name, place := MimicPlace(path, found[1], found[2])) != place:
             raise layout.error(f"{where}: image {plain(name)} has two paths")
     if not places:
         raise layout.error(f"{where} has no annotations")
@@ -132,7 +132,7 @@ def _places(layout: Layout, table: Table, where: str) -> dict[str, Place]:
 
 
 def _splits(
-    layout: Layout, table: Table, places: Mapping[str, Place], where: str
+    layout: Layout, table: Table, places: Mapping[str, MimicPlace], where: str
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Split of each image that takes part, and notes."""
     if "split" not in table:
@@ -156,7 +156,7 @@ def _splits(
     return kept, ((f"{left_out}: {some(out)}.",) if out else ())
 
 
-def _files(layout: Layout, places: Mapping[str, Place]) -> dict[str, File]:
+def _files(layout: Layout, places: Mapping[str, MimicPlace]) -> dict[str, File]:
     """The file of each image: beside the table, or in MIMIC's folder beside this one."""
     files: dict[str, File] = {}
     for name, place in places.items():

@@ -13,7 +13,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MaskPairs:
     """Images of one folder and their masks, by the image's name without extension; ``spare``: masks of no image."""
 
     images: dict[str, File]
@@ -35,7 +35,7 @@ def base_folder(layout: Layout, wanted: str, places: Iterable[str]) -> str:
     raise layout.error(f"folder {' or '.join(f'{place}/{wanted}' if place else wanted for place in places)} is missing")
 
 
-def pair(layout: Layout, images: str, masks: str, *, prefix: str = "") -> Pairs:
+def pair(layout: Layout, images: str, masks: str, *, prefix: str = "") -> MaskPairs:
     """The images of a folder with the masks of another, whose names are the images' behind ``prefix``.
 
     Raises UserError for a folder without images, and for images without a mask.
@@ -47,7 +47,7 @@ def pair(layout: Layout, images: str, masks: str, *, prefix: str = "") -> Pairs:
     if alone := sorted(name for name in found if prefix + name not in drawn):
         raise layout.error(f"{len(alone):,} image(s) of {images} have no mask in {masks}: {some(alone)}")
     named = {prefix + name for name in found}
-    return Pairs(
+    return MaskPairs(
         {name: found[name] for name in sorted(found)},
         {name: drawn[prefix + name] for name in found},
         tuple(sorted(set(drawn) - named)),
