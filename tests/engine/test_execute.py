@@ -200,7 +200,8 @@ def test_options_reach_the_task_and_its_name(run: Run, dataset: Path, tmp_path: 
     for name in ("net.pth", "dae.pth"):
         (tmp_path / name).touch()
     words = ["--decoder", "linear", "--finetune", "--augment", "2", "--epochs", "3", "--views", "all",
-             "--preset", "spcl", "--text-encoder", "minilm", "--ecg-teacher", "net.pth", "--labs-teacher", "dae.pth"]  # fmt: skip
+             "--preset", "spcl", "--text-encoder", "minilm", "--ecg-teacher", "net.pth", "--labs-teacher",
+             "dae.pth"]  # fmt: skip
     _, out, _ = run("run", "--encoder", "pixels", "--tasks", f"{dataset}:peek", *words, "--dry-run", "--json")
     assert json.loads(out)[0]["task"] == (
         "clinic:peek+decoder=linear+finetune=True+augment=2+epochs=3+views=all+preset=spcl+text_encoder=minilm"
