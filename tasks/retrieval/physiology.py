@@ -18,7 +18,7 @@ from cxrbench.predictions import Predictions
 from cxrbench.task import Asked, Cell, FrozenEncoder, Need, OptionName, Task, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.retrieval.studies import cosine, counted, rank_columns, retrieved, study_means, study_rows
-from cxrbench.tasks.retrieval.targets import Targets, ecg_targets, labs_targets, taught_targets
+from cxrbench.tasks.retrieval.targets import StudyTargets, ecg_targets, labs_targets, taught_targets
 from cxrbench.tasks.retrieval.teachers import FrozenTeacher, taught_ecgs, taught_labs
 from cxrbench.tasks.ridge import fit_ridge
 from cxrbench.tasks.standardize import Standardizer
@@ -144,7 +144,7 @@ class Physiology(Task):
 
     def _targets(
         self, label: str, encoder: FrozenEncoder, manifest: Manifest, studies: pd.DataFrame, train: Rows, test: Rows
-    ) -> Targets:
+    ) -> StudyTargets:
         """Of a modality, of these rows of ``studies``."""
         if label == LABS:
             seen, queried = (_labs(studies)[rows] for rows in (train, test))

@@ -10,7 +10,7 @@ from cxrbench.tasks.standardize import Standardizer
 Array = NDArray[np.float64]
 
 
-class Targets(NamedTuple):
+class StudyTargets(NamedTuple):
     """What is predicted of training and of test studies, [n, D] each.
 
     ``measured``: of test studies what it was made from [n, K]; equal rows are one answer. ``centre``: [D], about which
@@ -23,18 +23,20 @@ class Targets(NamedTuple):
     centre: Array
 
 
-def by_hand(train: Array, test: Array, measured: NDArray[np.floating]) -> Targets:
+def by_hand(train: Array, test: Array, measured: NDArray[np.floating]) -> StudyTargets:
     """Standardized embeddings, which are about the mean of the training studies already."""
-    return Targets(train, test, measured, np.zeros(train.shape[1]))
+    return StudyTargets(train, test, measured, np.zeros(train.shape[1]))
 
 
-def taught_targets(train: NDArray[np.floating], test: NDArray[np.floating], measured: NDArray[np.floating]) -> Targets:
+def taught_targets(
+    train: NDArray[np.floating], test: NDArray[np.floating], measured: NDArray[np.floating]
+) -> StudyTargets:
     """A network's embeddings [n, E] as they are, cosines about the mean of the training studies."""
     train, test = train.astype(np.float64), test.astype(np.float64)
-    return Targets(train, test, measured, train.mean(0))
+    return StudyTargets(train, test, measured, train.mean(0))
 
 
-def labs_targets(train: Array, test: Array) -> Targets:
+def labs_targets(train: Array, test: Array) -> StudyTargets:
     """Target embeddings [n, 2 K] from percentiles [n, K], NaN where a test was not made: filled values, then "made"."""
     means = _column_means(train)
     filled = [np.concatenate([np.where(np.isnan(p), means, p), np.isfinite(p)], axis=1) for p in (train, test)]
@@ -42,7 +44,7 @@ def labs_targets(train: Array, test: Array) -> Targets:
     return by_hand(standardize(filled[0]), standardize(filled[1]), test)
 
 
-def ecg_targets(train: NDArray[np.floating], test: NDArray[np.floating], components: int) -> Targets:
+def ecg_targets(train: NDArray[np.floating], test: NDArray[np.floating], components: int) -> StudyTargets:
     """Target embeddings [n, components or fewer] from ECG embeddings [n, D], NaN where a feature cannot be measured."""
     means = _column_means(train)
     filled = [np.where(np.isnan(e), means, e) for e in (train, test)]
