@@ -1,6 +1,7 @@
 """The exceptions that a user is meant to read, the mistake that is made most, and others' exceptions in one line."""
 
-from typing import Any, Literal, get_args
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_origin
 
 OnBadImage = Literal["error", "skip"]
 """What is done about an image that cannot be decoded: the work ends, or the image is left out and counted."""
@@ -46,6 +47,18 @@ def chosen(what: str, wanted: Any, text: str) -> Any:
         if str(choice) == text:
             return choice
     raise UserError(f"{what} is {', '.join(map(str, choices[:-1]))} or {choices[-1]}, not {text!r}")
+
+
+def check_choices(settings: Any, named: str = "{}") -> None:
+    """Raise UserError if a field of a dataclass whose type is a Literal (or None) holds anything else.
+
+    ``named``: how the message calls a field. The dataclass's module must not postpone its annotations.
+    """
+    for entry in fields(settings):
+        value, kinds = getattr(settings, entry.name), (entry.type, *get_args(entry.type))
+        choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+        if choices and value is not None and value not in choices:
+            raise UserError(f"{named.format(entry.name)} {value!r}: choose from {', '.join(map(str, choices))}")
 
 
 def first_line(error: BaseException) -> str:

@@ -9,14 +9,14 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.manifest import SPLITS, Manifest
-from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.errors import NotApplicableError, check_choices
 from cxrbench.plugins.fixed_images import FixedFeatures
 from cxrbench.predictions import Kind, Predictions, encoder_facts
 from cxrbench.progress import Progress
@@ -31,7 +31,10 @@ DetectorName = Literal["yolo", "yolov3", "retinanet", "fcos"]
 Views = Literal["1", "2", "all", "1of2", "2of2"]
 Need = Literal["labels", "boxes", "reports", "signals", "train", "val", "test"]
 Asked = Literal["pooled", "maps", "network"]
-OptionName = Literal["decoder", "detector", "finetune", "augment", "epochs", "views", "preset", "text_encoder"]
+OptionName = Literal[
+    "decoder", "detector", "finetune", "augment", "epochs", "views", "preset", "text_encoder",
+    "ecg_teacher", "labs_teacher",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,9 @@ class TaskOptions:
 
     ``decoder``: of segmentation. ``detector``: the head of detection. ``finetune``: train the encoder, too.
     ``augment``: augmented copies per training image. ``epochs``: at most so many. ``views``: how many views of a study
-    are fused. ``preset``: a paper's recipe. ``text_encoder``: a folder with a transformers sentence encoder. Raises
-    UserError for a value that is no choice.
+    are fused. ``preset``: a paper's recipe. ``text_encoder``: a folder with a transformers sentence encoder.
+    ``ecg_teacher``, ``labs_teacher``: weights of networks whose embeddings are to be predicted. Raises UserError for a
+    value that is no choice.
     """
 
     decoder: DecoderName | None = None
@@ -96,21 +100,11 @@ class TaskOptions:
     views: Views | None = None
     preset: str | None = None
     text_encoder: Path | None = None
+    ecg_teacher: Path | None = None
+    labs_teacher: Path | None = None
 
     def __post_init__(self) -> None:
         check_choices(self, "--{}")
-
-
-def check_choices(settings: Any, named: str = "{}") -> None:
-    """Raise UserError if a field of a dataclass whose type is a Literal (or None) holds anything else.
-
-    ``named``: how the message calls a field. The dataclass's module must not postpone its annotations.
-    """
-    for entry in fields(settings):
-        value, kinds = getattr(settings, entry.name), (entry.type, *get_args(entry.type))
-        choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
-        if choices and value is not None and value not in choices:
-            raise UserError(f"{named.format(entry.name)} {value!r}: choose from {', '.join(map(str, choices))}")
 
 
 class FrozenEncoder(Protocol):

@@ -85,7 +85,7 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tasks",), (*(f"encoders.{method}" for method in METHODS), "leaderboard", "engine", "api"),
     ),
     "pretraining and backbones import no method": (
-        ("encoders.pretraining", "encoders.backbones", "encoders.text", "encoders.ecg"),
+        ("encoders.pretraining", "encoders.backbones", "encoders.text", "encoders.ecg", "encoders.labs"),
         tuple(f"encoders.{method}" for method in METHODS),
     ),
     "tables need no data reader, model or task": (

@@ -83,6 +83,14 @@ TextEncoderOption = Annotated[
     Path | None,
     typer.Option(help="Folder of a transformers sentence encoder, for reports [default: all-MiniLM-L6-v2]."),
 ]
+EcgTeacherOption = Annotated[
+    Path | None,
+    typer.Option(help="Of physiology: weights of ECGFounder (or a Net1D), to predict its embeddings of the ECGs."),
+]
+LabsTeacherOption = Annotated[
+    Path | None,
+    typer.Option(help="Of physiology: weights of an autoencoder of laboratory values, to predict its codes."),
+]
 CacheLimitOption = Annotated[
     str, typer.Option(help="Room on disk for dense maps, e.g. 500MB or 1.5TB; what does not fit is not cached.")
 ]

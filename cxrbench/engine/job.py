@@ -262,4 +262,7 @@ def _checked_options(settings: Mapping[str, Any]) -> TaskOptions:
     folder = settings.get("text_encoder")
     if folder is not None and not folder.is_dir():
         raise UserError(f"--text-encoder {folder}: no such folder; give one with a transformers sentence encoder")
+    for name in ("ecg_teacher", "labs_teacher"):
+        if (path := settings.get(name)) is not None and not path.is_file():
+            raise UserError(f"--{name.replace('_', '-')} {path}: no such file; give the teacher's weights")
     return TaskOptions(**{f.name: settings[f.name] for f in fields(TaskOptions) if f.name in settings})

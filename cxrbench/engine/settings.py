@@ -37,6 +37,8 @@ class Settings(TypedDict, total=False):
     views: Views | None
     preset: str | None
     text_encoder: Path | str | None
+    ecg_teacher: Path | str | None
+    labs_teacher: Path | str | None
     device: str
     precision: str
     batch_size: int
@@ -50,7 +52,7 @@ class Settings(TypedDict, total=False):
     retries: int | None
 
 
-PATHS = ("data", "results", "text_encoder", "cache")
+PATHS = ("data", "results", "text_encoder", "ecg_teacher", "labs_teacher", "cache")
 TEXTS = ("decoder", "detector", "views", "budget_unit", "preset", "device", "precision", "on_bad_image", "log")
 SMALLEST = {
     "seeds": 1, "folds": 1, "augment": 0, "epochs": 1, "batch_size": 1, "workers": 0, "max_pixels": 1, "cache_limit": 0,

@@ -60,10 +60,12 @@ def submitted(
 def worker_command(job: Job, retries: int) -> list[str]:
     """The command of a worker of a job, the same on all machines that see the same folders."""
     settings, request = job.asked.settings, job.request
+    files = ("text_encoder", "ecg_teacher", "labs_teacher")
+    given = {name: path for name in files if (path := getattr(request.task_options, name)) is not None}
     said: dict[str, Any] = {
         "--results": request.results.root.absolute(), "--request": job.asked.sha256[:SHOWN],
         "--cache": job.cache.absolute(), "--data": request.data and request.data.absolute(),
-        "--text-encoder": (folder := request.task_options.text_encoder) and folder.absolute(),
+        **{f"--{name.replace('_', '-')}": path.absolute() for name, path in given.items()},
         "--precision": request.precision, "--device": settings.get("device"), "--batch-size": job.batch_size,
         "--max-pixels": settings.get("max_pixels"), "--cache-limit": request.cache_limit, "--retries": retries,
     }  # fmt: skip

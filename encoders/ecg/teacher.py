@@ -58,7 +58,7 @@ class Taught:
 
 
 def ecg_embeddings(
-    paths: Sequence[Path], weights: Path | None, cache: Path, recipe: TeacherRecipe | None = None
+    paths: Sequence[Path], weights: Path | None, cache: Path, recipe: TeacherRecipe | None = None, device: str = "auto"
 ) -> Taught:
     """Embeddings of recordings that ``read_ecg`` reads, by the network in ``weights``, else by one trained on them.
 
@@ -73,7 +73,7 @@ def ecg_embeddings(
         made_once(weights, lambda: train_teacher(read_inputs(paths), recipe).state_dict())
     net, sha256 = load_net1d(weights), file_sha256(weights)
     kept = cache / f"ecg-embeddings-{digest([VERSION, records, sha256])}.npy"
-    embeddings = cached_array(kept, lambda: embed(net, paths))
+    embeddings = cached_array(kept, lambda: embed(net, paths, device))
     return Taught(embeddings, f"Net1D, {net.width} features, {said}, sha256 {sha256[:16]}")
 
 
@@ -122,9 +122,9 @@ def standardized(measured: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.clip((measured - mean) / np.maximum(std, 1e-6), -LARGEST, LARGEST).astype(np.float32)
 
 
-def embed(net: Net1D, paths: Sequence[Path]) -> NDArray[np.float32]:
+def embed(net: Net1D, paths: Sequence[Path], device_name: str = "auto") -> NDArray[np.float32]:
     """Features [n, E] of whole recordings."""
-    device = resolve_device("auto")
+    device = resolve_device(device_name)
     net = net.to(device)
     parts: list[Tensor] = []
     with torch.inference_mode():

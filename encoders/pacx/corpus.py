@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cxrbench.data.manifest import Manifest, Rows
 from cxrbench.encoders.ecg.teacher import TeacherRecipe, digest, ecg_embeddings
-from cxrbench.encoders.pacx.labs_dae import VERSION, Corruption, DAERecipe, labs_embeddings, load_dae, train_dae
+from cxrbench.encoders.labs.autoencoder import VERSION, Corruption, DAERecipe, labs_embeddings, load_dae, train_dae
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import OnDisk
 from cxrbench.errors import UserError

@@ -2,7 +2,8 @@
 
 An MAE backbone is adapted with LoRA so that the image's CLS token finds the embeddings of its own ECG and laboratory
 values among those of other patients (contrast), and tells them (regression). Both come from frozen teachers. In the end
-LoRA is merged: a plain ViT that needs nothing but images. Stage 1a is ``mae``, 1b ``labs_dae``, 1c ``ecg_teacher``.
+LoRA is merged: a plain ViT that needs nothing but images. Stage 1a is ``mae``, 1b ``labs.autoencoder``, 1c
+``ecg.teacher``.
 
 Formulas, variants, sources: docs/methods.md.
 """

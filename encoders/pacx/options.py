@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cxrbench.encoders.labs.autoencoder import Corruption
 from cxrbench.encoders.pacx.corpus import Imputed, Modalities, Teachers
-from cxrbench.encoders.pacx.labs_dae import Corruption
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.errors import UserError
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,11 @@ from cxrbench.encoders.ecg import MEASUREMENTS
 from cxrbench.errors import NotApplicableError
 from cxrbench.features.array_cache import cached_array
 from cxrbench.predictions import Predictions
-from cxrbench.task import Asked, Cell, FrozenEncoder, Need, Task
+from cxrbench.task import Asked, Cell, FrozenEncoder, Need, OptionName, Task, TaskOptions
 from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.retrieval.studies import cosine, counted, rank_columns, retrieved, study_means, study_rows
+from cxrbench.tasks.retrieval.targets import StudyTargets, ecg_targets, labs_targets, taught_targets
+from cxrbench.tasks.retrieval.teachers import FrozenTeacher, taught_ecgs, taught_labs
 from cxrbench.tasks.ridge import fit_ridge
 from cxrbench.tasks.standardize import Standardizer
 
@@ -25,6 +27,7 @@ STRENGTH = 10.0  # PaCX-MAE's alpha
 ECG, LABS = "ecg", "labs"
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.integer]
 
 
 def measured_ecgs(paths: Sequence[Path]) -> NDArray[np.float32]:
@@ -47,15 +50,24 @@ class Physiology(Task):
       whether it was made; all standardized by the training studies.
     * ``ecg``: ``embed_ecg`` of the recordings, standardized, missing features filled with the training mean, then the
       first ``components`` principal components, not rescaled: cosine and R² mean what they mean before the rotation.
+
+    With ``ecg_teacher`` or ``labs_teacher``, files of weights, that modality's targets are a frozen network's instead,
+    as in PaCX-MAE's table: ECGFounder's 1024 features (or any Net1D's) of the recording; the code, 256 numbers, of an
+    autoencoder of percentiles and which tests were made. As in its code (Stage3_ALI.py) the ridge map is to the
+    embeddings as they are, and recall@k ranks by their cosine. The ``cosine`` is about the mean of the training studies
+    (the code prints it raw and about the mean of the test studies): what all embeddings share tells nothing.
     """
 
     name: str = "physiology"
     summary: str = "image to ECG and laboratory values, ridge map: cosine, R2, recall@1/5/10"
     sees_test_truth: bool = True
     needs: tuple[Need, ...] = ("signals",)
+    reads: frozenset[OptionName] = frozenset({"ecg_teacher", "labs_teacher"})
     embed_ecg: Callable[[Sequence[Path]], NDArray[np.float32]] = measured_ecgs
     embedder: str = MEASUREMENTS
     components: int = 64
+    ecg: FrozenTeacher | None = None
+    labs: FrozenTeacher | None = None
 
     @property
     def asks(self) -> frozenset[Asked] | None:
@@ -63,9 +75,24 @@ class Physiology(Task):
         return frozenset({"pooled", "network"})
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """The teachers' names, if there are any."""
+        return tuple(f"{label}-{teacher.name}" for label, teacher in ((ECG, self.ecg), (LABS, self.labs)) if teacher)
+
+    @property
     def version(self) -> str:
-        """The protocol's own, and the ECG embedding's."""
-        return f"{self.revision} {self.embedder} {self.components}"
+        """The protocol's own, and the ECG embedding's or that of the teachers' files."""
+        ecg = f"{self.embedder} {self.components}" if self.ecg is None else f"ecg {self.ecg.fingerprint}"
+        return f"{self.revision} {ecg}" + ("" if self.labs is None else f" labs {self.labs.fingerprint}")
+
+    def configured(self, options: TaskOptions) -> Task:
+        """``ecg_teacher``, ``labs_teacher``: files of weights. Raises UserError if there is no such file."""
+        ecg, labs = (
+            None if path is None else FrozenTeacher(path.expanduser(), option).located()
+            for path, option in ((options.ecg_teacher, "--ecg-teacher"), (options.labs_teacher, "--labs-teacher"))
+        )
+        super().configured(options)  # refuses presets
+        return replace(self, ecg=ecg, labs=labs)
 
     def not_applicable(self, manifest: Manifest) -> str | None:
         """It needs ECGs or laboratory values of two training and two test studies."""
@@ -97,19 +124,14 @@ class Physiology(Task):
             train, test = np.flatnonzero(present & kept), np.flatnonzero(present & (split == "test"))
             if len(train) < 2 or len(test) < 2:
                 continue
-            if label == LABS:
-                measured = _labs(studies)[test]
-                y_train, y_test = labs_targets(_labs(studies)[train], measured)
-            else:
-                raw = self._ecg(encoder, manifest, studies["ecg"].to_numpy(str)[np.concatenate([train, test])])
-                measured = raw[len(train) :]
-                y_train, y_test = ecg_targets(raw[: len(train)], measured, self.components)
+            targets = self._targets(label, encoder, manifest, studies, train, test)
             standardize = Standardizer.of(x[train])
-            (ridge,) = fit_ridge(standardize(x[train]), y_train, (STRENGTH,))
+            (ridge,) = fit_ridge(standardize(x[train]), targets.train, (STRENGTH,))
             places = np.searchsorted(np.flatnonzero(split == "test"), test)
-            answers = np.unique(np.nan_to_num(measured, nan=-1), axis=0, return_inverse=True)[1].reshape(-1)
+            answers = np.unique(np.nan_to_num(targets.measured, nan=-1), axis=0, return_inverse=True)[1].reshape(-1)
             predicted = ridge(standardize(x[test]))
-            columns |= compared(label, predicted, y_test, answers, places, int((split == "test").sum()))
+            rows = int((split == "test").sum())
+            columns |= compared(label, predicted, targets.test, answers, places, rows, targets.centre)
             labels.append(label)
             scored.append(f"{label}: {counted(studies.iloc[test])}")
         if not labels:
@@ -120,6 +142,24 @@ class Physiology(Task):
             queries, columns, tuple(labels), encoder, manifest, cell, (*scored, *self._notes(labels)), used
         )
 
+    def _targets(
+        self, label: str, encoder: FrozenEncoder, manifest: Manifest, studies: pd.DataFrame, train: Rows, test: Rows
+    ) -> StudyTargets:
+        """Of a modality, of these rows of ``studies``."""
+        if label == LABS:
+            seen, queried = (_labs(studies)[rows] for rows in (train, test))
+            if self.labs is None:
+                return labs_targets(seen, queried)
+            return taught_targets(taught_labs(self.labs, seen), taught_labs(self.labs, queried), queried)
+        names = studies["ecg"].to_numpy(str)[np.concatenate([train, test])]
+        if self.ecg is None:
+            embedded = self._ecg(encoder, manifest, names)
+            return ecg_targets(embedded[: len(train)], embedded[len(train) :], self.components)
+        paths = [manifest.root / name for name in names]
+        context = encoder.context
+        embedded = taught_ecgs(self.ecg, paths, context.scratch / "ecg", str(context.options.device))
+        return taught_targets(embedded[: len(train)], embedded[len(train) :], embedded[len(train) :])
+
     def _ecg(self, encoder: FrozenEncoder, manifest: Manifest, names: NDArray[np.str_]) -> NDArray[np.float32]:
         """Embeddings of recordings by their paths in the manifest, kept in the cache for other encoders."""
         paths = [manifest.root / name for name in names]
@@ -128,7 +168,12 @@ class Physiology(Task):
         return cached_array(encoder.context.scratch / "ecg" / f"{key}.npy", lambda: self.embed_ecg(paths))
 
     def _notes(self, labels: Sequence[str]) -> tuple[str, ...]:
-        return (f"ECG embedding {self.embedder}, not a trained network's",) if ECG in labels else ()
+        """What the targets are, where a reader could take them for others."""
+        notes = [f"{label}: embeddings of {teacher.path.name}, sha256 {teacher.fingerprint[:16]}"
+                 for label, teacher in ((ECG, self.ecg), (LABS, self.labs)) if teacher and label in labels]  # fmt: skip
+        if ECG in labels and self.ecg is None:
+            notes.insert(0, f"ECG embedding {self.embedder}, not a trained network's")
+        return tuple(notes)
 
 
 TASK = Physiology()
@@ -154,38 +199,26 @@ def has_labs(studies: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(_labs(studies)).any(1))
 
 
-def labs_targets(train: Array, test: Array) -> tuple[Array, Array]:
-    """Target embeddings [n, 2 K] from percentiles [n, K], NaN where a test was not made: filled values, then "made"."""
-    means = _column_means(train)
-    filled = [np.concatenate([np.where(np.isnan(p), means, p), np.isfinite(p)], axis=1) for p in (train, test)]
-    standardize = Standardizer.of(filled[0])
-    return standardize(filled[0]), standardize(filled[1])
-
-
-def ecg_targets(train: NDArray[np.floating], test: NDArray[np.floating], components: int) -> tuple[Array, Array]:
-    """Target embeddings [n, components or fewer] from ECG embeddings [n, D], NaN where a feature cannot be measured."""
-    means = _column_means(train)
-    filled = [np.where(np.isnan(e), means, e) for e in (train, test)]
-    standardize = Standardizer.of(filled[0])
-    from sklearn.decomposition import PCA
-
-    pca = PCA(min(components, len(train), train.shape[1]), svd_solver="full").fit(standardize(filled[0]))
-    return pca.transform(standardize(filled[0])), pca.transform(standardize(filled[1]))
-
-
 def compared(
-    label: str, predicted: Array, truth: Array, answers: NDArray[np.integer], places: NDArray[np.integer], rows: int
+    label: str,
+    predicted: Array,
+    truth: Array,
+    answers: NDArray[np.integer],
+    places: NDArray[np.integer],
+    rows: int,
+    centre: Array | float = 0.0,
 ) -> dict[str, object]:
     """The columns of a modality for ``rows`` queries, of which those at ``places`` have it.
 
-    predicted, truth: [n, D]; answers: [n], equal where the truth is the same answer; places: [n].
+    predicted, truth: [n, D]; answers: [n], equal where the truth is the same answer; places: [n]; centre: [D], about
+    which cosines are taken, but for those that rank.
     """
     from cxrbench.tasks.retrieval.ranking import first_ranks
 
     ranks, alike, similarity, error = (np.full(rows, np.nan) for _ in range(4))
     ranks[places] = first_ranks(predicted, truth, answers, answers)
     alike[places] = np.bincount(answers)[answers]
-    similarity[places] = cosine(predicted, truth)
+    similarity[places] = cosine(predicted - centre, truth - centre)
     error[places] = ((predicted - truth) ** 2).sum(1)
     rows_of_truth: list[Array | None] = [None] * rows
     for place, row in zip(places, truth, strict=True):
@@ -206,12 +239,6 @@ def _labs(studies: pd.DataFrame) -> Array:
 def _enough(studies: pd.DataFrame, present: NDArray[np.bool_]) -> bool:
     split = studies["split"].to_numpy(str)
     return all((present & (split == one)).sum() >= 2 for one in ("train", "test"))
-
-
-def _column_means(rows: NDArray[np.floating]) -> Array:
-    """Means of the known values; 0.5 in a column without any, which standardizing turns into a constant 0."""
-    known = np.isfinite(rows)
-    return np.where(known.any(0), np.where(known, rows, 0).sum(0) / np.maximum(known.sum(0), 1), 0.5)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrbench.errors import UserError
-from cxrbench.task import check_choices
+from cxrbench.errors import UserError, check_choices
 from cxrbench.tasks.fractions import label_fraction
 
 FractionDraw = Literal["patients", "images", "images-with-positives", "stratified", "images-stratified"]

@@ -197,11 +197,15 @@ def test_any_kind_of_cell_has_its_headline(run: Run, dataset: Path, encoder: str
 
 def test_options_reach_the_task_and_its_name(run: Run, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "minilm").mkdir()
+    for name in ("net.pth", "dae.pth"):
+        (tmp_path / name).touch()
     words = ["--decoder", "linear", "--finetune", "--augment", "2", "--epochs", "3", "--views", "all",
-             "--preset", "spcl", "--text-encoder", "minilm"]  # fmt: skip
+             "--preset", "spcl", "--text-encoder", "minilm", "--ecg-teacher", "net.pth", "--labs-teacher",
+             "dae.pth"]  # fmt: skip
     _, out, _ = run("run", "--encoder", "pixels", "--tasks", f"{dataset}:peek", *words, "--dry-run", "--json")
     assert json.loads(out)[0]["task"] == (
         "clinic:peek+decoder=linear+finetune=True+augment=2+epochs=3+views=all+preset=spcl+text_encoder=minilm"
+        "+ecg_teacher=net.pth+labs_teacher=dae.pth"
     )
 
 
@@ -212,6 +216,7 @@ def test_options_reach_the_task_and_its_name(run: Run, dataset: Path, tmp_path: 
         (["--views", "3"], "choose from 1, 2, all"),
         (["--preset", "gloria"], "choose one of fane"),
         (["--text-encoder", "nowhere"], "no such folder"),
+        (["--ecg-teacher", "nowhere.pth"], "no such file"),
         (["--cache-limit", "plenty"], "20GB"),
         (["--cache-limit", "20XB"], "20GB"),
         (["--folds", "2"], "3 or more"),

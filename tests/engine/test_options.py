@@ -28,13 +28,15 @@ def tasks(*names: str) -> list[Task]:
         (TaskOptions(views="2"), ("segmentation",), "classification, knn"),
         (TaskOptions(epochs=3), ("retrieval", "zero-shot"), "detection, segmentation"),
         (TaskOptions(text_encoder=Path("x")), ("knn",), "text-retrieval"),
+        (TaskOptions(ecg_teacher=Path("x")), ("knn",), "physiology"),
+        (TaskOptions(labs_teacher=Path("x")), ("text-retrieval",), "physiology"),
     ],
 )
 def test_an_option_that_nobody_reads_names_who_would(
     options: TaskOptions, planned: tuple[str, ...], would: str
 ) -> None:
     with pytest.raises(UserError, match=rf"none of the tasks \({', '.join(planned)}\) reads it; {would} would"):
-        unread_options(options, tasks(*planned), lambda: tasks(*NAMES, "text-retrieval"))
+        unread_options(options, tasks(*planned), lambda: tasks(*NAMES, "text-retrieval", "physiology"))
 
 
 def test_what_some_read_is_a_remark_about_the_others() -> None:

@@ -1,1 +1,1 @@
-"""What is brought to others, and what they bring: results, and everything that a place without a network needs."""
+"""What is brought to others, and what they bring: results, lists of splits, what a place without a network needs."""

@@ -15,7 +15,7 @@ from cxrbench import api
 from cxrbench.cli.cluster.options import LeaseOption, ShardOption, interruptible, parse_shard
 from cxrbench.cli.console import RunBars, bar
 from cxrbench.cli.failures import FAILED, failure_table
-from cxrbench.cli.options import CacheOption, DataOption, ResultsOption
+from cxrbench.cli.options import CacheOption, DataOption, EcgTeacherOption, LabsTeacherOption, ResultsOption
 from cxrbench.cores import THREADS
 from cxrbench.errors import chosen
 from cxrbench.files.names import visible
@@ -50,6 +50,8 @@ def worker(
     text_encoder: Annotated[
         Path | None, typer.Option(help="Folder of a transformers sentence encoder, for reports.")
     ] = None,
+    ecg_teacher: EcgTeacherOption = None,
+    labs_teacher: LabsTeacherOption = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No bars, no summary: only what should be known.")] = False,
 ) -> None:
@@ -82,7 +84,7 @@ def worker(
         said = {
             "data": data, "cache": cache, "device": device, "precision": precision, "batch_size": batch_size,
             "max_pixels": max_pixels, "cache_limit": cache_limit, "text_encoder": text_encoder,
-            "workers": min(threads, 16) or None,
+            "ecg_teacher": ecg_teacher, "labs_teacher": labs_teacher, "workers": min(threads, 16) or None,
         }  # fmt: skip
         job = api.requested_job(results, request, progress=bars, **said)
         left = [row for row in api.planned(job) if row["state"] not in ("done", "not applicable")]

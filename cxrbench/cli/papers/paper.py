@@ -18,8 +18,10 @@ from cxrbench.cli.options import (
     CacheLimitOption,
     CacheOption,
     DataOption,
+    EcgTeacherOption,
     EpochsOption,
     JsonOption,
+    LabsTeacherOption,
     MaxPixelsOption,
     ResultsOption,
 )
@@ -49,6 +51,8 @@ def paper(
     epochs: EpochsOption = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Training seeds [default: the paper's].")] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validate with K >= 3 folds by patient.")] = None,
+    ecg_teacher: EcgTeacherOption = None,
+    labs_teacher: LabsTeacherOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="auto (bf16 where the hardware has it), fp32 or bf16.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per encoder call.")] = 64,
@@ -97,9 +101,10 @@ def paper(
         _refuse_options(context, {"as_json", "data"}, f"paper {name} --table N")
         return _overview(overview, as_json)
     settings: dict[str, Any] = {
-        "data": data, "results": results, "epochs": epochs, "seeds": seeds, "folds": folds, "device": device,
-        "precision": precision, "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image,
-        "max_pixels": max_pixels, "cache": cache, "cache_limit": cache_limit,
+        "data": data, "results": results, "epochs": epochs, "seeds": seeds, "folds": folds,
+        "ecg_teacher": ecg_teacher, "labs_teacher": labs_teacher, "device": device, "precision": precision,
+        "batch_size": batch_size, "workers": workers, "on_bad_image": on_bad_image, "max_pixels": max_pixels,
+        "cache": cache, "cache_limit": cache_limit,
     }  # fmt: skip
     said = {option: settings[option] for option in typed(context, settings)}
     asked: dict[str, Any] = {"encoders": encoder or (), "variant": variant or "", **said}

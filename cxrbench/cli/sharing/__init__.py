@@ -1,1 +1,1 @@
-"""The commands that bring results to others and back: results, bundle; and those that look after the cache."""
+"""Commands that bring results and lists of splits to others and back, bundles, and care of the cache."""

@@ -22,8 +22,8 @@ from cxrbench.plugins.entry_points import unknown
 
 HERE = frozenset(
     {
-        "data", "results", "text_encoder", "device", "batch_size", "workers", "max_pixels", "cache", "cache_limit",
-        "log", "executor", "retries",
+        "data", "results", "text_encoder", "ecg_teacher", "labs_teacher", "device", "batch_size", "workers",
+        "max_pixels", "cache", "cache_limit", "log", "executor", "retries",
     }
 )  # fmt: skip
 """Settings of the machine and its folders: the same request elsewhere has others, and the same hash."""

@@ -15,7 +15,7 @@ from cxrbench.encoders.backbones.checkpoint import TrainedBackbone
 from cxrbench.encoders.backbones.encoder import gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.encoders.ecg.net1d import Net1D, Net1DConfig
-from cxrbench.encoders.pacx.labs_dae import LabsDAE, corrupted, reconstruction_loss
+from cxrbench.encoders.labs.autoencoder import LabsDAE, corrupted, reconstruction_loss
 from cxrbench.encoders.pacx.objective import PaCX
 from cxrbench.encoders.pacx.options import OPTIONS
 from cxrbench.encoders.pretraining.method import Batch

@@ -13,8 +13,8 @@ from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
 from cxrbench.encoders.ecg.net1d import Net1D, Net1DConfig
 from cxrbench.encoders.ecg.teacher import TeacherRecipe
+from cxrbench.encoders.labs.autoencoder import DAERecipe, LabsDAE, labs_embeddings
 from cxrbench.encoders.pacx.corpus import Modalities, PaCXCorpus, Teachers, build, with_signals
-from cxrbench.encoders.pacx.labs_dae import DAERecipe, LabsDAE, labs_embeddings
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import Decoding, prepare_images, training_rows
 from cxrbench.errors import UserError

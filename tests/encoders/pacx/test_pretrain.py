@@ -15,8 +15,8 @@ from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
 from cxrbench.encoders.backbones.encoder import gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, parse_arch
 from cxrbench.encoders.ecg.net1d import Net1D, Net1DConfig
+from cxrbench.encoders.labs.autoencoder import LabsDAE
 from cxrbench.encoders.pacx.encoder import load
-from cxrbench.encoders.pacx.labs_dae import LabsDAE
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
 from cxrbench.errors import UserError
 from cxrbench.phantom import write as phantom

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
@@ -20,11 +21,14 @@ from cxrbench.data.decode.arrays import read_ecg
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderCard, EncoderSpec
 from cxrbench.encoders.ecg.features import RATE, ecg_embeddings, features, r_waves
-from cxrbench.errors import BadImageError
+from cxrbench.encoders.ecg.net1d import Net1D, Net1DConfig
+from cxrbench.encoders.ecg.signal import ecgfounder_input
+from cxrbench.encoders.labs.autoencoder import LabsDAE
+from cxrbench.errors import BadImageError, UserError
 from cxrbench.metrics.classification import Weights
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Predictions
-from cxrbench.task import Cell
+from cxrbench.task import Cell, Task, TaskOptions
 from cxrbench.tasks.retrieval import physiology
 from cxrbench.tasks.retrieval.physiology import TASK, Physiology
 
@@ -76,8 +80,8 @@ def rough(paths: Sequence[Path]) -> np.ndarray:
 QUICK = Physiology(embed_ecg=rough, embedder="rough")
 
 
-def run(x: np.ndarray, manifest: Manifest, fraction: float = 1.0, task: Physiology = QUICK) -> Predictions:
-    context = SimpleNamespace(scratch=manifest.root / "cache")
+def run(x: np.ndarray, manifest: Manifest, fraction: float = 1.0, task: Task = QUICK) -> Predictions:
+    context = SimpleNamespace(scratch=manifest.root / "cache", options=SimpleNamespace(device="cpu"))
     fake: Any = SimpleNamespace(spec=SPEC, pooled=lambda manifest: x, context=context)
     return task.run(fake, manifest, Cell("fake", "toy", "physiology", fraction))
 
@@ -198,6 +202,90 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     assert TASK.not_applicable(replace(manifest, signals=None)) == "it has no ECGs or laboratory values"
     assert manifest.signals is not None
     assert "fewer than two" in (TASK.not_applicable(replace(manifest, signals=manifest.signals[:4])) or "")
+
+
+# Frozen teachers
+
+
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> TaskOptions:
+    """Files of a small ECG network and of an autoencoder of six tests."""
+    folder = tmp_path_factory.mktemp("teachers")
+    torch.manual_seed(0)
+    torch.save(Net1D(Net1DConfig((16, 32), (1, 1), 16)).state_dict(), folder / "12 lead.pth")
+    torch.save({"state_dict": {f"model.{k}": v for k, v in LabsDAE(6).state_dict().items()}}, folder / "dae.ckpt")
+    return TaskOptions(ecg_teacher=folder / "12 lead.pth", labs_teacher=folder / "dae.ckpt")
+
+
+def taught(teachers: TaskOptions, manifest: Manifest) -> dict[str, np.ndarray]:
+    """What the teachers say of every study, by their modules alone."""
+    assert teachers.ecg_teacher is not None
+    assert teachers.labs_teacher is not None
+    assert manifest.signals is not None
+    net, dae = Net1D(Net1DConfig((16, 32), (1, 1), 16)).eval(), LabsDAE(6).eval()
+    net.load_state_dict(torch.load(teachers.ecg_teacher))
+    dae.load_state_dict({k[6:]: v for k, v in torch.load(teachers.labs_teacher)["state_dict"].items()})
+    signals = [ecgfounder_input(read_ecg(manifest.root / name)) for name in manifest.signals["ecg"]]
+    labs = manifest.signals[[f"lab:{i}" for i in range(6)]].to_numpy(np.float32)
+    pairs = np.concatenate([np.nan_to_num(labs), np.isfinite(labs)], 1).astype(np.float32)
+    with torch.inference_mode():
+        return {
+            "ecg": net(torch.from_numpy(np.stack(signals))).numpy(),
+            "labs": dae.encoder(torch.from_numpy(pairs)).numpy(),
+        }
+
+
+def test_alignment_with_teachers_is_scikit_learns(tmp_path: Path, teachers: TaskOptions) -> None:
+    x, manifest = make(tmp_path, 48)
+    predictions = run(x, manifest, task=TASK.configured(teachers))
+    train, test = manifest.rows_of("train"), manifest.rows_of("test")
+    for label, y in taught(teachers, manifest).items():
+        ridge = make_pipeline(StandardScaler(), Ridge(alpha=10, solver="svd"))
+        guess = ridge.fit(x[train].astype(float), y[train].astype(float)).predict(x[test].astype(float))
+        alike, mean = cosine_similarity(guess, y[test]), y[train].mean(0, dtype=float)
+        ranks = (alike >= np.diag(alike)[:, None]).sum(1)
+        np.testing.assert_array_equal(predictions.rows[f"rank:{label}"], ranks)
+        for k in (1, 5, 10):
+            assert values(predictions, f"recall@{k}")[label] == pytest.approx((ranks <= k).mean())
+        centred = np.diag(cosine_similarity(guess - mean, y[test] - mean))
+        assert values(predictions, "cosine")[label] == pytest.approx(centred.mean(), abs=1e-5)
+        assert np.diag(alike).mean() > centred.mean() + 0.05  # what all embeddings share
+        expected = r2_score(y[test], guess, multioutput="variance_weighted")
+        assert values(predictions, "r2")[label] == pytest.approx(expected, abs=1e-4)
+    assert [note.partition(",")[0] for note in predictions.notes[2:]] == [
+        "ecg: embeddings of 12 lead.pth", "labs: embeddings of dae.ckpt",
+    ]  # fmt: skip
+
+
+def test_a_teacher_is_part_of_the_protocol_and_may_come_alone(tmp_path: Path, teachers: TaskOptions) -> None:
+    assert (TASK.protocol, TASK.version) == ("physiology", "1 classical-1 64")
+    assert TASK.configured(TaskOptions()) == TASK
+    both, alone = TASK.configured(teachers), TASK.configured(replace(teachers, ecg_teacher=None))
+    assert both.protocol == "physiology+ecg-12-lead+labs-dae"
+    assert alone.protocol == "physiology+labs-dae"
+    assert alone.version.startswith(f"{TASK.version} labs ")
+    other = tmp_path / "dae.ckpt"
+    torch.save(LabsDAE(6).state_dict(), other)
+    another = TASK.configured(TaskOptions(labs_teacher=other))
+    assert (another.protocol, another.version != alone.version) == (alone.protocol, True)
+    x, manifest = make(tmp_path, 24)
+    usual = run(x, manifest)
+    mixed = run(x, manifest, task=replace(QUICK, labs=alone.labs))  # type: ignore[attr-defined]
+    assert mixed.rows["rank:ecg"].tolist() == usual.rows["rank:ecg"].tolist()
+    assert values(mixed, "cosine")["ecg"] == values(usual, "cosine")["ecg"]
+    assert values(mixed, "cosine")["labs"] != values(usual, "cosine")["labs"]
+
+
+def test_a_teacher_that_is_none_has_its_line(tmp_path: Path, teachers: TaskOptions) -> None:
+    with pytest.raises(UserError, match=r"--ecg-teacher .*none\.pth: no such file"):
+        TASK.configured(TaskOptions(ecg_teacher=tmp_path / "none.pth"))
+    x, manifest = make(tmp_path, 8)
+    swapped = TASK.configured(TaskOptions(labs_teacher=teachers.ecg_teacher))
+    with pytest.raises(UserError, match="is no autoencoder of labs"):
+        run(x, manifest, task=swapped)
+    torch.save(LabsDAE(50).state_dict(), tmp_path / "fifty.pth")
+    with pytest.raises(UserError, match="is of 50 laboratory tests, the data have 6"):
+        run(x, manifest, task=TASK.configured(TaskOptions(labs_teacher=tmp_path / "fifty.pth")))
 
 
 @pytest.mark.parametrize("rate", [48, 75, 110, 145])

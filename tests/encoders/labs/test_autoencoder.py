@@ -8,7 +8,7 @@ import torch
 from sklearn.impute import SimpleImputer
 from torch import Tensor, nn
 
-from cxrbench.encoders.pacx.labs_dae import (
+from cxrbench.encoders.labs.autoencoder import (
     DAERecipe,
     LabsDAE,
     corrupted,
