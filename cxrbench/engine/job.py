@@ -250,6 +250,13 @@ def _checked_folds(folds: int | None) -> int | None:
     return folds
 
 
+def check_values(settings: Mapping[str, Any]) -> None:
+    """Raise UserError for a checked setting that is wrong whatever the encoders and tasks are."""
+    chosen("--on-bad-image", OnBadImage, settings.get("on_bad_image", "error"))
+    resolve_precision(settings.get("precision", "auto"), chosen_device(settings.get("device", "auto")))
+    _checked_folds(settings.get("folds"))
+
+
 def _checked_options(settings: Mapping[str, Any]) -> TaskOptions:
     """What is said of the tasks. Raises UserError for a value that no task knows."""
     folder = settings.get("text_encoder")

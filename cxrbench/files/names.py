@@ -36,7 +36,8 @@ def visible(text: str) -> str:
 
 def some(names: Sequence[str]) -> str:
     """The first few of a list of names, on one line."""
-    return ", ".join([*map(plain, names[:SHOWN]), *(["..."] if len(names) > SHOWN else [])])
+    shown = [plain(name) or "''" for name in names[:SHOWN]]  # an empty name would not be seen
+    return ", ".join([*shown, *(["..."] if len(names) > SHOWN else [])])
 
 
 def plain(text: str) -> str:

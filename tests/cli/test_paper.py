@@ -107,6 +107,11 @@ def test_what_there_is_is_listed(folders: None, command_line: CommandLine) -> No
     assert "no command yet" in out
 
 
+def test_epochs_that_nothing_reads_are_said(folders: None) -> None:
+    (line,) = [line for line in plan_table("pacx", "2", epochs=1, dry_run=True).lines if "epochs" in line]
+    assert line == "--epochs 1: nothing that this table trains reads it"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -119,6 +124,14 @@ def test_what_there_is_is_listed(folders: None, command_line: CommandLine) -> No
         (["spcl", "--table", "1", "--encoder", "Nobody=spcl"], "unknown encoder of this paper 'Nobody'"),
         (["list", "--table", "1"], "of one paper"),
         (["spcl", "--table", "1", "--variant", "nobody"], "nobody"),
+        (["spcl", "--table", "1", "--data", "nowhere"], "there is no data folder nowhere"),
+        (["spcl", "--data", "nowhere"], "there is no data folder nowhere"),
+        (["spcl", "--table", "1", "--folds", "2"], "give 3 or more"),
+        (["spcl", "--table", "1", "--device", "abacus"], "device 'abacus' is not usable"),
+        (["spcl", "--table", "1", "--precision", "fp3"], "unknown precision 'fp3'"),
+        (["spcl", "--table", "1", "--on-bad-image", "weep"], "error or skip"),
+        (["spcl", "--epochs", "1"], "--epochs and --dry-run: read for a table alone: cxrbench paper spcl --table N"),
+        (["list", "-o", "x.md"], "read for a table alone"),
     ],
 )
 def test_a_wrong_name_is_one_line(folders: None, command_line: CommandLine, words: list[str], said: str) -> None:

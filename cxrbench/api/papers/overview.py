@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrbench.api.papers.places import NOT_HERE, published_places, to_download
-from cxrbench.files.folders import data_folder
+from cxrbench.api.papers.typed import data_there
 from cxrbench.papers.paper import Paper, PaperEncoder, PaperTable, cells, datasets, encoders
 from cxrbench.papers.read import paper_names, read_paper
 from cxrbench.papers.values import published
@@ -38,7 +38,7 @@ def list_papers() -> list[Paper]:
 
 def paper_overview(name: str, *, data: Path | str | None = None) -> PaperOverview:
     """A paper's tables and figures, and what is here. Builds nothing and reads no data. Raises UserError."""
-    paper, folder = read_paper(name), data_folder(data)
+    paper, folder = read_paper(name), data_there(data)
     needed = list(dict.fromkeys(dataset for table in paper.tables for dataset in datasets(table)))
     here = {dataset: _data_here(dataset, folder) for dataset in needed}
     asked = {encoder for table in paper.tables for encoder in encoders(table)}

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.api.papers.places import not_here, published_places
-from cxrbench.api.papers.typed import find_table, own_specs, refuse_wrong
+from cxrbench.api.papers.typed import data_there, find_table, own_specs, refuse_wrong
 from cxrbench.errors import DiskError, UserError
-from cxrbench.files.folders import data_folder
 from cxrbench.papers.paper import Paper, PaperCell, PaperTable
 from cxrbench.papers.runs import TableRun, run_command, table_runs
 from cxrbench.progress import Progress
@@ -136,7 +135,7 @@ def plan_table(
     own = own_specs(found, encoders)
     settings = {name: value for name, value in settings.items() if value is not None}
     refuse_wrong(found, own, variant, settings)
-    data = data_folder(settings.get("data"))
+    data = data_there(settings.get("data"))
     places = published_places(found.encoders.values())
     runs = [
         _planned(found, table, run, own, places, variant, data, settings, dry_run=dry_run, progress=progress)
@@ -145,6 +144,9 @@ def plan_table(
     lines = [f"{name} is {spec}, as you gave it" for name, spec in own.items()]
     if any("epochs" in one.settings for one in runs):
         lines.append(f"shortened: --epochs {settings['epochs']} is not the paper's protocol")
+    for name in ("epochs", "seeds"):
+        if name in settings and not any(name in one.settings for one in runs):
+            lines.append(f"--{name} {settings[name]}: nothing that this table trains reads it")
     asked = {run.settings["seeds"] for run in table_runs(table) if "seeds" in run.settings}
     if "seeds" in settings and asked - {settings["seeds"]}:
         lines.append(f"--seeds {settings['seeds']}: the paper has {max(asked)}")

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cxrbench.errors import UserError
+from cxrbench.files.folders import data_folder
 from cxrbench.papers.paper import Paper, PaperTable
 from cxrbench.papers.read import read_paper
 from cxrbench.plugins.entry_points import unknown
@@ -38,13 +40,25 @@ def own_specs(paper: Paper, given: Mapping[str, str] | Sequence[str]) -> dict[st
     return found
 
 
+def data_there(given: Path | str | None) -> Path | None:
+    """The data folder, None for the phantom. Raises UserError where there is no such folder."""
+    folder = data_folder(given)
+    if folder is not None and not folder.is_dir():
+        raise UserError(
+            f"there is no data folder {folder}: give --data (or CXRBENCH_DATA) the folder that has one folder per "
+            "dataset; without either the phantom serves"
+        )
+    return folder
+
+
 def refuse_wrong(paper: Paper, own: Mapping[str, str], variant: str, settings: Mapping[str, Any]) -> None:
     """Raise UserError for what was typed wrongly: it is no reason of a table's."""
+    from cxrbench.engine.job import check_values
     from cxrbench.engine.names import encoder_problem
     from cxrbench.engine.settings import checked_settings
     from cxrbench.tasks.presets.recipes import parse
 
-    checked_settings(settings)
+    check_values(checked_settings(settings))
     if variant:
         parse(f"{paper.preset}:{variant}")
     for spec in own.values():

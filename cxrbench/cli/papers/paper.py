@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,9 +94,12 @@ def paper(
     if name == LIST:
         if number is not None:
             raise UserError(f"--table {number} is of one paper: cxrbench paper NAME --table {number}")
+        _refuse_options(context, {"as_json"}, "paper NAME --table N")
         return _list(as_json)
     if number is None:
-        return _overview(api.paper_overview(name, data=data), as_json)
+        overview = api.paper_overview(name, data=data)
+        _refuse_options(context, {"as_json", "data"}, f"paper {name} --table N")
+        return _overview(overview, as_json)
     settings: dict[str, Any] = {
         "data": data, "results": results, "epochs": epochs, "seeds": seeds, "folds": folds,
         "ecg_teacher": ecg_teacher, "labs_teacher": labs_teacher, "device": device, "precision": precision,
@@ -125,6 +129,13 @@ def paper(
     if failed:
         print(failure_table(failed), file=sys.stderr)
         raise typer.Exit(FAILED)
+
+
+def _refuse_options(context: typer.Context, read: Collection[str], command: str) -> None:
+    """Raise UserError for an option that was typed and that only a table reads: it would be ignored in silence."""
+    named = {one.name: one.opts[0] for one in context.command.params if one.name and one.param_type_name == "option"}
+    if given := [named[name] for name in typed(context, named) if name not in read]:
+        raise UserError(f"{' and '.join(given)}: read for a table alone: cxrbench {command}")
 
 
 def _list(as_json: bool) -> None:

@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.annotations.boxes import check_areas, check_inside, cut_to_images, image_sizes
-from cxrbench.data.tables import Table, first_repeated, is_empty, read_table, read_text
+from cxrbench.data.tables import Table, first_repeated, is_empty, is_number, read_table, read_text
 from cxrbench.errors import UserError
 from cxrbench.files.names import plain, some
 
+COLUMNS, COLUMN = 6, 40  # how many column names a message shows, and how much of one
 BINARY = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "true": 1.0, "false": 0.0}
 
 
@@ -55,7 +56,7 @@ class Layout:
             raise self.error(str(error)) from error
         missing = [name for name in columns if name not in table]
         if missing:
-            raise self.error(f"{path.name} lacks the column(s) {', '.join(missing)}; it has {', '.join(table)}")
+            raise self.error(f"{path.name} lacks the column(s) {_several(missing)}; it has {_several(list(table))}")
         if not table[columns[0]]:
             raise self.error(f"{path.name} has no rows")
         return table
@@ -116,14 +117,14 @@ class Layout:
     def unique(self, ids: Sequence[str], where: str) -> None:
         """No image may come twice in a table of images."""
         if twice := first_repeated(ids):
-            raise self.error(f"{where} has an image twice: {plain(twice[0])}")
+            raise self.error(f"{where} has an image twice: {some(twice[:1])}")
 
     def numbers(self, table: Table, column: str, where: str) -> NDArray[np.float64]:
-        """A column as floats; empty cells are NaN, anything else that is no number an error."""
-        try:
-            return np.array(["nan" if is_empty(cell) else cell for cell in table[column]], np.float64)
-        except ValueError as error:
-            raise self.error(f"column {column} of {where} is not all numbers ({plain(str(error))})") from error
+        """A column as finite floats; empty cells are NaN, anything else that is no number an error."""
+        cells = dict.fromkeys(table[column])
+        if odd := [cell for cell in cells if not (is_empty(cell) or is_number(cell))]:
+            raise self.error(f"column {column} of {where} is not all numbers: it has {some(odd)}")
+        return np.array(["nan" if is_empty(cell) else cell for cell in table[column]], np.float64)
 
     def binary(self, table: Table, columns: Sequence[str], where: str) -> NDArray[np.float32]:
         """Columns of 1 and 0 (or 1.0, True, ...) as targets [rows, columns]; anything else is an error, blanks too."""
@@ -157,6 +158,13 @@ class Layout:
         except UserError as error:
             raise self.error(str(error)) from error
         return boxes, notes
+
+
+def _several(columns: Sequence[str]) -> str:
+    """Names of columns on a short line. Without its header a table's first row, which is a patient's, stands there."""
+    shown = [name if len(name) <= COLUMN else f"{name[: COLUMN - 3]}..." for name in map(plain, columns[:COLUMNS])]
+    more = len(columns) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def image_table(

@@ -53,6 +53,7 @@ def read(root: Path) -> Manifest:
     layout.unique(ids, path.name)
     cells = zip(table["PatientID"], ids, strict=True)
     patients = [image if is_empty(patient) else identifier(patient) for patient, image in cells]
+    alone = sum(map(is_empty, table["PatientID"]))
     rounded = any(ROUNDED.fullmatch(patient) for patient in patients)
     images = image_table(
         ids, files, patients=patients, splits=by_patient(patients, FRACTIONS), views=[""] * len(ids), labels=LABELS,
@@ -70,6 +71,7 @@ def read(root: Path) -> Manifest:
         notes=(
             "The labels of the challenge's test set are not public: 70/10/20 of its training images, by patient.",
             *(("PatientIDs are rounded: patients cannot be matched with PadChest's.",) if rounded else ()),
+            *((f"{alone:,} images have no PatientID: each counts as a patient.",) if alone else ()),
             *((f"{len(stems) - len(ids):,} rows without an image file were left out.",) if len(stems) > len(ids)
               else ()),
         ),

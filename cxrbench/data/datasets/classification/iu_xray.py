@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
-from cxrbench.data.tables import first_repeated, identifier
+from cxrbench.data.tables import first_repeated, identifier, is_empty
 from cxrbench.files.names import plain
 
 TITLE = "IU X-ray (Open-i, Indiana University)"
@@ -137,14 +137,16 @@ def read_xml(layout: Layout, folder: Path) -> tuple[dict[str, Report], list[Name
     for path in sorted(folder.glob("*.xml")):
         try:
             tree = ET.parse(path).getroot()
-        except ET.ParseError as error:
-            raise layout.error(f"{path.name} is not XML ({plain(str(error))})") from error
+        except (ET.ParseError, OSError, ValueError, LookupError) as error:  # another encoding's name, a folder, ...
+            raise layout.error(f"{path.name} cannot be read as XML ({plain(str(error))})") from error
         uid = tree.find("uId")
         if uid is None:
             raise layout.error(f"{path.name} is no report of Open-i: it has no uId")
         number = str(uid.get("id", "")).removeprefix("CXR")
         texts = {part.get("Label"): _line("".join(part.itertext())) for part in tree.iter("AbstractText")}
         terms = (term.text or "" for term in tree.iterfind("MeSH/major"))
+        if number in reports:
+            raise layout.error(f"{path.name} is report {plain(number)}, which another file is, too: remove one")
         reports[number] = Report(_heads(terms), texts.get("FINDINGS", ""), texts.get("IMPRESSION", ""))
         shots += [NamedImage(short_name(str(part.get("id"))), number, "") for part in tree.iter("parentImage")]
     if not reports:
@@ -159,9 +161,8 @@ def _of_kaggle(layout: Layout) -> tuple[dict[str, Report], list[NamedImage]]:
     if twice := first_repeated(uids):
         raise layout.error(f"{REPORTS} has report {plain(twice[0])} twice")
     cells = zip(table["MeSH"], table["findings"], table["impression"], strict=True)
-    found = [
-        Report(_heads(mesh.split(";")), _line(findings), _line(impression)) for mesh, findings, impression in cells
-    ]
+    said = ([_said(cell) for cell in row] for row in cells)
+    found = [Report(_heads(mesh.split(";")), findings, impression) for mesh, findings, impression in said]
     views = layout.table(layout.first(PROJECTIONS), ("uid", "filename", "projection"))
     if odd := sorted({cell for cell in views["projection"] if cell.lower() not in VIEWS}):
         raise layout.error(f"{PROJECTIONS} has the projection {plain(odd[0])!r}; known are Frontal and Lateral")
@@ -180,6 +181,11 @@ def _heads(terms: Iterable[str]) -> frozenset[str]:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _said(cell: str) -> str:
+    """A cell on one line, "" where a program has written that there is no value."""
+    return "" if is_empty(cell) else _line(cell)
 
 
 def _targets(uids: Sequence[str], reports: Mapping[str, Report]) -> NDArray[np.float32]:

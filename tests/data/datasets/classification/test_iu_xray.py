@@ -90,7 +90,13 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         iu_xray.read(root)
     reports = layouts.iu_xray_of_nlm(tmp_path / "nlm") / "ecgen-radiology"
     (reports / "3.xml").write_text("<eCitation><uId")
-    with pytest.raises(UserError, match=r"3.xml is not XML"):
+    with pytest.raises(UserError, match=r"3.xml cannot be read as XML"):
+        iu_xray.read(tmp_path / "nlm")
+    (reports / "3.xml").write_text((reports / "1.xml").read_text())
+    with pytest.raises(UserError, match=r"3.xml is report 1, which another file is, too"):
+        iu_xray.read(tmp_path / "nlm")
+    (reports / "3.xml").write_text('<?xml version="1.0" encoding="ebcdic-xyz"?><eCitation/>')
+    with pytest.raises(UserError, match=r"3.xml cannot be read as XML"):
         iu_xray.read(tmp_path / "nlm")
     (reports / "3.xml").write_text("<eCitation></eCitation>")
     with pytest.raises(UserError, match=r"3.xml is no report of Open-i"):

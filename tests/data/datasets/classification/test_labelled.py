@@ -69,6 +69,8 @@ def test_errors_say_what_is_missing_and_where_it_comes_from(name: str, tmp_path:
         ("chexchonet", "metadata.csv", "slvh,dlv,comp", "slvh,DLV,comp", r"metadata.csv lacks the column\(s\) dlv"),
         ("chexchonet", "metadata.csv", ",1,1,1,0,0,0", ",1,2,1,0,0,0", "metadata.csv has '2' in column dlv"),
         ("chexchonet", "metadata.csv", ",1.1,", ",thin,", "column lvpwd of metadata.csv is not all numbers"),
+        ("chexchonet", "metadata.csv", ",1.1,", ",inf,", "column lvpwd of metadata.csv is not all numbers: it has inf"),
+        ("chexchonet", "metadata.csv", ",1.1,", ",1_1,", "column lvpwd of metadata.csv is not all numbers: it has 1_1"),
         ("chexchonet", "metadata.csv", "x01.jpg", "x00.jpg", "metadata.csv has an image twice: x00"),
         ("medmod", "test/test.csv", "Shock", "Shocked", r"test.csv lacks the column\(s\) Shock"),
         ("medmod", "val/val.csv", "10000000", "john", "has the subject_id 'john', which is no number"),
@@ -92,6 +94,34 @@ def test_tables_that_are_wrong(name: str, table: str, old: str, new: str, messag
     with pytest.raises(UserError, match=message) as caught:
         dataset.read(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "table"), [("chexchonet", "metadata.csv"), ("medmod", "test/test.csv"), ("ranzcr-clip", "train.csv")]
+)
+def test_a_table_without_its_header_does_not_spill_its_first_row(name: str, table: str, tmp_path: Path) -> None:
+    dataset, make = READERS[name]
+    path = make(tmp_path) / table
+    text = "A patient's history, which goes on and on and belongs to nobody else. " * 3
+    first = ",".join([f'"{text}"', *map(str, range(60))])
+    path.write_text(f"{first}\n{first}\n")
+    with pytest.raises(UserError, match=r"lacks the column\(s\) .* and \d+ more; it has .* and 55 more") as caught:
+        dataset.read(tmp_path)
+    assert "belongs to nobody" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_cxr_lt_says_how_many_images_have_no_patient(tmp_path: Path) -> None:
+    dataset, make = READERS["cxr-lt"]
+    path = make(tmp_path / "one") / "CXRLT_2026_training.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    rows[1][rows[0].index("PatientID")] = ""
+    path.write_text("\n".join(",".join(row) for row in rows))
+    before = sum("no PatientID" in note for note in dataset.read(make(tmp_path / "whole")).notes)
+    assert (before, sum("1 images have no PatientID" in note for note in dataset.read(tmp_path / "one").notes)) == (
+        0,
+        1,
+    )
 
 
 def test_chexchonet_has_labels_of_patients_and_numbers_to_be_predicted(tmp_path: Path) -> None:
