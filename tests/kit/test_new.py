@@ -67,8 +67,8 @@ def test_an_encoder_is_installed_listed_and_run(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Installed as editable, from the folder above: ``theirs`` is there a folder as well, which Python could import."""
-    code, out, _ = command(monkeypatch, capsys, "encoders", "new", "theirs")
-    assert (code, "Next: pip install -e theirs" in out) == (0, True)
+    code, out, err = command(monkeypatch, capsys, "encoders", "new", "theirs")
+    assert (code, "Next: pip install -e theirs" in out) == (0, True), err
     build = "from setuptools.build_meta import build_editable; print(build_editable('..'))"
     built = subprocess.run([sys.executable, "-c", build], cwd="theirs", check=True, capture_output=True, text=True)
     zipfile.ZipFile(built.stdout.split()[-1]).extractall("site")
