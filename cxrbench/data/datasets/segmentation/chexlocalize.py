@@ -171,7 +171,7 @@ def _counts(layout: Layout, where: str, outlines: Mapping[str, Any], name: str, 
     """Counts of a finding's mask from run lengths or from contours; empty where nothing is drawn."""
     mask = outlines.get(name)
     said = mask.get("size") if isinstance(mask, dict) else outlines.get("img_size", list(size))
-    if mask is not None and list(said or ()) != list(size):
+    if mask is not None and said != list(size):
         raise layout.error(
             f"{where} is drawn on {plain(str(said))} pixels (height, width), its image has {list(size)}: masks are of "
             "CheXpert's original images, not of CheXpert-v1.0-small"

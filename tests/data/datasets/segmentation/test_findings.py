@@ -125,6 +125,7 @@ def test_another_chexlocalize_is_one_line(tmp_path: Path) -> None:
         ("Edema", "Odema", "has the unknown finding 'Odema'"),
         ("patient64741", "patient99999", r"2 image\(s\) with masks are in no table: patient99999"),
         ('"counts": "', '"counts": "\\u00e9', "is no compressed run lengths"),
+        ('"size": [12, 10]', '"size": 3.7', r"is drawn on 3\.7 pixels .*, its image has \[12, 10\]"),
         ("{", "[", "cannot be read as JSON"),
     ):
         path.write_text(good.replace(old, new))
