@@ -118,11 +118,14 @@ def test_a_plugin_s_package_counts_and_libraries_do_not(tmp_path: Path, monkeypa
     (info / "top_level.txt").write_text("theirs\n")
     (info / "entry_points.txt").write_text("[cxrbench.encoders]\ntheirs = theirs:E\n")
     monkeypatch.syspath_prepend(str(packages))
+    modules = ("theirs", "theirs.helper", "a_library")
+    for name in modules:
+        monkeypatch.setitem(sys.modules, name, sys)  # undone in the end: the next test has no such package
 
     def source(**changed: str) -> str:
         for file, text in texts.items():
             (packages / file).write_text(text + changed.get(Path(file).stem, ""))
-        for name in ("theirs", "theirs.helper", "a_library"):
+        for name in modules:
             sys.modules.pop(name, None)
         return load("theirs").spec.source_sha256
 
