@@ -87,7 +87,7 @@ def _official(manifest: Manifest, test: str) -> NDArray[np.object_]:
 
 
 def _deal(manifest: Manifest, splits: NDArray[np.object_], selection: Selection) -> list[str]:
-    """Deal the images out in place; a note where patients are then in several splits."""
+    """Deal the images out in place; notes of that, and where patients are then in several splits."""
     images, shares = manifest.images, selection.split
     dealt = splits != UNUSED if "test" in shares else np.isin(splits.astype(str), ("train", "val"))
     units = images[f"{selection.unit}_id"].to_numpy(str)[dealt]
@@ -99,10 +99,11 @@ def _deal(manifest: Manifest, splits: NDArray[np.object_], selection: Selection)
     split_of = dict(zip(units[counted].tolist(), names.tolist(), strict=True))
     splits[dealt] = [split_of[unit] for unit in units.tolist()]
     used = splits != UNUSED
-    shared = shared_patients(images["patient_id"][used].tolist(), splits[used].tolist())
-    if not shared:
-        return []
-    return [f"Split by {selection.unit} as the paper did: {len(shared):,} patients are in more than one split."]
+    said = "/".join(f"{100 * share / sum(shares.values()):.4g}" for share in shares.values())
+    notes = [f"Split anew as the paper did: {said} ({', '.join(shares)}) by {selection.unit}."]
+    if shared := shared_patients(images["patient_id"][used].tolist(), splits[used].tolist()):
+        notes.append(f"{len(shared):,} patients are in more than one split, as in the paper.")
+    return notes
 
 
 def _some_laterals(manifest: Manifest, splits: NDArray[np.object_], count: int, seed: int) -> list[str]:
