@@ -1,6 +1,6 @@
 """Datasets: reading one, checking it, copying it small, and drawing the phantom."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from cxrbench.api.given import by_name
 from cxrbench.cores import cores
 from cxrbench.errors import OnBadImage, UserError, chosen
 from cxrbench.files.folders import cache_folder, data_folder
-from cxrbench.progress import Bar, unseen
+from cxrbench.progress import Advance, Bar, unseen
 
 if TYPE_CHECKING:
     from cxrbench.data.check import CheckReport
@@ -62,15 +62,8 @@ def check_dataset(
     from cxrbench.data.decode.images import MAX_PIXELS
 
     manifest = load_dataset(dataset, data=data, cache=cache, anew=True, bar=bar)
-    seen, total = 0, len(manifest)
     with bar(f"checking {manifest.name}") as advance:
-
-        def looked(images: int) -> None:
-            nonlocal seen
-            seen += images
-            advance(seen, total)
-
-        advance(0, total)
+        looked = _added_up(advance, len(manifest))
         return check(manifest, decode_all=decode, max_pixels=max_pixels or MAX_PIXELS, progress=looked)
 
 
@@ -97,21 +90,27 @@ def compare_pictures(
         raise UserError(f"{one} and {other} are one dataset: check it alone, by which copies in it are found")
     if {sets[0].split_of or sets[0].name} == {sets[1].split_of or sets[1].name}:
         raise UserError(f"{one} and {other} are the same images in other splits")
-    known, seen, total = dataset_adapters(), 0, sum(map(len, sets))
+    known = dataset_adapters()
     with bar(f"comparing {sets[0].name} and {sets[1].name}") as advance:
-
-        def looked(images: int) -> None:
-            nonlocal seen
-            seen += images
-            advance(seen, total)
-
-        advance(0, total)
         return shared_pictures(
             *sets,
             same_patients=whose(sets[0], known) == whose(sets[1], known),
             max_pixels=max_pixels or MAX_PIXELS,
-            progress=looked,
+            progress=_added_up(advance, sum(map(len, sets))),
         )
+
+
+def _added_up(advance: Advance, total: int) -> Callable[[int], None]:
+    """What takes how many images more were looked at, and tells ``advance`` how many they are by now."""
+    seen = 0
+    advance(0, total)
+
+    def looked(images: int) -> None:
+        nonlocal seen
+        seen += images
+        advance(seen, total)
+
+    return looked
 
 
 def vocabulary_terms() -> list[dict[str, str]]:

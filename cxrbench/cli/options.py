@@ -23,6 +23,15 @@ CacheOption = Annotated[
     Path | None,
     typer.Option(envvar="CXRBENCH_CACHE", help="Folder for features and phantom data [default: user cache]."),
 ]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+PrecisionOption = Annotated[str, typer.Option(help="auto (bf16 where the hardware has it), fp32 or bf16.")]
+BatchSizeOption = Annotated[int, typer.Option(min=1, help="Images per encoder call.")]
+DecodingOption = Annotated[int, typer.Option(min=0, help="Decoding threads; 0: one per CPU core, at most 16.")]
+SkipOption = Annotated[str, typer.Option(help="error, or skip: drop unreadable images and count them.")]
+FailFastOption = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop at the first cell that fails, instead of going on with the others.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and do nothing.")]
 MaxPixelsOption = Annotated[int, typer.Option(min=1, help="Images with more pixels are refused before decoding.")]
 MAX_PIXELS = 100_000_000  # cxrbench.data.decode.images.MAX_PIXELS; importing that takes a second
 LogOption = Annotated[

@@ -7,7 +7,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.console import counting
-from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption
+from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, DecodingOption, MaxPixelsOption
 from cxrbench.files.names import visible
 
 
@@ -18,7 +18,7 @@ def data_prepare(
     data: DataOption = None,
     cache: CacheOption = None,
     on_bad_image: Annotated[str, typer.Option(help="error, or skip: leave unreadable images out.")] = "error",
-    workers: Annotated[int, typer.Option(min=0, help="Decoding threads; 0: one per CPU core, at most 16.")] = 0,
+    workers: DecodingOption = 0,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
 ) -> None:
     """Write a copy of a dataset with small 8-bit PNGs and its manifest; boxes, masks, reports and ECGs come along.

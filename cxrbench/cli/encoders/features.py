@@ -7,7 +7,15 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.console import RunBars, bar, warn
-from cxrbench.cli.options import MAX_PIXELS, CacheOption, DataOption, MaxPixelsOption
+from cxrbench.cli.options import (
+    MAX_PIXELS,
+    BatchSizeOption,
+    CacheOption,
+    DataOption,
+    DeviceOption,
+    MaxPixelsOption,
+    PrecisionOption,
+)
 from cxrbench.files.names import visible
 
 options: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None}
@@ -27,9 +35,9 @@ def features_export(
     maps: Annotated[bool, typer.Option("--maps", help="The feature maps, too (.npz or .h5; large).")] = False,
     data: DataOption = None,
     cache: CacheOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto (bf16 where the hardware has it), fp32 or bf16.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per encoder call.")] = 64,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    batch_size: BatchSizeOption = 64,
     on_bad_image: Annotated[str, typer.Option(help="error, or skip: leave unreadable images out.")] = "error",
     max_pixels: MaxPixelsOption = MAX_PIXELS,
 ) -> None:

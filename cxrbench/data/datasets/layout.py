@@ -194,6 +194,21 @@ def image_table(
     })  # fmt: skip
 
 
+def joined_parts(
+    layout: Layout, parts: Sequence[pd.DataFrame], labels: Sequence[str]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The images of a training and a test table, and the labels of which the test table has both sides.
+
+    Raises UserError where an image is in both.
+    """
+    training, test = parts
+    if twice := set(training["image_id"]) & set(test["image_id"]):
+        raise layout.error(f"image {min(twice)} is in both the training and the test table")
+    means = test[list(labels)].to_numpy(np.float32).mean(0)
+    tested = tuple(name for name, mean in zip(labels, means, strict=True) if 0 < mean < 1)
+    return pd.concat(parts, ignore_index=True), tested
+
+
 def subset_note(found: int, official: int, what: str) -> tuple[str, ...]:
     """A note where fewer (or more) images are there than were published."""
     return () if found == official else (f"{found:,} {what}; the published set has {official:,}.",)

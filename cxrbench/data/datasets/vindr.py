@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.annotations.boxes import fuse_readers, without_repeated
-from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
+from cxrbench.data.datasets.layout import File, Layout, image_table, joined_parts, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.files.names import plain, some
@@ -59,15 +59,13 @@ def read(root: Path) -> Manifest:
         notes += subset_note(len(ids), official, f"images in {part}/")
         if unread := len(files) - len(ids):
             notes.append(f"{unread:,} files in {part}/ are in no table and were left out.")
-    if twice := set(parts[0]["image_id"]) & set(parts[1]["image_id"]):
-        raise layout.error(f"image {min(twice)} is in both the training and the test table")
-    in_test = parts[1][list(LABELS)].to_numpy(np.float32).mean(0)
+    images, tested = joined_parts(layout, parts, LABELS)
     return Manifest(
         name="vindr",
         root=root,
-        images=pd.concat(parts, ignore_index=True),
+        images=images,
         labels=LABELS,
-        groups={"macro": RADJEPA_SIX, "all": tuple(n for n, mean in zip(LABELS, in_test, strict=True) if 0 < mean < 1)},
+        groups={"macro": RADJEPA_SIX, "all": tested},
         boxes=pd.concat(boxes, ignore_index=True),
         lineage=LINEAGE,
         source=SOURCE,

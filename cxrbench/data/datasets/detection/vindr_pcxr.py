@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.annotations.boxes import SIDES, image_sizes, without_repeated
-from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
+from cxrbench.data.datasets.layout import File, Layout, image_table, joined_parts, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.files.names import plain, some
@@ -69,17 +69,13 @@ def read(root: Path) -> Manifest:
         notes += [*_odd(diseases, where), *said, *subset_note(len(ids), official, f"images in {part}/")]
         if unread := len(files) - len(ids):
             notes.append(f"{unread:,} files in {part}/ are in no table and were left out.")
-    if twice := set(tables[0]["image_id"]) & set(tables[1]["image_id"]):
-        raise layout.error(f"image {min(twice)} is in both the training and the test table")
-    in_test = tables[1][list(LABELS)].to_numpy(np.float32).mean(0)
+    images, tested = joined_parts(layout, tables, LABELS)
     return Manifest(
         name="vindr-pcxr",
         root=root,
-        images=pd.concat(tables, ignore_index=True),
+        images=images,
         labels=LABELS,
-        groups={
-            "macro": FREQUENT, "all": tuple(n for n, mean in zip(LABELS, in_test, strict=True) if 0 < mean < 1),
-        },
+        groups={"macro": FREQUENT, "all": tested},
         boxes=pd.concat(boxes, ignore_index=True),
         lineage=LINEAGE,
         source=SOURCE,
