@@ -55,7 +55,7 @@ def shown(table: PaperTable, record: PaperRecord | None) -> str:
     digits = record.digits
     if table.kind == "marks":
         return mark(record) + (f" ({published})" if published else "")
-    text = f"{record.value:.{digits}f}"
+    text = f"{record.value:.{digits}f}" + ("%" if record.published.endswith("%") else "")
     if not math.isnan(record.lower):
         text += f" [{record.lower:.{digits}f}, {record.upper:.{digits}f}]"
     text += "†" if record.contaminated else ""

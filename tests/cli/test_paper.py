@@ -132,6 +132,7 @@ def test_epochs_that_nothing_reads_are_said(folders: None) -> None:
         (["spcl", "--table", "1", "--on-bad-image", "weep"], "error or skip"),
         (["spcl", "--epochs", "1"], "--epochs and --dry-run: read for a table alone: cxrbench paper spcl --table N"),
         (["list", "-o", "x.md"], "read for a table alone"),
+        (["spcl", "--table", "1", "-o", "nowhere/x.md"], "there is no folder nowhere"),
     ],
 )
 def test_a_wrong_name_is_one_line(folders: None, command_line: CommandLine, words: list[str], said: str) -> None:

@@ -107,6 +107,8 @@ def paper(
         overview = api.paper_overview(name, data=data)
         _refuse_options(context, {"as_json", "data"}, f"paper {name} --table N")
         return _overview(overview, as_json)
+    if output is not None and not output.absolute().parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}; make it, for nothing was computed yet")
     settings: dict[str, Any] = {
         "data": data, "results": results, "epochs": epochs, "seeds": seeds, "folds": folds,
         "ecg_teacher": ecg_teacher, "labs_teacher": labs_teacher, "device": device, "precision": precision,
