@@ -33,10 +33,11 @@ from cxrbench.api.installed import (
     own_datasets,
     write_card,
 )
+from cxrbench.api.papers.finished import cell_key
 from cxrbench.api.papers.overview import PaperOverview, list_papers, paper_overview
 from cxrbench.api.papers.planned import PlannedTable, compute_table, plan_table
 from cxrbench.api.papers.run import paper_table
-from cxrbench.api.papers.shown import PaperShown, cell_key, show_table
+from cxrbench.api.papers.shown import PaperShown, show_table
 from cxrbench.api.plugins import new_plugin
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
 from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols

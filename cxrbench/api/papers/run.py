@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from cxrbench.api.papers.finished import cell_key
 from cxrbench.api.papers.planned import compute_table, plan_table
-from cxrbench.api.papers.shown import PaperShown, cell_key, show_table
+from cxrbench.api.papers.shown import PaperShown, show_table
 from cxrbench.papers.paper import Statistic
 from cxrbench.progress import Progress
 

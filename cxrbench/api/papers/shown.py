@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.api.forms import Tables
+from cxrbench.api.papers.finished import finished
 from cxrbench.api.papers.planned import PlannedRun, PlannedTable
+from cxrbench.api.papers.remarks import costs, data_notes, set_apart, sizes, undefined
 from cxrbench.papers.paper import PaperCell, Statistic, printed_cells
 from cxrbench.papers.published import PublishedValue
 from cxrbench.papers.values import of_table
@@ -87,92 +89,15 @@ def show_table(
     cells = {(cell.row, cell.column): _blank(planned, cell, printed.get(cell)) for cell in alone}
     lines = [*planned.lines]
     for one in planned.runs:
-        reasons, found = _finished(one, failed or {})
+        reasons, found = finished(one, failed or {})
         board = _board(planned, one, found, replicates, cache, bar) if found else None
         lines += [f"{encoder}: {why}" for encoder, why in reasons.items()]
-        lines += _notes(board, named=len({run.run.dataset for run in planned.runs}) > 1) if board else []
+        lines += data_notes(board, named=len({run.run.dataset for run in planned.runs}) > 1) if board else []
         for cell in one.run.cells:
             cells[cell.row, cell.column] = _record(planned, one, cell, board, found, printed.get(cell))
-    lines += [*_apart(cells), *_costs(planned)]
-    lines += [*planned.why_not(), *_sizes(list(cells.values())), *_undefined(list(cells.values()))]
+    lines += [*set_apart(cells), *costs(planned)]
+    lines += [*planned.why_not(), *sizes(list(cells.values())), *undefined(list(cells.values()))]
     return PaperShown(planned, cells, tuple(dict.fromkeys(lines)))
-
-
-def _notes(board: "Board", *, named: bool) -> list[str]:
-    """What is known of a run's data; ``named``: with the data set that it is of, in a table of several."""
-    notes = [(column.task.dataset, note) for column in board.columns for note in column.notes]
-    told = [note if not named or note.startswith(f"{of}:") else f"{of}: {note}" for of, note in notes]
-    return [*board.remarks, *told]
-
-
-def _apart(cells: "dict[tuple[int, int], PaperRecord]") -> list[str]:
-    """Take synthetic values out of a table that has real ones; a line for each of their data sets."""
-    ours = [record for record in cells.values() if record.is_ours]
-    if {record.synthetic for record in ours} != {True, False}:
-        return []
-    drawn = {place: record for place, record in cells.items() if record.is_ours and record.synthetic}
-    why = "a phantom in the data folder; its values are not shown in a table of real ones"
-    for place, record in drawn.items():
-        cells[place] = replace(record, value=math.nan, reason=why)
-    return [f"{dataset}: {why}" for dataset in dict.fromkeys(record.dataset for record in drawn.values())]
-
-
-def _costs(planned: PlannedTable) -> list[str]:
-    """What encoders and decoders cost here, where the paper prints that: a line for each that it has a column of."""
-    printed = {cell.metric for cell in printed_cells(planned.table)}
-    if not printed & {"gflops", "decoder-parameters"}:
-        return []
-    gflops: dict[str, float] = {}
-    heads: dict[str, str] = {}
-    for one in planned.runs:
-        _, found = _finished(one, {})
-        known = one.job.request.results.load_efficiency(found) if one.job and found else {}
-        for name, spec in one.specs.items():
-            gflops |= {name: known[spec]["gflops_per_image"]} if known.get(spec, {}).get("gflops_per_image") else {}
-        for predictions in found:
-            if head := predictions.cell.get("head"):
-                shape = " + ".join(map(str, head["features"]))
-                heads[f"{head['name']} on {shape} channels"] = f"{head['parameters'] / 1e6:.4g} M"
-    lines = {
-        "gflops": ("GFLOPs of an image here, a multiply-add counting two", {k: f"{v:.1f}" for k, v in gflops.items()}),
-        "decoder-parameters": ("Parameters of decoders here", heads),
-    }
-    return [
-        f"{what}: {', '.join(f'{name} {value}' for name, value in of.items())}"
-        for metric, (what, of) in lines.items()
-        if metric in printed and of
-    ]
-
-
-def cell_key(cell: Mapping[str, Any]) -> str:
-    """What tells a cell of a run from all others."""
-    return f"{cell['encoder']} {cell['task']} {cell['fraction']} {cell['seed']}"
-
-
-def _finished(one: PlannedRun, failed: Mapping[str, str]) -> "tuple[dict[str, str], list[Predictions]]":
-    """By encoder why it has no result, and the finished predictions of a run."""
-    from cxrbench.api.runs import cell_facts
-    from cxrbench.predictions import Predictions
-
-    reasons: dict[str, str] = {}
-    found: list[Predictions] = []
-    for cell in one.job.plan.cells if one.job else ():
-        why = failed.get(cell_key(cell_facts(cell.cell)), "")
-        if cell.state == "not applicable":
-            why = f"{cell.cell.task} is not applicable: {cell.reason}"
-        if why or cell.state == "blocked" or one.job is None:
-            reasons |= {cell.cell.encoder: why} if why else {}
-            continue
-        path = one.job.request.results.path(cell.cell)
-        if path.is_file():
-            found.append(_grouped(Predictions.load(path), one.run.cells))
-    return reasons, found
-
-
-def _grouped(predictions: "Predictions", cells: "Sequence[PaperCell]") -> "Predictions":
-    """With the groups of labels that the table has means over, where all of these labels are there."""
-    groups = {cell.label: cell.members for cell in cells if cell.members and {*cell.members} <= {*predictions.labels}}
-    return replace(predictions, groups={**groups, **predictions.groups})
 
 
 def _board(
@@ -274,22 +199,3 @@ def _is(predictions: "Predictions", spec: str, cell: PaperCell) -> bool:
 
 def _name(column: Any) -> str:
     return " ".join(part for part in (column.group, column.name) if part)
-
-
-def _sizes(records: "list[PaperRecord]") -> list[str]:
-    """Test sets that are not as large as the paper's."""
-    pairs = {(r.dataset, r.n, r.published_n) for r in records if r.is_ours and r.published_n}
-    return [
-        f"{dataset}: {n:,} tested here, {int(theirs):,} in the paper"
-        for dataset, n, theirs in sorted(pairs)
-        if n != int(theirs)
-    ]
-
-
-def _undefined(records: "list[PaperRecord]") -> list[str]:
-    """What the data do not define, and what the results do not have."""
-    why: dict[str, list[str]] = {}
-    for record in records:
-        if record.encoder and not record.is_ours and record.reason.startswith(("the results of", "undefined")):
-            why.setdefault(record.reason, []).append(record.column)
-    return [f"{', '.join(dict.fromkeys(columns))}: {reason}" for reason, columns in why.items()]
