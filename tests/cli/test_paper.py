@@ -7,8 +7,10 @@ import pytest
 
 from cxrbench.api import list_papers, paper_table, plan_table
 from cxrbench.engine.registry import PHANTOM_MARK
+from cxrbench.engine.settings import Settings
 from cxrbench.papers.paper import cells
 from cxrbench.phantom import write as phantom
+from cxrbench.plugins.entry_points import DATASETS, found
 from support import layouts
 from support.command import CommandLine
 
@@ -86,6 +88,8 @@ def test_every_table_plans_on_a_phantom_or_says_why_not(
                 (c.row, c.column) for c in cells(table)
             }
             for one in plan.runs:
+                assert one.run.settings.keys() <= Settings.__annotations__.keys(), (paper.name, table.number)
+                assert {*one.run.trained_on} <= found(DATASETS).keys(), (paper.name, table.number)
                 for name in one.run.encoders:
                     runs = one.job is not None and name in one.specs and name not in one.blocked
                     assert runs or one.reason or one.missing[name], (paper.name, table.number, name)

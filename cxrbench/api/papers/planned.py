@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cxrbench.api.papers.places import not_here, published_places
 from cxrbench.api.papers.typed import data_there, find_table, own_specs, refuse_wrong
 from cxrbench.errors import DiskError, UserError
-from cxrbench.papers.paper import Paper, PaperCell, PaperTable
+from cxrbench.papers.paper import Paper, PaperTable
 from cxrbench.papers.runs import TableRun, run_command, table_runs
 from cxrbench.progress import Progress
 
@@ -192,8 +192,6 @@ def _planned(
     progress: Progress | None,
 ) -> PlannedRun:
     from cxrbench.api.runs import prepare
-    from cxrbench.engine.settings import Settings
-    from cxrbench.plugins.entry_points import DATASETS, found
 
     synthetic = all(is_synthetic(name, data) for name in run.trained_on)
     asked = [*run.encoders, *([table.baseline] if table.baseline else [])]
@@ -210,10 +208,6 @@ def _planned(
     fractions = run.fractions if run.fractions != (1.0,) or "preset" in settings else None
     said = {**settings, **({"fractions": fractions} if fractions else {}), **_read(run, given)}
     planned = PlannedRun(run, synthetic, specs, absent, said)
-    if strange := [name for name in run.settings if name not in Settings.__annotations__]:
-        return _refused(planned, f"`cxrbench run` has no --{strange[0].replace('_', '-')} yet")
-    if unread := [name for name in run.trained_on if name not in found(DATASETS)]:
-        return _refused(planned, f"this version has no reader of {', '.join(unread)}")
     if not specs:
         return _refused(planned, "no encoder of it can be had here")
     try:
@@ -276,8 +270,3 @@ def compute_table(planned: PlannedTable, progress: Progress, *, fail_fast: bool 
         for outcome in outcomes(one.job, progress, fail_fast=fail_fast):
             if outcome.cell["encoder"] not in blocked:
                 yield RunStep(one, outcome)
-
-
-def places_of(planned: PlannedTable) -> dict[tuple[int, int], PaperCell]:
-    """The table's cells by row and column."""
-    return {(cell.row, cell.column): cell for one in planned.runs for cell in one.run.cells}
