@@ -1,5 +1,6 @@
 """Workers as tasks of a Ray cluster that is there already."""
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -21,6 +22,11 @@ PASSED = ("CXRBENCH_", "HF_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_")
 """How variables begin that workers get from the environment of the submitting side."""
 
 
+def _ray() -> Any:
+    """The library. By its name alone, for without it a type checker takes this module to be meant."""
+    return importlib.import_module("ray")
+
+
 @dataclass(frozen=True)
 class Ray:
     """``workers`` tasks with ``cpus`` and ``gpus`` each (None: as many as the cluster has room for), ``cpu_workers``
@@ -36,8 +42,7 @@ class Ray:
 
     def start(self, command: Sequence[str], kinds: Sequence[WorkerKind]) -> "RayTasks":
         """Hand the tasks over. Their logs are in the results folder's ``ray``."""
-        import ray
-
+        ray = _ray()
         address = self.address or os.environ.get("RAY_ADDRESS") or "auto"
         try:
             _look_for(address)
@@ -122,15 +127,13 @@ class RayTasks:
 
     def alive(self) -> int:
         """How many run, or wait for room."""
-        import ray
-
+        ray = _ray()
         _, left = ray.wait(list(self.tasks.values()), num_returns=len(self.tasks), timeout=0)
         return len(left)
 
     def ended_badly(self) -> str:
         """Which workers ended with another exit code than 0 or 1 (cells have failed), or could not run at all."""
-        import ray
-
+        ray = _ray()
         said = []
         for name, task in self.tasks.items():
             if not ray.wait([task], timeout=0)[0]:
@@ -150,8 +153,7 @@ class RayTasks:
 
     def stop(self) -> None:
         """Cancel all tasks, wait until their workers have ended, and leave the cluster."""
-        import ray
-
+        ray = _ray()
         for task in self.tasks.values():
             ray.cancel(task)
         ray.wait(list(self.tasks.values()), num_returns=len(self.tasks), timeout=90)

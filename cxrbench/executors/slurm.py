@@ -77,7 +77,7 @@ class Slurm:
 
     def _submit(self, folder: Path, commands: Sequence[Sequence[str]], sbatch: Mapping[str, Any]) -> list[str]:
         """Numbers of the tasks of a new array. Raises UserError with what sbatch says."""
-        import submitit
+        import submitit  # pyright: ignore[reportMissingImports]
 
         executor = submitit.SlurmExecutor(folder, max_num_timeout=self.timeouts)
         names = {name.replace("_", "-"): value for name, value in sbatch.items()}

@@ -42,7 +42,7 @@ class WorkerJob:
 
     def checkpoint(self) -> Any:
         """Called by submitit in the handler of the signal ahead of the end: what is to run when the job is back."""
-        from submitit.helpers import DelayedSubmission
+        from submitit.helpers import DelayedSubmission  # pyright: ignore[reportMissingImports]
 
         if self.child is not None:
             self.child.end()
