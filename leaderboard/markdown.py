@@ -8,7 +8,7 @@ from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
 from cxrbench.leaderboard.cells import Look, Spread, best_first, by_chance, cell, dagger, ranked, ranks, significant
 from cxrbench.leaderboard.columns.heads import Head
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
-from cxrbench.leaderboard.families import FAMILIES
+from cxrbench.leaderboard.families import FAMILIES, named_protocol
 from cxrbench.leaderboard.legend import Tests, legend
 from cxrbench.leaderboard.notes import Cells, notes
 from cxrbench.leaderboard.per_label import check_labels, label_tables
@@ -47,9 +47,9 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
         if columns:
             parts += _section(board, columns, synthetic, look)
     if board.efficiency:
-        parts += ["## Efficiency", _efficiency(board.efficiency)]
+        parts += ["## Efficiency", efficiency_table(board.efficiency)]
     if board.heads:
-        parts += ["## Heads on maps", _heads(board.row.title(), board.heads)]
+        parts += ["## Heads on maps", heads_table(board.row.title(), board.heads)]
     if key := key_to_names(shown):
         parts += [f"## {board.row.title()}s", key]
     return "\n\n".join(parts) + "\n"
@@ -101,15 +101,11 @@ def _tables(columns: Sequence[Column]) -> dict[str, list[Column]]:
     """
     found: dict[tuple[int, str, str], list[Column]] = {}
     for c in columns:
-        family = FAMILIES[c.kind]
-        own = family.title.lower()
-        variant = "" if c.task.protocol in (own, "") else c.task.protocol.removeprefix(f"{own}+")
-        found.setdefault((family.place, variant, c.metrics[0]), []).append(c)
+        named = named_protocol(c.kind, c.task.protocol)
+        found.setdefault((FAMILIES[c.kind].place, named, c.metrics[0]), []).append(c)
     tables: dict[str, list[Column]] = {}
-    for (_, variant, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
-        kind = of_table[0].kind
-        named = FAMILIES[kind].title + (f" ({variant})" if variant else "")
-        tables[f"{named}: {_measure(kind, metric).title}{_mean_over(of_table, [metric])}"] = of_table
+    for (_, named, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
+        tables[f"{named}: {_measure(of_table[0].kind, metric).title}{_mean_over(of_table, [metric])}"] = of_table
     return tables
 
 
@@ -213,13 +209,15 @@ def _other_metrics(what: str, metrics: Sequence[str], columns: Sequence[Column],
     return markdown_table(body, ["Task", what.title(), *arrows])
 
 
-def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
+def efficiency_table(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
+    """Encoders x what they cost."""
     names = list(dict.fromkeys(name for facts in efficiency.values() for name in facts))
     body = [[code(e), *(_quantity(efficiency[e].get(name)) for name in names)] for e in sorted(efficiency)]
     return markdown_table(body, ["Encoder", *(name.replace("_", " ").replace("gflops", "GFLOPs") for name in names)])
 
 
-def _heads(what: str, heads: Sequence[Head]) -> str:
+def heads_table(what: str, heads: Sequence[Head]) -> str:
+    """What was trained on maps; ``what``: a row of the board."""
     body = [[code(one.encoder), escaped(one.task), one.name, one.features, f"{one.parameters:,}"] for one in heads]
     return markdown_table(body, [what, "Task", "Head", "Features", "Parameters"])
 
