@@ -28,7 +28,8 @@ class HeadlineTable:
     """One metric of one protocol at one label fraction. ``rows``: by encoder, the best first, a cell for each column.
 
     ``means``: over the columns, with their places; empty where no mean is shown. ``over``: of those that have every
-    column. ``lettered``: by column, whether letters stand in it, or dashes in their place. ``tests``: against the baseline.
+    column. ``lettered``: by column, whether letters stand in it, or dashes in their place. ``tests``: how many against
+    the baseline.
     """
 
     title: str
