@@ -2,21 +2,21 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from cxrbench.files.names import visible
-from cxrbench.leaderboard.board import HEADLINE, Board, Column
+from cxrbench.leaderboard.board import Board
 from cxrbench.leaderboard.cells import Look
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.legend import legend
 from cxrbench.leaderboard.markdown import efficiency_table, heads_table, to_markdown
-from cxrbench.leaderboard.notes import Cells, notes
+from cxrbench.leaderboard.notes import notes
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.payload import payload
 from cxrbench.leaderboard.render import remark
+from cxrbench.leaderboard.shown.headline import headline_cells, sorted_columns
 
 SCRIPTS = (
     "dom", "state", "cells", "view", "notes", "export", "tip", "table", "controls", "cards", "charts", "print", "main",
@@ -72,17 +72,11 @@ def _sections(board: Board, look: Look) -> list[Section]:
     """Of the data that there are, the real ones first, in Markdown."""
     found = []
     for synthetic in (False, True):
-        columns = [c for c in board.columns if c.task.synthetic == synthetic]
-        if columns:
+        if columns := sorted_columns(board, synthetic):
             nowhere = [one for one in board.nowhere.items() if one[0].synthetic == synthetic]
-            told = notes(columns, _cells(board, columns), nowhere)
+            told = notes(columns, headline_cells(board, synthetic), nowhere)
             found.append(Section(synthetic, legend(board, (), look.spread), told))
     return found
-
-
-def _cells(board: Board, columns: Sequence[Column]) -> Cells:
-    tasks = {c.task for c in columns}
-    return {(r.task, r.metric, r.encoder): r for r in board.records if r.label == HEADLINE and r.task in tasks}
 
 
 def _policy(script: str) -> str:
