@@ -2,7 +2,7 @@
 const COLOURS = 8;
 
 function colourOf(who) {
-  return {colour: `var(--c${who % COLOURS})`, marker: Math.floor(who / COLOURS) % SHAPES.length};
+  return {colour: `var(--c${who % COLOURS})`, marker: (who + Math.floor(who / COLOURS)) % SHAPES.length};
 }
 
 function showCard(who) {

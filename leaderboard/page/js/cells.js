@@ -51,7 +51,7 @@ function details(cell, head, name, table) {
     const limits = cell.gainLower === null ? "" : `, 90% interval ${signed(cell.gainLower)} to ${signed(cell.gainUpper)}`;
     lines.push(`gain over ${payload.encoders[payload.baseline].name}: ${signed(cell.gain)}${limits}`);
   }
-  if (cell.p !== null && cell.p !== undefined) lines.push(`p = ${fixed(cell.p / P_UNIT, 4)}, one-tailed, Holm`);
+  if (cell.p !== null && cell.p !== undefined) lines.push(`p ${cell.p ? `= ${fixed(cell.p / P_UNIT, 4)}` : "< 0.0001"}, one-tailed, Holm`);
   if (cell.part) {
     const of = cell.part;
     const positives = of.positives === undefined || head.numbers ? "" : `, ${count(of.positives)} positive`;

@@ -1,6 +1,11 @@
 // Pictures: each chart is an entry of `charts`, drawn again whenever something is chosen.
 function chartNames() {
-  return Object.keys(charts).filter((name) => payload.pictures[name] !== undefined && payload.pictures[name] !== null);
+  return Object.keys(charts).filter((name) => dataOf(name));
+}
+
+/** What a chart draws; two charts may draw the same (`data`: under which name it stands). */
+function dataOf(name) {
+  return payload.pictures[charts[name].data || name];
 }
 
 /** What a chart must know of the choices. */
@@ -36,9 +41,10 @@ function drawCharts(view) {
   at("tabs").replaceChildren(...names.map(tab));
   if (focused) at(`tab-${state.chart}`).focus();
   const chart = charts[state.chart];
-  const drawn = chart.draw(payload.pictures[state.chart], chartState(view));
+  const drawn = chart.draw(dataOf(state.chart), chartState(view));
+  const note = (payload.pictures.notes || {})[chart.data || state.chart];
   at("picture").setAttribute("aria-labelledby", `tab-${state.chart}`);
-  at("picture").replaceChildren(h("p", {class: "quiet"}, chart.hint), drawn || h("p", {}, "There is nothing to draw for this choice."));
+  at("picture").replaceChildren(h("p", {class: "quiet"}, chart.hint, note ? ` Shown: ${note}.` : ""), drawn || h("p", {}, "There is nothing to draw for this choice."));
 }
 
 function listenInTabs() {

@@ -92,3 +92,15 @@ function drawTheme() {
 function isDark() {
   return state.theme ? state.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
+
+/** Folded boxes close when something else is chosen, or with Escape. */
+function listenForBoxes() {
+  const others = (target) => [...document.querySelectorAll("details.boxes[open]")].filter((one) => !one.contains(target));
+  document.addEventListener("pointerdown", (event) => others(event.target).forEach((one) => { one.open = false; }));
+  at("controls").addEventListener("keydown", (event) => {
+    const box = event.target.closest("details.boxes[open]");
+    if (event.key !== "Escape" || !box) return;
+    box.open = false;
+    box.querySelector("summary").focus();
+  });
+}

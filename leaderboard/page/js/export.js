@@ -11,7 +11,7 @@ function asMarkdown(view) {
   };
   const italic = (text) => (text && text !== ABSENT ? `*${text}*` : text);
   const lines = [
-    [payload.row[0].toUpperCase() + payload.row.slice(1), ...view.heads.map((head) => head.md)],
+    [ROW, ...view.heads.map((head) => head.md)],
     ...view.rows.map((row) => [row.md, ...row.cells.map(cell)]),
     ...view.published.map((row) => [`*${row.md}*`, ...row.cells.map((one) => italic(one ? one.text : ABSENT))]),
     ...view.feet.map((title, k) => [`*${title}*`, ...view.heads.map((head) => italic(head.feet[k]))]),
@@ -34,7 +34,7 @@ function asLatex(view) {
     "% needs \\usepackage{booktabs}",
     `% ${titleOf(view)}; ${chosenText(view)}`.replace(/[\r\n]/g, " "),
     `\\begin{tabular}{${"l".repeat(view.heads.length + 1)}}`, "\\toprule",
-    line([payload.row[0].toUpperCase() + payload.row.slice(1), ...view.heads.map((head) => head.tex)]), "\\midrule",
+    line([ROW, ...view.heads.map((head) => head.tex)]), "\\midrule",
     ...view.rows.map((row) => line([row.tex, ...row.cells.map(cell)])),
     ...view.published.map((row) => line([`\\emph{${row.tex}}`, ...row.cells.map((one) => italic(one ? one.text : ABSENT))])),
     "\\midrule",

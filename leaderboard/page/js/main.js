@@ -23,6 +23,7 @@ function begin() {
   drawNames();
   listenInTable(at("board"));
   listenInTabs();
+  listenForBoxes();
   listenForTips();
   listenForPrint();
   for (const kind of Object.keys(EXPORTS)) at(`as-${kind}`).addEventListener("click", () => showText(kind, shown));

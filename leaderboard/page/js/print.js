@@ -1,5 +1,5 @@
 // On paper a wide table does not scroll: it is cut into several, each with the names.
-const COLUMNS_ON_PAPER = 6;
+const COLUMNS_ON_PAPER = 8;
 
 function layOut(view) {
   const parts = [];

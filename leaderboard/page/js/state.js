@@ -1,6 +1,7 @@
 // What the reader has chosen. It stands in the address of the page, so that a link keeps it.
 const ABSENT = "–";
 const payload = JSON.parse(at("payload").textContent);
+const ROW = payload.row[0].toUpperCase() + payload.row.slice(1);
 const charts = Object.create(null);
 const state = Object.create(null);
 const ONE = {data: "", protocol: "", fraction: "", metric: "", columns: "", dagger: "all", find: "", sort: "", up: "", chart: "", theme: ""};

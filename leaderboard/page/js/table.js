@@ -2,7 +2,7 @@
 function drawTable(view, table = at("board")) {
   const keep = table.contains(document.activeElement) ? place(document.activeElement.closest("th,td")) : null;
   const grid = h("table", {role: "grid", "aria-labelledby": "table-title", "aria-rowcount": view.rows.length + 1},
-    h("thead", {}, h("tr", {}, heading({key: "name", title: payload.row}, view), view.heads.map((head) => heading(head, view)))),
+    h("thead", {}, h("tr", {}, heading({key: "name", title: ROW}, view), view.heads.map((head) => heading(head, view)))),
     h("tbody", {}, view.rows.map((row) => bodyRow(row, view))),
     view.published.length ? h("tbody", {class: "published"}, view.published.map((row) => bodyRow(row, view))) : null,
     h("tfoot", {}, view.feet.map((title, k) => h("tr", {}, h("th", {scope: "row", tabindex: "-1"}, title), view.heads.map((head) => h("td", {tabindex: "-1"}, head.feet[k]))))),

@@ -23,6 +23,7 @@ function showTip(element) {
   if (!lines.length) return hideTip();
   box.replaceChildren(...lines.map((line, k) => h(k ? "span" : "strong", {}, named(line))));
   box.hidden = false;
+  box.style.left = "0px";  // or its width would be what is left of where it was
   const [of, own] = [element.getBoundingClientRect(), box.getBoundingClientRect()];
   const left = Math.max(8, Math.min(of.left, innerWidth - own.width - 8));
   const above = of.bottom + own.height + 14 > innerHeight && of.top > own.height + 14;
