@@ -18,6 +18,7 @@ from cxrbench.leaderboard.page.payload import payload
 from cxrbench.leaderboard.render import remark
 from cxrbench.leaderboard.shown.headline import headline_cells, sorted_columns
 
+PACKAGE = "cxrbench.leaderboard.page"
 SCRIPTS = (
     "dom", "state", "cells", "view", "notes", "export", "tip", "table", "controls", "cards", "charts", "print", "main",
 )  # fmt: skip
@@ -92,11 +93,11 @@ def _policy(script: str) -> str:
 def _script() -> str:
     """All scripts within one function, so that they share their names with nobody."""
     *own, last = [_file(f"js/{name}.js") for name in SCRIPTS]
-    charts: Any = files(__package__).joinpath("charts")
+    charts: Any = files(PACKAGE).joinpath("charts")
     names = sorted(file.name for file in charts.iterdir() if file.name.endswith(".js"))
     parts = [*own, *(_file(f"charts/{name}") for name in names), last]
     return "\n".join(["(function () {", '"use strict";', *parts, "})();", ""])
 
 
 def _file(name: str) -> str:
-    return files(__package__).joinpath(*name.split("/")).read_text(encoding="utf-8")
+    return files(PACKAGE).joinpath(*name.split("/")).read_text(encoding="utf-8")
