@@ -96,6 +96,7 @@ def opened(browser: Any, file: Path, width: int) -> dict[str, list[float]]:
         found.setdefault("first paint, with the table", []).append(page.evaluate(paint))
         for what, act in ACTS.items():
             found.setdefault(what, []).append(page.evaluate(UNTIL_PAINTED, act))
+            page.evaluate(UNTIL_PAINTED, "document.querySelector('#reset').click()")
         for tab in page.locator("#tabs button").all():
             act = f"document.getElementById({tab.get_attribute('id')!r}).click()"
             found.setdefault(f"picture: {tab.inner_text()}", []).append(page.evaluate(UNTIL_PAINTED, act))
