@@ -50,6 +50,7 @@
   }
 
   charts.reliability = {
+    place: 8,
     title: "Reliability",
     hint: "On the dashed line probabilities are right: of all images given 20%, one in five has the finding. 15 bins of equal mass; bars are 95% Wilson intervals, patients as trials. Calibration is not discrimination: an encoder that says the same of everybody may be perfectly calibrated.",
     draw(data, state) {
