@@ -324,7 +324,8 @@ def test_what_the_dead_have_left_is_cleared_where_it_is_known_and_done(
 ) -> None:
     killed = other((ELSEWHERE if place else "") + HOLD)
     killed.says()
-    crashing = other((ELSEWHERE if place else "") + "os.link = lambda *names: os._exit(9)\n" + HOLD)
+    at_once = "os.link = lambda *names: os._exit(9)\n" + HOLD.replace('"work"', '"crash"')
+    crashing = other((ELSEWHERE if place else "") + at_once)
     crashing.says()
     living = other(HOLD.replace('"work"', '"living"'))
     living.says()
