@@ -46,6 +46,7 @@ const curveChart = (() => {
   }
 
   return (about) => ({
+    place: about.place,
     title: about.title,
     hint: about.hint,
     draw(data, state) {

@@ -1,5 +1,6 @@
 // What all charts share: scales, axes, rows of names, choices within a chart, marks that say what they are.
 const plot = (() => {
+  const INLINE = "display: inline-block"; // of what stands in a line of text, unlike a chart
   const FOLDED = 12; // longer lists of marks are folded
   const texts = new WeakMap(); // of marks
   const kept = Object.create(null); // what was chosen within charts, which the address of the page does not keep
@@ -191,7 +192,7 @@ const plot = (() => {
     return key(encoders.map((one) => [swatchOf(shape(state, one), colour(state, one)), named(one), told(one)]));
   }
 
-  const swatchOf = (k, of) => s("svg", {class: "swatch", viewBox: "-7 -7 14 14", style: `color: ${of}`, "aria-hidden": "true"}, marker(k, 0, 0, 4.5));
+  const swatchOf = (k, of) => s("svg", {class: "swatch", viewBox: "-7 -7 14 14", style: `color: ${of}; ${INLINE}`, "aria-hidden": "true"}, marker(k, 0, 0, 4.5));
 
   /** A list of what the marks mean; a long one is folded. */
   function key(entries) {
@@ -231,7 +232,7 @@ const plot = (() => {
   const line = (x, y) => x.map((v, k) => `${k ? "L" : "M"}${v.toFixed(1)},${y[k].toFixed(1)}`).join("");
 
   return {
-    scale, extent, axisX, axisY, short, fitted, name, mark, picture, choice, pick, chosen, choices, legend, key, swatchOf, colour, shape, point, withoutValues,
+    scale, extent, axisX, axisY, short, fitted, name, mark, picture, choice, pick, chosen, choices, legend, key, swatchOf, INLINE, colour, shape, point, withoutValues,
     isOf, ofTask, interval, pValue, signedNumber, line,
   };
 })();

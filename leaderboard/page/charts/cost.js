@@ -83,6 +83,7 @@
   }
 
   charts.cost = {
+    place: 10,
     title: "Cost",
     hint: "Quality with its 95% interval against what an encoder takes, on a logarithmic axis. The dashed steps are the Pareto front, of all encoders of the table: nobody else is better in one and at least as good in the other. It goes by the values alone, not by tests.",
     draw(data, state) {

@@ -62,6 +62,7 @@
   }
 
   charts.forest = {
+    place: 0,
     title: "Forest plot",
     hint: "Each mark is a value, its line the 95% interval over patients (and training seeds), the dashed line the baseline. *: better than the baseline, one-tailed p < 0.05, Holm. Overlapping intervals do not mean that two encoders are alike: comparisons are paired, see the significance matrix.",
     draw(data, state) {

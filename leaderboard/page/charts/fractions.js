@@ -45,6 +45,7 @@
   }
 
   charts.fractions = {
+    place: 5,
     title: "Label efficiency",
     hint: "The same probe with fewer training labels; bands are 95% intervals over patients, and over training seeds (which draw the labelled patients) where several were run. With one seed a band does not know how much the choice of those patients matters.",
     draw(data, state) {

@@ -49,6 +49,7 @@
   }
 
   charts.groups = {
+    place: 9,
     title: "Subgroups",
     hint: "Each encoder within groups of patients, the smallest gap from worst to best first. Groups differ in how hard their images are, so look at how gaps differ between encoders. With more than two groups the two that lie farthest apart were picked, so their gap is larger than it would be in other patients. Gaps are not tested.",
     draw(data, state) {

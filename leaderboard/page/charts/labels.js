@@ -58,6 +58,7 @@
   }
 
   charts.labels = {
+    place: 3,
     title: "By label",
     hint: "The deeper the colour, the better the value among all that are shown. *: better than the baseline on that label, one-tailed p < 0.05, Holm over all labels and groups of the task. Labels differ in difficulty: compare within a label, not between them.",
     draw(data, state) {

@@ -54,10 +54,11 @@
   const small = (side) => (side < 18 ? {class: "label"} : {});
 
   const key = () => plot.key(Object.values(VERDICTS).map(({draw, style, says}) => [
-    s("svg", {class: "swatch", viewBox: "0 0 16 16", "aria-hidden": "true"}, s("rect", {x: 0.5, y: 0.5, width: 15, height: 15, style}), s("path", {d: draw(8, 8, 4), style: "fill: var(--ink)"})), says,
+    s("svg", {class: "swatch", viewBox: "0 0 16 16", style: plot.INLINE, "aria-hidden": "true"}, s("rect", {x: 0.5, y: 0.5, width: 15, height: 15, style}), s("path", {d: draw(8, 8, 4), style: "fill: var(--ink)"})), says,
   ]));
 
   charts.matrix = {
+    place: 1,
     title: "Significance matrix",
     hint: "Row against column, on the same patients: two-sided tests, Holm over all pairs of the table, 5%. An empty square says that these test sets cannot tell the two apart, not that they are the same.",
     draw(data, state) {

@@ -66,6 +66,7 @@
   }
 
   charts.radar = {
+    place: 4,
     title: "Radar",
     data: "labels",
     hint: "The farther out, the better. The centre is not zero: the axis runs over the values that are shown. Areas mean nothing, and neither does the order of the spokes; intervals are in the tips.",

@@ -35,6 +35,7 @@
   }
 
   charts.ranks = {
+    place: 2,
     title: "Critical difference",
     hint: "Mean rank over all columns of the table, with its interval over resampled patients. A bar joins encoders whose means no paired test separates (two-sided, Holm over all pairs, 5%): its dots are its members, it may pass over others. It is about these test sets, not about data sets at large.",
     draw(data, state) {

@@ -33,7 +33,7 @@
     const most = Math.log1p(Math.max(...one.counts));
     const write = (v) => String(Number(v.toPrecision(3)));
     return plot.picture(side, below + tall + 24, `Reliability of ${one.encoder}`,
-      plot.name(one.encoder, left, 15, size, {style: "font-weight: 600"}),
+      plot.name(one.encoder, left, 15, 0.88 * size, {style: "font-weight: 600"}),
       s("text", {x: left, y: 31, class: "label"}, `ECE ${fixed(one.ece)} · log loss ${fixed(one.nll)}`),
       ...plot.axisX(x, top, top + size, "", write), ...plot.axisY(y, left, left + size, "", write),
       s("line", {x1: x(0), y1: y(0), x2: x(end), y2: y(end), class: "axis", style: "stroke-dasharray: 4 3"}),
@@ -50,6 +50,7 @@
   }
 
   charts.reliability = {
+    place: 8,
     title: "Reliability",
     hint: "On the dashed line probabilities are right: of all images given 20%, one in five has the finding. 15 bins of equal mass; bars are 95% Wilson intervals, patients as trials. Calibration is not discrimination: an encoder that says the same of everybody may be perfectly calibrated.",
     draw(data, state) {
