@@ -19,7 +19,7 @@ function heading(head, view) {
   const sort = chosen ? (ascending ? "ascending" : "descending") : null;
   return h("th", {scope: "col", "aria-sort": sort},
     h("button", {type: "button", tabindex: "-1", "data-sort": head.key}, named(head.title),
-      h("span", {class: "sort", "aria-hidden": "true"}, sort ? (ascending ? "▲" : "▼") : "")));
+      h("span", {class: "sort", "aria-hidden": "true"}, sort ? (ascending ? "▲" : "▼") : "↕")));
 }
 
 function bodyRow(row, view) {
