@@ -1,4 +1,7 @@
-"""All that the page's script knows, as one JSON: encoders, tables, subgroups, pictures, published figures."""
+"""All that the page's script knows, as one JSON: encoders, tables, subgroups, published figures.
+
+Each picture has a JSON of its own, which is read when it is looked at.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -43,7 +46,6 @@ def payload(board: Board, shown: Mapping[str, str], inside: Inside, spread: str,
         "tables": found,
         "labels": [_forms(label, escaped, latex) for label in labels],
         "published": [_published(one, latex) for one in inside.published],
-        "pictures": inside.pictures,
     }
     return in_script(whole)
 
