@@ -1,12 +1,12 @@
 """Tables in every form: Markdown when printed, HTML in a notebook, LaTeX for a paper, pandas to compute with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cxrbench.errors import chosen
+from cxrbench.errors import UserError, chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,9 +55,9 @@ class Tables(ABC):
 
     def to_latex(self) -> str:
         """What ``to_markdown`` says as LaTeX; its tables need ``\\usepackage{booktabs}``."""
-        from cxrbench.api.markup import to_latex
+        from cxrbench.leaderboard.latex.markdown import latex_of_markdown
 
-        return to_latex(self.to_markdown())
+        return latex_of_markdown(self.to_markdown())
 
     def text(self, form: Form = "md") -> str:
         """The form that a word names: ``md``, ``csv``, ``json``, ``html`` or ``latex``. Raises UserError."""
@@ -76,12 +76,14 @@ class Tables(ABC):
 class Leaderboard(Tables):
     """Encoders on tasks: values, 95% intervals, tests against a baseline, tie groups. ``records``: see ``Record``.
 
-    ``as_saved``: the same board for programs, where that has other names than the one for people.
+    ``as_saved``: the same board for programs, where that has other names than the one for people. ``tested``: the board
+    with its tests against another baseline.
     """
 
     board: "Board"
     look: "Look"
     as_saved: "Board | None" = None
+    tested: "Callable[[str], Board] | None" = None
 
     @property
     def records(self) -> "Sequence[Record]":
@@ -105,6 +107,27 @@ class Leaderboard(Tables):
         from cxrbench.leaderboard.render import to_json
 
         return to_json(self.as_saved or self.board)
+
+    def to_latex(self) -> str:
+        """Its tables for a paper; what their preamble needs stands in a comment at the top."""
+        from cxrbench.leaderboard.latex.document import to_latex
+
+        return to_latex(self.board, self.look)
+
+    def to_grid(self, against: str | None = None) -> str:
+        """Check marks in Markdown: who is better than ``against`` (default: the baseline), by data set and metric.
+
+        ``against``: an encoder as the results name it. Raises UserError for one that is not there.
+        """
+        from cxrbench.leaderboard.marks.markdown import to_grid
+
+        if against in (None, self.board.baseline):
+            return to_grid(self.board, self.look)
+        if self.tested is None:
+            raise UserError(
+                f"this board is tested against {self.board.baseline}: ask for one with baseline={against!r}"
+            )
+        return to_grid(self.tested(against), self.look)
 
 
 @dataclass(frozen=True)

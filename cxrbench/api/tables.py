@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
 from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
 from cxrbench.errors import chosen
-from cxrbench.progress import Bar, unseen
+from cxrbench.progress import Advance, Bar, unheard, unseen
 
 Recalibration = Literal["temperature", "isotonic"]
 
@@ -44,6 +44,7 @@ def leaderboard(
         board.to_pandas().query("label == 'macro'").pivot_table("value", "encoder", ["dataset", "metric"])
     """
     from cxrbench.engine.settings import names as separate
+    from cxrbench.leaderboard.board import Board
     from cxrbench.leaderboard.cells import Look, Spread
     from cxrbench.leaderboard.columns.aggregated import read
     from cxrbench.leaderboard.display import encoders_of, read_names, shown_names
@@ -53,10 +54,11 @@ def leaderboard(
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     found = saved_cells(results, saved_names(tasks, "tasks"), cache, aggregates=True)
-    with bar("evaluating") as advance:
-        board = build(
+
+    def tested(against: str | None, advance: Advance = unheard) -> Board:
+        return build(
             found.predictions,
-            baseline=baseline,
+            baseline=against,
             replicates=replicates,
             seed=seed,
             rope=rope,
@@ -68,9 +70,12 @@ def leaderboard(
             kept=kept_in(cache),
             advance=advance,
         )
+
+    with bar("evaluating") as advance:
+        board = tested(baseline, advance)
     shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
     check_labels(board, look.labels)
-    return Leaderboard(board, look)
+    return Leaderboard(board, look, tested=tested)
 
 
 def by_group(

@@ -1,7 +1,7 @@
 """The commands that need saved predictions and nothing else: leaderboard and compare."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOp
 from cxrbench.errors import UserError, chosen
 from cxrbench.files.atomic import atomic_path
 
+BoardForm = Literal["md", "csv", "json", "html", "latex", "grid"]
 ProtocolsOption = Annotated[
     str,
     typer.Option(
@@ -33,7 +34,12 @@ def leaderboard(
             "--protocols the first]."
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="md, csv, json, html or latex.")] = "md",
+    form: Annotated[
+        str, typer.Option("--format", help="md, csv, json, html, latex, or grid: check marks (--against).")
+    ] = "md",
+    against: Annotated[
+        str, typer.Option(help="With --format grid: the encoder that all others are tested against.")
+    ] = "",
     output: OutOption = None,
     metrics: Annotated[
         str,
@@ -79,8 +85,12 @@ def leaderboard(
       cxrbench leaderboard --encoder imagenet --protocols classification,knn,classification@0.1 --tasks nih
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
+
+      cxrbench leaderboard --format latex -o tables.tex
+
+      cxrbench leaderboard --format grid --against imagenet
     """
-    chosen("--format", api.Form, form)
+    baseline = tested_against(form, against, baseline, by)
     if bool(protocols) != bool(encoder):
         raise UserError("--encoder NAME and --protocols A,B,... go together: the protocols of that one encoder")
     if protocols:
@@ -91,7 +101,7 @@ def leaderboard(
             replicates=replicates, seed=seed, rope=0.01 if rope is None else rope, names=",".join(shown or ()),
             labels=labels, spread=spread, bar=counting_late,  # type: ignore[arg-type]
         )  # fmt: skip
-        return write(found.text(form), output)  # type: ignore[arg-type]
+        return write(found.to_grid() if against else found.text(form), output)  # type: ignore[arg-type]
     if by:
         if labels or spread != "interval" or rope is not None:
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
@@ -113,7 +123,23 @@ def leaderboard(
         spread=spread,  # type: ignore[arg-type]
         bar=counting_late,
     )
-    write(board.text(form), output)  # type: ignore[arg-type]
+    write(board.to_grid() if against else board.text(form), output)  # type: ignore[arg-type]
+
+
+def tested_against(form: str, against: str, baseline: str | None, by: str) -> str | None:
+    """The baseline of a form, of which ``--against`` is the one of a grid. Raises UserError where they do not fit."""
+    chosen("--format", BoardForm, form)
+    if form != "grid":
+        if against:
+            raise UserError("--against is of --format grid: elsewhere say --baseline NAME")
+        return baseline
+    if not against:
+        raise UserError("--format grid needs --against NAME: the encoder that all others are tested against")
+    if by:
+        raise UserError("--by has no grid: leave out one of --by and --format grid")
+    if baseline not in (None, against):
+        raise UserError(f"--against {against} is the baseline of a grid: leave out --baseline {baseline}")
+    return against
 
 
 def compare(
