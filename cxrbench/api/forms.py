@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cxrbench.leaderboard.calibration.variants import Variants
     from cxrbench.leaderboard.cells import Look
     from cxrbench.leaderboard.comparison.compare import Comparison, ComparisonRow
+    from cxrbench.leaderboard.published.figure import Published
     from cxrbench.leaderboard.subgroups.evaluate import ByGroup, GroupRecord
 
 Form = Literal["md", "csv", "json", "html", "latex"]
@@ -77,13 +78,14 @@ class Leaderboard(Tables):
     """Encoders on tasks: values, 95% intervals, tests against a baseline, tie groups. ``records``: see ``Record``.
 
     ``as_saved``: the same board for programs, where that has other names than the one for people. ``tested``: the board
-    with its tests against another baseline.
+    with its tests against another baseline. ``published``: printed figures beside it, where they were asked for.
     """
 
     board: "Board"
     look: "Look"
     as_saved: "Board | None" = None
     tested: "Callable[[str], Board] | None" = None
+    published: "Published | None" = None
 
     @property
     def records(self) -> "Sequence[Record]":
@@ -94,25 +96,27 @@ class Leaderboard(Tables):
         """The tables as the README shows them."""
         from cxrbench.leaderboard.markdown import to_markdown
 
-        return to_markdown(self.board, self.look)
+        return to_markdown(self.board, self.look, self.published)
 
     def to_csv(self) -> str:
-        """A row per record."""
+        """A row per record; with published figures a row for each, and two columns that tell them from ours."""
+        from cxrbench.leaderboard.published.plain import to_csv_beside
         from cxrbench.leaderboard.render import to_csv
 
-        return to_csv(self.as_saved or self.board)
+        board = self.as_saved or self.board
+        return to_csv_beside(board, self.published) if self.published else to_csv(board)
 
     def to_json(self) -> str:
         """Records, tasks with their notes and detectable differences, efficiency; NaN is null."""
         from cxrbench.leaderboard.render import to_json
 
-        return to_json(self.as_saved or self.board)
+        return to_json(self.as_saved or self.board, self.published)
 
     def to_latex(self) -> str:
         """Its tables for a paper; what their preamble needs stands in a comment at the top."""
         from cxrbench.leaderboard.latex.document import to_latex
 
-        return to_latex(self.board, self.look)
+        return to_latex(self.board, self.look, self.published)
 
     def to_grid(self, against: str | None = None) -> str:
         """Check marks in Markdown: who is better than ``against`` (default: the baseline), by data set and metric.

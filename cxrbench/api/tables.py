@@ -24,6 +24,7 @@ def leaderboard(
     names: str | Sequence[str] = (),
     labels: str | Sequence[str] = (),
     spread: Literal["interval", "sd"] = "interval",
+    published: bool = False,
     cache: Path | str | None = None,
     bar: Bar = unseen,
 ) -> Leaderboard:
@@ -35,8 +36,9 @@ def leaderboard(
     difference to the baseline that does not matter, of metrics in [0, 1], for what is said over five data sets or more.
     ``names``: ``ENCODER=NAME``, what Markdown calls an encoder. ``labels``: those that Markdown has a table of, per
     task: names, ``all``, or ``top:K``, the most frequent. ``spread``: beside a value stands its interval, or the SD
-    over training seeds or folds. What is evaluated is kept in ``cache``, and not evaluated again; ``bar`` shows the
-    rest. Raises UserError.
+    over training seeds or folds. ``published``: what the five papers print of these data sets stands beside, in
+    italics, with what differs; never tested. What is evaluated is kept in ``cache``, and not evaluated again; ``bar``
+    shows the rest. Raises UserError.
 
     Example::
 
@@ -48,6 +50,7 @@ def leaderboard(
     from cxrbench.leaderboard.cells import Look, Spread
     from cxrbench.leaderboard.columns.aggregated import read
     from cxrbench.leaderboard.display import encoders_of, read_names, shown_names
+    from cxrbench.leaderboard.published.matching import beside
     from cxrbench.leaderboard.shown.by_label import check_labels
     from cxrbench.leaderboard.tables import build
 
@@ -75,7 +78,7 @@ def leaderboard(
         board = tested(baseline, advance)
     shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
     check_labels(board, look.labels)
-    return Leaderboard(board, look, tested=tested)
+    return Leaderboard(board, look, tested=tested, published=beside(board) if published else None)
 
 
 def by_group(

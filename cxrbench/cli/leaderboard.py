@@ -69,6 +69,10 @@ def leaderboard(
     ] = "",
     protocols: ProtocolsOption = "",
     encoder: Annotated[str, typer.Option(help="With --protocols: the encoder.")] = "",
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Also what the five papers print of these data sets, and what differs in it."),
+    ] = False,
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
@@ -89,8 +93,12 @@ def leaderboard(
       cxrbench leaderboard --format latex -o tables.tex
 
       cxrbench leaderboard --format grid --against imagenet
+
+      cxrbench leaderboard --published --tasks rsna:classification --metrics auroc
     """
     baseline = tested_against(form, against, baseline, by)
+    if published and (by or protocols or against):
+        raise UserError("--published is of encoders' values: leave out --by, --protocols and --format grid, or it")
     if bool(protocols) != bool(encoder):
         raise UserError("--encoder NAME and --protocols A,B,... go together: the protocols of that one encoder")
     if protocols:
@@ -121,6 +129,7 @@ def leaderboard(
         names=",".join(shown or ()),
         labels=labels,
         spread=spread,  # type: ignore[arg-type]
+        published=published,
         bar=counting_late,
     )
     write(board.to_grid() if against else board.text(form), output)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrbench.leaderboard.board import Board, Column, Overall
+from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall
 from cxrbench.leaderboard.cells import Look
 from cxrbench.leaderboard.columns.heads import Head
 from cxrbench.leaderboard.latex.cells import (
@@ -20,16 +20,18 @@ from cxrbench.leaderboard.latex.cells import (
 )
 from cxrbench.leaderboard.latex.floats import RULE, Float, over_two, row
 from cxrbench.leaderboard.latex.markdown import sentences
+from cxrbench.leaderboard.latex.published import Printed
 from cxrbench.leaderboard.latex.text import latex_code, latex_text
 from cxrbench.leaderboard.legend import legend
 from cxrbench.leaderboard.per_label import legend_of_labels
+from cxrbench.leaderboard.published.figure import Published
 from cxrbench.leaderboard.render import ABSENT, number, task_title
 from cxrbench.leaderboard.shown.by_label import LabelTable
 from cxrbench.leaderboard.shown.headline import HeadlineTable
 from cxrbench.leaderboard.shown.other_metrics import OtherMetrics
 
 
-def headline(board: Board, table: HeadlineTable, look: Look) -> Float:
+def headline(board: Board, table: HeadlineTable, look: Look, published: Published) -> Float:
     """Encoders x tasks, a value and its interval side by side; below, sensitivities and sizes."""
     pairs = [
         pair_of(r.value for cells in table.rows.values() if (r := cells[i].record)) for i in range(len(table.columns))
@@ -44,6 +46,8 @@ def headline(board: Board, table: HeadlineTable, look: Look) -> Float:
         line += [mean_cell(*table.means[encoder], table.over.get(encoder))] if table.means else []
         rows.append(row(latex_code(encoder), *line))
     blank = ["& "] if table.means else []
+    printed = Printed.of(published, [(column.task, table.metric, HEADLINE) for column in table.columns])
+    rows += [RULE] * bool(printed.rows) + [row(title, *cells, *blank) for title, *cells in printed.pairs()]
     smallest = [f"{{\\itshape {number(value).replace(ABSENT, '--')}}} & " for value in table.detectable]
     sizes = [over_two(f"\\num{{{c.rows}}} (\\num{{{c.patients}}})") for c in table.columns]
     rows += [RULE, row("\\emph{smallest detectable difference}", *smallest, *blank)]
@@ -51,7 +55,7 @@ def headline(board: Board, table: HeadlineTable, look: Look) -> Float:
     titles = [over_two(latex_text(c.task.title)) for c in table.columns] + [over_two("Mean")] * bool(table.means)
     return Float(
         caption=latex_text(table.title), columns="l" + "".join(pairs), head=row(board.row.title(), *titles),
-        rows=rows, note=sentences(legend(board, [table.tests], look.spread)),
+        rows=rows, note=sentences(legend(board, [table.tests], look.spread)) + printed.note,
     )  # fmt: skip
 
 
@@ -80,40 +84,48 @@ def overall(table: HeadlineTable) -> Float:
     )
 
 
-def by_label(board: Board, table: LabelTable, look: Look) -> Float:
+def by_label(board: Board, table: LabelTable, look: Look, published: Published) -> Float:
     """Labels x encoders."""
+    printed = Printed.of(published, [(table.column.task, table.column.metrics[0], label) for label in table.rows])
+    methods = printed.pairs()
     rows = []
-    for label, cells in table.rows.items():
+    for i, (label, cells) in enumerate(table.rows.items(), 1):
         line = [value_cell(r, place, look.spread, "") if r else NOTHING for r, place in cells]
+        line += [method[i] for method in methods]
         rows.append(row(latex_text(label), latex_text(table.counts[label]), *line))
     of = range(len(table.encoders))
     pairs = [pair_of(r.value for cells in table.rows.values() if (r := cells[i].record)) for i in of]
     return Float(
         caption=latex_text(table.title),
-        columns="lr" + "".join(pairs),
-        head=row("Label", table.heading, *(over_two(latex_code(e)) for e in table.encoders)),
+        columns="lr" + "".join(pairs) + pair_of(()) * len(methods),
+        head=row("Label", table.heading, *map(over_two, [*map(latex_code, table.encoders), *(m[0] for m in methods)])),
         rows=rows,
-        note=sentences(legend_of_labels(board, [table])),
+        note=sentences(legend_of_labels(board, [table])) + printed.note,
     )
 
 
-def others(what: str, table: OtherMetrics) -> Float:
+def others(what: str, table: OtherMetrics, published: Published) -> Float:
     """Tasks and encoders x metrics, values only."""
     rows: list[str] = []
-    before = None
-    for (task, encoder), cells in table.rows.items():
-        rows += [RULE] if before not in (None, task) else []
-        dagger = "$^{\\dagger}$" if any(r and r.contaminated for r, _ in cells) else ""
-        line = [short_cell(r, place) if r else "--" for r, place in cells]
-        rows.append(row(latex_text(task_title(task)) if task != before else "", latex_code(encoder) + dagger, *line))
-        before = task
+    tasks = list(dict.fromkeys(task for task, _ in table.rows))
+    places = [(task, one.name, HEADLINE) for task in tasks for one in table.measures]
+    printed = Printed.of(published, places)
+    for task in tasks:
+        lines = []
+        for encoder, cells in ((encoder, cells) for (of, encoder), cells in table.rows.items() if of == task):
+            dagger = "$^{\\dagger}$" if any(r and r.contaminated for r, _ in cells) else ""
+            line = [short_cell(r, place) if r else "--" for r, place in cells]
+            lines.append(row(latex_code(encoder) + dagger, *line))
+        lines += [row(*cells) for cells in printed.short([place for place in places if place[0] == task])]
+        title = latex_text(task_title(task))
+        rows += [RULE] * bool(rows) + [row("" if i else title, line) for i, line in enumerate(lines)]
     arrows = [latex_text(f"{one.title} {'↑' if one.higher_is_better else '↓'}") for one in table.measures]
     return Float(
         caption=latex_text(table.title),
         columns="ll" + "c" * len(table.measures),
         head=row("Task", what.title(), *arrows),
         rows=rows,
-        note="Marks as in the tables of headlines, for each metric in its own right.",
+        note="Marks as in the tables of headlines, for each metric in its own right." + printed.note,
     )
 
 
