@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cxrbench.leaderboard.board import HEADLINE, Column
+from cxrbench.leaderboard.board import Column
 from cxrbench.papers.conditions import Conditions
 from cxrbench.papers.published import PublishedValue
 
@@ -10,18 +10,24 @@ NOT_SAID = "not said"
 
 
 def differences(
-    one: PublishedValue, said: Conditions, column: Column, label: str, beside: Sequence[str], ours: Sequence[str]
+    one: PublishedValue,
+    said: Conditions,
+    column: Column,
+    counted: Sequence[str],
+    beside: Sequence[str],
+    ours: Sequence[str],
 ) -> tuple[str, ...]:
     """Phrases, theirs first: origin, split, size, labels, resolution, selection, statistic, what is other in our task.
 
-    ``beside``: all tasks of the board that the figure stands beside; ``ours``: encoders that it may be of.
+    ``counted``: labels that our value is the mean over, none where it is of one label; ``beside``: all tasks of the
+    board that the figure stands beside; ``ours``: encoders that it may be of.
     """
     found = [{"own": "", "cited": "copied from its publication"}.get(one.origin, one.origin)]
     found.append(f"split {one.split or NOT_SAID}")
     unit = said.unit or "images"
     tested = f"{int(one.n):,} {unit}" if one.n else f"n {NOT_SAID}"
     found.append(f"{tested} (here {column.rows:,})" if one.n != str(column.rows) or said.unit else "")
-    found.append(_labels(said, column) if label == HEADLINE else "")
+    found.append(_labels(said, counted) if counted else "")
     if one.origin == "own":
         found.append(f"{said.pixels} px" if said.pixels else f"resolution {NOT_SAID}")
         found.append(f"checkpoint by {said.selected}" if said.selected else f"selection {NOT_SAID}")
@@ -38,13 +44,13 @@ def differences(
     return tuple(phrase for phrase in found if phrase)
 
 
-def _labels(said: Conditions, column: Column) -> str:
+def _labels(said: Conditions, counted: Sequence[str]) -> str:
     """Of a mean over labels, whose it is, where that is not ours."""
-    here = f"here {len(column.labels)}"
+    here = f"here {len(counted)}"
     if said.said:
         return f"mean over {said.said} ({here})"
     if not said.labels:
-        return f"labels {NOT_SAID} ({here})" if len(column.labels) > 1 else ""
-    if said.labels != len(column.labels):
+        return f"labels {NOT_SAID} ({here})" if len(counted) > 1 else ""
+    if said.labels != len(counted):
         return f"mean over {said.labels} labels ({here})"
-    return f"mean over {', '.join(said.names)}" if said.names and {*said.names} != {*column.labels} else ""
+    return f"mean over {', '.join(said.names)}" if said.names and {*said.names} != {*counted} else ""

@@ -1,14 +1,17 @@
 """Which printed figures stand beside which cells of a board. What fits two places stands in both, and says so."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from cxrbench.leaderboard.board import HEADLINE, NAN, Board, Column
+from cxrbench.leaderboard.board import HEADLINE, NAN, Board, Column, Record
 from cxrbench.leaderboard.published.differences import differences
 from cxrbench.leaderboard.published.figure import Published, PublishedFigure
 from cxrbench.leaderboard.render import task_title
-from cxrbench.papers.conditions import conditions
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED
+from cxrbench.papers.conditions import Conditions, conditions
 from cxrbench.papers.published import PAPERS, PublishedValue, published
 from cxrbench.papers.values import SIGNIFICANCE
 
@@ -20,7 +23,6 @@ PROTOCOLS: Mapping[str, tuple[str, ...]] = {
     "physiology": ("physiology",),
 }
 """By the papers' protocols ours, without what follows their plus sign. Protocols without a task here are not there."""
-Labels = Mapping[tuple[str, str, str, float], frozenset[str]]
 
 
 def beside(board: Board, papers: Sequence[str] = PAPERS) -> Published:
@@ -30,7 +32,9 @@ def beside(board: Board, papers: Sequence[str] = PAPERS) -> Published:
     """
     columns = [c for c in board.columns if not c.task.synthetic]
     encoders = sorted({r.encoder for r in board.records if not r.synthetic})
-    labels = {(r.task, r.metric, r.label) for r in board.records}
+    of_cells: dict[tuple[AlignedTask, str, str], list[Record]] = {}
+    for r in board.records:
+        of_cells.setdefault((r.task, r.metric, r.label), []).append(r)
     figures: list[PublishedFigure] = []
     left: Counter[str] = Counter()
     for one in (one for paper in PAPERS if paper in papers for one in published(paper) if _is_a_result(one)):
@@ -38,12 +42,15 @@ def beside(board: Board, papers: Sequence[str] = PAPERS) -> Published:
         if not of_data:
             continue
         label = one.label.replace("top-", "top") or HEADLINE
-        found, why = _places(one, label, of_data, labels)
+        found, why = _places(one, label, of_data, of_cells)
         if not found:
             left[why] += 1
         tasks = [task_title(c.task) for c in found]
         ours = tuple(e for e in encoders if one.encoder and (e == one.encoder or e.startswith(f"{one.encoder}@")))
-        figures += [_figure(one, c, label, tasks, ours) for c in found]
+        for c in found:
+            counted = _counted(c, one.metric, of_cells) if label == HEADLINE else ()
+            said = conditions(one)
+            figures.append(_figure(one, c, label, said, differences(one, said, c, counted, tasks, ours), ours))
     if len(columns) < len(board.columns):
         synthetic = ("published figures are of patients: none stands beside synthetic results",)
     else:
@@ -62,7 +69,7 @@ def _same_data(one: PublishedValue, column: Column) -> bool:
 
 
 def _places(
-    one: PublishedValue, label: str, columns: Sequence[Column], labels: Iterable[tuple[object, str, str]]
+    one: PublishedValue, label: str, columns: Sequence[Column], labels: Container[tuple[AlignedTask, str, str]]
 ) -> tuple[list[Column], str]:
     """The columns that have a cell for it; if there are none, what they have not."""
     found = list(columns)
@@ -83,15 +90,26 @@ def _fraction(one: PublishedValue) -> str:
     return f"{100 * share:g}%" if share <= 1 else f"{share:,.0f} studies"
 
 
+def _counted(column: Column, metric: str, cells: Mapping[tuple[AlignedTask, str, str], list[Record]]) -> list[str]:
+    """The labels that our headline is the mean over: defined for everybody and not too rare, unless all are."""
+    everybody = {r.encoder for r in cells[column.task, metric, HEADLINE]}
+    known = []
+    for label in column.labels:
+        of = cells.get((column.task, metric, label), [])
+        if {r.encoder for r in of if not math.isnan(r.value)} == everybody:
+            known.append(of[0])
+    frequent = [r.label for r in known if r.rarer >= FEWEST_TESTED]
+    return frequent or [r.label for r in known]
+
+
 def _figure(
-    one: PublishedValue, column: Column, label: str, tasks: Sequence[str], ours: tuple[str, ...]
+    one: PublishedValue, column: Column, label: str, said: Conditions, differs: tuple[str, ...], ours: tuple[str, ...]
 ) -> PublishedFigure:
-    said = conditions(one)
     printed = _printed(one)
     return PublishedFigure(
         paper=said.title, table=_table(one.table), encoder=one.row, task=column.task, metric=one.metric, label=label,
         value=NAN if one.share is None else float(printed), printed=printed, spread=one.spread, n=one.n,
-        source=f"{said.title}, {one.source}", differs=differences(one, said, column, label, tasks, ours), ours=ours,
+        source=f"{said.title}, {one.source}", differs=differs, ours=ours,
     )  # fmt: skip
 
 

@@ -104,6 +104,17 @@ def test_what_differs_is_said_of_each(board: Board) -> None:
     assert not any("mean over 5" in phrase for phrase in own.differs)  # the same five labels as here
 
 
+def test_a_label_that_is_left_out_of_our_mean_is_not_counted(made_up: Callable) -> None:
+    def without_opacity(one: Predictions) -> Predictions:
+        rows = one.rows.assign(**{"target:Lung Opacity": (one.rows["image_id"] < "i0006").astype(float)})
+        return replace(one, rows=rows)
+
+    labels = ("Lung Opacity", "Cardiomegaly", "Pleural effusion")
+    board = build([without_opacity(made_up(e, "vindr", labels=labels)) for e in ("a", "b")], replicates=100)
+    one = of(board, encoder="RadJEPA", metric="auprc", label="macro")[0]
+    assert "mean over 6 labels (here 2)" in one.differs
+
+
 def test_a_paper_that_prints_two_values_has_both_and_each_says_so(board: Board) -> None:
     two = of(board, encoder="Medical MAE", label="macro")
     assert [one.printed for one in two if one.task.fraction == 1] == ["0.892", "0.893"]
