@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ from cxrbench.errors import UserError, chosen
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cxrbench.api.pages.sources import PageSources
     from cxrbench.leaderboard.board import Board, Record
     from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport
     from cxrbench.leaderboard.calibration.variants import Variants
@@ -77,13 +78,15 @@ class Tables(ABC):
 class Leaderboard(Tables):
     """Encoders on tasks: values, 95% intervals, tests against a baseline, tie groups. ``records``: see ``Record``.
 
-    ``as_saved``: the same board for programs, where that has other names than the one for people. ``tested``: the board
-    with its tests against another baseline. ``published``: printed figures beside it, where they were asked for.
+    ``as_saved``: the same board for programs, where that has other names than the one for people. ``sources``: what
+    its page shows beside the board. ``tested``: the board with its tests against another baseline. ``published``:
+    printed figures beside it, where they were asked for.
     """
 
     board: "Board"
     look: "Look"
     as_saved: "Board | None" = None
+    sources: "PageSources | None" = None
     tested: "Callable[[str], Board] | None" = None
     published: "Published | None" = None
 
@@ -132,6 +135,22 @@ class Leaderboard(Tables):
                 f"this board is tested against {self.board.baseline}: ask for one with baseline={against!r}"
             )
         return to_grid(self.tested(against), self.look)
+
+    def to_page(self, by: str | Sequence[str] = ()) -> str:
+        """One self-contained HTML file: sort, filter, point at; ``to_html`` is a fragment for notebooks.
+
+        ``by``: groups of patients that it shows as well: sex, age, view, site, scanner. Raises UserError.
+        """
+        from cxrbench.api.markup import to_html
+        from cxrbench.engine.settings import names
+        from cxrbench.leaderboard.latex.text import latex_text
+        from cxrbench.leaderboard.page.inside import Inside, Writers
+        from cxrbench.leaderboard.page.page import to_page
+
+        inside = self.sources.inside(names(by, "by"), self.look.names) if self.sources else Inside()
+        if self.published:
+            inside = replace(inside, published=self.published.figures)
+        return to_page(self.board, self.look, inside, Writers(to_html, latex_text))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
+from cxrbench.api.pages.sources import PageSources
 from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
 from cxrbench.errors import chosen
 from cxrbench.progress import Advance, Bar, unheard, unseen
@@ -78,7 +79,10 @@ def leaderboard(
         board = tested(baseline, advance)
     shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
     check_labels(board, look.labels)
-    return Leaderboard(board, look, tested=tested, published=beside(board) if published else None)
+    wanted = tuple(separate(metrics, "metrics"))
+    sources = PageSources(results, saved_names(tasks, "tasks"), baseline, wanted, replicates, seed, cache, bar)
+    printed = beside(board) if published else None
+    return Leaderboard(board, look, sources=sources, tested=tested, published=printed)
 
 
 def by_group(

@@ -35,7 +35,11 @@ def leaderboard(
         ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="md, csv, json, html, latex, or grid: check marks (--against).")
+        str,
+        typer.Option(
+            "--format",
+            help="md, csv, json, latex, html: one page that opens anywhere, or grid: check marks (--against).",
+        ),
     ] = "md",
     against: Annotated[
         str, typer.Option(help="With --format grid: the encoder that all others are tested against.")
@@ -56,15 +60,19 @@ def leaderboard(
     shown: NamesOption = None,
     labels: Annotated[
         str,
-        typer.Option(help="Also a table of labels per task: all, names, or top:5 (the most frequent), by commas [md]."),
+        typer.Option(
+            help="Also a table of labels per task: all, names, or top:5 (the most frequent), by commas [md; the page "
+            "has all of them]."
+        ),
     ] = "",
     spread: Annotated[
-        str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md].")
+        str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md, html].")
     ] = "interval",
     by: Annotated[
         str,
         typer.Option(
-            help="Within groups of patients instead: sex, age, view, site or scanner [classification, regression]."
+            help="Within groups of patients instead: sex, age, view, site or scanner [classification, regression]. "
+            "With --format html beside the rest, and several by commas."
         ),
     ] = "",
     protocols: ProtocolsOption = "",
@@ -90,6 +98,8 @@ def leaderboard(
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
 
+      cxrbench leaderboard --format html --by sex,age -o board.html
+
       cxrbench leaderboard --format latex -o tables.tex
 
       cxrbench leaderboard --format grid --against imagenet
@@ -97,7 +107,7 @@ def leaderboard(
       cxrbench leaderboard --published --tasks rsna:classification --metrics auroc
     """
     baseline = tested_against(form, against, baseline, by)
-    if published and (by or protocols or against):
+    if published and (protocols or against or (by and form != "html")):
         raise UserError("--published is of encoders' values: leave out --by, --protocols and --format grid, or it")
     if bool(protocols) != bool(encoder):
         raise UserError("--encoder NAME and --protocols A,B,... go together: the protocols of that one encoder")
@@ -109,8 +119,8 @@ def leaderboard(
             replicates=replicates, seed=seed, rope=0.01 if rope is None else rope, names=",".join(shown or ()),
             labels=labels, spread=spread, bar=counting_late,  # type: ignore[arg-type]
         )  # fmt: skip
-        return write(found.to_grid() if against else found.text(form), output)  # type: ignore[arg-type]
-    if by:
+        return write(written(found, form), output)
+    if by and form != "html":
         if labels or spread != "interval" or rope is not None:
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
         grouped = api.by_group(
@@ -132,7 +142,14 @@ def leaderboard(
         published=published,
         bar=counting_late,
     )
-    write(board.to_grid() if against else board.text(form), output)  # type: ignore[arg-type]
+    write(written(board, form, by), output)
+
+
+def written(board: api.Leaderboard, form: str, by: str = "") -> str:
+    """The board in a form; ``by``: groups of patients that a page shows as well."""
+    if form == "grid":
+        return board.to_grid()
+    return board.to_page(by) if form == "html" else board.text(form)  # type: ignore[arg-type]
 
 
 def tested_against(form: str, against: str, baseline: str | None, by: str) -> str | None:
