@@ -148,9 +148,11 @@ class Leaderboard(Tables):
         from cxrbench.leaderboard.page.page import to_page
 
         inside = self.sources.inside(names(by, "by"), self.look.names) if self.sources else Inside()
+        board = self.board
         if self.published:
             inside = replace(inside, published=self.published.figures)
-        return to_page(self.board, self.look, inside, Writers(to_html, latex_text))
+            board = replace(board, remarks=(*board.remarks, *self.published.remarks))
+        return to_page(board, self.look, inside, Writers(to_html, latex_text))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,11 @@ from dataclasses import dataclass, replace
 
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 
+CAUTION = (
+    "In italics: as published, in our unit; never tested, ranked or averaged. Test set, training and choice of the "
+    "checkpoint are the paper's, so a higher or a lower number is no evidence"
+)
+
 
 @dataclass(frozen=True)
 class PublishedFigure:
@@ -43,6 +48,11 @@ class Published:
 
     figures: tuple[PublishedFigure, ...] = ()
     left_out: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What must be known of the whole, a line each."""
+        return (*([f"{CAUTION}. Its cell says what differs"] if self.figures else []), *self.left_out)
 
     def renamed(self, names: Mapping[str, str]) -> "Published":
         """With the board's encoders by their names."""

@@ -4,14 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cxrbench.leaderboard.board import HEADLINE
-from cxrbench.leaderboard.published.figure import Published, PublishedFigure
+from cxrbench.leaderboard.published.figure import CAUTION, Published, PublishedFigure
 from cxrbench.leaderboard.shown.by_label import LabelTable
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 
-LEGEND = (
-    "In italics: as published, in our unit; never tested, ranked or averaged. Test set, training and choice of the "
-    "checkpoint are the paper's, so a higher or a lower number is no evidence. The numbers say what differs"
-)
+LEGEND = f"{CAUTION}. The numbers say what differs"
 Place = tuple[AlignedTask, str, str]
 """Task, metric and label."""
 

@@ -203,3 +203,11 @@ def test_conditions_name_labels_that_the_papers_print(board: Board) -> None:
                 assert not printed or printed == set(said.names), one
     sides = {x.row: conditions(x).pixels for x in published("radjepa") if x.table == "3" and x.origin == "own"}
     assert sides == {"RAD-DINO*": "518", "I-JEPA": "448", "RadJEPA": "224"}
+
+
+def test_the_page_has_them_and_what_must_be_known_of_them(board: Board) -> None:
+    page = Leaderboard(board, Look(), published=beside(board)).to_page()
+    assert "FaNe (Ours, ResNet-50) (FaNe, Table 2)" in page
+    assert "never tested, ranked or averaged" in page
+    assert "that no column here is like" in page
+    assert "never tested, ranked or averaged" not in Leaderboard(board, Look()).to_page()
