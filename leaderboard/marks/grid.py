@@ -11,10 +11,14 @@ from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record
 from cxrbench.leaderboard.render import task_title
 from cxrbench.leaderboard.shown.by_label import ALL, chosen
 from cxrbench.leaderboard.shown.headline import measure_of, sorted_columns
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.statistics.significance import ALPHA, holm
 
 Mark = Literal["better", "above", "below", "worse", "untested", ""]
 """Better or worse beyond chance; above or below, but not separated; a value that is not tested; no such value."""
+
+OfEncoder = Mapping[tuple[AlignedTask, str, str], Record]
+"""An encoder's records by task, metric and label."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,10 @@ def mark_grids(board: Board, labels: Sequence[str] = ()) -> list[MarkGrid]:
         columns = sorted_columns(board, synthetic)
         records = {(r.encoder, r.task, r.metric, r.label): r for r in board.records if r.synthetic == synthetic}
         for encoder in sorted({key[0] for key in records} - {board.baseline}):
-            of = {key[1:]: r for key, r in records.items() if key[0] == encoder}
+            of: OfEncoder = {key[1:]: r for key, r in records.items() if key[0] == encoder}
             rows = {
                 name: tuple(
-                    _mark(of.get((c.task, *key)), worse) if key else "" for c, key in zip(columns, keys, strict=True)
+                    _mark(of.get((c.task, *key)) if key else None, worse) for c, key in zip(columns, keys, strict=True)
                 )
                 for name, keys in _rows(columns, of, labels or (ALL,)).items()
             }
@@ -87,7 +91,7 @@ def _below(r: Record) -> float:
 
 
 def _rows(
-    columns: Sequence[Column], records: Mapping[tuple[object, str, str], Record], labels: Sequence[str]
+    columns: Sequence[Column], records: OfEncoder, labels: Sequence[str]
 ) -> dict[str, list[tuple[str, str] | None]]:
     """By name of the row the metric and label of each column, None where it has none of them: labels, then metrics."""
     rows: dict[str, list[tuple[str, str] | None]] = {}
@@ -104,7 +108,7 @@ def _rows(
 
 
 def _labels(
-    column: Column, records: Mapping[tuple[object, str, str], Record], labels: Sequence[str]
+    column: Column, records: OfEncoder, labels: Sequence[str]
 ) -> list[str]:  # fmt: skip
     """The labels of a column that has several: the only one of a column is its headline."""
     of = [r for (task, metric, _), r in records.items() if task == column.task and metric == column.metrics[0]]
@@ -112,7 +116,7 @@ def _labels(
     return chosen(known, labels) if len(known) > 1 else []
 
 
-def _heading(column: Column, records: Mapping[tuple[object, str, str], Record]) -> str:
+def _heading(column: Column, records: OfEncoder) -> str:
     """The task; of several labels with the metric that their rows are of."""
     title = task_title(column.task)
     several = len(_labels(column, records, (ALL,))) > 1
