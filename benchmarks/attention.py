@@ -49,7 +49,7 @@ def findings(manifest: Manifest) -> list[Finding]:
         if masks is not None:
             areas = dict(zip(masks.labels, masks.native(image_id, height, width) == 1, strict=True))
         elif manifest.boxes is not None:
-            of = manifest.boxes[manifest.boxes["image_id"] == image_id]
+            of = manifest.boxes.loc[manifest.boxes["image_id"] == image_id]
             for label, x, y, w, h in of[["label", "x", "y", "width", "height"]].itertuples(index=False):
                 area = areas.setdefault(str(label), np.zeros((height, width), bool))
                 area[max(0, round(y)) : round(y + h), max(0, round(x)) : round(x + w)] = True
