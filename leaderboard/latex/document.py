@@ -56,7 +56,7 @@ def _section(
     published = in_tables(published, label_tables(board, columns, look.labels))
     found: list[Float] = []
     for table in headline_tables(board, columns, cells):
-        found += [headline(board, table, look, published), *([overall(table)] if table.over else [])]
+        found += [headline(board, table, look, published), *([overall(board.row, table)] if table.over else [])]
     found += [by_label(board, table, look, published) for table in label_tables(board, columns, look.labels)]
     found += [others(board.row, table, published) for table in other_metrics(columns, cells)]
     said = notes(columns, cells, [w for w in board.nowhere.items() if w[0].synthetic == synthetic])

@@ -59,7 +59,7 @@ def headline(board: Board, table: HeadlineTable, look: Look, published: Publishe
     )  # fmt: skip
 
 
-def overall(table: HeadlineTable) -> Float:
+def overall(what: str, table: HeadlineTable) -> Float:
     """The encoders over all columns of a table: mean rank, and how often each is the best."""
     over = sorted(table.over.values(), key=lambda one: (one.rank, one.encoder))
     elsewhere = any(not math.isnan(one.better) for one in over)
@@ -70,7 +70,7 @@ def overall(table: HeadlineTable) -> Float:
         )
         for one in over
     ]  # fmt: skip
-    heads = ["Encoder", over_two("Mean rank"), "{Best mean, \\%}", over_two("Gain of the mean")]
+    heads = [what.title(), over_two("Mean rank"), "{Best mean, \\%}", over_two("Gain of the mean")]
     return Float(
         caption=f"{latex_text(table.title)}: over all columns. Intervals of ranks 95\\%, of gains 90\\%.",
         columns="l"
