@@ -53,7 +53,7 @@ def mark_grids(board: Board, labels: Sequence[str] = ()) -> list[MarkGrid]:
         records = {(r.encoder, r.task, r.metric, r.label): r for r in board.records if r.synthetic == synthetic}
         for encoder in sorted({key[0] for key in records} - {board.baseline}):
             of: OfEncoder = {key[1:]: r for key, r in records.items() if key[0] == encoder}
-            rows = {
+            rows: dict[str, tuple[Mark, ...]] = {
                 name: tuple(
                     _mark(of.get((c.task, *key)) if key else None, worse) for c, key in zip(columns, keys, strict=True)
                 )
