@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 from report import write_report
 
-from cxrbench.api.markup import latex_text, to_html
+from cxrbench.api.markup import to_html
 from cxrbench.leaderboard.board import Board
 from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.latex.text import latex_text
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.page import to_page
 from cxrbench.leaderboard.pictures.whole import of_page
@@ -157,7 +158,8 @@ def main() -> None:
         f"all six metrics and all pictures: {size / 1e6:.1f} MB, {packed / 1e6:.1f} MB compressed, written in "
         f"{seconds:.1f} s of CPU. Chromium {version} without a window; median of {TIMES} (and the slowest), from the "
         f"act to the painted frame; CPU: of the page's thread, which counts where the machine is busy (load average "
-        f"{load:.1f} on {len(os.sched_getaffinity(0))} cores). Asked for: first paint under 1,000 ms, anything a reader does under 100 ms.",
+        f"{load:.1f} on {len(os.sched_getaffinity(0))} cores). Asked for: first paint under 1,000 ms, anything a "
+        "reader does under 100 ms.",
     )  # fmt: skip
 
 
