@@ -119,7 +119,7 @@ class Leaderboard(Tables):
         from cxrbench.leaderboard.page.inside import Inside, Writers
         from cxrbench.leaderboard.page.page import to_page
 
-        inside = self.sources.inside(names(by, "by"), self.look.names) if self.sources else Inside()
+        inside = self.sources.inside(names(by, "by"), self.board, self.look) if self.sources else Inside()
         return to_page(self.board, self.look, inside, Writers(to_html, latex_text))
 
 

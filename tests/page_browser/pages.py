@@ -1,13 +1,15 @@
 """Pages to be opened in a browser, of made-up results: one with everything on it, and one with many columns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrbench.api.markup import latex_text, to_html
 from cxrbench.leaderboard.board import Board
 from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.display import encoders_of, renamed, shown_names
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.page import to_page
+from cxrbench.leaderboard.pictures.whole import of_page
 from cxrbench.leaderboard.subgroups.evaluate import by_group
 from cxrbench.leaderboard.tables import build
 from cxrbench.predictions import NotApplicable
@@ -56,7 +58,11 @@ def everything() -> tuple[Board, Inside]:
     of_rsna = [one for one in cells if one.cell["dataset"] == "rsna" and one.cell["fraction"] == 1.0]
     grouped = by_group(of_rsna, {"": images}, "sex", replicates=100)
     cards = dict.fromkeys(ENCODERS, (("Licence", "<b>MIT</b>"), ("Weights (SHA-256)", "0" * 64)))
-    return board, Inside(cards, [grouped], {}, [Figure("CheXzero <1>", "rsna:classification", "0.912")])
+    costs = {name: {"parameters": 10**k, "gflops_per_image": float(k)} for k, name in enumerate(ENCODERS)}
+    board = replace(board, efficiency=costs)
+    names = shown_names(encoders_of(board), {})
+    pictures = of_page(renamed(board, names), cells, [grouped], names)
+    return board, Inside(cards, [grouped], pictures, [Figure("CheXzero <1>", "rsna:classification", "0.912")])
 
 
 def wide() -> tuple[Board, Inside]:
