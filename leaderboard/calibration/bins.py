@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from cxrbench.leaderboard.statistics.alignment import TestSet
+from cxrbench.leaderboard.statistics.significance import NORMAL, VALUE_LEVEL
 from cxrbench.metrics.calibration import CALIBRATION, mass_bins
 
 Array = NDArray[np.float64]
@@ -50,7 +50,7 @@ def binned(scores: Array, targets: Array, whose: NDArray[np.str_]) -> Bins:
 
 def _wilson(share: float, trials: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share that need not be a whole number of trials."""
-    z = float(norm.ppf(0.975))
+    z = NORMAL.inv_cdf((1 + VALUE_LEVEL) / 2)
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
