@@ -30,6 +30,11 @@ def drawn(page: Any, title: str) -> Any:
     return opened(page, title).locator("svg[role=group]")
 
 
+def choose(chart: Any, what: str, value: str) -> None:
+    """Choose something within a chart."""
+    chart.locator(f"select[data-key='{what}']").select_option(value)
+
+
 @pytest.mark.parametrize("width", ["phone", "desktop"])
 def test_every_chart_is_drawn_with_marks_and_without_a_fault(visit: Visit, width: str) -> None:
     page = visit(width=width).page
@@ -46,7 +51,7 @@ def test_every_chart_is_drawn_with_marks_and_without_a_fault(visit: Visit, width
 def test_the_forest_has_a_row_for_each_encoder_and_says_the_value_and_its_interval(visit: Visit, board: Board) -> None:
     page = visit().page
     chart = opened(page, "Forest plot")
-    chart.get_by_label("Column").select_option("rsna:classification")
+    choose(chart, "forest column", "rsna:classification")
     marks = chart.locator("svg[role=group] .told")
     assert marks.count() == len(ENCODERS)
     marks.first.hover()
@@ -60,7 +65,7 @@ def test_the_forest_has_a_row_for_each_encoder_and_says_the_value_and_its_interv
 def test_marks_are_reached_with_tab_and_arrows_and_say_what_they_are(visit: Visit) -> None:
     page = visit().page
     chart = opened(page, "Forest plot")
-    chart.get_by_label("Column").select_option("rsna:classification")
+    choose(chart, "forest column", "rsna:classification")
     marks = chart.locator("svg[role=group] .told")
     assert marks.and_(page.locator("[tabindex='0']")).count() == 1
     marks.first.focus()
@@ -77,7 +82,7 @@ def test_marks_are_reached_with_tab_and_arrows_and_say_what_they_are(visit: Visi
 def test_squares_of_the_matrix_are_the_boards_tests(visit: Visit, board: Board) -> None:
     page = visit().page
     chart = opened(page, "Significance matrix")
-    chart.get_by_label("Column").select_option("rsna:classification")
+    choose(chart, "matrix column", "rsna:classification")
     found = [c for c in matrix(board, TABLE).columns if c.task == "rsna:classification"]
     separated = sum(p < 0.05 for p in found[0].p)
     assert 0 < separated < len(found[0].p)
