@@ -1,7 +1,7 @@
 """Pictures as JSON has them: objects, lists, texts, short numbers."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -9,26 +9,26 @@ from cxrbench.files.names import visible
 from cxrbench.leaderboard.statistics.significance import ALPHA
 
 
-def plain(value: Any, text: Callable[[str], str] = visible) -> Any:
+def plain(value: Any) -> Any:
     """A picture's dataclasses as dicts, tuples as lists; null for NaN and infinity. Raises TypeError for anything else.
 
-    ``text``: what becomes of texts, by default what may be shown: no character hides or reorders its neighbours.
+    Texts are as they may be shown (``visible``): no character in them hides or reorders its neighbours.
     Floats have five digits after the point, small ones three that count, and more where the third after the point would
     else be rounded another way than in a table, or a p stand on the other side of 5%.
     """
     if isinstance(value, float):
         return _short(value)
     if isinstance(value, str):
-        return text(value)
+        return visible(value)
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, (tuple, list)):
         floats = value and isinstance(value[0], float) and all(type(one) is float for one in value)
-        return [_short(one) if floats else plain(one, text) for one in value]
+        return [_short(one) if floats else plain(one) for one in value]
     if isinstance(value, Mapping):
-        return {str(name): plain(one, text) for name, one in value.items()}
+        return {str(name): plain(one) for name, one in value.items()}
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name), text) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     raise TypeError(f"no picture has a {type(value).__name__}")
 
 

@@ -1,6 +1,6 @@
 """What a page shows beside the board: read from the saved cells when it is asked for, and not held until then."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +9,6 @@ from cxrbench.api.saved import Saved, saved_cells
 from cxrbench.progress import Bar
 
 if TYPE_CHECKING:
-    from cxrbench.leaderboard.board import Board
-    from cxrbench.leaderboard.cells import Look
     from cxrbench.leaderboard.page.inside import Inside
 
 
@@ -27,18 +25,17 @@ class PageSources:
     cache: Path | str | None
     bar: Bar
 
-    def inside(self, by: Sequence[str], board: "Board", look: "Look") -> "Inside":
-        """Cards, pictures, and the encoders within groups of patients (``by``: sex, age, view, site, scanner).
+    def inside(self, by: Sequence[str], names: Mapping[str, str]) -> "Inside":
+        """Cards, and the encoders within groups of patients (``by``: sex, age, view, site, scanner).
 
-        ``board``: as it was made; ``look``: what its encoders are called. Raises UserError, as ``by_group`` does.
+        ``names``: what encoders are called. Raises UserError, as ``by_group`` does.
         """
         from cxrbench.api.tables import by_group
-        from cxrbench.leaderboard.display import encoders_of, renamed, shown_names
         from cxrbench.leaderboard.page.cards import cards
         from cxrbench.leaderboard.page.inside import Inside
-        from cxrbench.leaderboard.pictures.whole import of_page
         from cxrbench.metrics.kinds import KINDS
 
+        del names  # of those that pictures show
         untested = {one.name for kind in KINDS.values() for one in kind.measures.values() if not one.tested}
         found = saved_cells(self.results, self.tasks, self.cache, aggregates=True)
         metrics = [name for name in self.metrics if name not in untested]
@@ -49,7 +46,4 @@ class PageSources:
             ).found
             for one in by
         ]  # fmt: skip
-        shown = shown_names(encoders_of(board), look.names)
-        return Inside(
-            cards(found.predictions), groups, of_page(renamed(board, shown), found.predictions, groups, shown)
-        )
+        return Inside(cards(found.predictions), groups)

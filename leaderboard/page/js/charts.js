@@ -1,6 +1,6 @@
 // Pictures: each chart is an entry of `charts`, drawn again whenever something is chosen.
 function chartNames() {
-  return Object.keys(charts).filter((name) => dataOf(name)).sort((a, b) => charts[a].place - charts[b].place);
+  return Object.keys(charts).filter((name) => dataOf(name));
 }
 
 /** What a chart draws; two charts may draw the same (`data`: under which name it stands). */
