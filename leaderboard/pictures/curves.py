@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.calibration.bins import drawable
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
-from cxrbench.leaderboard.pictures.polylines import Array, Polyline, mean_line, thinned
+from cxrbench.leaderboard.pictures.polylines import Array, Polyline, corners, mean_line, thinned
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
 from cxrbench.leaderboard.statistics.in_folds import FOLD
@@ -129,6 +129,6 @@ def _of_seed(
         here = np.ones(len(rows), dtype=bool) if folds is None else folds == fold
         known = here & ~np.isnan(targets)
         if 0 < targets[known].sum() < known.sum():
-            lines.append(draw(scores[known], targets[known]))
+            lines.append(corners(draw(scores[known], targets[known])))
             weights.append(1 if folds is None else len(np.unique(patients[here])))
     return mean_line(lines, weights) if lines else None
