@@ -119,6 +119,14 @@ def test_a_run_without_any_encoder_says_why_of_each(folders: None, monkeypatch: 
     assert not any("no encoder" in line for line in told)
 
 
+def test_marks_say_whom_they_are_against(folders: None, monkeypatch: pytest.MonkeyPatch, encoder: str) -> None:
+    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
+    lines = plan_table("radjepa", "6", dry_run=True).lines
+    assert "the baseline is RAD-DINO, for which random:radjepa stands on phantom images" in lines
+    own = plan_table("radjepa", "6", dry_run=True, encoders=[f"RAD-DINO={encoder}"]).lines
+    assert f"the baseline is RAD-DINO ({encoder})" in own
+
+
 def test_epochs_that_nothing_reads_are_said(folders: None) -> None:
     (line,) = [line for line in plan_table("pacx", "2", epochs=1, dry_run=True).lines if "epochs" in line]
     assert line == "--epochs 1: nothing that this table trains reads it"

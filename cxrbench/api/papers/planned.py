@@ -119,12 +119,20 @@ def plan_table(
     if "seeds" in settings and seeds - {settings["seeds"]}:
         lines.append(f"--seeds {settings['seeds']}: the paper has {max(seeds)}")
     lines += _stand_ins(found, own, runs)
-    if table.baseline and (against := {one.specs[table.baseline] for one in runs if table.baseline in one.specs}):
-        lines.append(f"tested against {', '.join(sorted(against))}")
+    if table.baseline:
+        lines.append(_baseline(table, runs))
     if any(one.synthetic and "budget" in one.settings for one in runs):
         lines.append(f"phantom: one labelled study stands for {ON_PHANTOM} of the paper's")
     remarks = [line for one in runs if one.job is not None for line in one.job.remarks]
     return PlannedTable(found, table, tuple(runs), tuple(dict.fromkeys([*lines, *remarks])))
+
+
+def _baseline(table: PaperTable, runs: Sequence[PlannedRun]) -> str:
+    """Whom a table's marks are against here."""
+    specs = sorted({one.specs[table.baseline] for one in runs if table.baseline in one.specs})
+    stands = f", for which {table.phantom_baseline} stands on phantom images" if table.phantom_baseline in specs else ""
+    given = "" if stands or not specs else f" ({', '.join(specs)})"
+    return f"the baseline is {table.baseline}{stands or given}" + ("" if specs else ": without it nothing is tested")
 
 
 def _stand_ins(paper: Paper, own: Mapping[str, str], runs: Sequence[PlannedRun]) -> list[str]:
