@@ -39,6 +39,23 @@ def test_axe_finds_no_serious_fault(visit: Visit, width: str, scheme: str) -> No
     assert faults(page) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", ["phone", "desktop"])
+def test_every_picture_is_drawn_and_has_no_serious_fault(visit: Visit, width: str, scheme: str) -> None:
+    page = visit(width=width, scheme=scheme).page
+    tabs = page.locator("#tabs button")
+    assert tabs.count() > 5
+    for tab in tabs.all():
+        tab.click()
+        assert page.locator("#picture svg").count() > 0, tab.inner_text()
+        assert page.locator("#picture script, #picture b, #picture i").count() == 0
+        assert faults(page) == [], tab.inner_text()
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), tab.inner_text()
+    page.locator("#tabs [aria-selected=true]").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#tabs [aria-selected=true]").inner_text() == tabs.first.inner_text()
+
+
 @pytest.mark.parametrize("name", ["everything", "wide"])
 @pytest.mark.parametrize("width", ["phone", "desktop"])
 def test_only_tables_scroll_sideways(visit: Visit, width: str, name: str) -> None:
