@@ -8,17 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from page_browser.faults import faults
 from page_browser.pages import ENCODERS
 
 Visit = Callable[..., Any]
-
-
-def faults(page: Any) -> list[str]:
-    """What axe-core calls serious or critical."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    found = axe.Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")
-            for node in one["nodes"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -37,23 +30,6 @@ def test_axe_finds_no_serious_fault(visit: Visit, width: str, scheme: str) -> No
     page.keyboard.press("Escape")
     page.locator("#board tbody button").first.click()
     assert faults(page) == []
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", ["phone", "desktop"])
-def test_every_picture_is_drawn_and_has_no_serious_fault(visit: Visit, width: str, scheme: str) -> None:
-    page = visit(width=width, scheme=scheme).page
-    tabs = page.locator("#tabs button")
-    assert tabs.count() > 5
-    for tab in tabs.all():
-        tab.click()
-        assert page.locator("#picture svg").count() > 0, tab.inner_text()
-        assert page.locator("#picture script, #picture b, #picture i").count() == 0
-        assert faults(page) == [], tab.inner_text()
-        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), tab.inner_text()
-    page.locator("#tabs [aria-selected=true]").focus()
-    page.keyboard.press("ArrowRight")
-    assert page.locator("#tabs [aria-selected=true]").inner_text() == tabs.first.inner_text()
 
 
 @pytest.mark.parametrize("name", ["everything", "wide"])

@@ -1,10 +1,8 @@
 // Pictures: each chart is an entry of `charts`, drawn again whenever something is chosen.
-const ORDER = ["forest", "ranks", "matrix", "labels", "radar", "fractions", "roc", "pr", "reliability", "groups", "cost"];
-
 /** Charts that have data: those that say who is better first. */
 function chartNames() {
   const there = Object.keys(charts).filter((name) => at(`picture-${charts[name].data || name}`));
-  return [...ORDER.filter((name) => there.includes(name)), ...there.filter((name) => !ORDER.includes(name))];
+  return there.sort((a, b) => charts[a].place - charts[b].place);
 }
 
 /** The data of a picture, read once; null where there are none. */
