@@ -146,6 +146,8 @@ def test_what_cannot_be_asked_is_said_and_the_images_are_drawn_all_the_same(stor
         show(store, tmp_path, "--encoder", "pixels", "--how", "occlusion", task="knn")
     with pytest.raises(UserError, match=r"pixels: it says nothing of its attention .* leave out --how"):
         show(store, tmp_path, "--encoder", "pixels", "--how", "rollout")
+    with pytest.raises(UserError, match="it gives no maps through which a gradient"):
+        show(store, tmp_path, "--encoder", VIT, "--how", "grad-cam")
     with pytest.raises(UserError, match="--how is auto, rollout, grad-cam or occlusion, not 'sideways'"):
         show(store, tmp_path, "--encoder", "pixels", "--how", "sideways")
     with pytest.raises(UserError, match="has no label 'brigth': choose of bright, coin"):
