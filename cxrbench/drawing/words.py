@@ -1,6 +1,7 @@
 """Names of strangers on a picture: as text, whatever they are made of, and on lines that fit."""
 
 import re
+import textwrap
 from functools import lru_cache
 
 from cxrbench.files.names import visible
@@ -20,8 +21,10 @@ def drawable(text: str) -> str:
 def wrapped(text: str, width: int, most: int = 3) -> str:
     """A name on at most ``most`` lines of about ``width`` characters; of what does not fit, the middle is an ellipsis.
 
-    Lines break behind blanks, ``/``, ``@``, ``:`` and ``-``; a word longer than a line is divided.
+    Lines break behind blanks, ``/``, ``@``, ``:`` and ``-``; a word longer than a line is divided. Each is
+    ``drawable``.
     """
+    text = visible(text)
     if len(text) > width * most:
         half = (width * most - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
@@ -30,7 +33,12 @@ def wrapped(text: str, width: int, most: int = 3) -> str:
         if len(lines[-1]) + len(word.rstrip()) > width and lines[-1] and len(lines) < most:
             lines.append("")
         lines[-1] += word
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(drawable(line.rstrip()) for line in lines)
+
+
+def paragraph(text: str, width: int) -> str:
+    """Sentences on lines of at most so many characters, each ``drawable``."""
+    return "\n".join(map(drawable, textwrap.wrap(text, width)))
 
 
 @lru_cache(maxsize=1)

@@ -57,8 +57,8 @@ def grouping(manifests: Sequence[Manifest], by: str) -> Grouping:
     ``by``: ``label``: the one label that is known to be positive, else ``none of them`` (all are known to be negative),
     ``several`` or ``unknown``, of which the last two are no groups of their own; ``label:NAME``: whether an image has
     it; ``dataset``; ``view``, ``sex``, ``age`` (in bands), ``site``, ``scanner``. Groups of fewer than ``FEWEST``
-    images, and of more than ``MOST`` groups the smaller ones, are ``other``, no group of its own. Raises UserError for
-    anything else, where no dataset knows, and where fewer than two groups have enough images.
+    images, and of more than ``MOST`` groups the smaller ones, are ``N others``, no group of its own. Raises UserError
+    for anything else, where no dataset knows, and where fewer than two groups have enough images.
     """
     if by == DATASET:
         cells = [(m.name, False) for m in manifests for _ in range(len(m))]
@@ -76,7 +76,7 @@ def grouping(manifests: Sequence[Manifest], by: str) -> Grouping:
     if len(large) < 2:
         raise UserError(f"--by {plain(by)}: {_too_few(named, counts, len(cells))}: leave it out, or take more images")
     kept = set(large if len(large) <= MOST else large[: MOST - 1])
-    fewer = (f"other ({len(named) - len(kept)})", True)
+    fewer = (f"{len(named) - len(kept)} others", True)
     cells = [cell if cell in kept or cell[1] else fewer for cell in cells]
     counts = Counter(cells)
     order = sorted(counts, key=lambda cell: (cell[1], cell[0] if by == "age" or cell[1] else "", -counts[cell], cell))

@@ -1,7 +1,6 @@
 """The picture of a map: a column per encoder, a row per colouring, the legend with its counts beside each row."""
 
 import math
-import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,13 +10,13 @@ from matplotlib.lines import Line2D
 
 from cxrbench.drawing.files import DOUBLE
 from cxrbench.drawing.palette import FAINT, GRAY, INK, Style, style
-from cxrbench.drawing.words import drawable, wrapped
+from cxrbench.drawing.words import paragraph, wrapped
 from cxrbench.embedding_maps.captions import caption, heading
 from cxrbench.embedding_maps.grouping import Grouping
 from cxrbench.embedding_maps.mapped import EmbeddingMap, EncoderMap
 from cxrbench.embedding_maps.quality import Separation
 
-LEGEND, PANEL, SMALLEST = 1.35, 2.3, 1.5  # inches
+LEGEND, PANEL, NARROW, SMALLEST = 1.35, 2.3, 1.8, 1.5  # inches
 MANY = 5_000
 """Points above which an SVG or a PDF holds them as dots, not as shapes."""
 REST = Style(GRAY, "x")
@@ -28,9 +27,14 @@ def picture(found: EmbeddingMap, names: Mapping[str, str]) -> Figure:
     columns, rows = len(found.maps), len(found.groupings)
     panel = min(PANEL, max(SMALLEST, (DOUBLE - LEGEND) / columns))
     width = LEGEND + panel * columns
-    below = textwrap.wrap(drawable(caption(found, names)), int(width * 21))
+    below = paragraph(caption(found, names), int(width * 21))
     above = heading(found)
-    height = rows * (panel + 0.16) + 0.36 + 0.125 * len(below) + (0.16 if above else 0)
+    height = (
+        rows * (panel + (0.26 if panel < NARROW else 0.16))
+        + 0.36
+        + 0.125 * (below.count("\n") + 1)
+        + (0.16 if above else 0)
+    )
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)  # type: ignore[union-attr]
     axes = figure.subplots(rows, columns + 1, squeeze=False, width_ratios=[panel] * columns + [LEGEND])
@@ -38,19 +42,21 @@ def picture(found: EmbeddingMap, names: Mapping[str, str]) -> Figure:
     dots = len(found.image_ids) * columns * rows > MANY
     for row, grouping in enumerate(found.groupings):
         for column, one in enumerate(found.maps):
-            _panel(axes[row, column], one, grouping, numbers[one.encoder, grouping.by], dots=dots)
+            _panel(
+                axes[row, column], one, grouping, numbers[one.encoder, grouping.by], dots=dots, narrow=panel < NARROW
+            )
             if row == 0:
                 _head(axes[row, column], one, names[one.encoder], int(panel * 14))
         _legend(axes[row, columns], grouping)
     if above:
-        figure.suptitle("\n".join(textwrap.wrap(drawable(above), int(width * 17))), fontsize=7.5, fontweight="bold")
-    figure.supxlabel("\n".join(below), fontsize=6, color=INK, x=0.01, ha="left")
+        figure.suptitle(paragraph(above, int(width * 17)), fontsize=7.5, fontweight="bold")
+    figure.supxlabel(below, fontsize=6, color=INK, x=0.01, ha="left")
     return figure
 
 
-def _panel(axes: Axes, one: EncoderMap, grouping: Grouping, numbers: Separation, *, dots: bool) -> None:
+def _panel(axes: Axes, one: EncoderMap, grouping: Grouping, numbers: Separation, *, dots: bool, narrow: bool) -> None:
     """One encoder's points: the rest first, then the largest group, so that small ones lie on top."""
-    size = float(np.clip(2200 / len(one.points), 3, 16))
+    size = float(np.clip(4000 / len(one.points), 4, 16))
     for code in _order(grouping):
         group, chosen = grouping.groups[code], grouping.codes == code
         colour, marker = _style(grouping, code)
@@ -64,9 +70,8 @@ def _panel(axes: Axes, one: EncoderMap, grouping: Grouping, numbers: Separation,
     axes.set_box_aspect(1)
     for spine in axes.spines.values():
         spine.set(visible=True, color=FAINT)
-    axes.set_xlabel(
-        f"silhouette: full {_short(numbers.in_embeddings)} · map {_short(numbers.in_map)}", fontsize=6.5, labelpad=2
-    )
+    said = f"full {_short(numbers.in_embeddings)} · map {_short(numbers.in_map)}"
+    axes.set_xlabel("silhouette:" + ("\n" if narrow else " ") + said, fontsize=6.5, labelpad=2)
 
 
 def _head(axes: Axes, one: EncoderMap, name: str, width: int) -> None:
@@ -74,7 +79,7 @@ def _head(axes: Axes, one: EncoderMap, name: str, width: int) -> None:
     if not math.isnan(one.shown):
         said += f" · {one.shown:.0%} of the variance"
     mark = "†" if one.seen else ""
-    axes.set_title(f"{wrapped(drawable(name + mark), width)}\n", fontsize=8, fontweight="bold", pad=2)
+    axes.set_title(f"{wrapped(name + mark, width)}\n", fontsize=8, fontweight="bold", pad=2)
     axes.annotate(said, (0.5, 1), (0, 3), "axes fraction", textcoords="offset points", ha="center", fontsize=6)
 
 
@@ -82,10 +87,10 @@ def _legend(axes: Axes, grouping: Grouping) -> None:
     axes.axis("off")
     handles = [
         Line2D([], [], linestyle="", marker=_style(grouping, code).marker, color=_style(grouping, code).colour,
-            markersize=4.5, label=wrapped(drawable(f"{group.name} ({group.images:,})"), 24))
+            markersize=4.5, label=wrapped(f"{group.name} ({group.images:,})", 24))
         for code, group in enumerate(grouping.groups)
     ]  # fmt: skip
-    title = wrapped(drawable(grouping.by), 22)
+    title = wrapped(grouping.by, 22)
     axes.legend(
         handles=handles, title=title, loc="center left", bbox_to_anchor=(-0.08, 0.5), borderaxespad=0,
         handletextpad=0.2, alignment="left", title_fontproperties={"weight": "bold", "size": 7},
@@ -101,4 +106,4 @@ def _style(grouping: Grouping, code: int) -> Style:
 
 
 def _short(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
+    return "–" if math.isnan(value) else f"{round(value, 2) + 0:.2f}".replace("-", "−")  # + 0: no minus zero

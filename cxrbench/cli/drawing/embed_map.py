@@ -80,9 +80,5 @@ def embed_map(
     maps.draw(out)
     if coordinates is not None:
         write(maps.to_csv(), coordinates)
-    print(visible_lines(maps.to_markdown().rstrip("\n")))
-    print(
-        visible(f"\npicture: {out}").lstrip()
-        if coordinates is None
-        else visible(f"picture: {out}; coordinates: {coordinates}")
-    )
+    print(visible_lines(maps.to_markdown()))
+    print(visible(f"picture: {out}" + (f"; coordinates: {coordinates}" if coordinates is not None else "")))
