@@ -4,14 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
-from cxrbench.leaderboard.cells import Look, Spread, best_first, by_chance, cell, dagger, ranked, ranks, significant
+from cxrbench.leaderboard.board import Board, Column, Overall, Record
+from cxrbench.leaderboard.cells import Look, Spread, by_chance, cell, dagger, ranked, significant
 from cxrbench.leaderboard.columns.heads import Head
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
-from cxrbench.leaderboard.families import FAMILIES
-from cxrbench.leaderboard.legend import Tests, legend
-from cxrbench.leaderboard.notes import Cells, notes
-from cxrbench.leaderboard.per_label import check_labels, label_tables
+from cxrbench.leaderboard.legend import legend
+from cxrbench.leaderboard.notes import notes
+from cxrbench.leaderboard.per_label import label_parts
 from cxrbench.leaderboard.render import (
     ABSENT,
     NOT_APPLICABLE,
@@ -20,15 +19,13 @@ from cxrbench.leaderboard.render import (
     escaped,
     markdown_table,
     number,
-    percent,
     remark,
     task_title,
 )
-from cxrbench.leaderboard.statistics.alignment import AlignedTask
+from cxrbench.leaderboard.shown.by_label import check_labels
+from cxrbench.leaderboard.shown.headline import HeadlineTable, headline_cells, headline_tables, sorted_columns
+from cxrbench.leaderboard.shown.other_metrics import OtherMetrics, other_metrics
 from cxrbench.leaderboard.statistics.significance import ALPHA
-from cxrbench.metrics.kinds import KINDS
-from cxrbench.metrics.measure import Measure
-from cxrbench.predictions import Kind
 
 
 def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
@@ -43,8 +40,7 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
     if board.remarks:
         parts.append("\n".join(f"- {remark(one)}." for one in board.remarks))
     for synthetic in (False, True):
-        columns = [c for c in board.columns if c.task.synthetic == synthetic]
-        if columns:
+        if columns := sorted_columns(board, synthetic):
             parts += _section(board, columns, synthetic, look)
     if board.efficiency:
         parts += ["## Efficiency", _efficiency(board.efficiency)]
@@ -57,30 +53,17 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
 
 def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Look) -> list[str]:
     """Headline tables, their legend, the other metrics, the notes: of the real or of the synthetic tasks."""
-    cells: Cells = {
-        (r.task, r.metric, r.encoder): r for r in board.records if r.label == HEADLINE and r.synthetic == synthetic
-    }
-    columns = sorted(columns, key=lambda c: (c.task.dataset, c.task.protocol, -c.task.fraction))
-    tables = _tables(columns)
-    fractions = sorted({c.task.fraction for c in columns}, reverse=True)
+    cells = headline_cells(board, synthetic)
+    tables = headline_tables(board, columns, cells)
     parts = ["## Results on synthetic data", SYNTHETIC] if synthetic else ["## Results"]
-    counts: list[Tests] = []
-    for title, of_table in tables.items():
-        for fraction in sorted({c.task.fraction for c in of_table}, reverse=True):
-            shown = [c for c in of_table if c.task.fraction == fraction]
-            labels = "" if fractions == [1.0] else f", {percent(fraction)} of the training labels"
-            over = board.overall.get((shown[0].metrics[0], shown[0].task.protocol, fraction, synthetic), ())
-            parts += [f"### {escaped(title)}{labels}", _headline(board.row, shown, cells, over, look.spread)]
-            parts += [_overall(over)] if over else []
-            counts.append(Tests(_tests(shown, cells), sum(not math.isnan(one.p) for one in over)))
-    parts.append(legend(board, counts, look.spread))
-    if by_label := label_tables(board, columns, look):
+    for table in tables:
+        parts += [f"### {escaped(table.title)}", _headline(board.row, table, look.spread)]
+        parts += [_overall([*table.over.values()])] if table.over else []
+    parts.append(legend(board, [table.tests for table in tables], look.spread))
+    if by_label := label_parts(board, columns, look):
         parts += ["### By label", *by_label]
-    for title, of_table in tables.items():
-        others = list(dict.fromkeys(m for c in of_table for m in c.metrics if m != of_table[0].metrics[0]))
-        if others:
-            parts += [f"### {escaped(title.partition(': ')[0])}: other metrics{_mean_over(of_table, others)}"]
-            parts.append(_other_metrics(board.row, others, of_table, cells))
+    for others in other_metrics(columns, cells):
+        parts += [f"### {escaped(others.title)}", _other_metrics(board.row, others)]
     if any(len(c.metrics) > 1 for c in columns):
         heads = {(c.task, c.metrics[0]) for c in columns}
         count = sum(not math.isnan(r.p) for (task, metric, _), r in cells.items() if (task, metric) not in heads)
@@ -94,73 +77,28 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
     return parts
 
 
-def _tables(columns: Sequence[Column]) -> dict[str, list[Column]]:
-    """The columns that share a headline table, by its title: one metric of one protocol.
-
-    A mean over protocols would say nothing, and would leave out every encoder that cannot serve one of them.
-    """
-    found: dict[tuple[int, str, str], list[Column]] = {}
-    for c in columns:
-        family = FAMILIES[c.kind]
-        own = family.title.lower()
-        variant = "" if c.task.protocol in (own, "") else c.task.protocol.removeprefix(f"{own}+")
-        found.setdefault((family.place, variant, c.metrics[0]), []).append(c)
-    tables: dict[str, list[Column]] = {}
-    for (_, variant, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
-        kind = of_table[0].kind
-        named = FAMILIES[kind].title + (f" ({variant})" if variant else "")
-        tables[f"{named}: {_measure(kind, metric).title}{_mean_over(of_table, [metric])}"] = of_table
-    return tables
-
-
-def _mean_over(columns: Sequence[Column], metrics: Sequence[str]) -> str:
-    """What values of these metrics are means over, if any is a mean."""
-    measures = [_measure(columns[0].kind, metric) for metric in metrics]
-    means = any(len(c.labels) > 1 and one.has_mean(c.labels) for c in columns for one in measures)
-    return f", mean over {FAMILIES[columns[0].kind].labels}" if means else ""
-
-
-def _tests(columns: Sequence[Column], cells: Cells) -> int:
-    """How many tests against the baseline a headline table holds."""
-    tasks, metric = {c.task for c in columns}, columns[0].metrics[0]
-    return sum(not math.isnan(r.p) for (task, m, _), r in cells.items() if task in tasks and m == metric)
-
-
-def _measure(kind: Kind, metric: str) -> Measure:
-    return KINDS[kind].measures[metric]
-
-
-def _headline(what: str, columns: Sequence[Column], cells: Cells, over: Sequence[Overall], spread: Spread) -> str:
+def _headline(what: str, table: HeadlineTable, spread: Spread) -> str:
     """Encoders x tasks; the mean (if any) of those with every cell; below, test sets' sizes and sensitivities."""
-    kind, metric = columns[0].kind, columns[0].metrics[0]
-    measure, family = _measure(kind, metric), FAMILIES[kind]
-    tasks = {c.task for c in columns}
-    asked = {e for task, m, e in cells if task in tasks and m == metric}
-    asked |= {e for column in columns for e in column.not_applicable}
-    rows = {e: [cells.get((c.task, metric, e)) for c in columns] for e in sorted(asked)}
-    has_mean = measure.has_mean(label for c in columns for label in c.labels)
-    means = {e: _mean(row) if has_mean else math.nan for e, row in rows.items()}
-    order = best_first(means, measure)
-    places = [ranks({e: r.value for e, row in rows.items() if (r := row[i])}, measure) for i in range(len(columns))]
-    mean_places = ranks(means, measure)
-    show_mean = len(columns) > 1 and has_mean
-    whole = {one.encoder: one for one in over}
-    lettered = [any(r and r.tie_group for row in rows.values() if (r := row[i])) for i in range(len(columns))]
-    lettered = [some or len(asked) > 1 for some in lettered]
     body = []
-    for e in order:
+    for e, row in table.rows.items():
         line = [
-            cell(r, rank.get(e), spread) + _letters(r, several) if r else _absent(e, c)
-            for r, rank, c, several in zip(rows[e], places, columns, lettered, strict=True)
+            cell(r, place, spread) + _letters(r, several) if r else _absent(e, c)
+            for (r, place), c, several in zip(row, table.columns, table.lettered, strict=True)
         ]
-        mean = [ranked(number(means[e]), mean_places.get(e)) + _around(whole.get(e))] if show_mean else []
+        mean = [ranked(number(value), place) + _around(table.over.get(e)) for value, place in _mean(table, e)]
         body.append([code(e), *line, *mean])
-    blank = [""] if show_mean else []
-    detectable = [number(c.detectable[metric]) for c in columns]
+    blank = [""] if table.means else []
+    detectable = [number(value) for value in table.detectable]
     body.append(["*smallest detectable difference*", *(f"*{d}*" if d != ABSENT else d for d in detectable), *blank])
-    body.append([f"*test {family.rows} (patients)*", *(f"*{c.rows:,} ({c.patients:,})*" for c in columns), *blank])
-    heads = [what.title(), *(escaped(c.task.title) for c in columns), *(["Mean"] if show_mean else [])]
+    sizes = (f"*{c.rows:,} ({c.patients:,})*" for c in table.columns)
+    body.append([f"*test {table.family.rows} (patients)*", *sizes, *blank])
+    heads = [what.title(), *(escaped(c.task.title) for c in table.columns), *(["Mean"] if table.means else [])]
     return markdown_table(body, heads)
+
+
+def _mean(table: HeadlineTable, encoder: str) -> list[tuple[float, int | None]]:
+    """The cell of the mean, if there is such a column."""
+    return [table.means[encoder]] if table.means else []
 
 
 def _around(one: Overall | None) -> str:
@@ -191,25 +129,13 @@ def _elsewhere(one: Overall) -> str:
     return ABSENT if math.isnan(one.better) else " / ".join(f"{share:.0%}" for share in shares)
 
 
-def _other_metrics(what: str, metrics: Sequence[str], columns: Sequence[Column], cells: Cells) -> str:
+def _other_metrics(what: str, others: OtherMetrics) -> str:
     """Tasks and encoders x metrics, values only."""
-    measures = {m: _measure(columns[0].kind, m) for m in metrics}
     body = []
-    encoders: dict[AlignedTask, set[str]] = {}
-    for task, _, e in cells:
-        encoders.setdefault(task, set()).add(e)
-    for column in columns:
-        here = sorted(encoders.get(column.task, ()))
-        found = {m: {e: cells[column.task, m, e] for e in here} if m in column.metrics else {} for m in metrics}
-        places = {m: ranks({e: r.value for e, r in found[m].items()}, measures[m]) for m in metrics}
-        for e in here:
-            of = [found[m].get(e) for m in metrics]
-            line = [
-                ranked(number(r.value), places[m].get(e)) + _beside(r) if r else ABSENT
-                for m, r in zip(metrics, of, strict=True)
-            ]
-            body.append([escaped(task_title(column.task)), f"{code(e)}{dagger(next(r for r in of if r))}", *line])
-    arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in measures.values()]
+    for (task, e), row in others.rows.items():
+        line = [ranked(number(r.value), place) + _beside(r) if r else ABSENT for r, place in row]
+        body.append([escaped(task_title(task)), f"{code(e)}{dagger(next(r for r, _ in row if r))}", *line])
+    arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in others.measures]
     return markdown_table(body, ["Task", what.title(), *arrows])
 
 
@@ -237,11 +163,6 @@ def _letters(r: Record, lettered: bool) -> str:
 def _beside(r: Record) -> str:
     """The mark, or for what is not tested what chance alone would give."""
     return significant(r) if math.isnan(r.by_chance) else by_chance(r)
-
-
-def _mean(row: Sequence[Record | None]) -> float:
-    values = [r.value if r else math.nan for r in row]
-    return sum(values) / len(values)
 
 
 def _quantity(value: Any) -> str:

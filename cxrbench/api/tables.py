@@ -47,7 +47,7 @@ def leaderboard(
     from cxrbench.leaderboard.cells import Look, Spread
     from cxrbench.leaderboard.columns.aggregated import read
     from cxrbench.leaderboard.display import encoders_of, read_names, shown_names
-    from cxrbench.leaderboard.per_label import check_labels
+    from cxrbench.leaderboard.shown.by_label import check_labels
     from cxrbench.leaderboard.tables import build
 
     chosen("--spread", Spread, spread)

@@ -1,0 +1,1 @@
+"""The board as LaTeX: tables for a paper, with booktabs and siunitx."""

@@ -1,0 +1,1 @@
+"""Check marks: who is better than one encoder, by data set and metric."""

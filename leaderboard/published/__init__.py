@@ -1,0 +1,1 @@
+"""What papers print, beside the columns of a board: never tested, never ranked."""
