@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import cosine_similarity
 
-from cxrbench.embedding_maps.grouping import MapGroup, Grouping
+from cxrbench.embedding_maps.grouping import Grouping, MapGroup
 from cxrbench.embedding_maps.projection import Projection, project, unit
 from cxrbench.embedding_maps.quality import neighbours, separation, trustworthiness
 from cxrbench.errors import UserError
