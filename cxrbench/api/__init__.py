@@ -60,33 +60,17 @@ from cxrbench.schedule.manner import RETRIES, Manner, Wanted
 from cxrbench.schedule.status import Status
 
 __all__ = [
-<<<<<<< HEAD
     "Calibrated", "Compared", "CostPlan", "EmbeddingMaps", "EncoderCard", "Features", "Form", "Grouped",
     "ImportedSplits", "Leaderboard", "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown",
     "PlannedTable", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults",
-    "Statistic", "Status", "Tables", "UserError", "Wanted", "bundle", "by_group", "cached", "calibration", "cell_key",
-    "check_dataset", "check_encoder", "check_results", "clean_cache", "compare", "compare_pictures",
-    "compare_protocols", "compute_table", "cost", "describe", "download", "download_commands", "embed", "embed_map",
-    "executor_table", "export_features", "find_cell", "find_manifest", "find_published", "import_splits", "labels_of",
-    "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers", "list_published",
-    "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results", "method_options", "new_plugin",
-    "outcomes", "own_datasets", "pack_results", "paper_overview", "paper_table", "plan_table", "planned", "prepare",
-    "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job",
-    "requests", "run", "show_table", "splits_of", "status", "statuses", "store_golden", "verify", "vocabulary_terms",
-    "write_card", "write_phantom", "write_sidecar",
-=======
-    "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "ImportedSplits",
-    "Leaderboard", "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown", "PlannedTable",
-    "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults", "Statistic",
-    "Status", "Tables", "UserError", "Wanted", "attend", "bundle", "by_group", "cached", "calibration", "cell_key",
-    "check_dataset", "check_encoder", "check_results", "classified_cases", "clean_cache", "compare",
+    "Statistic", "Status", "Tables", "UserError", "Wanted", "attend", "bundle", "by_group", "cached", "calibration",
+    "cell_key", "check_dataset", "check_encoder", "check_results", "classified_cases", "clean_cache", "compare",
     "compare_pictures", "compare_protocols", "compute_table", "cost", "describe", "download", "download_commands",
-    "embed", "executor_table", "export_features", "find_cell", "find_manifest", "find_published", "import_splits",
-    "labels_of", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers",
-    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results",
+    "embed", "embed_map", "executor_table", "export_features", "find_cell", "find_manifest", "find_published",
+    "import_splits", "labels_of", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
+    "list_papers", "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results",
     "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results", "paper_overview", "paper_table",
     "plan_table", "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file",
     "rename_in_results", "requested_job", "requests", "run", "show_table", "splits_of", "status", "statuses",
     "store_golden", "verify", "vocabulary_terms", "write_card", "write_phantom", "write_sidecar",
->>>>>>> main
 ]  # fmt: skip

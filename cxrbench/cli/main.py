@@ -62,11 +62,8 @@ app.command()(leaderboard)
 app.command()(paper)
 app.command()(compare)
 app.command()(show)
-<<<<<<< HEAD
 app.command("embed-map")(embed_map)
-=======
 app.command()(attend)
->>>>>>> main
 app.command()(calibration)
 app.command()(requests)
 app.command()(verify)
