@@ -12,6 +12,7 @@ from cxrbench.leaderboard.page.families import family_of
 from cxrbench.leaderboard.page.groups import with_groups
 from cxrbench.leaderboard.page.inside import Inside
 from cxrbench.leaderboard.page.tables import tables
+from cxrbench.leaderboard.published.figure import PublishedFigure
 from cxrbench.leaderboard.render import code, escaped
 
 DIGITS = 5
@@ -74,11 +75,11 @@ def _forms(name: str, markdown: Callable[[str], str], latex: Callable[[str], str
     return {"name": visible(name), "md": markdown(name), "tex": latex(visible(name))}
 
 
-def _published(one: Any, latex: Callable[[str], str]) -> dict[str, Any]:
+def _published(one: PublishedFigure, latex: Callable[[str], str]) -> dict[str, Any]:
     """A figure of a paper; what is read in its row and in its cell."""
-    spread = f" ± {one.spread}" if one.spread not in (None, "") else ""
-    return _forms(f"{one.encoder} ({one.source})", escaped, latex) | {
-        "task": one.task, "fraction": one.fraction, "metric": one.metric, "label": visible(one.label),
-        "text": f"{one.value}{spread}", "source": visible(one.source),
+    spread = f" ± {one.spread}" if one.spread else ""
+    return _forms(f"{one.encoder} ({one.paper}, {one.table})", escaped, latex) | {
+        "task": one.task.title, "fraction": one.task.fraction, "metric": one.metric, "label": visible(one.label),
+        "text": f"{one.printed}{spread}", "source": visible(one.source),
         "differs": [visible(what) for what in one.differs],
     }  # fmt: skip

@@ -8,8 +8,9 @@ from importlib.resources import files
 
 import pytest
 
-from cxrbench.api.markup import latex_text, to_html
+from cxrbench.api.markup import to_html
 from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.latex.text import latex_text
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.page import SCRIPTS, to_page
 from cxrbench.leaderboard.tables import build

@@ -12,6 +12,7 @@ from cxrbench.leaderboard.page.columns import ten_thousandths, thousandths
 from cxrbench.leaderboard.page.families import family_of
 from cxrbench.leaderboard.page.inside import Inside
 from cxrbench.leaderboard.page.payload import in_script, payload, plain
+from cxrbench.leaderboard.published.matching import beside
 from cxrbench.leaderboard.tables import build
 
 NASTY = "</script><script>alert(1)</script>"
@@ -93,3 +94,15 @@ def test_the_family_of_an_encoder_is_the_plugin_that_it_names() -> None:
     texts = ["timm:resnet50", "spcl@runs/x.safetensors", "random", "./mine.py:Mine@w.pt", "hf:a/b"]
     assert [family_of(text, "encoder") for text in texts] == ["timm", "spcl", "random", "own code", "hf"]
     assert family_of("knn+views2@0.1", "protocol") == "knn"
+
+
+def test_published_figures_are_told_as_they_are_printed(board) -> None:
+    found = beside(board)
+    figures = told(board, Inside(published=found.figures))["published"]
+    assert len(figures) == len(found.figures) > 10
+    columns = {(column["title"], table["fraction"]) for table in told(board)["tables"] for column in table["columns"]}
+    for one, figure in zip(found.figures, figures, strict=True):
+        assert (figure["task"], figure["fraction"]) in columns
+        assert figure["text"] == one.printed
+        assert figure["differs"] == list(one.differs)
+        assert figure["name"] == f"{one.encoder} ({one.paper}, {one.table})"
