@@ -72,7 +72,7 @@ def overall(what: str, table: HeadlineTable) -> Float:
     ]  # fmt: skip
     heads = [what.title(), over_two("Mean rank"), "{Best mean, \\%}", over_two("Gain of the mean")]
     return Float(
-        caption=f"{latex_text(table.title)}: over all columns. Intervals of ranks 95\\%, of gains 90\\%.",
+        caption=f"{latex_text(table.title)}: over all columns. Intervals of ranks 95\\%, of gains 90\\%",
         columns="l"
         + PAIR.format("2.2")
         + "S[table-format=3.0]"

@@ -24,7 +24,7 @@ OfEncoder = Mapping[tuple[AlignedTask, str, str], Record]
 @dataclass(frozen=True)
 class MarkGrid:
     """One encoder against another, on real or on synthetic data. ``columns``: their headings; ``rows``: labels, then
-    metrics, a mark for each column.
+    metrics, a mark for each column; ``undefined``: those without a value in any.
     """
 
     encoder: str
@@ -32,6 +32,7 @@ class MarkGrid:
     synthetic: bool
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[Mark, ...]]
+    undefined: tuple[str, ...]
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -60,7 +61,9 @@ def mark_grids(board: Board, labels: Sequence[str] = ()) -> list[MarkGrid]:
                 for name, keys in _rows(columns, of, labels or (ALL,)).items()
             }
             heads = tuple(_heading(c, of) for c in columns)
-            found.append(MarkGrid(encoder, board.baseline, synthetic, heads, rows))
+            undefined = tuple(name for name, row in rows.items() if not any(row))
+            rows = {name: row for name, row in rows.items() if any(row)}
+            found.append(MarkGrid(encoder, board.baseline, synthetic, heads, rows, undefined))
     if not found:
         raise UserError(
             f"{board.baseline} is the only {board.row} of these results: there is nobody to test against it"

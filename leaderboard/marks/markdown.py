@@ -46,7 +46,8 @@ def _counts(grid: MarkGrid) -> str:
     tested = [mark for mark in SIGNS if mark not in ("untested", "")]
     said = ", ".join(f"{counts.get(mark, 0)} {SIGNS[mark]}" for mark in tested)
     left = f", {counts['untested']} not tested" if counts.get("untested") else ""
-    return f"Tested: {sum(counts.get(mark, 0) for mark in tested)}: {said}{left}."
+    undefined = f" Without a value: {', '.join(map(escaped, grid.undefined))}." if grid.undefined else ""
+    return f"Tested: {sum(counts.get(mark, 0) for mark in tested)}: {said}{left}.{undefined}"
 
 
 def _legend(board: Board) -> Sequence[str]:

@@ -139,3 +139,14 @@ def test_a_board_is_tested_again_against_whom_is_asked(cells: list[Predictions],
     assert Leaderboard(board, Look()).to_grid() == to_grid(board)
     with pytest.raises(UserError, match="ask for one with baseline='weak'"):
         Leaderboard(board, Look()).to_grid(against="weak")
+
+
+def test_a_label_without_a_value_is_named_below_and_has_no_row(made_up: Callable) -> None:
+    def of_one_class(one: Predictions) -> Predictions:
+        return Predictions(**{**vars(one), "rows": one.rows.assign(**{"target:Effusion": 0.0})})
+
+    board = build([of_one_class(made_up(e)) for e in ("a", "random")], metrics=["auroc"], replicates=200)
+    (grid,) = mark_grids(board)
+    assert grid.undefined == ("Effusion",)
+    assert list(grid.rows) == ["Nodule/Mass", "AUROC"]
+    assert "Without a value: Effusion." in to_grid(board)
