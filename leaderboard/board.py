@@ -70,6 +70,8 @@ class Column:
 
     Its test set (``rows``: images, or queries), the ``labels`` of its headline, the ``metrics`` it has (headline
     first), what it can detect (by metric), its notes, and the encoders that could not be asked (with the reason).
+    ``apart``: by metric, of each pair of encoders the two-sided p of the headline's difference, Holm over all pairs of
+    the metric, protocol and label fraction; NaN where no test was made. Where it is below 5% they share no letter.
     """
 
     task: AlignedTask
@@ -81,6 +83,7 @@ class Column:
     detectable: Mapping[str, float]
     notes: tuple[str, ...]
     not_applicable: Mapping[str, str] = field(default_factory=dict)
+    apart: Mapping[str, Mapping[tuple[str, str], float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class Overall:
     interval over the replicates; ``best``: share of the replicates in which its mean is the best of all. The columns'
     test sets are resampled by themselves, so all of that is about these test sets' patients. ``better``, ``equal``,
     ``worse``: about data sets at large, the posterior of the Bayesian signed-rank test that the gain over the baseline
-    is above the board's ``rope``, within it, or below; from five data sets on, of metrics in [0, 1].
+    is above the board's ``rope``, within it, or below; from five data sets on, of metrics in [0, 1]. ``apart``: by each
+    other encoder the two-sided p of the difference of the means, Holm over all pairs of the table; NaN: not tested.
     """
 
     encoder: str
@@ -112,6 +116,7 @@ class Overall:
     better: float = NAN
     equal: float = NAN
     worse: float = NAN
+    apart: Mapping[str, float] = field(default_factory=dict)
 
 
 Table = tuple[str, str, float, bool]

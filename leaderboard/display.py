@@ -61,7 +61,14 @@ def renamed(board: Board, names: Mapping[str, str]) -> Board:
             replace(r, encoder=names[r.encoder], baseline=names.get(r.baseline, "")) for r in board.records
         ),
         columns=tuple(
-            replace(c, not_applicable={names[e]: why for e, why in c.not_applicable.items()}) for c in board.columns
+            replace(
+                c,
+                not_applicable={names[e]: why for e, why in c.not_applicable.items()},
+                apart={
+                    metric: {(names[a], names[b]): p for (a, b), p in of.items()} for metric, of in c.apart.items()
+                },
+            )
+            for c in board.columns
         ),
         baseline=names.get(board.baseline or "", board.baseline),
         efficiency={names.get(e, e): facts for e, facts in board.efficiency.items()},
@@ -69,7 +76,12 @@ def renamed(board: Board, names: Mapping[str, str]) -> Board:
         nowhere={task: {names[e]: why for e, why in of.items()} for task, of in board.nowhere.items()},
         overall={
             table: tuple(
-                replace(one, encoder=names[one.encoder], wins={names[e]: share for e, share in one.wins.items()})
+                replace(
+                    one,
+                    encoder=names[one.encoder],
+                    wins={names[e]: share for e, share in one.wins.items()},
+                    apart={names[e]: p for e, p in one.apart.items()},
+                )
                 for one in encoders
             )
             for table, encoders in board.overall.items()

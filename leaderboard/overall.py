@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from cxrbench.leaderboard.board import HEADLINE, NAN, Overall, Table
 from cxrbench.leaderboard.statistics.bootstrap import percentile_interval
-from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
+from cxrbench.leaderboard.statistics.inference import NUMBERS, Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Measured, families
+from cxrbench.leaderboard.statistics.paired import Pair, Pairs, p_of_pairs
 from cxrbench.leaderboard.statistics.signed_rank import OverDatasets, over_datasets
 from cxrbench.leaderboard.statistics.significance import GAIN_LEVEL, VALUE_LEVEL, holm
 
 Array = NDArray[np.float64]
 UNKNOWN = OverDatasets(NAN, NAN, NAN)
+VALUE, PATIENTS = NUMBERS.index("value"), NUMBERS.index("patients")
 
 
 def overall(
@@ -50,8 +52,9 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
     means = draws.mean(0)
     best = (sign * means == (sign * means).max(0)).astype(np.float64)
     best /= best.sum(0)
-    values = moderated([_mean([one.values[e, HEADLINE] for one in columns], means[i]) for i, e in enumerate(names)])
+    values = moderated(_means([[one.values[e, HEADLINE] for e in names] for one in columns], means))
     gains = _gains(columns, names, means, sign, baseline)
+    apart = _apart(columns, names, means, sign * points.mean(0))
     corrected = dict(zip(gains, holm([gain.p() for gain in gains.values()]), strict=True))
     wins = {
         (a, b): float((sign * (means[i] - means[j]) > 0).mean()) for (i, a), (j, b) in permutations(enumerate(names), 2)
@@ -72,6 +75,7 @@ def _of_table(columns: Sequence[Measured], baseline: str | None, rope: float, se
                 wins={b: share for (a, b), share in wins.items() if a == name},
                 gain=gain.value if gain else NAN, gain_lower=ends.lower if ends else NAN,
                 gain_upper=ends.upper if ends else NAN, p=gain.p() if gain else NAN, p_holm=corrected.get(name, NAN),
+                apart={(a if b == name else b): p for (a, b), p in apart.items() if name in (a, b)},
                 **elsewhere._asdict(),
             )
         )  # fmt: skip
@@ -90,30 +94,61 @@ def _gains(
     if baseline is None or baseline not in names:
         return {}
     others = [e for e in names if e != baseline]
-    base = names.index(baseline)
-    parts = {e: [one.gains[e, HEADLINE] for one in columns] for e in others}
-    drawn = {e: sign * (means[names.index(e)] - means[base]) for e in others}
-    return dict(zip(others, moderated([_mean(parts[e], drawn[e]) for e in others]), strict=True))
+    at, base = [names.index(e) for e in others], names.index(baseline)
+    found = _means([[one.gains[e, HEADLINE] for e in others] for one in columns], means[at] - means[base])
+    return dict(zip(others, moderated(found), strict=True))
 
 
-def _mean(parts: Sequence[Components], draws: Array) -> Components:
-    """The mean over columns, patients resampled in each of them by itself: draws [B].
+def _apart(columns: Sequence[Measured], names: Sequence[str], means: Array, values: Array) -> dict[Pair, float]:
+    """Two-sided p of the difference of each pair's means, Holm over all pairs.
 
-    Degrees of freedom are Satterthwaite's, of the columns' variances.
+    ``means``: replicates [k, B]; ``values`` [k]: the encoders' means, more is better.
     """
-    k = len(parts)
-    patients = np.array([c.patients for c in parts])
-    if np.isnan(patients).any():
-        return Components(float(np.mean([c.value for c in parts])), NAN, 1.0, note="a column has no variance")
-    total = float(patients.sum())
-    df = total**2 / sum(c.patients**2 / c.patients_df for c in parts) if total else 1.0
-    between = np.array([c.between for c in parts])
-    seeds_df = [c.seeds_df or 1.0 for c in parts]
-    together = float(between.sum())
-    return Components(
-        value=float(np.mean([c.value for c in parts])), patients=float(draws.var(ddof=1)), patients_df=df,
-        between=together / k**2, shared=sum(c.shared for c in parts) / k**2,
-        seeds_df=together**2 / float((between**2 / seeds_df).sum()) if together else 0.0,
+    first, second = np.triu_indices(len(names), 1)
+    wanted = [(names[i], names[j]) for i, j in zip(first, second, strict=True)]
+    of_columns = np.stack([_of_pairs(Pairs.of(one.pairs), wanted) for one in columns])
+    drawn = np.concatenate([(means[i + 1 :] - means[i]).var(axis=1, ddof=1) for i in range(len(names) - 1)])
+    numbers = _over_columns(of_columns, drawn)
+    numbers[:, VALUE] = values[first] - values[second]
+    pairs = Pairs({pair: i for i, pair in enumerate(wanted)}, numbers, {})
+    return dict(zip(wanted, holm(p_of_pairs([pairs])), strict=True))
+
+
+def _of_pairs(found: Pairs, wanted: Sequence[Pair]) -> Array:
+    """The numbers [pairs, fields of Components] of the wanted pairs, whichever of the two stands first."""
+    return found.numbers[[found.places[(a, b) if (a, b) in found.places else (b, a)] for a, b in wanted]]
+
+
+def _means(columns: Sequence[Sequence[Components]], draws: Array) -> list[Components]:
+    """Means over columns of K numbers, of which each column has the variances; draws [K, B]: of the means."""
+    if not columns[0]:
+        return []
+    numbers = np.array([[one.plain()[:-1] for one in of] for of in columns], dtype=np.float64)
+    notes = ["a column has no variance" if math.isnan(v) else "" for v in numbers[:, :, PATIENTS].sum(0)]
+    found = _over_columns(numbers, draws.var(axis=1, ddof=1))
+    return [Components(*row, note=note) for row, note in zip(found.tolist(), notes, strict=True)]
+
+
+def _over_columns(numbers: Array, variances: Array) -> Array:
+    """Means over columns of K numbers, patients resampled in each column by itself: [K, fields of Components].
+
+    ``numbers``: [columns, K, fields]; ``variances`` [K]: of the means' replicates. Degrees of freedom are
+    Satterthwaite's, of the columns' variances. Where a column has no variance, the mean has none.
+    """
+    k = len(numbers)
+    value, patients, patients_df, between, shared, seeds_df = np.moveaxis(numbers, 2, 0)
+    total, together = patients.sum(0), between.sum(0)
+    weighed = (patients**2 / patients_df).sum(0)
+    of_seeds = (between**2 / np.where(seeds_df > 0, seeds_df, 1.0)).sum(0)
+    df = np.divide(total**2, weighed, out=np.ones_like(total), where=weighed > 0)
+    known = ~np.isnan(total)
+    return np.stack(
+        [
+            value.mean(0), np.where(known, variances, NAN), df, np.where(known, together / k**2, 0.0),
+            np.where(known, shared.sum(0) / k**2, 0.0),
+            np.divide(together**2, of_seeds, out=np.zeros_like(total), where=known & (of_seeds > 0)),
+        ],
+        axis=1,
     )  # fmt: skip
 
 

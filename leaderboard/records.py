@@ -13,7 +13,7 @@ from cxrbench.leaderboard.statistics.bootstrap import Interval
 from cxrbench.leaderboard.statistics.counting import Counted
 from cxrbench.leaderboard.statistics.inference import Components, Uncertain, moderated
 from cxrbench.leaderboard.statistics.measured import Key, Measured, families
-from cxrbench.leaderboard.statistics.paired import p_of_pairs
+from cxrbench.leaderboard.statistics.paired import Pair, p_of_pairs
 from cxrbench.leaderboard.statistics.significance import (
     ALPHA,
     GAIN_LEVEL,
@@ -29,10 +29,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Tested:
-    """The records of one metric of one column, and the smallest gain over the baseline that its marks would find."""
+    """The records of one metric of one column, and the smallest gain over the baseline that its marks would find.
+
+    ``apart``: of each pair of encoders the two-sided p of the headline, corrected over the family.
+    """
 
     records: tuple[Record, ...]
     detectable: float
+    apart: Mapping[Pair, float]
 
 
 def in_families(
@@ -49,12 +53,14 @@ def in_families(
         separated = _split(holm(apart), [len(one.pairs) for one in family])
         count = sum(not math.isnan(p) for of in tests for p in of)
         for i, one in enumerate(family):
-            letters = _letters(one, dict(zip(one.pairs, separated[i], strict=True)))
+            of_pairs = dict(zip(one.pairs, separated[i], strict=True))
+            letters = _letters(one, of_pairs)
             heads = _Answers(values[i], gains[i], dict(zip(gains[i], corrected[i], strict=True)))
             errors = [gain.error for gain in gains[i].values() if math.isfinite(gain.error)]
             found[id(one)] = Tested(
                 tuple(_records(one, heads.beside(_of_labels(one)), baseline, letters, marks.get(id(one.tests), {}))),
                 smallest_detectable_difference(float(np.median(errors)), count) if errors else NAN,
+                of_pairs,
             )
     return found
 

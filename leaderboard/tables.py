@@ -132,4 +132,5 @@ def _column(draft: Draft, tested: Mapping[int, Tested]) -> Column:
         detectable={one.measure.name: tested[id(one)].detectable for one in draft.metrics},
         notes=tuple(dict.fromkeys(notes)),
         not_applicable=draft.not_applicable,
+        apart={one.measure.name: tested[id(one)].apart for one in draft.metrics},
     )

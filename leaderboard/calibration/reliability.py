@@ -6,7 +6,6 @@ given. Rows: the scores as given, then after each recalibration, with the given 
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
-from scipy.stats import norm
 
 from cxrbench.files.atomic import atomic_path
 from cxrbench.files.names import safe_name
+from cxrbench.leaderboard.calibration.bins import Bins, binned, drawable, errors, pooled
 from cxrbench.leaderboard.calibration.variants import AS_GIVEN, Variants
 from cxrbench.leaderboard.render import task_title
 from cxrbench.leaderboard.statistics.alignment import TestSet
-from cxrbench.metrics.calibration import CALIBRATION, mass_bins
 
-Array = NDArray[np.float64]
 COLOURS = {AS_GIVEN: "#000000", "temperature": "#0072B2", "isotonic": "#D55E00"}  # Okabe and Ito (2008)
 MARKERS = {AS_GIVEN: "o", "temperature": "s", "isotonic": "^"}
 GRAY = "#9a9a9a"
@@ -37,16 +33,6 @@ FOOTER = (
 )
 
 
-@dataclass(frozen=True)
-class Bins:
-    """The bins that have images: mean score, share of positives, and its 95% interval, each [bins]."""
-
-    said: Array
-    observed: Array
-    lower: Array
-    upper: Array
-
-
 def draw(of_tasks: Sequence[Variants], folder: Path) -> list[Path]:
     """Write the pictures of each task: ``TASK.png`` with all labels pooled, and ``TASK-LABEL.png`` of each label.
 
@@ -55,17 +41,17 @@ def draw(of_tasks: Sequence[Variants], folder: Path) -> list[Path]:
     written: list[Path] = []
     for each in of_tasks:
         tests = each.tests
-        usable = [label for label in tests.labels if _drawable(tests, label)]
+        usable = [label for label in tests.labels if drawable(tests, label)]
         pictures = {"": usable} if usable else {}
         if len(tests.labels) > 1:
             pictures |= {label: [label] for label in usable}
         encoders = list(dict.fromkeys(encoder for encoder, _ in each.named.values()))
-        for label, pooled in pictures.items():
+        for label, of in pictures.items():
             for start in range(0, len(encoders), COLUMNS):
                 more = f"-{start // COLUMNS + 1}" if len(encoders) > COLUMNS else ""
                 name = safe_name("-".join(filter(None, (task_title(tests.task).replace(":", "-"), label))))
                 path = folder / f"{'synthetic-' if tests.task.synthetic else ''}{name}{more}.png"
-                figure = picture(each, pooled, encoders[start : start + COLUMNS])
+                figure = picture(each, of, encoders[start : start + COLUMNS])
                 with atomic_path(path) as temporary:
                     figure.savefig(temporary, format="png", dpi=150)
                 written.append(path)
@@ -91,7 +77,8 @@ def picture(each: Variants, labels: Sequence[str], encoders: Sequence[str]) -> F
         for row, method in enumerate(methods):
             upper, lower, key = axes[2 * row, column], axes[2 * row + 1, column], (encoder, method)
             _curve(upper, bins[key], None if method == AS_GIVEN else bins[encoder, AS_GIVEN], method, end)
-            upper.set_title(_numbers(*data[key][:2]), fontsize=8)
+            ece, loss = errors(*data[key][:2])
+            upper.set_title(f"ECE {ece:.3f} · NLL {loss:.3f}", fontsize=8)
             lower.stairs(counts[key], np.linspace(0, end, SCORE_BINS + 1), fill=True, color=COLOURS[method], alpha=0.8)
             lower.set_box_aspect(1 / TALL)  # As wide as the square above it.
             lower.set_yscale("log")
@@ -112,39 +99,6 @@ def picture(each: Variants, labels: Sequence[str], encoders: Sequence[str]) -> F
     return figure
 
 
-def pooled(tests: TestSet, name: str, labels: Sequence[str]) -> tuple[Array, Array, NDArray[np.str_]]:
-    """Scores and targets of all labels and training seeds in one row [m], and whose (patient and label) each is [m]."""
-    scores = np.concatenate([rows[f"score:{x}"].to_numpy(np.float64) for rows in tests.rows[name] for x in labels])
-    targets = np.concatenate([rows[f"target:{x}"].to_numpy(np.float64) for rows in tests.rows[name] for x in labels])
-    whose = np.concatenate([np.char.add(f"{x}|", tests.patients) for _ in tests.rows[name] for x in labels])
-    known = ~np.isnan(targets)
-    return scores[known], targets[known], whose[known]
-
-
-def binned(scores: Array, targets: Array, whose: NDArray[np.str_]) -> Bins:
-    """The bins of pooled scores [m]: means, and Wilson's interval (1927) of the share of positives.
-
-    Its number of trials is that of different patients (per label) in the bin, not of images: a patient's images are
-    alike. Unlike a bootstrap it says something of a bin without positives.
-    """
-    bins = mass_bins(scores, targets)
-    rows = []
-    for b in np.unique(bins):
-        inside = bins == b
-        share, trials = targets[inside].mean(), len(np.unique(whose[inside]))
-        limits = _wilson(float(share), trials)
-        rows.append((scores[inside].mean(), share, *limits))
-    return Bins(*np.array(rows).T)
-
-
-def _wilson(share: float, trials: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share that need not be a whole number of trials."""
-    z = float(norm.ppf(0.975))
-    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
 def _curve(axes: Axes, bins: Bins, before: Bins | None, method: str, end: float) -> None:
     axes.plot([0, end], [0, end], color=GRAY, linewidth=0.8, linestyle="--", zorder=1)
     if before is not None:
@@ -159,13 +113,6 @@ def _curve(axes: Axes, bins: Bins, before: Bins | None, method: str, end: float)
     axes.set_box_aspect(1)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5))
-
-
-def _numbers(scores: Array, targets: Array) -> str:
-    """What the panel says in numbers."""
-    once = np.ones((len(scores), 1))
-    ece, loss = (CALIBRATION[name](scores, targets, once)[0] for name in ("ece_mass", "nll"))
-    return f"ECE {ece:.3f} · NLL {loss:.3f}"
 
 
 def _heading(tests: TestSet, labels: Sequence[str]) -> str:
@@ -183,11 +130,3 @@ def _short(encoder: str) -> str:
     """An encoder's name on lines that fit above a panel."""
     lines = textwrap.wrap(encoder.replace("/", "/ "), 24)
     return "\n".join(line.replace("/ ", "/") for line in lines[-3:])
-
-
-def _drawable(tests: TestSet, label: str) -> bool:
-    """Whether every encoder has scores of the label, and both classes occur."""
-    targets = tests.targets[:, tests.labels.index(label)]
-    known = ~np.isnan(targets)
-    trained = all(np.isfinite(rows[f"score:{label}"][known]).all() for of in tests.rows.values() for rows in of)
-    return trained and len(np.unique(targets[known])) == 2

@@ -33,9 +33,15 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[str]:
-    """Compact letter display: two encoders share a letter if and only if no test separates them.
+    """Compact letter display: two encoders share a letter if and only if no test separates them (``unseparated``)."""
+    groups = unseparated(values, separated)
+    return ["".join(_letter(n) for n, g in enumerate(groups) if i in g) for i in range(len(values))]
 
-    ``separated`` [k, k] is symmetric. Letters run from the best ``values`` (larger first) down. Insert, absorb, sweep:
+
+def unseparated(values: Sequence[float], separated: NDArray[np.bool_]) -> list[frozenset[int]]:
+    """Groups of k encoders, as few as can be: two share a group if and only if no test separates them.
+
+    ``separated`` [k, k] is symmetric. Groups run from the best ``values`` (larger first) down. Insert, absorb, sweep:
     Piepho (2004), "An algorithm for a letter-based representation of all-pairwise comparisons".
     """
     groups: list[frozenset[int]] = [frozenset(range(len(values)))]
@@ -48,8 +54,7 @@ def tie_groups(values: Sequence[float], separated: NDArray[np.bool_]) -> list[st
         if all(any({i, j} <= other for other in others) for i in g for j in g):
             groups = others
     place = np.argsort(np.argsort(-np.asarray(values, dtype=np.float64), kind="stable"))
-    groups.sort(key=lambda g: sorted(place[list(g)]))
-    return ["".join(_letter(n) for n, g in enumerate(groups) if i in g) for i in range(len(values))]
+    return sorted(groups, key=lambda g: sorted(place[list(g)]))
 
 
 def _letter(number: int) -> str:

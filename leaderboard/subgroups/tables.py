@@ -48,7 +48,7 @@ def to_markdown(found: ByGroup, names: Mapping[str, str]) -> str:
         parts += [SYNTHETIC] if synthetic and of else []
         for task, metric in dict.fromkeys((r.task, r.metric) for r in of):
             here = [r for r in of if (r.task, r.metric) == (task, metric)]
-            parts += [f"## {escaped(task_title(task))}: {_measure(metric).title}", _table(here)]
+            parts += [f"## {escaped(task_title(task))}: {measure_called(metric).title}", _table(here)]
     parts.append(_legend(found, shown.get(found.baseline or "", "")))
     notes = [f"- {escaped(task_title(task))}: {remark(note)}." for task, of in found.notes.items() for note in of]
     parts += ["\n".join(notes)] if notes else []
@@ -56,14 +56,14 @@ def to_markdown(found: ByGroup, names: Mapping[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _measure(name: str) -> Measure:
+def measure_called(name: str) -> Measure:
     """Of the kinds that can be asked by group, whose metrics have names of their own."""
     return {**KINDS["regression"].measures, **KINDS["multilabel"].measures}[name]
 
 
 def _table(records: list[GroupRecord]) -> str:
     groups = list(dict.fromkeys(r.group for r in records))
-    measure = _measure(records[0].metric)
+    measure = measure_called(records[0].metric)
     by = {(r.encoder, r.group): r for r in records}
     encoders = list(dict.fromkeys(r.encoder for r in records))
     places = {g: ranks({e: by[e, g].value for e in encoders if (e, g) in by}, measure) for g in groups}

@@ -54,7 +54,7 @@ def make(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_up() -> Callable[..., Predictions]:
     """``make`` above: made-up predictions of an encoder on a dataset."""
     return make

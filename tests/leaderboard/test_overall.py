@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cxrbench.errors import UserError
+from cxrbench.leaderboard.display import renamed
 from cxrbench.leaderboard.markdown import to_markdown
 from cxrbench.leaderboard.render import to_json
 from cxrbench.leaderboard.tables import build
@@ -125,3 +126,39 @@ def test_nothing_is_said_over_a_column_of_which_many_replicates_are_undefined(ma
     text = to_markdown(board)
     assert "Over all columns" not in text
     assert "nan" not in text.lower()
+
+
+def test_two_sided_p_of_pairs_of_means_are_twice_the_one_tailed_and_holms(made_up):
+    board = table(made_up, {"spcl": 0.75, "mae": 0.6, "random": 0.4})
+    rows = {one.encoder: one for one in board.overall["auroc", "classification", 1.0, False]}
+    raw = {("spcl", "random"): 2 * rows["spcl"].p, ("mae", "random"): 2 * rows["mae"].p}
+    cells = [made_up(e, d, strength=s) for e, s in {"spcl": 0.75, "mae": 0.6, "random": 0.4}.items()
+             for d in ("vindr", "siim", "rsna")]  # fmt: skip
+    against = build(cells, replicates=300, metrics=("auroc",), baseline="mae")
+    (other,) = [x for x in against.overall["auroc", "classification", 1.0, False] if x.encoder == "spcl"]
+    raw["spcl", "mae"] = 2 * min(other.p, 1 - other.p)
+    assert len({*raw.values()}) == 3
+    steps = np.maximum.accumulate(np.sort([*raw.values()]) * [3, 2, 1])  # Holm (1979)
+    expected = dict(zip(sorted(raw, key=lambda pair: raw[pair]), np.minimum(steps, 1), strict=True))
+    for (a, b), p in expected.items():
+        assert rows[a].apart[b] == rows[b].apart[a] == pytest.approx(p, rel=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_means_that_are_measured_alike_on_every_seed_are_not_apart(made_up, seeds):
+    cells = [made_up("spcl", d, seed=s) for d in ("vindr", "siim") for s in range(seeds)]
+    twins = [replace(one, cell={**one.cell, "encoder": "twin"}) for one in cells]
+    board = build([*cells, *twins], replicates=100, metrics=("auroc",))
+    assert [x.apart for x in board.overall["auroc", "classification", 1.0, False]] == [{"twin": 1.0}, {"spcl": 1.0}]
+
+
+def test_letters_and_the_p_of_pairs_say_the_same(made_up):
+    board = table(made_up, {"spcl": 2.5, "mae": 1.5, "random": 0.3})
+    for column in board.columns:
+        letters = {r.encoder: set(r.tie_group) for r in board.records if r.task == column.task and r.label == "macro"}
+        assert len(column.apart["auroc"]) == 3
+        for (a, b), p in column.apart["auroc"].items():
+            assert bool(letters[a] & letters[b]) == (p >= 0.05)
+    shown = renamed(board, {"spcl": "S-PCL", "mae": "MAE", "random": "random"})
+    assert {*shown.columns[0].apart["auroc"]} == {("MAE", "random"), ("MAE", "S-PCL"), ("random", "S-PCL")}
+    assert {*shown.overall["auroc", "classification", 1.0, False][0].apart} <= {"S-PCL", "MAE", "random"}

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 
-from cxrbench.leaderboard.calibration.reliability import binned, draw, picture, pooled
+from cxrbench.leaderboard.calibration.bins import binned, pooled
+from cxrbench.leaderboard.calibration.reliability import draw, picture
 from cxrbench.leaderboard.calibration.variants import variants
 
 
