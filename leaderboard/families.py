@@ -36,6 +36,14 @@ FAMILIES: dict[Kind, Family] = {
 _ORDER = tuple(dict.fromkeys(family.title for family in FAMILIES.values()))
 
 
+def named_protocol(kind: Kind, protocol: str) -> str:
+    """``Classification``, ``Classification (knn)``: what a table's heading calls a protocol."""
+    family = FAMILIES[kind]
+    own = family.title.lower()
+    variant = "" if protocol in (own, "") else protocol.removeprefix(f"{own}+")
+    return family.title + (f" ({variant})" if variant else "")
+
+
 def check_metrics(metrics: Sequence[str] | None, kinds: Sequence[Kind]) -> None:
     """Raise UserError for a metric that none of these kinds of results has."""
     known = list(dict.fromkeys(name for kind in FAMILIES if kind in kinds for name in KINDS[kind].measures))

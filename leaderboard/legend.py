@@ -21,7 +21,10 @@ class Tests(NamedTuple):
 
 
 def legend(board: Board, tests: Sequence[Tests], spread: Spread) -> str:
-    """What was resampled and tested, and what the marks cannot say. ``tests``: of each headline table."""
+    """What was resampled and tested, and what the marks cannot say.
+
+    ``tests``: of each headline table; empty where each table says its own.
+    """
     what = "value [95% interval]"
     if spread == "sd":
         what = (
@@ -44,14 +47,16 @@ def legend(board: Board, tests: Sequence[Tests], spread: Spread) -> str:
     if board.baseline is None:
         lines.insert(1, f"No baseline was declared, so no {row} is tested against one (`--baseline NAME`).")
     else:
-        count = str(tests[0]) if len(tests) == 1 else f"{', '.join(map(str, tests))} (tables from the top)"
+        count = ", ".join(map(str, tests)) + " (tables from the top)" * (len(tests) > 1)
+        made = f" Tests made: {count}." * bool(tests)
         family = "a metric and label fraction" if board.encoder else "a metric, protocol and label fraction"
-        apart = " among the cells, and of at most 5% among the means" if any(of.means for of in tests) else ""
+        means = any(of.means for of in tests) or (not tests and board.overall)
+        apart = " among the cells, and of at most 5% among the means" if means else ""
         lines.insert(
             1,
             f"`*`: better than the baseline {code(board.baseline)}, p < {ALPHA:g}, one-tailed, paired. Policy: in each "
-            f"table ({family}) a false `*` has a probability of at most 5%{apart} (Holm). Tests "
-            f"made: {count}. The 90% interval of a gain ends where its one-tailed test does.",
+            f"table ({family}) a false `*` has a probability of at most 5%{apart} (Holm).{made} "
+            "The 90% interval of a gain ends where its one-tailed test does.",
         )
     if board.overall:
         lines.append(

@@ -43,9 +43,9 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
         if columns := sorted_columns(board, synthetic):
             parts += _section(board, columns, synthetic, look)
     if board.efficiency:
-        parts += ["## Efficiency", _efficiency(board.efficiency)]
+        parts += ["## Efficiency", efficiency_table(board.efficiency)]
     if board.heads:
-        parts += ["## Heads on maps", _heads(board.row.title(), board.heads)]
+        parts += ["## Heads on maps", heads_table(board.row.title(), board.heads)]
     if key := key_to_names(shown):
         parts += [f"## {board.row.title()}s", key]
     return "\n\n".join(parts) + "\n"
@@ -139,13 +139,15 @@ def _other_metrics(what: str, others: OtherMetrics) -> str:
     return markdown_table(body, ["Task", what.title(), *arrows])
 
 
-def _efficiency(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
+def efficiency_table(efficiency: Mapping[str, Mapping[str, Any]]) -> str:
+    """Encoders x what they cost."""
     names = list(dict.fromkeys(name for facts in efficiency.values() for name in facts))
     body = [[code(e), *(_quantity(efficiency[e].get(name)) for name in names)] for e in sorted(efficiency)]
     return markdown_table(body, ["Encoder", *(name.replace("_", " ").replace("gflops", "GFLOPs") for name in names)])
 
 
-def _heads(what: str, heads: Sequence[Head]) -> str:
+def heads_table(what: str, heads: Sequence[Head]) -> str:
+    """What was trained on maps; ``what``: a row of the board."""
     body = [[code(one.encoder), escaped(one.task), one.name, one.features, f"{one.parameters:,}"] for one in heads]
     return markdown_table(body, [what, "Task", "Head", "Features", "Parameters"])
 

@@ -183,6 +183,21 @@ def test_packages_are_the_folders_with_python_in_them() -> None:
         assert (ROOT / "cxrbench" / top).resolve() == ROOT / top
 
 
+def test_what_is_read_beside_python_is_package_data() -> None:
+    """A wheel carries nothing that no pattern names."""
+    for package, folder in SETUPTOOLS["package-dir"].items():
+        patterns = {
+            f"{name.removeprefix(package).strip('.').replace('.', '/')}/{pattern}".lstrip("/")
+            for name, of in SETUPTOOLS["package-data"].items()
+            if f"{name}.".startswith(f"{package}.")
+            for pattern in of
+        }
+        carried = {path for pattern in patterns for path in (ROOT / folder).glob(pattern)}
+        there = {path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        others = {path for path in there - carried if path.suffix != ".py" and not path.name.startswith(".")}
+        assert others == set(), package
+
+
 @pytest.mark.parametrize("group", ["encoders", "datasets", "tasks", "methods"])
 def test_every_entry_point_loads(group: str) -> None:
     points = [p for p in entry_points(group=f"cxrbench.{group}") if p.value.startswith("cxrbench.")]

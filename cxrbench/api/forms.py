@@ -11,6 +11,7 @@ from cxrbench.errors import chosen
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cxrbench.api.pages.sources import PageSources
     from cxrbench.leaderboard.board import Board, Record
     from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport
     from cxrbench.leaderboard.calibration.variants import Variants
@@ -76,12 +77,14 @@ class Tables(ABC):
 class Leaderboard(Tables):
     """Encoders on tasks: values, 95% intervals, tests against a baseline, tie groups. ``records``: see ``Record``.
 
-    ``as_saved``: the same board for programs, where that has other names than the one for people.
+    ``as_saved``: the same board for programs, where that has other names than the one for people. ``sources``: what
+    its page shows beside the board.
     """
 
     board: "Board"
     look: "Look"
     as_saved: "Board | None" = None
+    sources: "PageSources | None" = None
 
     @property
     def records(self) -> "Sequence[Record]":
@@ -105,6 +108,19 @@ class Leaderboard(Tables):
         from cxrbench.leaderboard.render import to_json
 
         return to_json(self.as_saved or self.board)
+
+    def to_page(self, by: str | Sequence[str] = ()) -> str:
+        """One self-contained HTML file: sort, filter, point at; ``to_html`` is a fragment for notebooks.
+
+        ``by``: groups of patients that it shows as well: sex, age, view, site, scanner. Raises UserError.
+        """
+        from cxrbench.api.markup import latex_text, to_html
+        from cxrbench.engine.settings import names
+        from cxrbench.leaderboard.page.inside import Inside, Writers
+        from cxrbench.leaderboard.page.page import to_page
+
+        inside = self.sources.inside(names(by, "by"), self.look.names) if self.sources else Inside()
+        return to_page(self.board, self.look, inside, Writers(to_html, latex_text))
 
 
 @dataclass(frozen=True)

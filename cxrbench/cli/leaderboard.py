@@ -33,7 +33,9 @@ def leaderboard(
             "--protocols the first]."
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="md, csv, json, html or latex.")] = "md",
+    form: Annotated[
+        str, typer.Option("--format", help="md, csv, json, latex, or html: one page that opens anywhere.")
+    ] = "md",
     output: OutOption = None,
     metrics: Annotated[
         str,
@@ -50,15 +52,19 @@ def leaderboard(
     shown: NamesOption = None,
     labels: Annotated[
         str,
-        typer.Option(help="Also a table of labels per task: all, names, or top:5 (the most frequent), by commas [md]."),
+        typer.Option(
+            help="Also a table of labels per task: all, names, or top:5 (the most frequent), by commas [md; the page "
+            "has all of them]."
+        ),
     ] = "",
     spread: Annotated[
-        str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md].")
+        str, typer.Option(help="Beside a value: interval, or sd (over training seeds, else over folds) [md, html].")
     ] = "interval",
     by: Annotated[
         str,
         typer.Option(
-            help="Within groups of patients instead: sex, age, view, site or scanner [classification, regression]."
+            help="Within groups of patients instead: sex, age, view, site or scanner [classification, regression]. "
+            "With --format html beside the rest, and several by commas."
         ),
     ] = "",
     protocols: ProtocolsOption = "",
@@ -79,6 +85,8 @@ def leaderboard(
       cxrbench leaderboard --encoder imagenet --protocols classification,knn,classification@0.1 --tasks nih
 
       cxrbench leaderboard --format csv | column -s, -t | less -S
+
+      cxrbench leaderboard --format html --by sex,age -o board.html
     """
     chosen("--format", api.Form, form)
     if bool(protocols) != bool(encoder):
@@ -91,8 +99,8 @@ def leaderboard(
             replicates=replicates, seed=seed, rope=0.01 if rope is None else rope, names=",".join(shown or ()),
             labels=labels, spread=spread, bar=counting_late,  # type: ignore[arg-type]
         )  # fmt: skip
-        return write(found.text(form), output)  # type: ignore[arg-type]
-    if by:
+        return write(found.to_page() if form == "html" else found.text(form), output)  # type: ignore[arg-type]
+    if by and form != "html":
         if labels or spread != "interval" or rope is not None:
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
         grouped = api.by_group(
@@ -113,7 +121,7 @@ def leaderboard(
         spread=spread,  # type: ignore[arg-type]
         bar=counting_late,
     )
-    write(board.text(form), output)  # type: ignore[arg-type]
+    write(board.to_page(by) if form == "html" else board.text(form), output)  # type: ignore[arg-type]
 
 
 def compare(

@@ -33,8 +33,8 @@ def separation(encoder: str, grouping: Grouping, rows: NDArray[np.float64], poin
     named = grouping.named
     codes = grouping.codes[named]
     groups = len(np.unique(codes))
-    values = [_silhouette(of[named], codes) if groups < len(codes) else float("nan") for of in (rows, points)]
-    return Separation(encoder, grouping.by, *values, groups, len(codes))
+    full, shown = (_silhouette(of[named], codes) if groups < len(codes) else float("nan") for of in (rows, points))
+    return Separation(encoder, grouping.by, full, shown, groups, len(codes))
 
 
 def trustworthiness(rows: NDArray[np.float64], points: NDArray[np.float64]) -> float:

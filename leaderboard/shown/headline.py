@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
 from cxrbench.leaderboard.cells import best_first, ranks
-from cxrbench.leaderboard.families import FAMILIES, Family
+from cxrbench.leaderboard.families import FAMILIES, Family, named_protocol
 from cxrbench.leaderboard.legend import Tests
 from cxrbench.leaderboard.notes import Cells
 from cxrbench.leaderboard.render import percent
@@ -84,15 +84,11 @@ def families_of(columns: Sequence[Column]) -> dict[str, list[Column]]:
     """
     found: dict[tuple[int, str, str], list[Column]] = {}
     for c in columns:
-        family = FAMILIES[c.kind]
-        own = family.title.lower()
-        variant = "" if c.task.protocol in (own, "") else c.task.protocol.removeprefix(f"{own}+")
-        found.setdefault((family.place, variant, c.metrics[0]), []).append(c)
+        found.setdefault((FAMILIES[c.kind].place, named_protocol(c.kind, c.task.protocol), c.metrics[0]), []).append(c)
     tables: dict[str, list[Column]] = {}
-    for (_, variant, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
-        kind = of_table[0].kind
-        named = FAMILIES[kind].title + (f" ({variant})" if variant else "")
-        tables[f"{named}: {measure_of(kind, metric).title}{mean_over(of_table, [metric])}"] = of_table
+    for (_, named, metric), of_table in sorted(found.items(), key=lambda item: item[0]):
+        title = measure_of(of_table[0].kind, metric).title
+        tables[f"{named}: {title}{mean_over(of_table, [metric])}"] = of_table
     return tables
 
 

@@ -14,11 +14,12 @@ from cxrbench.errors import UserError
 NAN = np.nan
 
 
-def manifest(labels: dict[str, list[float]], name: str = "toy", **columns: Any) -> Manifest:
+def manifest(labels: dict[str, list[float]], name: str = "toy", **groups: list[str]) -> Manifest:
     n = len(next(iter(labels.values())))
     ids = [f"{name}{i:03}" for i in range(n)]
     facts = {"image_id": ids, "patient_id": ids, "study_id": ids, "view": "", "split": "val", "path": ids, "bytes": 1}
-    return Manifest(name, Path("nowhere"), pd.DataFrame(facts | labels | columns), tuple(labels))
+    said = {"view" if of == "view" else f"group:{of}": cells for of, cells in groups.items()}
+    return Manifest(name, Path("nowhere"), pd.DataFrame(facts | labels | said), tuple(labels))
 
 
 def said(found: Any) -> list[tuple[str, int, bool]]:
@@ -45,7 +46,7 @@ def test_one_label_divides_into_those_that_have_it_those_that_do_not_and_the_unk
 def test_datasets_views_and_patients_are_groups_and_ages_stay_in_their_order() -> None:
     view = ["PA"] * 5 + ["AP"] * 6 + ["", ""]
     age = ["70"] * 5 + ["20"] * 5 + ["45", "", ""]
-    one = manifest({"A": [1.0] * 13}, view=view, **{"group:age": age})
+    one = manifest({"A": [1.0] * 13}, view=view, age=age)
     assert said(grouping([one], "view")) == [("AP", 6, False), ("PA", 5, False), ("unknown", 2, True)]
     ages = [("0–39", 5, False), ("60–79", 5, False), ("1 others", 1, True), ("unknown", 2, True)]
     assert said(grouping([one], "age")) == ages
@@ -56,12 +57,12 @@ def test_datasets_views_and_patients_are_groups_and_ages_stay_in_their_order() -
 
 def test_of_many_groups_the_smaller_ones_are_counted_together() -> None:
     sites = [f"s{k}" for k in range(10) for _ in range(15 - k)]
-    found = grouping([manifest({"A": [0.0] * len(sites)}, **{"group:site": sites})], "site")
+    found = grouping([manifest({"A": [0.0] * len(sites)}, site=sites)], "site")
     assert [group.name for group in found.groups] == ["s0", "s1", "s2", "s3", "s4", "s5", "4 others"]
     assert len(found.groups) <= MOST
     assert sum(group.images for group in found.groups) == len(sites)
     exactly = [site for site in sites if site < "s7"]
-    groups = grouping([manifest({"A": [0.0] * len(exactly)}, **{"group:site": exactly})], "site").groups
+    groups = grouping([manifest({"A": [0.0] * len(exactly)}, site=exactly)], "site").groups
     assert [group.rest for group in groups] == [False] * MOST
 
 
@@ -78,7 +79,7 @@ def test_of_many_groups_the_smaller_ones_are_counted_together() -> None:
     ],
 )
 def test_what_tells_nothing_apart_is_refused_in_one_line(by: str, message: str) -> None:
-    one = manifest({"A": [1.0] * 8 + [0.0] * 4, "B": [0.0] * 12}, **{"group:sex": ["F"] * 11 + ["M"]})
+    one = manifest({"A": [1.0] * 8 + [0.0] * 4, "B": [0.0] * 12}, sex=["F"] * 11 + ["M"])
     with pytest.raises(UserError) as caught:
         grouping([one], by)
     assert message in str(caught.value)

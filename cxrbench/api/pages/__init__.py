@@ -1,0 +1,1 @@
+"""The board as a page: what it shows beside the board itself."""

@@ -1,0 +1,49 @@
+"""What a page shows beside the board: read from the saved cells when it is asked for, and not held until then."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrbench.api.saved import Saved, saved_cells
+from cxrbench.progress import Bar
+
+if TYPE_CHECKING:
+    from cxrbench.leaderboard.page.inside import Inside
+
+
+@dataclass(frozen=True)
+class PageSources:
+    """Where a leaderboard came from: the arguments of ``api.leaderboard`` that a page has to repeat."""
+
+    results: Saved
+    tasks: tuple[str, ...] | None
+    baseline: str | None
+    metrics: tuple[str, ...]
+    replicates: int
+    seed: int
+    cache: Path | str | None
+    bar: Bar
+
+    def inside(self, by: Sequence[str], names: Mapping[str, str]) -> "Inside":
+        """Cards, and the encoders within groups of patients (``by``: sex, age, view, site, scanner).
+
+        ``names``: what encoders are called. Raises UserError, as ``by_group`` does.
+        """
+        from cxrbench.api.tables import by_group
+        from cxrbench.leaderboard.page.cards import cards
+        from cxrbench.leaderboard.page.inside import Inside
+        from cxrbench.metrics.kinds import KINDS
+
+        del names  # of those that pictures show
+        untested = {one.name for kind in KINDS.values() for one in kind.measures.values() if not one.tested}
+        found = saved_cells(self.results, self.tasks, self.cache, aggregates=True)
+        metrics = [name for name in self.metrics if name not in untested]
+        groups = [
+            by_group(
+                one, self.results, baseline=self.baseline, tasks=self.tasks or (), metrics=metrics,
+                replicates=self.replicates, seed=self.seed, cache=self.cache, bar=self.bar,
+            ).found
+            for one in by
+        ]  # fmt: skip
+        return Inside(cards(found.predictions), groups)

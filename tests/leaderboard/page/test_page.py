@@ -1,0 +1,84 @@
+"""The page as bytes: one file that asks nobody for anything, and says all that the Markdown says."""
+
+import base64
+import hashlib
+import re
+from html import unescape
+from importlib.resources import files
+
+import pytest
+
+from cxrbench.api.markup import latex_text, to_html
+from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.page.inside import Inside, Writers
+from cxrbench.leaderboard.page.page import SCRIPTS, to_page
+from cxrbench.leaderboard.tables import build
+
+WRITERS = Writers(to_html, latex_text)
+
+
+def page(board) -> str:
+    return to_page(board, Look(), Inside(), WRITERS)
+
+
+@pytest.fixture
+def cells(made_up):
+    return [
+        made_up("spcl@<b>'\"", "rsna", strength=2.0, pretrained_on=("rsna",)),
+        made_up("random", "rsna", strength=0.3),
+        made_up("random", "phantom", synthetic=True),
+    ]
+
+
+@pytest.fixture
+def text(cells):
+    return page(build(cells, replicates=100))
+
+
+def test_the_same_results_give_the_same_bytes(cells) -> None:
+    assert page(build(cells, replicates=100)) == page(build(cells[::-1], replicates=100))
+
+
+def test_nothing_is_fetched(text) -> None:
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert unescape(policy).startswith("default-src 'none'; ")
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert not re.findall(r"<(?:link|img|iframe|object|embed|base)\b(?! rel=\"icon\" href=\"data:,\")", text)
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_only_the_scripts_of_the_page_run(text) -> None:
+    payload, script = re.findall(r"<script[^>]*>(.*?)</script>", text, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in unescape(text)
+    assert payload.startswith('{"row":"encoder"')
+    assert text.count("<script") == text.count("</script>") == 2
+
+
+def test_no_script_writes_markup_and_all_are_read() -> None:
+    folder = files("cxrbench.leaderboard.page")
+    names = {file.name for file in folder.joinpath("js").iterdir()}
+    assert names == {f"{name}.js" for name in SCRIPTS}
+    scripts = [*folder.joinpath("js").iterdir(), *folder.joinpath("charts").iterdir()]
+    for file in (one for one in scripts if one.name.endswith(".js")):
+        source = file.read_text()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|fetch\(|XMLHttp", source)
+        assert len(source.splitlines()) <= 300, file.name
+
+
+def test_names_are_text(text) -> None:
+    outside = re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    assert "<b>" not in outside
+    assert "spcl@<b>'\"" in unescape(outside)
+
+
+def test_notes_legend_and_remarks_of_the_markdown_are_on_the_page(cells) -> None:
+    board = build(cells, replicates=100)
+    shown = re.sub(r"<noscript>.*?</noscript>", "", page(board), flags=re.S)
+    plain = " ".join(unescape(re.sub(r"<[^>]*>", "", shown)).split())
+    for words in (
+        "Smallest detectable difference", "pretrained on images of rsna",
+        "drawn by a program", "better than the baseline random", "100 bootstrap replicates",
+    ):  # fmt: skip
+        assert words in plain
