@@ -2,6 +2,7 @@
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from cxrbench.drawing.palette import GRAY
 from cxrbench.drawing.words import wrapped
@@ -49,4 +50,8 @@ def _panel(axes: Axes, shown: list[Curve], kind: str, chance: float | None, look
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
     axes.set_box_aspect(1)
     handles = [mark(look.styles[c.encoder], f"{wrapped(c.encoder, 22, 1)} {c.area:.3f}", line=True) for c in shown]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.6)
+    below = axes.transAxes + ScaledTranslation(0, -0.36, axes.figure.dpi_scale_trans)  # the axis' own title is above
+    axes.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, borderaxespad=0,
+        handlelength=1.6,
+    )  # fmt: skip

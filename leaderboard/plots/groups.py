@@ -4,6 +4,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from cxrbench.drawing.palette import GRAY, style
 from cxrbench.drawing.words import wrapped
@@ -24,7 +25,7 @@ def draw(picture: Groups, look: PlotLook) -> Figure:
     most, groups = max(len(task.encoders) for task in picture.tasks), max(len(task.groups) for task in picture.tasks)
     frame = framed(
         look, f"{headed(picture.about)} · by {picture.by}", said, synthetic=picture.about.synthetic,
-        panels=len(picture.tasks), columns=2 if look.width > 5 else 1, height=ROW * most + 0.62 + 0.14 * groups,
+        panels=len(picture.tasks), columns=2 if look.width > 5 else 1, height=ROW * most + 0.85 + 0.15 * groups,
     )  # fmt: skip
     for number, axes in frame.filled(len(picture.tasks)):
         _panel(axes, picture.tasks[number])
@@ -35,8 +36,7 @@ def draw(picture: Groups, look: PlotLook) -> Figure:
 
 def _panel(axes: Axes, task: GroupsOfTask) -> None:
     count = len(task.groups)
-    for row, encoder in enumerate(task.encoders):
-        del encoder
+    for row in range(len(task.encoders)):
         known = [value for value in task.value[row] if not math.isnan(value)]
         if known:
             axes.plot([min(known), max(known)], [row, row], color=GRAY, linewidth=1.2, zorder=0)
@@ -57,7 +57,8 @@ def _panel(axes: Axes, task: GroupsOfTask) -> None:
         mark(style(group), wrapped(f"{name} ({task.images[group]:,} images, {task.patients[group]:,} patients)", 44, 1))
         for group, name in enumerate(task.groups)
     ]
-    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.42 / (ROW * len(task.encoders)) - 0.02))
+    below = axes.transAxes + ScaledTranslation(0, -0.36, axes.figure.dpi_scale_trans)  # the axis' own title is above
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, borderaxespad=0)
     axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x", color="#eeeeee", linewidth=0.5)
     axes.set_axisbelow(True)

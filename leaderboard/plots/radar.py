@@ -26,8 +26,8 @@ def draw(picture: LabelMaps, look: PlotLook) -> Figure:
     columns = 2 if look.width > 5 else 1
     ends = {task.task: _ends(task) for task in tasks}
     said = (
-        f"{picture.about.title} of each label, outside is {'better' if picture.about.higher else 'worse'}. The centre "
-        "is not 0: each radar begins below its smallest value, so rings show the order of encoders, not shares. "
+        f"{picture.about.title} of each label (its positive test images), outside is "
+        f"{'better' if picture.about.higher else 'worse'}. The centre is not 0: each radar begins below its smallest value, so rings show the order of encoders, not shares. "
         f"A gap: undefined or no result.{undefined(picture.tasks)}"
     )
     frame = framed(
@@ -42,6 +42,7 @@ def draw(picture: LabelMaps, look: PlotLook) -> Figure:
 
 
 def _radar(axes: Axes, task: LabelsOfTask, look: PlotLook, low: float, high: float) -> None:
+    names = [f"{label} ({count:,})" for label, count in zip(task.labels, task.positives, strict=True)]
     angles = np.linspace(0, 2 * np.pi, len(task.labels), endpoint=False)
     for encoder, values in zip(task.encoders, task.value, strict=True):
         style, closed = look.styles[encoder], [*values, values[0]]
@@ -53,7 +54,7 @@ def _radar(axes: Axes, task: LabelsOfTask, look: PlotLook, low: float, high: flo
     polar.set_theta_offset(np.pi / 2)  # type: ignore[attr-defined]
     polar.set_theta_direction(-1)  # type: ignore[attr-defined]
     axes.set_ylim(low, high)
-    axes.set_xticks(angles, [wrapped(label, 16, 2) for label in task.labels], fontsize=6)
+    axes.set_xticks(angles, [wrapped(name, 18, 2) for name in names], fontsize=6)
     for text, angle in zip(axes.get_xticklabels(), angles, strict=True):
         side = np.sin(angle)  # clockwise from the top
         text.set_ha("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
