@@ -25,10 +25,11 @@ def draw(picture: LabelMaps, look: PlotLook) -> Figure:
         raise UserError(f"a radar of {len(encoders)} encoders cannot be read: name up to {MOST} with --encoders")
     columns = 2 if look.width > 5 else 1
     ends = {task.task: _ends(task) for task in tasks}
+    better = "better" if picture.about.higher else "worse"
     said = (
-        f"{picture.about.title} of each label (its positive test images), outside is "
-        f"{'better' if picture.about.higher else 'worse'}. The centre is not 0: each radar begins below its smallest value, so rings show the order of encoders, not shares. "
-        f"A gap: undefined or no result.{undefined(picture.tasks)}"
+        f"{picture.about.title} of each label (its positive test images), outside is {better}. The centre is not 0: "
+        "each radar begins below its smallest value, so rings show the order of encoders, not shares. A gap: undefined "
+        f"or no result.{undefined(picture.tasks)}"
     )
     frame = framed(
         look, headed(picture.about), said, synthetic=picture.about.synthetic, panels=len(tasks), columns=columns,

@@ -161,7 +161,8 @@ def test_ranks_are_where_they_belong_and_bars_join_their_members(board: Any) -> 
     picture = ranks_over(board, TABLE)
     assert picture is not None
     assert points(axes) >= {(rank, row) for row, rank in enumerate(picture.rank)}
-    bars = [tuple(map(int, one.get_ydata())) for one in axes.lines if one.get_marker() == "o" and one.get_linestyle() == "None" and len(set(one.get_xdata())) == 1 and len(one.get_xdata()) > 1]  # fmt: skip
+    upright = [one for one in axes.lines if len(one.get_xdata()) > 1 and len({*one.get_xdata()}) == 1]
+    bars = [tuple(map(int, one.get_ydata())) for one in upright if one.get_linestyle() == "None"]
     assert bars == [*picture.bars]
 
 
@@ -201,9 +202,8 @@ def test_the_first_headline_at_the_largest_fraction_is_drawn_and_the_rest_is_nam
     assert of_board("forest", board, 0.1).title == "AUROC · classification · 10% of the training labels"
     with pytest.raises(UserError, match=r"--fraction 0\.5: the results have 0\.1, 1"):
         of_board("forest", board, 0.5)
-    assert [one for one in of_reliability(reliability(variants(cells, methods=())), "", None).left_out] == [
-        "siim:classification @ 10%", "vindr:classification @ 10%", "vindr:classification",
-    ]  # fmt: skip
+    others = of_reliability(reliability(variants(cells, methods=())), "", None).left_out
+    assert others == ("siim:classification @ 10%", "vindr:classification @ 10%", "vindr:classification")
 
 
 def test_encoders_that_are_named_stand_alone_and_tests_stay_those_among_all(board: Any) -> None:
