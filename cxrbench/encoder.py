@@ -102,6 +102,39 @@ class Encoder(Protocol):
         ...
 
 
+class Attentions(NamedTuple):
+    """Where the tokens of a ViT looked in a batch of B images.
+
+    ``blocks``: of each block, the first one first, [B, heads, T, T] after the softmax: row i says from which tokens
+    token i takes, and sums to 1. ``grid``: rows and columns of patches: the last rows x columns of the T tokens, in
+    raster order; CLS and registers come before them. ``read``: [T], sums to 1: at which of the tokens of the last block
+    ``pooled`` is read; CLS alone, or all patches alike.
+    """
+
+    blocks: "tuple[Tensor, ...]"
+    grid: tuple[int, int]
+    read: "Tensor"
+
+
+@runtime_checkable
+class AttentiveEncoder(Encoder, Protocol):
+    """An encoder that can say where it looks: an optional capability, for pictures (``cxrbench/looking``)."""
+
+    def attentions(self, images: "Tensor") -> Attentions:
+        """Of a batch as of ``forward``. Raises NotApplicableError where the network inside has no such attention."""
+        ...
+
+
+class SentenceAttention(Protocol):
+    """What says where in an image each of some sentences looks (``EncoderPlugin.sentences``)."""
+
+    preprocess: Preprocess
+
+    def attend(self, images: "Tensor", sentences: Sequence[str]) -> "Tensor":
+        """A batch [B, channels, size, size] and P sentences, of one report, to weights [B, P, rows, columns]."""
+        ...
+
+
 class ViewAwareEncoder(Encoder, Protocol):
     """An encoder that embeds an image by the view that it was taken from.
 
@@ -168,6 +201,9 @@ class EncoderPlugin:
     ``reads``: which files and folders decide the encoder beside its code, e.g. ``named_weights``; None if that cannot
     be known (a hub). An encoder whose plugin says so is not built again to learn that it is the same, as long as these
     files, its code and the libraries are the same. It may look at nothing else: no environment, no network.
+
+    ``sentences``: opens what says where a sentence looks, for encoders that learn that; raises UserError where these
+    weights do not have it.
     """
 
     load: Callable[[EncoderRequest], Encoder]
@@ -177,6 +213,7 @@ class EncoderPlugin:
     without_weights: str = ""
     complete: tuple[str, ...] = ()
     reads: Callable[[EncoderRequest], Sequence[Path] | None] | None = None
+    sentences: Callable[[EncoderRequest], SentenceAttention] | None = None
 
 
 def named_weights(request: EncoderRequest) -> tuple[Path, ...] | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +105,7 @@ def _apart(columns: Sequence[Measured], names: Sequence[str], means: Array, valu
     ``means``: replicates [k, B]; ``values`` [k]: the encoders' means, more is better.
     """
     first, second = np.triu_indices(len(names), 1)
-    wanted = [(names[i], names[j]) for i, j in zip(first, second, strict=True)]
+    wanted = [*combinations(names, 2)]
     of_columns = np.stack([_of_pairs(Pairs.of(one.pairs), wanted) for one in columns])
     drawn = np.concatenate([(means[i + 1 :] - means[i]).var(axis=1, ddof=1) for i in range(len(names) - 1)])
     numbers = _over_columns(of_columns, drawn)

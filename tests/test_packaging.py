@@ -59,7 +59,7 @@ def arrows(sources: Iterable[str], targets: Iterable[str], root: Path = ROOT) ->
 
 CORE = (
     "api", "cli", "engine", "schedule", "executors", "plugins", "kit", "features", "metrics", "files", "data",
-    "phantom", "encoder", "task", "predictions", "errors", "progress",
+    "phantom", "looking", "encoder", "task", "predictions", "errors", "progress",
 )  # fmt: skip
 BELOW_API = tuple(name for name in CORE if name not in ("api", "cli"))
 RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -68,7 +68,7 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("cli",),
         (
             "engine", "schedule", "executors", "leaderboard", "encoders", "tasks", "features", "plugins", "kit",
-            "phantom", "metrics.kinds",
+            "phantom", "looking", "metrics.kinds",
         ),
     ),
     "what computes a cell knows nothing of who shares the work, nor that of who starts the workers": (

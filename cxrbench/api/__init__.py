@@ -33,6 +33,8 @@ from cxrbench.api.installed import (
     own_datasets,
     write_card,
 )
+from cxrbench.api.looking.classified import classified_cases
+from cxrbench.api.looking.images import attend
 from cxrbench.api.papers.finished import cell_key
 from cxrbench.api.papers.overview import PaperOverview, list_papers, paper_overview
 from cxrbench.api.papers.planned import PlannedTable, compute_table, plan_table
@@ -62,14 +64,15 @@ __all__ = [
     "Calibrated", "Compared", "CostPlan", "EmbeddingMaps", "EncoderCard", "Features", "Form", "Grouped",
     "ImportedSplits", "Leaderboard", "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown",
     "PlannedTable", "PlotOf", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults",
-    "SavedResults", "Statistic", "Status", "Tables", "UserError", "Wanted", "bundle", "by_group", "cached",
-    "calibration", "cell_key", "check_dataset", "check_encoder", "check_results", "clean_cache", "compare",
-    "compare_pictures", "compare_protocols", "compute_table", "cost", "describe", "download", "download_commands",
-    "embed", "embed_map", "executor_table", "export_features", "find_cell", "find_manifest", "find_published",
-    "import_splits", "labels_of", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders",
-    "list_papers", "list_plots", "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results",
-    "merge_results", "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results", "paper_overview",
-    "paper_table", "plan_table", "planned", "plot", "prepare", "prepare_copy", "pretrain", "pretraining_recipe",
-    "read_run_file", "rename_in_results", "requested_job", "requests", "run", "show_table", "splits_of", "status",
-    "statuses", "store_golden", "verify", "vocabulary_terms", "write_card", "write_phantom", "write_sidecar",
+    "SavedResults", "Statistic", "Status", "Tables", "UserError", "Wanted", "attend", "bundle", "by_group", "cached",
+    "calibration", "cell_key", "check_dataset", "check_encoder", "check_results", "classified_cases", "clean_cache",
+    "compare", "compare_pictures", "compare_protocols", "compute_table", "cost", "describe", "download",
+    "download_commands", "embed", "embed_map", "executor_table", "export_features", "find_cell", "find_manifest",
+    "find_published", "import_splits", "labels_of", "leaderboard", "leaderboard_of_protocols", "list_datasets",
+    "list_encoders", "list_papers", "list_plots", "list_published", "list_tasks", "load_dataset", "load_encoder",
+    "load_results", "merge_results", "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results",
+    "paper_overview", "paper_table", "plan_table", "planned", "plot", "prepare", "prepare_copy", "pretrain",
+    "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "show_table",
+    "splits_of", "status", "statuses", "store_golden", "verify", "vocabulary_terms", "write_card", "write_phantom",
+    "write_sidecar",
 ]  # fmt: skip

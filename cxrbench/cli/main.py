@@ -26,7 +26,8 @@ from cxrbench.cli.sharing.bundle import bundle
 from cxrbench.cli.sharing.cache import cache_app
 from cxrbench.cli.sharing.results import results_app
 from cxrbench.cli.sharing.splits import splits_app
-from cxrbench.cli.show import show
+from cxrbench.cli.showing.attend import attend
+from cxrbench.cli.showing.show import show
 from cxrbench.cli.verify import verify
 from cxrbench.errors import UserError, WorkGoesOnError
 from cxrbench.files.names import visible
@@ -64,6 +65,7 @@ app.command()(compare)
 app.command()(show)
 app.command()(plot)
 app.command("embed-map")(embed_map)
+app.command()(attend)
 app.command()(calibration)
 app.command()(requests)
 app.command()(verify)

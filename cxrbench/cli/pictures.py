@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cxrbench.cli.overlay import captioned, contact_sheet, edge, resized, write
+from cxrbench.cli.showing.overlay import captioned, contact_sheet, edge, resized, write
 from cxrbench.data.annotations.masks import TrueMasks
 from cxrbench.data.decode.images import decode
 from cxrbench.data.manifest import Manifest

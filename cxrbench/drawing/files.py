@@ -5,6 +5,7 @@ font is not installed. PNG: 200 dots per inch. No file has a date, nor a random 
 is put aside.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
     "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "cxrbench", "text.usetex": False,
 }  # fmt: skip
+CLIP = re.compile(r'(?<=[#"])p[0-9a-f]{10}(?=[")])')
+"""The name of a clipping path in matplotlib's SVG, where it is made and where it is used."""
 UNDATED: dict[str, dict[str, Any]] = {
     ".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}, ".pdf": {"CreationDate": None}
 }  # fmt: skip
@@ -60,3 +63,14 @@ def save(figure: "Figure", path: Path, title: str) -> None:
     ending = path.suffix.lower()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=ending[1:], dpi=DOTS, metadata=UNDATED[ending] | {"Title": title})
+        if ending == ".svg":
+            temporary.write_text(numbered(temporary.read_text("utf-8")), "utf-8")
+
+
+def numbered(svg: str) -> str:
+    """An SVG whose clipping paths are called by numbers, in the order in which they are used.
+
+    matplotlib calls them by a hash of texts that hold addresses in memory.
+    """
+    numbers: dict[str, str] = {}
+    return CLIP.sub(lambda found: numbers.setdefault(found[0], f"clip{len(numbers)}"), svg)

@@ -22,7 +22,7 @@ FEWEST = 5
 
 
 @dataclass(frozen=True)
-class Group:
+class MapGroup:
     """One entry of a legend. ``rest``: images that are in no group of their own; drawn gray, and in no silhouette."""
 
     name: str
@@ -38,7 +38,7 @@ class Grouping:
     """
 
     by: str
-    groups: tuple[Group, ...]
+    groups: tuple[MapGroup, ...]
     codes: NDArray[np.int64]
 
     @property
@@ -81,7 +81,7 @@ def grouping(manifests: Sequence[Manifest], by: str) -> Grouping:
     counts = Counter(cells)
     order = sorted(counts, key=lambda cell: (cell[1], cell[0] if by == "age" or cell[1] else "", -counts[cell], cell))
     place = {cell: number for number, cell in enumerate(order)}
-    groups = tuple(Group(name, counts[name, rest], rest) for name, rest in order)
+    groups = tuple(MapGroup(name, counts[name, rest], rest) for name, rest in order)
     return Grouping(by, groups, np.array([place[cell] for cell in cells], np.int64))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrbench.files.atomic import TEMPORARY
-from cxrbench.processes import Process
+from cxrbench.processes import Process, has_ended
 
 LONGEST = 1 << 16  # bytes: nothing of ours is longer
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -67,6 +67,11 @@ class Generation:
         return Process(host, boot, namespace, pid, born) if known and pid > 0 else None  # type: ignore[arg-type, operator]
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the process that made it has certainly ended."""
+        return self.process is not None and has_ended(self.process)
+
+    @property
     def token(self) -> str:
         """What no other lease says; empty if the file does not say it."""
         return str(self._says.get("token", ""))
@@ -96,13 +101,18 @@ def numbers(path: Path) -> list[int]:
             ends = [entry.name.removeprefix(begin) for entry in entries if entry.name.startswith(begin)]
     except FileNotFoundError:
         return []
-    return [int(end) for end in ends if end.isascii() and end.isdecimal() and not end.startswith("0")]
+    return [int(end) for end in ends if _is_number(end)]
 
 
 def read(path: Path, number: int) -> Generation:
-    """A generation. Opening its file is what makes NFS ask its server. Raises FileNotFoundError, OSError."""
+    """A generation. Raises FileNotFoundError, OSError."""
+    return read_file(name(path, number), number)
+
+
+def read_file(file: Path, number: int) -> Generation:
+    """A generation from its file. Opening it is what makes NFS ask its server. Raises FileNotFoundError, OSError."""
     try:
-        with open(name(path, number), "rb") as handle:
+        with open(file, "rb") as handle:
             return Generation(number, handle.read(LONGEST), os.fstat(handle.fileno()).st_mtime_ns)
     except OSError as error:
         if error.errno == errno.ESTALE:  # NFS: removed while it was read
@@ -133,6 +143,15 @@ def touch(path: Path, own: Generation) -> bool:
 def is_lease(path: Path) -> bool:
     """Whether a file is a lease of a name that ends in ``.lock``, as those of caches and data do."""
     return NAME.fullmatch(path.name) is not None
+
+
+def is_generation(file: Path) -> bool:
+    """Whether a file's name ends as those of generations do."""
+    return _is_number(file.suffix.removeprefix("."))
+
+
+def _is_number(end: str) -> bool:
+    return end.isascii() and end.isdecimal() and not end.startswith("0")
 
 
 def name(path: Path, number: int) -> Path:

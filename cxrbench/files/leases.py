@@ -14,15 +14,16 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 from cxrbench.files import generations
-from cxrbench.files.atomic import writing
+from cxrbench.files.atomic import is_temporary, writing
 from cxrbench.files.generations import Generation, Holder
-from cxrbench.processes import has_ended, is_running, this_process
+from cxrbench.processes import is_running, this_process
 
 
 class Leases:
@@ -73,6 +74,22 @@ class Leases:
         found = generations.highest(path)
         return None if found is None or self._dead(path, found) else found.holder
 
+    def clear(self, folder: Path, done: Callable[[Path], bool]) -> None:
+        """Remove what processes that have ended left under ``folder``: nobody asks again for the lease of what is done.
+
+        ``done``: whether the work that a path is the lease of is. Of a process of another host it is not known whether
+        it has ended: what it left is cleared there. What cannot be removed stays.
+        """
+        for file in sorted(folder.rglob("*")):
+            with contextlib.suppress(OSError):
+                if is_temporary(file):
+                    if generations.read_file(file, 0).has_ended:
+                        file.unlink(missing_ok=True)
+                elif generations.is_generation(file) and done(path := generations.leased(file)):
+                    found = generations.highest(path)
+                    if found is not None and found.has_ended and isinstance(lease := self.acquire(path, ""), Lease):
+                        lease.release()
+
     def is_alive(self, path: Path) -> bool:
         """Whether the looks at ``path`` so far prove that its holder lives: it runs here, or has renewed its lease."""
         seen = self._seen.get(path)
@@ -82,7 +99,7 @@ class Leases:
 
     def _dead(self, path: Path, found: Generation) -> bool:
         """Whether a holder has ended, or has not renewed its lease for its ``ttl`` of this process's clock."""
-        if found.process is not None and has_ended(found.process):
+        if found.has_ended:
             return True
         now = time.monotonic()  # stands still while this machine sleeps, and a holder on it with it
         before = self._seen.get(path)
@@ -204,7 +221,7 @@ class Lease:
 def current(path: Path) -> Holder | None:
     """Who has the lease of ``path``, as one look can tell: a dead holder of another host is still named."""
     found = generations.highest(path)
-    return None if found is None or (found.process is not None and has_ended(found.process)) else found.holder
+    return None if found is None or found.has_ended else found.holder
 
 
 def _clock() -> float:

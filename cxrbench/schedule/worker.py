@@ -7,6 +7,7 @@ say who is at what. Each begins at another place of the plan, and then helps wit
 import random
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.engine.elsewhere.encoder import JoinedEncoder
 from cxrbench.engine.execute import Failed, Finished, Inapplicable, computed, encoder_of, kept, shared_images, together
-from cxrbench.engine.headers.header import REASON
+from cxrbench.engine.headers.header import PREDICTIONS, REASON
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import PlannedCell
 from cxrbench.engine.results import Results
@@ -53,17 +54,26 @@ def lease_path(results: Results, cell: Cell) -> Path:
     return results.root / "leases" / results.path(cell).relative_to(results.root / "cells").with_suffix("")
 
 
+def is_written(results: Results, lease: Path) -> bool:
+    """Whether the cell that a path is the lease of has a file, whatever it says."""
+    cell = results.root / "cells" / lease.relative_to(results.root / "leases")
+    return any(cell.with_name(cell.name + end).exists() for end in (PREDICTIONS, REASON))
+
+
 def work(job: Job, manner: Manner, progress: Progress) -> Iterator[Outcome]:
     """Do what is left of a job together with all others who work on it.
 
     Every cell that is not done in the job's plan is yielded once, be it done here or elsewhere; one that failed more
-    than ``retries`` times as Failed. Raises DiskError where nothing can be written.
+    than ``retries`` times as Failed. What workers that were killed here have left is cleared away. Raises DiskError
+    where nothing can be written.
     """
-    graph = graph_of(job)
+    graph, results = graph_of(job), job.request.results
     todo = [unit.planned for unit in graph.cells]
-    if todo:
-        with shared_images(todo, job.cache, job.extraction()) as options, Leases(manner.ttl) as leases:
-            yield from _Worker(job, graph, manner, leases, RunContext(options, job.cache, progress)).run()
+    with Leases(manner.ttl) as leases:
+        if todo:
+            with shared_images(todo, job.cache, job.extraction()) as options:
+                yield from _Worker(job, graph, manner, leases, RunContext(options, job.cache, progress)).run()
+        leases.clear(results.root / "leases", partial(is_written, results))
 
 
 def begun_at(graph: Graph, start: float) -> list[list[CellUnit]]:

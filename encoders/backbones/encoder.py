@@ -7,7 +7,8 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import NOTHING, EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import NOTHING, Attentions, EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoders.backbones.attentions import recorded
 from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, read_backbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.errors import UserError
@@ -48,6 +49,16 @@ class ViTEncoder(nn.Module):
         """Images [B, channels, size, size] to pooled [B, D or 2 D] and the maps of four evenly spaced blocks."""
         tokens, maps = self.backbone(images)
         return Features(pool(tokens, self.backbone.config.tokens, self.pooling), maps)
+
+    def attentions(self, images: Tensor) -> Attentions:
+        """Of all blocks, read where ``pooled`` is; a deviation is taken over the patches that the mean is of."""
+        return vit_attentions(self.backbone, self.pooling, lambda: self.backbone(images))
+
+
+def vit_attentions(backbone: ViT, pooling: Pooling, run: Callable[[], object]) -> Attentions:
+    """What the blocks of a backbone attend to while ``run`` calls it."""
+    side = backbone.config.side
+    return recorded(backbone, run, (side, side), "cls" if pooling == "cls" else "mean")
 
 
 def gray_preprocess(config: ViTConfig) -> Preprocess:

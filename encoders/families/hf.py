@@ -10,14 +10,23 @@ import transformers
 from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess, sidecar_path
+from cxrbench.encoder import (
+    Attentions,
+    EncoderCard,
+    EncoderPlugin,
+    EncoderRequest,
+    Features,
+    Preprocess,
+    sidecar_path,
+)
+from cxrbench.encoders.backbones.attentions import checked
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, hf_preprocess, to_grid
 from cxrbench.encoders.families.published.recognised import card_of, card_of_folder
 from cxrbench.encoders.families.shown import check_shown
 from cxrbench.encoders.families.text_towers import ImageTextModel, ProjectedImageTextModel
 from cxrbench.encoders.sidecar import WeightsSidecar, read_sidecar, told
-from cxrbench.errors import UserError
+from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.files.checkpoints import first_line
 from cxrbench.files.containers import listed
 
@@ -78,6 +87,19 @@ class HFEncoder(nn.Module):
         }[self.family.pooling]()
         # hidden_states[0] is the embedding, so block k's output is hidden_states[k + 1]
         return Features(pooled, tuple(to_grid(output.hidden_states[block + 1], side, side) for block in self.blocks))
+
+    def attentions(self, images: Tensor) -> Attentions:
+        """Of all blocks; transformers' eager attention alone gives it out. Raises NotApplicableError for SigLIP."""
+        if self.family.pooling == "pooler" and "siglip" in self.backbone.config.model_type:
+            raise NotApplicableError("its embedding is read by an attention pool, not at CLS or the mean of patches")
+        side = self.preprocess.size // self.backbone.config.patch_size
+        before = self.backbone.config._attn_implementation
+        try:
+            self.backbone.set_attn_implementation("eager")
+            output = self.backbone(images, **self.options, output_attentions=True)
+        finally:
+            self.backbone.set_attn_implementation(before)
+        return checked(output.attentions, (side, side), "mean" if self.family.pooling == "mean" else "cls")
 
 
 class HFImageTextEncoder(HFEncoder, ImageTextModel):

@@ -8,18 +8,28 @@ import timm
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from cxrbench.encoder import EncoderCard, EncoderPlugin, EncoderRequest, Features, Preprocess, named_weights
+from cxrbench.encoder import (
+    Attentions,
+    EncoderCard,
+    EncoderPlugin,
+    EncoderRequest,
+    Features,
+    Preprocess,
+    named_weights,
+)
+from cxrbench.encoders.backbones.attentions import ReadAt, recorded
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, timm_preprocess
 from cxrbench.encoders.families.published.recognised import card_of, of_file
 from cxrbench.encoders.families.shown import check_shown
 from cxrbench.encoders.sidecar import read_sidecar, told
-from cxrbench.errors import UserError
+from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
 
 # What pretraining leaves beside the encoder: decoders and mask tokens of MAE and its kin, MRM's text tower.
 NOT_THE_ENCODER = ("decoder", "mask_token", "bert_encoder.", "bert_mlp.")
 POOLS = {"cls": "token", "mean": "avg"}  # of a ViT, in timm's words
+READ_AT: dict[str, ReadAt] = {"token": "cls", "avg": "mean"}
 
 
 class TimmEncoder(nn.Module):
@@ -39,6 +49,16 @@ class TimmEncoder(nn.Module):
             return Features(self.backbone.forward_head(self.backbone.forward_features(images), pre_logits=True))
         final, maps = self.backbone.forward_intermediates(images, indices=self.stages, output_fmt="NCHW")
         return Features(self.backbone.forward_head(final, pre_logits=True), tuple(maps))
+
+    def attentions(self, images: Tensor) -> Attentions:
+        """Of a ViT's blocks. Raises NotApplicableError for a CNN, for windows, and where an attention pool reads."""
+        grid = getattr(getattr(self.backbone, "patch_embed", None), "grid_size", None)
+        read_at = READ_AT.get(str(getattr(self.backbone, "global_pool", "")))
+        if grid is None or not hasattr(self.backbone, "blocks"):
+            raise NotApplicableError("its network is no plain ViT, whose patches attend to each other")
+        if read_at is None:
+            raise NotApplicableError("its embedding is read neither at CLS nor at the mean of its patches")
+        return recorded(self.backbone, lambda: self.backbone.forward_features(images), grid, read_at)
 
 
 def map_stages(backbone: Any) -> list[int]:

@@ -11,9 +11,16 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 
-from cxrbench.encoder import NOTHING, EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import NOTHING, Attentions, EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import TrainedEncoder, read_encoder
-from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, Pooling, how_to_pretrain, parse_pooling, pool
+from cxrbench.encoders.backbones.encoder import (
+    PHANTOM_ARCH,
+    Pooling,
+    how_to_pretrain,
+    parse_pooling,
+    pool,
+    vit_attentions,
+)
 from cxrbench.encoders.backbones.vit import infer_config
 from cxrbench.encoders.fane.image import (
     ImageConfig,
@@ -29,6 +36,7 @@ from cxrbench.encoders.fane.text import (
     LONGEST,
     SentencePool,
     TextHead,
+    Texts,
     TextTower,
     joined_states,
     joined_tokens,
@@ -110,6 +118,13 @@ class FaNeImageEncoder(nn.Module):
             return Features(seen.pooled, seen.maps)
         return Features(pool(seen.places, seen.places.shape[1], self.pooling), seen.maps)
 
+    def attentions(self, images: Tensor) -> Attentions:
+        """Of a ViT's blocks, read where ``pooled`` is. Raises NotApplicableError for a ResNet."""
+        tower = self.image_encoder
+        if not isinstance(tower, ViTImage):
+            raise NotApplicableError("its image side is a ResNet, whose blocks do not attend")
+        return vit_attentions(tower.model, self.pooling, lambda: tower(images))
+
 
 class FaNeEncoder(FaNeImageEncoder):
     """Both towers. One encoder serves probes, which read ``pooled``, and text tasks, which ``project`` it.
@@ -136,8 +151,12 @@ class FaNeEncoder(FaNeImageEncoder):
 
         Raises NotApplicableError where the text encoder is not on this machine.
         """
+        reports = self.texts([split_sentences(text) or [text.strip() or "."] for text in texts]).reports
+        return F.normalize(self.text_tower.projection(reports), dim=1)
+
+    def texts(self, sentences: Sequence[Sequence[str]]) -> Texts:
+        """Reports by their sentences, as the text tower has them. Raises NotApplicableError as ``encode_text``."""
         bert, device = self.bert(), self.global_image_projection.weight.device
-        sentences = [split_sentences(text) or [text.strip() or "."] for text in texts]
         rows = token_numbers(bert.tokeniser, list(chain.from_iterable(sentences)))
         ends = [0, *torch.tensor([len(s) for s in sentences]).cumsum(0).tolist()]
         if self.text_tower.bert is None:
@@ -147,8 +166,7 @@ class FaNeEncoder(FaNeImageEncoder):
             ids, attention = padded([ids for ids, _ in pairs], bert.tokeniser.pad_token_id)
             states = self.text_tower.bert(input_ids=ids.to(device), attention_mask=attention.to(device))
             states, index = states.last_hidden_state, stacked([index for _, index in pairs])
-        reports = self.text_tower(states, index.to(device)).reports
-        return F.normalize(self.text_tower.projection(reports), dim=1)
+        return self.text_tower(states, index.to(device))
 
     def _frozen(
         self, bert: Bert, rows: Sequence[Sequence[int]], ends: Sequence[int], device: torch.device

@@ -38,6 +38,7 @@ from cxrbench.encoders.fane.losses import (
     within_report,
 )
 from cxrbench.encoders.fane.options import OPTIONS, PRIOR, FaNeOptions, first_bias
+from cxrbench.encoders.fane.sentences import open_sentences
 from cxrbench.encoders.fane.text import Texts, projection
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
@@ -223,4 +224,5 @@ METHOD, PLUGIN = declare(
     load=load,
     untrained=untrained,
     data="mimic",
+    sentences=open_sentences,
 )

@@ -8,9 +8,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoder import NOTHING, EncoderCard, EncoderRequest, Features, Preprocess
+from cxrbench.encoder import NOTHING, Attentions, EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.checkpoint import read_encoder
-from cxrbench.encoders.backbones.encoder import PHANTOM_ARCH, POOLINGS, Pooling, how_to_pretrain, pool
+from cxrbench.encoders.backbones.encoder import (
+    PHANTOM_ARCH,
+    POOLINGS,
+    Pooling,
+    how_to_pretrain,
+    pool,
+    vit_attentions,
+)
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.encoders.mvmae.backbone import (
     PUBLISHED_UNUSED,
@@ -46,9 +53,15 @@ class MultiviewEncoder(nn.Module):
         """Images [B, 1, size, size] and codes of their views [B] to pooled [B, D or 2 D], the CLS token by default, and
         four blocks' maps.
         """
-        codes = torch.full((len(images),), self.view, device=images.device) if views is None else views
-        tokens, maps = self.backbone(images, codes)
+        tokens, maps = self.backbone(images, self._codes(images, views))
         return Features(pool(tokens, self.backbone.config.tokens, self.pooling), maps)
+
+    def attentions(self, images: Tensor, views: Tensor | None = None) -> Attentions:
+        """Of all blocks, read where ``pooled`` is."""
+        return vit_attentions(self.backbone, self.pooling, lambda: self.backbone(images, self._codes(images, views)))
+
+    def _codes(self, images: Tensor, views: Tensor | None) -> Tensor:
+        return torch.full((len(images),), self.view, device=images.device) if views is None else views
 
 
 def load(request: EncoderRequest) -> MultiviewEncoder:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from cxrbench.encoder import Encoder, EncoderPlugin, EncoderRequest, named_weights
+from cxrbench.encoder import Encoder, EncoderPlugin, EncoderRequest, SentenceAttention, named_weights
 from cxrbench.encoders.backbones.encoder import how_to_pretrain, phantom_weights
 from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
 from cxrbench.encoders.pretraining.options import OptionSet
@@ -25,6 +25,7 @@ def declare(
     untrained: Callable[[str, int], Encoder],
     data: str = "DIR",
     without_weights: str = "",
+    sentences: Callable[[EncoderRequest], SentenceAttention] | None = None,
 ) -> tuple[Method, EncoderPlugin]:
     """The method ``name``, and its result as an encoder. Called once per module, with literal texts.
 
@@ -48,5 +49,6 @@ def declare(
             phantom_weights=phantom_weights(name),
             without_weights=without_weights or how_to_pretrain(name, data),
             reads=named_weights,
+            sentences=sentences,
         ),
     )

@@ -21,7 +21,7 @@ COSTS = {
 
 @dataclass(frozen=True)
 class CostAxis:
-    """One quantity of the ``encoders`` of its column, NaN where it is unknown.
+    """One quantity of the ``encoders`` of its column, NaN where it is unknown; it may be 0 (``pixels``).
 
     ``less``: less of it is better. ``front``: who is on the Pareto front: nobody is better in one of quality and cost
     and at least as good in the other, among those of whom both are known. Intervals play no part in it.
@@ -99,6 +99,6 @@ def _column(one: ForestColumn, efficiency: Mapping[str, Mapping[str, Any]], high
 
 
 def _number(value: Any) -> float:
-    """What is known of a cost; NaN of what is none, or none that can be shown: a number above 0."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    """A cost; NaN of what is none: it is a finite number, and not below 0."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
     return float(value) if known else NAN

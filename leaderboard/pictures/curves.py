@@ -17,8 +17,8 @@ from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patien
 from cxrbench.leaderboard.statistics.in_folds import FOLD
 
 CurveKind = Literal["roc", "pr"]
-TOLERANCE = 5e-4
-"""How far, at most, a point that is left out lies from the line: a curve's area changes by no more than 1e-3."""
+TOLERANCE = 1e-3
+"""How far, at most, a point that is left out lies from the line: a curve's area changes by less than 1e-3."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.predictions import Kind
 
+Records = dict[tuple[AlignedTask, str], dict[str, Record]]
+"""Headlines by task and metric, then by encoder."""
+
 
 @dataclass(frozen=True)
 class FractionsOfTask:
@@ -37,16 +40,22 @@ class LabelEfficiency:
     tasks: tuple[FractionsOfTask, ...]
 
 
-def label_efficiency(board: Board) -> tuple[LabelEfficiency, ...]:
-    """By metric and protocol (real before synthetic) the data sets that were run at several label fractions."""
+def label_efficiency(board: Board, *, headlines_only: bool = False) -> tuple[LabelEfficiency, ...]:
+    """By metric and protocol (real before synthetic) the data sets that were run at several label fractions.
+
+    ``headlines_only``: without a column's further metrics.
+    """
     found: dict[tuple[str, str, bool], dict[str, dict[float, AlignedTask]]] = {}
     for column in sorted(board.columns, key=lambda c: (c.task.synthetic, c.task.dataset)):
         task = column.task
-        for metric in column.metrics:
+        for metric in column.metrics[:1] if headlines_only else column.metrics:
             datasets = found.setdefault((metric, task.protocol, task.synthetic), {})
             datasets.setdefault(task.dataset, {})[task.fraction] = task
-    records = {(r.task, r.metric, r.encoder): r for r in board.records if r.label == HEADLINE}
-    kinds = {c.task: c.kind for c in board.columns}
+    records: Records = {}
+    for r in board.records:
+        if r.label == HEADLINE:
+            records.setdefault((r.task, r.metric), {})[r.encoder] = r
+    kinds: dict[AlignedTask, Kind] = {c.task: c.kind for c in board.columns}
     pictures = []
     for (metric, protocol, synthetic), datasets in found.items():
         several = {name: of for name, of in datasets.items() if len(of) > 1}
@@ -62,15 +71,16 @@ def label_efficiency(board: Board) -> tuple[LabelEfficiency, ...]:
 def _curves(
     tasks: Mapping[float, AlignedTask],
     metric: str,
-    records: Mapping[tuple[AlignedTask, str, str], Record],
+    records: Records,
     kinds: Mapping[AlignedTask, Kind],
 ) -> FractionsOfTask:
     """The curves of one data set, whose task is given by fraction, rising."""
     of_tasks = [*tasks.values()]
-    names = dict.fromkeys(e for task, m, e in records if m == metric and task in of_tasks)
-    most = {e: records[of_tasks[-1], metric, e].value if (of_tasks[-1], metric, e) in records else NAN for e in names}
+    by_fraction = [records.get((task, metric), {}) for task in of_tasks]
+    names = dict.fromkeys(e for of in by_fraction for e in of)
+    most = {e: by_fraction[-1][e].value if e in by_fraction[-1] else NAN for e in names}
     encoders = best_first(most, KINDS[kinds[of_tasks[-1]]].measures[metric])
-    rows = {e: [records.get((task, metric, e)) for task in of_tasks] for e in encoders}
+    rows = {e: [of.get(e) for of in by_fraction] for e in encoders}
     return FractionsOfTask(
         task=of_tasks[0].title,
         fractions=tuple(tasks),

@@ -16,7 +16,7 @@ class LabelsOfTask:
     ``labels``: with their positive test images in ``positives`` (of numbers to be predicted: the known ones) and the
     ``patients`` of the rarer side. ``encoders``: the best ``mean`` (the headline) first. ``lower``, ``upper``: 95%
     intervals. ``p_holm``: one-tailed against the baseline, Holm over all labels and groups of the metric and task; NaN
-    of the baseline and of labels of too few patients. ``gain``: over the baseline, positive is better.
+    of the baseline and of labels of too few patients.
     """
 
     task: str
@@ -29,7 +29,6 @@ class LabelsOfTask:
     value: Grid
     lower: Grid
     upper: Grid
-    gain: Grid
     p_holm: Grid
 
 
@@ -70,7 +69,6 @@ def labels_of(board: Board, table: Table) -> LabelMaps:
                 value=grid("value"),
                 lower=grid("lower"),
                 upper=grid("upper"),
-                gain=grid("gain"),
                 p_holm=grid("p_holm"),
             )
         )

@@ -5,20 +5,26 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-DIGITS = 5
+from cxrbench.files.names import visible
 
 
 def plain(value: Any) -> Any:
-    """A picture's dataclasses as dicts, tuples as lists, floats to five significant digits; null for NaN and infinity.
+    """A picture's dataclasses as dicts, tuples as lists; null for NaN and infinity. Raises TypeError for anything else.
 
-    Raises TypeError for what no picture has.
+    Texts are as they may be shown (``visible``): no character in them hides or reorders its neighbours.
+
+    Floats have five digits after the point, small ones three that count, and more where the third after the point would
+    else be rounded another way than in a table.
     """
     if isinstance(value, float):
-        return _short(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, int)):
+        return _short(value)
+    if isinstance(value, str):
+        return visible(value)
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, (tuple, list)):
-        return [plain(one) for one in value]
+        floats = value and isinstance(value[0], float) and all(type(one) is float for one in value)
+        return [_short(one) if floats else plain(one) for one in value]
     if isinstance(value, Mapping):
         return {str(name): plain(one) for name, one in value.items()}
     if is_dataclass(value):
@@ -29,7 +35,7 @@ def plain(value: Any) -> Any:
 def numbers(value: Any) -> int:
     """How many single values a picture has: about what it weighs."""
     if isinstance(value, (tuple, list)):
-        return sum(map(numbers, value))
+        return len(value) if not value or isinstance(value[0], (str, int, float)) else sum(map(numbers, value))
     if isinstance(value, Mapping):
         return sum(map(numbers, value.values()))
     if is_dataclass(value):
@@ -37,6 +43,11 @@ def numbers(value: Any) -> int:
     return 1
 
 
-def _short(value: float) -> float | int:
-    short = float(f"{value:.{DIGITS}g}")
+def _short(value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    if 0.49 < abs(value) * 1000 % 1 < 0.51:  # shorter, its third digit after the point might become another
+        short = round(value, 9)
+    else:
+        short = round(value, 5) if abs(value) >= 0.01 else float(f"{value:.3g}")
     return int(short) if short.is_integer() else short  # 1 for 1.0

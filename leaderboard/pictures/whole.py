@@ -10,7 +10,7 @@ from cxrbench.leaderboard.currency import current
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
 from cxrbench.leaderboard.pictures.about import columns_of, tables_of
 from cxrbench.leaderboard.pictures.cost import costs
-from cxrbench.leaderboard.pictures.curves import TOLERANCE, CurveKind, CurvesOfTask, curves
+from cxrbench.leaderboard.pictures.curves import CurveKind, CurvesOfTask, curves
 from cxrbench.leaderboard.pictures.forest import forest
 from cxrbench.leaderboard.pictures.fractions import label_efficiency
 from cxrbench.leaderboard.pictures.groups import groups_of
@@ -25,8 +25,8 @@ from cxrbench.predictions import Predictions
 
 MOST = 120_000
 """Numbers of one picture in a page, of some seven characters each."""
-COARSE = 4e-3
-"""``TOLERANCE`` of curves where there are many: a pixel of a picture that is 250 wide."""
+FINE, COARSE = 1.5e-3, 4e-3
+"""``curves`` leave out points this near: half a pixel of a picture that is 350 wide; and of many curves a pixel."""
 NOTES = "notes"
 ONLY_HEADLINES = "of the headline metrics alone: with all metrics the page would be too large"
 ONLY_POOLED = "of all labels together: with every label by itself the page would be too large"
@@ -57,9 +57,12 @@ def of_page(
         "matrix": each("matrix", matrix),
         "ranks": each("ranks", ranks_over),
         "labels": tuple(one for one in each("labels", labels_of) if one.tasks),
-        "fractions": label_efficiency(board),
         "cost": each("cost", costs),
     }
+    efficiency = label_efficiency(board)
+    if numbers(efficiency) > MOST:
+        efficiency, notes["fractions"] = label_efficiency(board, headlines_only=True), ONLY_HEADLINES
+    found["fractions"] = efficiency
     of_cells, left_out = _of_cells(board, predictions, names)
     found |= of_cells
     found["groups"] = tuple(one for of in grouped for one in groups_of(_called(of, names)))
@@ -97,7 +100,8 @@ def _of_cells(
     notes: dict[str, str] = {}
     kinds: tuple[CurveKind, ...] = ("roc", "pr")
     for kind in kinds:
-        found[kind], notes[kind] = _curves(tests, kind)
+        drawn, notes[kind] = _curves(tests, kind)
+        found[kind] = tuple(map(_rounded, drawn))
     given = variants([one for of in of_tasks.values() for one in of], methods=())
     panels = sum(len(one.named) * (1 + len(one.tests.labels)) for one in given)
     by_label = panels * 85 <= MOST  # 15 bins of four numbers, 20 counts, the rest
@@ -108,7 +112,7 @@ def _of_cells(
 
 def _curves(tests: Sequence[TestSet], kind: CurveKind) -> tuple[tuple[CurvesOfTask, ...], str]:
     """As fine, and of as many labels, as there is room for; and what was left out."""
-    for tolerance in (TOLERANCE, COARSE):
+    for tolerance in (FINE, COARSE):
         size, found = 0, []
         for of in tests:
             found.append(curves(of, kind, tolerance=tolerance))
@@ -119,6 +123,16 @@ def _curves(tests: Sequence[TestSet], kind: CurveKind) -> tuple[tuple[CurvesOfTa
             return tuple(one for one in found if one), ""
     means = (curves(of, kind, labels=(), tolerance=COARSE) for of in tests)
     return tuple(one for one in means if one), ONLY_POOLED
+
+
+def _rounded(of: CurvesOfTask) -> CurvesOfTask:
+    """With coordinates to a thousandth: half a pixel of the largest square that a page draws."""
+    return replace(
+        of,
+        curves=tuple(
+            replace(one, x=tuple(round(v, 3) for v in one.x), y=tuple(round(v, 3) for v in one.y)) for one in of.curves
+        ),
+    )
 
 
 def _called(of: ByGroup, names: Mapping[str, str]) -> ByGroup:

@@ -1,10 +1,13 @@
 """Classification by linear probe: logistic regression on frozen, standardized image embeddings."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.looking.head import LinearHead
 from cxrbench.predictions import Predictions
 from cxrbench.task import Asked, Cell, FrozenEncoder, OptionName, Task, TaskOptions, Views
 from cxrbench.tasks.classification import finetune, linear_sgd, views
@@ -15,7 +18,19 @@ from cxrbench.tasks.fractions import label_fraction
 from cxrbench.tasks.presets.recipes import preset_for
 from cxrbench.tasks.standardize import Standardizer
 
+if TYPE_CHECKING:
+    from cxrbench.tasks.classification.strengths import ChosenProbe
+
 STRENGTHS = tuple(float(c) for c in np.logspace(-6, 2, 9))  # scikit-learn's C
+
+
+class FittedProbe(NamedTuple):
+    """A probe on standardized features, ``held_out``: the validation and test rows that its logits are of."""
+
+    chosen: "ChosenProbe"
+    standardize: Standardizer
+    held_out: NDArray[np.int64]
+    train_images: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +85,23 @@ class LinearProbe(Task):
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Fit, select, predict. The test rows' targets are copied into the result and used for nothing else."""
+        manifest = rows_with_views(manifest, self.views)
+        probe = self._fitted(encoder, manifest, cell)
+        return classified(
+            probe.chosen.logits, probe.held_out, manifest, encoder, cell, views=self.views,
+            train_images=probe.train_images, notes=probe.chosen.notes,
+        )  # fmt: skip
+
+    def head(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> LinearHead:
+        """The weights by which ``run`` predicts, on embeddings as the encoder gives them."""
+        probe = self._fitted(encoder, rows_with_views(manifest, self.views), cell)
+        weights = probe.chosen.weights / probe.standardize.scale
+        return LinearHead(weights, probe.chosen.intercepts - weights @ probe.standardize.mean)
+
+    def _fitted(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> FittedProbe:
+        """The probe of a manifest whose views have been chosen."""
         from cxrbench.tasks.classification.strengths import exclusive, independent
 
-        manifest = rows_with_views(manifest, self.views)
         features = np.asarray(encoder.pooled(manifest), np.float32)
         targets = manifest.targets()
         train, val, test = (manifest.rows_of(split) for split in ("train", "val", "test"))
@@ -83,10 +112,8 @@ class LinearProbe(Task):
         standardize = Standardizer.of(features[train])
         x_train, x_held_out = (standardize(features[rows]).astype(np.float32) for rows in (train, held_out))
         probe = independent if manifest.kind == "multilabel" else exclusive
-        margins, notes = probe(x_train, x_held_out, targets[train], targets[val], manifest.labels, STRENGTHS)
-        return classified(
-            margins, held_out, manifest, encoder, cell, views=self.views, train_images=len(train), notes=notes
-        )
+        chosen = probe(x_train, x_held_out, targets[train], targets[val], manifest.labels, STRENGTHS)
+        return FittedProbe(chosen, standardize, held_out, len(train))
 
 
 TASK = LinearProbe()

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import pairwise_distances
 from sklearn.metrics.pairwise import cosine_similarity
 
-from cxrbench.embedding_maps.grouping import Group, Grouping
+from cxrbench.embedding_maps.grouping import Grouping, MapGroup
 from cxrbench.embedding_maps.projection import Projection, project, unit
 from cxrbench.embedding_maps.quality import neighbours, separation, trustworthiness
 from cxrbench.errors import UserError
@@ -18,7 +18,7 @@ def halves(rest: int = 0) -> Grouping:
     """Two groups of 30; the last images may be in none."""
     codes = np.repeat([0, 1], 30)
     codes[60 - rest :] = 2
-    return Grouping("x", (Group("a", 30), Group("b", 30 - rest), Group("unknown", rest, rest=True)), codes)
+    return Grouping("x", (MapGroup("a", 30), MapGroup("b", 30 - rest), MapGroup("unknown", rest, rest=True)), codes)
 
 
 def silhouette(rows: np.ndarray, codes: np.ndarray) -> float:

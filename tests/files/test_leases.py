@@ -318,6 +318,28 @@ def test_a_crash_before_the_link_blocks_nobody(tmp_path: Path, other: Start, lea
     taken(leases, tmp_path / "work")
 
 
+@pytest.mark.parametrize("place", ["", "elsewhere"])
+def test_what_the_dead_have_left_is_cleared_where_it_is_known_and_done(
+    tmp_path: Path, other: Start, leases: Leases, place: str
+) -> None:
+    killed = other((ELSEWHERE if place else "") + HOLD)
+    killed.says()
+    at_once = "os.link = lambda *names: os._exit(9)\n" + HOLD.replace('"work"', '"crash"')
+    crashing = other((ELSEWHERE if place else "") + at_once)
+    crashing.says()
+    living = other(HOLD.replace('"work"', '"living"'))
+    living.says()
+    killed.end()
+    crashing.process.wait()
+    left = sorted(file.name for file in tmp_path.iterdir())
+    assert len(left) == 3
+    leases.clear(tmp_path, lambda path: path.name != "work")  # the work is not done: its generations still count
+    assert "work.1" in [file.name for file in tmp_path.iterdir()]
+    leases.clear(tmp_path, lambda path: True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == (left if place else ["living.1"])
+    leases.clear(tmp_path / "nowhere", lambda path: True)
+
+
 def failing(number: int) -> Callable[..., None]:
     def fail(*names: object) -> None:
         raise OSError(number, os.strerror(number), str(names[0]))

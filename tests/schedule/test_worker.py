@@ -1,8 +1,10 @@
 """Workers share a plan: every cell once, with the bits of one process, whatever ends a worker or keeps it waiting."""
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +124,26 @@ def test_a_killed_worker_leaves_its_cell_to_the_next(encoder: str, dataset: Path
     assert states(list(worker(request, Manner()))) == ["computed"] * 8
     alone(asked(encoder, dataset, "one", cache="cache-one", batch_size=16))
     same_bits("one", "results")
+
+
+def test_of_one_that_is_killed_as_it_has_saved_no_lease_is_left(
+    encoder: str, dataset: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, saved = asked(encoder, dataset, "results"), Results.save
+
+    def save(*given: Any) -> None:
+        saved(*given)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    for _ in range(2):  # the second begins at the second cell
+        if (pid := os.fork()) == 0:
+            monkeypatch.setattr(Results, "save", save)
+            list(worker(request, Manner()))
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert len([path for path in Path("results", "leases").rglob("*") if path.is_file()]) == 2
+    assert states(list(worker(request, Manner()))) == ["computed"] * 6
+    assert [path for path in Path("results", "leases").rglob("*") if path.is_file()] == []
 
 
 def test_processes_share_the_extraction_of_one_dataset(

@@ -9,7 +9,7 @@ from timm.layers.mlp import SwiGLUPacked
 from timm.models import eva, swin_transformer, vision_transformer
 from torch import Tensor, nn
 
-from cxrbench.encoder import Features
+from cxrbench.encoder import Attentions, Features
 from cxrbench.encoders.families.layouts.files import encoder_state
 from cxrbench.encoders.families.published.entry import PublishedEncoder
 from cxrbench.encoders.families.timm import TimmEncoder, from_file
@@ -27,13 +27,20 @@ class StretchedImages(TimmEncoder):
 
     def forward(self, images: Tensor) -> Features:
         """Embed [B, channels, size, size], normalized as ``preprocess`` says."""
+        return super().forward(self._stretched(images))
+
+    def attentions(self, images: Tensor) -> Attentions:
+        """As of ``TimmEncoder``."""
+        return super().attentions(self._stretched(images))
+
+    def _stretched(self, images: Tensor) -> Tensor:
         mean, std = (
             torch.tensor(v, dtype=images.dtype, device=images.device)[:, None, None]
             for v in (self.preprocess.mean, self.preprocess.std)
         )
         pixels = images * std + mean
         low, high = pixels.amin(dim=(2, 3), keepdim=True), pixels.amax(dim=(2, 3), keepdim=True)
-        return super().forward(((pixels - low) / (high - low).clamp_min(1e-6) - mean) / std)
+        return ((pixels - low) / (high - low).clamp_min(1e-6) - mean) / std
 
 
 def load_swin(entry: PublishedEncoder, path: Path) -> TimmEncoder:

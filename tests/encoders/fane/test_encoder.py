@@ -16,13 +16,15 @@ from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
 from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeEncoder, FaNeImageEncoder, FaNeNetwork, load
 from cxrbench.encoders.fane.image import ResNetConfig, build_image_tower, image_preprocess, infer_image_config
-from cxrbench.encoders.fane.objective import METHOD, FaNe
+from cxrbench.encoders.fane.objective import METHOD, PLUGIN, FaNe
+from cxrbench.encoders.fane.text import split_sentences
 from cxrbench.encoders.pretraining.engine.beginning import begin
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, make_corpus, pretrain
 from cxrbench.encoders.pretraining.engine.trainer import as_batch
 from cxrbench.encoders.pretraining.initial import read_initial
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.files.checkpoints import read_checkpoint
 from cxrbench.plugins.identity import count_parameters, weights_sha256
 from support.fane_data import write_bert, write_studies
 
@@ -132,6 +134,57 @@ def test_texts_of_any_length_and_the_identity_stays(run: Path) -> None:
     torch.testing.assert_close(encoder.encode_text([" "]), texts[3:4], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(encoder.encode_text(TEXTS[1:2]), texts[1:2], atol=1e-5, rtol=1e-4)
     assert weights_sha256(encoder) == before
+
+
+def test_sentences_look_where_they_looked_in_training(run: Path, folder: Path, manifest: Manifest) -> None:
+    assert PLUGIN.sentences is not None
+    opened: Any = PLUGIN.sentences(EncoderRequest("fane", None, str(run / "last.ckpt")))
+    blueprint = METHOD.configure(ARCH, options(folder, run.name))
+    corpus: Any = make_corpus(PretrainConfig("fane", ARCH), blueprint, [manifest], folder / "images", None)[0]
+    objective: Any = blueprint.objective(corpus)
+    trained = read_checkpoint(run / "last.ckpt")["state_dict"]
+    objective.load_state_dict({name.removeprefix("objective."): value for name, value in trained.items()})
+    objective.eval()
+
+    class InOrder:
+        def permutation(self, numbers: Any) -> Any:
+            return np.asarray(numbers)
+
+        def choice(self, numbers: Any) -> Any:
+            return numbers[0]
+
+    rngs: Any = [InOrder()]
+    batch = as_batch(corpus.batch(np.arange(1), rngs), objective.preprocess)
+    assert manifest.reports is not None
+    said = manifest.reports.set_index("study_id").loc[corpus.studies.keys[0][1]]
+    sentences = split_sentences(f"{said['findings']} {said['impression']}")
+    with torch.no_grad():
+        seen, texts = objective.network.image_encoder(batch.images), objective.texts(batch)
+        asked = objective.local_text_projection(texts.sentences)
+        expected = objective.local_cross_attention(asked, objective.local_image_projection(seen.places)).attention
+        found = opened.attend(batch.images, sentences)
+        both = opened.attend(batch.images.repeat(2, 1, 1, 1), sentences)
+    assert found.shape == (1, len(sentences), 3, 3)
+    torch.testing.assert_close(found.flatten(2), expected[:, : len(sentences)], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(both[1:], found)
+    with pytest.raises(UserError, match=r"a sentence is ' ': give it words"):
+        opened.attend(batch.images, ["There is rib.", " "])
+    with pytest.raises(UserError, match="a report takes the first"):
+        opened.attend(batch.images, ["There is rib ." * 20, "There is heart."] * 4)
+
+
+def test_weights_that_keep_no_attention_of_sentences_are_refused(run: Path, tmp_path: Path) -> None:
+    ask: Any = PLUGIN.sentences
+    for name, why in (("encoder.safetensors", "keeps no attention of sentences"), ("none.ckpt", "no weights file")):
+        with pytest.raises(UserError, match=why):
+            ask(EncoderRequest("fane", None, str(run / name)))
+    with pytest.raises(UserError, match=r"RUN/last\.ckpt"):
+        ask(EncoderRequest("fane", None, None))
+    with pytest.raises(UserError, match="fane:mean: sentences look at patches"):
+        ask(EncoderRequest("fane", "mean", str(run / "last.ckpt")))
+    torch.save({"state_dict": {"image_encoder.model.weight": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match="does not say by which text encoder"):
+        ask(EncoderRequest("fane", None, str(tmp_path / "other.ckpt")))
 
 
 def test_without_its_text_encoder_images_can_still_be_embedded(run: Path, folder: Path) -> None:

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from cxrbench.leaderboard.calibration.bins import binned, pooled
 from cxrbench.leaderboard.calibration.variants import variants
-from cxrbench.leaderboard.pictures.curves import curves, pr_line, roc_line
+from cxrbench.leaderboard.pictures.curves import TOLERANCE, curves, pr_line, roc_line
 from cxrbench.leaderboard.pictures.polylines import Polyline, mean_line, thinned
 from cxrbench.leaderboard.pictures.reliability import reliability
 from cxrbench.leaderboard.statistics.alignment import align, by_task
@@ -46,8 +46,8 @@ def test_thinned_curves_of_many_images_keep_their_area_and_stay_near(draw):
     generator = np.random.default_rng(2)
     targets = (generator.random(30_000) < 0.1).astype(float)
     line = draw(1.2 * targets + generator.standard_normal(30_000), targets)
-    few = thinned(line, 5e-4)
-    assert len(few.x) <= 600 < len(line.x)
+    few = thinned(line, TOLERANCE)
+    assert len(few.x) <= 400 < len(line.x)
     assert few.area() == pytest.approx(line.area(), abs=1e-3)
     if draw is roc_line:  # it does not fall, so the gap at each x is bounded where it is not upright
         assert np.abs(np.interp(line.x, few.x, few.y) - line.y).mean() < 1e-3

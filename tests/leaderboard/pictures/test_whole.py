@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from cxrbench.leaderboard.display import renamed
@@ -77,10 +78,15 @@ def test_plain_values_are_short_and_finite():
         name: str
         of: tuple[float, ...]
 
-    assert plain(Picture("a", (1 / 3, float("nan"), float("inf"), 1.0))) == {
-        "name": "a",
-        "of": [0.33333, None, None, 1],
+    assert plain(Picture("a\u202eb", (1 / 3, float("nan"), float("inf"), 1.0, 1.23456e-9))) == {
+        "name": "a\\u202eb",
+        "of": [0.33333, None, None, 1, 1.23e-9],
     }
     assert numbers(Picture("a", (1.0, 2.0))) == 3
     with pytest.raises(TypeError, match="no picture has a set"):
         plain({1})
+
+
+def test_plain_numbers_are_printed_as_a_table_prints_them():
+    values = [*np.random.default_rng(0).random(20_000), 0.4514996, 0.4515004, 12.3454996]
+    assert [f"{one:.3f}" for one in plain(tuple(map(float, values)))] == [f"{one:.3f}" for one in values]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
@@ -36,6 +37,23 @@ def test_scores_equal_scikit_learn_with_the_strength_of_lowest_validation_loss()
         losses = [log_loss(y[val], peer.predict_proba(scaler.transform(x[val]))[:, 1]) for peer in peers]
         expected = peers[int(np.argmin(losses))].predict_proba(scaler.transform(x[test]))[:, 1]
         np.testing.assert_allclose(predictions.test_rows()[f"score:{label}"], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_the_head_that_is_fitted_again_gives_the_scores_that_were_saved(kind: Any) -> None:
+    x, manifest = make()
+    if kind == "multiclass":
+        manifest = replace(manifest, images=manifest.images.assign(b=1 - manifest.images["a"]), kind=kind)
+    else:
+        untrained = np.where(manifest.images["split"] == "train", 1.0, manifest.images["a"]).astype(np.float32)
+        manifest = replace(manifest, images=manifest.images.assign(c=untrained), labels=("a", "b", "c"))
+    saved = run(x, manifest, fraction=0.3, seed=2)
+    fake: Any = SimpleNamespace(spec=SPEC, module=None, pooled=lambda manifest: x)
+    head = TASK.head(fake, manifest, Cell("fake", "toy", "classification", 0.3, 2))
+    logits = head.logits(x[manifest.rows_of("test")])
+    scores = expit(logits) if kind == "multilabel" else softmax(logits, axis=1)
+    np.testing.assert_allclose(scores, saved.scores(saved.test_rows()), atol=1e-5)
+    assert np.isnan(head.weights).any() == (kind == "multilabel")
 
 
 def test_test_labels_change_nothing_but_their_own_column() -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cxrbench.cli.main import app
-from cxrbench.cli.overlay import PREDICTED, TRUE, choose, contact_sheet, draw_boxes, draw_masks, image_values
+from cxrbench.cli.showing.overlay import PREDICTED, TRUE, choose, contact_sheet, draw_boxes, draw_masks, image_values
 from cxrbench.data.annotations.rle import encode_counts
 from cxrbench.data.manifest import Manifest
 from cxrbench.engine.results import Results

@@ -1,0 +1,1 @@
+"""Looking into an encoder: cases of a finished cell with maps over them, and where a sentence looks."""
