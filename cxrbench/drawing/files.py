@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path
@@ -22,6 +22,7 @@ DOTS = 200  # per inch, of PNG
 ENDINGS = (".png", ".svg", ".pdf")
 SINGLE, DOUBLE = 3.3, 6.9
 """Inches of one column of a paper, and of two."""
+Width = Literal["single", "double"]
 STYLE: dict[str, Any] = {
     "font.family": FONT, "font.size": 7, "axes.titlesize": 8, "axes.labelsize": 7, "xtick.labelsize": 6.5,
     "ytick.labelsize": 6.5, "legend.fontsize": 6.5, "axes.linewidth": 0.6, "lines.linewidth": 1.2,

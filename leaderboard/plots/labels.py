@@ -14,7 +14,7 @@ from cxrbench.leaderboard.pictures.labels import LabelMaps, LabelsOfTask
 from cxrbench.leaderboard.plots.frame import PlotLook, data_set, framed, headed, named_rows, slanted
 from cxrbench.leaderboard.statistics.significance import ALPHA
 
-LISTS, GRIDS = ("labels", "positives", "patients", "images"), ("value", "lower", "upper", "gain", "p_holm")
+LISTS, GRIDS = ("labels", "positives", "patients", "images"), ("value", "lower", "upper", "p_holm")
 """What a task has of each label, and of each encoder and label."""
 NARROWEST = 0.27
 """Inches of a column into which a value is written."""

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 from cxrbench.api.saved import Saved, saved_cells, saved_names
 from cxrbench.api.tables import by_group, leaderboard
+from cxrbench.drawing.files import Width
 from cxrbench.errors import UserError, chosen
 from cxrbench.progress import Bar, unseen
 
 if TYPE_CHECKING:
     from cxrbench.leaderboard.plots.named import Drawing, PictureName
     from cxrbench.predictions import Predictions
-
-Width = Literal["single", "double"]
 
 
 @dataclass(frozen=True)

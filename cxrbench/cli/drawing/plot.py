@@ -9,8 +9,8 @@ from cxrbench import api
 from cxrbench.cli.console import counting_late, warn
 from cxrbench.cli.leaderboard import ReplicatesOption, SeedOption, names
 from cxrbench.cli.options import NamesOption, ResultsOption, TasksOption
-from cxrbench.drawing.files import check_place
-from cxrbench.errors import UserError
+from cxrbench.drawing.files import Width, check_place
+from cxrbench.errors import UserError, chosen
 from cxrbench.files.names import visible
 
 LIST = "list"
@@ -61,12 +61,13 @@ def plot(
     if output is None:
         raise UserError(f"where to? Add -o {what}.pdf, .svg or .png")
     check_place(output)
+    across: Width = chosen("--width", Width, width)
     made = api.plot(
         what, results, baseline=baseline, tasks=names(tasks), metrics=names(metrics), encoders=names(encoders),
         fraction=fraction, label=label, by=by, replicates=replicates, seed=seed, names=",".join(shown or ()),
         bar=counting_late,
     )  # fmt: skip
-    made.draw(output, width=width, caption=caption)  # type: ignore[arg-type]
+    made.draw(output, width=across, caption=caption)
     print(visible(f"{output}: {made.title}"))
     if made.left_out:
         more = f" and {len(made.left_out) - SHOWN} more" if len(made.left_out) > SHOWN else ""

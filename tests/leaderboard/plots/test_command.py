@@ -1,5 +1,6 @@
 """``cxrbench plot`` on a results folder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def store(made_up: Any) -> Path:
     for encoder, strength in (("spcl", 2.0), ("random", 0.3)):
         for dataset in ("vindr", "siim"):
             made: Predictions = made_up(encoder, dataset, strength=strength)
+            made = replace(made, encoder={**made.encoder, "name": encoder, "fingerprint": encoder})
             results.save(Cell(encoder, dataset, "classification"), made)
     return results.root
 
@@ -52,7 +54,7 @@ def test_pictures_are_listed_and_drawn(store: Path, command_line: CommandLine) -
         (["forest", "-o", "a.png", "--label", "Edema"], "forest is not of one label: leave out --label"),
         (["roc", "-o", "a.png", "--label", "Hernia"], "no task has curves of it"),
         (["roc", "-o", "a.png", "--encoders", "mae"], "--encoders mae: the results have random, spcl"),
-        (["forest", "-o", "a.png", "--results", "nowhere"], "no results folder nowhere"),
+        (["forest", "-o", "a.png", "--results", "nowhere"], "no finished cells in nowhere: run `cxrbench run` first"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_line(
