@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,7 +78,8 @@ def framed(
     )
     figure = Figure(figsize=(look.width, sum(heights)), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]
-    head, body, key, foot = figure.subfigures(4, 1, height_ratios=[max(one, 0.01) for one in heights])
+    parts: Any = figure.subfigures(4, 1, height_ratios=[max(one, 0.01) for one in heights])
+    head, body, key, foot = parts
     head.text(0.5, 0.5, above, ha="center", va="center", fontsize=7.5, fontweight="bold", linespacing=1.15)
     if legend:
         handles = [mark(look.styles[name], wrapped(name, 28, 1)) for name in legend]

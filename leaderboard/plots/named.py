@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from cxrbench.errors import UserError
@@ -81,7 +82,7 @@ def of_board(name: str, board: Board, fraction: float | None) -> Drawing:
     for table in tables:
         if (picture := make(board, table)) is not None:
             others = tuple(_called(board, other) for other in tables if other != table)
-            return Drawing(headed(about(board, table)), lambda look: draw(picture, look), others)
+            return Drawing(headed(about(board, table)), partial(draw, picture), others)
     raise UserError(f"these results have no picture {name}: {NOTHING[name]}")
 
 

@@ -58,7 +58,7 @@ def _radar(axes: Axes, task: LabelsOfTask, look: PlotLook, low: float, high: flo
     axes.set_xticks(angles, [wrapped(name, 18, 2) for name in names], fontsize=6)
     for text, angle in zip(axes.get_xticklabels(), angles, strict=True):
         side = np.sin(angle)  # clockwise from the top
-        text.set_ha("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
+        text.set_horizontalalignment("center" if abs(side) < 0.1 else "left" if side > 0 else "right")
     axes.set_yticks(np.linspace(low, high, 4)[1:-1])
     polar.set_rlabel_position(180 / len(task.labels))  # type: ignore[attr-defined]  # between two spokes
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2f}")

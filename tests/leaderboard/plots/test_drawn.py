@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from cxrbench.drawing.files import DOUBLE, SINGLE, our_style, save
 from cxrbench.drawing.palette import style
@@ -88,7 +89,7 @@ def styled() -> Any:
 def texts(figure: Figure) -> list[str]:
     """All that is written on a figure, subfigures included."""
     figure.canvas.draw()
-    return [one.get_text() for one in figure.findobj(lambda x: hasattr(x, "get_text")) if one.get_text()]
+    return [one.get_text() for one in figure.findobj(Text) if isinstance(one, Text) and one.get_text()]
 
 
 def points(axes: Any) -> set[tuple[float, float]]:
