@@ -74,6 +74,14 @@ QUESTIONS = {
         f"--tasks nih {ELSEWHERE}",
         r"- nih: compared over",
     ),
+    "grid": Question(
+        "leaderboard --format grid --against random --tasks nih:classification,rsna:classification", r"Tested: |- "
+    ),
+    "published": Question(
+        "leaderboard --published --tasks nih:classification,rsna:classification --metrics auroc",
+        r"- In italics|- [¹²³⁴⁵⁶⁷⁸⁹]|- Published",
+    ),
+    "latex": Question("leaderboard --format latex --tasks nih:classification,rsna:classification --metrics auroc"),
     "csv": Question(
         "calibration --tasks DATA/kermany/labels.csv:classification --method temperature --encoders imagenet,pixels"
     ),
@@ -97,6 +105,12 @@ def trimmed(text: str, also: str) -> str:
     if kept and kept[-1].startswith("**"):
         kept.pop()
     return re.sub(r"(?m)^(- .*)\n\n(?=- )", r"\1\n", "\n\n".join(kept))
+
+
+def first_of_latex(text: str) -> str:
+    """The comment at the top, and the first table of a LaTeX output without its legend."""
+    table = text[: text.index("\\par\\smallskip")]
+    return f"```latex\n{table}...\n```"
 
 
 def with_label_of_nih(kermany: Path, out: Path) -> None:
@@ -136,7 +150,8 @@ def main() -> None:
         told(command)
     found = {"runs": "```\n" + "\n".join(f"cxrbench {command}" for command in RUNS) + "\n```"}
     for name, question in QUESTIONS.items():
-        output = trimmed(told(question.command), question.also)
+        text = told(question.command)
+        output = first_of_latex(text) if "--format latex" in question.command else trimmed(text, question.also)
         found[name] = f"```\ncxrbench {question.command}\n```\n\n{output}"
     put(DOCUMENT, found)
 

@@ -149,7 +149,7 @@ class Task:
     test images; only for protocols that train on none of it. ``needs``: what a dataset must have, each split with an
     image. ``reads``: the TaskOptions that it takes notice of. ``elsewhere``: it may be trained on other datasets than
     it is tested on; only for protocols that take images, their labels and pooled features from the manifest, no boxes,
-    masks, reports or maps.
+    masks, reports or maps. ``of_paper``: the preset of the paper that it follows as it stands.
     """
 
     name: str
@@ -160,6 +160,7 @@ class Task:
     needs: tuple[Need, ...] = ("labels", "train", "val", "test")
     reads: frozenset[OptionName] = frozenset()
     elsewhere: bool = False
+    of_paper: str = ""
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -192,9 +193,15 @@ class Task:
         it. Options that it does not read are ignored here: what nobody reads is refused before.
         """
         if options.preset is not None and "preset" not in self.reads:
-            raise NotApplicableError(f"preset {options.preset} has no recipe for {self.name}")
+            said = f"preset {options.preset} has no recipe for {self.name}", self.without_preset(options.preset)
+            raise NotApplicableError(": ".join(filter(None, said)))
         mine = {entry.name for entry in fields(self)} & self.reads
         return replace(self, **{name: getattr(options, name) for name in mine})
+
+    def without_preset(self, preset: str) -> str:
+        """What to tell whoever asks for this preset, where the protocol is that paper's already; else ""."""
+        own = self.of_paper and preset.partition(":")[0] == self.of_paper
+        return f"{self.name} follows that paper as it stands, without a preset" if own else ""
 
     def by_default(self, manifest: Manifest) -> bool:
         """Whether a dataset that is named alone, as its adapter reads it, is asked this if it can be."""

@@ -4,13 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrbench.leaderboard.board import Board, Column, Overall, Record
+from cxrbench.leaderboard.board import HEADLINE, Board, Column, Overall, Record
 from cxrbench.leaderboard.cells import Look, Spread, by_chance, cell, dagger, ranked, significant
 from cxrbench.leaderboard.columns.heads import Head
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.legend import legend
 from cxrbench.leaderboard.notes import notes
 from cxrbench.leaderboard.per_label import label_parts
+from cxrbench.leaderboard.published.figure import NOTHING_PUBLISHED, Published
+from cxrbench.leaderboard.published.markdown import notes_of_published, published_rows
+from cxrbench.leaderboard.published.rows import in_tables
 from cxrbench.leaderboard.render import (
     ABSENT,
     NOT_APPLICABLE,
@@ -22,26 +25,29 @@ from cxrbench.leaderboard.render import (
     remark,
     task_title,
 )
-from cxrbench.leaderboard.shown.by_label import check_labels
+from cxrbench.leaderboard.shown.by_label import check_labels, label_tables
 from cxrbench.leaderboard.shown.headline import HeadlineTable, headline_cells, headline_tables, sorted_columns
 from cxrbench.leaderboard.shown.other_metrics import OtherMetrics, other_metrics
 from cxrbench.leaderboard.statistics.significance import ALPHA
 
 
-def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
+def to_markdown(board: Board, look: Look = Look(), published: Published | None = None) -> str:  # noqa: B008  frozen
     """The leaderboard: real results first, synthetic ones in a section of their own under a line that says so.
 
-    Raises UserError for an encoder or a label that the board does not have.
+    ``published``: printed figures, which stand below the real ones. Raises UserError for an encoder or a label that the
+    board does not have.
     """
     shown = shown_names(encoders_of(board), look.names)
     check_labels(board, look.labels)
     board = renamed(board, shown)
+    beside = published.renamed(shown) if published else NOTHING_PUBLISHED
     parts = [f"# Protocols of {code(board.encoder)}" if board.encoder else "# Chest X-ray encoder leaderboard"]
     if board.remarks:
         parts.append("\n".join(f"- {remark(one)}." for one in board.remarks))
     for synthetic in (False, True):
         if columns := sorted_columns(board, synthetic):
-            parts += _section(board, columns, synthetic, look)
+            parts += _section(board, columns, synthetic, look, NOTHING_PUBLISHED if synthetic else beside)
+    parts += notes_of_published(beside) if published and all(c.task.synthetic for c in board.columns) else []
     if board.efficiency:
         parts += ["## Efficiency", efficiency_table(board.efficiency)]
     if board.heads:
@@ -51,19 +57,21 @@ def to_markdown(board: Board, look: Look = Look()) -> str:  # noqa: B008  frozen
     return "\n\n".join(parts) + "\n"
 
 
-def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Look) -> list[str]:
+def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Look, published: Published) -> list[str]:
     """Headline tables, their legend, the other metrics, the notes: of the real or of the synthetic tasks."""
     cells = headline_cells(board, synthetic)
     tables = headline_tables(board, columns, cells)
+    published = in_tables(published, label_tables(board, columns, look.labels))
     parts = ["## Results on synthetic data", SYNTHETIC] if synthetic else ["## Results"]
     for table in tables:
-        parts += [f"### {escaped(table.title)}", _headline(board.row, table, look.spread)]
+        parts += [f"### {escaped(table.title)}", _headline(board.row, table, look.spread, published)]
         parts += [_overall([*table.over.values()])] if table.over else []
     parts.append(legend(board, [table.tests for table in tables], look.spread))
-    if by_label := label_parts(board, columns, look):
+    parts += notes_of_published(published)
+    if by_label := label_parts(board, columns, look, published):
         parts += ["### By label", *by_label]
     for others in other_metrics(columns, cells):
-        parts += [f"### {escaped(others.title)}", _other_metrics(board.row, others)]
+        parts += [f"### {escaped(others.title)}", _other_metrics(board.row, others, published)]
     if any(len(c.metrics) > 1 for c in columns):
         heads = {(c.task, c.metrics[0]) for c in columns}
         count = sum(not math.isnan(r.p) for (task, metric, _), r in cells.items() if (task, metric) not in heads)
@@ -77,7 +85,7 @@ def _section(board: Board, columns: Sequence[Column], synthetic: bool, look: Loo
     return parts
 
 
-def _headline(what: str, table: HeadlineTable, spread: Spread) -> str:
+def _headline(what: str, table: HeadlineTable, spread: Spread, published: Published) -> str:
     """Encoders x tasks; the mean (if any) of those with every cell; below, test sets' sizes and sensitivities."""
     body = []
     for e, row in table.rows.items():
@@ -88,6 +96,8 @@ def _headline(what: str, table: HeadlineTable, spread: Spread) -> str:
         mean = [ranked(number(value), place) + _around(table.over.get(e)) for value, place in _mean(table, e)]
         body.append([code(e), *line, *mean])
     blank = [""] if table.means else []
+    places = [(column.task, table.metric, HEADLINE) for column in table.columns]
+    body += [[*row, *blank] for row in published_rows(published, places)]
     detectable = [number(value) for value in table.detectable]
     body.append(["*smallest detectable difference*", *(f"*{d}*" if d != ABSENT else d for d in detectable), *blank])
     sizes = (f"*{c.rows:,} ({c.patients:,})*" for c in table.columns)
@@ -129,12 +139,16 @@ def _elsewhere(one: Overall) -> str:
     return ABSENT if math.isnan(one.better) else " / ".join(f"{share:.0%}" for share in shares)
 
 
-def _other_metrics(what: str, others: OtherMetrics) -> str:
+def _other_metrics(what: str, others: OtherMetrics, published: Published) -> str:
     """Tasks and encoders x metrics, values only."""
     body = []
-    for (task, e), row in others.rows.items():
-        line = [ranked(number(r.value), place) + _beside(r) if r else ABSENT for r, place in row]
-        body.append([escaped(task_title(task)), f"{code(e)}{dagger(next(r for r, _ in row if r))}", *line])
+    for task in dict.fromkeys(task for task, _ in others.rows):
+        title = escaped(task_title(task))
+        for e, row in ((e, row) for (of, e), row in others.rows.items() if of == task):
+            line = [ranked(number(r.value), place) + _beside(r) if r else ABSENT for r, place in row]
+            body.append([title, f"{code(e)}{dagger(next(r for r, _ in row if r))}", *line])
+        places = [(task, one.name, HEADLINE) for one in others.measures]
+        body += [[title, *row] for row in published_rows(published, places)]
     arrows = [f"{one.title} {'↑' if one.higher_is_better else '↓'}" for one in others.measures]
     return markdown_table(body, ["Task", what.title(), *arrows])
 
@@ -170,4 +184,6 @@ def _beside(r: Record) -> str:
 def _quantity(value: Any) -> str:
     if value is None:
         return ABSENT
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.3g}"  # 1,432 and not 1.43e+03
+    return f"{value:,}" if isinstance(value, int) else str(value)

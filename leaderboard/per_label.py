@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 from cxrbench.leaderboard.board import Board, Column
 from cxrbench.leaderboard.cells import Look, Spread, cell
+from cxrbench.leaderboard.published.figure import Published
+from cxrbench.leaderboard.published.markdown import published_rows
 from cxrbench.leaderboard.render import ABSENT, code, escaped, markdown_table
 from cxrbench.leaderboard.shown.by_label import LabelTable, label_tables
 
 
-def label_parts(board: Board, columns: Sequence[Column], look: Look) -> list[str]:
+def label_parts(board: Board, columns: Sequence[Column], look: Look, published: Published) -> list[str]:
     """The headline metric of each task by label: headings, tables and what their marks mean, if any is asked for."""
     tables = label_tables(board, columns, look.labels)
-    parts = [part for table in tables for part in (f"#### {escaped(table.title)}", _written(table, look.spread))]
+    parts = []
+    for table in tables:
+        parts += [f"#### {escaped(table.title)}", _written(table, look.spread, published)]
     return [*parts, legend_of_labels(board, tables)] if tables else []
 
 
@@ -26,9 +30,15 @@ def legend_of_labels(board: Board, tables: Sequence[LabelTable]) -> str:
     )
 
 
-def _written(table: LabelTable, spread: Spread) -> str:
+def _written(table: LabelTable, spread: Spread, published: Published) -> str:
+    places = [(table.column.task, table.column.metrics[0], label) for label in table.rows]
+    methods = published_rows(published, places)
     body = [
-        [escaped(label), table.counts[label], *(cell(r, place, spread) if r else ABSENT for r, place in row)]
-        for label, row in table.rows.items()
-    ]
-    return markdown_table(body, ["Label", table.heading, *map(code, table.encoders)])
+        [
+            escaped(label), table.counts[label], *(cell(r, place, spread) if r else ABSENT for r, place in row),
+            *(method[i] for method in methods),
+        ]
+        for i, (label, row) in enumerate(table.rows.items(), 1)
+    ]  # fmt: skip
+    titles = [method[0] for method in methods]
+    return markdown_table(body, ["Label", table.heading, *map(code, table.encoders), *titles])

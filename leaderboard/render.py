@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from cxrbench.files.names import visible
 from cxrbench.leaderboard.board import Board, Record
+from cxrbench.leaderboard.published.figure import Published
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 
 ABSENT, NOT_APPLICABLE = "–", "n/a"
@@ -33,8 +34,11 @@ def to_csv(board: Board) -> str:
     return dump_csv(Record, board.records)
 
 
-def to_json(board: Board) -> str:
-    """The board whole: records, tasks with their notes and detectable differences, efficiency, heads. NaN is null."""
+def to_json(board: Board, published: Published | None = None) -> str:
+    """The board whole: records, tasks with their notes and detectable differences, efficiency, heads. NaN is null.
+
+    ``published``: printed figures, in a list of their own.
+    """
     tasks = [
         {**column.task._asdict(), "kind": column.kind, "headline": column.metrics[0], "images": column.rows,
          "patients": column.patients, "smallest_detectable_difference": dict(column.detectable),
@@ -55,8 +59,14 @@ def to_json(board: Board) -> str:
             for one in encoders
         ],
         "nowhere_applicable": [{**task._asdict(), "not_applicable": why} for task, why in board.nowhere.items()],
+        **(_of_papers(published) if published else {}),
     }  # fmt: skip
     return dump_json(whole)
+
+
+def _of_papers(published: Published) -> dict[str, Any]:
+    figures = [{**vars(one), "task": one.task._asdict()} for one in published.figures]
+    return {"published": figures, "published_left_out": list(published.left_out)}
 
 
 def dump_csv(kind: type, records: Sequence[Any]) -> str:
@@ -66,7 +76,7 @@ def dump_csv(kind: type, records: Sequence[Any]) -> str:
     names = [f.name for f in fields(kind)]
     of = attrgetter(*names)
     writer.writerow(names)
-    text = cache(_text)  # the same few names in every row
+    text = cache(field_text)  # the same few names in every row
     writer.writerows([_plain(value, text) for value in of(record)] for record in records)
     return out.getvalue()
 
@@ -127,7 +137,7 @@ def _plain(value: Any, text: Callable[[str], str]) -> str:
     return "" if value is None else str(value)
 
 
-def _text(value: str) -> str:
+def field_text(value: str) -> str:
     """A string in a CSV field."""
     shown = visible(value)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown  # a spreadsheet would compute it

@@ -1,12 +1,12 @@
 """Tables in every form: Markdown when printed, HTML in a notebook, LaTeX for a paper, pandas to compute with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from cxrbench.errors import chosen
+from cxrbench.errors import UserError, chosen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cxrbench.leaderboard.calibration.variants import Variants
     from cxrbench.leaderboard.cells import Look
     from cxrbench.leaderboard.comparison.compare import Comparison, ComparisonRow
+    from cxrbench.leaderboard.published.figure import Published
     from cxrbench.leaderboard.subgroups.evaluate import ByGroup, GroupRecord
 
 Form = Literal["md", "csv", "json", "html", "latex"]
@@ -56,9 +57,9 @@ class Tables(ABC):
 
     def to_latex(self) -> str:
         """What ``to_markdown`` says as LaTeX; its tables need ``\\usepackage{booktabs}``."""
-        from cxrbench.api.markup import to_latex
+        from cxrbench.leaderboard.latex.markdown import latex_of_markdown
 
-        return to_latex(self.to_markdown())
+        return latex_of_markdown(self.to_markdown())
 
     def text(self, form: Form = "md") -> str:
         """The form that a word names: ``md``, ``csv``, ``json``, ``html`` or ``latex``. Raises UserError."""
@@ -78,13 +79,16 @@ class Leaderboard(Tables):
     """Encoders on tasks: values, 95% intervals, tests against a baseline, tie groups. ``records``: see ``Record``.
 
     ``as_saved``: the same board for programs, where that has other names than the one for people. ``sources``: what
-    its page shows beside the board.
+    its page shows beside the board. ``tested``: the board with its tests against another baseline. ``published``:
+    printed figures beside it, where they were asked for.
     """
 
     board: "Board"
     look: "Look"
     as_saved: "Board | None" = None
     sources: "PageSources | None" = None
+    tested: "Callable[[str], Board] | None" = None
+    published: "Published | None" = None
 
     @property
     def records(self) -> "Sequence[Record]":
@@ -95,32 +99,60 @@ class Leaderboard(Tables):
         """The tables as the README shows them."""
         from cxrbench.leaderboard.markdown import to_markdown
 
-        return to_markdown(self.board, self.look)
+        return to_markdown(self.board, self.look, self.published)
 
     def to_csv(self) -> str:
-        """A row per record."""
+        """A row per record; with published figures a row for each, and two columns that tell them from ours."""
+        from cxrbench.leaderboard.published.plain import to_csv_beside
         from cxrbench.leaderboard.render import to_csv
 
-        return to_csv(self.as_saved or self.board)
+        board = self.as_saved or self.board
+        return to_csv_beside(board, self.published) if self.published else to_csv(board)
 
     def to_json(self) -> str:
         """Records, tasks with their notes and detectable differences, efficiency; NaN is null."""
         from cxrbench.leaderboard.render import to_json
 
-        return to_json(self.as_saved or self.board)
+        return to_json(self.as_saved or self.board, self.published)
+
+    def to_latex(self) -> str:
+        """Its tables for a paper; what their preamble needs stands in a comment at the top."""
+        from cxrbench.leaderboard.latex.document import to_latex
+
+        return to_latex(self.board, self.look, self.published)
+
+    def to_grid(self, against: str | None = None) -> str:
+        """Check marks in Markdown: who is better than ``against`` (default: the baseline), by data set and metric.
+
+        ``against``: an encoder as the results name it. Raises UserError for one that is not there.
+        """
+        from cxrbench.leaderboard.marks.markdown import to_grid
+
+        if against in (None, self.board.baseline):
+            return to_grid(self.board, self.look)
+        if self.tested is None:
+            raise UserError(
+                f"this board is tested against {self.board.baseline}: ask for one with baseline={against!r}"
+            )
+        return to_grid(self.tested(against), self.look)
 
     def to_page(self, by: str | Sequence[str] = ()) -> str:
         """One self-contained HTML file: sort, filter, point at; ``to_html`` is a fragment for notebooks.
 
         ``by``: groups of patients that it shows as well: sex, age, view, site, scanner. Raises UserError.
         """
-        from cxrbench.api.markup import latex_text, to_html
+        from cxrbench.api.markup import to_html
         from cxrbench.engine.settings import names
+        from cxrbench.leaderboard.latex.text import latex_text
         from cxrbench.leaderboard.page.inside import Inside, Writers
         from cxrbench.leaderboard.page.page import to_page
 
-        inside = self.sources.inside(names(by, "by"), self.look.names) if self.sources else Inside()
-        return to_page(self.board, self.look, inside, Writers(to_html, latex_text))
+        inside = self.sources.inside(self.board, self.look, names(by, "by")) if self.sources else Inside()
+        board = self.board
+        if self.published:
+            inside = replace(inside, published=self.published.figures)
+            board = replace(board, remarks=(*board.remarks, *self.published.remarks))
+        return to_page(board, self.look, inside, Writers(to_html, latex_text))
 
 
 @dataclass(frozen=True)

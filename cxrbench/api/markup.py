@@ -1,88 +1,23 @@
-"""Tables that were written as Markdown, as HTML and as LaTeX: the same text, nothing left out."""
+"""Tables that were written as Markdown, as HTML: the same text, nothing left out."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "–": "--", "—": "---", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "≥": r"$\geq$", "≤": r"$\leq$", "†": r"\dag{}",
-    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "²": "$^2$", "χ": r"$\chi$", "*": "$^{*}$",
-    "|": r"\textbar{}", "`": r"\`{}",
-}  # fmt: skip
-"""What LaTeX would take for a command, or has no letter for."""
-OPENED = {
-    "heading_open": "\\paragraph*{", "paragraph_open": "", "bullet_list_open": "\\begin{itemize}\n",
-    "list_item_open": "\\item ", "blockquote_open": "\\begin{quote}\n", "strong_open": "\\textbf{",
-    "em_open": "\\emph{", "tbody_open": "\\midrule\n",
-}  # fmt: skip
-CLOSED = {
-    "heading_close": "}\n\n", "paragraph_close": "\n\n", "bullet_list_close": "\\end{itemize}\n\n",
-    "list_item_close": "", "blockquote_close": "\\end{quote}\n\n", "strong_close": "}", "em_close": "}",
-    "table_close": "\\bottomrule\n\\end{tabular}\n\n", "tr_close": " \\\\\n", "softbreak": "\n", "hardbreak": "\n",
-}  # fmt: skip
-UNDERLINE = {"<u>": "\\underline{", "</u>": "}"}
+UNDERLINE = ("<u>", "</u>")
 """The only tags that our Markdown has: those of a second place."""
 
 
 def to_html(markdown: str) -> str:
     """A fragment of HTML. No tag of the text survives but the underline of a second place."""
-    return _parser().render(markdown)
-
-
-def to_latex(markdown: str) -> str:
-    """A fragment of LaTeX: a ``tabular`` per table, with the rules of the package booktabs."""
-    tokens = _parser().parse(markdown)
-    text = "".join(_blocks(tokens))
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-
-
-def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable("table").disable("html_block")
     parser.add_render_rule("html_inline", _tag)
-    return parser
+    return parser.render(markdown)
 
 
 def _tag(renderer: object, tokens: Sequence[Token], at: int, *_: object) -> str:
     """A tag in HTML: as itself if it is ours, else as text."""
     del renderer
     return tokens[at].content if tokens[at].content in UNDERLINE else escapeHtml(tokens[at].content)
-
-
-def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
-    column = 0
-    for at, token in enumerate(tokens):
-        if token.type == "table_open":
-            end = next(i for i, later in enumerate(tokens[at:], at) if later.type == "tr_close")
-            columns = sum(one.type == "th_open" for one in tokens[at:end])
-            yield f"\\begin{{tabular}}{{{'l' * columns}}}\n\\toprule\n"
-        elif token.type == "tr_open":
-            column = 0
-        elif token.type in ("th_open", "td_open"):
-            yield " & " if column else ""
-            column += 1
-        elif token.type == "inline":
-            yield from _inline(token.children or ())
-        else:
-            yield OPENED.get(token.type) or CLOSED.get(token.type, "")
-
-
-def _inline(tokens: Sequence[Token]) -> Iterator[str]:
-    for token in tokens:
-        if token.type == "code_inline":
-            yield f"\\texttt{{{latex_text(token.content)}}}"
-        elif token.type == "html_inline":
-            yield UNDERLINE.get(token.content) or latex_text(token.content)
-        elif token.type == "text":
-            yield latex_text(token.content)
-        else:
-            yield OPENED.get(token.type) or CLOSED.get(token.type, "")
-
-
-def latex_text(text: str) -> str:
-    """Text in LaTeX: none of its characters is a command."""
-    return "".join(SPECIAL.get(letter, letter) for letter in text)

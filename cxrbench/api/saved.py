@@ -31,6 +31,7 @@ class LeaderboardOptions(TypedDict, total=False):
     names: str | Sequence[str]
     labels: str | Sequence[str]
     spread: Literal["interval", "sd"]
+    published: bool
     cache: Path | str | None
     bar: Bar
 

@@ -8,7 +8,7 @@ from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
 from cxrbench.api.pages.sources import PageSources
 from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
 from cxrbench.errors import chosen
-from cxrbench.progress import Bar, unseen
+from cxrbench.progress import Advance, Bar, unheard, unseen
 
 Recalibration = Literal["temperature", "isotonic"]
 
@@ -25,6 +25,7 @@ def leaderboard(
     names: str | Sequence[str] = (),
     labels: str | Sequence[str] = (),
     spread: Literal["interval", "sd"] = "interval",
+    published: bool = False,
     cache: Path | str | None = None,
     bar: Bar = unseen,
 ) -> Leaderboard:
@@ -36,8 +37,9 @@ def leaderboard(
     difference to the baseline that does not matter, of metrics in [0, 1], for what is said over five data sets or more.
     ``names``: ``ENCODER=NAME``, what Markdown calls an encoder. ``labels``: those that Markdown has a table of, per
     task: names, ``all``, or ``top:K``, the most frequent. ``spread``: beside a value stands its interval, or the SD
-    over training seeds or folds. What is evaluated is kept in ``cache``, and not evaluated again; ``bar`` shows the
-    rest. Raises UserError.
+    over training seeds or folds. ``published``: what the five papers print of these data sets stands beside, in
+    italics, with what differs; never tested. What is evaluated is kept in ``cache``, and not evaluated again; ``bar``
+    shows the rest. Raises UserError.
 
     Example::
 
@@ -45,19 +47,22 @@ def leaderboard(
         board.to_pandas().query("label == 'macro'").pivot_table("value", "encoder", ["dataset", "metric"])
     """
     from cxrbench.engine.settings import names as separate
+    from cxrbench.leaderboard.board import Board
     from cxrbench.leaderboard.cells import Look, Spread
     from cxrbench.leaderboard.columns.aggregated import read
     from cxrbench.leaderboard.display import encoders_of, read_names, shown_names
+    from cxrbench.leaderboard.published.matching import beside
     from cxrbench.leaderboard.shown.by_label import check_labels
     from cxrbench.leaderboard.tables import build
 
     chosen("--spread", Spread, spread)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     found = saved_cells(results, saved_names(tasks, "tasks"), cache, aggregates=True)
-    with bar("evaluating") as advance:
-        board = build(
+
+    def tested(against: str | None, advance: Advance = unheard) -> Board:
+        return build(
             found.predictions,
-            baseline=baseline,
+            baseline=against,
             replicates=replicates,
             seed=seed,
             rope=rope,
@@ -69,11 +74,15 @@ def leaderboard(
             kept=kept_in(cache),
             advance=advance,
         )
+
+    with bar("evaluating") as advance:
+        board = tested(baseline, advance)
     shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
     check_labels(board, look.labels)
     wanted = tuple(separate(metrics, "metrics"))
     sources = PageSources(results, saved_names(tasks, "tasks"), baseline, wanted, replicates, seed, cache, bar)
-    return Leaderboard(board, look, sources=sources)
+    printed = beside(board) if published else None
+    return Leaderboard(board, look, sources=sources, tested=tested, published=printed)
 
 
 def by_group(

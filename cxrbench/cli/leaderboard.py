@@ -1,7 +1,7 @@
 """The commands that need saved predictions and nothing else: leaderboard and compare."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOp
 from cxrbench.errors import UserError, chosen
 from cxrbench.files.atomic import atomic_path
 
+BoardForm = Literal["md", "csv", "json", "html", "latex", "grid"]
 ProtocolsOption = Annotated[
     str,
     typer.Option(
@@ -34,8 +35,15 @@ def leaderboard(
         ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="md, csv, json, latex, or html: one page that opens anywhere.")
+        str,
+        typer.Option(
+            "--format",
+            help="md, csv, json, latex, html: one page that opens anywhere, or grid: check marks (--against).",
+        ),
     ] = "md",
+    against: Annotated[
+        str, typer.Option(help="With --format grid: the encoder that all others are tested against.")
+    ] = "",
     output: OutOption = None,
     metrics: Annotated[
         str,
@@ -69,6 +77,10 @@ def leaderboard(
     ] = "",
     protocols: ProtocolsOption = "",
     encoder: Annotated[str, typer.Option(help="With --protocols: the encoder.")] = "",
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Also what the five papers print of these data sets, and what differs in it."),
+    ] = False,
 ) -> None:
     """Turn saved predictions into a leaderboard: values, 95% intervals, tests against a baseline, tie groups.
 
@@ -87,8 +99,16 @@ def leaderboard(
       cxrbench leaderboard --format csv | column -s, -t | less -S
 
       cxrbench leaderboard --format html --by sex,age -o board.html
+
+      cxrbench leaderboard --format latex -o tables.tex
+
+      cxrbench leaderboard --format grid --against imagenet
+
+      cxrbench leaderboard --published --tasks rsna:classification --metrics auroc
     """
-    chosen("--format", api.Form, form)
+    baseline = tested_against(form, against, baseline, by)
+    if published and (protocols or against or (by and form != "html")):
+        raise UserError("--published is of encoders' values: leave out --by, --protocols and --format grid, or it")
     if bool(protocols) != bool(encoder):
         raise UserError("--encoder NAME and --protocols A,B,... go together: the protocols of that one encoder")
     if protocols:
@@ -99,7 +119,7 @@ def leaderboard(
             replicates=replicates, seed=seed, rope=0.01 if rope is None else rope, names=",".join(shown or ()),
             labels=labels, spread=spread, bar=counting_late,  # type: ignore[arg-type]
         )  # fmt: skip
-        return write(found.to_page() if form == "html" else found.text(form), output)  # type: ignore[arg-type]
+        return write(written(found, form), output)
     if by and form != "html":
         if labels or spread != "interval" or rope is not None:
             raise UserError("--by shows means over labels with intervals: leave out --labels, --spread and --rope")
@@ -119,9 +139,33 @@ def leaderboard(
         names=",".join(shown or ()),
         labels=labels,
         spread=spread,  # type: ignore[arg-type]
+        published=published,
         bar=counting_late,
     )
-    write(board.to_page(by) if form == "html" else board.text(form), output)  # type: ignore[arg-type]
+    write(written(board, form, by), output)
+
+
+def written(board: api.Leaderboard, form: str, by: str = "") -> str:
+    """The board in a form; ``by``: groups of patients that a page shows as well."""
+    if form == "grid":
+        return board.to_grid()
+    return board.to_page(by) if form == "html" else board.text(form)  # type: ignore[arg-type]
+
+
+def tested_against(form: str, against: str, baseline: str | None, by: str) -> str | None:
+    """The baseline of a form, of which ``--against`` is the one of a grid. Raises UserError where they do not fit."""
+    chosen("--format", BoardForm, form)
+    if form != "grid":
+        if against:
+            raise UserError("--against is of --format grid: elsewhere say --baseline NAME")
+        return baseline
+    if not against:
+        raise UserError("--format grid needs --against NAME: the encoder that all others are tested against")
+    if by:
+        raise UserError("--by has no grid: leave out one of --by and --format grid")
+    if baseline not in (None, against):
+        raise UserError(f"--against {against} is the baseline of a grid: leave out --baseline {baseline}")
+    return against
 
 
 def compare(

@@ -61,7 +61,8 @@ class Manifest:
     ``lab:NAME`` for each laboratory percentile in [0, 1], NaN where missing. ``lineage``: datasets whose images these
     are, by registry name, its own included. ``own_patients``: the identifiers of patients are made up here, whatever
     ``Dataset.patients`` says. ``split_of``: the dataset whose images these are in imported splits, which images that
-    are not listed have no part in (``split`` is ``unused``).
+    are not listed have no part in (``split`` is ``unused``). ``split_notes``: those of ``notes`` that say how the
+    reader dealt the images out, each with the splits that it is about: whoever deals those out anew leaves it out.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Manifest:
     source: str = ""
     licence: str = ""
     notes: tuple[str, ...] = ()
+    split_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         missing = [c for c in (*COLUMNS, *self.labels, *self.quantity_columns) if c not in self.images.columns]
@@ -155,6 +157,10 @@ class Manifest:
         """Row numbers of a split."""
         return np.flatnonzero((self.images["split"] == split).to_numpy())
 
+    def notes_without(self, splits: Collection[str]) -> tuple[str, ...]:
+        """The notes but for those on how the reader made one of these splits."""
+        return tuple(note for note in self.notes if not {*self.split_notes.get(note, ())} & {*splits})
+
     def facts(self) -> dict[str, Any]:
         """What predictions say of the dataset that they are of, as plain JSON values."""
         return {"name": self.name, "lineage": list(self.lineage), "licence": self.licence, "notes": list(self.notes)}
@@ -169,7 +175,7 @@ class Manifest:
             "format": FORMAT, "name": self.name, "root": str(self.root), "labels": self.labels, "kind": self.kind,
             "groups": self.groups, "synthetic": self.synthetic, "lineage": self.lineage,
             "own_patients": self.own_patients, "split_of": self.split_of, "source": self.source,
-            "licence": self.licence, "notes": self.notes,
+            "licence": self.licence, "notes": self.notes, "split_notes": self.split_notes,
             "fingerprint": self.fingerprint, "masks_complete": self.masks_complete, "quantities": self.quantities,
         }  # fmt: skip
         metadata = {METADATA_KEY: json.dumps(facts).encode(), SEAL_KEY: BLANK.encode()}
@@ -197,6 +203,7 @@ class Manifest:
             for name in ("labels", "lineage", "notes", "quantities"):
                 facts[name] = tuple(facts.get(name, ()))  # manifests of before there were quantities have none
             facts["groups"] = {name: tuple(labels) for name, labels in facts["groups"].items()}
+            facts["split_notes"] = {note: tuple(of) for note, of in facts.get("split_notes", {}).items()}
             facts["root"] = Path(facts["root"])
             facts |= {name: _unpacked(metadata[_key(name)]) for name in TABLES if _key(name) in metadata}
             manifest = Manifest(images=images, **facts)

@@ -137,11 +137,21 @@ def read_separated(path: Path) -> Separated:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises UserError for one that is damaged or nested without end."""
+    """The content of a JSON file. Raises UserError for one that is damaged, nested without end, or ambiguous: an object
+    with a key twice.
+    """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path), object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON ({plain(str(error))})") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON file, of which a key that comes again would hide the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs) and (twice := first_repeated([key for key, _ in pairs])):
+        raise ValueError(f"an object has the key {plain(twice[0])!r} twice")
+    return found
 
 
 def _separator(text: str) -> str:

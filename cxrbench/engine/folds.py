@@ -8,6 +8,7 @@ import pandas as pd
 from cxrbench.data.manifest import Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.engine.truth import without_test_truth
+from cxrbench.passes import images_in_training
 from cxrbench.predictions import Predictions
 from cxrbench.task import Asked, Cell, FrozenEncoder, Task, TaskOptions
 
@@ -76,6 +77,12 @@ class Folded(Task):
         if patients < self.folds:
             return f"it has {patients} patients, fewer than {self.folds} folds"
         return self.task.not_applicable(kfold(manifest, self.folds, 0)[0])
+
+    def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
+        """As many times the inner protocol's as there are folds, which are about equally large."""
+        if not images_in_training(self.task, manifest, cell):
+            return 0
+        return self.folds * images_in_training(self.task, kfold(manifest, self.folds, cell.seed)[0], cell)
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Train and predict fold by fold, then put the rows together; column ``fold`` says whose model made a row."""

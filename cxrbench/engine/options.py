@@ -64,6 +64,9 @@ def unread_options(
         if all(not option.is_read(task) for task in planned):
             others = sorted(task.name for task in installed() if option.is_read(task))
             would = f"; {', '.join(others)} would" if others else ""
+            if option.flag.startswith("--preset "):
+                hints = dict.fromkeys(task.without_preset(options.preset or "") for task in planned)
+                would = "".join(f"; {hint}" for hint in hints if hint) or would
             raise UserError(f"{option.flag}: none of the tasks ({', '.join(deaf)}) reads it{would}: leave it out")
         remarks += [f"{option.flag}: {name} {option.note}" for name in deaf]
     return remarks

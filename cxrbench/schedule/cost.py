@@ -10,7 +10,7 @@ from cxrbench.engine.plan import EncoderRef
 from cxrbench.schedule.cost_plan import CostPlan, CostRow, Speed
 from cxrbench.schedule.graph import CellUnit, Graph, Needs, Part
 from cxrbench.schedule.makespan import Timed, longest_chain, lower_bound, makespan
-from cxrbench.schedule.measured import Measurements, Place, wants_maps
+from cxrbench.schedule.measured import Measurements, Place, passes_of, place_of, wants_maps
 
 HOUR = 3600.0
 PROCESS = 700 * 10**6  # bytes of a process with torch and its libraries, where no probe has measured it
@@ -29,12 +29,12 @@ class _Unit:
 
 
 def to_extract(graph: Graph, made: set[Part]) -> list[Place]:
-    """The places whose images are still to be extracted, pooled or as maps."""
+    """The places whose encoder is still to run: for features, pooled or as maps, or in training."""
     places: dict[Place, None] = {}
     for unit in graph.cells:
         places |= {(part.encoder, part.dataset): None for part in unit.after if part not in made}
-        if wants_maps(unit) and not _ref(unit).stored:
-            places[unit.cell.encoder, _manifest(unit).name] = None
+        if (wants_maps(unit) and not _ref(unit).stored) or passes_of(unit):
+            places[place_of(unit)] = None
     return list(places)
 
 
@@ -60,7 +60,7 @@ def _units(graph: Graph, made: set[Part], measured: Measurements) -> Iterator[_U
     number: dict[Part | Place, int] = {}
     count = 0
     for unit in graph.cells:
-        place = unit.cell.encoder, _manifest(unit).name
+        place = place_of(unit)
         before: list[int] = []
         for part in unit.after:
             if part in made:
@@ -76,7 +76,7 @@ def _units(graph: Graph, made: set[Part], measured: Measurements) -> Iterator[_U
                 yield _Unit(place, "gpu", measured.speeds[place].seconds(images), (), images)
                 number[place], count = count, count + 1
             before.append(number[place])
-        yield _Unit(place, unit.needs, measured.times.seconds(unit.cell), tuple(before))
+        yield _Unit(place, unit.needs, measured.seconds(unit), tuple(before))
         count += 1
 
 
@@ -87,7 +87,7 @@ def _rows(graph: Graph, units: Sequence[_Unit], measured: Measurements) -> Itera
         for manifest in (_manifest(unit), *(part.manifest for part in unit.after)):
             parties[unit.cell.encoder, manifest.name] = _ref(unit), manifest
         if wants_maps(unit):
-            dense.add((unit.cell.encoder, _manifest(unit).name))
+            dense.add(place_of(unit))
     of_place: dict[Place, list[_Unit]] = defaultdict(list)
     for one in units:
         of_place[one.place].append(one)
@@ -112,13 +112,15 @@ def _rows(graph: Graph, units: Sequence[_Unit], measured: Measurements) -> Itera
 
 
 def _remarks(graph: Graph, units: Sequence[_Unit], measured: Measurements) -> Iterator[str]:
-    unknown: dict[str, int] = {}
+    unknown: dict[tuple[str, bool], int] = {}
     for unit in graph.cells:
         if isnan(measured.times.seconds(unit.cell)):
-            unknown[unit.cell.protocol] = unknown.get(unit.cell.protocol, 0) + 1
-    for protocol, count in unknown.items():
+            kind = unit.cell.protocol, isnan(measured.seconds(unit))
+            unknown[kind] = unknown.get(kind, 0) + 1
+    for (protocol, nothing), count in unknown.items():
+        counts = "0 h" if nothing else "the passes of their encoder over the images that they train on, and no more"
         there = "none is finished in this store; run one and ask again"
-        yield f"cells of {protocol}, {count:,} of them, count as 0 h: {there}"
+        yield f"cells of {protocol}, {count:,} of them, count as {counts}: {there}"
     reasons = {unit.place: measured.speeds[unit.place].reason for unit in units if unit.images and isnan(unit.seconds)}
     for (encoder, dataset), reason in reasons.items():
         yield f"extracting {encoder} on {dataset} counts as 0 h: {reason}"

@@ -72,6 +72,12 @@ class CellTimes:
                 found[one.protocol,].append(seconds / images[one.dataset])
         return CellTimes({kind: median(seconds) for kind, seconds in found.items()}, images)
 
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell of this very encoder and task was computed."""
+        return any(
+            kind in self.of_kind for kind in _kinds(cell.encoder, cell.dataset, cell.protocol, cell.fraction)[:2]
+        )
+
     def seconds(self, cell: Cell) -> float:
         """Of a cell without extraction; NaN where no cell of its protocol was computed in this store."""
         for kind in _kinds(cell.encoder, cell.dataset, cell.protocol, cell.fraction):

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import nan
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from cxrbench.data.manifest import Manifest
@@ -15,6 +15,7 @@ from cxrbench.engine.plan import EncoderRef
 from cxrbench.engine.results import Results
 from cxrbench.errors import THEIRS, UserError
 from cxrbench.files.seal import DamagedError
+from cxrbench.passes import images_in_training
 from cxrbench.progress import Progress
 from cxrbench.schedule.cost_plan import Speed
 from cxrbench.schedule.estimates import CellTimes, EarlierCell, speed_by_gflops, speed_in_store
@@ -34,6 +35,29 @@ class Measurements:
     speeds: Mapping[Place, Speed]
     probes: Mapping[str, "Probed"] = field(default_factory=dict)
     times: CellTimes = field(default_factory=lambda: CellTimes({}, {}))
+
+    def seconds(self, unit: CellUnit) -> float:
+        """Of a cell without extraction: what one of its encoder and task took; else what others took, and no less than
+        the encoder takes for the images that it meets in training. NaN where neither is known.
+        """
+        known = self.times.seconds(unit.cell)
+        images = 0 if self.times.has(unit.cell) else passes_of(unit)
+        passes = self.speeds.get(place_of(unit), Speed(nan, "unknown")).seconds(images)
+        return max((one for one in (known, passes if images else nan) if not isnan(one)), default=nan)
+
+
+def place_of(unit: CellUnit) -> Place:
+    """Where a cell's encoder runs."""
+    assert unit.planned.manifest is not None  # only blocked cells lack it
+    return unit.cell.encoder, unit.planned.manifest.name
+
+
+def passes_of(unit: CellUnit) -> int:
+    """Over how many images a cell runs its encoder as it trains; none where features are stored."""
+    task, manifest, ref = unit.planned.task, unit.planned.manifest, unit.planned.encoder
+    if task is None or manifest is None or ref is None or ref.stored:
+        return 0
+    return images_in_training(task, manifest, unit.cell)
 
 
 def wants_maps(unit: CellUnit) -> bool:

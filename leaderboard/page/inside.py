@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cxrbench.leaderboard.published.figure import PublishedFigure
 from cxrbench.leaderboard.subgroups.evaluate import ByGroup
 
 Facts = tuple[tuple[str, str], ...]
@@ -14,14 +15,13 @@ Facts = tuple[tuple[str, str], ...]
 class Inside:
     """``cards``: facts by encoder's whole text. ``groups``: the board's encoders within groups of patients, a way of
     grouping each. ``pictures``: by chart, dataclasses or plain values with encoders by their shown names.
-    ``published``: figures of papers (attributes ``encoder``, ``task``, ``fraction``, ``metric``, ``label``, ``value``,
-    ``spread``, ``source``, ``differs``).
+    ``published``: figures of papers.
     """
 
     cards: Mapping[str, Facts] = field(default_factory=dict)
     groups: Sequence[ByGroup] = ()
     pictures: Mapping[str, Any] = field(default_factory=dict)
-    published: Sequence[Any] = ()
+    published: Sequence[PublishedFigure] = ()
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def legend(table: PaperTable, cells: Cells) -> list[str]:
     said = f"The paper prints: {escaped(table.says)}" if table.says else ""
     if table.kind == "marks":
         return [
-            f"Cells: ✓✓ better than {table.baseline}, p < 0.05 one-tailed; ✓ better, not significant; ✗ not better "
+            "Cells: ✓✓ better than the baseline, p < 0.05 one-tailed; ✓ better, not significant; ✗ not better "
             "(published)",
             *([said] if said else []),
         ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cxrbench.leaderboard.board import HEADLINE
 from cxrbench.leaderboard.calibration.bins import drawable
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
-from cxrbench.leaderboard.pictures.polylines import Array, Polyline, mean_line, thinned
+from cxrbench.leaderboard.pictures.polylines import Array, Polyline, corners, mean_line, thinned
 from cxrbench.leaderboard.statistics.alignment import TestSet
 from cxrbench.leaderboard.statistics.counting import FEWEST_TESTED, rarer_patients
 from cxrbench.leaderboard.statistics.in_folds import FOLD
@@ -113,22 +113,22 @@ def _running(scores: Array, targets: Array) -> tuple[Array, Array]:
 
 def _line(tests: TestSet, encoder: str, label: str, draw: Callable[[Array, Array], Polyline]) -> Polyline | None:
     """The mean over training seeds of the mean over folds, weighted by the folds' patients as the board does it."""
-    by_seed = [_of_seed(rows, label, tests.patients, draw) for rows in tests.rows[encoder]]
+    by_seed = [_of_seed(rows, label, tests.patient_codes, draw) for rows in tests.rows[encoder]]
     known = [line for line in by_seed if line is not None]
     return mean_line(known) if len(known) == len(by_seed) else None
 
 
 def _of_seed(
-    rows: pd.DataFrame, label: str, patients: NDArray[np.str_], draw: Callable[[Array, Array], Polyline]
+    rows: pd.DataFrame, label: str, patients: NDArray[np.int64], draw: Callable[[Array, Array], Polyline]
 ) -> Polyline | None:
     """None where no fold has both classes."""
     scores, targets = (rows[f"{of}:{label}"].to_numpy(np.float64) for of in ("score", "target"))
-    folds = rows[FOLD].to_numpy() if FOLD in rows else np.zeros(len(rows))
+    folds = rows[FOLD].to_numpy() if FOLD in rows else None
     lines, weights = [], []
-    for fold in np.unique(folds):
-        here = folds == fold
+    for fold in [None] if folds is None else np.unique(folds):
+        here = np.ones(len(rows), dtype=bool) if folds is None else folds == fold
         known = here & ~np.isnan(targets)
         if 0 < targets[known].sum() < known.sum():
-            lines.append(draw(scores[known], targets[known]))
-            weights.append(len(np.unique(patients[here])))
+            lines.append(corners(draw(scores[known], targets[known])))
+            weights.append(1 if folds is None else len(np.unique(patients[here])))
     return mean_line(lines, weights) if lines else None

@@ -6,15 +6,15 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from cxrbench.files.names import visible
+from cxrbench.leaderboard.statistics.significance import ALPHA
 
 
 def plain(value: Any) -> Any:
     """A picture's dataclasses as dicts, tuples as lists; null for NaN and infinity. Raises TypeError for anything else.
 
     Texts are as they may be shown (``visible``): no character in them hides or reorders its neighbours.
-
     Floats have five digits after the point, small ones three that count, and more where the third after the point would
-    else be rounded another way than in a table.
+    else be rounded another way than in a table, or a p stand on the other side of 5%.
     """
     if isinstance(value, float):
         return _short(value)
@@ -50,4 +50,6 @@ def _short(value: float) -> float | int | None:
         short = round(value, 9)
     else:
         short = round(value, 5) if abs(value) >= 0.01 else float(f"{value:.3g}")
+    if (short < ALPHA) != (value < ALPHA):
+        short = value
     return int(short) if short.is_integer() else short  # 1 for 1.0

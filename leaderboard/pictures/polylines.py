@@ -58,6 +58,14 @@ def thinned(line: Polyline, tolerance: float) -> Polyline:
         kept = np.union1d(kept, at[first])
 
 
+def corners(line: Polyline) -> Polyline:
+    """Without points at which the line goes straight on: of steps most."""
+    dx, dy = np.diff(line.x), np.diff(line.y)
+    turns = dx[1:] * dy[:-1] != dx[:-1] * dy[1:]
+    kept = np.concatenate([[True], turns, [True]])
+    return Polyline(line.x[kept], line.y[kept])
+
+
 def _heights(line: Polyline, x: Array) -> tuple[Array, Array]:
     """Heights at ``x``, coming from the left and from the right; they differ where the line stands upright."""
     last = np.searchsorted(line.x, x, side="right") - 1  # the last point at or before x

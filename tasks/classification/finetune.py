@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cxrbench.data.manifest import Manifest
+from cxrbench.passes import BOTH_WAYS
 from cxrbench.task import Asked, FrozenEncoder
 from cxrbench.tasks.classification.problem import Problem
 from cxrbench.tasks.classification.recipe import ClassifierRecipe
@@ -37,6 +38,10 @@ class FineTune(TrainedClassifier):
     def asks(self) -> frozenset[Asked] | None:
         """The encoder itself."""
         return frozenset({"network"})
+
+    def passes(self, recipe: ClassifierRecipe) -> int:
+        """Forward and back, at each learning rate."""
+        return BOTH_WAYS * len(recipe.learning_rates)
 
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows, by the best epoch on validation."""

@@ -37,6 +37,10 @@ class LinearSGD(TrainedClassifier):
         """Image embeddings, for a head; a paper's recipe may want features of augmented images instead."""
         return frozenset({"pooled", "network"}) if self.preset is None else frozenset({"network"})
 
+    def passes(self, recipe: ClassifierRecipe) -> int:
+        """Once, where the recipe augments."""
+        return 1 if recipe.augmentation else 0
+
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows."""
         from cxrbench.tasks.classification.training.head_on_features import train_head

@@ -78,6 +78,15 @@ class TrainedClassifier(PresetTask):
             facts={"chosen": dict(trained.facts)},
         )  # fmt: skip
 
+    def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
+        """An epoch's, as often as the encoder meets each."""
+        recipe = self._recipe(manifest.name, cell.fraction)
+        return round(self.passes(recipe) * recipe.epochs * cell.fraction * len(manifest.rows_of("train")))
+
+    def passes(self, recipe: ClassifierRecipe) -> int:
+        """How often the encoder runs over a training image in an epoch."""
+        raise NotImplementedError
+
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows."""
         raise NotImplementedError

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from cxrbench.task import Asked, OptionName, Task, TaskOptions
+from cxrbench.data.manifest import Manifest
+from cxrbench.passes import BOTH_WAYS
+from cxrbench.task import Asked, Cell, OptionName, Task, TaskOptions
 from cxrbench.tasks.dense.recipe import DenseRecipe
 from cxrbench.tasks.presets.task import PresetTask
 
@@ -48,6 +50,17 @@ class DenseTask(PresetTask):
         if options.finetune or options.preset is not None:
             return replace(task, copies=0, reads=self.reads - {"augment"})
         return replace(task, copies=options.augment)
+
+    def recipe(self, dataset: str, fraction: float | None) -> DenseRecipe:
+        """How the head is trained on a dataset at a label fraction."""
+        raise NotImplementedError
+
+    def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
+        """An epoch's, each forward and, where the encoder is trained, back; none where maps are made once."""
+        recipe = self.shortened(self.recipe(manifest.name, cell.fraction))
+        anew = self.preset is not None and bool(recipe.augmentation)
+        passes = (BOTH_WAYS if self.finetune else 1) * recipe.epochs if self.finetune or anew else 0
+        return round(passes * cell.fraction * len(manifest.rows_of("train")))
 
     def copy_in(self, epoch: int, recipe: DenseRecipe) -> int:
         """Number of the copy (0: the image itself) that an epoch trains on."""

@@ -54,7 +54,7 @@ def _certain(manifest: Manifest, settings: Mapping[str, Any]) -> Manifest:
     images = manifest.images.copy()
     said = images[[SAID_UNCERTAIN + label for label in columns]].to_numpy(bool)
     images[columns] = images[columns].where(~said, 0.0)
-    note = f"Uncertain labels count as negative, as in the paper: {said.sum():,} of them."
+    note = f"Uncertain labels count as negative all the same, as in the paper: {said.sum():,} of them."
     return replace(manifest, images=images, notes=(*manifest.notes, note))
 
 

@@ -62,6 +62,7 @@ class Physiology(Task):
     summary: str = "image to ECG and laboratory values, ridge map: cosine, R2, recall@1/5/10"
     sees_test_truth: bool = True
     needs: tuple[Need, ...] = ("signals",)
+    of_paper: str = "pacx"
     reads: frozenset[OptionName] = frozenset({"ecg_teacher", "labs_teacher"})
     embed_ecg: Callable[[Sequence[Path]], NDArray[np.float32]] = measured_ecgs
     embedder: str = MEASUREMENTS

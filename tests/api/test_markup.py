@@ -1,9 +1,8 @@
-"""Markdown tables as HTML and LaTeX: nothing is lost, and nothing in a name is markup."""
+"""Markdown tables as HTML: nothing is lost, and nothing in a name is markup."""
 
-import re
 from html.parser import HTMLParser
 
-from cxrbench.api.markup import latex_text, to_html, to_latex
+from cxrbench.api.markup import to_html
 from cxrbench.leaderboard.render import escaped, remark
 
 TEXT = r"""# Board
@@ -46,33 +45,7 @@ def test_html_has_the_cells_and_no_tag_of_the_text() -> None:
     ]  # fmt: skip
 
 
-def test_latex_is_a_table_of_plain_text() -> None:
-    text = to_latex(TEXT)
-    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert [row.count("&") for row in rows] == [2, 2, 2]
-    assert r"\texttt{a\_b} & \textbf{0.986} [0.9, 1.0] $^{*}$ a & 50\% \\" in rows
-    assert r"\texttt{\textless{}script\textgreater{}} & \underline{0.9} $\pm$ 0.1 & -- \\" in rows
-    assert re.findall(r"\\(?:begin|end)\{(\w+)\}", text) == [
-        "quote", "quote", "tabular", "tabular", "itemize", "itemize",
-    ]  # fmt: skip
-    assert text.replace(r"\{", "").replace(r"\}", "").count("{") == text.count("}")
-    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
-    assert r"\textless{}b\textgreater{} \& c\_d." in text
-
-
-def test_every_character_that_latex_would_read_is_written_out() -> None:
-    assert latex_text("\\") == r"\textbackslash{}"
-    assert not re.search(r"(?<!\\)[&%#_]", latex_text("100% & #1 a_b ~ ^"))
-
-
-def test_bars_and_backticks_of_a_name_are_what_they_are_in_latex() -> None:
-    """In LaTeX's own fonts a bare bar is a dash, and a backtick a quotation mark."""
-    assert r"a\textbar{}b\`{}c" in to_latex("| N | V |\n|---|---|\n| a\\|b\\`c | 1 |\n")
-
-
 def test_a_name_that_reads_like_our_own_tag_underlines_nothing() -> None:
     markdown = f"| {escaped('<u>')} | `</u>` | <u>0.9</u> |\n|---|---|---|\n\n- {remark('<u> is a label')}"
-    html, latex = to_html(markdown), to_latex(markdown)
+    html = to_html(markdown)
     assert (html.count("<u>"), html.count("</u>"), html.count("&lt;u&gt;")) == (1, 1, 2)
-    assert latex.count("\\underline{") == 1
-    assert latex.count("\\textless{}u\\textgreater{}") == 2

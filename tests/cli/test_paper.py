@@ -111,6 +111,22 @@ def test_what_there_is_is_listed(folders: None, command_line: CommandLine) -> No
     assert "no command yet" in out
 
 
+def test_a_run_without_any_encoder_says_why_of_each(folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
+    told = plan_table("mvmae", "7", dry_run=True).why_not()
+    (line,) = [line for line in told if "CheXagent" in line]  # it alone has a linear probe
+    assert line.startswith("CheXagent: the files of cxr:chexagent-vision are not here")
+    assert not any("no encoder" in line for line in told)
+
+
+def test_marks_say_whom_they_are_against(folders: None, monkeypatch: pytest.MonkeyPatch, encoder: str) -> None:
+    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
+    lines = plan_table("radjepa", "6", dry_run=True).lines
+    assert "the baseline is RAD-DINO, for which random:radjepa stands on phantom images" in lines
+    own = plan_table("radjepa", "6", dry_run=True, encoders=[f"RAD-DINO={encoder}"]).lines
+    assert f"the baseline is RAD-DINO ({encoder})" in own
+
+
 def test_epochs_that_nothing_reads_are_said(folders: None) -> None:
     (line,) = [line for line in plan_table("pacx", "2", epochs=1, dry_run=True).lines if "epochs" in line]
     assert line == "--epochs 1: nothing that this table trains reads it"
@@ -137,6 +153,8 @@ def test_epochs_that_nothing_reads_are_said(folders: None) -> None:
         (["spcl", "--epochs", "1"], "--epochs and --dry-run: read for a table alone: cxrbench paper spcl --table N"),
         (["list", "-o", "x.md"], "read for a table alone"),
         (["spcl", "--table", "1", "-o", "nowhere/x.md"], "there is no folder nowhere"),
+        (["fane", "--table", "6", "--statistic", "folds"], "nothing is cross-validated: add --folds 5"),
+        (["radjepa", "--table", "3", "--seeds", "1", "--statistic", "seeds"], "one training seed has no SD"),
     ],
 )
 def test_a_wrong_name_is_one_line(folders: None, command_line: CommandLine, words: list[str], said: str) -> None:

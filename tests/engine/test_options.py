@@ -7,7 +7,7 @@ import pytest
 from cxrbench.engine.folds import Folded
 from cxrbench.engine.options import unread_options
 from cxrbench.engine.registry import load_task
-from cxrbench.errors import UserError
+from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.task import Task, TaskOptions
 from support.command import cxrbench
 
@@ -37,6 +37,18 @@ def test_an_option_that_nobody_reads_names_who_would(
 ) -> None:
     with pytest.raises(UserError, match=rf"none of the tasks \({', '.join(planned)}\) reads it; {would} would"):
         unread_options(options, tasks(*planned), lambda: tasks(*NAMES, "text-retrieval", "physiology"))
+
+
+def test_a_preset_of_a_protocol_that_follows_the_paper_without_one_says_so() -> None:
+    told = "physiology follows that paper as it stands, without a preset"
+    with pytest.raises(UserError, match=f"none of the tasks .physiology. reads it; {told}: leave it out"):
+        unread_options(TaskOptions(preset="pacx:paper"), tasks("physiology"), lambda: tasks(*NAMES))
+    with pytest.raises(NotApplicableError, match=f"preset pacx:paper has no recipe for physiology: {told}"):
+        load_task("physiology").configured(TaskOptions(preset="pacx:paper"))
+    with pytest.raises(NotApplicableError, match=r"preset spcl has no recipe for physiology$"):
+        load_task("physiology").configured(TaskOptions(preset="spcl"))
+    with pytest.raises(UserError, match="reads it; classification, detection"):
+        unread_options(TaskOptions(preset="spcl"), tasks("physiology"), lambda: tasks(*NAMES))
 
 
 def test_what_some_read_is_a_remark_about_the_others() -> None:

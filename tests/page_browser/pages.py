@@ -1,13 +1,17 @@
 """Pages to be opened in a browser, of made-up results: one with everything on it, and one with many columns."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from cxrbench.api.markup import latex_text, to_html
+from cxrbench.api.markup import to_html
 from cxrbench.leaderboard.board import Board
 from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.display import encoders_of, renamed, shown_names
+from cxrbench.leaderboard.latex.text import latex_text
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.page import to_page
+from cxrbench.leaderboard.pictures.whole import of_page
+from cxrbench.leaderboard.published.figure import PublishedFigure
+from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.subgroups.evaluate import by_group
 from cxrbench.leaderboard.tables import build
 from cxrbench.predictions import NotApplicable
@@ -23,19 +27,11 @@ LABELS = ("Effusion", "<b>Nodule</b>/Mass", "x, \"y\" & 'z'")
 DATASETS = ("rsna", "siim", "<i>clinic</i>")
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A paper's figure."""
-
-    encoder: str
-    task: str
-    value: str
-    source: str = "Paper 2026, table 1"
-    fraction: float = 1.0
-    metric: str = "auroc"
-    label: str = "macro"
-    spread: str = "0.004"
-    differs: tuple[str, ...] = ("split",)
+FIGURE = PublishedFigure(
+    paper="Paper 2026", table="Table 1", encoder="CheXzero <1>", task=AlignedTask(False, "rsna", "classification", 1.0),
+    metric="auroc", label="macro", value=0.912, printed="0.912", spread="0.004", n="",
+    source="Paper 2026, Table 1, row 1", differs=("split", "labels"),
+)  # fmt: skip
 
 
 def everything() -> tuple[Board, Inside]:
@@ -56,7 +52,9 @@ def everything() -> tuple[Board, Inside]:
     of_rsna = [one for one in cells if one.cell["dataset"] == "rsna" and one.cell["fraction"] == 1.0]
     grouped = by_group(of_rsna, {"": images}, "sex", replicates=100)
     cards = dict.fromkeys(ENCODERS, (("Licence", "<b>MIT</b>"), ("Weights (SHA-256)", "0" * 64)))
-    return board, Inside(cards, [grouped], {}, [Figure("CheXzero <1>", "rsna:classification", "0.912")])
+    names = shown_names(encoders_of(board), {})
+    pictures = of_page(renamed(board, names), cells, [grouped], names)
+    return board, Inside(cards, [grouped], pictures, [FIGURE])
 
 
 def wide() -> tuple[Board, Inside]:

@@ -190,7 +190,7 @@ def test_names_are_text_whatever_is_in_them(visit: Visit, width: str) -> None:
 def test_published_figures_are_in_italics_and_never_ranked(visit: Visit) -> None:
     page = visit().page
     row = page.locator("#board tbody.published tr")
-    assert row.locator("th").inner_text() == "CheXzero <1> (Paper 2026, table 1)"
+    assert row.locator("th").inner_text() == "CheXzero <1> (Paper 2026, Table 1)"
     cells = row.locator("td").all_inner_texts()
     assert cells[heads(page).index("rsna:classification") - 1] == "0.912 ± 0.004"
     assert row.locator("strong, u").count() == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cxrbench.papers.published import PAPERS, published
+from cxrbench.tasks.retrieval.physiology import ECG, LABS
 from support.recomputed_figures import BY_LABEL, Place, all_checks, find, markdown, number, only
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "published-figures.md"
@@ -135,6 +136,40 @@ def test_radjepa_is_below_others_where_its_own_table_of_tests_says_so() -> None:
     best = {label: max((x for x in vindr if x.label == label), key=number).row for label in {x.label for x in vindr}}
     assert {label for label, row in best.items() if row != "RadJEPA"} == worse == {"Cardiomegaly", "Pleural effusion"}
     assert Counter(one.value for one in find("radjepa", "6")) == {"✓✓": 16, "✓": 1, "✗": 2}
+
+
+def test_combined_of_mvmaes_views_is_no_average_of_its_sets() -> None:
+    """Table 8, whose caption claims no average: above every one of the three, so no weights give it."""
+    for one in find("mvmae", "8", dataset="all"):
+        assert number(one) > max(number(only("mvmae", "8", dataset=dataset, row=one.row)) for dataset in BY_LABEL) + 1
+
+
+@pytest.mark.parametrize(
+    ("paper", "table", "quoted", "wanted"),
+    [
+        ("spcl", "1", "89.2", {"row": "Medical MAE", "dataset": "chexpert", "fraction": ""}),
+        ("pacx", "3", "0.243", {"row": "ECG", "dataset": "medmod", "metric": "f1"}),
+        ("pacx", "3", "0.233", {"row": "ECG", "dataset": "vindr", "metric": "f1"}),
+        ("pacx", "1", "0.253", {"row": "PaCX", "dataset": "medmod", "metric": "f1"}),
+        ("pacx", "1", "0.256", {"row": "PaCX", "dataset": "vindr", "metric": "f1"}),
+        ("pacx", "1", "0.996", {"row": "PaCX", "dataset": "cxlseg", "metric": "iou"}),
+        ("pacx", "1", "0.942", {"row": "PaCX", "dataset": "covid-qu-ex", "metric": "iou"}),
+        ("pacx", "2", "0.229", {"row": "PaCX", "metric": "cosine", "label": ECG}),
+        ("pacx", "2", "0.252", {"row": "PaCX", "metric": "cosine", "label": LABS}),
+        ("radjepa", "3", "55.2", {"row": "RadJEPA", "dataset": "vindr", "label": ""}),
+        ("radjepa", "3", "52.8", {"row": "RAD-DINO", "dataset": "vindr", "label": ""}),
+        ("radjepa", "3", "50.0", {"row": "I-JEPA", "dataset": "vindr", "label": ""}),
+        ("radjepa", "3", "51.3", {"row": "MRM", "dataset": "vindr", "label": ""}),
+        ("radjepa", "3", "72.7", {"row": "RadJEPA", "dataset": "rsna", "metric": "auprc"}),
+        ("radjepa", "3", "89.2", {"row": "RadJEPA", "dataset": "rsna", "metric": "auroc"}),
+        ("radjepa", "5", "26.1", {"row": "RadJEPA", "dataset": "mimic", "metric": "rouge-l"}),
+        ("radjepa", "5", "32.6", {"row": "RadJEPA", "dataset": "mimic", "metric": "chexbert-f1-14"}),
+    ],
+)
+def test_what_a_text_quotes_from_its_tables_is_there(
+    paper: str, table: str, quoted: str, wanted: dict[str, str]
+) -> None:
+    assert only(paper, table, **wanted).value == quoted
 
 
 def test_no_paper_prints_a_spread() -> None:

@@ -2,13 +2,20 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from cxrbench import api
+from cxrbench.engine.budgets.asked import Budget
+from cxrbench.engine.budgets.task import Budgeted
+from cxrbench.engine.folds import Folded
 from cxrbench.engine.job import Job
+from cxrbench.engine.registry import load_task
+from cxrbench.passes import images_in_training
 from cxrbench.schedule import probe as probe_module
 from cxrbench.schedule.cost import cost_of, to_extract
 from cxrbench.schedule.cost_plan import CostPlan, Speed
@@ -16,7 +23,8 @@ from cxrbench.schedule.estimates import CellTimes, EarlierCell, speed_by_gflops,
 from cxrbench.schedule.graph import Graph, graph_of
 from cxrbench.schedule.measured import Measurements
 from cxrbench.schedule.probe import Probed, elsewhere
-from cxrbench.task import Cell
+from cxrbench.task import Cell, Task, TaskOptions
+from cxrbench.tasks.classification.linear_sgd import RECIPE, LinearSGD
 from support.command import cxrbench
 
 pytestmark = pytest.mark.usefixtures("folders")
@@ -138,6 +146,59 @@ def test_a_dry_run_measures_and_leaves_nothing(run: Run, dataset: Path, tmp_path
     text = run(*words, "--dry-run", "--cost")[1]
     assert "on 1 worker: " in text
     assert "cells of classification, 1 of them, count as 0 h" in text
+
+
+def augmented(task: Task) -> Task:
+    return replace(task, recipe=replace(RECIPE, epochs=4, augmentation=({"flip": 0.5},)))  # type: ignore[call-arg]
+
+
+def test_a_recipe_that_augments_runs_the_encoder_in_every_epoch(dataset: Path) -> None:
+    (manifest,) = (api.load_dataset(str(dataset)),)
+    train, cell = len(manifest.rows_of("train")), Cell("pixels", "clinic", "linear", 0.5)
+    linear, whole = load_task("linear"), load_task("finetune")
+    assert isinstance(linear, LinearSGD)
+    assert images_in_training(linear, manifest, cell) == 0, "features are made once"
+    moved = augmented(linear)
+    assert images_in_training(moved, manifest, cell) == round(4 * 0.5 * train)
+    assert images_in_training(whole, manifest, replace(cell, fraction=1.0)) > 3 * train
+    assert images_in_training(load_task("knn"), manifest, cell) == 0
+    five = images_in_training(Folded.of(moved, 5), manifest, cell)
+    assert five == pytest.approx(5 * 4 * 0.5 * len(manifest) * 3 / 5, rel=0.1)
+    few = images_in_training(Budgeted.of(moved, Budget(10, "image")), manifest, cell)
+    assert few == 40
+
+
+def test_cells_that_augment_cost_their_encoders_passes_until_one_of_them_was_run(dataset: Path) -> None:
+    job = api.prepare(["pixels"], f"{dataset}:linear")
+    graph = graph_with(job)
+    (unit,) = graph.cells
+    assert unit.planned.task is not None
+    unit = replace(unit, planned=replace(unit.planned, task=augmented(unit.planned.task)))
+    graph = Graph((replace(graph.groups[0], cells=(unit,)),))
+    assert unit.planned.manifest is not None
+    images = 4 * len(unit.planned.manifest.rows_of("train"))
+    speeds = {("pixels", "clinic"): Speed(10.0, "store")}
+    assert Measurements(speeds).seconds(unit) == pytest.approx(images / 10)
+    assert to_extract(graph, set(graph.parts)), "its speed is measured"
+    (line,) = cost_of(graph, set(graph.parts), Measurements(speeds), 1, gpu=False).remarks
+    assert "1 of them, count as the passes of their encoder over the images that they train on" in line
+    others = CellTimes({("", "clinic", "linear"): 3.0}, {"clinic": IMAGES})
+    assert Measurements(speeds, times=others).seconds(unit) == pytest.approx(images / 10), "another encoder's"
+    own = CellTimes({("pixels", "clinic", "linear"): 3.0}, {"clinic": IMAGES})
+    assert Measurements(speeds, times=own).seconds(unit) == 3
+    assert isnan(Measurements({("pixels", "clinic"): Speed(nan, "unknown")}).seconds(unit))
+
+
+def test_a_papers_preset_tells_its_passes(folders: None) -> None:
+    from cxrbench.tasks.dense.segmentation import TASK
+
+    manifest = SimpleNamespace(name="rsna", rows_of=lambda split: range(100))
+    cell = Cell("fane", "rsna", "segmentation")
+    task = TASK.configured(TaskOptions(preset="fane:paper", epochs=2))
+    assert images_in_training(task, manifest, cell) == 200  # type: ignore[arg-type]
+    assert images_in_training(TASK, manifest, cell) == 0  # type: ignore[arg-type]
+    tuned = TASK.configured(TaskOptions(finetune=True))
+    assert images_in_training(tuned, manifest, cell) == 3 * 8 * 100  # type: ignore[arg-type]
 
 
 def test_the_cost_is_asked_of_a_dry_run_only(run: Run, dataset: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.api.papers.planned import PlannedRun
+from cxrbench.api.papers.one_run import PlannedRun
 from cxrbench.papers.paper import PaperCell
 
 if TYPE_CHECKING:

@@ -1,23 +1,35 @@
 """What is said below a paper's table: of its data, of what encoders cost, of what has no value."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cxrbench.api.papers.finished import finished
+from cxrbench.api.papers.one_run import PlannedRun
 from cxrbench.api.papers.planned import PlannedTable
 from cxrbench.papers.paper import printed_cells
 
 if TYPE_CHECKING:
     from cxrbench.leaderboard.board import Board
     from cxrbench.leaderboard.papers.record import PaperRecord
+    from cxrbench.predictions import Predictions
 
 
-def data_notes(board: "Board", *, named: bool) -> list[str]:
-    """What is known of a run's data; ``named``: with the data set that it is of, in a table of several."""
-    notes = [(column.task.dataset, note) for column in board.columns for note in column.notes]
-    told = [note if not named or note.startswith(f"{of}:") else f"{of}: {note}" for of, note in notes]
-    return [*board.remarks, *told]
+def data_notes(boards: "Sequence[tuple[PlannedRun, Board]]", *, named: bool) -> list[str]:
+    """What is known of the runs' data, each thing once; ``named``: with the data sets that it is of, in a table of
+    several. What is said of a set that is trained on stands with that set, whatever is tested.
+    """
+    of_note: dict[str, list[str]] = {}
+    for run, board in boards:
+        for remark in board.remarks:
+            of_note.setdefault(remark, [])
+        trained = run.run.trained_on if named else ()
+        for tested, note in ((column.task.dataset, note) for column in board.columns for note in column.notes):
+            of = next((name for name in trained if note.startswith(f"{name}: ")), tested)
+            of_note.setdefault(note.removeprefix(f"{of}: ") if named else note, []).append(of)
+    sets = {note: ", ".join(dict.fromkeys(of)) for note, of in of_note.items()}
+    return [f"{of}: {note}" if of and named else note for note, of in sets.items()]
 
 
 def set_apart(cells: "dict[tuple[int, int], PaperRecord]") -> list[str]:
@@ -69,10 +81,29 @@ def sizes(records: "list[PaperRecord]") -> list[str]:
     ]
 
 
-def undefined(records: "list[PaperRecord]") -> list[str]:
-    """What the data do not define, and what the results do not have."""
-    why: dict[str, list[str]] = {}
+def empty_masks(one: PlannedRun, found: "Sequence[Predictions]") -> list[str]:
+    """A line on encoders whose masks are all empty: their Dice is that of the images where nothing is to be found."""
+    by_encoder: dict[str, list[str]] = {}
+    for predictions in found:
+        marked = [f"predicted:{label}" for label in predictions.labels]
+        if predictions.kind == "segmentation" and not predictions.rows[marked].to_numpy().any():
+            share = f"{100 * float(predictions.cell['fraction']):g}%"
+            by_encoder.setdefault(str(predictions.cell["encoder"]), []).append(share)
+    return [
+        f"{one.run.dataset}: {encoder} at {', '.join(dict.fromkeys(shares))} predicts no pixel of any test image: "
+        "those where nothing is to be found count 1, all others 0"
+        for encoder, shares in by_encoder.items()
+    ]
+
+
+def undefined(records: "Sequence[PaperRecord]") -> list[str]:
+    """What the data do not define, and what the results do not have: a line per reason, with its labels or columns."""
+    several = len({record.dataset for record in records if record.encoder}) > 1
+    why: dict[tuple[str, str], list[str]] = {}
     for record in records:
         if record.encoder and not record.is_ours and record.reason.startswith(("the results of", "undefined")):
-            why.setdefault(record.reason, []).append(record.column)
-    return [f"{', '.join(dict.fromkeys(columns))}: {reason}" for reason, columns in why.items()]
+            reason = record.reason.replace(f"({record.label}: ", "(")
+            of = f"{record.dataset}: " if several and reason != record.reason else ""
+            named = record.column if reason == record.reason else record.label
+            why.setdefault((of, reason), []).append(named)
+    return [f"{of}{', '.join(dict.fromkeys(named))}: {reason}" for (of, reason), named in why.items()]

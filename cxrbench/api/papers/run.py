@@ -29,6 +29,7 @@ def paper_table(
     """
     progress = progress or Progress()
     planned = plan_table(paper, number, progress=progress, **asked)
+    planned.refuse_statistic(statistic)
     outcomes = [step.outcome for step in compute_table(planned, progress)]
     reasons = {cell_key(one.cell): f"{one.state}: {one.reason}" for one in outcomes if one.reason}
     return show_table(planned, reasons, statistic=statistic, replicates=replicates, cache=asked.get("cache"))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from cxrbench.api.forms import Tables
 from cxrbench.api.papers.finished import finished
-from cxrbench.api.papers.planned import PlannedRun, PlannedTable
-from cxrbench.api.papers.remarks import costs, data_notes, set_apart, sizes, undefined
+from cxrbench.api.papers.one_run import PlannedRun
+from cxrbench.api.papers.planned import PlannedTable
+from cxrbench.api.papers.remarks import costs, data_notes, empty_masks, set_apart, sizes, undefined
 from cxrbench.papers.paper import PaperCell, Statistic, printed_cells
 from cxrbench.papers.published import PublishedValue
 from cxrbench.papers.values import of_table
@@ -78,8 +79,9 @@ def show_table(
 
     ``statistic``: what stands beside our value and interval (None: the paper's own; the mean of folds, where these are
     cross-validated). ``replicates``: of the bootstrap; ``cache``: where evaluations are kept. Raises UserError for a
-    damaged file.
+    damaged file, and for a statistic that the runs cannot give.
     """
+    planned.refuse_statistic(statistic)
     folded = any("folds" in one.settings for one in planned.runs)
     chosen = statistic or ("folds" if folded else planned.table.statistic)
     planned = replace(planned, table=replace(planned.table, statistic=chosen))
@@ -88,14 +90,18 @@ def show_table(
     printed = of_table(planned.paper.name, table, [*alone, *(cell for one in planned.runs for cell in one.run.cells)])
     cells = {(cell.row, cell.column): _blank(planned, cell, printed.get(cell)) for cell in alone}
     lines = [*planned.lines]
+    boards: list[tuple[PlannedRun, Board]] = []
+    empty: list[str] = []
     for one in planned.runs:
         reasons, found = finished(one, failed or {})
         board = _board(planned, one, found, replicates, cache, bar) if found else None
         lines += [f"{encoder}: {why}" for encoder, why in reasons.items()]
-        lines += data_notes(board, named=len({run.run.dataset for run in planned.runs}) > 1) if board else []
+        boards += [(one, board)] if board else []
+        empty += empty_masks(one, found)
         for cell in one.run.cells:
             cells[cell.row, cell.column] = _record(planned, one, cell, board, found, printed.get(cell))
-    lines += [*set_apart(cells), *costs(planned)]
+    lines += data_notes(boards, named=len({one.run.dataset for one in planned.runs}) > 1)
+    lines += [*empty, *set_apart(cells), *costs(planned)]
     lines += [*planned.why_not(), *sizes(list(cells.values())), *undefined(list(cells.values()))]
     return PaperShown(planned, cells, tuple(dict.fromkeys(lines)))
 
@@ -149,7 +155,7 @@ def _record(
     from cxrbench.leaderboard.papers.record import differs
 
     table, spec = planned.table, one.specs.get(cell.encoder, "")
-    why = one.reason or one.missing.get(cell.encoder) or NOT_COMPUTED
+    why = one.missing.get(cell.encoder) or one.reason or NOT_COMPUTED
     empty = replace(_blank(planned, cell, printed), encoder=spec, synthetic=one.synthetic, reason=why)
     ours = _found(board, spec, cell) if board else None
     if ours is None:

@@ -118,11 +118,14 @@ def paper(
     said = {option: settings[option] for option in typed(context, settings)}
     asked: dict[str, Any] = {"encoders": encoder or (), "variant": variant or "", **said}
     if dry_run:
-        return _plan(api.plan_table(name, number, dry_run=True, **asked), as_json)
+        planned = api.plan_table(name, number, dry_run=True, **asked)
+        planned.refuse_statistic(beside)
+        return _plan(planned, as_json)
     failed: list[api.Outcome] = []
     with bar() as progress:
         bars = RunBars(progress)
         planned = api.plan_table(name, number, progress=bars, **asked)
+        planned.refuse_statistic(beside)
         counts = planned.counts()
         done = counts["done"] + counts["not applicable"]
         cells = progress.add_task("cells", total=counts.total() - counts["blocked"], completed=done)

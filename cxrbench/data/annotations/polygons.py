@@ -25,18 +25,23 @@ Points = NDArray[np.float64]
 Runs = NDArray[np.int64]
 """Where a mask changes [2 k], ascending: the first pixel of a run and the first after it, counted down the columns."""
 CORNERS = 3
+FAR = 1e6
+"""Pixels beyond which no corner is meant: no image has such a side, and what is far beyond overflows."""
 
 
 def read_points(values: Any, where: str) -> Points:
     """Corners from what annotation files hold: a list of ``[x, y]``, of ``{"x": x, "y": y}``, or ``x1, y1, x2, ...``.
 
-    ``where`` begins the UserError for anything else, for numbers that are not finite, and for fewer than three corners.
+    ``where`` begins the UserError for anything else (an object of points by number, or a text, among it), for numbers
+    that are not finite or beyond FAR, and for fewer than three corners.
     """
     try:
+        if isinstance(values, (dict, str)):  # their keys and their letters could pass for numbers
+            raise TypeError
         points = np.array(
             [(value["x"], value["y"]) if isinstance(value, dict) else value for value in values], np.float64
         )
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise UserError(f"{where} is no list of points x, y: {plain(str(values))}") from error
     if points.ndim == 1 and len(points) % 2 == 0:
         points = points.reshape(-1, 2)
@@ -46,6 +51,8 @@ def read_points(values: Any, where: str) -> Points:
         raise UserError(f"{where} has {len(points)} point(s); an outline has {CORNERS} or more")
     if not np.isfinite(points).all():
         raise UserError(f"{where} has a point that is not finite: {plain(str(values))}")
+    if (np.abs(points) > FAR).any():
+        raise UserError(f"{where} has a point beyond {FAR:,.0f} pixels: {plain(str(values))}")
     return points
 
 

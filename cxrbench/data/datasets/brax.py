@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.chexpert import LABELS, POLICY, targets_of
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 
 TITLE = "BRAX 1.1.0"
@@ -23,6 +23,7 @@ PATHS = {"PngPath": (".png", ".jpg", ".jpeg"), "DicomPath": (".dcm", ".dicom")}
 VIEWS = {"PA": "PA", "AP": "AP", "AP LLD": "AP", "L": "L", "LATERAL": "L", "RL": "L", "LL": "L"}
 ATTRIBUTES = {"sex": "PatientSex", "age": "PatientAge", "scanner": "Manufacturer"}
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
+SPLIT = "No official split: 70/10/20 by patient."
 
 
 def read(root: Path) -> Manifest:
@@ -56,7 +57,8 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
-        notes=(POLICY, "No official split: 70/10/20 by patient.", *subset_note(len(ids), OFFICIAL, "images")),
+        split_notes={SPLIT: SPLITS},
+        notes=(POLICY, SPLIT, *subset_note(len(ids), OFFICIAL, "images")),
     )  # fmt: skip
 
 

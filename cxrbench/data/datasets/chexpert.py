@@ -85,7 +85,7 @@ def read(root: Path) -> Manifest:
         column: [cell for table, _ in tables.values() for cell in table.get(column, [""] * len(table["Path"]))]
         for column in ("Sex", "Age")
     }
-    splits, note = split_by_part(layout, [name.patient for name in names], parts)
+    splits, dealt = split_by_part(layout, [name.patient for name in names], parts)
     said = pd.concat([uncertain_in(one) for one in cells], ignore_index=True)
     return Manifest(
         name="chexpert",
@@ -100,7 +100,8 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
-        notes=(POLICY, note, *subset_note(sum(part != "test" for part in parts), OFFICIAL, "images")),
+        split_notes=dealt,
+        notes=(POLICY, *dealt, *subset_note(sum(part != "test" for part in parts), OFFICIAL, "images")),
     )  # fmt: skip
 
 
@@ -136,16 +137,25 @@ def uncertain_in(cells: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     return pd.DataFrame({SAID_UNCERTAIN + label: np.isin(np.asarray(cells[label], str), UNSURE) for label in LABELS})
 
 
-def split_by_part(layout: Layout, patients: Sequence[str], parts: Sequence[str]) -> tuple[list[str], str]:
-    """Split of each image from the official part (train, valid or test) that it is in, and a note that says so."""
+def split_by_part(
+    layout: Layout, patients: Sequence[str], parts: Sequence[str]
+) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Split of each image from the official part (train, valid or test) that it is in, and notes that say so, each with
+    the splits that it is about.
+    """
     if shared := shared_patients(patients, parts):
         raise layout.error(f"the official parts share {len(shared):,} patient(s): {some(shared)}")
     if "test" in parts:
-        return [{"valid": "val"}.get(part, part) for part in parts], "Official train, valid (validation) and test."
+        return [{"valid": "val"}.get(part, part) for part in parts], {
+            "Test is the official test.": ("test",), "Official train and valid (validation).": ("train", "val"),
+        }  # fmt: skip
     train = [patient for patient, part in zip(patients, parts, strict=True) if part == "train"]
     dealt = iter(by_patient(train, SPLITS))
     splits = [str(next(dealt)) if part == "train" else "test" for part in parts]
-    return splits, "Test is the official valid; validation is a tenth of the training images, by patient."
+    return splits, {
+        "Test is the official valid.": ("test",),
+        "Validation is a tenth of the training images, by patient.": ("train", "val"),
+    }
 
 
 def _tables(layout: Layout) -> dict[str, tuple[Table, str]]:

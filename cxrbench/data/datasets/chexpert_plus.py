@@ -63,7 +63,7 @@ def read(root: Path) -> Manifest:
         raise layout.error(f"{TABLE} has the unknown split {plain(unknown[0])!r}; known are {', '.join(PARTS)}")
     files = layout.files([""], EXTENSIONS, parts=3)
     layout.require((name.key for name in names), files, TABLE)
-    splits, note = split_by_part(layout, [name.patient for name in names], table["split"])
+    splits, dealt = split_by_part(layout, [name.patient for name in names], table["split"])
     targets, said, labelled = _targets(layout, [name.key for name in names])
     studies = [name.study for name in names]
     reports = _reports(table, studies)
@@ -81,9 +81,10 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes=dealt,
         notes=(
             labelled,
-            note,
+            *dealt,
             f"{len(reports):,} of {len(set(studies)):,} studies have a report.",
             *subset_note(len(ids), OFFICIAL, "images"),
         ),

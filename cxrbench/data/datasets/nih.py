@@ -7,7 +7,7 @@ import numpy as np
 
 from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient, shared_patients
 from cxrbench.files.names import plain, some
 
@@ -25,6 +25,9 @@ LABELS = (
 NEGATIVE = "No Finding"
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "View Position")
 IMAGE_FOLDERS = ("images", *(f"images_{number:03d}" for number in range(1, 13)))
+WITHOUT_LISTS = "No official lists (test_list.txt): 70/10/20 by patient."
+OFFICIAL_TEST = "Official test list."
+VALIDATION = "Validation is an eighth of the images that are not test, by patient."
 
 
 def read(root: Path) -> Manifest:
@@ -43,7 +46,7 @@ def read(root: Path) -> Manifest:
     found = [set(cell.split("|")) for cell in table["Finding Labels"]]
     if unknown := sorted(set().union(*found) - {*LABELS, NEGATIVE}):
         raise layout.error(f"{path.name} has the unknown finding {plain(unknown[0])!r}")
-    splits, note = _splits(layout, ids, table["Patient ID"])
+    splits, dealt = _splits(layout, ids, table["Patient ID"])
     images = image_table(
         ids, files, patients=table["Patient ID"], splits=splits, labels=LABELS,
         views=[view if view in ("PA", "AP") else "" for view in table["View Position"]],
@@ -57,7 +60,8 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
-        notes=(note, *subset_note(len(ids), OFFICIAL, "images")),
+        split_notes=dealt,
+        notes=(*dealt, *subset_note(len(ids), OFFICIAL, "images")),
     )
 
 
@@ -66,12 +70,12 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _splits(layout: Layout, ids: list[str], patients: list[str]) -> tuple[list[str], str]:
-    """Split of each image, and a note that says where it comes from."""
+def _splits(layout: Layout, ids: list[str], patients: list[str]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Split of each image, and notes that say where each split comes from."""
     paths = [layout.root / "train_val_list.txt", layout.root / "test_list.txt"]
     there = [path for path in paths if path.is_file()]
     if not there:
-        return by_patient(patients, FRACTIONS).tolist(), "No official lists (test_list.txt): 70/10/20 by patient."
+        return by_patient(patients, FRACTIONS).tolist(), {WITHOUT_LISTS: SPLITS}
     if len(there) == 1:
         raise layout.error(f"{there[0].name} is there without its companion; add it, or remove it to split by patient")
     train_val, test = ({_stem(name) for name in layout.lines(path)} for path in paths)
@@ -81,7 +85,7 @@ def _splits(layout: Layout, ids: list[str], patients: list[str]) -> tuple[list[s
     splits = ["test" if name in test else str(next(dealt)) for name in ids]
     if shared := shared_patients(patients, splits):
         raise layout.error(f"the lists put {len(shared):,} patient(s) in two splits: {some(shared)}")
-    return splits, "Official test list; validation is an eighth of the other images, by patient."
+    return splits, {OFFICIAL_TEST: ("test",), VALIDATION: ("train", "val")}
 
 
 DATASET = Dataset("nih", TITLE, SOURCE, LICENCE, read, lineage=LINEAGE)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.data.tables import Table, identifier, is_empty
 from cxrbench.files.names import plain, some
@@ -63,6 +63,7 @@ TERMS: Mapping[str, tuple[str, ...]] = {
 LABELS = tuple(TERMS)
 EXCLUDED = "exclude"  # what the annotators wrote where nothing should be concluded
 TERM = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+SPLIT = "No official split: 70/10/20 by patient."
 
 
 def read(root: Path) -> Manifest:
@@ -102,8 +103,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "No official split: 70/10/20 by patient.",
+            SPLIT,
             "Labels: PadChest's terms under CheXpert's names (TERMS in datasets/padchest.py); all others are negative.",
             f"{len(reports):,} of {len(set(table['StudyID'])):,} studies have a report, in one field as published.",
             *([f"{unknown:,} images have no terms, or say exclude: their labels are unknown."] * (unknown > 0)),

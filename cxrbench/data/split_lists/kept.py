@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cxrbench.data.manifest import Manifest
+from cxrbench.data.manifest import SPLITS, Manifest
 from cxrbench.errors import UserError
 from cxrbench.files.names import is_folder_name, plain, some
 from cxrbench.files.records import read_record, write_record
@@ -71,6 +71,6 @@ def read(folder: Path, load: Callable[[str], Manifest]) -> Manifest:
         notes=(
             f"Splits of {dataset} imported from {plain(source)}.",
             *([f"{left_out:,} images of {dataset} are not in the list, and take no part."] * (left_out > 0)),
-            *manifest.notes,
+            *manifest.notes_without(SPLITS),
         ),
     )

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrbench.data.manifest import PART, Manifest
+from cxrbench.data.manifest import PART, SPLITS, Manifest
 from cxrbench.data.splits import SEED, by_patient, shared_patients
 from cxrbench.errors import UserError
 from cxrbench.files.names import some
@@ -47,7 +47,8 @@ class Selection:
 
 
 def selected(manifest: Manifest, selection: Selection) -> Manifest:
-    """The dataset as the selection has it: the same rows, with other splits, and notes on what was done.
+    """The dataset as the selection has it: the same rows, with other splits, and notes on what was done, in the place
+    of those on how its reader made these splits.
 
     Raises UserError where the dataset does not know its official parts, and one of them is asked for.
     """
@@ -68,7 +69,8 @@ def selected(manifest: Manifest, selection: Selection) -> Manifest:
     if selection == Selection(unit=selection.unit, seed=selection.seed):
         return manifest
     images = manifest.images.assign(split=[str(split) for split in splits])
-    return replace(manifest, images=images, notes=(*manifest.notes, *notes))
+    anew = SPLITS if selection.test_part else tuple(selection.split)
+    return replace(manifest, images=images, notes=(*manifest.notes_without(anew), *notes))
 
 
 def _official(manifest: Manifest, test: str) -> NDArray[np.object_]:
@@ -100,7 +102,8 @@ def _deal(manifest: Manifest, splits: NDArray[np.object_], selection: Selection)
     splits[dealt] = [split_of[unit] for unit in units.tolist()]
     used = splits != UNUSED
     said = "/".join(f"{100 * share / sum(shares.values()):.4g}" for share in shares.values())
-    notes = [f"Split anew as the paper did: {said} ({', '.join(shares)}) by {selection.unit}."]
+    of = "" if "test" in shares else ", of what is not test"
+    notes = [f"Split anew as the paper did: {said} ({', '.join(shares)}) by {selection.unit}{of}."]
     if shared := shared_patients(images["patient_id"][used].tolist(), splits[used].tolist()):
         notes.append(f"{len(shared):,} patients are in more than one split, as in the paper.")
     return notes

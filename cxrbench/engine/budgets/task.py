@@ -13,6 +13,7 @@ from cxrbench.data.subsets.order import covering_order
 from cxrbench.data.subsets.selection import UNUSED
 from cxrbench.engine.budgets.asked import PLURAL, Budget
 from cxrbench.errors import NotApplicableError
+from cxrbench.passes import images_in_training
 from cxrbench.predictions import Predictions
 from cxrbench.task import Asked, Cell, FrozenEncoder, Task, TaskOptions
 
@@ -84,6 +85,14 @@ class Budgeted(Task):
     def seeds_matter(self, fraction: float) -> bool:
         """A seed draws other units."""
         return self.budget.count is not None or self.task.seeds_matter(fraction)
+
+    def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
+        """The inner protocol's share of so many units, each of which has about equally many images."""
+        if self.budget.count is None:
+            return images_in_training(self.task, manifest, cell)
+        units = len(np.unique(self._units(self.task.taking_part(manifest))))
+        whole = images_in_training(self.task, manifest, replace(cell, fraction=1.0))
+        return round(whole * min(self.budget.count / max(units, 1), 1.0))
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Draw, then train, select and predict as the inner protocol does."""

@@ -14,6 +14,7 @@ from cxrbench.engine.folds import Folded
 from cxrbench.engine.names import TOGETHER
 from cxrbench.errors import NotApplicableError
 from cxrbench.files.names import some
+from cxrbench.passes import images_in_training
 from cxrbench.predictions import Predictions
 from cxrbench.task import Asked, Cell, FrozenEncoder, Task
 
@@ -55,6 +56,12 @@ class InRoles(Task):
     def seeds_matter(self, fraction: float) -> bool:
         """As in the inner protocol."""
         return self.task.seeds_matter(fraction)
+
+    def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
+        """The inner protocol's, of the images that take part."""
+        if not images_in_training(self.task, manifest, cell):
+            return 0
+        return images_in_training(self.task, self.cast(manifest)[0], cell)
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Train, select and predict as the inner protocol does, and say who was left out."""
@@ -156,6 +163,10 @@ class Elsewhere(Task):
     def seeds_matter(self, fraction: float) -> bool:
         """As in the inner protocol."""
         return self.task.seeds_matter(fraction)
+
+    def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
+        """The inner protocol's."""
+        return images_in_training(self.task, manifest, cell)
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Learn who is who, then train, select and predict. The test images' patients keep the names that they have.

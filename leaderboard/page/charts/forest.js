@@ -33,14 +33,14 @@
     const title = one.task ? `${one.task}: ${one.patients.toLocaleString("en")} patients` : "Mean over the columns";
     const write = kind === GAIN ? plot.signedNumber : fixed;
     return plot.picture(state.width, bottom + 44, `${of.about.title}, ${title}`,
-      plot.name(title, 0, 18, state.width, {style: "font-weight: 600"}),
+      plot.name(title, 0, 18, 0.88 * state.width, {style: "font-weight: 600"}),
       ...plot.axisX(x, top, bottom, kind === GAIN ? "gain, 90% interval" : `${of.about.title}, 95% interval`),
       reference === null ? null : s("line", {x1: x(reference), x2: x(reference), y1: top, y2: bottom, style: "stroke: var(--ink); stroke-dasharray: 4 3"}),
       ...at.flatMap((k, n) => {
         const [e, y] = [one.encoders[k], top + n * row + row / 2];
         const beyond = value[k] === null ? null : value[k];
         const better = one.p_holm[k] !== null && one.p_holm[k] < 0.05;
-        const text = beyond === null ? (e === state.baseline ? "baseline" : ABSENT) : write(beyond) + (better ? " *" : "");
+        const text = beyond === null ? (e === state.baseline ? "baseline" : ABSENT) : `${write(beyond)}${one.contaminated[k] ? "†" : ""}${better ? " *" : ""}`;
         return [
           plot.name(e, names, y + 4, names - 4, {"text-anchor": "end"}),
           low[k] === null || beyond === null ? null : s("line", {x1: x(low[k]), x2: x(high[k]), y1: y, y2: y, style: `stroke: ${plot.colour(state, e)}; stroke-width: 2`}),
@@ -64,7 +64,7 @@
   charts.forest = {
     place: 0,
     title: "Forest plot",
-    hint: "Each mark is a value, its line the 95% interval over patients (and training seeds), the dashed line the baseline. *: better than the baseline, one-tailed p < 0.05, Holm. Overlapping intervals do not mean that two encoders are alike: comparisons are paired, see the significance matrix.",
+    hint: "Each mark is a value, its line the 95% interval over patients (and training seeds), the dashed line the baseline. *: better than the baseline, one-tailed p < 0.05, Holm. †: has seen images of the data set. Overlapping intervals do not mean that two encoders are alike: comparisons are paired, see the significance matrix.",
     draw(data, state) {
       const of = data.find((one) => plot.isOf(one.about, state.table));
       return of ? plot.chosen(build(of, state)) : null;

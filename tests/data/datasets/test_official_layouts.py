@@ -38,11 +38,20 @@ def test_every_adapter_gives_a_sound_manifest(name: str, tmp_path: Path) -> None
     assert [path.stat().st_size for path in manifest.paths()] == manifest.images["bytes"].tolist()
     assert shared_patients(manifest.images["patient_id"].tolist(), manifest.images["split"].tolist()) == []
     assert set(manifest.images["split"]) == {"train", "val", "test"}
+    assert set(manifest.split_notes) <= set(manifest.notes)
     assert manifest.source == dataset.source
     assert manifest.licence
     assert dataset.read(root).fingerprint == manifest.fingerprint
     manifest.save(tmp_path / "manifest.parquet")
     assert Manifest.load(tmp_path / "manifest.parquet").fingerprint == manifest.fingerprint
+
+
+def test_nih_says_which_note_is_of_which_split(tmp_path: Path) -> None:
+    listed = nih.read(layouts.nih(tmp_path / "listed", lists=True))
+    assert sorted(split for of in listed.split_notes.values() for split in of) == ["test", "train", "val"]
+    assert "Official test list." in listed.notes_without(("train", "val"))
+    alone = nih.read(layouts.nih(tmp_path / "alone", lists=False))
+    assert [note for note in alone.notes_without(("test",)) if "70/10/20" in note] == []
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

@@ -107,6 +107,15 @@ def test_a_dataset_in_other_splits_is_another_dataset_with_the_same_features(tmp
     assert any("3 images of toy are not in the list" in note for note in other.notes)
 
 
+def test_what_was_said_of_the_own_splits_is_left_out_of_imported_ones(tmp_path: Path) -> None:
+    keep(tmp_path / "toy.mgca", "toy", {"33": "test"}, "l.csv")
+    own = replace(manifest(), notes=("No official split.", "6 images."), split_notes={"No official split.": ("test",)})
+    notes = read(tmp_path / "toy.mgca", lambda name: own).notes
+    assert notes[0] == "Splits of toy imported from l.csv."
+    assert notes[-1] == "6 images."
+    assert "No official split." not in notes
+
+
 def test_other_splits_under_a_name_and_changed_data_are_refused(tmp_path: Path) -> None:
     keep(tmp_path / "toy.mgca", "toy", {"33": "test"}, "l.csv")
     with pytest.raises(UserError, match="holds other splits: give other --name"):

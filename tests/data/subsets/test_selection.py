@@ -81,6 +81,29 @@ def test_laterals_are_drawn_image_by_image_nested_and_only_from_training() -> No
     assert "All 60 lateral training images are used" in whole.notes[-1]
 
 
+def test_what_the_reader_said_of_splits_that_are_dealt_anew_is_left_out() -> None:
+    said = {"Official test list.": ("test",), "Validation is an eighth.": ("train", "val")}
+    manifest = table([f"p{n}" for n in range(40)], ["PA"] * 40, ["train"] * 20 + ["val"] * 10 + ["test"] * 10)
+    manifest = replace(manifest, notes=(*said, "40 images."), split_notes=said)
+    anew = selected(manifest, Selection(split={"train": 7, "val": 1, "test": 2}))
+    assert anew.notes == ("40 images.", "Split anew as the paper did: 70/10/20 (train, val, test) by patient.")
+    rest = selected(manifest, Selection(split={"train": 9, "val": 1}))
+    dealt = "Split anew as the paper did: 90/10 (train, val) by patient, of what is not test."
+    assert rest.notes == ("Official test list.", "40 images.", dealt)
+    assert selected(manifest, Selection(views=("PA",))).notes[:3] == manifest.notes
+    parts = ["train"] * 30 + ["valid"] * 10
+    manifest = replace(manifest, images=manifest.images.assign(**{PART: parts}))
+    official = selected(manifest, Selection(test_part="valid"))
+    assert official.notes == ("40 images.", "Test is the official valid.")
+
+
+def test_notes_on_splits_are_kept_with_the_manifest(tmp_path: Path) -> None:
+    said = {"Official test list.": ("test",)}
+    manifest = replace(table(["p"], ["PA"], ["test"]), notes=tuple(said), split_notes=said)
+    manifest.save(tmp_path / "m.parquet")
+    assert Manifest.load(tmp_path / "m.parquet").split_notes == said
+
+
 def test_a_unit_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UserError, match="patient, study, image"):
         Selection(unit="hospital")  # type: ignore[arg-type]

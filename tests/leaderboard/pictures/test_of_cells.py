@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from cxrbench.leaderboard.calibration.bins import binned, pooled
 from cxrbench.leaderboard.calibration.variants import variants
 from cxrbench.leaderboard.pictures.curves import TOLERANCE, curves, pr_line, roc_line
-from cxrbench.leaderboard.pictures.polylines import Polyline, mean_line, thinned
+from cxrbench.leaderboard.pictures.polylines import Polyline, corners, mean_line, thinned
 from cxrbench.leaderboard.pictures.reliability import reliability
 from cxrbench.leaderboard.statistics.alignment import align, by_task
 from cxrbench.leaderboard.tables import build
@@ -29,6 +29,17 @@ def test_roc_points_are_scikit_learns(scored):
     np.testing.assert_allclose(line.x, x, atol=1e-15)
     np.testing.assert_allclose(line.y, y, atol=1e-15)
     assert line.area() == pytest.approx(roc_auc_score(scored[1], scored[0]), abs=1e-12)
+
+
+def test_corners_are_the_points_of_scikit_learns_roc_curve_that_are_not_on_a_line_of_steps(scored):
+    targets = scored[1]
+    scores = np.random.default_rng(4).permutation(len(targets)).astype(float)  # without ties all is steps
+    few = corners(roc_line(scores, targets))
+    x, y, _ = roc_curve(targets, scores)
+    assert few.area() == pytest.approx(roc_auc_score(targets, scores), abs=1e-12)
+    assert len(few.x) == len(x) < len(targets) / 2
+    np.testing.assert_allclose(few.x, x, atol=1e-15)
+    np.testing.assert_allclose(few.y, y, atol=1e-15)
 
 
 def test_precision_recall_steps_go_through_scikit_learns_points_and_their_area_is_average_precision(scored):

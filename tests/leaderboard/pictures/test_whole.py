@@ -90,3 +90,4 @@ def test_plain_values_are_short_and_finite():
 def test_plain_numbers_are_printed_as_a_table_prints_them():
     values = [*np.random.default_rng(0).random(20_000), 0.4514996, 0.4515004, 12.3454996]
     assert [f"{one:.3f}" for one in plain(tuple(map(float, values)))] == [f"{one:.3f}" for one in values]
+    assert [one < 0.05 for one in plain((0.049999999, 0.05, 0.050000001))] == [True, False, False]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.files.names import some
 
 TITLE = "ChestX6"
@@ -19,9 +19,9 @@ LICENCE = "as on its Kaggle page, and the terms of the sets that the images come
 LINEAGE = ("chestx6",)
 OFFICIAL = 18_036
 LABELS = ("Covid-19", "Emphysema", "Normal", "Pneumonia-Bacterial", "Pneumonia-Viral", "Tuberculosis")
-SPLITS = ("train", "val", "test")
 WRAPPERS = ("", "chest-xray/")
 EXTENSIONS = (".jpg", ".jpeg", ".png")
+SPLIT = "Official folders as splits; without patient ids nobody can say that no patient is in two of them."
 
 
 def read(root: Path) -> Manifest:
@@ -64,8 +64,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "Official folders as splits; without patient ids nobody can say that no patient is in two of them.",
+            SPLIT,
             "Collected from public sets that nobody names: which encoders have seen these images cannot be told.",
             *subset_note(len(ids), OFFICIAL, "images"),
         ),

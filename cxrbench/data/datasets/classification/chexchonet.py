@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import QUANTITY, Dataset, Manifest
+from cxrbench.data.manifest import QUANTITY, SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 
 TITLE = "CheXchoNet 1.0.0"
@@ -21,6 +21,7 @@ LABELS = ("composite_slvh_dlv", "slvh", "dlv")
 QUANTITIES = ("ivsd", "lvpwd", "lvidd")
 COLUMNS = ("cxr_filename", "patient_id", *LABELS, *QUANTITIES)
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
+SPLIT = "No official split: 70/10/20 by patient (public code splits by image, across patients)."
 
 
 def read(root: Path) -> Manifest:
@@ -56,8 +57,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "No official split: 70/10/20 by patient (public code splits by image, across patients).",
+            SPLIT,
             *((f"{odd:,} rows where {LABELS[0]} is not {LABELS[1]} or {LABELS[2]}: read as they are.",) if odd else ()),
             *subset_note(len(ids), OFFICIAL, "images"),
         ),

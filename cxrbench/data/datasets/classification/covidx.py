@@ -22,6 +22,7 @@ from cxrbench.files.names import plain, some
 
 TITLE = "COVIDx CXR"
 SOURCE = "https://www.kaggle.com/datasets/andyczhao/covidx-cxr2 (lists: https://github.com/lindawangg/COVID-Net)"
+VALIDATION = {True: "Validation is val.txt.", False: "Validation is a fifth of the other images, by patient."}
 LICENCE = "the terms of each source (Cohen et al., RSNA, RICORD, BIMCV, Stony Brook, ...); the lists: GNU AGPL 3.0"
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "cohen": ("covid-chestxray",),
@@ -95,6 +96,7 @@ def read(root: Path) -> Manifest:
         targets=targets,
     )  # fmt: skip
     lineage, unknown = _lineage([row.source for row in listed])
+    dealt = {"Official test list.": ("test",), VALIDATION["val" in rows]: ("train", "val")}
     unread = sum(len({*filter(IMAGE.fullmatch, files[split])} - {row.file for row in rows[split]}) for split in rows)
     return Manifest(
         name="covidx",
@@ -105,9 +107,10 @@ def read(root: Path) -> Manifest:
         lineage=lineage,
         source=SOURCE,
         licence=LICENCE,
+        split_notes=dealt,
         notes=(
             _version(chosen, others, {split: len(rows[split]) for split in rows}),
-            f"Official test list; validation is {'val.txt' if 'val' in rows else 'a fifth of the others, by patient'}.",
+            *dealt,
             *((f"{len(crossing):,} rows were left out: their patients are in test or val, too ({some(crossing)}).",)
               if crossing else ()),
             *((f"{unread:,} files without a row were left out.",) if unread else ()),

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from cxrbench.data.datasets.layout import Layout, image_table
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.data.tables import identifier, is_empty
 from cxrbench.files.names import some
@@ -30,6 +30,7 @@ LABELS = (
 )  # fmt: skip
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
 ROUNDED = re.compile(r"\d(?:\.\d+)?e\+?\d+", re.IGNORECASE)
+SPLIT = "The labels of the challenge's test set are not public: 70/10/20 of its training images, by patient."
 
 
 def read(root: Path) -> Manifest:
@@ -68,8 +69,9 @@ def read(root: Path) -> Manifest:
         own_patients=rounded,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "The labels of the challenge's test set are not public: 70/10/20 of its training images, by patient.",
+            SPLIT,
             *(("PatientIDs are rounded: patients cannot be matched with PadChest's.",) if rounded else ()),
             *((f"{alone:,} images have no PatientID: each counts as a patient.",) if alone else ()),
             *((f"{len(stems) - len(ids):,} rows without an image file were left out.",) if len(stems) > len(ids)

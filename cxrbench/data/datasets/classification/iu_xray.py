@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.data.tables import first_repeated, identifier, is_empty
 from cxrbench.files.names import plain
@@ -25,6 +25,7 @@ SOURCE = (
 )
 LICENCE = "CC BY-NC-ND 4.0"
 LINEAGE = ("iu-xray",)
+SPLIT = "No official split: 70/10/20 by report."
 OFFICIAL = 7_470
 # The heads of the MeSH terms that at least 40 reports have and that name a finding, under short names.
 TERMS: Mapping[str, tuple[str, ...]] = {
@@ -109,8 +110,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "No official split: 70/10/20 by report.",
+            SPLIT,
             "Labels: heads of the indexers' MeSH terms (TERMS in datasets/classification/iu_xray.py).",
             *_counted(uids, reports, files),
             *subset_note(len(ids), OFFICIAL, "images"),

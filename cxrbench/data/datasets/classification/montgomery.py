@@ -9,7 +9,7 @@ from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.classification import tuberculosis as nlm
 from cxrbench.data.datasets.classification.tuberculosis import LICENCE as NLM
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.files.names import some
 
 TITLE = "Montgomery County chest X-rays (NLM)"
@@ -21,6 +21,7 @@ PREFIX = "MCUCXR"
 WRAPPERS = ("MontgomerySet", "NLM-MontgomeryCXRSet", "NLM-MontgomeryCXRSet/MontgomerySet", "Montgomery/MontgomerySet")
 TABLE = "montgomery_metadata.csv"
 SIDES = {"left lung": "leftMask", "right lung": "rightMask"}
+SPLIT = "No official split: 70/10/20 of the images, stratified by class."
 
 
 def read(root: Path) -> Manifest:
@@ -52,8 +53,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "No official split: 70/10/20 of the images, stratified by class.",
+            SPLIT,
             *notes,
             *(("No masks: neither ManualMask/leftMask and rightMask nor masks are there.",) if not masks else ()),
             *(f"{len(names):,} images have no mask of the {label}: {some(names)}." for label, names in lacking.items()

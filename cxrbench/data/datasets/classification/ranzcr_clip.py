@@ -7,7 +7,7 @@ The lines along the catheters of some images (``train_annotations.csv``) are not
 from pathlib import Path
 
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 
 TITLE = "RANZCR CLiP: Catheter and Line Position Challenge"
@@ -22,6 +22,7 @@ LABELS = (
 )  # fmt: skip
 LINES = "train_annotations.csv"
 FRACTIONS = {"train": 0.7, "val": 0.1, "test": 0.2}
+SPLIT = "The challenge's test labels are not public: 70/10/20 of its training images, by patient."
 
 
 def read(root: Path) -> Manifest:
@@ -54,8 +55,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "The challenge's test labels are not public: 70/10/20 of its training images, by patient.",
+            SPLIT,
             *((f"The lines along catheters in {LINES} are not read.",) if lines else ()),
             *((f"{unread:,} files without a row in {path.name} were left out.",) if unread else ()),
             *subset_note(len(ids), OFFICIAL, "images"),

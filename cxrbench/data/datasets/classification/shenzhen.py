@@ -11,7 +11,7 @@ from cxrbench.data.attributes import with_attributes
 from cxrbench.data.datasets.classification import tuberculosis as nlm
 from cxrbench.data.datasets.classification.tuberculosis import LICENCE as NLM
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 
 TITLE = "Shenzhen tuberculosis chest X-rays (NLM)"
 SOURCE = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Shenzhen-Hospital-CXR-Set/"
@@ -22,6 +22,7 @@ PREFIX = "CHNCXR"
 WRAPPERS = ("ChinaSet_AllFiles", "Shenzhen-Hospital-CXR-Set")
 TABLE = "shenzhen_metadata.csv"
 MASK_FOLDERS = ("mask", "masks")
+SPLIT = "No official split, no patient ids: 70/10/20 of the images, stratified by class."
 
 
 def read(root: Path) -> Manifest:
@@ -52,8 +53,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "No official split, no patient ids: 70/10/20 of the images, stratified by class.",
+            SPLIT,
             *notes,
             *_masked(0 if masks is None else len(masks), len(ids)),
             *((f"{others:,} images of Montgomery in the same folder were left out.",) if others else ()),

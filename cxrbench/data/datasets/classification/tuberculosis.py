@@ -6,7 +6,6 @@ Jaeger et al., Quantitative Imaging in Medicine and Surgery 4(6):475, 2014. An i
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from cxrbench.data.datasets.layout import File, Layout
 from cxrbench.data.splits import SEED, stratified
 from cxrbench.data.tables import Table
 from cxrbench.errors import UserError
-from cxrbench.files.names import some
+from cxrbench.files.names import plain, some
 
 LABEL = "Tuberculosis"
 LICENCE = (
@@ -69,29 +68,47 @@ def what_is_known(
 ) -> tuple[Table, tuple[str, ...]]:
     """Sex and age of each image, by its name, from Kaggle's table or NLM's readings; and notes on what they leave open.
 
-    Raises UserError where the table lacks an image that is there, or has one that is not.
+    Raises UserError where the table lacks an image that is there, has one that is not, or has two rows of one image
+    that differ; and for a reading that cannot be opened.
     """
     ids, path = sorted(files), layout.root / table
     if not path.is_file():
-        known = read_readings(layout.root / readings, ids)
+        known = read_readings(layout, readings, ids)
         silent = known["sex"].count("")
         return known, (f"{silent:,} images have no reading that tells the sex.",) if silent else ()
     rows = layout.table(path, ("study_id", "age", "findings"))
-    of = {name.rpartition(".")[0] or name: row for row, name in enumerate(rows["study_id"])}
+    of, repeated = _row_of_each(layout, rows, path.name)
     if absent := [name for name in ids if name not in of]:
         raise layout.error(f"{path.name} lacks {len(absent):,} image(s) that are there: {some(absent)}")
     layout.require(of, files, path.name)
     ordered = {("sex" if n == "gender" else n): [cells[of[name]] for name in ids] for n, cells in rows.items()}
-    return ordered, contradictions(ids, ordered["findings"])
+    return ordered, (*repeated, *contradictions(ids, ordered["findings"]))
 
 
-def read_readings(folder: Path, names: Sequence[str]) -> Table:
+def _row_of_each(layout: Layout, rows: Table, where: str) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The row of each image, by its name without extension, and a note where an image has several that say the same."""
+    of: dict[str, int] = {}
+    told = [column for name, column in rows.items() if name != "study_id"]
+    repeated = 0
+    for row, study in enumerate(rows["study_id"]):
+        name = study.rpartition(".")[0] or study
+        first = of.setdefault(name, row)
+        repeated += first != row
+        if odd := next((column for column in told if column[first] != column[row]), None):
+            raise layout.error(
+                f"{where} has image {plain(name)} twice, and its rows differ ({some([odd[first], odd[row]])}): remove "
+                "the wrong one"
+            )
+    return of, ((f"{repeated:,} repeated row(s) of {where} count once.",) if repeated else ())
+
+
+def read_readings(layout: Layout, folder: str, names: Sequence[str]) -> Table:
     """Columns ``sex`` and ``age`` from ``ClinicalReadings``, one text per image; "" where there is none, or no figure.
 
     Shenzhen's begin with ``male 45yrs`` (also ``femal 32yrs``, ``female, 64days``, ``male 16month``), Montgomery's with
-    ``Patient's Sex: F`` and ``Patient's Age: 027Y``.
+    ``Patient's Sex: F`` and ``Patient's Age: 027Y``. Raises UserError for one that cannot be opened.
     """
-    texts = [_text(folder / f"{name}.txt") for name in names]
+    texts = [_text(layout, f"{folder}/{name}.txt") for name in names]
     return {"sex": [_sex(text) for text in texts], "age": [_age(text) for text in texts]}
 
 
@@ -124,12 +141,14 @@ def _of(files: Mapping[str, File], images: Mapping[str, File]) -> Iterator[tuple
             yield name, file
 
 
-def _text(path: Path) -> str:
+def _text(layout: Layout, path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
+        with open(layout.root / path, encoding="utf-8", errors="replace") as handle:
             return handle.read()
     except (FileNotFoundError, NotADirectoryError):
         return ""
+    except OSError as error:
+        raise layout.error(f"{plain(path)} cannot be read ({error.strerror}); mend it, or remove it") from error
 
 
 def _sex(text: str) -> str:

@@ -15,7 +15,7 @@ from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.manifest import Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.errors import UserError
-from cxrbench.files.names import plain
+from cxrbench.files.names import plain, some
 
 TITLE = "Object-CXR"
 SOURCE = "https://github.com/jfhealthcare/object-CXR (its Google Drive folder)"
@@ -65,7 +65,7 @@ def read(root: Path) -> Manifest:
         drawn, cut = _boxes(layout, shapes, sizes, where)
         boxes.append(drawn)
         masks += _masks(shapes, sizes)
-        notes += [*flat, *cut, *subset_note(len(ids), official, f"images in {where}")]
+        notes += [*flat, *cut, *_unread(shapes, sizes), *subset_note(len(ids), official, f"images in {where}")]
         if unread := len(files) - len(ids):
             notes.append(f"{unread:,} files in {part}/ are not in {where} and were left out.")
     if (root / "test").is_dir():
@@ -123,6 +123,12 @@ def _boxes(layout: Layout, shapes: Shapes, sizes: Sizes, where: str) -> tuple[pd
     """One row per shape, in pixels of the stored image, and a note where one was cut at the edge."""
     rows = [(name, LABEL, *shape.box) for name, of_image in shapes.items() for shape in of_image]
     return layout.cut_boxes(pd.DataFrame(rows, columns=["image_id", "label", *SIDES]), sizes, where)
+
+
+def _unread(shapes: Shapes, sizes: Sizes) -> tuple[str, ...]:
+    """A note on images with shapes that do not open: nobody knows how large their masks would be."""
+    lost = [name for name, of_image in shapes.items() if of_image and name not in sizes]
+    return (f"{len(lost):,} image(s) cannot be read, so their masks are left out: {some(lost)}.",) if lost else ()
 
 
 def _masks(shapes: Shapes, sizes: Sizes) -> list[tuple[str, str, int, int, str]]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cxrbench.data.annotations.rle import empty_counts, union_counts
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.data.tables import Table
 from cxrbench.errors import UserError
@@ -37,6 +37,9 @@ class Said(NamedTuple):
 
     masks: Masks
     patients: dict[str, set[str]]
+
+
+SPLIT = "No official split: 70/10/20 by patient."
 
 
 def read(root: Path) -> Manifest:
@@ -79,8 +82,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "No official split: 70/10/20 by patient.",
+            SPLIT,
             *_left_out(several, "that two patients have"),
             *_left_out(unclear, f"with neither a mask nor {NOTHING}, or with both"),
             *((f"{len(unnamed):,} image(s) of other tables are not in {REPORTS}.",) if unnamed else ()),

@@ -8,7 +8,7 @@ import numpy as np
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.datasets.segmentation.bimcv import patient_of
 from cxrbench.data.datasets.segmentation.pairs import base_folder, mask_table, pair
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import without_shared
 from cxrbench.errors import UserError
 from cxrbench.files.names import some
@@ -34,6 +34,9 @@ class Tree:
     name: dict[str, str] = field(default_factory=dict)
     masks: dict[str, dict[str, File]] = field(default_factory=dict)
     spare: list[str] = field(default_factory=list)
+
+
+SPLIT = "Official splits."
 
 
 def read(root: Path) -> Manifest:
@@ -86,8 +89,10 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "Official splits. Patients are BIMCV's, where an image's name tells them; any other image counts as one.",
+            SPLIT,
+            "Patients are BIMCV's, where an image's name tells them; any other image counts as one.",
             *notes,
             *subset_note(len(tree.files), OFFICIAL["infection" if lungs is None else "lung"], "images"),
         ),

@@ -12,7 +12,7 @@ from cxrbench.data.annotations.rle import encode_counts
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
 from cxrbench.data.datasets.segmentation.lung_pictures import Side, box_mask, lung_mask, two_lungs
 from cxrbench.data.datasets.segmentation.scene_graphs import folders_beside, region_boxes
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.errors import UserError
 from cxrbench.files.names import some
@@ -35,6 +35,7 @@ PLACE = re.compile(r"(?:.*/)?p(\d{8})/s(\d{8})/[^/]+")
 WHOLE = 99  # parts of a path: all that it has
 NOT_LUNG = re.compile(r"rest|remain|non[-_ ]?lung|without|outside|background", re.I)
 FRACTIONS = {"train": 0.7, "val": 0.15, "test": 0.15}
+SPLIT = "70/15/15 by subject."
 
 
 def read(root: Path) -> Manifest:
@@ -78,7 +79,8 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
-        notes=("70/15/15 by subject.", *notes, *subset_note(len(ids), OFFICIAL, "images with lungs")),
+        split_notes={SPLIT: SPLITS},
+        notes=(SPLIT, *notes, *subset_note(len(ids), OFFICIAL, "images with lungs")),
     )  # fmt: skip
 
 

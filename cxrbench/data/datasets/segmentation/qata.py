@@ -7,7 +7,7 @@ import numpy as np
 from cxrbench.data.datasets.layout import Layout, image_table, subset_note
 from cxrbench.data.datasets.segmentation.bimcv import patient_of
 from cxrbench.data.datasets.segmentation.pairs import base_folder, mask_table, pair
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient, without_shared
 from cxrbench.files.names import some
 
@@ -20,6 +20,7 @@ LABEL = "Infection"
 PLACES = ("", "QaTa-COV19-v2", "QaTa-COV19/QaTa-COV19-v2")
 PREFIX = "mask_"
 FRACTIONS = {"train": 9, "val": 1}
+SPLIT = "Official test set; validation is a tenth of the official training set, by patient."
 
 
 def read(root: Path) -> Manifest:
@@ -73,8 +74,9 @@ def read(root: Path) -> Manifest:
         lineage=LINEAGE,
         source=SOURCE,
         licence=LICENCE,
+        split_notes={SPLIT: SPLITS},
         notes=(
-            "Official test set; validation is a tenth of the official training set, by patient.",
+            SPLIT,
             "Patients are BIMCV's, where an image's name tells them; any other image counts as a patient.",
             *notes,
         ),

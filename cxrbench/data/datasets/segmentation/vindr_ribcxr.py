@@ -8,7 +8,7 @@ import pandas as pd
 
 from cxrbench.data.annotations.polygons import check_points, polygon_counts, read_points
 from cxrbench.data.datasets.layout import File, Layout, image_table, subset_note
-from cxrbench.data.manifest import Dataset, Manifest
+from cxrbench.data.manifest import SPLITS, Dataset, Manifest
 from cxrbench.data.splits import by_patient
 from cxrbench.data.tables import read_json
 from cxrbench.errors import UserError
@@ -23,6 +23,7 @@ OFFICIAL = 245
 RIBS = tuple(f"{side}{number}" for side in "RL" for number in range(1, 11))
 ABSENT = ("None", None)
 FRACTIONS = {"train": 9, "val": 1}
+SPLIT = "Test is the official val; validation is a tenth of the official train."
 
 
 def read(root: Path) -> Manifest:
@@ -73,9 +74,10 @@ def read(root: Path) -> Manifest:
         source=SOURCE,
         licence=LICENCE,
         own_patients=True,
+        split_notes={SPLIT: SPLITS},
         notes=(
             "There are no patient ids: each image counts as a patient.",
-            "Test is the official val; validation is a tenth of the official train.",
+            SPLIT,
             *((f"{len(absent):,} rib(s) of {len(set(absent)):,} image(s) are not outlined.",) if absent else ()),
             *subset_note(len(ids), OFFICIAL, "images"),
         ),
@@ -97,6 +99,8 @@ def _columns(layout: Layout, file: File) -> dict[str, dict[str, Any]]:
     for name in RIBS:
         if lost := sorted(set(table["img"]) - set(table[name])):
             raise layout.error(f"{file.path} has no {name} for row(s) {some(lost)}")
+        if left := sorted(set(table[name]) - set(table["img"])):
+            raise layout.error(f"{file.path} has {name} for row(s) {some(left)}, of which img names no image")
     return table
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,3 +147,36 @@ def test_a_row_without_an_image_and_no_folder(tmp_path: Path) -> None:
     for reader in (shenzhen, montgomery):
         with pytest.raises(UserError, match="there is no such folder"):
             reader.read(tmp_path / "nowhere")
+
+
+def test_an_image_that_is_twice_in_the_table_counts_once_or_is_refused(tmp_path: Path) -> None:
+    path = layouts.shenzhen_on_kaggle(tmp_path) / "shenzhen_metadata.csv"
+    whole = path.read_text().rstrip("\n")
+    before = shenzhen.read(tmp_path)
+    path.write_text(f"{whole}\nCHNCXR_0002_0.png,Female,22,normal\n")
+    manifest = shenzhen.read(tmp_path)
+    assert manifest.fingerprint == before.fingerprint
+    assert "1 repeated row(s) of shenzhen_metadata.csv count once." in manifest.notes
+    path.write_text(f"{whole}\nCHNCXR_0002_0,Female,72,normal\n")
+    with pytest.raises(
+        UserError, match=r"shenzhen_metadata.csv has image CHNCXR_0002_0 twice, .* \(22, 72\)"
+    ) as caught:
+        shenzhen.read(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "reader", "reading"),
+    [
+        (layouts.shenzhen, shenzhen, "ChinaSet_AllFiles/ClinicalReadings/CHNCXR_0002_0.txt"),
+        (layouts.montgomery, montgomery, "MontgomerySet/ClinicalReadings/MCUCXR_0001_1.txt"),
+    ],
+)
+def test_a_reading_that_cannot_be_opened_is_one_line(write: Any, reader: Any, reading: str, tmp_path: Path) -> None:
+    path = write(tmp_path) / reading
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=f"{reading} cannot be read") as caught:
+        reader.read(tmp_path)
+    assert reader.SOURCE in str(caught.value)
+    assert "\n" not in str(caught.value)

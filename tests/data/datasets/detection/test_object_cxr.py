@@ -108,6 +108,15 @@ def test_shapes_over_the_edge_are_cut_and_flat_ones_left_out_with_a_note(tmp_pat
     assert "1 shape(s) of train.csv without an area were left out." in manifest.notes
 
 
+def test_an_image_with_shapes_that_cannot_be_read_loses_its_masks_with_a_note(tmp_path: Path) -> None:
+    (layouts.object_cxr(tmp_path) / "train" / "00002.jpg").write_bytes(b"x")
+    (tmp_path / "train" / "00003.jpg").write_bytes(b"x")  # without shapes: nothing is lost
+    manifest = object_cxr.read(tmp_path)
+    assert manifest.masks is not None
+    assert "train/00002" not in set(manifest.masks["image_id"])
+    assert "1 image(s) cannot be read, so their masks are left out: train/00002." in manifest.notes
+
+
 def test_the_phantom_has_bright_things_in_its_boxes_and_the_rows_of_the_blank_one(tmp_path: Path) -> None:
     counts = {"object-cxr_train": 12, "object-cxr_dev": 4}
     for folder, blank in (("drawn", False), ("blank", True)):

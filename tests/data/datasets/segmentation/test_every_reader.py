@@ -42,6 +42,7 @@ def test_the_manifest_is_sound_and_every_mask_fits_its_image(name: str, tmp_path
     assert [path.stat().st_size for path in manifest.paths()] == manifest.images["bytes"].tolist()
     assert shared_patients(manifest.images["patient_id"].tolist(), manifest.images["split"].tolist()) == []
     assert set(manifest.images["split"]) == {"train", "val", "test"}
+    assert set(manifest.split_notes) <= set(manifest.notes)
     assert (manifest.source, manifest.licence, manifest.lineage) == (dataset.source, dataset.licence, dataset.lineage)
     assert name in dataset.lineage
     assert any("the published set has" in note for note in manifest.notes)
