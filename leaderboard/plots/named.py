@@ -96,7 +96,9 @@ def of_curves(found: Sequence[CurvesOfTask], label: str, fraction: float | None)
     chosen = _first(having, fraction)
     shown = tuple(task for task in having if _place(task) == _place(chosen))
     others = tuple(_task_called(task) for task in having if task not in shown)
-    return Drawing(f"{chosen.kind} · {chosen.protocol}", lambda look: curves.draw(shown, label, look), others)
+    return Drawing(
+        f"{curves.TITLES[chosen.kind]} · {chosen.protocol}", lambda look: curves.draw(shown, label, look), others
+    )
 
 
 def of_reliability(found: Sequence[ReliabilityOfTask], label: str, fraction: float | None) -> Drawing:
