@@ -1,5 +1,6 @@
 """Pages to be opened in a browser, of made-up results: one with everything on it, and one with many columns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from cxrbench.api.markup import to_html
@@ -53,6 +54,8 @@ def everything() -> tuple[Board, Inside]:
     grouped = by_group(of_rsna, {"": images}, "sex", replicates=100)
     cards = dict.fromkeys(ENCODERS, (("Licence", "<b>MIT</b>"), ("Weights (SHA-256)", "0" * 64)))
     names = shown_names(encoders_of(board), {})
+    costs = {name: {"parameters": 10**k, "gflops_per_image": float(k)} for k, name in enumerate(ENCODERS)}
+    board = replace(board, efficiency=costs)
     pictures = of_page(renamed(board, names), cells, [grouped], names)
     return board, Inside(cards, [grouped], pictures, [FIGURE])
 
