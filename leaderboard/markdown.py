@@ -184,4 +184,6 @@ def _beside(r: Record) -> str:
 def _quantity(value: Any) -> str:
     if value is None:
         return ABSENT
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.3g}"  # 1,432 and not 1.43e+03
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -147,7 +147,7 @@ class Leaderboard(Tables):
         from cxrbench.leaderboard.page.inside import Inside, Writers
         from cxrbench.leaderboard.page.page import to_page
 
-        inside = self.sources.inside(names(by, "by"), self.look.names) if self.sources else Inside()
+        inside = self.sources.inside(self.board, self.look, names(by, "by")) if self.sources else Inside()
         board = self.board
         if self.published:
             inside = replace(inside, published=self.published.figures)

@@ -67,5 +67,7 @@ def drawable(tests: TestSet, label: str) -> bool:
     """Whether every encoder has scores of the label, and both classes occur."""
     targets = tests.targets[:, tests.labels.index(label)]
     known = ~np.isnan(targets)
-    trained = all(np.isfinite(rows[f"score:{label}"][known]).all() for of in tests.rows.values() for rows in of)
+    trained = all(
+        np.isfinite(rows[f"score:{label}"].to_numpy()[known]).all() for of in tests.rows.values() for rows in of
+    )
     return trained and len(np.unique(targets[known])) == 2

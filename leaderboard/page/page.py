@@ -14,7 +14,7 @@ from cxrbench.leaderboard.legend import legend
 from cxrbench.leaderboard.markdown import efficiency_table, heads_table, to_markdown
 from cxrbench.leaderboard.notes import notes
 from cxrbench.leaderboard.page.inside import Inside, Writers
-from cxrbench.leaderboard.page.payload import payload
+from cxrbench.leaderboard.page.payload import in_script, payload
 from cxrbench.leaderboard.render import remark
 from cxrbench.leaderboard.shown.headline import headline_cells, sorted_columns
 
@@ -56,6 +56,7 @@ def to_page(board: Board, look: Look, inside: Inside, writers: Writers) -> str:
         style=Markup(_file("page.css")),
         script=Markup(script),
         payload=Markup(payload(board, shown, inside, look.spread, writers.latex)),
+        pictures={name: Markup(in_script(data)) for name, data in inside.pictures.items()},
         remarks=html("\n".join(f"- {remark(one)}." for one in board.remarks)),
         sections=[
             section._replace(legend=html(section.legend), notes=html(section.notes))

@@ -1,9 +1,10 @@
-"""All that the page's script knows, as one JSON: encoders, tables, subgroups, pictures, published figures."""
+"""All that the page's script knows, as one JSON: encoders, tables, subgroups, published figures.
+
+Each picture has a JSON of its own, which is read when it is looked at.
+"""
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cxrbench.files.names import visible
@@ -12,10 +13,10 @@ from cxrbench.leaderboard.page.families import family_of
 from cxrbench.leaderboard.page.groups import with_groups
 from cxrbench.leaderboard.page.inside import Inside
 from cxrbench.leaderboard.page.tables import tables
+from cxrbench.leaderboard.pictures.plain import plain
 from cxrbench.leaderboard.published.figure import PublishedFigure
 from cxrbench.leaderboard.render import code, escaped
 
-DIGITS = 5
 UNSAFE = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 """Letters with which a text could end the script element that it stands in, or a line of it."""
 
@@ -46,28 +47,14 @@ def payload(board: Board, shown: Mapping[str, str], inside: Inside, spread: str,
         "tables": found,
         "labels": [_forms(label, escaped, latex) for label in labels],
         "published": [_published(one, latex) for one in inside.published],
-        "pictures": {name: plain(data) for name, data in inside.pictures.items()},
     }
     return in_script(whole)
 
 
 def in_script(value: object) -> str:
-    """JSON that a script element may hold: no text in it ends the element; NaN and infinities are null."""
+    """JSON that a script element may hold: ``plain``, and no text in it ends the element."""
     text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.translate(UNSAFE)
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses as objects, tuples as lists, floats to five significant digits, NaN and infinities as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value
 
 
 def _forms(name: str, markdown: Callable[[str], str], latex: Callable[[str], str]) -> dict[str, str]:

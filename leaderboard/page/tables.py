@@ -74,11 +74,18 @@ def _table(
 def _column(
     c: Column, records: Sequence[Record], metric: str, places: Places, labels: dict[str, int], spread: str
 ) -> dict[str, Any]:
-    """A test set: its headline first, then its labels and groups of labels."""
+    """A test set: its headline first, then its labels and groups of labels; ``who`` has results, said once."""
     by_label: dict[str, list[Record]] = {HEADLINE: []}
     for r in records:
         by_label.setdefault(r.label, []).append(r)
+    parts = [
+        {"label": labels.setdefault(label, len(labels))} | part(of, places, spread=spread)
+        for label, of in by_label.items()
+        if of
+    ]
+    who = parts[0]["who"]
     return {
+        "who": who,
         "dataset": visible(c.task.dataset),
         "title": c.task.title,
         "images": c.rows,
@@ -86,11 +93,7 @@ def _column(
         "numbers": c.kind == "regression",
         "detectable": thousandths(c.detectable[metric]),
         "absent": {str(places[e]): visible(why) for e, why in c.not_applicable.items()},
-        "parts": [
-            {"label": labels.setdefault(label, len(labels))} | part(of, places, spread=spread)
-            for label, of in by_label.items()
-            if of
-        ],
+        "parts": [{k: v for k, v in one.items() if k != "who" or v != who} for one in parts],
     }
 
 

@@ -6,6 +6,7 @@ from html import unescape
 import pytest
 from markdown_it import MarkdownIt
 
+from cxrbench.leaderboard.markdown import efficiency_table
 from cxrbench.leaderboard.render import escaped, remark
 
 NAMES = [
@@ -38,3 +39,10 @@ def test_a_command_in_a_note_is_code_and_the_rest_is_not() -> None:
     assert seen(remark(note)) == (
         "stale: *x* on a_b; renew with <code>cxrbench run --encoder *x*</code> and `its` options"
     )
+
+
+def test_what_encoders_cost_is_in_plain_notation() -> None:
+    of = {"pixels": {"images_per_second": 1432.4, "gflops_per_image": 0.00012, "width": 1280, "device": None}}
+    assert [cell.strip() for cell in efficiency_table(of).splitlines()[-1].split("|")[1:-1]] == [
+        "`pixels`", "1,432", "0.00012", "1,280", "–",
+    ]  # fmt: skip

@@ -1,13 +1,16 @@
 """Pages to be opened in a browser, of made-up results: one with everything on it, and one with many columns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from cxrbench.api.markup import to_html
 from cxrbench.leaderboard.board import Board
 from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.display import encoders_of, renamed, shown_names
 from cxrbench.leaderboard.latex.text import latex_text
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.page import to_page
+from cxrbench.leaderboard.pictures.whole import of_page
 from cxrbench.leaderboard.published.figure import PublishedFigure
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.leaderboard.subgroups.evaluate import by_group
@@ -50,7 +53,11 @@ def everything() -> tuple[Board, Inside]:
     of_rsna = [one for one in cells if one.cell["dataset"] == "rsna" and one.cell["fraction"] == 1.0]
     grouped = by_group(of_rsna, {"": images}, "sex", replicates=100)
     cards = dict.fromkeys(ENCODERS, (("Licence", "<b>MIT</b>"), ("Weights (SHA-256)", "0" * 64)))
-    return board, Inside(cards, [grouped], {}, [FIGURE])
+    names = shown_names(encoders_of(board), {})
+    costs = {name: {"parameters": 10**k, "gflops_per_image": float(k)} for k, name in enumerate(ENCODERS)}
+    board = replace(board, efficiency=costs)
+    pictures = of_page(renamed(board, names), cells, [grouped], names)
+    return board, Inside(cards, [grouped], pictures, [FIGURE])
 
 
 def wide() -> tuple[Board, Inside]:

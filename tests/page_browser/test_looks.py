@@ -8,17 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from page_browser.faults import faults
 from page_browser.pages import ENCODERS
 
 Visit = Callable[..., Any]
-
-
-def faults(page: Any) -> list[str]:
-    """What axe-core calls serious or critical."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    found = axe.Axe().run(page).response["violations"]
-    return [f"{one['id']}: {node['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")
-            for node in one["nodes"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

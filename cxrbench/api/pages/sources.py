@@ -1,6 +1,6 @@
 """What a page shows beside the board: read from the saved cells when it is asked for, and not held until then."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,8 @@ from cxrbench.api.saved import Saved, saved_cells
 from cxrbench.progress import Bar
 
 if TYPE_CHECKING:
+    from cxrbench.leaderboard.board import Board
+    from cxrbench.leaderboard.cells import Look
     from cxrbench.leaderboard.page.inside import Inside
 
 
@@ -25,17 +27,19 @@ class PageSources:
     cache: Path | str | None
     bar: Bar
 
-    def inside(self, by: Sequence[str], names: Mapping[str, str]) -> "Inside":
-        """Cards, and the encoders within groups of patients (``by``: sex, age, view, site, scanner).
+    def inside(self, board: "Board", look: "Look", by: Sequence[str]) -> "Inside":
+        """Cards, pictures, and the encoders within groups of patients (``by``: sex, age, view, site, scanner).
 
-        ``names``: what encoders are called. Raises UserError, as ``by_group`` does.
+        Raises UserError, as ``by_group`` does.
         """
         from cxrbench.api.tables import by_group
+        from cxrbench.leaderboard.display import encoders_of, renamed, shown_names
         from cxrbench.leaderboard.page.cards import cards
         from cxrbench.leaderboard.page.inside import Inside
+        from cxrbench.leaderboard.pictures.whole import of_page
         from cxrbench.metrics.kinds import KINDS
 
-        del names  # of those that pictures show
+        names = shown_names(encoders_of(board), look.names)
         untested = {one.name for kind in KINDS.values() for one in kind.measures.values() if not one.tested}
         found = saved_cells(self.results, self.tasks, self.cache, aggregates=True)
         metrics = [name for name in self.metrics if name not in untested]
@@ -46,4 +50,5 @@ class PageSources:
             ).found
             for one in by
         ]  # fmt: skip
-        return Inside(cards(found.predictions), groups)
+        pictures = of_page(renamed(board, names), found.predictions, groups, names)
+        return Inside(cards(found.predictions), groups, pictures)

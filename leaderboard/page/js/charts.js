@@ -1,12 +1,16 @@
 // Pictures: each chart is an entry of `charts`, drawn again whenever something is chosen.
 function chartNames() {
-  return Object.keys(charts).filter((name) => dataOf(name));
+  const there = Object.keys(charts).filter((name) => at(`picture-${charts[name].data || name}`));
+  return there.sort((a, b) => charts[a].place - charts[b].place);
 }
 
-/** What a chart draws; two charts may draw the same (`data`: under which name it stands). */
-function dataOf(name) {
-  return payload.pictures[charts[name].data || name];
+/** The data of a picture, read once; null where there are none. */
+function pictureData(name) {
+  const element = at(`picture-${name}`);
+  if (!(name in pictureData.read)) pictureData.read[name] = element ? JSON.parse(element.textContent) : null;
+  return pictureData.read[name];
 }
+pictureData.read = Object.create(null);
 
 /** What a chart must know of the choices. */
 function chartState(view) {
@@ -28,23 +32,42 @@ function chartState(view) {
   };
 }
 
-function drawCharts(view) {
+function drawTabs() {
   const names = chartNames();
   at("pictures").hidden = !names.length;
   if (!names.length) return;
   if (!names.includes(state.chart)) state.chart = names[0];
   const tab = (name) => h("button", {
     type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "picture", "aria-selected": String(name === state.chart),
-    tabindex: name === state.chart ? 0 : -1, onclick: () => choose({chart: name}),
+    tabindex: name === state.chart ? 0 : -1, onclick: () => chooseChart(name),
   }, charts[name].title);
   const focused = at("tabs").contains(document.activeElement);
   at("tabs").replaceChildren(...names.map(tab));
   if (focused) at(`tab-${state.chart}`).focus();
-  const chart = charts[state.chart];
-  const drawn = chart.draw(dataOf(state.chart), chartState(view));
-  const note = (payload.pictures.notes || {})[chart.data || state.chart];
   at("picture").setAttribute("aria-labelledby", `tab-${state.chart}`);
-  at("picture").replaceChildren(h("p", {class: "quiet"}, chart.hint, note ? ` Shown: ${note}.` : ""), drawn || h("p", {}, "There is nothing to draw for this choice."));
+}
+
+function drawChart(view) {
+  const chart = charts[state.chart];
+  if (!chart) return;
+  const name = chart.data || state.chart;
+  const drawn = chart.draw(pictureData(name), chartState(view));
+  const note = (pictureData("notes") || {})[name];
+  at("picture").replaceChildren(
+    h("p", {class: "quiet"}, chart.hint, note ? ` Shown: ${note}.` : ""), drawn || h("p", {}, "There is nothing to draw for this choice."),
+  );
+}
+
+/** The picture comes after the table: it may take longer. */
+function drawChartLater() {
+  afterFrame("chart", () => drawChart(shown));
+}
+
+function chooseChart(name) {
+  state.chart = name;
+  drawTabs();
+  drawChart(shown);
+  writeHash();
 }
 
 function listenInTabs() {
@@ -53,6 +76,6 @@ function listenInTabs() {
     if (!step) return;
     event.preventDefault();
     const names = chartNames();
-    choose({chart: names[(names.indexOf(state.chart) + step + names.length) % names.length]});
+    chooseChart(names[(names.indexOf(state.chart) + step + names.length) % names.length]);
   });
 }

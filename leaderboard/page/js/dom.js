@@ -26,6 +26,18 @@ function at(id) {
   return document.getElementById(id);
 }
 
+/** Do something after the frame that shows what was chosen; what was to be done under this name before is not. */
+function afterFrame(name, what) {
+  const before = afterFrame.waiting[name] || {};
+  cancelAnimationFrame(before.frame);
+  clearTimeout(before.task);
+  const now = (afterFrame.waiting[name] = {});
+  now.frame = requestAnimationFrame(() => {
+    now.task = setTimeout(what);
+  });
+}
+afterFrame.waiting = Object.create(null);
+
 /** A name of others: its writing direction stays its own, and a long one breaks behind : + / @ first. */
 function named(text) {
   return h("bdi", {}, text.split(/(?<=[:+/@])/).flatMap((part, k) => (k ? [h("wbr"), part] : [part])));

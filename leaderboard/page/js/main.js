@@ -13,7 +13,8 @@ function update() {
   at("under").replaceChildren(...shown.notes.map((note) => h("p", {}, note)));
   const read = example(shown);
   at("example").replaceChildren(...(read ? [read] : []));
-  drawCharts(shown);
+  drawTabs();
+  drawChartLater();
   writeHash();
 }
 
@@ -27,7 +28,11 @@ function begin() {
   listenForTips();
   listenForPrint();
   for (const kind of Object.keys(EXPORTS)) at(`as-${kind}`).addEventListener("click", () => showText(kind, shown));
-  at("theme").addEventListener("click", () => choose({theme: isDark() ? "light" : "dark"}));
+  at("theme").addEventListener("click", () => {
+    state.theme = isDark() ? "light" : "dark";
+    drawTheme();
+    writeHash();
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawTheme);
   addEventListener("hashchange", () => {
     readHash();
@@ -35,8 +40,12 @@ function begin() {
   });
   let width = innerWidth;
   addEventListener("resize", () => {
-    if (width !== innerWidth) drawCharts(shown);
+    if (width !== innerWidth) drawChartLater();
     width = innerWidth;
+  });
+  document.addEventListener("DOMContentLoaded", () => {  // pictures stand below this script
+    drawTabs();
+    drawChartLater();
   });
   update();
 }

@@ -10,12 +10,15 @@ function layOut(view) {
   }
   at("paper").replaceChildren(h("p", {}, chosenText(view)), ...parts.map((part) => {
     const box = h("div", {});
-    drawTable(part, box);
+    drawTable(part, box, true);
     return box;
   }));
 }
 
 function listenForPrint() {
-  addEventListener("beforeprint", () => layOut(buildView()));
+  addEventListener("beforeprint", () => {
+    layOut(shown);
+    drawChart(shown);
+  });
   addEventListener("afterprint", () => at("paper").replaceChildren());
 }

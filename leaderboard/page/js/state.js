@@ -1,6 +1,9 @@
 // What the reader has chosen. It stands in the address of the page, so that a link keeps it.
 const ABSENT = "–";
 const payload = JSON.parse(at("payload").textContent);
+for (const table of payload.tables) {
+  for (const column of table.columns) for (const part of column.parts) part.who = part.who || column.who;
+}
 const ROW = payload.row[0].toUpperCase() + payload.row.slice(1);
 const charts = Object.create(null);
 const state = Object.create(null);

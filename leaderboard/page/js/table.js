@@ -1,13 +1,19 @@
 // The table on the screen: one stop of the tab key, arrow keys within it, headings that sort.
-function drawTable(view, table = at("board")) {
-  const keep = table.contains(document.activeElement) ? place(document.activeElement.closest("th,td")) : null;
+const ROW_HEIGHT = 40;
+
+/** The table of a view within `board`. Rows that nobody sees yet come after the frame: fifty rows of forty cells take a while. */
+function drawTable(view, board = at("board"), whole = false) {
+  const keep = board.contains(document.activeElement) ? place(document.activeElement.closest("th,td")) : null;
+  const seen = whole || keep ? Infinity : Math.ceil((board.scrollTop + innerHeight) / ROW_HEIGHT);
+  const body = h("tbody", {}, view.rows.slice(0, seen).map((row) => bodyRow(row, view)));
   const grid = h("table", {role: "grid", "aria-labelledby": "table-title", "aria-rowcount": view.rows.length + 1},
     h("thead", {}, h("tr", {}, heading({key: "name", title: ROW}, view), view.heads.map((head) => heading(head, view)))),
-    h("tbody", {}, view.rows.map((row) => bodyRow(row, view))),
+    body,
     view.published.length ? h("tbody", {class: "published"}, view.published.map((row) => bodyRow(row, view))) : null,
     h("tfoot", {}, view.feet.map((title, k) => h("tr", {}, h("th", {scope: "row", tabindex: "-1"}, title), view.heads.map((head) => h("td", {tabindex: "-1"}, head.feet[k]))))),
   );
-  table.replaceChildren(grid);
+  board.replaceChildren(grid);
+  if (!whole) afterFrame("rows", () => body.append(...view.rows.slice(seen).map((row) => bodyRow(row, view))));
   const start = keep ? stop(grid, ...keep) : null;
   (start || stop(grid, 0, 0)).tabIndex = 0;
   if (start) start.focus({preventScroll: true});
@@ -19,7 +25,7 @@ function heading(head, view) {
   const sort = chosen ? (ascending ? "ascending" : "descending") : null;
   return h("th", {scope: "col", "aria-sort": sort},
     h("button", {type: "button", tabindex: "-1", "data-sort": head.key}, named(head.title),
-      h("span", {class: "sort", "aria-hidden": "true"}, sort ? (ascending ? "▲" : "▼") : "")));
+      h("span", {class: "sort", "aria-hidden": "true"}, sort ? (ascending ? "▲" : "▼") : "↕")));
 }
 
 function bodyRow(row, view) {

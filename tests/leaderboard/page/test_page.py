@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+import math
 import re
 from html import unescape
 from importlib.resources import files
@@ -19,7 +21,7 @@ WRITERS = Writers(to_html, latex_text)
 
 
 def page(board) -> str:
-    return to_page(board, Look(), Inside(), WRITERS)
+    return to_page(board, Look(), Inside(pictures={"forest": {"x": ("</script>", math.nan)}}), WRITERS)
 
 
 @pytest.fixture
@@ -50,11 +52,12 @@ def test_nothing_is_fetched(text) -> None:
 
 
 def test_only_the_scripts_of_the_page_run(text) -> None:
-    payload, script = re.findall(r"<script[^>]*>(.*?)</script>", text, re.S)
+    payload, script, picture = re.findall(r"<script[^>]*>(.*?)</script>", text, re.S)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in unescape(text)
     assert payload.startswith('{"row":"encoder"')
-    assert text.count("<script") == text.count("</script>") == 2
+    assert json.loads(picture) == {"x": ["</script>", None]}
+    assert text.count("<script") == text.count("</script>") == 3
 
 
 def test_no_script_writes_markup_and_all_are_read() -> None:
