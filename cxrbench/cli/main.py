@@ -10,6 +10,7 @@ from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
 from cxrbench.cli.cluster.status import status
 from cxrbench.cli.cluster.worker import worker
+from cxrbench.cli.drawing.embed_map import embed_map
 from cxrbench.cli.encoders.features import features_app
 from cxrbench.cli.encoders.group import encoders_app
 from cxrbench.cli.encoders.new import data_new, encoders_new, tasks_new
@@ -61,6 +62,7 @@ app.command()(leaderboard)
 app.command()(paper)
 app.command()(compare)
 app.command()(show)
+app.command("embed-map")(embed_map)
 app.command()(attend)
 app.command()(calibration)
 app.command()(requests)
