@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -92,6 +93,9 @@ def main() -> None:
     # training and extraction on a busy machine ran several times slower. Read when torch is imported, so set here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no dash shows its escape
     code: int | None = None
     try:
         code = app(standalone_mode=False)  # typer returns exit codes here, that of Ctrl-C, too
