@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         load_dataset,
         load_encoder,
         load_results,
+        plot,
         pretrain,
         read_run_file,
         run,
@@ -31,7 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EncoderCard", "Features", "Preprocess", "RunResults", "UserError", "calibration", "check_dataset",
     "check_encoder", "compare", "embed", "embed_map", "list_datasets", "list_encoders", "list_tasks",
-    "load_dataset", "load_encoder", "load_results", "pretrain", "read_run_file", "run", "status",
+    "load_dataset", "load_encoder", "load_results", "plot", "pretrain", "read_run_file", "run", "status",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def drawable(text: str) -> str:
 def wrapped(text: str, width: int, most: int = 3) -> str:
     """A name on at most ``most`` lines of about ``width`` characters; of what does not fit, the middle is an ellipsis.
 
-    Lines break behind blanks, ``/``, ``@``, ``:`` and ``-``; a word longer than a line is divided. Each is
+    Lines break behind blanks, ``/``, ``@``, ``:``, ``_`` and ``-``; a word longer than a line is divided. Each is
     ``drawable``.
     """
     text = visible(text)
@@ -29,7 +29,7 @@ def wrapped(text: str, width: int, most: int = 3) -> str:
         half = (width * most - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
     lines = [""]
-    for word in re.findall(rf"[^\s/@:-]{{1,{width}}}[\s/@:-]?|.", text):
+    for word in re.findall(rf"[^\s/@:_-]{{1,{width}}}[\s/@:_-]?|.", text):
         if len(lines[-1]) + len(word.rstrip()) > width and lines[-1] and len(lines) < most:
             lines.append("")
         lines[-1] += word
