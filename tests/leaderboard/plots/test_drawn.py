@@ -195,6 +195,18 @@ def test_curves_and_their_areas_are_those_of_the_picture(cells: Any, drawing: Ca
         ]
 
 
+def test_who_costs_nothing_stands_at_the_left_end_of_a_logarithmic_axis(board: Any) -> None:
+    free = replace(board, efficiency={**board.efficiency, "random": {"gflops_per_image": 0.0, "parameters": 0}})
+    figure = of_board("cost", free, None).figure(PlotLook(DOUBLE, STYLES))
+    panels = [axes for axes in figure.get_axes() if axes.lines]
+    assert len(panels) == 2
+    for axes in panels:
+        assert len(points(axes)) == len(STRENGTHS)
+        assert next(text.get_text() for text in axes.get_xticklabels()) == "0"
+        assert min(x for x, _ in points(axes)) == axes.get_xticks()[0]
+    assert "0 stands at the left end" in " ".join(texts(figure)).replace("\n", " ")
+
+
 def test_the_first_headline_at_the_largest_fraction_is_drawn_and_the_rest_is_named(board: Any, cells: Any) -> None:
     made = of_board("forest", board, None)
     assert made.title == "AUROC · classification"
