@@ -127,17 +127,6 @@ def test_marks_say_whom_they_are_against(folders: None, monkeypatch: pytest.Monk
     assert f"the baseline is RAD-DINO ({encoder})" in own
 
 
-def test_epochs_within_a_warm_up_are_said(folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
-
-    def told(epochs: int) -> list[str]:
-        lines = plan_table("spcl", "3", epochs=epochs, dry_run=True).lines
-        return [line for line in lines if "warm-up" in line]
-
-    assert told(1) == ["nih:classification: so few epochs end within the warm-up: little is learnt"]
-    assert told(30) == []
-
-
 def test_epochs_that_nothing_reads_are_said(folders: None) -> None:
     (line,) = [line for line in plan_table("pacx", "2", epochs=1, dry_run=True).lines if "epochs" in line]
     assert line == "--epochs 1: nothing that this table trains reads it"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.api.papers.one_run import NO_ENCODER, ON_PHANTOM, AskedTable, PlannedRun, planned_run
+from cxrbench.api.papers.one_run import NO_ENCODER, ON_PHANTOM, AskedTable, PlannedRun, planned_run, warming_up
 from cxrbench.api.papers.places import published_places
 from cxrbench.api.papers.typed import data_there, find_table, own_specs, refuse_wrong
 from cxrbench.errors import UserError
@@ -112,7 +112,7 @@ def plan_table(
     lines = [f"{name} is {spec}, as you gave it" for name, spec in own.items()]
     if any("epochs" in one.settings for one in runs):
         lines.append(f"shortened: --epochs {settings['epochs']} is not the paper's protocol")
-        lines += _warming_up(runs)
+        lines += warming_up(runs)
     for name in ("epochs", "seeds"):
         if name in settings and not any(name in one.settings for one in runs):
             lines.append(f"--{name} {settings[name]}: nothing that this table trains reads it")
@@ -126,25 +126,6 @@ def plan_table(
         lines.append(f"phantom: one labelled study stands for {ON_PHANTOM} of the paper's")
     remarks = [line for one in runs if one.job is not None for line in one.job.remarks]
     return PlannedTable(found, table, tuple(runs), tuple(dict.fromkeys([*lines, *remarks])))
-
-
-def _warming_up(runs: Sequence[PlannedRun]) -> list[str]:
-    """A line on what is shortened to within its warm-up: then label fractions may even give the same figures."""
-    from cxrbench.tasks.presets.recipes import preset_for
-
-    within: list[str] = []
-    for one in runs:
-        if one.job is None or not {"epochs", "preset"} <= one.settings.keys():
-            continue
-        name, (dataset, protocol) = one.settings["preset"], one.run.task.split(":")
-        recipe = preset_for(name, protocol, dataset)
-        recipe = preset_for(name, recipe["uses"], dataset) if "uses" in recipe else recipe
-        within += [one.run.task] if recipe.get("warmup_epochs", 0) >= one.settings["epochs"] else []
-    return (
-        [f"{', '.join(dict.fromkeys(within))}: so few epochs end within the warm-up: little is learnt"]
-        if within
-        else []
-    )
 
 
 def _baseline(table: PaperTable, runs: Sequence[PlannedRun]) -> str:
