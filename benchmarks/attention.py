@@ -146,7 +146,8 @@ rollout's sum that falls on the finding; *area*: the finding's share of the imag
 preference would give. *Other images' attention there*: what the maps of all other images have in that same place: an
 encoder that looks at the lungs in every image beats the area and not this. *Peak inside*: the pointing game, how often
 the map's largest pixel is on the finding; chance is the area, or how often other images' peaks fall there. Means over
-findings, with 95% intervals of the paired difference by resampling images ({REPLICATES:,} times). Rollout of CLS or of
+findings, with 95% intervals of the paired difference by resampling images ({REPLICATES:,} times), none corrected for
+the number of rows. Rollout of CLS or of
 the mean of the patches, wherever the encoder is read (`spcl`, `random` and `radjepa` at the mean)."""
 
 

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
         check_encoder,
         compare,
         embed,
+        embed_map,
         list_datasets,
         list_encoders,
         list_tasks,
         load_dataset,
         load_encoder,
         load_results,
+        plot,
         pretrain,
         read_run_file,
         run,
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "EncoderCard", "Features", "Preprocess", "RunResults", "UserError", "calibration", "check_dataset",
-    "check_encoder", "compare", "embed", "list_datasets", "list_encoders", "list_tasks", "load_dataset",
-    "load_encoder", "load_results", "pretrain", "read_run_file", "run", "status",
+    "check_encoder", "compare", "embed", "embed_map", "list_datasets", "list_encoders", "list_tasks",
+    "load_dataset", "load_encoder", "load_results", "plot", "pretrain", "read_run_file", "run", "status",
 ]  # fmt: skip
 
 

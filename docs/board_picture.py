@@ -11,8 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-SIZE = (1180, 760)
-COLOURS = 128
+SIZE = (1180, 1240)
 
 
 def main() -> None:
@@ -26,10 +25,10 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme="light")
         page.goto(args.page.resolve().as_uri())
-        page.locator("#board tbody td").nth(1).hover()
+        page.wait_for_selector("#picture svg")
         shot = page.screenshot()
         browser.close()
-    Image.open(BytesIO(shot)).convert("RGB").quantize(COLOURS).save(args.out, optimize=True)
+    Image.open(BytesIO(shot)).convert("RGB").save(args.out, optimize=True)
     print(f"{args.out}: {args.out.stat().st_size // 1000} kB")
 
 

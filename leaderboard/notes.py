@@ -8,6 +8,7 @@ from cxrbench.leaderboard.render import NOT_APPLICABLE, code, escaped, remark, t
 from cxrbench.leaderboard.statistics.alignment import AlignedTask
 from cxrbench.metrics.kinds import KINDS
 
+NOTHING = "None."
 Cells = Mapping[tuple[AlignedTask, str, str], Record]
 """By task, metric and encoder."""
 
@@ -34,7 +35,7 @@ def notes(columns: Sequence[Column], cells: Cells, nowhere: Sequence[tuple[Align
                     f"- {who}, {code(encoder)}: mean over the folds, weighted by their patients; SD over the folds "
                     f"{r.sd_folds:.3f}."
                 )
-    return "\n".join(lines) or "None."
+    return "\n".join(lines) or NOTHING
 
 
 def _together(told: Sequence[tuple[AlignedTask, str]], tasks: Sequence[AlignedTask]) -> list[tuple[str, str]]:

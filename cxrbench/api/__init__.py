@@ -40,6 +40,8 @@ from cxrbench.api.papers.overview import PaperOverview, list_papers, paper_overv
 from cxrbench.api.papers.planned import PlannedTable, compute_table, plan_table
 from cxrbench.api.papers.run import paper_table
 from cxrbench.api.papers.shown import PaperShown, show_table
+from cxrbench.api.pictures.embedding_maps import EmbeddingMaps, embed_map
+from cxrbench.api.pictures.plots import PlotOf, list_plots, plot
 from cxrbench.api.plugins import new_plugin
 from cxrbench.api.pretraining import PretrainSettings, method_options, pretrain, pretraining_recipe
 from cxrbench.api.protocols import compare_protocols, leaderboard_of_protocols
@@ -59,17 +61,18 @@ from cxrbench.schedule.manner import RETRIES, Manner, Wanted
 from cxrbench.schedule.status import Status
 
 __all__ = [
-    "Calibrated", "Compared", "CostPlan", "EncoderCard", "Features", "Form", "Grouped", "ImportedSplits",
-    "Leaderboard", "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown", "PlannedTable",
-    "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults", "SavedResults", "Statistic",
-    "Status", "Tables", "UserError", "Wanted", "attend", "bundle", "by_group", "cached", "calibration", "cell_key",
-    "check_dataset", "check_encoder", "check_results", "classified_cases", "clean_cache", "compare",
-    "compare_pictures", "compare_protocols", "compute_table", "cost", "describe", "download", "download_commands",
-    "embed", "executor_table", "export_features", "find_cell", "find_manifest", "find_published", "import_splits",
-    "labels_of", "leaderboard", "leaderboard_of_protocols", "list_datasets", "list_encoders", "list_papers",
-    "list_published", "list_tasks", "load_dataset", "load_encoder", "load_results", "merge_results",
-    "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results", "paper_overview", "paper_table",
-    "plan_table", "planned", "prepare", "prepare_copy", "pretrain", "pretraining_recipe", "read_run_file",
-    "rename_in_results", "requested_job", "requests", "run", "show_table", "splits_of", "status", "statuses",
-    "store_golden", "verify", "vocabulary_terms", "write_card", "write_phantom", "write_sidecar",
+    "Calibrated", "Compared", "CostPlan", "EmbeddingMaps", "EncoderCard", "Features", "Form", "Grouped",
+    "ImportedSplits", "Leaderboard", "LeaderboardOptions", "Manner", "Outcome", "PaperOverview", "PaperShown",
+    "PlannedTable", "PlotOf", "Preprocess", "PretrainSettings", "RETRIES", "Recalibration", "RunResults",
+    "SavedResults", "Statistic", "Status", "Tables", "UserError", "Wanted", "attend", "bundle", "by_group", "cached",
+    "calibration", "cell_key", "check_dataset", "check_encoder", "check_results", "classified_cases", "clean_cache",
+    "compare", "compare_pictures", "compare_protocols", "compute_table", "cost", "describe", "download",
+    "download_commands", "embed", "embed_map", "executor_table", "export_features", "find_cell", "find_manifest",
+    "find_published", "import_splits", "labels_of", "leaderboard", "leaderboard_of_protocols", "list_datasets",
+    "list_encoders", "list_papers", "list_plots", "list_published", "list_tasks", "load_dataset", "load_encoder",
+    "load_results", "merge_results", "method_options", "new_plugin", "outcomes", "own_datasets", "pack_results",
+    "paper_overview", "paper_table", "plan_table", "planned", "plot", "prepare", "prepare_copy", "pretrain",
+    "pretraining_recipe", "read_run_file", "rename_in_results", "requested_job", "requests", "run", "show_table",
+    "splits_of", "status", "statuses", "store_golden", "verify", "vocabulary_terms", "write_card", "write_phantom",
+    "write_sidecar",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from cxrbench import api
 from cxrbench.cli.console import counting_late
 from cxrbench.cli.options import JsonOption, NamesOption, ResultsOption, TasksOption
 from cxrbench.errors import UserError, chosen
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.atomic import atomic_path, is_stream, writing
 
 BoardForm = Literal["md", "csv", "json", "html", "latex", "grid"]
 ProtocolsOption = Annotated[
@@ -21,7 +21,21 @@ ProtocolsOption = Annotated[
 ]
 ReplicatesOption = Annotated[int, typer.Option(min=100, help="Bootstrap replicates.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of the bootstrap: same seed, same table.")]
-OutOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")]
+
+
+def may_be_written(output: Path | None) -> Path | None:
+    """What ``-o`` names. A folder, or a name that no file can have, is told before anything is computed."""
+    if output is not None:
+        with writing(output.parent):
+            if output.is_dir():
+                raise UserError(f"-o {output} is a folder: name a file in it, e.g. {output / 'leaderboard.md'}")
+    return output
+
+
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", callback=may_be_written, help="Write to this file instead of stdout."),
+]
 
 
 def leaderboard(
@@ -218,11 +232,12 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def write(text: str, output: Path | None) -> None:
-    """To a file, whole or not at all, or to stdout."""
+    """To a file, whole or not at all, or to stdout, or to a device or pipe as it comes. Files are UTF-8."""
     if output is None:
         print(text, end="" if text.endswith("\n") else "\n")
         return
-    if output.is_dir():
-        raise UserError(f"-o {output} is a folder: name a file in it, e.g. {output / 'leaderboard.md'}")
+    if is_stream(output):
+        output.write_text(text, encoding="utf-8")
+        return
     with atomic_path(output) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")

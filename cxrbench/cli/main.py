@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,8 @@ from cxrbench import __version__
 from cxrbench.cli.calibration import calibration
 from cxrbench.cli.cluster.status import status
 from cxrbench.cli.cluster.worker import worker
+from cxrbench.cli.drawing.embed_map import embed_map
+from cxrbench.cli.drawing.plot import plot
 from cxrbench.cli.encoders.features import features_app
 from cxrbench.cli.encoders.group import encoders_app
 from cxrbench.cli.encoders.new import data_new, encoders_new, tasks_new
@@ -61,6 +64,8 @@ app.command()(leaderboard)
 app.command()(paper)
 app.command()(compare)
 app.command()(show)
+app.command()(plot)
+app.command("embed-map")(embed_map)
 app.command()(attend)
 app.command()(calibration)
 app.command()(requests)
@@ -88,6 +93,9 @@ def main() -> None:
     # training and extraction on a busy machine ran several times slower. Read when torch is imported, so set here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no dash shows its escape
     code: int | None = None
     try:
         code = app(standalone_mode=False)  # typer returns exit codes here, that of Ctrl-C, too

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrbench.errors import DiskError
+from cxrbench.errors import DiskError, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -27,9 +27,11 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     A reader sees the old file or the new one, never a part, even after SIGKILL or a power cut. The temporary file has
     a random name, is made by this call alone and is never a link. ``durable``: whether it must be on the disk before
     this returns; of what is sealed and can be made anew, a power cut may take a part. Raises UserError if the folder
-    cannot be written, and whatever else the body raises.
+    cannot be written or ``path`` is a device or a pipe, and whatever else the body raises.
     """
     with writing(path.parent):
+        if is_stream(path):
+            raise UserError(f"{path} is a device or a pipe: name a file, which appears when it is whole")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _made_anew(path)
         try:
@@ -42,6 +44,13 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
                 sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a device, a pipe or what a process has open (/dev/stdout) is there: a rename would put a file over it."""
+    if path.is_symlink() and path.readlink().is_relative_to("/proc"):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _made_anew(path: Path) -> Path:
@@ -79,13 +88,13 @@ def writing(folder: Path) -> Iterator[None]:
 def _of_writing(error: OSError, folder: Path) -> bool:
     """Whether an error says that a folder cannot be written, and not that something was not found or not read.
 
-    Nothing is found in a folder that somebody has removed, or that cannot be made (/proc).
+    Nothing is found in a folder that somebody has removed or that cannot be made, nor can a file be made in /proc.
     """
     named = error.filename if isinstance(error.filename, str | os.PathLike) else ""
     inside = bool(named) and (folder.is_relative_to(named) or Path(named).is_relative_to(folder))
     if error.errno in (*FULL, *BROKEN, errno.EROFS):
         return inside or not named
-    gone = error.errno == errno.ENOENT and not folder.exists()
+    gone = error.errno == errno.ENOENT and (not folder.exists() or is_temporary(Path(named)))
     return inside and (gone or error.errno in (*FORBIDDEN, *IN_THE_WAY))
 
 

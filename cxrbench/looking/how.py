@@ -3,5 +3,5 @@
 from typing import Literal
 
 How = Literal["auto", "rollout", "grad-cam", "occlusion"]
-WORDS = {"rollout": "attention rollout", "grad-cam": "Grad-CAM", "occlusion": "occlusion"}
+WORDS = {"rollout": "attention rollout", "grad-cam": "Grad-CAM", "occlusion": "occlusion, red for, blue against"}
 """As a picture says it."""

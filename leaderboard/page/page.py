@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -12,11 +13,12 @@ from cxrbench.leaderboard.cells import Look
 from cxrbench.leaderboard.display import encoders_of, key_to_names, renamed, shown_names
 from cxrbench.leaderboard.legend import legend
 from cxrbench.leaderboard.markdown import efficiency_table, heads_table, to_markdown
-from cxrbench.leaderboard.notes import notes
+from cxrbench.leaderboard.notes import NOTHING, notes
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.payload import in_script, payload
-from cxrbench.leaderboard.render import remark
+from cxrbench.leaderboard.render import escaped, remark, task_title
 from cxrbench.leaderboard.shown.headline import headline_cells, sorted_columns
+from cxrbench.leaderboard.subgroups.evaluate import ByGroup
 
 PACKAGE = "cxrbench.leaderboard.page"
 SCRIPTS = (
@@ -60,7 +62,7 @@ def to_page(board: Board, look: Look, inside: Inside, writers: Writers) -> str:
         remarks=html("\n".join(f"- {remark(one)}." for one in board.remarks)),
         sections=[
             section._replace(legend=html(section.legend), notes=html(section.notes))
-            for section in _sections(board, look)
+            for section in _sections(board, look, inside.groups)
         ],
         efficiency=html(efficiency_table(board.efficiency)) if board.efficiency else "",
         heads=html(heads_table(board.row.title(), board.heads)) if board.heads else "",
@@ -70,13 +72,21 @@ def to_page(board: Board, look: Look, inside: Inside, writers: Writers) -> str:
     )
 
 
-def _sections(board: Board, look: Look) -> list[Section]:
+def _sections(board: Board, look: Look, groups: Sequence[ByGroup]) -> list[Section]:
     """Of the data that there are, the real ones first, in Markdown."""
     found = []
     for synthetic in (False, True):
         if columns := sorted_columns(board, synthetic):
             nowhere = [one for one in board.nowhere.items() if one[0].synthetic == synthetic]
             told = notes(columns, headline_cells(board, synthetic), nowhere)
+            of_groups = [
+                f"- {escaped(task_title(task))}, by {by.by}: {remark(note)}."
+                for by in groups
+                for task, of_task in by.notes.items()
+                if task.synthetic == synthetic
+                for note in of_task
+            ]
+            told = "\n".join([told, *of_groups] if told != NOTHING else of_groups) or NOTHING
             found.append(Section(synthetic, legend(board, (), look.spread), told))
     return found
 

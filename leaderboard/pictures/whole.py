@@ -1,8 +1,10 @@
 """Every picture that a board and its cells have, for a page that shows them all, and small enough to be sent."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
+
+import numpy as np
 
 from cxrbench.leaderboard.board import Board, Record, Table
 from cxrbench.leaderboard.calibration.variants import variants
@@ -10,15 +12,16 @@ from cxrbench.leaderboard.currency import current
 from cxrbench.leaderboard.families import CLASSIFICATION, FAMILIES
 from cxrbench.leaderboard.pictures.about import columns_of, tables_of
 from cxrbench.leaderboard.pictures.cost import costs
-from cxrbench.leaderboard.pictures.curves import CurveKind, CurvesOfTask, curves
+from cxrbench.leaderboard.pictures.curves import Curve, CurveKind, CurvesOfTask, curves
 from cxrbench.leaderboard.pictures.forest import forest
 from cxrbench.leaderboard.pictures.fractions import label_efficiency
 from cxrbench.leaderboard.pictures.groups import groups_of
 from cxrbench.leaderboard.pictures.labels import labels_of
 from cxrbench.leaderboard.pictures.matrix import matrix
 from cxrbench.leaderboard.pictures.plain import numbers
+from cxrbench.leaderboard.pictures.polylines import Polyline, thinned
 from cxrbench.leaderboard.pictures.ranks import ranks_over
-from cxrbench.leaderboard.pictures.reliability import reliability
+from cxrbench.leaderboard.pictures.reliability import ReliabilityPanel, reliability
 from cxrbench.leaderboard.statistics.alignment import TestSet, align, by_task
 from cxrbench.leaderboard.subgroups.evaluate import ByGroup
 from cxrbench.predictions import Predictions
@@ -26,7 +29,7 @@ from cxrbench.predictions import Predictions
 MOST = 120_000
 """Numbers of one picture in a page, of some seven characters each."""
 FINE, COARSE = 1.5e-3, 4e-3
-"""``curves`` leave out points this near: half a pixel of a picture that is 350 wide; and of many curves a pixel."""
+"""``curves`` leave out points this near: half a pixel of a picture that is 350 wide; of many curves one or two."""
 NOTES = "notes"
 ONLY_HEADLINES = "of the headline metrics alone: with all metrics the page would be too large"
 ONLY_POOLED = "of all labels together: with every label by itself the page would be too large"
@@ -101,11 +104,14 @@ def _of_cells(
     kinds: tuple[CurveKind, ...] = ("roc", "pr")
     for kind in kinds:
         drawn, notes[kind] = _curves(tests, kind)
-        found[kind] = tuple(map(_rounded, drawn))
+        coarser = 2 * COARSE if numbers(drawn) > MOST else 0.0
+        found[kind] = tuple(replace(of, curves=tuple(_short(one, coarser) for one in of.curves)) for of in drawn)
     given = variants([one for of in of_tasks.values() for one in of], methods=())
     panels = sum(len(one.named) * (1 + len(one.tests.labels)) for one in given)
     by_label = panels * 85 <= MOST  # 15 bins of four numbers, 20 counts, the rest
-    found["reliability"] = reliability(given, by_label=by_label)
+    found["reliability"] = tuple(
+        replace(of, panels=tuple(map(_short_panel, of.panels))) for of in reliability(given, by_label=by_label)
+    )
     notes["reliability"] = "" if by_label else ONLY_POOLED
     return found, {name: note for name, note in notes.items() if note}
 
@@ -125,14 +131,22 @@ def _curves(tests: Sequence[TestSet], kind: CurveKind) -> tuple[tuple[CurvesOfTa
     return tuple(one for one in means if one), ONLY_POOLED
 
 
-def _rounded(of: CurvesOfTask) -> CurvesOfTask:
-    """With coordinates to a thousandth: half a pixel of the largest square that a page draws."""
+def _short(one: Curve, tolerance: float) -> Curve:
+    """Without more points, if the tolerance is above 0; coordinates as ``_thousandths``."""
+    few = thinned(Polyline(np.array(one.x), np.array(one.y)), tolerance) if tolerance else one
+    return replace(one, x=_thousandths(few.x), y=_thousandths(few.y))
+
+
+def _short_panel(one: ReliabilityPanel) -> ReliabilityPanel:
     return replace(
-        of,
-        curves=tuple(
-            replace(one, x=tuple(round(v, 3) for v in one.x), y=tuple(round(v, 3) for v in one.y)) for one in of.curves
-        ),
-    )
+        one, said=_thousandths(one.said), observed=_thousandths(one.observed), lower=_thousandths(one.lower),
+        upper=_thousandths(one.upper),
+    )  # fmt: skip
+
+
+def _thousandths(values: Iterable[float]) -> tuple[float, ...]:
+    """As they are printed; half a pixel of the largest square that a page draws."""
+    return tuple(round(float(v), 3) for v in values)
 
 
 def _called(of: ByGroup, names: Mapping[str, str]) -> ByGroup:

@@ -76,6 +76,26 @@ def test_each_failed_write_says_what_would_help(number: int, advice: str, kind: 
         raise OSError(number, os.strerror(number), str(tmp_path / "a"))
 
 
+def test_a_device_a_pipe_and_what_a_process_has_open_are_left_as_they_are(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    for name in ("pipe", "null", "stdout"):
+        with pytest.raises(UserError, match=f"{name} is a device or a pipe"):
+            write(tmp_path / name, "x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "null").is_symlink()
+    assert (tmp_path / "stdout").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["null", "pipe", "stdout"]
+
+
+def test_a_folder_that_takes_no_files_and_a_name_too_long_are_failed_writes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot write to /proc"):
+        write(Path("/proc/a"), "x")
+    with pytest.raises(UserError, match="File name too long"):
+        write(tmp_path / ("n" * 300), "x")
+
+
 def test_a_long_name_is_no_failed_write(tmp_path: Path) -> None:
     write(tmp_path / ("n" * 250), "x")
     assert (tmp_path / ("n" * 250)).read_text() == "x"

@@ -35,9 +35,9 @@ def choose(chart: Any, what: str, value: str) -> None:
     chart.locator(f"select[data-key='{what}']").select_option(value)
 
 
-@pytest.mark.parametrize("width", ["phone", "desktop"])
-def test_every_chart_is_drawn_with_marks_and_without_a_fault(visit: Visit, width: str) -> None:
-    page = visit(width=width).page
+@pytest.mark.parametrize(("width", "scheme"), [("phone", "dark"), ("desktop", "light")])
+def test_every_chart_is_drawn_with_marks_and_without_a_fault(visit: Visit, width: str, scheme: str) -> None:
+    page = visit(width=width, scheme=scheme).page
     assert tuple(page.get_by_role("tab").all_text_contents()) == CHARTS
     for title in CHARTS:
         charts = drawn(page, title)

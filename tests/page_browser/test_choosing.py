@@ -1,5 +1,6 @@
 """Sorting, filtering and the keyboard: what is on the screen is what was asked for, and the address keeps it."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -143,6 +144,7 @@ def test_metric_fraction_and_columns_are_chosen(visit: Visit, board: Board) -> N
     page.locator("#choose-metric").select_option("auroc")
     page.locator("#choose-columns").select_option("sex rsna:classification")
     assert heads(page)[1:] == ["F", "M", "Worst", "Gap to the best [95% interval]"]
+    assert not re.search(r"\b(null|undefined|NaN|\[object)\b", page.locator("#page").inner_text())
 
 
 def test_synthetic_results_stand_apart(visit: Visit) -> None:

@@ -70,7 +70,7 @@ class ClassifiedCases:
     remarks: tuple[str, ...]
 
     def look(self, case: "PickedCase", label: str) -> LookedCase:
-        """A case with its maps. Raises BadImageError."""
+        """A case with its maps. Raises UserError, and BadImageError for a file that cannot be read."""
         import numpy as np
 
         from cxrbench.data.decode.images import decode
@@ -81,11 +81,14 @@ class ClassifiedCases:
         image = decode(manifest.paths()[row])
         height, width = image.shape
         maps: list[LookedMap | None] = []
-        for one in self.lookers:
+        for opened, one in zip(self.cells, self.lookers, strict=True):
             if one is None:
                 maps.append(None)
                 continue
-            seen = one.map(prepare(image, one.preprocess), label, str(manifest.images["view"][row]))
+            try:
+                seen = one.map(prepare(image, one.preprocess), label, str(manifest.images["view"][row]))
+            except NotApplicableError as why:  # a gradient is looked for in an image
+                raise UserError(f"{opened.encoder}: {why}; leave out --how") from why
             maps.append(LookedMap(seen.values, seen.how, one.preprocess, (height, width)))
         return LookedCase(image, self._truth(case.image_id, label, height, width), tuple(maps))
 

@@ -32,8 +32,8 @@ def attend(
 ) -> None:
     """Draw where an encoder looks in some images: attention rollout or, with --sentence, the sentence's own attention.
 
-    No results are needed. In a picture's row the image comes first, then a panel for each sentence; sentences have one
-    scale, so that what one of them finds nowhere stays dark.
+    No results are needed. In a row the image comes first, then a panel for each sentence. Each map has its own scale;
+    of a sentence its largest weight is said.
 
     Examples:
 
@@ -57,15 +57,15 @@ def _row(name: str, encoder: str, case: "LookedCase", sentences: Sequence[str], 
     """An image and its maps, below the image's name."""
     import numpy as np
 
-    from cxrbench.cli.showing.captions import in_rows, panels, stacked, text_block
+    from cxrbench.cli.showing.captions import in_rows, panels, short_names, stacked, text_block
     from cxrbench.cli.showing.colours import heat
     from cxrbench.cli.showing.overlay import resized
 
     gray = resized(case.image, side)
     maps = [one.at((gray.height, gray.width)) for one in case.maps if one is not None]
-    low, high = (float(f([f(values) for values in maps])) for f in (np.nanmin, np.nanmax))
-    titles = list(sentences) or ["attention rollout"]
-    pictures = [gray, *(heat(gray, values, low, high) for values in maps)]
+    ends = [(float(np.nanmin(values)), float(np.nanmax(values))) for values in maps]
+    said = [f"{sentence} (at most {high:.2g})" for sentence, (_, high) in zip(sentences, ends, strict=False)]
+    titles = said or ["attention rollout"]
+    pictures = [gray, *(heat(gray, values, *of) for values, of in zip(maps, ends, strict=True))]
     drawn = in_rows(panels(pictures, ["image", *titles]), COLUMNS)
-    scale = f", dark {low:.3f} to bright {high:.3f}" if sentences else ""
-    return stacked([text_block([f"{name}: {encoder.partition('@')[0]}{scale}"], drawn.width), drawn])
+    return stacked([text_block([f"{name}: {short_names([encoder])[0]}"], drawn.width), drawn])

@@ -1,5 +1,6 @@
 """Text and pictures side by side: captions that fit their width, panels with titles, sheets."""
 
+import re
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -9,6 +10,14 @@ from cxrbench.files.names import visible
 SIZE, LEADING, EDGE = 14, 18, 4
 LIGHT, STRONG = (225, 225, 225), (255, 220, 0)
 Colour = tuple[int, int, int]
+
+
+def short_names(specs: Sequence[str]) -> list[str]:
+    """Encoders as captions call them: without weights, where that tells them apart, and without folders."""
+    plain = [re.sub(r"[^@:/]*/", "", spec) for spec in specs]
+    heads = [name.partition("@")[0] for name in plain]
+    names = heads if len(set(heads)) == len(set(specs)) else plain
+    return [name if names.index(name) == i else f"{name} ({i + 1})" for i, name in enumerate(names)]
 
 
 def wrapped(text: str, width: int) -> list[str]:

@@ -10,7 +10,7 @@ from PIL import Image
 from cxrbench.api.looking.classified import ClassifiedCases, LabelCases, LookedCase, classified_cases
 from cxrbench.api.looking.words import WORDS, How
 from cxrbench.cli.console import RunBars, bar, counting
-from cxrbench.cli.showing.captions import abreast, in_rows, panels, stacked, text_block
+from cxrbench.cli.showing.captions import abreast, in_rows, panels, short_names, stacked, text_block
 from cxrbench.cli.showing.colours import heat, shares, signed
 from cxrbench.cli.showing.overlay import TRUE, edge, resized
 from cxrbench.files.names import safe_name, visible
@@ -58,16 +58,17 @@ def case_picture(
 ) -> Image.Image:
     """One case: the image with its truth outlined, each encoder's map, and the difference of two."""
     gray = resized(seen.image, side)
-    names = [opened.encoder for opened in found.cells]
+    names = short_names([opened.encoder for opened in found.cells])
     pictures, titles = [gray], ["image" if seen.truth is None else "image, truth outlined"]
     maps = [None if one is None else one.at((gray.height, gray.width)) for one in seen.maps]
     for name, values, of in zip(names, maps, seen.maps, strict=True):
-        titles.append(f"{name}: no map" if of is None else f"{name}: {WORDS[of.how]}")
+        nothing = "" if values is None or np.nanmax(np.abs(values)) > 0 else ", 0 everywhere"
+        titles.append(f"{name}: no map" if of is None else f"{name}: {WORDS[of.how]}{nothing}")
         pictures.append(gray if values is None or of is None else coloured(gray, values, of.how))
     if len(names) == 2 and (known := [shares(values) for values in maps if values is not None])[1:]:
         apart = known[0] - known[1]
         largest = float(np.nanmax(np.abs(apart)))
-        titles.append(f"red: more {names[0]}, blue: more {names[1]}")
+        titles.append(f"red: {names[0]}, blue: {names[1]}")
         pictures.append(signed(gray, apart, largest))
     whole = abreast(panels([outlined(picture, seen) for picture in pictures], titles))
     return stacked([text_block(caption(names, one, case), whole.width), whole])
@@ -110,20 +111,24 @@ def summary(found: ClassifiedCases, one: LabelCases) -> str:
     if len(found.cells) == 1:
         missed, alarms = int((positive & ~right[0]).sum()), int((~positive & ~right[0]).sum())
         return f"{of}; {missed:,} false negatives and {alarms:,} false positives at {judged.thresholds[0]:.3f}"
-    first, second = (opened.encoder for opened in found.cells)
+    first, second = short_names([opened.encoder for opened in found.cells])
     alone = [int((right[i] & ~right[1 - i]).sum()) for i in (0, 1)]
     return f"{of}; {alone[0]:,} are right by {first} alone and {alone[1]:,} by {second} alone"
 
 
 def sheet(found: ClassifiedCases, one: LabelCases, cells: Sequence[Image.Image]) -> Image.Image:
-    """All cases of a label, a kind per row, below what holds for all of them."""
+    """All cases of a label, a row or more for each kind, below what holds for all of them."""
     predictions = found.cells[0].predictions
     task = f"{predictions.cell['dataset']}:{predictions.cell['protocol']}"
-    names = " and ".join(opened.encoder for opened in found.cells)
-    columns = SHEET_COLUMNS if len(found.cells) == 1 else 1
-    rows = []
-    for kind in dict.fromkeys(case.kind for case in one.cases):
-        rows.append(in_rows([c for c, case in zip(cells, one.cases, strict=True) if case.kind == kind], columns))
+    names = " and ".join(short_names([opened.encoder for opened in found.cells]))
+    kinds = [case.kind for case in one.cases]
+    of_kinds = [[c for c, kind in zip(cells, kinds, strict=True) if kind == each] for each in dict.fromkeys(kinds)]
+    if len(found.cells) == 2:
+        rows = [in_rows(cells, 1)] if cells else []
+    elif max(map(len, of_kinds), default=0) == 1:
+        rows = [in_rows(cells, 2)]
+    else:
+        rows = [in_rows(row, SHEET_COLUMNS) for row in of_kinds]
     lines = [
         f"{task}, {one.judged.label}: {names}",
         f"{summary(found, one)}.",

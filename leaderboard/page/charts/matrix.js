@@ -6,11 +6,16 @@
     if (!all.length) return null;
     const options = all.map((one) => [one.task, one.task || "Mean over the columns"]);
     const one = all.find((column) => column.task === plot.pick("matrix column", options));
-    return [plot.choices(plot.choice("matrix column", "Column", options, draw)), key(), squares(of, one, state)];
+    const rows = state.encoders.filter((e) => one.encoders.includes(e)).length;
+    return [
+      plot.choices(plot.choice("matrix column", "Column", options, draw)), key(),
+      rows > TWICE ? h("p", {class: "quiet"}, "Of so many rows each pair is drawn once, the upper row first.") : null, squares(of, one, state),
+    ];
   };
 
   /** The place of a pair i < j of k in a condensed matrix. */
   const place = (i, j, k) => i * k - (i * (i + 1)) / 2 + (j - i - 1);
+  const TWICE = 24; // rows up to which each pair is drawn from both sides
   const STROKE = "; stroke: var(--faint)";
   const VERDICTS = {
     better: {draw: (x, y, r) => `M${x - r},${y + 0.8 * r}h${2 * r}l${-r},${-1.7 * r}z`, style: `fill: var(--c0); fill-opacity: .45${STROKE}`, says: "the row is better"},
@@ -27,10 +32,11 @@
     const side = Math.max(15, Math.min(52, (state.width - names - 10) / n));
     const top = Math.min(150, 20 + 5.4 * Math.max(...places.map((k) => [...plot.fitted(one.encoders[k], 180)].length)));
     const sign = of.about.higher ? 1 : -1;
+    const once = n > TWICE;
     const inside = side >= 38; // room for p within a square
     const symbols = Object.fromEntries(Object.keys(VERDICTS).map((verdict) => [verdict, []]));
     const cells = places.flatMap((a, i) => places.flatMap((b, j) => {
-      if (a === b) return [];
+      if (a === b || (once && i > j)) return [];
       const p = one.p[place(Math.min(a, b), Math.max(a, b), one.encoders.length)];
       const gain = sign * (one.value[a] - one.value[b]);
       const verdict = p === null ? "unknown" : p >= of.alpha ? "alike" : gain > 0 ? "better" : "worse";

@@ -1,4 +1,5 @@
 // Pictures: each chart is an entry of `charts`, drawn again whenever something is chosen.
+/** Charts that have data: those that say who is better first. */
 function chartNames() {
   const there = Object.keys(charts).filter((name) => at(`picture-${charts[name].data || name}`));
   return there.sort((a, b) => charts[a].place - charts[b].place);

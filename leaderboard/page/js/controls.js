@@ -36,7 +36,7 @@ function drawControls(view) {
   const of = choices(view.table);
   const titles = view.table.columns.map((column) => column.title);
   const families = unique(view.order.map((who) => payload.encoders[who].family)).sort();
-  form.replaceChildren(
+  form.replaceChildren(...[
     select("protocol", of.protocol, "Protocol"), select("fraction", of.fraction, "Training labels"),
     select("metric", of.metric, "Metric"), select("columns", cuts(view.table), "Columns"),
     view.cut ? null : boxes("Data sets", titles, state.hide, open.has("Data sets")),
@@ -44,7 +44,7 @@ function drawControls(view) {
     select("dagger", [["all", "shown"], ["none", "hidden"], ["only", "only these"]], "Contaminated †"),
     field(`Find ${payload.row}s`, h("input", {type: "search", id: "choose-find", value: state.find, autocomplete: "off", oninput: (event) => choose({find: event.target.value})})),
     h("button", {type: "button", id: "reset", class: "plain", onclick: reset}, "Reset"),
-  );
+  ].filter(Boolean));
   const next = again ? form.querySelector(again) : null;
   if (next) next.focus({preventScroll: true});
   if (next && caret !== null) next.setSelectionRange(caret, caret);

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cxrbench import api
 from cxrbench.cli.main import app
-from cxrbench.cli.showing.captions import in_rows, panels, text_block, wrapped
+from cxrbench.cli.showing.captions import in_rows, panels, short_names, text_block, wrapped
 from cxrbench.cli.showing.colours import DIMMED, heat, shares, signed
 from cxrbench.cli.showing.overlay import TRUE
 from cxrbench.errors import UserError
@@ -146,6 +146,8 @@ def test_what_cannot_be_asked_is_said_and_the_images_are_drawn_all_the_same(stor
         show(store, tmp_path, "--encoder", "pixels", "--how", "occlusion", task="knn")
     with pytest.raises(UserError, match=r"pixels: it says nothing of its attention .* leave out --how"):
         show(store, tmp_path, "--encoder", "pixels", "--how", "rollout")
+    with pytest.raises(UserError, match="it gives no maps through which a gradient"):
+        show(store, tmp_path, "--encoder", VIT, "--how", "grad-cam")
     with pytest.raises(UserError, match="--how is auto, rollout, grad-cam or occlusion, not 'sideways'"):
         show(store, tmp_path, "--encoder", "pixels", "--how", "sideways")
     with pytest.raises(UserError, match="has no label 'brigth': choose of bright, coin"):
@@ -187,6 +189,13 @@ def test_colours_say_how_much_and_nothing_where_nothing_is_known() -> None:
     assert blue[2] > blue[0] + 50
     assert none.tolist() == [round(100 * DIMMED)] * 3
     np.testing.assert_allclose(shares(np.array([1.0, 3.0, -2.0])), [0.25, 0.75, 0])
+
+
+def test_captions_call_encoders_without_folders() -> None:
+    assert short_names(["spcl@/home/me/runs/a/last.ckpt"]) == ["spcl"]
+    assert short_names(["spcl@/home/me/a.ckpt", "spcl@runs/b.ckpt"]) == ["spcl@a.ckpt", "spcl@b.ckpt"]
+    assert short_names(["/home/me/mine.py:Mine", "hf:microsoft/rad-dino"]) == ["mine.py:Mine", "hf:rad-dino"]
+    assert short_names(["spcl@a/last.ckpt", "spcl@b/last.ckpt"]) == ["spcl@last.ckpt", "spcl@last.ckpt (2)"]
 
 
 def test_captions_stay_within_their_width_whatever_names_are_in_them() -> None:

@@ -15,6 +15,7 @@ from cxrbench.leaderboard.cells import Look
 from cxrbench.leaderboard.latex.text import latex_text
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.page import SCRIPTS, to_page
+from cxrbench.leaderboard.subgroups.evaluate import ByGroup
 from cxrbench.leaderboard.tables import build
 
 WRITERS = Writers(to_html, latex_text)
@@ -86,3 +87,11 @@ def test_notes_legend_and_remarks_of_the_markdown_are_on_the_page(cells) -> None
         "drawn by a program", "better than the baseline random", "100 bootstrap replicates",
     ):  # fmt: skip
         assert words in plain
+
+
+def test_why_a_task_has_no_groups_is_said(cells) -> None:
+    board = build(cells, replicates=100)
+    task = board.columns[0].task
+    groups = [ByGroup("sex", (), {task: ("the sex of no image is known",)}, None, 100, 0)]
+    text = to_page(board, Look(), Inside(groups=groups), WRITERS)
+    assert "rsna:classification, by sex: the sex of no image is known." in text

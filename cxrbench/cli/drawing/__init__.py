@@ -1,0 +1,1 @@
+"""Commands that draw: ``embed-map``, ``plot``."""
