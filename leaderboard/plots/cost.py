@@ -4,7 +4,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import NullLocator
 
 from cxrbench.drawing.palette import GRAY
 from cxrbench.drawing.words import drawable
@@ -24,6 +24,7 @@ def draw(picture: Costs, look: PlotLook) -> Figure:
         f"{axis.title} of {', '.join(who)}" for axis in column.axes
         if (who := [e for e, c in zip(column.encoders, axis.cost, strict=True) if math.isnan(c)])
     ]  # fmt: skip
+    said += " 0 stands at the left end." if any(0 in axis.cost for axis in column.axes) else ""
     said += f" Not known: {'; '.join(unknown)}." if unknown else ""
     if any(axis.name == "images_per_second" for axis in column.axes):
         on = dict.fromkeys(where for _, where in picture.devices)
@@ -40,28 +41,41 @@ def draw(picture: Costs, look: PlotLook) -> Figure:
 
 
 def _panel(axes: Axes, column: CostColumn, axis: CostAxis, look: PlotLook) -> None:
-    front = sorted((c, v) for c, v, on in zip(axis.cost, column.value, axis.front, strict=True) if on)
-    axes.step(
-        [c for c, _ in front], [v for _, v in front], where="post" if axis.less else "pre", color=GRAY, linewidth=0.9
-    )
-    for at, encoder in enumerate(column.encoders):
-        cost, value, style = axis.cost[at], column.value[at], look.styles[encoder]
+    """A logarithmic axis, at whose left end stands who costs nothing."""
+    known = sorted(cost for cost in axis.cost if cost > 0)  # NaN is not
+    nothing = known[0] / 4 if known else 1.0
+    at = [nothing if cost == 0 else cost for cost in axis.cost]
+    front = sorted((c, v) for c, v, on in zip(at, column.value, axis.front, strict=True) if on)
+    where = "post" if axis.less else "pre"
+    axes.step([c for c, _ in front], [v for _, v in front], where=where, color=GRAY, linewidth=0.9)
+    for row, encoder in enumerate(column.encoders):
+        cost, value, style = at[row], column.value[row], look.styles[encoder]
         if math.isnan(cost) or math.isnan(value):
             continue
-        axes.plot([cost, cost], [column.lower[at], column.upper[at]], color=style.colour, linewidth=0.9, alpha=0.7)
+        axes.plot([cost, cost], [column.lower[row], column.upper[row]], color=style.colour, linewidth=0.9, alpha=0.7)
         axes.plot(cost, value, style.marker, color=style.colour, markersize=5)
     axes.set_xscale("log")
-    known = [cost for cost in axis.cost if not math.isnan(cost)]
-    wide = max(known) > 10 * min(
-        known
-    )  # in less than a decade a logarithmic axis has too few round numbers, or too many
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(4))
-    axes.xaxis.set_major_formatter(lambda value, _: _amount(value))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12)
+    ticks = {nothing: "0"} if 0 in axis.cost else {}
+    ticks |= {value: _amount(value) for value in _round(known)}
+    axes.set_xticks([*ticks], [*ticks.values()])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(drawable(f"{axis.title} ({'less' if axis.less else 'more'} is better)"))
     axes.grid(color="#eeeeee", linewidth=0.5)
     axes.set_axisbelow(True)
+
+
+def _round(known: list[float]) -> list[float]:
+    """At most six of 1, 2 and 5 times powers of ten over the range of the costs; its ends where it has not two."""
+    if not known:
+        return []
+    low, high = known[0], known[-1]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    inside = [value for value in found if low / 1.1 <= value <= high * 1.1]
+    if len(inside) < 2:
+        return sorted({float(f"{end:.2g}") for end in (low, high)})
+    return inside[:: math.ceil(len(inside) / 6)]
 
 
 def _amount(value: float) -> str:

@@ -144,7 +144,8 @@ def test_metric_fraction_and_columns_are_chosen(visit: Visit, board: Board) -> N
     page.locator("#choose-metric").select_option("auroc")
     page.locator("#choose-columns").select_option("sex rsna:classification")
     assert heads(page)[1:] == ["F", "M", "Worst", "Gap to the best [95% interval]"]
-    assert not re.search(r"\b(null|undefined|NaN|\[object)\b", page.locator("#page").inner_text())
+    for part in ("#controls", "#board", "#count", "#under", "#example", "#picture"):
+        assert not re.search(r"\b(null|undefined|NaN)\b|\[object", page.locator(part).inner_text()), part
 
 
 def test_synthetic_results_stand_apart(visit: Visit) -> None:

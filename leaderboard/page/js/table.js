@@ -1,10 +1,11 @@
 // The table on the screen: one stop of the tab key, arrow keys within it, headings that sort.
-const ROW_HEIGHT = 40;
+const ROW_HEIGHT = 44;
+const HEIGHT = 0.85;  // of the window, as the style sheet has it
 
 /** The table of a view within `board`. Rows that nobody sees yet come after the frame: fifty rows of forty cells take a while. */
 function drawTable(view, board = at("board"), whole = false) {
   const keep = board.contains(document.activeElement) ? place(document.activeElement.closest("th,td")) : null;
-  const seen = whole || keep ? Infinity : Math.ceil((board.scrollTop + innerHeight) / ROW_HEIGHT);
+  const seen = whole || keep ? Infinity : Math.ceil((board.scrollTop + HEIGHT * innerHeight) / ROW_HEIGHT);
   const body = h("tbody", {}, view.rows.slice(0, seen).map((row) => bodyRow(row, view)));
   const grid = h("table", {role: "grid", "aria-labelledby": "table-title", "aria-rowcount": view.rows.length + 1},
     h("thead", {}, h("tr", {}, heading({key: "name", title: ROW}, view), view.heads.map((head) => heading(head, view)))),
