@@ -98,6 +98,8 @@ def legend(table: PaperTable, cells: Cells) -> list[str]:
         lines.append(f"Cells: ours [95% interval over patients]{_statistic(ours)} (published, in italics)")
     if any(not one.is_ours and one.published and one.reason != PAPER_ALONE for one in cells.values()):
         lines.append("In italics alone: as published; why nothing stands beside it is said below")
+    if any(not one.is_ours and not one.published and one.reason != PAPER_ALONE for one in cells.values()):
+        lines.append("–: the paper prints nothing there, and there is no value of ours")
     if any(record.differs for record in ours):
         lines.append("≠: the published value lies outside our 95% interval")
     if any(record.synthetic and record.published for record in ours):

@@ -4,7 +4,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from cxrbench.drawing.palette import GRAY
 from cxrbench.drawing.words import drawable
@@ -66,12 +66,16 @@ def _panel(axes: Axes, column: CostColumn, axis: CostAxis, look: PlotLook) -> No
 
 
 def _round(known: list[float]) -> list[float]:
-    """A few round numbers over the range of the costs: in less than a decade evenly spaced ones."""
+    """At most six of 1, 2 and 5 times powers of ten over the range of the costs; its ends where it has not two."""
     if not known:
         return []
     low, high = known[0], known[-1]
-    locator = LogLocator(subs=(1, 2, 5)) if high > 10 * low else MaxNLocator(4)
-    return [float(value) for value in locator.tick_values(low, high) if low / 1.5 <= value <= high * 1.5]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    inside = [value for value in found if low / 1.1 <= value <= high * 1.1]
+    if len(inside) < 2:
+        return sorted({float(f"{end:.2g}") for end in (low, high)})
+    return inside[:: math.ceil(len(inside) / 6)]
 
 
 def _amount(value: float) -> str:

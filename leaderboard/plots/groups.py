@@ -20,6 +20,8 @@ def draw(picture: Groups, look: PlotLook) -> Figure:
         "Marks: values within a group of the patients, with 95% intervals; numbers: the gap between an encoder's worst "
         "and best group with its 95% interval on the same resampled patients. Not tested."
     )
+    if any(math.isnan(end) for task in picture.tasks for end in task.gap_lower):
+        said += " Where no interval stands, there are too few patients for one."
     notes = [f"{data_set(task.task)}: {note}" for task in picture.tasks for note in task.notes]
     said += f" {'; '.join(notes)}." if notes else ""
     most, groups = max(len(task.encoders) for task in picture.tasks), max(len(task.groups) for task in picture.tasks)
@@ -47,7 +49,8 @@ def _panel(axes: Axes, task: GroupsOfTask) -> None:
             axes.plot([task.lower[row][group], task.upper[row][group]], [at, at], color=look.colour, linewidth=0.8)
             axes.plot(value, at, look.marker, color=look.colour, markersize=4)
         if not math.isnan(task.gap[row]):
-            gap = f"{task.gap[row]:.3f} [{task.gap_lower[row]:.3f}, {task.gap_upper[row]:.3f}]"
+            ends = task.gap_lower[row], task.gap_upper[row]
+            gap = f"{task.gap[row]:.3f}" + ("" if math.isnan(ends[0]) else f" [{ends[0]:.3f}, {ends[1]:.3f}]")
             axes.annotate(
                 gap, (1, row), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
                 fontsize=5.5, annotation_clip=False,

@@ -33,6 +33,8 @@ def test_ours_stands_beside_the_published_value_and_what_is_not_ours_is_in_itali
     assert header == ["", "Method", "Backbone", "RSNA AUC", "AP"]
     assert first == ["G", "A", "*ViT*", "71.3 [69.0, 73.5] (*72.7*)", "5.0"]
     assert second == ["", "B", "", "*60.0 ± 0.4*", "–"]
+    assert "- –: the paper prints nothing there, and there is no value of ours." in to_markdown(PAPER, TABLE, cells, [])
+    assert "–" not in to_markdown(PAPER, TABLE, {(0, 0): OURS}, [])
     percent = rows_of(grid(TABLE, {(0, 0): replace(OURS, published="72.7%")}))[2]
     assert percent[3] == "71.3% [69.0, 73.5] (*72.7%*)"
     assert rows_of(grid(TABLE, {(0, 0): replace(cells[1, 1], reason=PAPER_ALONE)}))[2][-2:] == ["", ""]

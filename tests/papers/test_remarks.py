@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cxrbench.api.papers.one_run import PlannedRun
+from cxrbench.api.papers.one_run import PlannedRun, warming_up
 from cxrbench.api.papers.remarks import data_notes, empty_masks, undefined
 from cxrbench.leaderboard.papers.record import PaperRecord
 from cxrbench.papers.read import read_paper
@@ -53,6 +53,20 @@ def test_what_several_runs_say_of_their_data_is_said_once_with_the_sets_that_it_
         "padchest: one label: rare",
     ]  # fmt: skip
     assert data_notes(boards[:1], named=False) == ["said of all", "all train", "90 images", "padchest: no split"]
+
+
+def test_epochs_within_the_warm_up_of_a_recipe_are_said() -> None:
+    table = read_paper("spcl").table("3")
+    assert table is not None
+    (run,) = table_runs(table)
+
+    def told(**settings: Any) -> list[str]:
+        one = PlannedRun(run, True, {}, {}, {"preset": "spcl:paper", **settings}, SimpleNamespace())  # type: ignore[arg-type]
+        return warming_up([one])
+
+    assert told(epochs=1) == ["nih:classification: so few epochs end within the warm-up: little is learnt"]
+    assert told(epochs=30) == told() == []
+    assert warming_up([PlannedRun(run, True, {}, {}, {"preset": "spcl:paper", "epochs": 1})]) == [], "nothing is run"
 
 
 def masks(predicted: list[int], fraction: float) -> Predictions:

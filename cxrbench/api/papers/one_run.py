@@ -1,6 +1,6 @@
 """A run of a paper's table as it would be here: its job, or one line that says why there is none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,3 +147,22 @@ def _without_data(run: TableRun, data: Path | None) -> bool:
 
 def _refused(planned: PlannedRun, reason: str) -> PlannedRun:
     return replace(planned, reason=" ".join(reason.split()))
+
+
+def warming_up(runs: Sequence[PlannedRun]) -> list[str]:
+    """A line on what is shortened to within its warm-up: then label fractions may even give the same figures."""
+    from cxrbench.tasks.presets.recipes import preset_for
+
+    within: list[str] = []
+    for one in runs:
+        if one.job is None or not {"epochs", "preset"} <= one.settings.keys():
+            continue
+        name, (dataset, protocol) = one.settings["preset"], one.run.task.split(":")
+        recipe = preset_for(name, protocol, dataset)
+        recipe = preset_for(name, recipe["uses"], dataset) if "uses" in recipe else recipe
+        within += [one.run.task] if recipe.get("warmup_epochs", 0) >= one.settings["epochs"] else []
+    return (
+        [f"{', '.join(dict.fromkeys(within))}: so few epochs end within the warm-up: little is learnt"]
+        if within
+        else []
+    )

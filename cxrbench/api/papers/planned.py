@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cxrbench.api.papers.one_run import NO_ENCODER, ON_PHANTOM, AskedTable, PlannedRun, planned_run
+from cxrbench.api.papers.one_run import NO_ENCODER, ON_PHANTOM, AskedTable, PlannedRun, planned_run, warming_up
 from cxrbench.api.papers.places import published_places
 from cxrbench.api.papers.typed import data_there, find_table, own_specs, refuse_wrong
 from cxrbench.errors import UserError
@@ -112,6 +112,7 @@ def plan_table(
     lines = [f"{name} is {spec}, as you gave it" for name, spec in own.items()]
     if any("epochs" in one.settings for one in runs):
         lines.append(f"shortened: --epochs {settings['epochs']} is not the paper's protocol")
+        lines += warming_up(runs)
     for name in ("epochs", "seeds"):
         if name in settings and not any(name in one.settings for one in runs):
             lines.append(f"--{name} {settings[name]}: nothing that this table trains reads it")

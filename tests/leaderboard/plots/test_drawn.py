@@ -22,6 +22,7 @@ from cxrbench.leaderboard.pictures.labels import labels_of
 from cxrbench.leaderboard.pictures.matrix import matrix
 from cxrbench.leaderboard.pictures.ranks import ranks_over
 from cxrbench.leaderboard.pictures.reliability import reliability
+from cxrbench.leaderboard.plots.cost import _round
 from cxrbench.leaderboard.plots.frame import PlotLook
 from cxrbench.leaderboard.plots.labels import defined
 from cxrbench.leaderboard.plots.named import (
@@ -205,6 +206,23 @@ def test_who_costs_nothing_stands_at_the_left_end_of_a_logarithmic_axis(board: A
         assert next(text.get_text() for text in axes.get_xticklabels()) == "0"
         assert min(x for x, _ in points(axes)) == axes.get_xticks()[0]
     assert "0 stands at the left end" in " ".join(texts(figure)).replace("\n", " ")
+
+
+def test_a_cost_axis_has_two_to_six_round_numbers() -> None:
+    assert _round([]) == []
+    assert _round([1.8e6, 3.4e6]) == [1.8e6, 3.4e6]
+    assert _round([45.0, 90.0, 1400.0]) == pytest.approx([50, 100, 200, 500, 1000])
+    assert all(2 <= len(_round([0.3, 0.3 * 10**k])) <= 6 for k in range(1, 9))
+
+
+def test_a_gap_without_an_interval_has_none_and_that_is_said(cells: Any) -> None:
+    (found,) = groups_of(by_group([c for c in cells if c.cell["fraction"] == 1], {"d": SEX}, "sex", replicates=100))
+    bare = replace(found.tasks[0], gap_lower=(np.nan,) * len(STRENGTHS), gap_upper=(np.nan,) * len(STRENGTHS))
+    figure = of_groups([replace(found, tasks=(bare,))], None).figure(PlotLook(DOUBLE, STYLES))
+    written = texts(figure)
+    assert "nan" not in "".join(written)
+    assert {f"{gap:.3f}" for gap in bare.gap} <= set(written)
+    assert "Where no interval stands" in " ".join(written)
 
 
 def test_the_first_headline_at_the_largest_fraction_is_drawn_and_the_rest_is_named(board: Any, cells: Any) -> None:
