@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from cxrbench.data.datasets.segmentation import covid_qu_ex
 from cxrbench.errors import UserError
 from cxrbench.metrics.kinds import KINDS
 from cxrbench.papers.paper import PaperTable, cells, datasets
 from cxrbench.papers.read import paper_names, parsed, read_paper
 from cxrbench.papers.runs import table_runs
+from cxrbench.papers.values import of_table
 from cxrbench.tasks.presets.recipes import parse
 
 SHAPES = {
@@ -115,3 +117,12 @@ def test_a_table_that_is_wrong_is_told_in_one_line() -> None:
         with pytest.raises(UserError, match=re.escape(what)) as told:
             parsed("p", {**whole, **change})
         assert "\n" not in str(told.value)
+
+
+def test_covid_qu_ex_is_its_lungs_for_the_code_has_no_other_masks() -> None:
+    table = read_paper("pacx").table("1")
+    assert table is not None
+    rows = [cell for cell in cells(table) if cell.dataset == "covid-qu-ex"]
+    assert {cell.label for cell in rows} == {covid_qu_ex.LUNG}
+    printed = of_table("pacx", table, rows)
+    assert len(printed) == len(rows) == 6

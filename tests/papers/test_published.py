@@ -50,7 +50,7 @@ WITHOUT_A_TASK = {"report-generation", "pretraining", "data"}
 LABELS = {
     "chexpert": COMPETITION, "nih": NIH_LABELS, "vindr": RADJEPA_SIX, "symile": (ECG, LABS),
     "mimic": (*MIMIC_LABELS, "top-5"), "chexpert-plus": (*MIMIC_LABELS, "top-5"), "padchest": (*MIMIC_LABELS, "top-5"),
-    "all": ("top-5",), "mimic-lungs": ("Lungs", "Lung zones"),
+    "all": ("top-5",), "mimic-lungs": ("Lungs", "Lung zones"), "covid-qu-ex": ("Lung",),
 }  # fmt: skip
 METHODS = {"spcl", "mvmae", "mvmae-v2t", "mae", "pacx", "fane", "random:mvmae:base", "random:fane:resnet50"}
 DATA_LINES = {
@@ -75,7 +75,7 @@ DATA_LINES = {
 COMPARED = {
     "spcl": "3196024f9eaa1efb",
     "mvmae": "a3e76e7c6987b29c",
-    "pacx": "546eaa98acd903fe",
+    "pacx": "031e64d01087eded",
     "radjepa": "ea8c9cacd2d7a8a8",
     "fane": "6f85a1d000595e8c",
 }
