@@ -14,7 +14,7 @@ function pictureData(name) {
 pictureData.read = Object.create(null);
 
 /** What a chart must know of the choices. */
-function chartState(view) {
+function chartState(view, width) {
   const [baseline, table] = [payload.baseline, view.table];
   const label = view.heads.find((head) => head.key === state.sort && head.label);
   return {
@@ -29,7 +29,7 @@ function chartState(view) {
     by: view.cut && view.cut !== "labels" ? view.cut : "",
     baseline: baseline === null ? null : payload.encoders[baseline].name,
     colours: Object.fromEntries(payload.encoders.map((one, who) => [one.name, colourOf(who)])),
-    width: Math.max(300, Math.min(1100, at("picture").clientWidth - 32)),
+    width,
   };
 }
 
@@ -48,11 +48,11 @@ function drawTabs() {
   at("picture").setAttribute("aria-labelledby", `tab-${state.chart}`);
 }
 
-function drawChart(view) {
+function drawChart(view, width = Math.max(300, Math.min(1100, at("picture").clientWidth - 32))) {
   const chart = charts[state.chart];
   if (!chart) return;
   const name = chart.data || state.chart;
-  const drawn = chart.draw(pictureData(name), chartState(view));
+  const drawn = chart.draw(pictureData(name), chartState(view, width));
   const note = (pictureData("notes") || {})[name];
   at("picture").replaceChildren(
     h("p", {class: "quiet"}, chart.hint, note ? ` Shown: ${note}.` : ""), drawn || h("p", {}, "There is nothing to draw for this choice."),

@@ -1,5 +1,6 @@
 // On paper a wide table does not scroll: it is cut into several, each with the names.
 const COLUMNS_ON_PAPER = 8;
+const WIDTH_ON_PAPER = 900;  // of a picture
 
 function layOut(view) {
   const parts = [];
@@ -11,6 +12,7 @@ function layOut(view) {
   at("paper").replaceChildren(h("p", {}, chosenText(view)), ...parts.map((part) => {
     const box = h("div", {});
     drawTable(part, box, true);
+    for (const button of box.querySelectorAll("button")) button.replaceWith(...button.childNodes);
     return box;
   }));
 }
@@ -18,7 +20,10 @@ function layOut(view) {
 function listenForPrint() {
   addEventListener("beforeprint", () => {
     layOut(shown);
+    drawChart(shown, WIDTH_ON_PAPER);
+  });
+  addEventListener("afterprint", () => {
+    at("paper").replaceChildren();
     drawChart(shown);
   });
-  addEventListener("afterprint", () => at("paper").replaceChildren());
 }
