@@ -142,12 +142,18 @@ class Leaderboard(Tables):
         ``by``: groups of patients that it shows as well: sex, age, view, site, scanner. Raises UserError.
         """
         from cxrbench.api.markup import to_html
+        from cxrbench.data.attributes import check_ways
         from cxrbench.engine.settings import names
         from cxrbench.leaderboard.latex.text import latex_text
         from cxrbench.leaderboard.page.inside import Inside, Writers
         from cxrbench.leaderboard.page.page import to_page
 
-        inside = self.sources.inside(self.board, self.look, names(by, "by")) if self.sources else Inside()
+        groups = names(by, "by")
+        if groups:
+            check_ways(groups)
+            if self.sources is None:
+                raise UserError("a board of protocols has no groups of patients: leave out by")
+        inside = self.sources.inside(self.board, self.look, groups) if self.sources else Inside()
         board = self.board
         if self.published:
             inside = replace(inside, published=self.published.figures)

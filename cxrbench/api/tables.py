@@ -103,11 +103,12 @@ def by_group(
     ``by``: sex, age, view, site or scanner, as the manifests beside the results know them. Of classification
     and regression; ``metrics``: default each task's headline. The rest as of ``leaderboard``. Raises UserError.
     """
-    from cxrbench.data.attributes import group_of
+    from cxrbench.data.attributes import check_ways, group_of
     from cxrbench.engine.settings import names as separate
     from cxrbench.leaderboard.display import read_names
     from cxrbench.leaderboard.subgroups.evaluate import by_group
 
+    check_ways((by,))
     called = read_names(separate(names, "names"))
     saved = saved_cells(results, saved_names(tasks, "tasks"), cache)
     wanted = [one.cell for one in saved.predictions if len(one.rows)]

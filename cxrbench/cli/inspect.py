@@ -79,17 +79,18 @@ def data_check(
         raise typer.Exit(0 if shared.ok else 1)
     name = names[0]
     if pictures is not None:
-        from cxrbench.cli.pictures import check_place
+        from cxrbench.cli.showing.files import check_picture
 
-        check_place(pictures)
+        check_picture(pictures, "--pictures")
     report = api.check_dataset(
         name, data=data, cache=cache, decode=not headers_only, max_pixels=max_pixels, bar=counting
     )  # fmt: skip
     print(json.dumps(report.to_json(), indent=1) if as_json else visible_lines(str(report)))
     if pictures is not None:
         from cxrbench.cli.pictures import sheet
+        from cxrbench.cli.showing.files import save_picture
 
-        sheet(api.load_dataset(name, data=data, cache=cache, bar=counting), max_pixels).save(pictures)
+        save_picture(sheet(api.load_dataset(name, data=data, cache=cache, bar=counting), max_pixels), pictures)
         print(visible(f"pictures: {pictures}"), file=sys.stderr)
     if not report.ok:
         raise typer.Exit(1)

@@ -121,6 +121,10 @@ def leaderboard(
       cxrbench leaderboard --published --tasks rsna:classification --metrics auroc
     """
     baseline = tested_against(form, against, baseline, by)
+    if by:
+        from cxrbench.data.attributes import check_ways
+
+        check_ways(names(by) if form == "html" else (by,))
     if published and (protocols or against or (by and form != "html")):
         raise UserError("--published is of encoders' values: leave out --by, --protocols and --format grid, or it")
     if bool(protocols) != bool(encoder):

@@ -11,7 +11,7 @@ from cxrbench.cli.showing.overlay import captioned, contact_sheet, edge, resized
 from cxrbench.data.annotations.masks import TrueMasks
 from cxrbench.data.decode.images import decode
 from cxrbench.data.manifest import Manifest
-from cxrbench.errors import BadImageError, UserError
+from cxrbench.errors import BadImageError
 
 COUNT, COLUMNS, SIDE = 24, 6, 320
 DRAWN = SIDE - 16  # of a cell: above it stands a line of text
@@ -19,15 +19,6 @@ COLOURS = (
     (40, 230, 80), (255, 90, 60), (80, 160, 255), (255, 200, 40), (220, 110, 255), (60, 230, 230), (255, 130, 190),
     (190, 230, 90),
 )  # fmt: skip
-ENDINGS = (".png", ".jpg", ".jpeg")
-
-
-def check_place(path: Path) -> None:
-    """Raise UserError where no picture can be written to."""
-    if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"--pictures {path}: give the name of a picture, e.g. sheet.png")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"--pictures {path}: there is no folder {path.absolute().parent}")
 
 
 def sheet(manifest: Manifest, max_pixels: int) -> Image.Image:

@@ -53,14 +53,22 @@ def attributes(images: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(images[["image_id", *names]]).set_index("image_id")
 
 
+def check_ways(ways: Sequence[str]) -> None:
+    """Raise UserError for a way of grouping that there is not, for one that is named twice, and for none."""
+    for by in ways or ("",):
+        if by not in BY:
+            raise UserError(f"--by {by}: choose from {', '.join(sorted(BY))}")
+        if ways.count(by) > 1:
+            raise UserError(f"--by: {by} is named twice")
+
+
 def group_of(manifest: Manifest, by: str) -> dict[str, str]:
     """The group of every image, and of every study whose images agree, by its id; "" where it is unknown.
 
     Ages are in bands (0–39, 40–59, 60–79, 80+). Empty where the dataset does not know. Raises UserError for anything
     but sex, age, site, scanner and view.
     """
-    if by not in BY:
-        raise UserError(f"--by {by}: choose from {', '.join(sorted(BY))}")
+    check_ways((by,))
     column = by if by == "view" else PREFIX + by
     if column not in manifest.images:
         return {}

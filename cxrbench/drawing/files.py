@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cxrbench.errors import UserError
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.atomic import atomic_path, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,12 +38,14 @@ UNDATED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def check_place(path: Path, option: str = "-o") -> None:
+def check_place(path: Path, option: str = "-o", endings: tuple[str, ...] = ENDINGS) -> None:
     """Raise UserError where no picture can be written to; before anything is computed for it."""
-    if path.suffix.lower() not in ENDINGS:
-        raise UserError(f"{option} {path}: give the name of a picture that ends in {', '.join(ENDINGS)}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"there is no folder {path.absolute().parent}"
+    if path.suffix.lower() not in endings:
+        raise UserError(f"{option} {path}: give the name of a picture that ends in {', '.join(endings)}")
+    with writing(path.parent):  # of a name that no file can have it cannot even be asked whether it is there
+        taken = path.is_dir()
+    if taken or not path.absolute().parent.is_dir():
+        what = "is a folder" if taken else f"there is no folder {path.absolute().parent}"
         raise UserError(f"{option} {path}: {what}")
 
 

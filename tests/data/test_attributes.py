@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 import cxrbench
 from cxrbench import api
-from cxrbench.data.attributes import band, group_of, years
+from cxrbench.data.attributes import band, check_ways, group_of, years
 from cxrbench.errors import UserError
 from support.command import cxrbench as command
 
@@ -37,6 +37,16 @@ def test_columns_of_a_csv_are_known_by_name_and_change_no_fingerprint(dataset: P
     assert (group_of(manifest, "scanner"), band("60")) == ({}, "60–79")
     with pytest.raises(UserError, match="choose from age, scanner, sex, site, view"):
         group_of(manifest, "race")
+
+
+@pytest.mark.parametrize(
+    ("ways", "problem"),
+    [((), "choose from"), (("sex", "race"), "--by race: choose from"), (("sex", "sex"), "sex is named twice")],
+)
+def test_ways_of_grouping_are_checked_together(ways: tuple[str, ...], problem: str) -> None:
+    check_ways(("sex", "age", "view"))
+    with pytest.raises(UserError, match=problem):
+        check_ways(ways)
 
 
 @pytest.mark.parametrize(

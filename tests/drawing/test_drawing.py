@@ -66,7 +66,13 @@ def test_many_are_told_apart_by_colour_and_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("a.txt", "ends in"), ("nowhere/a.png", "no folder"), ("folder.png", "is a folder")]
+    ("name", "message"),
+    [
+        ("a.txt", "ends in"),
+        ("nowhere/a.png", "no folder"),
+        ("folder.png", "is a folder"),
+        (f"{'n' * 300}.png", "File name too long"),
+    ],
 )
 def test_a_place_that_cannot_be_written_to_is_told_at_once(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()

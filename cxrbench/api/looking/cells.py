@@ -49,6 +49,8 @@ def open_cells(cell: str, encoder: str, against: str, results: Path) -> list[Ope
     if against:
         above = Path(cell).resolve().parents if cell.endswith(".parquet") else ()
         facts = first.cell
+        if against == facts["encoder"]:
+            raise UserError(f"--against {against} is the encoder itself: name another one")
         same = Cell(against, facts["dataset"], facts["protocol"], facts["fraction"], facts["seed"])
         path = Results(above[4] if len(above) > 4 else results).path(same)
         if not path.is_file():

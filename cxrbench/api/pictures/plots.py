@@ -99,6 +99,10 @@ def plot(
         )
     if label and known[what].source != "cells":
         raise UserError(f"{what} is not of one label: leave out --label")
+    if (metrics or baseline) and known[what].source == "cells":
+        raise UserError(f"{what} is of scores, with no metric and no baseline: leave out --metrics and --baseline")
+    if fraction is not None and what == "fractions":
+        raise UserError("fractions is of all label fractions: leave out --fraction")
     shown = tuple(separate(encoders, "encoders"))
     called = read_names(separate(names, "names"))
     if known[what].source == "groups":

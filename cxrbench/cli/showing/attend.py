@@ -8,7 +8,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.options import DeviceOption
-from cxrbench.errors import UserError
+from cxrbench.cli.showing.files import check_picture, save_picture
 from cxrbench.files.names import visible
 
 if TYPE_CHECKING:
@@ -41,15 +41,12 @@ def attend(
 
       cxrbench attend fane@runs/fane/last.ckpt scan.dcm --sentence "There is a left pneumothorax." -o attention.png
     """
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise UserError(f"--out {out}: give the name of a picture, e.g. attention.png")
-    if not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.absolute().parent}")
+    check_picture(out, "--out")
     cases = api.attend(encoder, images, sentence or (), device=device)
     from cxrbench.cli.showing.captions import stacked
 
     rows = [_row(path.name, encoder, case, sentence or (), side) for path, case in zip(images, cases, strict=True)]
-    stacked(rows).save(out)
+    save_picture(stacked(rows), out)
     print(visible(f"{len(rows)} image(s) in {out}"))
 
 

@@ -27,6 +27,7 @@ def draw_cases(
     side: int, cache: Path | None, device: str,
 ) -> None:  # fmt: skip
     """Write the pictures of a cell's labels, a folder and a sheet each. Raises UserError."""
+    out.mkdir(parents=True, exist_ok=True)
     with bar() as progress:
         found = classified_cases(
             cell, encoder=encoder, against=against, labels=labels, count=count, how=how, results=results, cache=cache,
@@ -34,7 +35,6 @@ def draw_cases(
         )  # fmt: skip
     for remark in found.remarks:
         print(visible(remark))
-    out.mkdir(parents=True, exist_ok=True)
     total, said = sum(len(one.cases) for one in found.labels), []
     with counting("pictures") as advance:
         done = 0

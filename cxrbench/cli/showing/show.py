@@ -10,6 +10,7 @@ from cxrbench.api.looking.words import How
 from cxrbench.cli.leaderboard import names
 from cxrbench.cli.options import CacheOption, DeviceOption, ResultsOption
 from cxrbench.errors import UserError, chosen
+from cxrbench.files.atomic import writing
 from cxrbench.files.names import safe_name, visible
 
 if TYPE_CHECKING:
@@ -73,14 +74,16 @@ def show(
         if predictions.kind in ("segmentation", "detection"):
             if given := [name for name, value in (("against", against), ("labels", labels)) if value]:
                 raise UserError(f"{task} is {predictions.kind}: --{given[0]} is of classification")
-            draw(predictions, task, results, folder, count, side)
+            with writing(folder):
+                draw(predictions, task, results, folder, count, side)
         elif predictions.kind in ("multilabel", "multiclass"):
             from cxrbench.cli.showing.classified import draw_cases
 
-            draw_cases(
-                task, encoder, against, tuple(names(labels)), chosen("--how", How, how), results, folder, count, side,
-                cache, device,
-            )  # fmt: skip
+            way: How = chosen("--how", How, how)
+            with writing(folder):
+                draw_cases(
+                    task, encoder, against, tuple(names(labels)), way, results, folder, count, side, cache, device
+                )
         else:
             raise UserError(f"{task} is {predictions.kind}: there are no images to draw")
 

@@ -154,6 +154,11 @@ def test_what_cannot_be_asked_is_said_and_the_images_are_drawn_all_the_same(stor
         show(store, tmp_path, "--encoder", "pixels", "--labels", "brigth")
     with pytest.raises(UserError, match=r"no finished cell of imagenet on .*:classification with fraction 1"):
         show(store, tmp_path, "--encoder", "pixels", "--against", "imagenet")
+    with pytest.raises(UserError, match="--against pixels is the encoder itself"):
+        show(store, tmp_path, "--encoder", "pixels", "--against", "pixels")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write to .*file: File exists"):
+        show(store, tmp_path / "file", "--encoder", "pixels")
 
 
 def test_attend_needs_no_results(store: Path, tmp_path: Path) -> None:
@@ -176,6 +181,9 @@ def test_attend_needs_no_results(store: Path, tmp_path: Path) -> None:
         attend(VIT, *images, "-o", str(tmp_path / "c.txt"))
     with pytest.raises(UserError, match="there is no folder"):
         attend(VIT, *images, "-o", str(tmp_path / "nowhere" / "c.png"))
+    (tmp_path / "d.png").mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        attend(VIT, *images, "-o", str(tmp_path / "d.png"))
     assert not (tmp_path / "c.png").exists()
 
 

@@ -52,6 +52,8 @@ def test_pictures_are_listed_and_drawn(store: Path, command_line: CommandLine) -
         (["forest", "-o", "a.png", "--by", "sex"], "forest is of no groups of patients: leave out --by"),
         (["groups", "-o", "a.png"], "groups: say --by sex, age, view, site or scanner"),
         (["forest", "-o", "a.png", "--label", "Edema"], "forest is not of one label: leave out --label"),
+        (["roc", "-o", "a.png", "--metrics", "auprc"], "roc is of scores, with no metric and no baseline"),
+        (["fractions", "-o", "a.png", "--fraction", "1"], "fractions is of all label fractions: leave out --fraction"),
         (["roc", "-o", "a.png", "--label", "Hernia"], "no task has curves of it"),
         (["roc", "-o", "a.png", "--encoders", "mae"], "--encoders mae: the results have random, spcl"),
         (["forest", "-o", "a.png", "--results", "nowhere"], "no finished cells in nowhere: run `cxrbench run` first"),

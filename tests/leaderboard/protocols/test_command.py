@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cxrbench import api
+from cxrbench.errors import UserError
 from support.command import cxrbench as command
 
 TWO = ("classification", "classification+views2")
@@ -34,6 +35,8 @@ def test_it_prints_what_python_returns(monkeypatch, capsys):
     names = f"{TWO[1]}=two views"
     board = ["leaderboard", "--encoder", "a", *words, "--baseline", TWO[1], "--names", names, "--metrics", "auroc"]
     found = str(api.leaderboard_of_protocols("a", TWO, **asked, baseline=TWO[1], names=names, metrics="auroc"))
+    with pytest.raises(UserError, match="a board of protocols has no groups of patients"):
+        api.leaderboard_of_protocols("a", TWO, **asked).to_page("sex")
     assert command(monkeypatch, capsys, *board) == (0, found, "")
     assert "better than the baseline `two views`" in found
     assert f"- `two views`: `{TWO[1]}`" in found
