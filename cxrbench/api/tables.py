@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
-from cxrbench.api.pages.sources import PageSources
+from cxrbench.api.pages.sources import PageSources, cells_of
 from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
 from cxrbench.errors import chosen
 from cxrbench.progress import Advance, Bar, unheard, unseen
@@ -80,7 +80,17 @@ def leaderboard(
     shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
     check_labels(board, look.labels)
     wanted = tuple(separate(metrics, "metrics"))
-    sources = PageSources(results, saved_names(tasks, "tasks"), baseline, wanted, replicates, seed, cache, bar)
+    sources = PageSources(
+        results,
+        saved_names(tasks, "tasks"),
+        baseline,
+        wanted,
+        replicates,
+        seed,
+        cache,
+        bar,
+        cells_of(found.predictions),
+    )
     printed = beside(board) if published else None
     return Leaderboard(board, look, sources=sources, tested=tested, published=printed)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from cxrbench.leaderboard.columns.aggregated import Aggregated, against
 from cxrbench.leaderboard.columns.drafts import Draft
+from cxrbench.leaderboard.render import task_title
 from cxrbench.predictions import Predictions
 
 
@@ -18,7 +19,9 @@ def beside(
     }
     wanted = [one for one in aggregates if tasks is None or {one.task.dataset, one.task.title} & {*tasks}]
     lines = [
-        f"{one.task.title}: it is here as cells, so its aggregate is not shown" for one in wanted if one.task in here
+        f"{task_title(one.task)}: it is here as cells, so its aggregate is not shown"
+        for one in wanted
+        if one.task in here
     ]
     return [one for one in wanted if one.task not in here], lines
 
@@ -49,7 +52,7 @@ def told_of(
     known = {str(one.cell["encoder"]): one.encoder.get("fingerprint") for one in predictions}
     lines = []
     for one in aggregates:
-        what = f"{one.task.title}: aggregated elsewhere, no cell of it is here"
+        what = f"{task_title(one.task)}: aggregated elsewhere, no cell of it is here"
         if one.replicates != replicates:
             what += f"; its bootstrap had {one.replicates:,} replicates"
         if one.baseline != baseline:
@@ -57,5 +60,5 @@ def told_of(
         lines.append(what)
         for name, fingerprint in one.fingerprints.items():
             if known.setdefault(name, fingerprint) != fingerprint:
-                lines.append(f"{one.task.title}: {name} is another encoder there than in the other columns")
+                lines.append(f"{task_title(one.task)}: {name} is another encoder there than in the other columns")
     return lines
