@@ -83,7 +83,8 @@ def settle(figure: "Figure") -> None:
     for part in figure.subfigs:
         part.bbox_relative.set_points(part.bbox_relative.get_points().round(DIGITS))
     for axes in figure.get_axes():
-        axes.set_position(tuple(round(float(one), DIGITS) for one in axes.get_position(original=True).bounds))
+        left, bottom, width, height = (round(float(one), DIGITS) for one in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
     for text in figure.texts:
         text.set_position((round(text.get_position()[0], DIGITS), round(text.get_position()[1], DIGITS)))
 
