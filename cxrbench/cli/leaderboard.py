@@ -24,11 +24,11 @@ SeedOption = Annotated[int, typer.Option(help="Seed of the bootstrap: same seed,
 
 
 def may_be_written(output: Path | None) -> Path | None:
-    """What ``-o`` names. A folder, or a name that no file can have, is told before anything is computed."""
+    """The file that an option names. A folder, or a name that no file can have, is told before anything is computed."""
     if output is not None:
         with writing(output.parent):
             if output.is_dir():
-                raise UserError(f"-o {output} is a folder: name a file in it, e.g. {output / 'leaderboard.md'}")
+                raise UserError(f"{output} is a folder: name a file in it, e.g. {output / 'leaderboard.md'}")
     return output
 
 

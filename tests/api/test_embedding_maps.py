@@ -100,6 +100,8 @@ def test_names_with_markup_are_drawn_as_they_are(tmp_path: Path, command_line: C
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["-o", "map.png", "--csv", "."], ". is a folder: name a file in it"),
+        (["-o", "map.png", "--csv", "map.png"], "-o and --csv are both map.png: name two files"),
         (["-o", "map.txt"], "-o map.txt: give the name of a picture that ends in .png, .svg, .pdf"),
         (
             ["-o", "map.png", "--by", "site", "--perplexity", "3"],

@@ -7,7 +7,7 @@ import typer
 
 from cxrbench import api
 from cxrbench.cli.console import RunBars, bar, counting_late, visible_lines
-from cxrbench.cli.leaderboard import names, write
+from cxrbench.cli.leaderboard import may_be_written, names, write
 from cxrbench.cli.options import (
     MAX_PIXELS,
     BatchSizeOption,
@@ -20,6 +20,7 @@ from cxrbench.cli.options import (
     SkipOption,
 )
 from cxrbench.drawing.files import check_place
+from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
 
@@ -43,7 +44,9 @@ def embed_map(
     seed: Annotated[
         int, typer.Option(min=0, help="Of the drawing of images, t-SNE and UMAP: same seed, same map.")
     ] = 0,
-    coordinates: Annotated[Path | None, typer.Option("--csv", help="Write the coordinates and groups, too.")] = None,
+    coordinates: Annotated[
+        Path | None, typer.Option("--csv", callback=may_be_written, help="Write the coordinates and groups, too.")
+    ] = None,
     shown: NamesOption = None,
     data: DataOption = None,
     cache: CacheOption = None,
@@ -67,6 +70,8 @@ def embed_map(
       cxrbench embed-map --encoder imagenet --tasks nih --by label:Effusion,sex --csv map.csv -o map.svg
     """
     check_place(out)
+    if coordinates is not None and coordinates.absolute() == out.absolute():
+        raise UserError(f"-o and --csv are both {out}: name two files")
     settings: dict[str, Any] = {
         "data": data, "cache": cache, "device": device, "precision": precision, "batch_size": batch_size,
         "on_bad_image": on_bad_image, "max_pixels": max_pixels,
