@@ -124,7 +124,8 @@ class Leaderboard(Tables):
     def to_grid(self, against: str | None = None) -> str:
         """Check marks in Markdown: who is better than ``against`` (default: the baseline), by data set and metric.
 
-        ``against``: an encoder as the results name it. Raises UserError for one that is not there.
+        ``against``: an encoder as the results name it. Of tests alone: figures of papers have no part in it. Raises
+        UserError for one that is not there.
         """
         from cxrbench.leaderboard.marks.markdown import to_grid
 

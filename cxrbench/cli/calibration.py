@@ -42,6 +42,8 @@ def calibration(
     chosen("--format", api.Form, form)
     if method not in METHODS:
         raise UserError(f"--method is temperature, isotonic or all, not {method!r}")
+    if plots is not None and plots.exists() and not plots.is_dir():
+        raise UserError(f"--plots {plots} is a file: name a folder for the diagrams")
     calibrated = api.calibration(
         results, tasks=names(tasks), encoders=names(encoders), methods=METHODS[method], replicates=replicates,
         seed=seed, names=",".join(shown or ()), bar=counting_late,

@@ -275,3 +275,6 @@ def test_command_writes_tables_and_diagrams(tmp_path, capsys):
     assert "imagenet" not in text
     with pytest.raises(UserError, match="--method is temperature, isotonic or all"):
         app([*arguments, "--method", "platt"], standalone_mode=False)
+    with pytest.raises(UserError, match=r"--plots .*a.md is a file: name a folder"):
+        app([*arguments, "--plots", str(tmp_path / "a.md")], standalone_mode=False)
+    assert capsys.readouterr().out == ""  # told before anything is computed
