@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from cxrbench.predictions import Predictions
 
@@ -48,16 +49,16 @@ def youden(scores: Floats, truth: Floats) -> float:
 
     Halfway between two neighbouring scores, so that it is none of them; of several the lowest.
     """
+    from sklearn.metrics import roc_curve
+
     known = ~np.isnan(truth) & ~np.isnan(scores)
     scores, truth = scores[known], truth[known]
-    values = np.unique(scores)
-    if len(np.unique(truth)) < 2 or len(values) < 2:
+    if len(np.unique(truth)) < 2 or len(np.unique(scores)) < 2:
         return float("nan")
-    cuts = (values[1:] + values[:-1]) / 2
-    positive, negative = np.sort(scores[truth == 1]), np.sort(scores[truth == 0])
-    sensitivity = 1 - np.searchsorted(positive, cuts) / len(positive)
-    specificity = np.searchsorted(negative, cuts) / len(negative)
-    return float(cuts[np.argmax(sensitivity + specificity)])
+    false, true, values = (of[::-1] for of in roc_curve(truth, scores, drop_intermediate=False))  # ascending scores
+    index = (true - false)[1:-1]  # of all but the lowest score and the infinite one, which call all images one thing
+    best = 1 + int(np.argmax(index))
+    return float((values[best - 1] + values[best]) / 2)
 
 
 def judged(predictions: Sequence[Predictions], label: str) -> Judged:
@@ -131,5 +132,4 @@ def _taken(
 
 def _logit(scores: Floats) -> Floats:
     """Of probabilities, cut to where it is finite."""
-    inside = np.clip(scores, 1e-9, 1 - 1e-9)
-    return np.log(inside) - np.log1p(-inside)
+    return logit(np.clip(scores, 1e-9, 1 - 1e-9))
