@@ -1,7 +1,7 @@
 """Tables in every form: Markdown when printed, HTML in a notebook, LaTeX for a paper, pandas to compute with."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +11,7 @@ from cxrbench.errors import UserError, chosen
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cxrbench.api.pages.sources import PageSources
+    from cxrbench.api.pages.sources import BoardSources
     from cxrbench.leaderboard.board import Board, Record
     from cxrbench.leaderboard.calibration.report import CalibrationRecord, CalibrationReport
     from cxrbench.leaderboard.calibration.variants import Variants
@@ -78,16 +78,15 @@ class Tables(ABC):
 class Leaderboard(Tables):
     """Encoders on tasks: values, 95% intervals, tests against a baseline, tie groups. ``records``: see ``Record``.
 
-    ``as_saved``: the same board for programs, where that has other names than the one for people. ``sources``: what
-    its page shows beside the board. ``tested``: the board with its tests against another baseline. ``published``:
-    printed figures beside it, where they were asked for.
+    ``as_saved``: the same board for programs, where that has other names than the one for people. ``sources``: where
+    more is read that a page shows, or a grid against another encoder. ``published``: printed figures beside it, where
+    they were asked for.
     """
 
     board: "Board"
     look: "Look"
     as_saved: "Board | None" = None
-    sources: "PageSources | None" = None
-    tested: "Callable[[str], Board] | None" = None
+    sources: "BoardSources | None" = None
     published: "Published | None" = None
 
     @property
@@ -131,11 +130,11 @@ class Leaderboard(Tables):
 
         if against in (None, self.board.baseline):
             return to_grid(self.board, self.look)
-        if self.tested is None:
+        if self.sources is None:
             raise UserError(
                 f"this board is tested against {self.board.baseline}: ask for one with baseline={against!r}"
             )
-        return to_grid(self.tested(against), self.look)
+        return to_grid(self.sources.tested(against), self.look)
 
     def to_page(self, by: str | Sequence[str] = ()) -> str:
         """One self-contained HTML file: sort, filter, point at; ``to_html`` is a fragment for notebooks.

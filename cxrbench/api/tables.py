@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
-from cxrbench.api.pages.sources import PageSources, cells_of
+from cxrbench.api.pages.sources import BoardSources, cells_of
 from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
 from cxrbench.errors import chosen
-from cxrbench.progress import Advance, Bar, unheard, unseen
+from cxrbench.progress import Bar, unseen
 
 Recalibration = Literal["temperature", "isotonic"]
 
@@ -47,7 +47,6 @@ def leaderboard(
         board.to_pandas().query("label == 'macro'").pivot_table("value", "encoder", ["dataset", "metric"])
     """
     from cxrbench.engine.settings import names as separate
-    from cxrbench.leaderboard.board import Board
     from cxrbench.leaderboard.cells import Look, Spread
     from cxrbench.leaderboard.columns.aggregated import read
     from cxrbench.leaderboard.display import encoders_of, read_names, shown_names
@@ -59,40 +58,27 @@ def leaderboard(
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     found = saved_cells(results, saved_names(tasks, "tasks"), cache, aggregates=True)
 
-    def tested(against: str | None, advance: Advance = unheard) -> Board:
-        return build(
+    meant, wanted = saved_names(tasks, "tasks"), tuple(separate(metrics, "metrics"))
+    with bar("evaluating") as advance:
+        board = build(
             found.predictions,
-            baseline=against,
+            baseline=baseline,
             replicates=replicates,
             seed=seed,
             rope=rope,
-            tasks=saved_names(tasks, "tasks"),
-            metrics=tuple(separate(metrics, "metrics")) or None,
+            tasks=meant,
+            metrics=wanted or None,
             efficiency=found.store.load_efficiency(found.predictions),
             not_applicable=found.not_applicable,
             aggregates=[read(one, replicates) for one in found.aggregates],
             kept=kept_in(cache),
             advance=advance,
         )
-
-    with bar("evaluating") as advance:
-        board = tested(baseline, advance)
     shown_names(encoders_of(board), look.names)  # a name or a label that is not there is told now, not when printed
     check_labels(board, look.labels)
-    wanted = tuple(separate(metrics, "metrics"))
-    sources = PageSources(
-        results,
-        saved_names(tasks, "tasks"),
-        baseline,
-        wanted,
-        replicates,
-        seed,
-        cache,
-        bar,
-        cells_of(found.predictions),
-    )
+    sources = BoardSources(results, meant, baseline, wanted, replicates, seed, cache, bar, cells_of(found.predictions))
     printed = beside(board) if published else None
-    return Leaderboard(board, look, sources=sources, tested=tested, published=printed)
+    return Leaderboard(board, look, sources=sources, published=printed)
 
 
 def by_group(

@@ -1,4 +1,4 @@
-"""What a page shows beside the board: read from the saved cells when it is asked for, and not held until then."""
+"""What a leaderboard may be asked for later: read from the saved cells by then, and not held until then."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,8 @@ def cells_of(predictions: "Iterable[Predictions]") -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class PageSources:
-    """Where a leaderboard came from: the arguments of ``api.leaderboard`` that a page has to repeat.
+class BoardSources:
+    """Where a leaderboard came from: the arguments of ``api.leaderboard`` that are repeated for more of it.
 
     ``cells``: those that it was made of, by ``cells_of``.
     """
@@ -38,6 +38,16 @@ class PageSources:
     cache: Path | str | None
     bar: Bar
     cells: frozenset[str]
+
+    def tested(self, against: str) -> "Board":
+        """The board with its tests against another baseline. Raises UserError, also where other cells are saved now."""
+        from cxrbench.api.tables import leaderboard
+
+        self._read()
+        return leaderboard(
+            self.results, baseline=against, tasks=self.tasks or (), metrics=self.metrics, replicates=self.replicates,
+            seed=self.seed, cache=self.cache, bar=self.bar,
+        ).board  # fmt: skip
 
     def inside(self, board: "Board", look: "Look", by: Sequence[str]) -> "Inside":
         """Cards, pictures, and the encoders within groups of patients (``by``: sex, age, view, site, scanner).
@@ -53,9 +63,7 @@ class PageSources:
 
         names = shown_names(encoders_of(board), look.names)
         untested = {one.name for kind in KINDS.values() for one in kind.measures.values() if not one.tested}
-        found = saved_cells(self.results, self.tasks, self.cache, aggregates=True)
-        if cells_of(found.predictions) != self.cells:
-            raise UserError("the results have changed since this leaderboard was made of them: make it anew")
+        predictions = self._read()
         metrics = [name for name in self.metrics if name not in untested]
         groups = [
             by_group(
@@ -64,5 +72,12 @@ class PageSources:
             ).found
             for one in by
         ]  # fmt: skip
-        pictures = of_page(renamed(board, names), found.predictions, groups, names)
-        return Inside(cards(found.predictions), groups, pictures)
+        pictures = of_page(renamed(board, names), predictions, groups, names)
+        return Inside(cards(predictions), groups, pictures)
+
+    def _read(self) -> "list[Predictions]":
+        """The predictions. Raises UserError unless the cells are those of the board."""
+        found = saved_cells(self.results, self.tasks, self.cache, aggregates=True).predictions
+        if cells_of(found) != self.cells:
+            raise UserError("the results have changed since this leaderboard was made of them: make it anew")
+        return found
