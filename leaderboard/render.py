@@ -76,8 +76,8 @@ def dump_csv(kind: type, records: Sequence[Any]) -> str:
     names = [f.name for f in fields(kind)]
     of = attrgetter(*names)
     writer.writerow(names)
-    text = cache(field_text)  # the same few names in every row
-    writer.writerows([_plain(value, text) for value in of(record)] for record in records)
+    text = cache(_text)  # the same few names in every row
+    writer.writerows([csv_field(value, text) for value in of(record)] for record in records)
     return out.getvalue()
 
 
@@ -126,7 +126,13 @@ def task_title(task: AlignedTask) -> str:
     return task.title if task.fraction == 1 or math.isnan(task.fraction) else f"{task.title} @ {percent(task.fraction)}"
 
 
-def _plain(value: Any, text: Callable[[str], str]) -> str:
+def _text(value: str) -> str:
+    """A string in a CSV field."""
+    shown = visible(value)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown  # a spreadsheet would compute it
+
+
+def csv_field(value: Any, text: Callable[[str], str] = _text) -> str:
     """A CSV field: floats to six decimals, NaN and None empty, strings as ``text`` has them."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6f}".rstrip("0").rstrip(".")
@@ -135,12 +141,6 @@ def _plain(value: Any, text: Callable[[str], str]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)
-
-
-def field_text(value: str) -> str:
-    """A string in a CSV field."""
-    shown = visible(value)
-    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown  # a spreadsheet would compute it
 
 
 def _without_nan(value: Any) -> Any:

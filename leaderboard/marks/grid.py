@@ -110,9 +110,7 @@ def _rows(
     return rows | {twice.get(name, name): row for name, row in metrics.items()}
 
 
-def _labels(
-    column: Column, records: OfEncoder, labels: Sequence[str]
-) -> list[str]:  # fmt: skip
+def _labels(column: Column, records: OfEncoder, labels: Sequence[str]) -> list[str]:
     """The labels of a column that has several: the only one of a column is its headline."""
     of = [r for (task, metric, _), r in records.items() if task == column.task and metric == column.metrics[0]]
     known = [r for r in of if r.positives is not None and r.label != HEADLINE]

@@ -2,10 +2,11 @@
 
 import csv
 import io
+import math
 
 from cxrbench.leaderboard.board import Board
 from cxrbench.leaderboard.published.figure import Published, PublishedFigure
-from cxrbench.leaderboard.render import field_text, to_csv
+from cxrbench.leaderboard.render import csv_field, to_csv
 
 MORE = ("published", "differs")
 """Where a figure is printed, and what differs; both empty of what is ours."""
@@ -26,13 +27,11 @@ def to_csv_beside(board: Board, published: Published) -> str:
 
 def _known(one: PublishedFigure) -> dict[str, str]:
     """What the CSV has of a figure."""
-    number = "" if one.value != one.value else f"{one.value:.6f}".rstrip("0").rstrip(".")
-    texts = {
-        "encoder": one.row, "dataset": one.task.dataset, "protocol": one.task.protocol, "metric": one.metric,
-        "label": one.label, "published": one.source, "differs": "; ".join(one.differs),
-        "note": "" if number else f"printed as {one.printed}",
+    undefined = math.isnan(one.value)
+    facts = {
+        "encoder": one.row, "dataset": one.task.dataset, "protocol": one.task.protocol, "fraction": one.task.fraction,
+        "metric": one.metric, "label": one.label, "value": one.value, "n": one.n, "synthetic": False,
+        "published": one.source, "differs": "; ".join(one.differs),
+        "note": f"printed as {one.printed}" if undefined else "",
     }  # fmt: skip
-    fraction = f"{one.task.fraction:.6f}".rstrip("0").rstrip(".")
-    return {name: field_text(text) for name, text in texts.items()} | {
-        "value": number, "n": one.n, "fraction": fraction, "synthetic": "false",
-    }  # fmt: skip
+    return {name: csv_field(fact) for name, fact in facts.items()}
