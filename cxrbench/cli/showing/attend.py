@@ -37,7 +37,7 @@ def attend(
 
     Examples:
 
-      cxrbench attend spcl scan.dcm other.png -o attention.png
+      cxrbench attend spcl@runs/spcl/encoder.safetensors scan.dcm other.png -o a.png
 
       cxrbench attend fane@runs/fane/last.ckpt scan.dcm --sentence "There is a left pneumothorax." -o attention.png
     """
