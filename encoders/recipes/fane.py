@@ -8,7 +8,11 @@ MODEL, TRAINER = "FaNe:codes/fane/models/fane.py", "FaNe:configs/base_trainer.ya
 EXPERIMENT = "FaNe:configs/experiments/pre_train/train_fane.yaml"
 SETUP = "FaNe §4.1"
 BOTH = f"{SETUP}: 98 on each of two GPUs"
-BEST = "ours: the last; FaNe:configs/callbacks/model_checkpoint.yaml keeps the least training loss, too"
+CALLBACKS = "FaNe:configs/callbacks/"
+BEST = (
+    f"ours: the last; {CALLBACKS}model_checkpoint.yaml keeps the least training loss, too, and early_stopping.yaml "
+    "ends a run whose loss has not fallen for 10 epochs"
+)
 
 FIXED = PretrainingRecipe(
     epochs=50, batch_size=196, lr=4e-4, weight_decay=1e-6, warmup=0.05, betas=(0.9, 0.999),
