@@ -134,6 +134,8 @@ def pretrain(
       cxrbench pretrain spcl --recipe paper --dry-run
     """
     if list_options:
+        if recipe != "fixed":
+            raise UserError("--list-options has the values of fixed: leave out --recipe, or pass --dry-run to see them")
         known = api.method_options(method)
         show([{"--option": name, "what it is": line} for name, line in known.items()], as_json)
         return

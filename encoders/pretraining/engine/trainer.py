@@ -267,4 +267,6 @@ def launched(devices: int) -> bool:
     """Whether torchrun or Slurm has started one process per device already."""
     if TorchElasticEnvironment.detect():
         return True
-    return SLURMEnvironment.detect() and devices > 1 and os.environ["SLURM_NTASKS"] == str(devices)
+    with warnings.catch_warnings():  # Lightning advises srun wherever there is one; none is needed
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        return SLURMEnvironment.detect() and devices > 1 and os.environ["SLURM_NTASKS"] == str(devices)
