@@ -11,6 +11,7 @@ Formulas, variants, sources: docs/methods.md.
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -200,6 +201,8 @@ def spread(image: Tensor) -> Tensor:
 def configure(arch: str, options: FaNeOptions) -> Blueprint:
     """FaNe on studies with a frontal image and a report."""
     image = parse_image_arch(arch, 3 if options.odd_mean else 1)
+    if isinstance(image, ViTConfig):
+        image = replace(image, learned_positions=options.learn_positions)
     return Blueprint(
         image_preprocess(image, options.odd_mean),
         options,

@@ -47,6 +47,7 @@ FIXED = PretrainingRecipe(
         "ours: W processes of B are to learn what one of W B does": "gather",
         "ours: laterality is kept": "augment",
         "ours: three equal channels tell nothing to a ViT": "odd_mean",
+        "ours: sin-cos, as all plain ViTs here": "learn_positions",
         f"{SETUP}, A.1": "min_sentences",
     }),
 )  # fmt: skip
@@ -98,6 +99,7 @@ OFFICIAL = replace(
         "FaNe:codes/fane/modules/sparse_local_attention.py": "mask_mode",
         f"{EXPERIMENT}: random_affine, random_horizontal_flip": "augment",
         "FaNe:codes/fane/data/pretrain/mimiccxr.py": "odd_mean",
+        "FaNe:codes/fane/encoders/image/vits.py": "learn_positions",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}
