@@ -209,7 +209,7 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         lambda corpus: FaNe(image, options, corpus),
         corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
         eligible=partial(has_sentences, least=options.min_sentences),
-        compared="joined" if options.gather else "process",
+        compared=("joined" if options.gather else "process") if options.mp or options.hn else "nothing",
         needed=lambda manifests: load_bert(options.text),
         wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,

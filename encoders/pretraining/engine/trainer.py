@@ -254,7 +254,7 @@ def run_trainer(
         raise UserError(f"{trainer.world_size} processes were started for --devices {devices}: make them as many")
     with warnings.catch_warnings():
         # Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes.
-        warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers).*")
+        warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers|srun).*")
         trainer.fit(module, ckpt_path=plan.last if module.start else None, weights_only=True)
 
 

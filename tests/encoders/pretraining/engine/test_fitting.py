@@ -219,13 +219,14 @@ def test_a_batch_job_of_slurm_has_started_the_processes_if_it_has_as_many_tasks(
 
 
 def test_where_srun_is_installed_nobody_is_told_to_use_it(
-    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     for name in ("SLURM_NTASKS", "SLURM_JOB_NAME"):
         monkeypatch.delenv(name, raising=False)
     assert not launched(2)
-    assert not list(recwarn)
+    pretrain(replace(CONFIG, epochs=1), [manifest], tmp_path / "run")
+    assert [str(one.message) for one in recwarn if "srun" in str(one.message)] == []
 
 
 def test_a_batch_job_with_several_tasks_trains_on_one_device(

@@ -296,6 +296,7 @@ def test_what_could_not_be_trained_is_refused_before_data_are_read(change: dict[
 def test_a_loss_that_compares_nothing_is_trained_on_single_images() -> None:
     for method in ("mae", "radjepa", "supervised"):
         checked(replace(CONFIG, method=method, arch="nano", batch_size=1))
+    checked(replace(CONFIG, method="fane", arch="nano", batch_size=1, options={"mp": 0, "hn": 0}))
     checked(replace(CONFIG, recipe="official", arch="nano", batch_size=8, devices=4))
 
 
