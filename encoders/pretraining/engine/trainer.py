@@ -150,11 +150,17 @@ class Pretraining(lightning.LightningModule):
             draw = self.draw(number)
             batch = self.objective.augmented(as_batch(read, self.objective.preprocess), draw)
             loss = self.objective(batch, draw)
-        value = loss.value.item()
-        if not math.isfinite(value):
-            raise UserError(self.diverged("loss", value))
-        self.logged |= {"loss": value} | {name: float(scalar) for name, scalar in loss.logged.items()}
+        told = self.of_all_processes({"loss": loss.value, **loss.logged})
+        if not math.isfinite(told["loss"]):
+            raise UserError(self.diverged("loss", told["loss"]))
+        self.logged |= told
         return loss.value
+
+    def of_all_processes(self, scalars: Mapping[str, Tensor]) -> dict[str, float]:
+        """The means over the processes, each of which has its own share of the batch."""
+        ours = torch.stack([scalar.detach().float().to(self.device) for scalar in scalars.values()])
+        means: Tensor = self.trainer.strategy.reduce(ours, reduce_op="mean")
+        return dict(zip(scalars, means.tolist(), strict=True))
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         """One step; then whatever the objective does after it (moving averages)."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import KEPT, read_encoder
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig
+from cxrbench.encoders.pretraining.corpus import ImageCorpus, TrainingImages
 from cxrbench.encoders.pretraining.engine import pretrain as engine
+from cxrbench.encoders.pretraining.engine.plan import make_plan
+from cxrbench.encoders.pretraining.engine.prepared import Decoding
 from cxrbench.encoders.pretraining.engine.pretrain import pretrain
+from cxrbench.encoders.pretraining.engine.trainer import Pretraining
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import half_cosine
@@ -151,3 +156,19 @@ def test_logs_pictures_and_card(manifest: Manifest, tmp_path: Path, monkeypatch:
     card = (out / "encoder.md").read_text()
     for part in ("# toy", "toy: 12 images of 12 patients", "cxrbench pretrain toy", "GFLOPs per unit", '"epochs": 2'):
         assert part in card
+
+
+def test_what_is_logged_is_of_all_processes_and_all_stop_together(manifest: Manifest, tmp_path: Path) -> None:
+    """Where a loss is a mean over images, each process has that of its share."""
+    corpus = ImageCorpus(TrainingImages(Decoding((), Toy.preprocess), manifest.images, {}))
+    plan = make_plan(CONFIG, PretrainingRecipe(batch_size=4), 12, tmp_path)
+    module = Pretraining(Toy(), corpus, PretrainingRecipe(), plan, {}, 0)
+    others = torch.tensor([2.0, 4.0])
+    strategy = SimpleNamespace(reduce=lambda ours, reduce_op: torch.stack([ours, others]).mean(dim=0))
+    module._trainer = SimpleNamespace(global_rank=0, world_size=2, global_step=0, strategy=strategy)  # type: ignore[assignment]
+    item = ({"images": torch.full((2, 1, 8, 8), 99, dtype=torch.uint8)}, 0)
+    ours = module.training_step(item).item()
+    assert module.logged == {"loss": pytest.approx((ours + 2) / 2), "progress": 2.0}
+    others[0] = torch.nan
+    with pytest.raises(UserError, match="the loss is nan"):
+        module.training_step(item)
