@@ -129,7 +129,7 @@ def test_too_few_positives_give_no_interval_and_a_note_that_says_so(made_up):
     assert np.isnan([one.lower, one.p]).all()
     assert one.note == "no interval: Effusion has 1 patients on its rarer side"
     text = to_markdown(board)
-    assert "so not tested and left out of every mean, value only: Effusion (1 patients)" in text
+    assert "so not tested and left out of every mean: Effusion (1 patients)" in text
     assert record(board, "spcl").value == record(board, "spcl", "Nodule/Mass").value
     assert record(board, "spcl").p > 0
 
@@ -146,7 +146,7 @@ def test_a_column_that_cannot_be_tested_has_values_and_dashes_for_letters(made_u
     assert one.tie_group == ""
     text = to_markdown(board)
     assert f"{one.value:.3f}** [{one.lower:.3f}, {one.upper:.3f}] –" in text.replace("<u>", "**").replace("</u>", "**")
-    assert "so not tested and value only: Nodule/Mass (9 patients), Effusion (9 patients)" in text
+    assert "so not tested: Nodule/Mass (9 patients), Effusion (9 patients)" in text
 
 
 def test_missing_targets_are_not_counted(made_up):
