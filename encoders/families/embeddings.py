@@ -75,7 +75,8 @@ def load(request: EncoderRequest) -> Embeddings:
     card = sidecar.card(EncoderCard(method=path.stem))
     if "pretrained_on" not in sidecar.said:
         told = "assumed, for nobody says it: that its model has seen no X-rays of the data sets here; say it in"
-        card = replace(card, assumed=(f'{told} {sidecar.path.name}: pretrained_on = ["mimic"], or [] for none',))
+        told += f' {sidecar.path.name}: pretrained_on = ["mimic"], or [] for none'
+        card = replace(card, assumed=(*card.assumed, told))
     encoder = (EmbeddingsWithTexts if table.texts else Embeddings)(table, sidecar.applied(Preprocess()), card)
     encoder.said = sorted(map(str, sidecar.said.items()))  # a part of its identity: marks rest on it
     return encoder

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +83,7 @@ class HFEncoder(nn.Module):
         tokens = output.last_hidden_state
         pooled = {
             "cls": lambda: tokens[:, 0],
-            "mean": lambda: tokens.mean(dim=1),
+            "mean": lambda: tokens[:, -side * side :].mean(dim=1),
             "pooler": lambda: output.pooler_output,
         }[self.family.pooling]()
         # hidden_states[0] is the embedding, so block k's output is hidden_states[k + 1]
@@ -165,14 +165,24 @@ def build(source: str, revision: str | None = None) -> HFEncoder:
     except UserError as error:
         raise UserError(f"hf:{source} cannot be used: {error}") from error
     sidecar = read_sidecar(folder) if local else WeightsSidecar(sidecar_path(folder), {})  # a repository has none
-    own, preprocess = preprocess, sidecar.of_one_pooling().applied(preprocess)
+    own, preprocess = preprocess, sidecar.applied(preprocess)
     card = card_of_folder("hf", folder, own, method) if local else card_of("hf", source, method, preprocess=own)
     card = told(sidecar, own, card, known=[key for key in IMAGES if SAID_AS.get(key, "size") in said])
-    encoder: Any = KINDS[family.text](backbone.float(), family, preprocess, card)
+    encoder: Any = KINDS[family.text](backbone.float(), read_as(family, sidecar), preprocess, card)
     if family.text:
         encoder.take_text_tower(model.float(), location, at.get("revision"))
     check_shown(sidecar, encoder, own)
     return encoder
+
+
+def read_as(family: ModelFamily, sidecar: WeightsSidecar) -> ModelFamily:
+    """The family, read as the sidecar says: a ViT with a CLS token also at the mean of its patches. UserError else."""
+    if sidecar.pooling == family.pooling:
+        return family
+    if (family.pooling, sidecar.pooling) == ("cls", "mean"):
+        return replace(family, pooling="mean")
+    sidecar.of_one_pooling()
+    return family
 
 
 def family_of(source: str, model_type: str) -> ModelFamily:

@@ -38,7 +38,9 @@ def load(request: EncoderRequest) -> Encoder:
     if path is not None:
         from cxrbench.encoders.families.shown import check_shown
 
-        sidecar = read_sidecar(path).of_one_pooling()
+        sidecar = read_sidecar(path)
+        if entry.loader != "hf":  # which reads what can be read in several ways
+            sidecar.of_one_pooling()
         encoder.preprocess = sidecar.applied(own)
         check_shown(sidecar, encoder, own)
     encoder.card = told(sidecar, entry.preprocess, _card(entry, own, path, sidecar), known=IMAGES)
@@ -51,6 +53,8 @@ def _card(entry: PublishedEncoder, own: Preprocess, path: Path | None, sidecar: 
     assumed = [*differing(entry, own, sidecar.said)]
     if "preprocessing" in entry.unverified and not _says_itself(entry, path):
         assumed.append("its preprocessing is not verified")
+    if sidecar.pooling and not entry.pooling.lower().startswith(sidecar.pooling):
+        assumed.append(f"{sidecar.path.name} says pooling {sidecar.pooling} in place of the published: {entry.pooling}")
     if "pretrained_on" in entry.unverified and "pretrained_on" not in sidecar.said:
         assumed.append("which data sets it was pretrained on is not verified")
     if path is not None and path.is_file() and entry.sha256 and not file_sha256(path).startswith(entry.sha256):
