@@ -97,6 +97,10 @@ def pretrain(
     data_dir = data_folder(data_dir)
     _refuse_wrong_names(method, names, data_dir)
     _refuse_wrong_settings(settings)
+    if log is not None:
+        from cxrbench.loggers.contract import check_logger
+
+        check_logger(log)
     from cxrbench.encoders.pretraining.engine.beginning import fitted_to_file
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, pretrain
 

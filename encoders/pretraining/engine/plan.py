@@ -125,6 +125,11 @@ def notes_on(config: PretrainConfig, recipe: PretrainingRecipe) -> list[str]:
             f"lr {recipe.lr:g} is the recipe's, of which --lr-rule {config.lr_rule} makes a peak of {recipe.peak:g}: "
             "pass --lr for another"
         )
+    if config.warmup is not None and recipe.horizon != 1:
+        notes.append(
+            f"warmup {recipe.warmup:g} is a share of the recipe's schedule, which is {recipe.horizon:g} times as long "
+            f"as the run: {recipe.warmup * recipe.horizon:.0%} of the run"
+        )
     return notes
 
 
