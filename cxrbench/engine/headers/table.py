@@ -5,6 +5,7 @@ hundred bytes are its own. What is shared (``SHARED``) is kept as text beside th
 """
 
 import json
+import marshal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ SHARED = (
     ("cell", "parts"), ("cell", "fixed_images"), ("made", "versions"),
     ("encoder",), ("dataset",), ("labels",), ("groups",), ("notes",),
 )  # fmt: skip
+PLAIN = 2  # version of marshal that writes a value as it is, wherever its parts are used beside
 ABSENT = -1  # in place of a number, where a header says nothing of it
 
 
@@ -55,6 +57,7 @@ class HeaderTable:
     rows: dict[str, Row] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     _number_of: dict[str, int] = field(default_factory=dict)
+    _known: dict[bytes, int] = field(default_factory=dict)
     _values: dict[int, Any] = field(default_factory=dict)
 
     def add(self, path: str, look: FileLook, header: CellHeader) -> None:
@@ -65,14 +68,7 @@ class HeaderTable:
         numbers = []
         for place in SHARED:
             holder = _holder(facts, place)
-            if place[-1] not in holder:
-                numbers.append(ABSENT)
-                continue
-            text = json.dumps(holder.pop(place[-1]))
-            number = self._number_of.setdefault(text, len(self.texts))
-            if number == len(self.texts):
-                self.texts.append(text)
-            numbers.append(number)
+            numbers.append(self._number(holder.pop(place[-1])) if place[-1] in holder else ABSENT)
         self.rows[path] = Row(look, json.dumps(facts), header.reason, tuple(numbers))
 
     def header(self, path: str, look: FileLook) -> CellHeader | None:
@@ -104,6 +100,16 @@ class HeaderTable:
         )
         facts = json.dumps({"format": FORMAT, "shared": [self.texts[number] for number in used]})
         write_sealed_table(place, table, {METADATA_KEY: facts.encode()})
+
+    def _number(self, value: Any) -> int:
+        """Of what is shared: that of its text, which is written once only, for half of it is long."""
+        key = marshal.dumps(value, PLAIN)
+        if key not in self._known:
+            text = json.dumps(value)
+            self._known[key] = self._number_of.setdefault(text, len(self.texts))
+            if self._known[key] == len(self.texts):
+                self.texts.append(text)
+        return self._known[key]
 
     def _value(self, number: int) -> Any:
         """What is shared, one object for all who share it."""
