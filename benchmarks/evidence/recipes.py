@@ -22,7 +22,7 @@ class Recipe:
     """One method on some data, with everything that is said otherwise than the method says it.
 
     ``data``: names of datasets, or paths, in ``folder`` ("": paths alone). ``settings``: of ``cxrbench.pretrain``, by
-    name. ``options``: the method's own. ``after``: the recipe whose seed 0 this one begins from (its option ``init``).
+    name. ``options``: the method's own. ``after``: the recipe whose seed 0 this one begins from (``init``).
     ``seeds``: how many are trained. ``title``, ``learns_from``, ``note``: words for the card.
     """
 
@@ -45,17 +45,17 @@ class Recipe:
         """The file that a run ends in."""
         return f"{self.run(seed)}/encoder.safetensors"
 
-    def all_options(self) -> dict[str, str]:
-        """The method's own, with the weights that it begins from."""
-        return {**self.options, **({"init": SHIPPED[self.after].weights(0)} if self.after else {})}
+    def all_settings(self) -> dict[str, Any]:
+        """Those of ``cxrbench.pretrain``, with the weights that it begins from."""
+        return {**self.settings, **({"init": SHIPPED[self.after].weights(0)} if self.after else {})}
 
     def command(self, seed: int) -> str:
         """The same as typed, in the scratch folder."""
         words = ["cxrbench", "pretrain", self.method, "--data", ",".join(self.data)]
         words += ["--data-dir", self.folder] if self.folder else []
-        for name, value in self.settings.items():
+        for name, value in self.all_settings().items():
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-        words += [word for name, value in self.all_options().items() for word in ("--option", f"{name}={value}")]
+        words += [word for name, value in self.options.items() for word in ("--option", f"{name}={value}")]
         return shlex.join([*words, "--seed", str(seed), "--half", "--out", self.run(seed)])
 
 

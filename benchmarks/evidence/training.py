@@ -34,7 +34,7 @@ def state(recipe: Recipe, seed: int, scratch: Path) -> str:
 def is_of(recipe: Recipe, seed: int, facts: Mapping[str, Any]) -> bool:
     """Whether a checkpoint that says this of itself was made by this recipe."""
     config = facts["config"]
-    wanted = {**recipe.settings, "options": recipe.all_options(), "seed": seed}
+    wanted = {**recipe.all_settings(), "options": dict(recipe.options), "seed": seed}
     return all(config.get(name) == value for name, value in wanted.items())
 
 
@@ -67,7 +67,7 @@ def train(recipe: Recipe, seed: int) -> Path:
         with counted(Path(recipe.run(seed))):
             api.pretrain(
                 recipe.method, recipe.data, out=Path(recipe.run(seed)), data_dir=folder, cache=CACHE, resume=True,
-                command=recipe.command(seed), seed=seed, half=True, options=recipe.all_options(), **recipe.settings,
+                command=recipe.command(seed), seed=seed, half=True, options=recipe.options, **recipe.all_settings(),
             )  # fmt: skip
     return Path(recipe.weights(seed))
 

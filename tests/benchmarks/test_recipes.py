@@ -8,6 +8,7 @@ import pytest
 
 from cxrbench.cli.pretrain import parse_options
 from cxrbench.encoders.backbones.encoder import WEIGHTS
+from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked
 from evidence.cards import card
 from evidence.recipes import DRAWINGS, SHIPPED, Recipe, drawing_command
 from evidence.training import facts_of, is_of, state
@@ -26,7 +27,7 @@ def said(command: str) -> tuple[list[str], dict[str, str], dict[str, str]]:
             settings[word] = "" if word == "--half" else next(rest)
         else:
             words.append(word)
-    kept = {name: text for name, text in settings.items() if name not in IN_ANOTHER_FOLDER}
+    kept = {name: text for name, text in settings.items() if name not in (*IN_ANOTHER_FOLDER, "--init")}
     numbers = {name: f"{float(text):g}" if text[:1].isdigit() else text for name, text in kept.items()}
     return words, numbers, {name: text for name, text in parse_options(options).items() if name != "init"}
 
@@ -44,13 +45,23 @@ def test_the_card_of_the_weights_gives_the_recipe(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", SHIPPED)
+def test_the_method_takes_the_settings_and_options_of_its_recipe(method: str) -> None:
+    recipe = SHIPPED[method]
+    settings = recipe.all_settings()
+    if recipe.after:  # what ships in the place of what would be trained
+        assert settings["init"] == SHIPPED[recipe.after].weights(0)
+        settings["init"] = str(WEIGHTS / f"{recipe.after}_phantom.safetensors")
+    found, _ = checked(PretrainConfig(method, options=recipe.options, seed=0, half=True, **settings))
+    assert (found.backbone.width, found.backbone.depth) == (192, 4)
+
+
+@pytest.mark.parametrize("method", SHIPPED)
 def test_the_weights_were_made_by_the_recipe(method: str) -> None:
     facts = facts_of(WEIGHTS / f"{method}_phantom.safetensors", method)
     recipe = SHIPPED[method]
     config = dict(facts["config"])
     config["options"] = {name: text for name, text in config["options"].items() if name != "init"}
-    options = {name: text for name, text in recipe.all_options().items() if name != "init"}
-    assert (config["options"], config["seed"], config["half"]) == (options, 0, True)
+    assert (config["options"], config["seed"], config["half"]) == (recipe.options, 0, True)
     assert {name: config[name] for name in recipe.settings} == dict(recipe.settings)
     assert sorted(facts["images"]) == sorted(recipe.data)
 
@@ -104,4 +115,4 @@ def test_commands_survive_a_shell() -> None:
     words = shlex.split(recipe.command(2))
     assert words[words.index("--data") + 1] == "a folder/labels.csv"
     assert words[-2:] == ["--out", "spcl-seed2"]
-    assert json.loads(json.dumps(recipe.all_options())) == {"loss": "clip"}
+    assert json.loads(json.dumps(recipe.options)) == {"loss": "clip"}
