@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
+from cxrbench.encoder_rules import check_card, check_preprocess
 from cxrbench.errors import UserError
 
 if TYPE_CHECKING:  # a contract is read by commands that never compute
@@ -21,7 +22,8 @@ class Preprocess:
 
     ``resize``: ``squash`` ignores the aspect ratio; ``crop`` scales the shorter side to ``size / crop_pct`` and cuts
     the centre ``size`` x ``size``; ``pad`` scales the longer side to ``size`` and pads with black. Images in [0, 1]
-    are then normalised as (x - mean) / std, ``mean`` and ``std`` having one entry or one per channel.
+    are then normalised as (x - mean) / std, ``mean`` and ``std`` having one entry or one per channel. Raises UserError
+    for anything else.
     """
 
     size: int = 224
@@ -31,6 +33,9 @@ class Preprocess:
     channels: Literal[1, 3] = 3
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     crop_pct: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_preprocess(self)
 
 
 class Features(NamedTuple):
@@ -57,7 +62,7 @@ class EncoderCard:
     ``synthetic``: pretrained on phantom images. ``assumed``: what nobody said of it and had to be taken for granted,
     e.g. its preprocessing, one sentence each; the leaderboard tells it. Hours that its pretraining took, where they are
     known: on the clock, of GPUs, of CPU cores. ``citation``, ``year``: of the publication; ``unverified``: which of
-    what is said of it could not be looked up.
+    what is said of it could not be looked up. Raises UserError for names that are no text, and one that is no tuple.
     """
 
     method: str
@@ -71,6 +76,9 @@ class EncoderCard:
     citation: str = ""
     year: int | None = None
     unverified: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_card(self)
 
     @property
     def hours(self) -> dict[str, float]:

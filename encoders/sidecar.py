@@ -30,8 +30,13 @@ class WeightsSidecar:
     said: Mapping[str, Any]
 
     def applied(self, assumed: Preprocess) -> Preprocess:
-        """The preprocessing that is assumed, with what was said in its place."""
+        """The preprocessing that is assumed, with what was said in its place. UserError where they do not fit."""
         said = {key: tuple(v) if isinstance(v, list) else v for key, v in self.said.items() if key in IMAGES}
+        channels = said.get("channels", assumed.channels)
+        for key in ("mean", "std"):
+            if len(numbers := said.get(key, getattr(assumed, key))) not in (1, channels):
+                others = f"{numbers} of {key} are for {len(numbers)} channels"
+                raise UserError(f"{self.path}: {channels} channel(s), but {others}: say {key} and channels that fit")
         return replace(assumed, **said)
 
     def card(self, otherwise: EncoderCard) -> EncoderCard:

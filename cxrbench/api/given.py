@@ -86,7 +86,8 @@ def _several(given: Any, kind: str) -> Sequence[Any]:
         return [given]
     if not isinstance(given, Sequence):
         what = "encoders" if kind == "nn.Module" else "tasks"
-        raise UserError(f"{what} are {plain(repr(given))}: give names in a list, or in one text separated by commas")
+        advice = f"give names in a list, or in one text separated by commas; {kind}s may stand in the list, or pairs "
+        raise UserError(f"{what} are {plain(repr(given))}: {advice}(name, {kind})")
     return given
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args, get
 
 from cxrbench.api.data import load_dataset
 from cxrbench.api.given import by_name
+from cxrbench.arguments import check_type
 from cxrbench.errors import OnBadImage, UserError, chosen
 from cxrbench.files.folders import cache_folder, data_folder
+from cxrbench.plugins.entry_points import METHODS, only_point, unknown
 from cxrbench.progress import Bar, unseen
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def pretrain(
         names = [by_name("the dataset", one, "./labels.csv") for one in several]
     data_dir = data_folder(data_dir)
     _refuse_wrong_names(method, names, data_dir)
-    _refuse_wrong_choices(settings)
+    _refuse_wrong_settings(settings)
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, pretrain
 
     config = PretrainConfig(method=method, **settings)
@@ -136,7 +138,7 @@ def pretraining_recipe(
     UserError.
     """
     _refuse_wrong_names(method, (), None)
-    _refuse_wrong_choices(settings)
+    _refuse_wrong_settings(settings)
     from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
     from cxrbench.encoders.pretraining.engine.recipe_lines import recipe_lines
 
@@ -146,22 +148,25 @@ def pretraining_recipe(
     return lines
 
 
-def _refuse_wrong_choices(settings: PretrainSettings) -> None:
-    """Raise UserError for a word that is none of the choices, before torch is imported."""
+def _refuse_wrong_settings(settings: PretrainSettings) -> None:
+    """Raise UserError for a setting that is none, or of another type or choice, before torch is imported."""
     kinds = get_type_hints(PretrainSettings)
     for name, value in settings.items():
-        kind = kinds.get(name)
+        if name not in kinds:
+            raise UserError(unknown("setting", name, kinds))
+        kind = kinds[name]
         choices = next((part for part in (kind, *get_args(kind)) if get_origin(part) is Literal), None)
-        if choices is not None and value is not None:
+        if choices is None:
+            check_type(name, value, kind)
+        elif value is not None:
             chosen(f"--{name.replace('_', '-')}", choices, str(value))
 
 
 def _refuse_wrong_names(method: str, names: Sequence[str], data_dir: Path | None) -> None:
     """Raise UserError for a wrong name before torch is imported and data are read or drawn for it."""
     from cxrbench.engine.names import dataset_problem
-    from cxrbench.plugins.entry_points import METHODS, only_point
 
-    only_point(METHODS, method, "method")
+    only_point(METHODS, by_name("the method", method, "spcl"), "method")
     for name in names:
         if "/" not in name and (problem := dataset_problem(name, data_dir)) is not None:
             raise problem

@@ -6,6 +6,8 @@ from typing import Literal
 
 from cxrbench.api.forms import Compared, Leaderboard
 from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
+from cxrbench.api.tables import check_draws
+from cxrbench.arguments import check_type
 from cxrbench.errors import chosen
 from cxrbench.progress import Bar, unseen
 
@@ -40,6 +42,8 @@ def leaderboard_of_protocols(
     from cxrbench.leaderboard.protocols.tables import as_saved, board_of_protocols
 
     chosen("--spread", Spread, spread)
+    check_draws(replicates, seed)
+    check_type("rope", rope, float)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     wanted = separate(protocols, "protocols")
     found = saved_cells(results, saved_names(datasets, "datasets"), cache)
@@ -83,6 +87,8 @@ def compare_protocols(
     from cxrbench.leaderboard.display import read_names
     from cxrbench.leaderboard.protocols.tables import compare_protocols
 
+    check_draws(replicates, seed)
+    check_type("margin", margin, float | None)
     called = read_names(separate(names, "names"))
     saved = saved_cells(results, saved_names(datasets, "datasets"), cache)
     with bar("evaluating") as advance:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from cxrbench.api.given import separated
 from cxrbench.api.saved import SavedResults
 from cxrbench.api.workers import check_executor, computing
+from cxrbench.arguments import check_type
 from cxrbench.files.folders import data_folder
 from cxrbench.plugins.entry_points import LOGGERS, only_point
 from cxrbench.progress import Progress
@@ -106,6 +107,7 @@ def run(
     from cxrbench.engine.job import assumptions
     from cxrbench.predictions import Predictions
 
+    check_type("progress", progress, Progress | None)
     progress = progress or Progress()
     job = prepare(encoders, tasks, progress=progress, **settings)
     for assumed in assumptions(job.plan):
@@ -169,6 +171,7 @@ def read_run_file(path: Path | str) -> dict[str, Any]:
     """
     from cxrbench.engine.asked.requests import read_run_file
 
+    check_type("path", path, str | Path)
     return read_run_file(Path(path).expanduser())
 
 

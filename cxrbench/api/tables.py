@@ -7,10 +7,13 @@ from typing import Literal, get_args
 from cxrbench.api.forms import Calibrated, Compared, Grouped, Leaderboard
 from cxrbench.api.pages.sources import BoardSources, cells_of
 from cxrbench.api.saved import Saved, kept_in, saved_cells, saved_names
+from cxrbench.arguments import check_type, check_whole
 from cxrbench.errors import chosen
 from cxrbench.progress import Bar, unseen
 
 Recalibration = Literal["temperature", "isotonic"]
+FEWEST = 100
+"""Replicates: of fewer, no interval of 95% can be told."""
 
 
 def leaderboard(
@@ -55,6 +58,8 @@ def leaderboard(
     from cxrbench.leaderboard.tables import build
 
     chosen("--spread", Spread, spread)
+    check_draws(replicates, seed)
+    check_type("rope", rope, float)
     look = Look(read_names(separate(names, "names")), tuple(separate(labels, "labels")), spread)
     found = saved_cells(results, saved_names(tasks, "tasks"), cache, aggregates=True)
 
@@ -105,6 +110,7 @@ def by_group(
     from cxrbench.leaderboard.subgroups.evaluate import by_group
 
     check_ways((by,))
+    check_draws(replicates, seed)
     called = read_names(separate(names, "names"))
     saved = saved_cells(results, saved_names(tasks, "tasks"), cache)
     wanted = [one.cell for one in saved.predictions if len(one.rows)]
@@ -150,6 +156,8 @@ def compare(
     from cxrbench.leaderboard.comparison.compare import compare
     from cxrbench.leaderboard.display import read_names
 
+    check_draws(replicates, seed)
+    check_type("margin", margin, float | None)
     called = read_names(separate(names, "names"))
     predictions = saved_cells(results, saved_names(tasks, "tasks"), cache).predictions
     with bar("evaluating") as advance:
@@ -183,6 +191,7 @@ def calibration(
     """
     for method in methods:
         chosen("--method", Recalibration, method)
+    check_draws(replicates, seed)
     from cxrbench.engine.settings import names as separate
     from cxrbench.leaderboard.calibration.report import calibration
     from cxrbench.leaderboard.calibration.variants import variants
@@ -198,3 +207,9 @@ def calibration(
     with bar("evaluating") as advance:
         report = calibration(of_tasks, replicates=replicates, seed=seed, advance=advance)
     return Calibrated(report, of_tasks, called)
+
+
+def check_draws(replicates: int, seed: int) -> None:
+    """Raise UserError for what cannot be drawn."""
+    check_whole("replicates", replicates, FEWEST)
+    check_whole("seed", seed, 0)

@@ -14,6 +14,8 @@ from cxrbench.kit.calls import BATCH, Caller, change, row
 from cxrbench.kit.report import PluginCheck, verdict
 from cxrbench.plugins.loading import blame
 
+ANY_NUMBER = "no shape may depend on the number of images: flatten(1), not squeeze() or view(-1, D)"
+
 
 def dtype(seen: Features) -> PluginCheck:
     """Whether float32 images have float32 features."""
@@ -49,9 +51,27 @@ def batch_sizes(caller: Caller, seen: Features) -> PluginCheck:
     alone = caller(caller.images([0]))
     mine, theirs = ([list(p.shape[1:]) for p in (f.pooled, *f.maps)] for f in (alone, seen))
     found = f"1 and {BATCH} images: the same shapes" if mine == theirs else f"{mine} for 1 image, {theirs} for {BATCH}"
+    return verdict("two batch sizes", mine == theirs, found, ANY_NUMBER)
+
+
+def leaves_images(caller: Caller) -> PluginCheck:
+    """Whether the images that it was shown are still the same."""
+    images = caller.images([0])
+    before = images.clone()
+    caller(images)
+    same = torch.equal(images, before)
     return verdict(
-        "two batch sizes", mine == theirs, found,
-        "no shape may depend on the number of images: flatten(1), not view(-1, D)",
+        "images", same, "left as they are" if same else "its call changes them",
+        "whoever shows the same images again shows others: no images.mul_(...), no images[...] = ..., no inplace=True",
+    )  # fmt: skip
+
+
+def telling(seen: Features) -> PluginCheck:
+    """Whether different images have different features."""
+    alike = bool((seen.pooled == seen.pooled[0]).all())
+    return verdict(
+        "different images", not alike, "have the same features" if alike else "have different features",
+        "nothing of an image reaches pooled: look at what forward returns",
     )  # fmt: skip
 
 

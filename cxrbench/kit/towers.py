@@ -7,6 +7,7 @@ import torch
 from cxrbench.encoder import NOTHING, EncoderCard, Features
 from cxrbench.kit.calls import Caller, floats
 from cxrbench.kit.report import PluginCheck
+from cxrbench.plugins.entry_points import DATASETS, found, nearest
 from cxrbench.plugins.fixed_images import relative_change
 from cxrbench.plugins.loading import LoadedEncoder, shape_of
 
@@ -94,6 +95,11 @@ def card(loaded: LoadedEncoder) -> PluginCheck:
     told = f"{said.method}; licence {said.licence}; pretrained on {seen}"
     if said.assumed:
         return PluginCheck("card", "remark", "; ".join((told, *said.assumed)))
+    known = found(DATASETS)
+    alike = [(name, nearest(name, known)) for name in said.pretrained_on if name not in known and ":" not in name]
+    if slips := [f"{name!r} is no data set here, {close} is" for name, close in alike if close]:
+        advice = "the marks of what it has seen rest on these names: `cxrbench data list` has them"
+        return PluginCheck("card", "remark", "; ".join((told, *slips)), advice)
     return PluginCheck("card", "pass", told)
 
 

@@ -80,5 +80,10 @@ def cannot_import(what: str, point: EntryPoint, reason: str) -> UserError:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """``unknown encoder 'spcI': did you mean 'spcl'? Known: ...``."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=ALIKE)
-    return f"unknown {what} {name!r}{f': did you mean {close[0]!r}?' if close else ';'} known: {', '.join(names)}"
+    close = nearest(name, names)
+    return f"unknown {what} {name!r}{f': did you mean {close!r}?' if close else ';'} known: {', '.join(names)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that may have been meant, or None if none is alike."""
+    return next(iter(difflib.get_close_matches(name.lower(), sorted(known), n=1, cutoff=ALIKE)), None)

@@ -37,6 +37,8 @@ from cxrbench.plugins.identity import (
 from cxrbench.plugins.seen import in_known_names
 from cxrbench.plugins.sources import USER_FILE, helpers_of, is_library, qualified_name, top_of
 
+CORE = Path(__file__).parents[1]
+
 
 @dataclass(frozen=True)
 class LoadedEncoder:
@@ -67,9 +69,9 @@ def build_encoder(text: str, request: EncoderRequest, plugin: Any) -> LoadedEnco
         arguments = plain_arguments(text, request, factory)
     try:
         module: Any = factory(*arguments)
-    except UserError:
-        raise
     except THEIRS as error:
+        if isinstance(error, UserError) and isinstance(plugin, EncoderPlugin):  # its own message says what and where
+            raise
         raise UserError(f"encoder {text!r} cannot be built: {blame(error)}") from error
     reads = plugin.reads(request) if isinstance(plugin, EncoderPlugin) and plugin.reads else None
     return identified(text, request, module, factory, None if reads is None else tuple(reads))
@@ -217,6 +219,8 @@ def check_features(text: str, features: Any, batch: int) -> None:
     fits = isinstance(pooled, Tensor) and pooled.ndim == 2 and len(pooled) == batch and pooled.shape[1] > 0
     if not fits or not pooled.is_floating_point():
         raise UserError(f"encoder {text!r}: pooled is {shape_of(pooled)}; it must be floats [{batch}, D] with D > 0")
+    if not isinstance(maps, tuple | list):
+        raise UserError(f"encoder {text!r}: maps are a {shape_of(maps)}; there must be a tuple of none or four")
     if len(maps) not in (0, 4) or any(not isinstance(m, Tensor) or m.ndim != 4 or len(m) != batch for m in maps):
         shapes = ", ".join(shape_of(m) for m in maps)
         raise UserError(f"encoder {text!r}: maps are ({shapes}); there must be none, or four of [{batch}, C, H, W]")
@@ -273,11 +277,21 @@ def _forget(path: Path) -> None:
 
 
 def blame(error: BaseException) -> str:
-    """An exception in one line: type, message, and the innermost file and line."""
-    text = (str(error).strip().splitlines() or [""])[0]
-    frames = traceback.extract_tb(error.__traceback__)
+    """An exception in one line: type (of a UserError none), message, and file and line.
+
+    The line is the innermost one of code that is no library's and not cxrbench's, for that can be mended; where there
+    is none, the innermost of all.
+    """
     if isinstance(error, SyntaxError):
-        where = f" ({error.filename}, line {error.lineno})"
-    else:
-        where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {text}{where}"
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((frame for frame in reversed(frames) if _is_theirs(frame.filename)), frames[-1] if frames else None)
+    where = f" ({place.filename}, line {place.lineno})" if place else ""
+    text = (str(error).strip().splitlines() or [""])[0]
+    return f"{text}{where}" if isinstance(error, UserError) else f"{type(error).__name__}: {text}{where}"
+
+
+def _is_theirs(file: str) -> bool:
+    """Whether code is neither a library's nor of cxrbench's core."""
+    path = Path(file)
+    return not file.startswith("<") and not path.is_relative_to(CORE) and not is_library(path)

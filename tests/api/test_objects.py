@@ -129,6 +129,12 @@ class Twelve(Tiles):
         ([tiles, "pixels"], "x", "encoder function: give a name, an nn.Module"),
         (5, "x", "encoders are 5: give names in a list"),
         ("pixels", pd.DataFrame(), "the DataFrame has 0 rows and 0 columns"),
+        (
+            "pixels", pd.DataFrame({"image": ["a.png", np.zeros((2, 2))], "bright": [1, 0]}),
+            "column 'image' holds a ndarray in row 3: give text or numbers",
+        ),
+        ("pixels", ABSENT.assign(label=[["a", "b"], []]), "column 'label' holds a list in row 2: give text or numbers"),
+        ("pixels", {"clinic": ABSENT}, "DataFrames may stand in the list, or pairs (name, DataFrame)"),
         ("pixels", pd.DataFrame({"picture": ["a.png"], "bright": [1]}), "has no column of image files"),
         ("pixels", ABSENT, "DataFrame dataframe-a4c065b4 names 2 file(s) that are not there (a.png, b.png)"),
         ("pixels", ("a/b", pd.DataFrame({"image": ["a.png"]})), "cannot be called 'a/b'"),

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,37 @@ def test_encoders_and_datasets_by_name(dataset: Path) -> None:
 def test_a_wrong_type_is_one_line(encoders: Any, settings: Any, message: str, dataset: Path) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         cxrbench.run(encoders, f"{dataset}:classification", **settings)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: cxrbench.run("pixels", "x", progress=True), "progress=True: give a Progress"),  # type: ignore[arg-type]
+        (lambda: cxrbench.read_run_file(3), "path=3: give a text or a path"),  # type: ignore[arg-type]
+        (lambda: api.leaderboard(replicates="many"), "replicates='many': give a whole number of 100 or more"),  # type: ignore[arg-type]
+        (lambda: api.leaderboard(replicates=0), "replicates=0: give a whole number of 100 or more"),
+        (lambda: api.leaderboard(seed="x"), "seed='x': give a whole number of 0 or more"),  # type: ignore[arg-type]
+        (lambda: api.leaderboard(rope="x"), "rope='x': give a number"),  # type: ignore[arg-type]
+        (lambda: api.by_group("sex", seed=-1), "seed=-1: give a whole number of 0 or more"),
+        (lambda: cxrbench.compare("a", "b", margin="x"), "margin='x': give a number"),  # type: ignore[arg-type]
+        (lambda: api.compare_protocols("a", "b,c", margin=True), "margin=True: give a number"),
+        (lambda: api.leaderboard_of_protocols("a", "b", replicates=9), "replicates=9: give a whole number"),
+        (lambda: cxrbench.calibration(replicates=2.5), "replicates=2.5: give a whole number"),  # type: ignore[arg-type]
+        (lambda: cxrbench.pretrain(None, "x"), "the method is a NoneType: it is named here"),  # type: ignore[arg-type]
+        (lambda: cxrbench.pretrain("spcl", "x.csv", epoch=3), "unknown setting 'epoch': did you mean 'epochs'?"),  # type: ignore[call-arg]
+        (lambda: cxrbench.pretrain("spcl", "x.csv", epochs="3"), "epochs='3': give a whole number"),  # type: ignore[arg-type]
+        (lambda: cxrbench.pretrain("spcl", "x.csv", lr="1e-3"), "lr='1e-3': give a number"),  # type: ignore[arg-type]
+        (lambda: cxrbench.pretrain("spcl", "x.csv", betas=0.9), "betas=0.9: give 2 numbers"),  # type: ignore[arg-type]
+        (lambda: cxrbench.pretrain("spcl", "x.csv", half=1), "half=1: give True or False"),  # type: ignore[arg-type]
+        (lambda: cxrbench.pretrain("spcl", "x.csv", options=["ratio=1"]), "options=['ratio=1']: give a dict"),  # type: ignore[arg-type]
+        (lambda: api.pretraining_recipe("spcl", epochs=1.5), "epochs=1.5: give a whole number"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_a_wrong_type_is_one_line_of_every_question(ask: Callable[[], object], message: str) -> None:
+    Path("x.csv").write_text("image\n")
+    with pytest.raises(UserError, match=re.escape(message)) as told:
+        ask()
+    assert "\n" not in str(told.value)
 
 
 def test_folders_may_be_texts_and_names_one_text(dataset: Path) -> None:

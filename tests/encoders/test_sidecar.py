@@ -105,6 +105,9 @@ def test_a_shape_that_the_network_cannot_be_shown_is_refused_at_load(tmp_path: P
     say(cnn, "size = 336")  # a CNN takes any
     assert load_encoder(f"timm:resnet10t@{cnn}", synthetic=False).module.preprocess.size == 336
     say(cnn, "channels = 1")
+    with pytest.raises(UserError, match=r"toml: 1 channel\(s\), but \(0.485, .*\) of mean are for 3 channels"):
+        load_encoder(f"timm:resnet10t@{cnn}", synthetic=False)
+    say(cnn, "channels = 1\nmean = [0.5]\nstd = [0.2]")
     with pytest.raises(UserError, match=r"says 224 pixels and 1 channel\(s\); the network is of 224 and 3"):
         load_encoder(f"timm:resnet10t@{cnn}", synthetic=False)
     entry = published("medical-mae-small")
