@@ -71,6 +71,14 @@ def whole_preprocess(arch: ViTConfig) -> Preprocess:
     return replace(gray_preprocess(arch), resize="squash")
 
 
+def visible_patches(arch: ViTConfig, options: MAEOptions) -> int:
+    """How many patches of an image are seen. Raises UserError where all are, or none."""
+    visible = kept_tokens(arch.tokens, options.ratio, options.floor_slack)
+    if not 0 < visible < arch.tokens:
+        raise UserError(f"ratio {options.ratio} leaves {visible} of {arch.tokens} patches visible: all or none")
+    return visible
+
+
 class MAE(Objective):
     """The objective: the hidden patches of every image are painted from the visible ones."""
 
@@ -86,11 +94,7 @@ class MAE(Objective):
         self.decoder = MAEDecoder(arch, decoder_of(arch))
         self.options = options
         self.preprocess = whole_preprocess(arch)
-        self.visible = kept_tokens(arch.tokens, options.ratio, options.floor_slack)
-        if not 0 < self.visible < arch.tokens:
-            raise UserError(
-                f"ratio {options.ratio} leaves {self.visible} of {arch.tokens} patches visible: all or none"
-            )
+        self.visible = visible_patches(arch, options)
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
         """Crops and flips, where ``augment`` is on."""
@@ -145,6 +149,7 @@ class MAE(Objective):
 def configure(arch: str, options: MAEOptions) -> Blueprint:
     """MAE on single images."""
     config = parse_arch(arch, channels=options.channels)
+    visible_patches(config, options)
     return Blueprint(
         whole_preprocess(config),
         options,

@@ -73,6 +73,14 @@ def visible_tokens(tokens: int, ratio: float, slack: float = 1e-9) -> int:
     return kept_tokens(tokens, ratio, slack) // 2 * 2
 
 
+def seen_by_both(arch: ViTConfig, options: SPCLOptions) -> int:
+    """How many patches the two views have together. Raises UserError if they have none."""
+    visible = visible_tokens(arch.tokens, options.ratio, options.floor_slack)
+    if visible < 2:
+        raise UserError(f"ratio {options.ratio} leaves no patch of {arch.tokens} for two views: lower it")
+    return visible
+
+
 def partition(noise: Tensor, visible: int) -> tuple[Tensor, Tensor]:
     """Two disjoint uniform sets of patches per image: indices V1, V2 [B, visible / 2], from uniform noise [B, N]."""
     first, second = noise.argsort(dim=1)[:, :visible].chunk(2, dim=1)
@@ -121,9 +129,7 @@ class SPCL(Objective):
         self.backbone = ViT(arch)
         self.options = options
         self.preprocess = gray_preprocess(arch)
-        self.visible = visible_tokens(arch.tokens, options.ratio, options.floor_slack)
-        if self.visible < 2:
-            raise UserError(f"ratio {options.ratio} leaves no patch of {arch.tokens} for two views: lower it")
+        self.visible = seen_by_both(arch, options)
         self.log_scale = nn.Parameter(torch.tensor(math.log(options.initial_scale)), requires_grad=options.learn_scale)
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
@@ -161,10 +167,12 @@ class SPCL(Objective):
 def configure(arch: str, options: SPCLOptions) -> Blueprint:
     """S-PCL on single images."""
     config = parse_arch(arch, channels=options.channels)
+    seen_by_both(config, options)
     return Blueprint(
         gray_preprocess(config),
         options,
         lambda corpus: SPCL(config, options),
+        compared="joined" if options.gather else "process",
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
         backbone=config,
     )

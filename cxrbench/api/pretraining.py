@@ -97,12 +97,18 @@ def pretrain(
     data_dir = data_folder(data_dir)
     _refuse_wrong_names(method, names, data_dir)
     _refuse_wrong_settings(settings)
+    if log is not None:
+        from cxrbench.loggers.contract import check_logger
+
+        check_logger(log)
+    from cxrbench.encoders.pretraining.engine.beginning import fitted_to_file
     from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, pretrain
 
     config = PretrainConfig(method=method, **settings)
     if not names:
         raise UserError("--data names no dataset: try --data vindr,rsna,siim, or the path of a CSV")
-    _, recipe = checked(config)  # before data is read or drawn
+    blueprint, recipe = checked(config)  # before data is read or drawn
+    fitted_to_file(config, blueprint)
     manifests, chosen = [read(name, data_dir, cache, bar) for name in names], ()
     if not keep_splits:
         manifests, chosen = chosen_images(manifests, recipe)

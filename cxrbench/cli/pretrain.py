@@ -90,7 +90,8 @@ def pretrain(
     watch_every: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Look for a collapse every so many steps; 0: never [default: so that it costs about 2%]."
+            min=0,
+            help="Look for a collapse every so many steps; 0: never [default: about 2% of the cost, and by step 150].",
         ),
     ] = None,
     probe_every: Annotated[
@@ -133,6 +134,8 @@ def pretrain(
       cxrbench pretrain spcl --recipe paper --dry-run
     """
     if list_options:
+        if recipe != "fixed":
+            raise UserError("--list-options has the values of fixed: leave out --recipe, or pass --dry-run to see them")
         known = api.method_options(method)
         show([{"--option": name, "what it is": line} for name, line in known.items()], as_json)
         return
@@ -196,6 +199,9 @@ def parse_options(items: list[str]) -> dict[str, str]:
     pairs = [item.partition("=") for item in items]
     if any(not equals for _, equals, _ in pairs):
         raise UserError(f"--option {' '.join(items)!r}: give NAME=VALUE, e.g. --option ratio=0.3")
+    names = [name for name, _, _ in pairs]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"--option {', '.join(repeated)} is given more than once: give it once")
     return {name: value for name, _, value in pairs}
 
 

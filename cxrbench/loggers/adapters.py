@@ -1,4 +1,4 @@
-"""The loggers that come with cxrbench. Each works offline, and imports its package when it begins."""
+"""The loggers that come with cxrbench. Each works offline, and imports its ``package`` when it begins."""
 
 import os
 from collections.abc import Mapping
@@ -12,6 +12,8 @@ class WandbLogger:
 
     ``WANDB_MODE=offline`` keeps all of it in ``./wandb``; ``wandb sync`` sends it later.
     """
+
+    package = "wandb"
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
         """Start a run of wandb's."""
@@ -31,6 +33,8 @@ class WandbLogger:
 
 class MlflowLogger:
     """MLflow, experiment ``cxrbench`` unless MLFLOW_EXPERIMENT_NAME says otherwise; MLFLOW_TRACKING_URI says where."""
+
+    package = "mlflow"
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
         """Start a run of MLflow's."""
@@ -53,6 +57,8 @@ class MlflowLogger:
 
 class TrackioLogger:
     """Trackio, project ``cxrbench``, on this machine; ``trackio show`` draws it."""
+
+    package = "trackio"
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
         """Start a run of Trackio's."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
 
 from cxrbench.errors import THEIRS, UserError, first_line
@@ -14,7 +15,8 @@ told = logging.getLogger(__name__)
 class ExperimentLogger(Protocol):
     """What keeps the numbers of one run; an entry point of the group ``cxrbench.loggers`` is called to make one.
 
-    Where it keeps them is its own affair (its environment variables say). All three may raise.
+    Where it keeps them is its own affair (its environment variables say). All three may raise. One that imports a
+    package when it begins may name it, ``package = "wandb"``: then it is missed before hours of work, not after.
     """
 
     def begin(self, name: str, settings: Mapping[str, Any]) -> None:
@@ -55,6 +57,13 @@ class Careful:
         except THEIRS as error:
             told.warning("--log %s is given up: %s", self.name, first_line(error))
             self.logger = None
+
+
+def check_logger(name: str) -> None:
+    """Raise UserError, before hours of work, for a logger that is unknown or whose ``package`` is not installed."""
+    package = getattr(load_plugin(LOGGERS, name, "logger"), "package", None)
+    if package is not None and find_spec(package) is None:
+        raise UserError(f"--log {name}: {package} is not installed; pip install 'cxrbench[{name}]'")
 
 
 def open_logger(name: str, run: str, settings: Mapping[str, Any]) -> Careful:

@@ -40,7 +40,7 @@ class ViTConfig:
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        if self.size % self.patch:
+        if not self.size or self.size % self.patch:
             raise UserError(f"image size {self.size} is no multiple of the patch size {self.patch}: choose one that is")
 
     @property

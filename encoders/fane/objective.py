@@ -11,6 +11,7 @@ Formulas, variants, sources: docs/methods.md.
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -200,12 +201,16 @@ def spread(image: Tensor) -> Tensor:
 def configure(arch: str, options: FaNeOptions) -> Blueprint:
     """FaNe on studies with a frontal image and a report."""
     image = parse_image_arch(arch, 3 if options.odd_mean else 1)
+    if isinstance(image, ViTConfig):
+        image = replace(image, learned_positions=options.learn_positions)
     return Blueprint(
         image_preprocess(image, options.odd_mean),
         options,
         lambda corpus: FaNe(image, options, corpus),
         corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
         eligible=partial(has_sentences, least=options.min_sentences),
+        compared=("joined" if options.gather else "process") if options.mp or options.hn else "nothing",
+        needed=lambda manifests: load_bert(options.text),
         wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,
         source_weights=None if options.variant == "fixed" else source_weights(image),

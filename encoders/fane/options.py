@@ -81,6 +81,7 @@ class FaNeOptions:
     gather: bool = option(True, "compare with the pairs of all processes; false: of the same process")
     augment: bool = option(False, "rotation by up to 5 degrees and horizontal flip (breaks laterality)")
     odd_mean: bool = option(False, "three channels and the paper's mean .4755, .4755, .406, for a ViT, too")
+    learn_positions: bool = option(False, "a ViT's positions are trained (from N(0, .02²), or --init); else sin-cos")
     min_sentences: int = option(4, "studies with fewer are left out", least=1)
 
 
@@ -94,7 +95,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "bias": "printed", "scale": math.log(1 / 0.07), "learn_scale": True, "text_head": "official",
         "sentence_pool": "mean",
         "mask_mode": "pre", "hard_negatives": "official", "average": "reports", "gather": False, "augment": True,
-        "odd_mean": True,
+        "odd_mean": True, "learn_positions": True,
     },
 }  # fmt: skip
 

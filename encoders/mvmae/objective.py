@@ -7,6 +7,7 @@ paper, official code and reason disagree, ``options.VARIANTS`` says what is done
 Formulas, variants, sources: docs/methods.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.masking import (
     Masking,
     kept_tokens,
@@ -30,7 +32,7 @@ from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.encoder import load, untrained
 from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
 from cxrbench.encoders.mvmae.options import OPTIONS, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
-from cxrbench.encoders.mvmae.text import TextDecoder
+from cxrbench.encoders.mvmae.text import TextDecoder, words_width
 from cxrbench.encoders.pretraining.augment import decode_size
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
@@ -40,6 +42,8 @@ from cxrbench.encoders.recipes.mvmae import RECIPES, V2T_RECIPES
 from cxrbench.encoders.text.tokens import Vocabulary, load_tokeniser, tokenise
 from cxrbench.errors import UserError
 
+WITHOUT_REPORTS = "use mvmae, or --data with reports (mimic)"
+
 
 class Encoded(NamedTuple):
     """The P present views of a batch: ``target`` patches [P, N, patch²], their masking, codes, tokens [P, 1 + n, D]."""
@@ -48,6 +52,14 @@ class Encoded(NamedTuple):
     masking: Masking
     views: Tensor
     tokens: Tensor
+
+
+def visible_patches(arch: ViTConfig, options: MVMAEOptions) -> int:
+    """How many patches of a view are seen. Raises UserError where all are, or none."""
+    visible = kept_tokens(arch.tokens, options.mask, options.floor_slack)
+    if not 0 < visible < arch.tokens:
+        raise UserError(f"mask {options.mask} leaves {visible} of {arch.tokens} patches visible: change it")
+    return visible
 
 
 class MVMAE(Objective):
@@ -66,9 +78,7 @@ class MVMAE(Objective):
     def __init__(self, arch: ViTConfig, options: MVMAEOptions, vocabulary: Vocabulary | None = None) -> None:
         super().__init__()
         self.options, self.preprocess = options, preprocess_of(arch, options)
-        self.visible = kept_tokens(arch.tokens, options.mask, options.floor_slack)
-        if not 0 < self.visible < arch.tokens:
-            raise UserError(f"mask {options.mask} leaves {self.visible} of {arch.tokens} patches visible: change it")
+        self.visible = visible_patches(arch, options)
         self.backbone = MultiviewBackbone(arch)
         self.decoder = MultiviewDecoder(arch, options.decoder_depth)
         self.text: TextDecoder | None = None
@@ -188,14 +198,26 @@ def study_corpus(images: TrainingImages, options: MVMAEOptions) -> StudyCorpus:
         if not reports.count:
             raise UserError(
                 f"mvmae-v2t learns from reports (text={options.text}), and none of the {len(studies):,} training "
-                "studies has one: use mvmae, or --data with reports (mimic)"
+                f"studies has one: {WITHOUT_REPORTS}"
             )
     return StudyCorpus(images, studies, options.max_views, reports)
+
+
+def needed(manifests: Sequence[Manifest], options: MVMAEOptions) -> None:
+    """V2T has a tokeniser, and a data set with reports. Raises UserError."""
+    if isinstance(options, V2TOptions):
+        load_tokeniser(options.tokenizer)
+        if all(manifest.reports is None for manifest in manifests):
+            names = ", ".join(manifest.name for manifest in manifests)
+            raise UserError(f"mvmae-v2t learns from reports, and {names} has none: {WITHOUT_REPORTS}")
 
 
 def configure(arch: str, options: MVMAEOptions) -> Blueprint:
     """MVMAE on studies; MVMAE-V2T, if the options are its."""
     config = backbone_config(arch)
+    visible_patches(config, options)
+    if isinstance(options, V2TOptions):
+        words_width(config, options.decoder)
 
     def objective(corpus: StudyCorpus) -> MVMAE:
         if not isinstance(options, V2TOptions):
@@ -209,6 +231,7 @@ def configure(arch: str, options: MVMAEOptions) -> Blueprint:
         options,
         objective,
         corpus=corpus,
+        needed=partial(needed, options=options),
         decode_size=decode_size(config.size, SCALE[0]) if options.augment else None,
         backbone=config,
     )

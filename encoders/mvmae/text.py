@@ -30,14 +30,20 @@ class TextDecoderConfig:
     start_with_padding: bool = False
 
 
+def words_width(encoder: ViTConfig, config: TextDecoderConfig) -> int:
+    """Channels of a word. Raises UserError where its heads cannot share them."""
+    width = config.width or encoder.width
+    if width % HEADS:
+        raise UserError(f"the text decoder is {width} wide, which {HEADS} heads cannot share: give text_width")
+    return width
+
+
 class TextDecoder(nn.Module):
     """Causal transformer decoder with teacher forcing: post-norm layers, GELU, no biases, feed-forward of its width."""
 
     def __init__(self, encoder: ViTConfig, vocabulary: Vocabulary, config: TextDecoderConfig) -> None:
         super().__init__()
-        width = config.width or encoder.width
-        if width % HEADS:
-            raise UserError(f"the text decoder is {width} wide, which {HEADS} heads cannot share: give text_width")
+        width = words_width(encoder, config)
         self.config, self.vocabulary = config, vocabulary
         self.memory_positions = nn.Parameter(torch.empty(1, 1 + encoder.tokens, encoder.width))
         self.memory: nn.Module = nn.Linear(encoder.width, width) if width != encoder.width else nn.Identity()

@@ -9,8 +9,8 @@ Formulas, variants, sources: docs/methods.md.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.checkpoint import TrainedBackbone
 from cxrbench.encoders.backbones.encoder import (
@@ -143,10 +144,10 @@ def base_of(initial: InitialWeights, arch: ViTConfig) -> TrainedBackbone:
     return TrainedBackbone(initial.state, refuse_misfit(initial, arch), initial.preprocess, initial.card)
 
 
-def shipped_base(images: TrainingImages, arch: ViTConfig, name: str) -> tuple[Path, TrainedBackbone]:
+def shipped_base(manifests: Iterable[Manifest], arch: ViTConfig, name: str) -> tuple[Path, TrainedBackbone]:
     """The shipped MAE, on phantom data. Raises UserError where it does not fit, and on real data."""
     path = phantom_weights("mae")
-    synthetic = all(images.manifests[dataset].synthetic for dataset in set(images.rows["dataset"]))
+    synthetic = all(manifest.synthetic for manifest in manifests)
     if path is None or not synthetic or arch != parse_arch(PHANTOM_ARCH, channels=1):
         raise UserError(WITHOUT_INIT.format(arch=name))
     return Path(path), base_of(read_initial(path), arch)
@@ -161,13 +162,19 @@ def configure(name: str, options: PaCXOptions, initial: InitialWeights | None = 
     given = base_of(initial, arch) if initial else None
     preprocess = (given.preprocess if given else None) or gray_preprocess(given.config if given else arch)
 
-    def corpus(images: TrainingImages) -> PaCXCorpus:
+    def needed(manifests: Iterable[Manifest]) -> None:
         if given is None:
-            shipped_base(images, arch, name)  # before the teachers are asked, which takes minutes
+            shipped_base((one for one in manifests if with_signals(one, options.modalities).any()), arch, name)
+
+    def corpus(images: TrainingImages) -> PaCXCorpus:
         return build(images, options.modalities, options.teachers())
 
     def objective(corpus: PaCXCorpus) -> PaCX:
-        path, base = (initial.name, given) if initial and given else shipped_base(corpus.images, arch, name)
+        manifests, names = corpus.images.manifests, corpus.images.rows["dataset"].unique()
+        if initial and given:
+            path, base = initial.name, given
+        else:
+            path, base = shipped_base((manifests[one] for one in names), arch, name)
         widths = {modality: embeddings.shape[1] for modality, embeddings in corpus.taught.items()}
         return PaCX(base, options, preprocess, widths, path)
 
@@ -178,9 +185,11 @@ def configure(name: str, options: PaCXOptions, initial: InitialWeights | None = 
         corpus,
         lambda manifest: with_signals(manifest, options.modalities),
         wants=f"training images with {SIGNALS[options.modalities]}",
+        compared="joined" if options.contrastive else "nothing",
+        needed=needed,
         decode_size=round(preprocess.size * ENLARGED) if options.augment else None,
         begun_from=partial(configure, name, options),
-        backbone=arch,
+        backbone=replace(given.config if given else arch, norm_eps=options.norm_eps),
     )
 
 

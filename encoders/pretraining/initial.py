@@ -23,6 +23,7 @@ TIMM = "timm:"
 WRAPPED = (*PREFIXES, "model.", "encoder.", "image_encoder.model.")  # what stands before every name in files of others
 TOWER = "image_encoder.model."  # of the backbone in files of FaNe
 HEADS = (*UNUSED, "head_dist.", "fc.", "predictor.")
+SUMMED = (3, 1)  # channels of weights and of a backbone that can begin from them
 KERNEL, POSITIONS, VIEW_ROWS = "patch_embed.proj.weight", "pos_embed", "modality"
 
 
@@ -112,7 +113,7 @@ def _tower(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def refuse_misfit(initial: InitialWeights, wanted: ViTConfig) -> ViTConfig:
-    """The shape of the weights, which is that of ``wanted`` but for the channels. UserError: what does not fit."""
+    """The shape of the weights, which is that of ``wanted``, or of three channels for one. UserError: what differs."""
     found = initial.config
     if found is None:
         raise UserError(
@@ -133,6 +134,8 @@ def refuse_misfit(initial: InitialWeights, wanted: ViTConfig) -> ViTConfig:
             raise UserError(
                 f"{initial.name} is a ViT {holds} {what}, and this method's is one {needs}: pass other weights"
             )
+    if found.channels != wanted.channels and (found.channels, wanted.channels) != SUMMED:
+        raise UserError(f"{initial.name} is of {found.channels} channels, not {wanted.channels}: pass other weights")
     return found
 
 
@@ -153,11 +156,9 @@ def fill(backbones: Iterable[nn.Module], initial: InitialWeights) -> list[str]:
         state, own = dict(initial.state), backbone.state_dict()
         if isinstance(backbone, ViT):
             found = refuse_misfit(initial, backbone.config)
-            if (found.channels, backbone.config.channels) == (3, 1):
+            if (found.channels, backbone.config.channels) == SUMMED:
                 state[KERNEL] = state[KERNEL].sum(dim=1, keepdim=True)
                 notes["its patch kernels are summed over the three channels"] = None
-            elif found.channels != backbone.config.channels:
-                raise UserError(f"{initial.name} is of {found.channels} channels, not {backbone.config.channels}")
             trained = isinstance(backbone.pos_embed, nn.Parameter)
             if not trained and not torch.allclose(state[POSITIONS].float(), own[POSITIONS], atol=1e-3):
                 notes["its positions are not sin-cos: they are taken over, and stay as they are"] = None

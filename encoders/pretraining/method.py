@@ -5,9 +5,9 @@ one batch is), and an objective (the loss of a batch). The engine knows nothing 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -138,10 +138,13 @@ class Blueprint:
     ``wants`` says in words, ``eligible`` (bool [images]) which images of a manifest it can use; ``corpus`` makes units
     of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
     recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
-    can spare. ``decode_size``: where ``Objective.augmented`` cuts crops, the side of the images that it cuts them from;
-    None: it cuts none. ``backbone``: its configuration, a dataclass, to be shown. ``source_weights``: what the method's
-    source begins from. ``begun_from``: the same method from given weights, where these decide more than a backbone's
-    numbers; None: ``Objective.beginnings`` are filled.
+    can spare. ``compared``: whether the loss compares units with each other, those of all processes (``joined``) or of
+    each one (``process``). ``needed`` is called with the manifests before images are decoded, which may take hours, and
+    raises UserError where something is missing that is needed then (a tokeniser, weights). ``decode_size``: where
+    ``Objective.augmented`` cuts crops, the side of the images that it cuts them from; None: it cuts none. ``backbone``:
+    its configuration, a dataclass, to be shown, and compared with weights to begin from. ``source_weights``: what the
+    method's source begins from. ``begun_from``: the same method from given weights, where these decide more than a
+    backbone's numbers; None: ``Objective.beginnings`` are filled.
     """
 
     preprocess: Preprocess
@@ -150,6 +153,8 @@ class Blueprint:
     corpus: Callable[[TrainingImages], Corpus] = ImageCorpus
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
+    compared: Literal["nothing", "joined", "process"] = "nothing"
+    needed: Callable[[Sequence[Manifest]], object] = lambda manifests: None
     wants: str = "training images"
     decode_size: int | None = None
     source_weights: SourceWeights | None = None

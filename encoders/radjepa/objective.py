@@ -160,10 +160,12 @@ class RadJEPA(Objective):
 def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
     """RadJEPA on single images. Named architectures have patches of 14 pixels: ``nano`` is 126 px, 9 x 9 patches."""
     config = parse_arch(arch, channels=options.channels, patch=PATCH, class_token=False)
+    MultiBlock(config.side, options.masks)  # is refused where the grid is too small
     return Blueprint(
         gray_preprocess(config),
         options,
         lambda corpus: RadJEPA(config, options),
+        compared="joined" if options.variance else "nothing",
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
         source_weights=SOURCE_WEIGHTS if options.variant == "paper" else None,
         backbone=config,

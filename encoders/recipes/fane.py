@@ -8,7 +8,11 @@ MODEL, TRAINER = "FaNe:codes/fane/models/fane.py", "FaNe:configs/base_trainer.ya
 EXPERIMENT = "FaNe:configs/experiments/pre_train/train_fane.yaml"
 SETUP = "FaNe §4.1"
 BOTH = f"{SETUP}: 98 on each of two GPUs"
-BEST = "ours: the last; FaNe:configs/callbacks/model_checkpoint.yaml keeps the least training loss, too"
+CALLBACKS = "FaNe:configs/callbacks/"
+BEST = (
+    f"ours: the last; {CALLBACKS}model_checkpoint.yaml keeps the least training loss, too, and early_stopping.yaml "
+    "ends a run whose loss has not fallen for 10 epochs"
+)
 
 FIXED = PretrainingRecipe(
     epochs=50, batch_size=196, lr=4e-4, weight_decay=1e-6, warmup=0.05, betas=(0.9, 0.999),
@@ -43,6 +47,7 @@ FIXED = PretrainingRecipe(
         "ours: W processes of B are to learn what one of W B does": "gather",
         "ours: laterality is kept": "augment",
         "ours: three equal channels tell nothing to a ViT": "odd_mean",
+        "ours: sin-cos, as all plain ViTs here": "learn_positions",
         f"{SETUP}, A.1": "min_sentences",
     }),
 )  # fmt: skip
@@ -94,6 +99,7 @@ OFFICIAL = replace(
         "FaNe:codes/fane/modules/sparse_local_attention.py": "mask_mode",
         f"{EXPERIMENT}: random_affine, random_horizontal_flip": "augment",
         "FaNe:codes/fane/data/pretrain/mimiccxr.py": "odd_mean",
+        "FaNe:codes/fane/encoders/image/vits.py": "learn_positions",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}

@@ -2,14 +2,15 @@
 
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
 
-OCL = "OCL:main_pretrain.py"
+OCL, RATES = "OCL:main_pretrain.py", "OCL:util/lr_sched.py"
 LAST = f"{OCL} keeps the last epoch; so do we"
 
 FIXED = PretrainingRecipe(sources=cited({
     "ours: what a small machine trains; --arch takes the paper's base": "arch",
     "ours: enough negatives for small datasets": "batch_size",
     "ours: more negatives do not come of it": "accumulate",
-    OCL: "epochs betas weight_decay start_lr final_lr horizon",
+    OCL: "epochs betas weight_decay",
+    RATES: "start_lr final_lr horizon",
     f"{OCL}: 10 of 200 epochs": "warmup",
     "ours: ten times what OCL's rule gives for 256 images, which the phantom's small encoders want": "lr",
     "ours: told for the batch above": "lr_rule",
@@ -34,7 +35,8 @@ PAPER = PretrainingRecipe(
     arch="base-512", batch_size=600, accumulate=2, lr=5e-5, lr_rule="per-256", decayed="matrices+tokens", clip=0.0,
     sources=cited({
         "S-PCL §3.1": "arch batch_size accumulate ratio",
-        f"not stated; {OCL}": "epochs lr lr_rule start_lr final_lr horizon betas weight_decay final_weight_decay",
+        f"not stated; {OCL}": "epochs lr lr_rule betas weight_decay final_weight_decay",
+        f"not stated; {RATES}": "start_lr final_lr horizon",
         f"not stated; {OCL}: 10 of 200 epochs": "warmup",
         "not stated; torch.optim.AdamW": "eps",
         "not stated; OCL:main_pretrain.py, timm's add_weight_decay": "decayed",
@@ -50,7 +52,7 @@ OFFICIAL = PretrainingRecipe(
         f"{OCL}: sae_vit_large_patch16": "arch",
         f"{OCL}, per GPU": "batch_size",
         OCL: "accumulate epochs lr lr_rule betas weight_decay ratio",
-        "OCL:util/lr_sched.py": "start_lr final_lr horizon",
+        RATES: "start_lr final_lr horizon",
         f"{OCL}: 10 of 200 epochs": "warmup",
         "torch.optim.AdamW": "eps",
         f"{OCL}: nothing moves it": "final_weight_decay",

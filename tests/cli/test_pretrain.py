@@ -61,6 +61,8 @@ def test_a_run_and_what_is_refused_before_an_image_is_decoded(
         "spcl has no recipe 'ours': choose one of fixed, paper, official": ["--out", "new", "--recipe", "ours"],
         "--betas 0.9: give two numbers, e.g. --betas 0.9,0.95": ["--out", "new", "--betas", "0.9"],
         "--lr-rule is absolute or per-256, not 'linear'": ["--out", "new", "--lr-rule", "linear"],
+        "--option ratio is given more than once": ["--out", "new", "--option", "ratio=0.1", "--option", "ratio=0.2"],
+        "--list-options has the values of fixed": ["--recipe", "paper", "--list-options"],
         "--json is of --dry-run and --list-options": ["--out", "new", "--json"],
     }
     for message, more in mistakes.items():

@@ -92,6 +92,16 @@ def test_what_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "--log" in command(monkeypatch, capsys, "run", "--help")[1]
 
 
+def test_pretraining_asks_for_its_logger_before_data_are_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    words = ["pretrain", "spcl", "--data", "./nowhere.csv", "--log"]
+    for name, message in (("wandbb", "did you mean 'wandb'"), ("mlflow", "--log mlflow: mlflow is not installed; pip")):
+        code, _, err = command(monkeypatch, capsys, *words, name)
+        assert (code, message in err) == (2, True), err
+
+
 @pytest.mark.parametrize("made", [WandbLogger, MlflowLogger, TrackioLogger])
 def test_each_adapter_speaks_to_its_package(made: type[ExperimentLogger], monkeypatch: pytest.MonkeyPatch) -> None:
     """The functions of the packages, by the names and arguments that they have; the packages are not installed here."""

@@ -23,6 +23,8 @@ UNCERTAIN = "-1"
 SEPARATOR = "|"
 NONE = "No labels"
 ADVICE = "to have some, give a column 'label' with class names, or columns of 0 and 1 (empty: unknown), or list them in"
+FEWEST_ROWS = 10
+"""Names from which a column in which none comes twice holds no classes."""
 NEARLY = 0.75
 """A column whose filled cells are 0, 1 and -1 from this share on is a label, and any other cell in it a slip."""
 
@@ -181,8 +183,9 @@ def _from_names(path: Path, column: str, cells: Sequence[str], kind: str | None)
     names = tuple(sorted(frozenset().union(*split.values())))
     if not names or (len(names) < 2 and not several and kind != "multilabel"):
         raise UserError(f"{path}: column {column} has only {len(names)} class(es); a task needs two")
-    if len(names) > max(50, len(cells) // 4):
-        advice = ""
+    once = len(names) >= FEWEST_ROWS and sum(map(len, found)) == len(names)
+    if once or len(names) > max(50, len(cells) // 4):
+        advice = f"; text: findings = {column!r} in {path.with_suffix('.toml').name}" if once else ""
         if is_number(next(cell for cell in cells if not is_empty(cell))):
             advice = f"; numbers to be predicted: regression = [{column!r}] in {path.with_suffix('.toml').name}"
         raise UserError(f"{path}: column {column} has {len(names):,} different values, too many for classes{advice}")

@@ -15,6 +15,8 @@ from cxrbench.errors import UserError
 from cxrbench.files.names import plain
 
 BY_NAME = ("severity", "severity_score")
+NEARLY = 0.75
+"""A column known by its name whose filled cells are numbers from this share on is one, and any other cell a slip."""
 FEWEST = 3
 """Different numbers from which a column that is known by its name is a quantity: of two it may be a label."""
 
@@ -40,7 +42,7 @@ def find_quantities(path: Path, table: Table, columns: Mapping[str, str], sideca
         )
     found = prefixed(table, "regression") | named
     if not found:
-        found = {name: name for name in table if plain_name(name) in BY_NAME and _is_quantity(table[name])}
+        found = {name: name for name in table if plain_name(name) in BY_NAME and _is_quantity(path, name, table[name])}
     if not found:
         return Quantities(values=np.zeros((len(table[columns["image"]]), 0), np.float32))
     ages = columns.get("age")
@@ -53,9 +55,17 @@ def find_quantities(path: Path, table: Table, columns: Mapping[str, str], sideca
     )
 
 
-def _is_quantity(cells: Sequence[str]) -> bool:
-    filled = {cell for cell in cells if not is_empty(cell)}
-    return len(filled) >= FEWEST and all(map(is_number, filled))
+def _is_quantity(path: Path, name: str, cells: Sequence[str]) -> bool:
+    """Whether a column that is known by its name holds numbers. Raises UserError for one that nearly does."""
+    filled = [cell for cell in cells if not is_empty(cell)]
+    known = sum(map(is_number, filled))
+    if NEARLY * len(filled) <= known < len(filled):
+        row = next(row for row, cell in enumerate(cells) if not is_empty(cell) and not is_number(cell))
+        raise UserError(
+            f"{path} row {row + 2}: column {plain(name)} holds {plain(cells[row])!r} among numbers; mend it, or leave "
+            f"it empty where unknown; if it is no number to be predicted, give the column another name"
+        )
+    return len({*filled}) >= FEWEST and known == len(filled)
 
 
 def _numbers(path: Path, column: str, cells: Sequence[str], *, of_age: bool) -> NDArray[np.float32]:

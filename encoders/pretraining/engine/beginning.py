@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
-from cxrbench.encoders.pretraining.initial import RANDOM, TIMM, InitialWeights, fill, read_initial
+from cxrbench.encoders.pretraining.initial import RANDOM, TIMM, InitialWeights, fill, read_initial, refuse_misfit, shape
 from cxrbench.encoders.pretraining.method import Blueprint, Objective
 from cxrbench.errors import UserError
 
@@ -42,6 +43,26 @@ def initial_weights(
         f"its model card says so: pass --init FILE for others, or --init {RANDOM} to mean it"
     )
     return None
+
+
+def fitted(blueprint: Blueprint, initial: InitialWeights) -> Blueprint:
+    """The blueprint as it begins from the weights. Raises UserError where they are not of its backbone's shape."""
+    if blueprint.begun_from is not None:
+        return blueprint.begun_from(initial)
+    if isinstance(blueprint.backbone, ViTConfig):
+        refuse_misfit(initial, blueprint.backbone)
+    elif blueprint.backbone is not None and initial.config is not None:
+        raise UserError(
+            f"{initial.name} is a ViT, and the backbone is none: pass --arch {shape(initial.config)}, or other weights"
+        )
+    return blueprint
+
+
+def fitted_to_file(config: PretrainConfig, blueprint: Blueprint) -> Blueprint:
+    """``fitted`` where ``init`` is a file; the hub is not asked. Raises UserError."""
+    if not config.init or config.init == RANDOM or config.init.startswith(TIMM):
+        return blueprint
+    return fitted(blueprint, read_initial(config.init))
 
 
 def begin(

@@ -16,6 +16,8 @@ from cxrbench.plugins.entry_points import METHODS, load_plugin
 
 MOST_DECODED = 8
 """Sides of what is trained on: no crop has more detail to lose, and no memory holds a side of millions of pixels."""
+MOST_COUNTED = 2**63 - 1
+"""The largest seed that torch takes."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,11 @@ def notes_on(config: PretrainConfig, recipe: PretrainingRecipe) -> list[str]:
             f"lr {recipe.lr:g} is the recipe's, of which --lr-rule {config.lr_rule} makes a peak of {recipe.peak:g}: "
             "pass --lr for another"
         )
+    if config.warmup is not None and recipe.horizon != 1:
+        notes.append(
+            f"warmup {recipe.warmup:g} is a share of the recipe's schedule, which is {recipe.horizon:g} times as long "
+            f"as the run: {recipe.warmup * recipe.horizon:.0%} of the run"
+        )
     return notes
 
 
@@ -142,9 +149,11 @@ def check_settings(config: PretrainConfig, recipe: PretrainingRecipe) -> None:
     for name in ("devices", "checkpoint_every"):
         if getattr(config, name) < 1:
             raise UserError(f"{name} is {getattr(config, name)}: it must be at least 1")
-    for name in ("seed", "watch_every", "probe_every"):
-        if (getattr(config, name) or 0) < 0:
-            raise UserError(f"{name} is {getattr(config, name)}: it must be at least 0")
+    for name in ("seed", "workers", "keep_every", "picture_every", "watch_every", "probe_every"):
+        if not 0 <= (getattr(config, name) or 0) <= MOST_COUNTED:
+            raise UserError(f"{name} is {getattr(config, name)}: it must be at least 0 and at most {MOST_COUNTED}")
+    if config.limit is not None and config.limit < 1:
+        raise UserError(f"limit is {config.limit}: it must be at least 1")
     if recipe.batch_size % config.devices:
         raise UserError(
             f"batch size {recipe.batch_size} cannot be shared by {config.devices} devices: choose a multiple"
@@ -173,6 +182,16 @@ def check_is_read(config: PretrainConfig, method: Method, blueprint: Blueprint) 
     if config.gradient_checkpointing and not blueprint.recomputes:
         raise UserError(
             f"{method.name} has, as it is set, nothing that gradient checkpointing could spare: leave it out"
+        )
+
+
+def check_compared(config: PretrainConfig, recipe: PretrainingRecipe, blueprint: Blueprint) -> None:
+    """A loss that compares units has two of them at least. Raises UserError."""
+    devices = config.devices if blueprint.compared == "process" else 1
+    if blueprint.compared != "nothing" and recipe.batch_size // devices < 2:
+        raise UserError(
+            f"{config.method} compares the units of a batch{' of each device' if devices > 1 else ''} with each other, "
+            f"and there is one: pass a batch size of {2 * devices} or more (--batch-size)"
         )
 
 

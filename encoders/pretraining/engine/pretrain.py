@@ -14,12 +14,13 @@ from transformers import PreTrainedModel
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.backbones.checkpoint import KEPT, KEY, write_encoder
 from cxrbench.encoders.pretraining.corpus import Corpus, TrainingImages, whole
-from cxrbench.encoders.pretraining.engine.beginning import begin, check_init, initial_weights
+from cxrbench.encoders.pretraining.engine.beginning import begin, check_init, fitted, initial_weights
 from cxrbench.encoders.pretraining.engine.fitting import say, train
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.model_card import card_text, run_facts, with_training
 from cxrbench.encoders.pretraining.engine.plan import (
     PretrainConfig,
+    check_compared,
     check_is_read,
     check_names,
     check_settings,
@@ -78,8 +79,9 @@ def pretrain(
     for line in notes_on(config, recipe):
         say(line)
     initial = initial_weights(config, recipe.arch, blueprint, say)
-    if initial is not None and blueprint.begun_from is not None:
-        blueprint = blueprint.begun_from(initial)
+    if initial is not None:
+        blueprint = fitted(blueprint, initial)
+    blueprint.needed(manifests)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=out).close()  # better now than after hours of decoding
@@ -158,6 +160,7 @@ def checked(config: PretrainConfig) -> tuple[Blueprint, PretrainingRecipe]:
     check_settings(config, recipe)
     blueprint = method.configure(recipe.arch, {**config.options, "variant": config.recipe})
     check_is_read(config, method, blueprint)
+    check_compared(config, recipe, blueprint)
     chosen_decode_size(config, blueprint)
     check_init(config)
     return blueprint, recipe

@@ -1,13 +1,14 @@
 """A recipe to read before it is trained: every number, its value, and where it comes from."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any, NamedTuple
 
 from cxrbench.data.subsets.selection import Selection
-from cxrbench.encoders.pretraining.engine.beginning import check_init
+from cxrbench.encoders.pretraining.engine.beginning import check_init, fitted_to_file
 from cxrbench.encoders.pretraining.engine.plan import (
     PretrainConfig,
+    check_compared,
     check_is_read,
     check_settings,
     chosen_decode_size,
@@ -18,10 +19,11 @@ from cxrbench.encoders.pretraining.engine.plan import (
 )
 from cxrbench.encoders.pretraining.initial import RANDOM
 from cxrbench.encoders.pretraining.method import Blueprint
-from cxrbench.encoders.pretraining.options import typed
+from cxrbench.encoders.pretraining.options import DECLARED, typed
 from cxrbench.encoders.pretraining.recipe import ChosenImages, PretrainingRecipe
 
 FOLLOWS = "follows from"
+UNREAD = "not read: only where"
 UNCITED = "no source is given"
 
 
@@ -36,7 +38,8 @@ class RecipeLine(NamedTuple):
 def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
     """Every number of a training as ``config`` has it, and what there is to say of those given. Raises UserError.
 
-    What the user gave is marked, and says what the recipe has in its place. No data are read.
+    What the user gave is marked, and says what the recipe has in its place; an option that nothing reads has no value.
+    No data are read, and of weights to begin from a file alone.
     """
     method = read_method(config)
     standard, recipe = method.recipes.get(config.recipe), chosen_recipe(config, method)
@@ -45,6 +48,8 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
     check_init(config)
     blueprint = method.configure(recipe.arch, {**config.options, "variant": config.recipe})
     check_is_read(config, method, blueprint)
+    check_compared(config, recipe, blueprint)
+    blueprint = fitted_to_file(config, blueprint)
     lines: list[RecipeLine] = []
     given = given_numbers(config)
     for name, value in recipe.numbers().items():
@@ -56,11 +61,20 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
     lines += [RecipeLine(f"images of {name}", of(chosen), chosen.source) for name, chosen in recipe.data.items()]
     usual = method.configure(recipe.arch, {"variant": config.recipe}).options if config.options else blueprint.options
     sources = {**next(iter(method.recipes.values())).sources, **standard.sources}
-    before = as_mapping(usual)
+    before, unread = as_mapping(usual), dict(unread_options(blueprint.options))
     for name, value in as_mapping(blueprint.options).items():
         source = replaced(before[name]) if name in config.options else sources.get(name, UNCITED)
-        lines.append(RecipeLine(name, written(value), source))
+        line = RecipeLine(name, "-", f"{UNREAD} {unread[name]}") if name in unread else (name, written(value), source)
+        lines.append(RecipeLine(*line))
     return lines, notes_on(config, recipe)
+
+
+def unread_options(options: Any) -> Iterator[tuple[str, str]]:
+    """Options that nothing reads as the others are, and in words where they are read."""
+    for field in fields(options) if is_dataclass(options) else ():
+        declared = field.metadata.get(DECLARED)
+        if declared and declared.when and not declared.when[1](options):
+            yield field.name, declared.when[0]
 
 
 def of(chosen: ChosenImages) -> str:
@@ -78,8 +92,9 @@ def _pairs(value: Any) -> str:
 def following(name: str, recipe: PretrainingRecipe, blueprint: Blueprint) -> list[RecipeLine]:
     """What follows from a number, behind it: shape and images, the peak learning rate, epochs of warm-up."""
     if name == "arch":
-        shape = as_mapping(blueprint.backbone)
-        sides = [RecipeLine(part, written(value), f"{FOLLOWS} arch and the options") for part, value in shape.items()]
+        shape, options = as_mapping(blueprint.backbone), as_mapping(blueprint.options)
+        parts = {f"backbone {part}" if part in options else part: value for part, value in shape.items()}
+        sides = [RecipeLine(part, written(value), f"{FOLLOWS} arch and the options") for part, value in parts.items()]
         image = blueprint.preprocess
         text = (
             f"{image.channels} x {image.size} px, {image.resize}, mean {written(image.mean)}, std {written(image.std)}"

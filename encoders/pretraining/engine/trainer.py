@@ -254,7 +254,7 @@ def run_trainer(
         raise UserError(f"{trainer.world_size} processes were started for --devices {devices}: make them as many")
     with warnings.catch_warnings():
         # Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes.
-        warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers).*")
+        warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers|srun).*")
         trainer.fit(module, ckpt_path=plan.last if module.start else None, weights_only=True)
 
 
@@ -267,4 +267,6 @@ def launched(devices: int) -> bool:
     """Whether torchrun or Slurm has started one process per device already."""
     if TorchElasticEnvironment.detect():
         return True
-    return SLURMEnvironment.detect() and devices > 1 and os.environ["SLURM_NTASKS"] == str(devices)
+    with warnings.catch_warnings():  # Lightning advises srun wherever there is one; none is needed
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        return SLURMEnvironment.detect() and devices > 1 and os.environ["SLURM_NTASKS"] == str(devices)

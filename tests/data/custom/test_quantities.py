@@ -30,6 +30,15 @@ def test_severity_is_known_by_name_where_it_is_a_number(tmp_path: Path) -> None:
     assert read_csv(csv(tmp_path, "severity", ["0", "1", "", "1"])).labels == ("severity",)
 
 
+def test_a_slip_in_a_column_of_severities_is_no_reason_to_leave_it_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="row 4: column severity holds 'mild' among numbers; mend it, or leave it empty"
+    ):
+        read_csv(csv(tmp_path, "effusion,severity", ["0,1", "1,2", "0,mild", "1,0", "0,3"]))
+    words = csv(tmp_path, "effusion,severity", ["0,mild", "1,severe", "0,none", "1,none"])
+    assert "Columns not used: severity." in read_csv(words).notes
+
+
 def test_quantities_change_a_fingerprint_and_other_datasets_keep_theirs(tmp_path: Path) -> None:
     path = csv(tmp_path, "effusion,dose", [f"{n % 2},{n}" for n in range(8)])
     before = read_csv(path).fingerprint

@@ -39,3 +39,18 @@ def test_findings_beside_an_impression_are_a_section_and_no_list_of_labels(tmp_p
 def test_reports_that_cannot_be(cells: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         read_csv(csv(tmp_path, "patient,study,report", cells))
+
+
+def test_texts_in_a_column_called_findings_are_no_classes(tmp_path: Path) -> None:
+    """Of a column `findings` alone nobody can tell; where no two rows say the same, it is text."""
+    cells = [f"The lungs are clear in film {n}." for n in range(12)]
+    with pytest.raises(
+        UserError, match=r"12 different values, too many for classes; text: findings = 'findings' in own"
+    ):
+        read_csv(csv(tmp_path, "findings", cells))
+    (tmp_path / "own.toml").write_text('findings = "findings"')
+    reports = read_csv(tmp_path / "own.csv").reports
+    assert reports is not None
+    assert len(reports) == 12
+    (tmp_path / "own.toml").unlink()
+    assert read_csv(csv(tmp_path, "findings", [f"a{n % 3}|b{n % 4}" for n in range(12)])).labels[0] == "a0"

@@ -18,7 +18,7 @@ from torch import Tensor
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.fane.corpus import ReportCorpus
 from cxrbench.encoders.fane.image import ResNetConfig, build_image_tower, rotate_and_flip
-from cxrbench.encoders.fane.objective import METHOD, FaNe
+from cxrbench.encoders.fane.objective import METHOD, FaNe, configure
 from cxrbench.encoders.fane.options import OPTIONS, VARIANTS
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.plan import check_is_read
@@ -96,12 +96,18 @@ def test_variants_switch_what_the_specification_says() -> None:
     assert {k: official[k] for k in fixed if fixed[k] != official[k]} == {
         "variant": "official", "bias": "printed", "scale": pytest.approx(2.659, abs=1e-3), "learn_scale": True,
         "text_head": "official", "sentence_pool": "mean", "mask_mode": "pre", "hard_negatives": "official",
-        "average": "reports", "gather": False, "augment": True, "odd_mean": True,
+        "average": "reports", "gather": False, "augment": True, "odd_mean": True, "learn_positions": True,
     }  # fmt: skip
     assert fixed["kappa"] == 0.95
     assert fixed["alpha"] == 0.05
     assert all(fixed[name] == 1 for name in ("mp", "tc", "hn", "spa"))
     assert OPTIONS.read({"variant": "official", "mask_mode": "post"}).mask_mode == "post"
+
+
+def test_official_trains_a_vits_positions() -> None:
+    for variant, learnt in (("fixed", False), ("official", True)):
+        assert configure("nano", OPTIONS.read({"variant": variant})).backbone.learned_positions is learnt
+    assert configure("resnet18", OPTIONS.read({"variant": "official"})).backbone.width == 512
 
 
 def test_official_schedule_ends_in_the_middle_of_its_cosine() -> None:

@@ -156,6 +156,15 @@ def test_what_a_flag_leaves_as_it_was_is_said(change: dict[str, Any], notes: lis
     assert recipe.final_weight_decay == change.get("final_weight_decay", 0.4)
 
 
+def test_a_warm_up_of_a_longer_schedule_is_said_in_shares_of_the_run() -> None:
+    method = toy_method(PretrainingRecipe(horizon=2.0))
+    given, not_given = PretrainConfig(method="toy", warmup=0.1), PretrainConfig(method="toy")
+    (line,) = notes_on(given, chosen_recipe(given, method))
+    assert line.startswith("warmup 0.1 is a share of the recipe's schedule, which is 2 times as long")
+    assert line.endswith("20% of the run")
+    assert notes_on(not_given, chosen_recipe(not_given, method)) == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, chosen_recipe
-from cxrbench.encoders.pretraining.engine.recipe_lines import FOLLOWS, UNCITED, recipe_lines
+from cxrbench.encoders.pretraining.engine.recipe_lines import FOLLOWS, UNCITED, UNREAD, recipe_lines
 from cxrbench.encoders.pretraining.method import Method
 from cxrbench.encoders.pretraining.recipe import WORDS, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor
@@ -26,11 +26,13 @@ def test_every_number_of_every_recipe_has_a_source(name: str, recipe: str) -> No
     lines, _ = recipe_lines(PretrainConfig(method=name, recipe=recipe))
     options = set(SETS[name].declared)
     told = {line.name for line in lines}
+    assert len(told) == len(lines), "two numbers of one name"
     assert told >= {*NUMBERS, *options}
     lacking = [line.name for line in lines if line.source == UNCITED]
     assert not lacking, f"cite {lacking} in encoders/recipes/, under {recipe}"
     for line in lines:
-        assert line.source.startswith(("ours: ", "not stated; ", "torch.optim", FOLLOWS, *REPOSITORIES, *PAPERS)), line
+        known = ("ours: ", "not stated; ", "torch.optim", FOLLOWS, UNREAD, *REPOSITORIES, *PAPERS)
+        assert line.source.startswith(known), line
         assert not (recipe == "official" and line.source.startswith("not stated; "))
 
 
@@ -122,6 +124,16 @@ def test_what_is_given_stands_above_the_recipe_and_is_marked() -> None:
         "clip": ("2", "given; the recipe has 0"),
         "ratio": ("0.5", "given; the recipe has 0.6"),
     }
+
+
+def test_an_option_that_nothing_reads_has_no_value() -> None:
+    def told(**config: object) -> dict[str, tuple[str, str]]:
+        lines, _ = recipe_lines(PretrainConfig("pacx", **config))  # type: ignore[arg-type]
+        return {line.name: (line.value, line.source) for line in lines}
+
+    assert told()["head_dropout"] == ("0.2", "PACX-MAE:Modules/pacx_lit.py")
+    assert told(recipe="paper")["head_dropout"] == ("-", "not read: only where heads is normed")
+    assert told(options={"contrastive": 0})["smoothing"] == ("-", "not read: only where contrastive is more than 0")
 
 
 def test_a_method_of_others_needs_no_recipe() -> None:

@@ -18,7 +18,7 @@ from cxrbench.encoders.pretraining.engine.trainer import Pretraining, as_batch
 from cxrbench.encoders.pretraining.engine.watching.evaluating import embed, embedding_gflops
 from cxrbench.encoders.pretraining.engine.watching.held_out import some_of, validation_rows, watched_images
 from cxrbench.encoders.pretraining.engine.watching.probe import Labelled, Probe
-from cxrbench.encoders.pretraining.engine.watching.watcher import PAIRED, WATCHED, Watcher
+from cxrbench.encoders.pretraining.engine.watching.watcher import EARLY, LOOKS, PAIRED, WATCHED, Watcher
 from cxrbench.encoders.pretraining.labelled import labelled_images
 from cxrbench.encoders.pretraining.method import Blueprint
 from cxrbench.errors import UserError
@@ -57,9 +57,9 @@ def probing(run: Watched) -> list[lightning.Callback]:
     if held_out.empty:
         say("no probe: none of the datasets has labels of images of validation patients (--probe-every)")
         return []
-    fitted = training_rows(labelled, excluded=run.excluded, eligible=eligible, limit=config.limit)
     keep = config.decode == "once"
     try:
+        fitted = training_rows(labelled, excluded=run.excluded, eligible=eligible, limit=config.limit)
         both = [
             labelled_images(
                 some_of(rows, labelled, run.blueprint.preprocess, run.cache, most, workers=config.workers, keep=keep)
@@ -103,8 +103,10 @@ def monitoring(run: Watched, module: Pretraining, cost: StepCost) -> list[lightn
         return []
     gflops = embedding_gflops(module.objective, some)
     every = config.watch_every or interval(gflops * (len(found) + min(PAIRED, len(found))), cost, module.plan)
-    say(f"watching {found} every {every} steps (--watch-every)")
-    return [Watcher(found.first(WATCHED), str(found), every)]
+    early = EARLY if config.watch_every is None and LOOKS * every > EARLY[-1] else ()
+    at_first = f", and after {', '.join(map(str, early))}" if early else ""
+    say(f"watching {found} every {every} steps{at_first} (--watch-every)")
+    return [Watcher(found.first(WATCHED), str(found), every, early)]
 
 
 def interval(gflops: float, cost: StepCost, plan: TrainingPlan) -> int:

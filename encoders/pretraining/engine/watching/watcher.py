@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning
@@ -22,19 +22,22 @@ PAIRED = 64
 """Of them, those of which a second view is embedded, too."""
 LOOKS = 3
 """In a row, that show a collapse before it is said."""
+EARLY = (50, 100, 150)
+"""Steps at which a run is looked at however seldom it is else, so that it can be warned within its first 200."""
 CROP_AREA, CROP_RATIO = (0.8, 1.0), (0.9, 1 / 0.9)
 
 
 class Watcher(lightning.Callback):
     """``Monitors`` of every network of ``Objective.watched`` before the first step, every ``every`` steps, at the end.
 
-    images: uint8 [n, 1, size, size]; ``about``: what they are, for the record. The second view of an image is a light
-    crop, the same every time. Only the first process watches. Training is what it is without: random numbers, modes and
-    statistics are left alone. The figures go into ``Pretraining.watched`` and its record.
+    ``early``: further steps. images: uint8 [n, 1, size, size]; ``about``: what they are, for the record. The second
+    view of an image is a light crop, the same every time. Only the first process watches. Training is what it is
+    without: random numbers, modes and statistics are left alone. The figures go into ``Pretraining.watched`` and its
+    record.
     """
 
-    def __init__(self, images: Tensor, about: str, every: int) -> None:
-        self.images, self.about, self.every = images, about, every
+    def __init__(self, images: Tensor, about: str, every: int, early: Sequence[int] = ()) -> None:
+        self.images, self.about, self.every, self.early = images, about, every, early
         self.names: tuple[str, ...] = ()
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -62,7 +65,7 @@ class Watcher(lightning.Callback):
         pl_module.watched |= dict.fromkeys(self.names)
         if not trainer.is_global_zero or (int(batch[1]) + 1) % pl_module.plan.accumulate:
             return
-        if step % self.every and step != steps:
+        if step % self.every and step not in (*self.early, steps):
             return
         with pl_module.pause():
             now = self.look(pl_module)

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -20,6 +21,7 @@ from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.pretraining.engine.beginning import begin, initial_weights
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
 from cxrbench.encoders.pretraining.engine.pretrain import build_objective, checked, make_corpus, pretrain
+from cxrbench.encoders.pretraining.engine.recipe_lines import recipe_lines
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_metadata
 from cxrbench.files.records import parsed
@@ -135,3 +137,43 @@ def test_fane_knows_its_sources_weights(arch: str, spec: str) -> None:
 def test_wrong_files_are_refused_before_any_data_is_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--init nowhere.pth: no such file; give one of weights, timm:NAME or random"):
         checked(replace(CONFIG, init="nowhere.pth"))
+
+
+def test_weights_of_another_shape_are_refused_before_an_image_is_decoded(manifest: Manifest, tmp_path: Path) -> None:
+    file = written(tmp_path / "vit.pth", ViT(VIT))
+    config = replace(CONFIG, arch="nano-32", init=file)
+    for refuses in (
+        lambda: pretrain(config, [manifest], tmp_path / "run", cache=tmp_path),
+        lambda: recipe_lines(config),
+    ):
+        with pytest.raises(UserError, match=r"is a ViT 64x4p8s32, not 192x4p16s32: pass it as --arch 64x4p8s32"):
+            refuses()
+    assert list(tmp_path.glob("*.u8")) == []
+    with pytest.raises(UserError, match=r"is a ViT, and the backbone is none: pass --arch 64x4p8s32, or other weights"):
+        recipe_lines(replace(config, method="fane", arch="resnet18"))
+    gray = written(tmp_path / "gray.pth", ViT(replace(VIT, channels=1)))
+    with pytest.raises(UserError, match="is of 1 channels, not 3"):
+        recipe_lines(replace(config, arch=ARCH, init=gray, options={"channels": 3}))
+
+
+def test_a_dry_run_shows_the_channels_of_the_mae_that_pacx_begins_from(tmp_path: Path) -> None:
+    file = written(tmp_path / "vit.pth", ViT(VIT))
+    lines, _ = recipe_lines(PretrainConfig("pacx", ARCH, recipe="official", init=file))
+    told = {line.name: line.value for line in lines}
+    assert told["channels"] == "3"
+    assert told["image"].startswith("3 x 32 px")
+    assert (told["backbone norm_eps"], told["norm_eps"]) == ("1e-05", "1e-05")
+
+
+def test_what_will_be_needed_is_looked_for_before_an_image_is_decoded(manifest: Manifest, tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    for config, words in (
+        (PretrainConfig("mvmae-v2t", "nano", options={"tokenizer": nowhere}), "tokenizer=.*nowhere: no such folder"),
+        (PretrainConfig("mvmae-v2t", "nano"), "learns from reports, and toy has none: use mvmae"),
+        (PretrainConfig("fane", "nano", options={"text": nowhere}), "text=.*nowhere cannot be loaded"),
+        (PretrainConfig("pacx", "small"), r"pretrain one with `cxrbench pretrain mae --data DIR --arch small"),
+    ):
+        signals = pd.DataFrame({"study_id": [""], "lab:sodium": [0.5]})
+        with pytest.raises(UserError, match=words):
+            pretrain(config, [replace(manifest, signals=signals)], tmp_path / "run", cache=tmp_path)
+    assert list(tmp_path.glob("*.u8")) == []

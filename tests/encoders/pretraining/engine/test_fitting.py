@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,6 +216,17 @@ def test_a_batch_job_of_slurm_has_started_the_processes_if_it_has_as_many_tasks(
     """Lightning takes every batch job for one that srun started with a task per device."""
     in_a_batch_job(monkeypatch, tasks)
     assert launched(devices) == already
+
+
+def test_where_srun_is_installed_nobody_is_told_to_use_it(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    for name in ("SLURM_NTASKS", "SLURM_JOB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert not launched(2)
+    pretrain(replace(CONFIG, epochs=1), [manifest], tmp_path / "run")
+    assert [str(one.message) for one in recwarn if "srun" in str(one.message)] == []
 
 
 def test_a_batch_job_with_several_tasks_trains_on_one_device(

@@ -25,7 +25,7 @@ from cxrbench.encoders.backbones.vit import ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.corpus import ImageCorpus, TrainingImages
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.prepared import prepare_images, training_rows
-from cxrbench.encoders.pretraining.engine.pretrain import by_part, pretrain
+from cxrbench.encoders.pretraining.engine.pretrain import by_part, checked, pretrain
 from cxrbench.encoders.pretraining.engine.trainer import From, Stream
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor, parameter_groups
@@ -260,12 +260,44 @@ def test_two_processes_learn_what_one_learns(manifest: Manifest, tmp_path: Path)
         ({"epochs": 0}, "epochs is 0"),
         ({"lr": 0.0}, "lr > 0"),
         ({"accumulate": 99}, "give no step"),
+        ({"seed": 2**63}, "seed is 9223372036854775808: it must be at least 0 and at most 9223372036854775807"),
+        ({"keep_every": -1}, "keep_every is -1"),
+        ({"workers": -1}, "workers is -1"),
+        ({"limit": 0}, "limit is 0"),
     ],
 )
 def test_bad_settings_are_one_line(manifest: Manifest, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         pretrain(replace(CONFIG, **change), [manifest], tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arch": "nano-0"}, "image size 0 is no multiple of the patch size 16"),
+        ({"options": {"ratio": 0.999}}, "leaves no patch of 4 for two views"),
+        ({"method": "mae", "options": {"ratio": 0.999}}, "leaves 0 of 4 patches visible"),
+        ({"method": "mvmae", "options": {"mask": 0.999}}, "leaves 0 of 4 patches visible"),
+        ({"method": "mvmae-v2t", "arch": "nano", "options": {"text_width": 12}}, "is 12 wide, which 8 heads"),
+        ({"method": "radjepa", "arch": "64x4p14s28"}, "a grid of at least 4 x 4 patches"),
+        ({"batch_size": 1}, "spcl compares the units of a batch with each other, and there is one: .* of 2 or more"),
+        ({"method": "pacx", "batch_size": 1}, "pacx compares the units"),
+        ({"method": "fane", "batch_size": 1}, "fane compares the units"),
+        ({"method": "radjepa", "arch": "nano", "batch_size": 1, "options": {"variance": 1}}, "radjepa compares"),
+        ({"recipe": "official", "arch": "nano", "devices": 4}, "of a batch of each device .* of 8 or more"),
+    ],
+)
+def test_what_could_not_be_trained_is_refused_before_data_are_read(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        checked(replace(CONFIG, **change))
+
+
+def test_a_loss_that_compares_nothing_is_trained_on_single_images() -> None:
+    for method in ("mae", "radjepa", "supervised"):
+        checked(replace(CONFIG, method=method, arch="nano", batch_size=1))
+    checked(replace(CONFIG, method="fane", arch="nano", batch_size=1, options={"mp": 0, "hn": 0}))
+    checked(replace(CONFIG, recipe="official", arch="nano", batch_size=8, devices=4))
 
 
 def test_a_method_without_pictures_says_so_before_anything_is_decoded(manifest: Manifest, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from cxrbench.encoders.backbones.checkpoint import read_encoder
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
-from cxrbench.encoders.pretraining.engine.pretrain import pretrain
+from cxrbench.encoders.pretraining.engine.pretrain import checked, pretrain
+from cxrbench.encoders.pretraining.engine.watching.begin import Watched, probing
 from cxrbench.encoders.pretraining.engine.watching.probe import mean_auroc
 from support.patterns import make_manifest
 
@@ -61,3 +62,15 @@ def test_without_labels_one_line_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert len(lines) == 1
     assert "labels" in lines[0]
     assert "probe_auroc" not in pd.read_csv(tmp_path / "run" / "log.csv")
+
+
+def test_labels_of_held_out_images_alone_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A data set with labels brings validation images, and another one all training images."""
+    (tmp_path / "data").mkdir()
+    whole = make_manifest(tmp_path / "data")
+    held_out = replace(whole, images=whole.images[whole.images["split"] != "train"])
+    unlabelled = replace(whole, name="more", labels=(), groups={})
+    config = replace(CONFIG, method="spcl", arch="64x4p8s24")
+    run = Watched(config, checked(config)[0], [held_out, unlabelled], tmp_path, {})
+    assert probing(run) == []
+    assert capsys.readouterr().err.startswith("no probe: ")

@@ -19,10 +19,11 @@ from cxrbench.encoders.backbones.checkpoint import read_encoder
 from cxrbench.encoders.pretraining.engine.checkpoint_io import AtomicIO
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
 from cxrbench.encoders.pretraining.engine.pretrain import pretrain
+from cxrbench.encoders.pretraining.engine.watching import begin
 from cxrbench.encoders.pretraining.engine.watching.evaluating import evaluating
 from cxrbench.encoders.pretraining.engine.watching.held_out import watched_images
 from cxrbench.encoders.pretraining.engine.watching.monitors import Monitors, effective_rank, singular_values, uniformity
-from cxrbench.encoders.pretraining.engine.watching.watcher import same_figures
+from cxrbench.encoders.pretraining.engine.watching.watcher import EARLY, LOOKS, same_figures
 from cxrbench.encoders.pretraining.method import every_image
 from cxrbench.encoders.radjepa.encoder import load
 from cxrbench.files.checkpoints import read_checkpoint, read_metadata
@@ -161,6 +162,25 @@ def test_a_run_that_collapses_by_construction_warns_once_and_says_what_to_try(
     assert warnings[0].startswith(f"warning: at step {said[0]['step']} the embeddings of the ")
     assert "momentum" in warnings[0]
     assert said[0]["why"] in (tmp_path / "run" / "encoder.md").read_text()
+
+
+def test_a_run_that_is_seldom_looked_at_is_looked_at_early(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Small batches pay for a look in hundreds of steps: a collapse from the beginning would be said too late."""
+    assert len(EARLY) == LOOKS
+    assert max(EARLY) < 200
+    monkeypatch.setattr(begin, "EARLY", (5, 10, 15))
+    config = replace(CONFIG, epochs=6, options={"momentum": 0.5}, watch_every=None)
+    path = pretrain(config, [manifest], tmp_path / "run")
+    table, err = log(tmp_path / "run"), capsys.readouterr().err
+    assert table["step"][table["spread_target"].notna()].tolist() == [5, 10, 15, 18]
+    assert "0 steps, and after 5, 10, 15 (--watch-every)" in err
+    assert read_encoder(path, "radjepa").facts["training"]["collapsed"][0]["step"] <= 18
+    monkeypatch.setattr(begin, "EARLY", (1, 2, 2))
+    pretrain(replace(config, epochs=1, watch_every=100), [manifest], tmp_path / "as-told")
+    table = log(tmp_path / "as-told")
+    assert table["step"][table["spread_target"].notna()].tolist() == [3]
 
 
 def test_a_healthy_run_does_not_warn(manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
