@@ -208,6 +208,21 @@ def test_a_row_with_missing_cells_has_no_mean(made_up):
     assert "–" not in cells_of["`spcl`"]
 
 
+def test_what_was_assumed_of_an_encoder_is_in_every_form_of_the_board(made_up):
+    one = made_up("spcl")
+    one = replace(one, encoder={**one.encoder, "assumed": ["size 224", "mean 0.5"]})
+    board = build([one, made_up("random")], **FAST)
+    assert record(board, "spcl").assumed == "size 224; mean 0.5"
+    assert record(board, "random").assumed == ""
+    header, *lines = csv.reader(io.StringIO(to_csv(board)))
+    of = {line[0]: line[header.index("assumed")] for line in lines}
+    assert of == {"spcl": "size 224; mean 0.5", "random": ""}
+    facts = json.loads(to_json(board))
+    assert {r["encoder"]: r["assumed"] for r in facts["records"]} == of
+    assert "spcl: mean 0.5" in facts["tasks"][0]["notes"]
+    assert "spcl: mean 0.5" in to_markdown(board)
+
+
 @pytest.mark.parametrize(("seen", "marked"), [((), False), (("rsna",), True), (("nih",), True), (("mimic",), False)])
 def test_an_encoder_that_saw_the_dataset_or_its_source_is_marked(made_up, seen, marked):
     board = build([made_up("spcl", "rsna", pretrained_on=seen, lineage=("nih",)), made_up("random", "rsna")], **FAST)
