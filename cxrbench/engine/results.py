@@ -48,7 +48,7 @@ class Results:
 
     def folder(self, dataset: str, protocol: str, encoder: str) -> Path:
         """Where the cells of one encoder on one task lie."""
-        return self.root / "cells" / safe_name(dataset) / safe_name(protocol) / safe_name(encoder)
+        return _folder(self.root, dataset, protocol, encoder)
 
     def manifest_path(self, dataset: str, fingerprint: str) -> Path:
         """Where the rows of a dataset of this fingerprint lie."""
@@ -186,6 +186,11 @@ def _remove(path: Path) -> None:
     """Delete a file whose place another one takes. Raises DiskError."""
     with writing(path.parent):
         path.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=4096)  # a plan of many cells asks for the same few
+def _folder(root: Path, *names: str) -> Path:
+    return root.joinpath("cells", *map(safe_name, names))
 
 
 def exact(fraction: float) -> str:

@@ -12,7 +12,7 @@ from cxrbench.errors import UserError
 from cxrbench.exchange.archive import write_pack
 from cxrbench.exchange.check import findings
 from cxrbench.exchange.deidentified import Deidentifier
-from cxrbench.exchange.pack import Packed, Told, identifiers
+from cxrbench.exchange.pack import Packed, Told, from_others, identifiers
 from cxrbench.exchange.salt import Salt
 from cxrbench.exchange.store_files import stored_files
 from cxrbench.files.names import safe_name
@@ -25,7 +25,8 @@ def pack_aggregates(results: Path, records: Sequence[Mapping[str, Any]], lines: 
     ``lines``: what is to be told of what was left out. Raises UserError where nothing is left, or where what was
     written would still identify somebody.
     """
-    known, told = identifiers([*stored_files(results)]), Told(dict.fromkeys(lines))
+    files = [*stored_files(results)]
+    known, told = identifiers(files), Told(dict.fromkeys([*from_others(files), *lines]))
     if not records:
         raise UserError(
             f"no column of {results} has patients enough for an aggregate: {'; '.join(lines) or 'no cells'}"
@@ -67,6 +68,6 @@ def _cleaned(record: Mapping[str, Any], clean: Deidentifier) -> dict[str, Any]:
         "metrics": metrics,
         **{
             key: {name: clean.text(text, where) if text else "" for name, text in record[key].items()}
-            for key in ("marks", "not_applicable")
+            for key in ("marks", "assumed", "not_applicable")
         },
     }

@@ -17,6 +17,8 @@ from cxrbench.files.seal import check, seal_zip
 
 FACTS = "pack.json"
 FORMAT = 1
+SAID = ("content", "version", "salt")
+"""Texts that every pack has among its facts."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every member: when a file was written is nobody's business."""
 MOST_TIMES = 200  # times its own size that a pack may unpack to: what is more was made to fill a disk
@@ -56,13 +58,16 @@ def write_pack(store: Path, facts: Mapping[str, Any], out: Path) -> None:
 
 def read_facts(pack: Path) -> dict[str, Any]:
     """What a pack says of itself, its checksum looked at. Raises DamagedError, UserError."""
-    check(pack, AGAIN)
     try:
         with zipfile.ZipFile(pack) as archive:
+            if FACTS not in archive.namelist():  # somebody's table: a spreadsheet is a zip archive, too
+                raise UserError(f"{pack} is no exchange file: `cxrbench results pack` writes one")
+            check(pack, AGAIN)
             facts = parsed(archive.read(FACTS), f"{pack}: {FACTS}")
-    except (zipfile.BadZipFile, KeyError) as error:
+    except zipfile.BadZipFile as error:
+        check(pack, AGAIN)
         raise UserError(f"{pack} is no exchange file: `cxrbench results pack` writes one") from error
-    if facts.get("format") != FORMAT:
+    if facts.get("format") != FORMAT or not all(isinstance(facts.get(name), str) for name in SAID):
         raise UserError(f"{pack} was written by another version of cxrbench: {AGAIN} from this one")
     return facts
 

@@ -61,7 +61,10 @@ def checked(source: Path) -> Checked:
     """Look at a results folder or an exchange file. Changes nothing. Raises UserError for what is neither."""
     with opened(source) as (root, facts):
         counts, damaged, cells, columns, terms = Counter[str](), [], [], [], {}
-        for file in stored_files(root):
+        files = list(stored_files(root))
+        if not files:
+            raise UserError(f"{source} holds no results: give a results folder or a file of `cxrbench results pack`")
+        for file in files:
             counts[file.kind] += 1
             try:
                 found = file.facts()
@@ -78,8 +81,8 @@ def checked(source: Path) -> Checked:
                 cells.append(found)
                 terms[str(found["cell"]["dataset"])] = _terms(found)
         return Checked(
-            source, facts, counts, (*_columns(cells), *columns), terms, tuple(damaged), tuple(foreign_files(root)),
-            tuple(findings(root)),
+            source, facts, dict(counts), (*_columns(cells), *columns), terms, tuple(damaged),
+            tuple(foreign_files(root)), tuple(findings(root)),
         )  # fmt: skip
 
 

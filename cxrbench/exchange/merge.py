@@ -95,7 +95,7 @@ def merge(sources: Sequence[Path], into: Path, *, prefer: str | None = None, adv
             if foreign := foreign_files(root):
                 remarks.append(f"{name}: {len(foreign)} files are none of ours, left alone: {foreign[0]} ...")
     return Merged(
-        into, merging.added, merging.same, tuple(merging.conflicts), tuple(merging.damaged),
+        into, dict(merging.added), dict(merging.same), tuple(merging.conflicts), tuple(merging.damaged),
         (*remarks, *_apart(into)), prefer is not None,
     )  # fmt: skip
 
@@ -130,7 +130,7 @@ def _take(file: StoredFile, source: str, merging: _Merging) -> None:
         _replace(there, file, merging, source)
         return
     newer = merging.prefer == "newest" and _date(facts) > _date(before)
-    merging.conflicts.append(Conflict(_called(file), whose, source, why, source if newer else whose))
+    merging.conflicts.append(Conflict(_called(file, facts), whose, source, why, source if newer else whose))
     if newer:
         _replace(there, file, merging, source)
 
@@ -167,10 +167,14 @@ def _replace(there: StoredFile, file: StoredFile, merging: _Merging, source: str
     _copy(file, merging, source)
 
 
-def _called(file: StoredFile) -> str:
-    """A cell by its coordinates, as its path has them; anything else by its place."""
+def _called(file: StoredFile, facts: Mapping[str, Any] | None = None) -> str:
+    """A cell by its coordinates, by those of its path where ``facts`` are damaged; anything else by its place."""
     if file.at[0] != "cells":
         return "/".join(file.at)
+    if facts is not None:
+        cell = facts["cell"]
+        where = f"{cell['encoder']} on {cell['dataset']}:{cell['protocol']}"
+        return f"{where}, fraction {cell['fraction']:g} seed {cell['seed']}"
     _, dataset, protocol, encoder, name = file.at
     return f"{encoder} on {dataset}:{protocol}, {Path(name).stem.removesuffix('.parquet').replace('-', ' ')}"
 
@@ -182,9 +186,9 @@ def _date(facts: Mapping[str, Any]) -> str:
 
 def _remember(pack: Path, facts: Mapping[str, Any], into: Path) -> None:
     """That a pack was merged, and with which salt it was made."""
-    path = into / "packs" / f"{pack.stem[:60]}-{facts.get('salt', 'aggregate')[:8]}.json"
+    path = into / "packs" / f"{pack.stem[:60]}-{facts['salt'][:8] or 'aggregate'}.json"
     if not path.exists():
-        write_record(path, {"content": facts["content"], "salt": facts.get("salt", ""), "version": facts["version"]})
+        write_record(path, {"content": facts["content"], "salt": facts["salt"], "version": facts["version"]})
 
 
 def _apart(into: Path) -> list[str]:

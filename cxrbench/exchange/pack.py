@@ -70,7 +70,7 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
     if wrong := [name for name in attributes if name not in BY]:
         raise UserError(f"--attributes {','.join(wrong)}: choose from {', '.join(BY)}")
     files, damaged = _whole([*stored_files(results)], results)
-    known, told = identifiers(files), Told()
+    known, told = identifiers(files), Told(dict.fromkeys(from_others(files)))
     clean = Deidentifier(salt, frozenset(known), told)
     with TemporaryDirectory(prefix="cxrbench-") as folder:
         store = Results(Path(folder))
@@ -98,7 +98,8 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
             else:
                 counts[file.kind] -= 1
         if not counts["cells"]:
-            raise UserError(f"no finished cells in {results}: run `cxrbench run` first, or give --results DIR")
+            others = "".join(f"; {line}" for line in told.lines)
+            raise UserError(f"no finished cells in {results}: run `cxrbench run` first, or give --results DIR{others}")
         for (dataset, digest), ids in sorted(tested.items()) if attributes else ():
             if manifest := Results(results).manifest_of(dataset, digest):
                 counts["manifests"] += 1
@@ -115,6 +116,15 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
         }  # fmt: skip
         write_pack(store.root, facts, out)
     return Packed(out, {kind: count for kind, count in counts.items() if count}, tuple(told.lines), tuple(damaged))
+
+
+def from_others(files: Sequence[StoredFile]) -> list[str]:
+    """A line for each column that came as sufficient statistics: a pack is of what was computed here."""
+    return [
+        f"left out: {file.path.stem}, which came as an aggregate: send the pack that it came in along"
+        for file in files
+        if file.kind == "aggregates"
+    ]
 
 
 def identifiers(files: Sequence[StoredFile]) -> set[str]:

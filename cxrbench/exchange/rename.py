@@ -52,8 +52,12 @@ def rename(results: Path, old: str, new: str, *, what: What | None = None) -> Re
         names["encoder"] |= {*record["fingerprints"]}
         names["dataset"].add(str(record["task"][1]))
     kinds: list[What] = [one for one in ("encoder", "dataset") if old in names[one]]  # type: ignore[misc]
-    if not kinds or (what and what not in kinds):
-        raise UserError(unknown(what or "encoder or data set", old, set.union(*names.values())))
+    if not kinds:
+        known = set.union(*names.values()) if what is None else names[what]
+        raise UserError(unknown(what or "encoder or data set", old, known))
+    if what and what not in kinds:
+        other = "an encoder" if what == "dataset" else "a data set"
+        raise UserError(f"{old} is the name of {other}: leave out --{what}")
     if len(kinds) > 1 and what is None:
         raise UserError(f"an encoder and a data set are called {old}: say --encoder or --dataset")
     kind = what or kinds[0]
@@ -115,7 +119,9 @@ def _aggregate_of_encoder(file: StoredFile, old: str, new: str) -> int:
         return new if value == old else value
 
     changed = {
-        key: called(record[key]) for key in ("marks", "not_applicable", "fingerprints", "efficiency", "baseline")
+        key: called(record[key])
+        for key in ("marks", "assumed", "not_applicable", "fingerprints", "efficiency", "baseline")
+        if key in record
     }
     keyed = ("values", "gains", "percentiles", "pairs", "headlines", "folds", "sd_seeds", "by_chance", "seeds")
     metrics = [metric | {key: called(metric[key]) for key in keyed} for metric in record["metrics"]]

@@ -56,7 +56,7 @@ def read_salt(path: Path, results: Path) -> Salt:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read the salt {path}: {error.strerror or error}") from error
+        raise UserError(f"cannot read the salt {path}: {error.strerror or error}; name a file of your own") from error
     key = content.removeprefix(FIRST_LINE).strip()
     if len(key) < FEWEST:
         raise UserError(f"--salt {path} holds {len(key)} bytes, which can be guessed: name a file that is not there")

@@ -12,8 +12,8 @@ from cxrbench.predictions import read_header
 
 Kind = Literal["cells", "not applicable", "manifests", "encoders", "requests", "aggregates", "packs"]
 DEPTH: dict[str, int] = {"cells": 5, "manifests": 2, "encoders": 2, "requests": 2, "aggregates": 2, "packs": 2}
-LIVING = ("leases", "failures")
-"""Folders of runs that are going on, or have failed here: of no use to anybody else."""
+LIVING = ("leases", "failures", "slurm", "ray")
+"""Folders of runs that are going on, or have failed here, and what workers wrote: of no use to anybody else."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def stored_files(root: Path) -> Iterator[StoredFile]:
 
 
 def foreign_files(root: Path) -> list[str]:
-    """What else lies in a results folder, but for leases and failures: names below it."""
+    """What else lies in a results folder, but for leases, failures and logs: names below it."""
     ours = {file.path for file in stored_files(root)}
     found = (path for path in sorted(root.rglob("*")) if path.is_file() and path not in ours)
     return [

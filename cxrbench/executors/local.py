@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -18,6 +19,7 @@ from cxrbench.features.device import may_have_accelerator
 from cxrbench.files.names import visible
 
 OWN = (0, 1, 2, 130)  # how a worker ends by itself: done, cells failed, refused, interrupted
+SILENCE = 10.0  # seconds that workers may take to end before whoever waits is told
 RESTARTS = 20  # workers, in all, that are started again after something killed them
 
 
@@ -137,18 +139,27 @@ class LocalWorkers:
         """They see it, or end with this process."""
 
     def stop(self) -> None:
-        """SIGTERM, as of a scheduler; who takes more than a minute, or a second Ctrl-C, is killed."""
+        """SIGTERM, as of a scheduler; who has not ended a minute later, or at a second Ctrl-C, is killed."""
         self._restarts, self._stopping = 0, True
         try:
             for one in self._processes:
                 one.running.terminate()
-            for one in self._processes:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    one.running.wait(PATIENCE)
+            if left := self._left(SILENCE):
+                which = f"{left} of {len(self._processes)} workers, which keep what they have"
+                print(f"waiting for {which}; Ctrl-C again ends them at once", file=sys.stderr, flush=True)
+                self._left(PATIENCE - SILENCE)
         finally:
             for one in self._processes:
                 one.running.kill()
                 one.running.wait()
+
+    def _left(self, seconds: float) -> int:
+        """How many run yet after so many seconds, or less where none does."""
+        deadline = time.monotonic() + seconds
+        for one in self._processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one.running.wait(max(0.0, deadline - time.monotonic()))
+        return sum(one.running.poll() is None for one in self._processes)
 
     def _listen(self, one: _WorkerProcess) -> None:
         """Pass on what a worker says."""

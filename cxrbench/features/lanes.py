@@ -12,15 +12,24 @@ from torch import nn
 
 
 def threads_of(count: int, cores: int) -> ThreadPoolExecutor:
-    """``count`` threads in each of which torch works on ``cores`` cores; in all other threads it goes on as before."""
+    """``count`` threads in each of which torch works on ``cores`` cores; in all other threads it goes on as before.
+
+    Raises RuntimeError where the system has no more threads to give.
+    """
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, initializer=_use, initargs=(cores,))
     # All are started here: what is set last is also what torch gives to threads that come later.
     started = threading.Barrier(count + 1)
-    for _ in range(count):
-        pool.submit(started.wait)
-    started.wait()
-    torch.set_num_threads(before)
+    try:
+        for _ in range(count):
+            pool.submit(started.wait)
+        started.wait()
+    except BaseException:  # Ctrl-C: threads that have started would wait for ever, and the end of this process for them
+        started.abort()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        torch.set_num_threads(before)
     return pool
 
 

@@ -9,6 +9,8 @@ file as ever.
 import hashlib
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cxrbench.errors import UserError
@@ -57,15 +59,20 @@ def damage(path: Path) -> str | None:
         if not os.fstat(handle.fileno()).st_size:
             return "it is empty"
         with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            at = content.find(MARK)
-            if at < 0:
-                return "it carries no checksum: an older version wrote it, or it is cut"
-            digits = slice(at + len(MARK), at + len(BLANK))
-            with memoryview(content) as view, view[: digits.start] as head, view[digits.stop :] as tail:
-                digest = hashlib.sha256(head)
-                digest.update(b"0" * DIGITS)
-                digest.update(tail)
-            return None if digest.hexdigest().encode() == content[digits] else "its checksum does not fit"
+            return _damage_in(content)
+
+
+def _damage_in(content: bytes | mmap.mmap) -> str | None:
+    """What is wrong with the bytes of a sealed file."""
+    at = content.find(MARK)
+    if at < 0:
+        return "it carries no checksum: an older version wrote it, or it is cut" if len(content) else "it is empty"
+    digits = slice(at + len(MARK), at + len(BLANK))
+    with memoryview(content) as view, view[: digits.start] as head, view[digits.stop :] as tail:
+        digest = hashlib.sha256(head)
+        digest.update(b"0" * DIGITS)
+        digest.update(tail)
+    return None if digest.hexdigest().encode() == content[digits] else "its checksum does not fit"
 
 
 def is_sealed(path: Path) -> bool:
@@ -81,14 +88,30 @@ def is_sealed(path: Path) -> bool:
 
 def check(path: Path, advice: str = "delete it and run again") -> None:
     """Raises DamagedError unless the file is as it was sealed, FileNotFoundError if there is none, else UserError."""
-    try:
+    with _reading(path):
         reason = damage(path)
+    if reason is not None:
+        raise DamagedError(path, reason, advice)
+
+
+def read_checked(path: Path, advice: str = "delete it and run again") -> bytes:
+    """The bytes of a small file that is as it was sealed. Raises as ``check`` does."""
+    with _reading(path):
+        content = path.read_bytes()
+    if (reason := _damage_in(content)) is not None:
+        raise DamagedError(path, reason, advice)
+    return content
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """A file that cannot be read is a UserError; FileNotFoundError stays what it is."""
+    try:
+        yield
     except FileNotFoundError:
         raise
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    if reason is not None:
-        raise DamagedError(path, reason, advice)
 
 
 def check_digest(path: Path, sha256: str, size: int) -> None:

@@ -1,13 +1,16 @@
 """Whether a file is still what it was, without reading all of a big one."""
 
 import os
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cxrbench.files.digests import sampled_digest
 
 SMALL = 1 << 20  # bytes; larger files are sampled
 BLOCKS, BLOCK = 16, 1 << 16
+SETTLED = 2 * 10**9  # ns since a file's last change, below which it may change again and look the same
 ABSENT = -1  # the size of a file that is not there
 
 
@@ -23,8 +26,24 @@ class Stamp:
 
 def stamp(path: Path) -> Stamp:
     """The file as it is now, ABSENT included. Raises OSError."""
-    if not path.exists():
+    try:
+        seen = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a NUL is no file's
         return Stamp(str(path.absolute()), ABSENT, 0, "")
+    where, changed = str(path.absolute()), max(seen.st_mtime_ns, seen.st_ctime_ns)
+    if time.time_ns() - changed < SETTLED:
+        return _stamp(where)
+    return _stamp_at(where, (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino))
+
+
+@lru_cache(maxsize=4096)  # the encoders of a plan rest on the same sources
+def _stamp_at(path: str, look: tuple[int, ...]) -> Stamp:
+    """Of a file that looks so from outside, and has for a while: not read again as long as it does."""
+    del look
+    return _stamp(path)
+
+
+def _stamp(path: str) -> Stamp:
     with open(path, "rb") as handle:
         facts = os.fstat(handle.fileno())
         digest = sampled_digest(
@@ -33,7 +52,7 @@ def stamp(path: Path) -> Stamp:
             blocks=BLOCKS,
             block=SMALL if facts.st_size <= SMALL else BLOCK,
         )
-    return Stamp(str(path.absolute()), facts.st_size, facts.st_mtime_ns, digest)
+    return Stamp(path, facts.st_size, facts.st_mtime_ns, digest)
 
 
 def holds(before: Stamp) -> bool:

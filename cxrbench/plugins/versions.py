@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 
 LIBRARIES = (
     "cxrbench", "torch", "timm", "transformers", "numpy", "safetensors", "open_clip_torch", "torchvision",
@@ -11,6 +12,7 @@ LIBRARIES = (
 )  # fmt: skip
 
 
+@cache  # a plan of many encoders asks for each
 def installed_versions() -> Mapping[str, str]:
     """Version by distribution, of those that are installed, and Python's. Nothing is imported."""
     versions = {"python": platform.python_version()}

@@ -39,9 +39,10 @@ class FineTune(TrainedClassifier):
         """The encoder itself."""
         return frozenset({"network"})
 
-    def passes(self, recipe: ClassifierRecipe) -> int:
-        """Forward and back, at each learning rate."""
-        return BOTH_WAYS * len(recipe.learning_rates)
+    def met(self, recipe: ClassifierRecipe, train: float, val: int, test: int) -> float:
+        """Forward and back in each epoch, and forward over what it selects by; in the end over what it predicts."""
+        each = recipe.epochs * BOTH_WAYS * train + recipe.looks * val
+        return len(recipe.learning_rates) * each + val + test
 
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows, by the best epoch on validation."""

@@ -35,11 +35,12 @@ class LinearSGD(TrainedClassifier):
     @property
     def asks(self) -> frozenset[Asked] | None:
         """Image embeddings, for a head; a paper's recipe may want features of augmented images instead."""
-        return frozenset({"pooled", "network"}) if self.preset is None else frozenset({"network"})
+        return frozenset({"network"}) if self._recipe("", None).images == "anew" else frozenset({"pooled", "network"})
 
-    def passes(self, recipe: ClassifierRecipe) -> int:
-        """Once, where the recipe augments."""
-        return 1 if recipe.augmentation else 0
+    def met(self, recipe: ClassifierRecipe, train: float, val: int, test: int) -> float:
+        """None, where features are made once; those that are flipped; or those of every epoch, and all others once."""
+        anew = len(recipe.learning_rates) * recipe.epochs * train + val + test
+        return {"once": 0, "flipped": train, "anew": anew}[recipe.images]
 
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:
         """Logits of the validation and test rows."""

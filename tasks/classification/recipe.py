@@ -1,7 +1,7 @@
 """How a classifier is trained: optimizer, schedule, selection, as a default or a paper has it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cxrbench.task import Views
@@ -22,7 +22,7 @@ class ClassifierRecipe(TrainingRecipe):
 
     learning_rates: tuple[float, ...]
     batch_of: Literal["images", "studies"] = "images"
-    select: Literal["val_loss", "val_auroc", "per-label", "last"] = "val_loss"
+    select: Literal["val_loss", "val_auroc", "per-label", "last"] = field(default="val_loss", kw_only=True)
     frame: Mapping[str, Any] | None = None
     head_init_std: float | None = None
     max_views: int | None = None
@@ -32,10 +32,17 @@ class ClassifierRecipe(TrainingRecipe):
     views: Views | None = None
     fusion: Fusion = "logits"
 
+    @property
+    def images(self) -> Literal["once", "flipped", "anew"]:
+        """As what a frozen encoder meets training images: each once, once more if it is flipped, or anew per epoch."""
+        if self.frame is None and all(set(step) == {"flip"} for step in self.augmentation):
+            return "flipped" if self.augmentation else "once"
+        return "anew"
+
 
 def recipe_of(settings: Mapping[str, Any], who: str) -> ClassifierRecipe:
     """The recipe that a preset's section describes. Raises UserError for a setting that training cannot honour."""
-    known = {field.name for field in fields(ClassifierRecipe)}
+    known = {entry.name for entry in fields(ClassifierRecipe)}
     given = {key: value for key, value in settings.items() if key != "note"}
     given["learning_rates"] = (float(given.pop("learning_rate")),)
     if "augmentation" in given:

@@ -79,12 +79,12 @@ class TrainedClassifier(PresetTask):
         )  # fmt: skip
 
     def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
-        """An epoch's, as often as the encoder meets each."""
-        recipe = self._recipe(manifest.name, cell.fraction)
-        return round(self.passes(recipe) * recipe.epochs * cell.fraction * len(manifest.rows_of("train")))
+        """In all epochs at all learning rates, with the images by which it selects and those that it predicts."""
+        train, val, test = (len(manifest.rows_of(split)) for split in ("train", "val", "test"))
+        return round(self.met(self._recipe(manifest.name, cell.fraction), cell.fraction * train, val, test))
 
-    def passes(self, recipe: ClassifierRecipe) -> int:
-        """How often the encoder runs over a training image in an epoch."""
+    def met(self, recipe: ClassifierRecipe, train: float, val: int, test: int) -> float:
+        """Over how many images the encoder runs, of so many that are trained on, selected by and tested."""
         raise NotImplementedError
 
     def train(self, encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> Trained:

@@ -56,11 +56,15 @@ class DenseTask(PresetTask):
         raise NotImplementedError
 
     def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
-        """An epoch's, each forward and, where the encoder is trained, back; none where maps are made once."""
+        """In all steps; where the encoder is trained forward and back, and forward over the images by which it selects
+        and those that it predicts. None where maps are made once. Epochs that leave images out count as whole ones.
+        """
         recipe = self.shortened(self.recipe(manifest.name, cell.fraction))
-        anew = self.preset is not None and bool(recipe.augmentation)
-        passes = (BOTH_WAYS if self.finetune else 1) * recipe.epochs if self.finetune or anew else 0
-        return round(passes * cell.fraction * len(manifest.rows_of("train")))
+        train, val, test = (len(manifest.rows_of(split)) for split in ("train", "val", "test"))
+        trained_on = max(recipe.epochs * cell.fraction * train, recipe.min_steps * recipe.batch_size)
+        if self.finetune:
+            return round(BOTH_WAYS * trained_on + (recipe.looks + 1) * val + test)
+        return round(trained_on) if self.preset is not None and recipe.augmentation else 0
 
     def copy_in(self, epoch: int, recipe: DenseRecipe) -> int:
         """Number of the copy (0: the image itself) that an epoch trains on."""

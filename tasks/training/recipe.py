@@ -1,5 +1,6 @@
 """What any training by gradient descent is told: optimizer, schedule, selection, augmentation, label fraction."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,7 @@ class TrainingRecipe:
 
     ``learning_rate_images``: the learning rate is for batches of so many (0: of whatever size). ``warmup_start``: share
     of the learning rate at the start of the warm-up. ``decay_all``: biases, norms and tokens are decayed, too.
+    ``select``: by what the epoch is chosen whose weights are kept; ``last``: it is the last one.
     """
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -37,6 +39,7 @@ class TrainingRecipe:
     step_per: Literal["batch", "epoch"] = "batch"
     min_learning_rate: float = 0.0
     patience: int | None = None
+    select: str = "val_loss"
     select_every: int = 1
     augmentation: tuple[Mapping[str, Any], ...] = ()
     fraction_draw: FractionDraw = "patients"
@@ -44,6 +47,11 @@ class TrainingRecipe:
 
     def __post_init__(self) -> None:
         check_choices(self)
+
+    @property
+    def looks(self) -> int:
+        """After how many of its epochs validation is looked at: the last one, and those before it that may be kept."""
+        return 1 if self.select == "last" else math.ceil(self.epochs / self.select_every)
 
 
 def training_rows(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrbench import __main__
 from cxrbench.engine import job
 from cxrbench.phantom import write as phantom
 from support.command import cxrbench
@@ -124,3 +125,18 @@ def test_a_wrong_name_or_setting_is_told_before_a_phantom_is_drawn(
     assert (code, len(err.strip().splitlines())) == (2, 1)
     assert part in err
     assert not list(Path("cache").glob("phantom*"))
+
+
+def test_an_interruption_while_modules_are_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "cxrbench.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "cxrbench.cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit, match="130"):
+        __main__.main()
+    assert capsys.readouterr().err == "interrupted before anything was begun\n"

@@ -28,6 +28,12 @@ def run_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     shutil.rmtree(root)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of whoever runs the tests, which `verify` would look at, too."""
+    monkeypatch.setenv("CXRBENCH_CACHE", str(tmp_path / "own-cache"))
+
+
 @pytest.fixture
 def hospital(run_once: Hospital, tmp_path: Path) -> Hospital:
     """A copy of its results, which a test may change."""

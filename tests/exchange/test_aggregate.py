@@ -1,5 +1,6 @@
 """Sufficient statistics give the board of the cells, and hold no row of anybody."""
 
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,19 @@ def test_the_command_line_packs_aggregates(
     code, out, _ = cxrbench(monkeypatch, capsys, "results", "check", str(tmp_path / "p"))
     assert code == 0
     assert "real, aggregated" in out
+
+
+def test_what_came_as_an_aggregate_is_not_packed_again_and_that_is_told(
+    hospital: Hospital, pack: Path, tmp_path: Path
+) -> None:
+    """It is of somebody else's patients."""
+    api.merge_results([pack], hospital.results)
+    cells = api.pack_results(hospital.results, tmp_path / "a.cxrpack", salt=tmp_path / "salt")
+    again = api.pack_results(hospital.results, tmp_path / "b.cxrpack", aggregate=True, baseline="pixels", replicates=50)
+    for packed in (cells, again):
+        said = [line for line in packed.lines if line.startswith("left out: clinic-")]
+        assert len(said) == len(list((hospital.results / "aggregates").iterdir()))
+        assert said[0].endswith("which came as an aggregate: send the pack that it came in along")
+    shutil.rmtree(hospital.results / "cells")
+    with pytest.raises(UserError, match=r"no finished cells .*; left out: clinic-.*came as an aggregate"):
+        api.pack_results(hospital.results, tmp_path / "c.cxrpack", salt=tmp_path / "salt")

@@ -1,6 +1,8 @@
 """Two people's stores with an overlap, a conflict and a damaged cell, in one."""
 
+import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 from cxrbench import api
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
+from cxrbench.exchange.archive import FACTS, FORMAT
 from cxrbench.files.records import read_record
-from cxrbench.files.seal import damage
+from cxrbench.files.seal import damage, seal_zip
 from cxrbench.predictions import Predictions
 from support.command import cxrbench
 from support.two_people import Hospital, flip
@@ -100,6 +103,32 @@ def test_conflicts_are_named_nothing_is_overwritten_and_prefer_decides(
         assert (tmp_path / prefer / SEEDS[0]).read_bytes() == (kept / SEEDS[0]).read_bytes()
 
 
+def test_conflicts_call_encoders_by_their_names(hospital: Hospital, ben: Path, tmp_path: Path) -> None:
+    """Not by the folder, which has digits in place of what file systems do not take."""
+    shutil.copytree(hospital.results, tmp_path / "other")
+    (path,) = (tmp_path / "other").glob("cells/clinic/classification/*Mine*/fraction-0.5-seed-0.parquet")
+    other_scores(path)
+    (conflict,) = api.merge_results([hospital.results, tmp_path / "other"], tmp_path / "into").conflicts
+    assert conflict.what == f"{hospital.mine} on clinic:classification, fraction 0.5 seed 0"
+
+
+def test_everything_is_told_as_json_too(
+    anna: Path, ben: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*words: str | Path) -> dict[str, Any]:
+        return json.loads(cxrbench(monkeypatch, capsys, "results", *map(str, words), "--json")[1])
+
+    flip(ben / SEEDS[0])
+    merged = told("merge", anna, ben, "--into", tmp_path / "into")
+    assert merged["added"]["cells"] == len(list(anna.glob("cells/*/*/*/*.parquet")))
+    assert merged["same"]["cells"] > 0
+    assert len(merged["damaged"]) == 1
+    assert told("check", tmp_path / "into")["counts"]["cells"] == merged["added"]["cells"]
+    packed = told("pack", "--results", anna, "--salt", tmp_path / "salt", "-o", tmp_path / "a.cxrpack")
+    assert packed["counts"]["cells"] == merged["added"]["cells"]
+    assert told("check", tmp_path / "a.cxrpack")["counts"]["cells"] == merged["added"]["cells"]
+
+
 def test_a_damaged_cell_is_named_and_left_out_and_a_whole_one_takes_its_place(
     anna: Path, ben: Path, tmp_path: Path
 ) -> None:
@@ -170,3 +199,41 @@ def test_a_store_is_not_merged_into_itself_and_nothing_is_no_store(anna: Path, t
         api.merge_results([tmp_path / "text"], tmp_path / "into")
     with pytest.raises(UserError, match="no results folder and no exchange file"):
         api.merge_results([tmp_path / "nowhere"], tmp_path / "into")
+
+
+def other_facts(pack: Path, out: Path, facts: dict[str, Any]) -> None:
+    """A sealed pack that says this of itself."""
+    with zipfile.ZipFile(pack) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, json.dumps(facts) if name == FACTS else old.read(name))
+    seal_zip(out)
+
+
+def test_what_is_no_pack_of_this_version_is_refused_before_anything_is_merged(anna: Path, tmp_path: Path) -> None:
+    """A spreadsheet is a zip archive, too."""
+    with zipfile.ZipFile(tmp_path / "table.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<a/>")
+    api.pack_results(anna, tmp_path / "a.cxrpack", salt=tmp_path / "salt")
+    whole = {"format": FORMAT, "content": "cells", "version": "0.1", "salt": "0" * 16}
+    others = [whole | {"format": 2}, whole | {"salt": 3}, {"format": FORMAT, "content": "cells"}]
+    for number, facts in enumerate(others):
+        other_facts(tmp_path / "a.cxrpack", tmp_path / f"{number}.cxrpack", facts)
+        with pytest.raises(UserError, match="by another version of cxrbench: ask for it again"):
+            api.merge_results([tmp_path / f"{number}.cxrpack"], tmp_path / "into")
+    for look in (lambda path: api.merge_results([path], tmp_path / "into"), api.check_results):
+        with pytest.raises(UserError, match=r"table.xlsx is no exchange file"):
+            look(tmp_path / "table.xlsx")
+    assert not (tmp_path / "into").exists()
+
+
+def test_a_folder_without_results_is_refused_and_logs_of_workers_are_ours(anna: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(b"")
+    with pytest.raises(UserError, match="images holds no results: give a results folder"):
+        api.check_results(tmp_path / "images")
+    for name in ("slurm/7_0_log.out", "ray/ray-1.log", "failures/f.json"):
+        (anna / name).parent.mkdir()
+        (anna / name).write_text("")
+    assert api.check_results(anna).foreign == ()
+    (anna / "notes.txt").write_text("")
+    assert api.check_results(anna).foreign == ("notes.txt",)

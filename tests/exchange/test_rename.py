@@ -82,6 +82,13 @@ def test_names_that_are_not_there_or_taken_are_refused_before_anything_is_writte
     ):
         with pytest.raises(UserError, match=match):
             api.rename_in_results(root, old, new)
+    for what, old, match in (
+        ("encoder", "clinic", "clinic is the name of a data set: leave out --encoder"),
+        ("dataset", "pixels", "pixels is the name of an encoder: leave out --dataset"),
+        ("dataset", "pixel", "unknown dataset 'pixel'; known: clinic$"),
+    ):
+        with pytest.raises(UserError, match=match):
+            api.rename_in_results(root, old, "x", what=what)  # type: ignore[arg-type]
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 

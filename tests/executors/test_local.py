@@ -1,6 +1,7 @@
 """Workers of this machine: who is told what, and that they compute what one process does."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from cxrbench import run
 from cxrbench.errors import UserError
+from cxrbench.executors import local
 from cxrbench.executors.choice import chosen_executor
 from cxrbench.executors.contract import WorkerKind
 from cxrbench.executors.local import LocalExecutor, assigned
@@ -115,7 +117,8 @@ def test_an_interruption_ends_the_workers_and_keeps_what_is_finished(encoder: st
     finally:
         running.kill()
     assert running.returncode == 130
-    said = [line for line in err.splitlines() if not line.endswith("min so far")]  # on a machine that is busy
+    busy = re.compile(r".* min so far|waiting for 1 of 1 workers.*")
+    said = [line for line in err.splitlines() if not busy.fullmatch(line)]
     assert said == ["interrupted; what was finished is kept: run the same command again to go on"]
     assert len(list(Path("results/cells").rglob("*.parquet"))) == 1
     assert not [path for path in Path("results/leases").rglob("*") if path.is_file()]
@@ -145,3 +148,54 @@ def test_a_worker_that_a_library_ends_is_started_again(code: int, again: int) ->
         assert placed.alive() == again
     finally:
         placed.stop()
+
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(sys.argv[sys.argv.index("--name") + 1], "w").close()
+time.sleep(600)
+"""
+
+
+def test_workers_that_do_not_end_have_one_minute_together_and_who_waits_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local, "SILENCE", 0.1)
+    monkeypatch.setattr(local, "PATIENCE", 0.2)
+    placed = LocalExecutor(3).start([sys.executable, "-c", STUBBORN], [WorkerKind("cpu", 3)])
+    while len(list(tmp_path.iterdir())) < 3:
+        time.sleep(0.05)
+    waited, wait = list[float](), subprocess.Popen.wait
+
+    def noted(process: "subprocess.Popen[bytes]", timeout: float | None = None) -> int:
+        waited.append(timeout or 0.0)
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", noted)
+    placed.stop()
+    assert [one.running.returncode for one in placed._processes] == [-signal.SIGKILL] * 3
+    assert sum(waited) <= 0.2
+    assert capsys.readouterr().err.startswith("waiting for 3 of 3 workers, which keep what they have; Ctrl-C again")
+
+
+ORPHAN = """
+import signal, threading, time
+from cxrbench.cli.cluster import worker
+worker.ALONE = 0.1
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=worker._end_with_parent, daemon=True).start()
+time.sleep(600)
+"""
+
+
+def test_a_worker_that_does_not_hear_that_its_parent_has_ended_is_killed() -> None:
+    """Somebody's ``except BaseException: pass`` around what an encoder does."""
+    orphan = subprocess.Popen([sys.executable, "-c", ORPHAN], stdin=subprocess.PIPE)
+    assert orphan.stdin is not None
+    orphan.stdin.close()
+    try:
+        assert orphan.wait(120) == -signal.SIGKILL
+    finally:
+        orphan.kill()

@@ -1,5 +1,6 @@
 """Several calls of an encoder at once: the same features, and only where the encoder allows it."""
 
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from cxrbench.encoder import Encoder, Features, Preprocess
 from cxrbench.errors import UserError
+from cxrbench.features import lanes
 from cxrbench.features.extract import CPU_PART, ExtractOptions, extract
 from cxrbench.features.lanes import may_run_at_once, threads_of
 
@@ -138,3 +140,42 @@ def test_threads_have_their_cores_and_leave_those_of_others_alone() -> None:
         thread.start()
         thread.join()
     assert (torch.get_num_threads(), later) == (before, [before])
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, RuntimeError])
+def test_threads_that_could_not_all_start_do_not_wait_for_ever(
+    end: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python waits for them at its end. Ctrl-C while they start; a system that gives no second thread."""
+    barriers, before, main = list[threading.Barrier](), {*threading.enumerate()}, threading.main_thread()
+    start, handler = threading.Thread.start, signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    class Noted(threading.Barrier):
+        def __init__(self, parties: int) -> None:
+            super().__init__(parties)
+            barriers.append(self)
+
+    def interrupt(cores: int) -> None:
+        if end is KeyboardInterrupt and cores == 1:
+            assert main.ident is not None
+            signal.pthread_kill(main.ident, signal.SIGINT)
+
+    def one_alone(thread: threading.Thread) -> None:
+        if end is RuntimeError and len({*threading.enumerate()} - before):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading, "Barrier", Noted)
+    monkeypatch.setattr(threading.Thread, "start", one_alone)
+    interrupted = iter((1, 2))  # once
+    monkeypatch.setattr(lanes, "_use", lambda cores: interrupt(next(interrupted)))
+    try:
+        with pytest.raises(end):
+            threads_of(2, 1)
+        for thread in {*threading.enumerate()} - before:
+            thread.join(10)
+        assert {*threading.enumerate()} <= before
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        for barrier in barriers:
+            barrier.abort()

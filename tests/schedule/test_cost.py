@@ -24,6 +24,8 @@ from cxrbench.schedule.graph import Graph, graph_of
 from cxrbench.schedule.measured import Measurements
 from cxrbench.schedule.probe import Probed, elsewhere
 from cxrbench.task import Cell, Task, TaskOptions
+from cxrbench.tasks.classification.finetune import RECIPE as TUNED
+from cxrbench.tasks.classification.finetune import FineTune
 from cxrbench.tasks.classification.linear_sgd import RECIPE, LinearSGD
 from support.command import cxrbench
 
@@ -149,23 +151,53 @@ def test_a_dry_run_measures_and_leaves_nothing(run: Run, dataset: Path, tmp_path
 
 
 def augmented(task: Task) -> Task:
-    return replace(task, recipe=replace(RECIPE, epochs=4, augmentation=({"flip": 0.5},)))  # type: ignore[call-arg]
+    moved = ({"flip": 0.5}, {"noise": 0.1})
+    return replace(task, recipe=replace(RECIPE, epochs=4, augmentation=moved))  # type: ignore[call-arg]
 
 
 def test_a_recipe_that_augments_runs_the_encoder_in_every_epoch(dataset: Path) -> None:
     (manifest,) = (api.load_dataset(str(dataset)),)
     train, cell = len(manifest.rows_of("train")), Cell("pixels", "clinic", "linear", 0.5)
-    linear, whole = load_task("linear"), load_task("finetune")
+    linear, val, rates = load_task("linear"), len(manifest.rows_of("val")), len(RECIPE.learning_rates)
+    held = val + len(manifest.rows_of("test"))
     assert isinstance(linear, LinearSGD)
     assert images_in_training(linear, manifest, cell) == 0, "features are made once"
     moved = augmented(linear)
-    assert images_in_training(moved, manifest, cell) == round(4 * 0.5 * train)
-    assert images_in_training(whole, manifest, replace(cell, fraction=1.0)) > 3 * train
+    assert images_in_training(moved, manifest, cell) == round(rates * 4 * 0.5 * train) + held
+    framed = replace(linear, recipe=replace(RECIPE, epochs=4, frame={"resize": "pad", "size": 256, "crop": 224}))
+    assert images_in_training(framed, manifest, cell) == round(rates * 4 * 0.5 * train) + held
+    flipped = replace(linear, recipe=replace(RECIPE, augmentation=({"flip": 0.5},)))
+    assert images_in_training(flipped, manifest, cell) == round(0.5 * train), "once more, whatever the epochs"
     assert images_in_training(load_task("knn"), manifest, cell) == 0
     five = images_in_training(Folded.of(moved, 5), manifest, cell)
-    assert five == pytest.approx(5 * 4 * 0.5 * len(manifest) * 3 / 5, rel=0.1)
+    assert five == pytest.approx(5 * (rates * 4 * 0.5 * len(manifest) * 3 / 5 + len(manifest) * 2 / 5), rel=0.1)
     few = images_in_training(Budgeted.of(moved, Budget(10, "image")), manifest, cell)
-    assert few == 40
+    assert few == rates * 40 + held
+
+
+def test_training_an_encoder_costs_its_passes_and_those_over_what_it_selects_by_and_predicts(dataset: Path) -> None:
+    manifest, cell = api.load_dataset(str(dataset)), Cell("pixels", "clinic", "finetune", 0.5)
+    train, val, test = (len(manifest.rows_of(split)) for split in ("train", "val", "test"))
+    whole = load_task("finetune")
+    assert isinstance(whole, FineTune)
+    for select, every, looks in (("val_loss", 1, 10), ("val_loss", 4, 3), ("last", 4, 1)):
+        recipe = replace(TUNED, learning_rates=(1e-3, 1e-4), epochs=10, select=select, select_every=every)
+        found = images_in_training(replace(whole, recipe=recipe), manifest, cell)
+        assert found == round(2 * (10 * 3 * 0.5 * train + looks * val)) + val + test, (select, every)
+
+
+@pytest.mark.parametrize(
+    ("preset", "images", "asked"),
+    [("pacx", "flipped", {"pooled", "network"}), ("fane", "anew", {"network"}), ("mvmae", "anew", {"network"})],
+)
+def test_a_papers_linear_head_asks_for_features_where_they_are_made_once(
+    preset: str, images: str, asked: set[str]
+) -> None:
+    """Then they are extracted before, by all workers, and counted as extraction."""
+    task = load_task("linear").configured(TaskOptions(preset=preset))
+    assert isinstance(task, LinearSGD)
+    assert task._recipe("", None).images == images
+    assert task.asks == asked
 
 
 def test_cells_that_augment_cost_their_encoders_passes_until_one_of_them_was_run(dataset: Path) -> None:
@@ -176,7 +208,8 @@ def test_cells_that_augment_cost_their_encoders_passes_until_one_of_them_was_run
     unit = replace(unit, planned=replace(unit.planned, task=augmented(unit.planned.task)))
     graph = Graph((replace(graph.groups[0], cells=(unit,)),))
     assert unit.planned.manifest is not None
-    images = 4 * len(unit.planned.manifest.rows_of("train"))
+    train, val, test = (len(unit.planned.manifest.rows_of(split)) for split in ("train", "val", "test"))
+    images = len(RECIPE.learning_rates) * 4 * train + val + test
     speeds = {("pixels", "clinic"): Speed(10.0, "store")}
     assert Measurements(speeds).seconds(unit) == pytest.approx(images / 10)
     assert to_extract(graph, set(graph.parts)), "its speed is measured"
@@ -198,7 +231,10 @@ def test_a_papers_preset_tells_its_passes(folders: None) -> None:
     assert images_in_training(task, manifest, cell) == 200  # type: ignore[arg-type]
     assert images_in_training(TASK, manifest, cell) == 0  # type: ignore[arg-type]
     tuned = TASK.configured(TaskOptions(finetune=True))
-    assert images_in_training(tuned, manifest, cell) == 3 * 8 * 100  # type: ignore[arg-type]
+    few, many = 3 * 200 * 16 + 10 * 100, 3 * 8 * 1000 + 10 * 1000  # 8 looks at validation, and in the end it and test
+    assert images_in_training(tuned, manifest, cell) == few, "at least 200 steps of 16"  # type: ignore[arg-type]
+    manifest.rows_of = lambda split: range(1000)
+    assert images_in_training(tuned, manifest, cell) == many  # type: ignore[arg-type]
 
 
 def test_the_cost_is_asked_of_a_dry_run_only(run: Run, dataset: Path) -> None:

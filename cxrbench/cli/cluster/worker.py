@@ -5,6 +5,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,8 @@ from cxrbench.cli.options import CacheOption, DataOption, EcgTeacherOption, Labs
 from cxrbench.cores import THREADS
 from cxrbench.errors import chosen
 from cxrbench.files.names import visible
+
+ALONE = 60.0  # seconds that a worker has to keep what it is at, once whoever started it has ended
 
 
 def worker(
@@ -104,7 +107,9 @@ def worker(
 
 
 def _end_with_parent() -> None:
-    """Wait until nobody can write to this process any more: whoever started it has ended."""
+    """Wait until nobody can write to this process any more: whoever started it has ended. Then so does this one."""
     while os.read(sys.stdin.fileno(), 1024):  # not through a buffer, whose lock would outlive this thread
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ALONE)
+    os.kill(os.getpid(), signal.SIGKILL)  # an encoder's code has swallowed the interruption, or never came to it

@@ -149,7 +149,8 @@ def _report(found: "Checked") -> str:
     if found.terms:
         lines += ["", "Who may share the data sets:", *(f"  {name}: {terms}" for name, terms in found.terms.items())]
     lines += ["", *(f"damaged: {line}" for line in found.damaged)] if found.damaged else []
-    lines += [f"none of ours, never packed: {name}" for name in found.foreign]
+    lines += [f"none of ours, never packed: {name}" for name in found.foreign[:SHOWN]]
+    lines += [f"  and {len(found.foreign) - SHOWN} more"] if len(found.foreign) > SHOWN else []
     shown = [f"{one.what}: {one.where}" + f" ({one.example!r})" * bool(one.example) for one in found.findings[:SHOWN]]
     if found.findings:
         lines += ["", f"It may identify somebody, in {len(found.findings)} places:", *(f"  {line}" for line in shown)]

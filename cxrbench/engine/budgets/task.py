@@ -87,12 +87,12 @@ class Budgeted(Task):
         return self.budget.count is not None or self.task.seeds_matter(fraction)
 
     def images_in_training(self, manifest: Manifest, cell: Cell) -> int:
-        """The inner protocol's share of so many units, each of which has about equally many images."""
+        """The inner protocol's at the fraction that so many units are, each with about equally many images."""
         if self.budget.count is None:
             return images_in_training(self.task, manifest, cell)
         units = len(np.unique(self._units(self.task.taking_part(manifest))))
-        whole = images_in_training(self.task, manifest, replace(cell, fraction=1.0))
-        return round(whole * min(self.budget.count / max(units, 1), 1.0))
+        share = min(self.budget.count / max(units, 1), 1.0)
+        return images_in_training(self.task, manifest, replace(cell, fraction=share))
 
     def run(self, encoder: FrozenEncoder, manifest: Manifest, cell: Cell) -> Predictions:
         """Draw, then train, select and predict as the inner protocol does."""

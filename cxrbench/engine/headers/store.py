@@ -75,9 +75,8 @@ class StoreHeaders:
         header = header_in(Path(entry.path))
         if time.time_ns() - max(look.modified, look.changed) < SETTLED:
             return header
-        table.add(path, look, header)
         self._learnt += 1
-        return table.header(path, look) or header  # as it shares its parts with the others
+        return table.add(path, look, header)  # as it shares its parts with the others
 
     def _entries(self, folder: str) -> Mapping[str, "os.DirEntry[str]"]:
         """What lies in a folder, by name."""

@@ -5,6 +5,7 @@ hundred bytes are its own. What is shared (``SHARED``) is kept as text beside th
 """
 
 import json
+import marshal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ SHARED = (
     ("cell", "parts"), ("cell", "fixed_images"), ("made", "versions"),
     ("encoder",), ("dataset",), ("labels",), ("groups",), ("notes",),
 )  # fmt: skip
+PLAIN = 2  # version of marshal that writes a value as it is, wherever its parts are used beside
 ABSENT = -1  # in place of a number, where a header says nothing of it
 
 
@@ -55,36 +57,27 @@ class HeaderTable:
     rows: dict[str, Row] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     _number_of: dict[str, int] = field(default_factory=dict)
+    _known: dict[bytes, int] = field(default_factory=dict)
     _values: dict[int, Any] = field(default_factory=dict)
 
-    def add(self, path: str, look: FileLook, header: CellHeader) -> None:
-        """Take the header of a file that looks so, in place of an earlier one."""
+    def add(self, path: str, look: FileLook, header: CellHeader) -> CellHeader:
+        """Take the header of a file that looks so, in place of an earlier one. The same, sharing its parts."""
         if len(self._number_of) != len(self.texts):
             self._number_of = {text: number for number, text in enumerate(self.texts)}
         facts: dict[str, Any] = {name: dict(v) if name in ("cell", "made") else v for name, v in header.facts.items()}
         numbers = []
         for place in SHARED:
             holder = _holder(facts, place)
-            if place[-1] not in holder:
-                numbers.append(ABSENT)
-                continue
-            text = json.dumps(holder.pop(place[-1]))
-            number = self._number_of.setdefault(text, len(self.texts))
-            if number == len(self.texts):
-                self.texts.append(text)
-            numbers.append(number)
+            numbers.append(self._number(holder.pop(place[-1])) if place[-1] in holder else ABSENT)
         self.rows[path] = Row(look, json.dumps(facts), header.reason, tuple(numbers))
+        return self._whole(facts, self.rows[path])
 
     def header(self, path: str, look: FileLook) -> CellHeader | None:
         """The header of a file that looks so; None where it is not known, or looked otherwise then."""
         row = self.rows.get(path)
         if row is None or row.look != look:
             return None
-        facts = json.loads(row.own)
-        for place, number in zip(SHARED, row.numbers, strict=True):
-            if number != ABSENT:
-                _holder(facts, place)[place[-1]] = self._value(number)
-        return CellHeader(facts, row.reason)
+        return self._whole(json.loads(row.own), row)
 
     def save(self, place: Path) -> None:
         """Write the file. Raises UserError if the disk will not."""
@@ -104,6 +97,23 @@ class HeaderTable:
         )
         facts = json.dumps({"format": FORMAT, "shared": [self.texts[number] for number in used]})
         write_sealed_table(place, table, {METADATA_KEY: facts.encode()})
+
+    def _whole(self, own: dict[str, Any], row: Row) -> CellHeader:
+        """A header from what is its own and what it shares."""
+        for place, number in zip(SHARED, row.numbers, strict=True):
+            if number != ABSENT:
+                _holder(own, place)[place[-1]] = self._value(number)
+        return CellHeader(own, row.reason)
+
+    def _number(self, value: Any) -> int:
+        """Of what is shared: that of its text, which is written once only, for half of it is long."""
+        key = marshal.dumps(value, PLAIN)
+        if key not in self._known:
+            text = json.dumps(value)
+            self._known[key] = self._number_of.setdefault(text, len(self.texts))
+            if self._known[key] == len(self.texts):
+                self.texts.append(text)
+        return self._known[key]
 
     def _value(self, number: int) -> Any:
         """What is shared, one object for all who share it."""

@@ -29,12 +29,12 @@ def train_head(encoder: FrozenEncoder, manifest: Manifest, problem: Problem) -> 
     Where the recipe does not augment, or only flips, the encoder meets every image once (or twice).
     """
     recipe = problem.recipe
-    if not recipe.augmentation and recipe.frame is None:
+    if recipe.images == "once":
         features = np.asarray(encoder.pooled(manifest), np.float32)
         if recipe.standardize:
             features = Standardizer.of(features[problem.train])(features).astype(np.float32)
         return _on_features(encoder, problem, features)
-    if recipe.frame is None and all(set(step) == {"flip"} for step in recipe.augmentation):
+    if recipe.images == "flipped":
         return _on_features(encoder, problem, np.asarray(encoder.pooled(manifest), np.float32), manifest)
     return _on_images(encoder, manifest, problem)
 
