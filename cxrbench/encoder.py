@@ -37,6 +37,20 @@ class Preprocess:
     def __post_init__(self) -> None:
         check_preprocess(self)
 
+    @property
+    def doubt(self) -> str:
+        """Why its numbers are of no images at all, as when mean and deviation were swapped; "" where they may be.
+
+        Values in [0, 1] with mean m deviate by sqrt(m (1 - m)) at the most; 5% are for rounded numbers. A mean of 0 and
+        a deviation of 1 are of no images either, and are how people write that nothing is done.
+        """
+        pairs = [(m, s) for m, s in zip(self.mean * 3, self.std * 3, strict=False) if m != 0 and s != 1]
+        impossible = [(m, s) for m, s in pairs if s * s > 1.05 * max(0.0, m * (1 - m))]
+        if not impossible:
+            return ""
+        told = f"mean {impossible[0][0]:g} and deviation {impossible[0][1]:g}"
+        return f"its preprocessing has {told}, which no pixels in [0, 1] have: swapped, or of other numbers?"
+
 
 class Features(NamedTuple):
     """What an encoder gives for a batch of B images.

@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ UNFILLED = "?"
 POOLINGS = ("cls", "mean", "mean+sd")
 CHOICES = {"resize": ("squash", "crop", "pad"), "interpolation": ("bilinear", "bicubic"), "channels": (1, 3)}
 IMAGES = ("size", "resize", "interpolation", "crop_pct", "mean", "std", "channels")
-CARD = ("method", "pretrained_on", "licence")
+CARD = ("method", "pretrained_on", "licence", "citation", "year", "synthetic")
 LARGEST, LARGEST_SIDE = 1.0, 4096  # of a mean or deviation of pixels in [0, 1]; of the side of an image
 KEYS = {"size": int, "resize": str, "interpolation": str, "crop_pct": (int, float), "mean": list, "std": list,
-        "channels": int, "pooling": str, "method": str, "pretrained_on": list, "licence": str}  # fmt: skip
+        "channels": int, "pooling": str, "method": str, "pretrained_on": list, "licence": str, "citation": str,
+        "year": int, "synthetic": bool, "assumed": list}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class WeightsSidecar:
         return replace(assumed, **said)
 
     def card(self, otherwise: EncoderCard) -> EncoderCard:
-        """The card, with what was said in its place; ``pretrained_on = []`` says NOTHING."""
+        """The card, with what was said in its place; ``pretrained_on = []`` says NOTHING, ``assumed`` adds to it."""
         said = {key: tuple(v) if isinstance(v, list) else v for key, v in self.said.items() if key in CARD}
         if said.get("pretrained_on") == ():
             said["pretrained_on"] = NOTHING
-        return replace(otherwise, **said)
+        return replace(otherwise, **said, assumed=(*otherwise.assumed, *self.said.get("assumed", ())))
 
     @property
     def pooling(self) -> str | None:
@@ -70,7 +71,7 @@ def read_sidecar(weights: Path) -> WeightsSidecar:
     for key, value in said.items():
         if key not in KEYS:
             raise UserError(f"{path}: unknown key {key!r}; known: {', '.join(KEYS)}")
-        if not isinstance(value, KEYS[key]) or isinstance(value, bool):
+        if not isinstance(value, KEYS[key]) or (isinstance(value, bool) and KEYS[key] is not bool):
             raise UserError(f"{path}: {key} = {value!r} is a {type(value).__name__}, not {_kind(key)}")
         if UNFILLED in (value if isinstance(value, list) else [value]):
             raise UserError(f"{path}: {key} is still {UNFILLED!r}: fill it in ({_advice(key)})")
@@ -98,28 +99,38 @@ def _check_numbers(path: Path, said: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: std is above 0, size is 1 to {LARGEST_SIDE}, crop_pct is above 0 and at most 1")
     if len(said.get("mean", [0])) == 3 and said.get("channels") == 1:
         raise UserError(f"{path}: one channel and three means: give one number")
-    if not all(isinstance(name, str) for name in said.get("pretrained_on", ())):
-        raise UserError(f'{path}: pretrained_on is a list of names, e.g. ["mimic", "nih"]')
+    for key, example in (("pretrained_on", 'names, e.g. ["mimic", "nih"]'), ("assumed", "sentences")):
+        if not all(isinstance(text, str) for text in said.get(key, ())):
+            raise UserError(f"{path}: {key} is a list of {example}")
     if NOTHING[0] in (seen := said.get("pretrained_on", [])) and len(seen) > 1:
         raise UserError(f"{path}: pretrained_on = {seen!r}: {NOTHING[0]!r} stands alone, or not at all")
 
 
-def told(sidecar: WeightsSidecar, preprocess: Preprocess, card: EncoderCard, *, by_files: bool = False) -> EncoderCard:
-    """The card of weights that are of no known origin: what nobody says is in its ``assumed``, which a run tells.
+def told(sidecar: WeightsSidecar, own: Preprocess, card: EncoderCard, *, known: Collection[str] = ()) -> EncoderCard:
+    """The card of weights, with what the sidecar says in its place. A run tells what is in its ``assumed``.
 
-    The card of a published encoder (it has a citation) says what it has seen, and its files what they are to be shown.
-    ``by_files``: whether files that came with the weights say the preprocessing.
+    That is what nobody says of them, and what the sidecar says in place of what is known. ``own``: the preprocessing
+    without the sidecar; ``known``: what of it files that came with the weights, or a catalogue, say. The card of a
+    published encoder (it has a citation) says what it has seen.
     """
-    facts = {key: getattr(preprocess, key) for key in IMAGES if key != "crop_pct" or preprocess.resize == "crop"}
-    unsaid = [] if by_files else [f"{key} {_short(value)}" for key, value in facts.items() if key not in sidecar.said]
+    now = sidecar.applied(own)
+    facts = {key: getattr(own, key) for key in IMAGES if key != "crop_pct" or now.resize == "crop"}
+    unsaid = [f"{key} {_short(facts[key])}" for key in facts if key not in sidecar.said and key not in known]
     assumed = [f"preprocessing ({', '.join(unsaid)})"] if unsaid else []
     if "pretrained_on" not in sidecar.said and not (card.citation or card.pretrained_on):
         assumed.append("that it has seen no X-rays of the data sets here")
-    if not assumed:
-        return sidecar.card(card)
-    told = f"assumed, for nobody says it: {' and '.join(assumed)}; say it in {sidecar.path.name}"
-    told += "" if by_files else " (`cxrbench encoders card FILE` writes one to fill in)"
-    return replace(sidecar.card(card), assumed=(*card.assumed, told))
+    replaced = sidecar.card(card)
+    lines = [*replaced.assumed]
+    if assumed:
+        lines.append(f"assumed, for nobody says it: {' and '.join(assumed)}; say it in {sidecar.path.name}")
+        lines[-1] += "" if known else " (`cxrbench encoders card FILE` writes one to fill in)"
+    there = {key: facts[key] for key in known if key in facts} | {"pretrained_on": card.pretrained_on}
+    here = {key: getattr(now, key) for key in IMAGES} | {"pretrained_on": replaced.pretrained_on}
+    other = [key for key, was in there.items() if _compared(was) not in ((), _compared(here[key]))]
+    changes = [f"{key} {_short(here[key])} ({_short(there[key])})" for key in other]
+    if changes:
+        lines.append(f"{sidecar.path.name} says in place of what is known of these weights: {', '.join(changes)}")
+    return replace(replaced, assumed=tuple(lines))
 
 
 def write_sidecar(weights: Path, preprocess: Preprocess, card: EncoderCard, pooling: str | None) -> Path:
@@ -144,7 +155,8 @@ def write_sidecar(weights: Path, preprocess: Preprocess, card: EncoderCard, pool
 
 def _kind(key: str) -> str:
     kind = KEYS[key]
-    return {int: "a whole number", str: "a text", list: "a list"}.get(kind, "a number")  # type: ignore[call-overload]
+    kinds = {int: "a whole number", str: "a text", list: "a list", bool: "true or false"}
+    return kinds.get(kind, "a number")  # type: ignore[call-overload]
 
 
 def _advice(key: str) -> str:
@@ -158,4 +170,15 @@ def _comment(key: str) -> str:
 
 
 def _short(value: Any) -> str:
-    return "/".join(f"{v:g}" for v in dict.fromkeys(value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return "/".join(v if isinstance(v, str) else f"{v:g}" for v in dict.fromkeys(value))
+    return str(value)
+
+
+def _compared(value: Any) -> Any:
+    """One number for equal ones, names in any order."""
+    if not isinstance(value, tuple):
+        return value
+    if any(isinstance(one, str) for one in value):
+        return tuple(sorted(set(value)))
+    return value[:1] if len(set(value)) == 1 else value

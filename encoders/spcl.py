@@ -20,10 +20,10 @@ from cxrbench.encoders.backbones.encoder import (
     ViTEncoder,
     gray_preprocess,
     how_to_pretrain,
-    load_vit,
     pool,
     untrained_by_name,
 )
+from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.masking import kept_tokens, take
 from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
@@ -185,7 +185,7 @@ def load(request: EncoderRequest) -> ViTEncoder:
     reads the mean. The mean is the default: the CLS token keeps what tells images apart, the patches keep the findings,
     too (docs/spcl-on-the-phantom.md).
     """
-    return load_vit(request, method="spcl", default="mean", without_weights=how_to_pretrain("spcl"))
+    return load_plain_vit(request, method="spcl", default="mean", without_weights=how_to_pretrain("spcl"))
 
 
 METHOD, PLUGIN = declare(

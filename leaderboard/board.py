@@ -24,7 +24,8 @@ class Record:
     from training seeds. ``n``: test images (or queries) with a known target; ``positives``: those where it is above 0;
     ``rarer``: patients of the rarer side. ``sd_folds``: over the folds of a cross-validation; ``sd_seeds``: over the
     training seeds, as papers print it. ``by_chance``: what a perfectly calibrated encoder with these scores would be
-    expected to have (ECE).
+    expected to have (ECE). ``assumed``: what nobody said of the encoder and was taken for granted, e.g. how it wants
+    its images.
     """
 
     encoder: str
@@ -57,6 +58,7 @@ class Record:
     synthetic: bool = False
     contaminated: bool = False
     note: str = ""
+    assumed: str = ""
 
     @property
     def task(self) -> AlignedTask:

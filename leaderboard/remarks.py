@@ -61,8 +61,8 @@ def left_out(tests: TestSet, undefined: Sequence[str], rare: Sequence[str], test
     if rare:
         named = ", ".join(f"{label} ({_patients(tests, label)})" for label in rare)
         others = len(tests.labels) > len(rare) + len(undefined)
-        fate = "left out of every mean, value only" if others else "value only"
-        told.append(f"fewer than {FEWEST_TESTED} patients {_sides(tests)}, so not tested and {fate}: {named}")
+        fate = " and left out of every mean" if others else ""
+        told.append(f"fewer than {FEWEST_TESTED} patients {_sides(tests)}, so not tested{fate}: {named}")
     few = [x for x in tests.labels if x not in (*rare, *undefined) and rarer_patients(tests, x) < FEW]
     if few and tested:
         named = ", ".join(f"{label} ({_patients(tests, label)})" for label in few)

@@ -1,11 +1,12 @@
 """The board: from saved predictions to one tidy record per encoder, task, metric and label."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cxrbench.errors import UserError
-from cxrbench.leaderboard.board import HEADLINE, Board, Column, Table
+from cxrbench.leaderboard.board import HEADLINE, Board, Column, Record, Table
 from cxrbench.leaderboard.columns.aggregated import Aggregated
 from cxrbench.leaderboard.columns.drafts import Draft, drafted
 from cxrbench.leaderboard.columns.elsewhere import beside, chosen_metrics, efficiency_of, encoders_of, told_of
@@ -82,7 +83,7 @@ def build(
     remarks = [*(stale.line for stale in now.left_out), *versions(predictions), *unread]
     remarks += told_of(elsewhere, predictions, baseline, replicates)
     return Board(
-        records=tuple(record for draft in drafts for one in draft.metrics for record in tested[id(one)].records),
+        records=tuple(record for draft in drafts for record in _records(draft, tested)),
         columns=tuple(_column(draft, tested) for draft in drafts),
         baseline=baseline,
         replicates=replicates,
@@ -94,6 +95,14 @@ def build(
         overall=over,
         rope=rope,
     )
+
+
+def _records(draft: Draft, tested: Mapping[int, Tested]) -> Iterator[Record]:
+    """Of all metrics of a task, with what was assumed of their encoders."""
+    for one in draft.metrics:
+        for record in tested[id(one)].records:
+            assumed = draft.assumed.get(record.encoder)
+            yield replace(record, assumed=assumed) if assumed else record
 
 
 def _shared(predictions: Sequence[Predictions], over: Iterable[Table]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def describe(spec: str) -> dict[str, Any]:
     from cxrbench.engine.registry import load_encoder
     from cxrbench.features.efficiency import measure
 
-    loaded = load_encoder(by_name("the encoder", spec, EXAMPLE), synthetic=True)
+    loaded = load_encoder(_named(spec), synthetic=True)
     if isinstance(loaded.module, StoredEncoder):  # nothing to run
         costs = {"feature width": loaded.module.stored_embeddings.pooled.shape[1]}
     else:
@@ -66,6 +66,7 @@ def check_encoder(spec: str, *, golden: Path | str | None = None, device: str = 
     from cxrbench.kit.encoder_checks import check_encoder
     from cxrbench.kit.golden import GoldenFeatures, shipped
 
+    spec = _named(spec)
     _refuse_unknown(spec)
     where = chosen_device(device)
     before = shipped(spec) if golden is None else GoldenFeatures.load(Path(golden))
@@ -81,8 +82,19 @@ def store_golden(spec: str, path: Path | str) -> None:
     from cxrbench.kit.calls import Caller
     from cxrbench.kit.golden import golden_features
 
+    spec = _named(spec)
     _refuse_unknown(spec)
     golden_features(Caller(load_encoder(spec, synthetic=True))).save(Path(path))
+
+
+def _named(spec: object) -> str:
+    """The spec; a published encoder may be named without ``cxr:``, as it is downloaded. Raises UserError."""
+    from cxrbench.encoders.families.published.catalogue import catalogue
+    from cxrbench.plugins.entry_points import ENCODERS, found
+
+    text = by_name("the encoder", spec, EXAMPLE)
+    name = text.partition("@")[0]
+    return f"cxr:{text}" if name in catalogue() and name not in found(ENCODERS) else text
 
 
 def _refuse_unknown(spec: str) -> None:
@@ -90,7 +102,7 @@ def _refuse_unknown(spec: str) -> None:
     from cxrbench.engine.names import encoder_problem
     from cxrbench.plugins.specs import parse_encoder
 
-    if (problem := encoder_problem(by_name("the encoder", spec, EXAMPLE))) is not None:
+    if (problem := encoder_problem(spec)) is not None:
         raise problem
     file = parse_encoder(spec).name
     if file.endswith(".py") and not Path(file).is_file():

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from cxrbench.plugins.listing import Listing
 
 
+CARDED = ("timm", "mae", "supervised", "spcl", "radjepa", "open_clip")
+"""Encoders that read a card beside a file of weights that others have published."""
+
+
 def list_encoders(*, check: bool = False) -> "list[Listing]":
     """A line per installed encoder. ``check``: import each one to see whether it can be (takes seconds)."""
     from cxrbench.plugins.listing import list_encoders
@@ -102,9 +106,11 @@ def write_card(encoder: str) -> Path:
     spec = f"mae@{encoder}" if path.is_file() else encoder
     request = parse_encoder(spec)
     weights = Path(request.weights or "").expanduser()
-    if request.name not in ("timm", "mae", "supervised", "open_clip") or not weights.is_file():
+    if request.name not in CARDED or not weights.is_file():
         ready = "; `cxrbench encoders download NAME` shows the card of a cxr: encoder" if request.name == "cxr" else ""
-        raise UserError(f"{encoder}: give a file of weights, timm:NAME@FILE, mae@FILE or open_clip:NAME@FILE{ready}")
+        raise UserError(
+            f"{encoder}: give a file of weights, timm:NAME@FILE, mae@FILE, radjepa@FILE or open_clip:NAME@FILE{ready}"
+        )
     if method := method_of(weights):
         raise UserError(f"{weights} was trained by {method} here and says its preprocessing and card itself")
     loaded = load_encoder(spec, synthetic=False)

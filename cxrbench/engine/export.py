@@ -142,9 +142,11 @@ def _write_card(out: Path, ref: EncoderRef) -> Path:
         if seen
         else '# nobody says what it has seen: pretrained_on = ["mimic"], or []'
     )
+    more = {"citation": card.citation, "year": card.year, "synthetic": card.synthetic, "assumed": card.assumed}
     lines = [
         f"# Features of {ref.spec.name}, written by cxrbench features export; fingerprint {ref.spec.fingerprint}.",
         f"method = {toml_value(card.method)}", f"licence = {toml_value(card.licence)}", said,
+        *(f"{key} = {toml_value(value)}" for key, value in more.items() if value),
         f"size = {whole.size}", f'resize = "{whole.resize}"  # of whole images, as maps are',
     ]  # fmt: skip
     with atomic_path(path) as temporary:

@@ -68,6 +68,6 @@ def _cleaned(record: Mapping[str, Any], clean: Deidentifier) -> dict[str, Any]:
         "metrics": metrics,
         **{
             key: {name: clean.text(text, where) if text else "" for name, text in record[key].items()}
-            for key in ("marks", "not_applicable")
+            for key in ("marks", "assumed", "not_applicable")
         },
     }

@@ -119,7 +119,9 @@ def _aggregate_of_encoder(file: StoredFile, old: str, new: str) -> int:
         return new if value == old else value
 
     changed = {
-        key: called(record[key]) for key in ("marks", "not_applicable", "fingerprints", "efficiency", "baseline")
+        key: called(record[key])
+        for key in ("marks", "assumed", "not_applicable", "fingerprints", "efficiency", "baseline")
+        if key in record
     }
     keyed = ("values", "gains", "percentiles", "pairs", "headlines", "folds", "sd_seeds", "by_chance", "seeds")
     metrics = [metric | {key: called(metric[key]) for key in keyed} for metric in record["metrics"]]

@@ -197,7 +197,8 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: object) ->
     """Copy ``state`` into ``module``; every name must match, in both directions, and every shape.
 
     Raises UserError, one line with the first few names of each kind of mismatch and their counts, and what seems to be
-    in the way (a prefix, a decoder); the module is then unchanged. Batch-norm step counters, which inference never
+    in the way (a prefix, a decoder); the module is then unchanged. Whole numbers are no weights: they were quantized,
+    and what they stand for is elsewhere. Batch-norm step counters, which inference never
     reads and old files lack, may be missing.
     """
     own = module.state_dict()
@@ -208,12 +209,16 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: object) ->
         for name in own
         if name in state and state[name].shape != own[name].shape
     ]
-    problems = [
-        f"{len(names)} {what}: {listed(names)}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-        if names
+    rounded = [
+        f"{name} is {state[name].dtype}"
+        for name, tensor in own.items()
+        if name in state and tensor.is_floating_point() and not state[name].is_floating_point()
     ]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped, "no plain floats": rounded}
+    problems = [f"{len(names)} {what}: {listed(names)}" for what, names in kinds.items() if names]
     if problems:
         kind, hint = type(module).__name__, in_the_way(own, state)
+        if problems == problems[-1:] and rounded:
+            hint = "They were quantized, or are of another network: pass the floats that they were made of"
         raise UserError(f"weights in {path} do not fit {kind}: {'; '.join(problems)}. {hint}")
     module.load_state_dict(dict(state), strict=True)

@@ -25,6 +25,7 @@ from cxrbench.plugins.versions import installed_versions
 
 FORMAT = 1
 FOLDER = "golden_features"
+PUBLISHED = "cxr:"
 CHECK = "golden features"
 
 
@@ -77,12 +78,21 @@ def golden_features(caller: Caller) -> GoldenFeatures:
 
 
 def shipped(encoder: str) -> GoldenFeatures | None:
-    """The golden features that ship for an encoder, by its spec; None where nobody has contributed any."""
-    entry = files("cxrbench.kit").joinpath(FOLDER, f"{safe_name(encoder)}.json")
+    """The golden features that ship for an encoder, by its spec; None where nobody has contributed any.
+
+    Those of ``cxr:NAME`` are of one file, wherever it lies: they are those of ``cxr:NAME@FILE``, too.
+    """
+    name = encoder.partition("@")[0] if encoder.startswith(PUBLISHED) else encoder
+    entry = files("cxrbench.kit").joinpath(FOLDER, file_name(name))
     if not entry.is_file():
         return None
     with as_file(entry) as path:
         return GoldenFeatures.load(path)
+
+
+def file_name(encoder: str) -> str:
+    """What the file of an encoder's golden features is called: ``imagenet.json``, ``cxr.rad-dino.json``."""
+    return f"{safe_name(encoder.replace(':', '.'))}.json"
 
 
 def compared(caller: Caller, before: GoldenFeatures | None) -> PluginCheck:

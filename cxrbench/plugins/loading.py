@@ -5,7 +5,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,8 @@ def identified(
     card = getattr(module, "card", None) or EncoderCard(method=type(module).__name__)
     if not isinstance(card, EncoderCard):
         raise UserError(f"encoder {text!r}: its card is a {type(card).__name__}, not a cxrbench EncoderCard")
+    if doubt := module.preprocess.doubt:
+        card = replace(card, assumed=(*card.assumed, doubt))
     described = configuration(module, request)
     spec = EncoderSpec(
         name=text,

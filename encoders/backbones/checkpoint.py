@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cxrbench.encoder import EncoderCard, Preprocess
-from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
+from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.sidecar import refuse_sidecar
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_checkpoint, read_metadata, read_state_dict, write_weights
@@ -91,13 +91,3 @@ def read_encoder(path: Path, method: str) -> TrainedEncoder:
         return TrainedEncoder(state, facts["arch"], Preprocess(**facts["preprocess"] | numbers), card, facts)
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is not described in full (its facts lack or do not know {error})") from error
-
-
-def read_backbone(path: Path, method: str) -> TrainedBackbone:
-    """Read a plain ViT of ours, or one with timm's names (bare, or under ``model`` as OCL and MAE publish).
-
-    Raises UserError as ``read_encoder``, and where the file holds no ViT.
-    """
-    found = read_encoder(path, method)
-    config = infer_config(found.state, path) if found.architecture is None else ViTConfig(**found.architecture)
-    return TrainedBackbone(found.state, config, found.preprocess, found.card)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cxrbench.encoder import NOTHING, Attentions, EncoderCard, EncoderRequest, Features, Preprocess
 from cxrbench.encoders.backbones.attentions import recorded
-from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, read_backbone
+from cxrbench.encoders.backbones.checkpoint import TrainedBackbone
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import leave_out, load_strict
@@ -98,30 +98,6 @@ def parse_pooling(request: EncoderRequest, default: Pooling) -> Pooling:
             f"{POOLINGS[-1]} ({default} is the default)"
         )
     return cast(Pooling, request.variant or default)
-
-
-def load_vit(
-    request: EncoderRequest,
-    *,
-    method: str,
-    default: Pooling,
-    without_weights: str,
-    class_token: bool = True,
-) -> ViTEncoder:
-    """``METHOD[:mean|cls|mean+sd]@WEIGHTS``: our encoder.safetensors or .ckpt, or a plain ViT with timm's names.
-
-    ``class_token``: whether the method's backbones have one. Raises UserError.
-    """
-    if request.weights is None:
-        raise UserError(f"{method} has no weights for real images: {without_weights}")
-    pooling, path = parse_pooling(request, default), Path(request.weights).expanduser()
-    found = read_backbone(path, method)
-    if found.config.class_token != class_token:
-        kinds = ("without", "with") if class_token else ("with", "without")
-        raise UserError(
-            f"{path} holds a ViT {kinds[0]} cls_token, and {method}'s is one {kinds[1]}: pass {method} weights"
-        )
-    return encoder_of(found, path, pooling)
 
 
 def encoder_of(found: TrainedBackbone, path: Path, pooling: Pooling, left_out: Sequence[str] = ()) -> ViTEncoder:

@@ -13,7 +13,7 @@ from cxrbench.encoders.backbones.checkpoint import TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import Pooling, ViTEncoder, encoder_of, gray_preprocess, parse_pooling
 from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.encoders.families.published.recognised import of_file, of_names
-from cxrbench.encoders.sidecar import read_sidecar, told
+from cxrbench.encoders.sidecar import IMAGES, read_sidecar, told
 from cxrbench.errors import UserError
 from cxrbench.files.containers import strip_prefixes
 
@@ -40,6 +40,7 @@ def load_plain_vit(request: EncoderRequest, *, method: str, default: Pooling, wi
     """
     if request.weights is None:
         raise UserError(f"{method} has no weights for real images: {without_weights}")
+    parse_pooling(request, default)  # a slip of the pen is told before a file is read
     path = Path(request.weights).expanduser()
     found = read_encoder(path, method)
     if found.architecture is not None:
@@ -76,11 +77,11 @@ def published_backbone(state: Mapping[str, Tensor], card: EncoderCard, path: Pat
     if entry is not None:
         preprocess = replace(entry.preprocess, size=config.size, channels=preprocess.channels)
         card = entry.card
-    preprocess = sidecar.applied(preprocess)
+    own, preprocess = preprocess, sidecar.applied(preprocess)
     if (preprocess.size, preprocess.channels) != (config.size, config.channels):
         raise UserError(
             f"{sidecar.path} says {preprocess.size} pixels and {preprocess.channels} channel(s); the ViT in {path} is "
             f"of {config.size} and {config.channels}"
         )
-    card = sidecar.card(card) if entry else told(sidecar, preprocess, card)
+    card = told(sidecar, own, card, known=IMAGES if entry else ())
     return TrainedBackbone(state, config, preprocess, card)

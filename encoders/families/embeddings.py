@@ -15,12 +15,16 @@ from cxrbench.files.names import some
 
 
 class Embeddings(nn.Module):
-    """A StoredEncoder. Who it is is what the file holds: the numbers are its buffers, the names its attributes."""
+    """A StoredEncoder. Who it is is what the file holds: the numbers are its buffers, the names its attributes.
+
+    ``said``: what the file beside it says.
+    """
 
     def __init__(self, table: EmbeddingTable, preprocess: Preprocess, card: EncoderCard) -> None:
         super().__init__()
         self.preprocess, self.card = preprocess, card
         self.images, self.datasets, self.texts = table.images, table.datasets, table.texts
+        self.said: list[str] = []
         self.register_buffer("pooled", torch.from_numpy(table.pooled), persistent=False)
         for level, maps in enumerate(table.maps):
             self.register_buffer(f"maps{level}", torch.from_numpy(maps), persistent=False)
@@ -71,8 +75,11 @@ def load(request: EncoderRequest) -> Embeddings:
     card = sidecar.card(EncoderCard(method=path.stem))
     if "pretrained_on" not in sidecar.said:
         told = "assumed, for nobody says it: that its model has seen no X-rays of the data sets here; say it in"
-        card = replace(card, assumed=(f'{told} {sidecar.path.name}: pretrained_on = ["mimic"], or [] for none',))
-    return (EmbeddingsWithTexts if table.texts else Embeddings)(table, sidecar.applied(Preprocess()), card)
+        told += f' {sidecar.path.name}: pretrained_on = ["mimic"], or [] for none'
+        card = replace(card, assumed=(*card.assumed, told))
+    encoder = (EmbeddingsWithTexts if table.texts else Embeddings)(table, sidecar.applied(Preprocess()), card)
+    encoder.said = sorted(map(str, sidecar.said.items()))  # a part of its identity: marks rest on it
+    return encoder
 
 
 def split(variant: str) -> tuple[Path, str | None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from cxrbench.encoders.families.model_config import four_blocks, hf_preprocess, 
 from cxrbench.encoders.families.published.recognised import card_of, card_of_folder
 from cxrbench.encoders.families.shown import check_shown
 from cxrbench.encoders.families.text_towers import ImageTextModel, ProjectedImageTextModel
-from cxrbench.encoders.sidecar import WeightsSidecar, read_sidecar, told
+from cxrbench.encoders.sidecar import IMAGES, WeightsSidecar, read_sidecar, told
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.files.checkpoints import first_line
 from cxrbench.files.containers import listed
@@ -61,6 +61,7 @@ FAMILIES = {
 # Weights of a checkpoint that an image encoder does not use: classifiers, untrained poolers, decoders, the text tower.
 NOT_THE_ENCODER = ("classifier.", "pooler.", "decoder.", "lm_head.", "text_model.", "text_projection.",
                    "visual_projection.", "logit_scale", "logit_bias", "embeddings.mask_token")  # fmt: skip
+SAID_AS = {"mean": "image_mean", "std": "image_std", "interpolation": "resample"}  # in preprocessor_config.json
 UNUSED = ("embeddings.mask_token",)  # drawn anew if missing: inference never masks
 
 
@@ -82,7 +83,7 @@ class HFEncoder(nn.Module):
         tokens = output.last_hidden_state
         pooled = {
             "cls": lambda: tokens[:, 0],
-            "mean": lambda: tokens.mean(dim=1),
+            "mean": lambda: tokens[:, -side * side :].mean(dim=1),
             "pooler": lambda: output.pooler_output,
         }[self.family.pooling]()
         # hidden_states[0] is the embedding, so block k's output is hidden_states[k + 1]
@@ -151,6 +152,7 @@ def build(source: str, revision: str | None = None) -> HFEncoder:
                 location, trust_remote_code=False, output_loading_info=True, **at, **family.options
             )
             processor = transformers.AutoImageProcessor.from_pretrained(location, trust_remote_code=False, **at)
+            said, _ = transformers.BaseImageProcessor.get_image_processor_dict(location, **at)
     except UserError:
         raise
     except Exception as error:  # transformers and the hub's client raise a dozen kinds
@@ -163,14 +165,24 @@ def build(source: str, revision: str | None = None) -> HFEncoder:
     except UserError as error:
         raise UserError(f"hf:{source} cannot be used: {error}") from error
     sidecar = read_sidecar(folder) if local else WeightsSidecar(sidecar_path(folder), {})  # a repository has none
-    card = card_of_folder("hf", folder, preprocess, method) if local else card_of("hf", source, method)
-    own, preprocess = preprocess, sidecar.of_one_pooling().applied(preprocess)
-    card = told(sidecar, preprocess, card, by_files=True)
-    encoder: Any = KINDS[family.text](backbone.float(), family, preprocess, card)
+    own, preprocess = preprocess, sidecar.applied(preprocess)
+    card = card_of_folder("hf", folder, own, method) if local else card_of("hf", source, method, preprocess=own)
+    card = told(sidecar, own, card, known=[key for key in IMAGES if SAID_AS.get(key, "size") in said])
+    encoder: Any = KINDS[family.text](backbone.float(), read_as(family, sidecar), preprocess, card)
     if family.text:
         encoder.take_text_tower(model.float(), location, at.get("revision"))
     check_shown(sidecar, encoder, own)
     return encoder
+
+
+def read_as(family: ModelFamily, sidecar: WeightsSidecar) -> ModelFamily:
+    """The family, read as the sidecar says: a ViT with a CLS token also at the mean of its patches. UserError else."""
+    if sidecar.pooling == family.pooling:
+        return family
+    if (family.pooling, sidecar.pooling) == ("cls", "mean"):
+        return replace(family, pooling="mean")
+    sidecar.of_one_pooling()
+    return family
 
 
 def family_of(source: str, model_type: str) -> ModelFamily:

@@ -1,6 +1,7 @@
 """``open_clip:NAME[@FILE-OR-TAG]``: image-text models of open_clip, BiomedCLIP among them, with their text tower."""
 
 import difflib
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from cxrbench.encoders.families.model_config import four_blocks, open_clip_prepr
 from cxrbench.encoders.families.published.recognised import card_of, card_of_folder, of_file
 from cxrbench.encoders.families.shown import check_shown
 from cxrbench.encoders.families.timm import map_stages
-from cxrbench.encoders.sidecar import read_sidecar, told
+from cxrbench.encoders.sidecar import IMAGES, read_sidecar, told
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import first_line, leave_out, load_strict, read_state_dict
 
@@ -138,18 +139,26 @@ def load(request: EncoderRequest) -> OpenCLIPEncoder:
     folder = Path(name.removeprefix(LOCAL)) if name.startswith(LOCAL) else None
     sidecar = read_sidecar(folder or path).of_one_pooling()
     entry = of_file(path) if builtin else None
-    preprocess = sidecar.applied(entry.preprocess if entry else own)
     if entry is not None:
-        card = sidecar.card(entry.card)
-    elif folder is not None:
-        card = told(sidecar, preprocess, card_of_folder("open_clip", folder, own, f"CLIP {name}"), by_files=True)
-    else:
-        # A tag or a repository comes with its own numbers; a file is taken for one of natural images.
-        published = not builtin or bool(open_clip.get_pretrained_cfg(name, weights or ""))
-        card = told(sidecar, preprocess, card_of("open_clip", name, f"CLIP {name}"), by_files=published)
-    encoder = OpenCLIPEncoder(model, name, preprocess, card)
+        own, card, known = entry.preprocess, entry.card, IMAGES
+    elif not builtin:
+        known = said_beside(path)
+        card = card_of_folder("open_clip", folder, own, f"CLIP {name}") if folder else None
+        card = card or card_of("open_clip", name, f"CLIP {name}", preprocess=own)
+    else:  # a tag comes with its own numbers; a file is taken for one of natural images
+        card, known = EncoderCard(f"CLIP {name}"), IMAGES if open_clip.get_pretrained_cfg(name, weights or "") else ()
+    encoder = OpenCLIPEncoder(model, name, sidecar.applied(own), told(sidecar, own, card, known=known))
     check_shown(sidecar, encoder, own)
     return encoder
+
+
+def said_beside(path: Path) -> tuple[str, ...]:
+    """What of the preprocessing the configuration beside weights says; open_clip has CLIP's numbers for the rest."""
+    try:
+        config = json.loads((path.parent / "open_clip_config.json").read_text(encoding="utf-8"))["preprocess_cfg"]
+    except (OSError, ValueError, KeyError):
+        config = {}
+    return tuple(key for key in IMAGES if key not in ("mean", "std") or key in config)
 
 
 def find_weights(name: str, weights: str | None) -> Path:

@@ -16,17 +16,19 @@ from cxrbench.encoder import (
     Features,
     Preprocess,
     named_weights,
+    sidecar_path,
 )
 from cxrbench.encoders.backbones.attentions import ReadAt, recorded
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.model_config import four_blocks, timm_preprocess
-from cxrbench.encoders.families.published.recognised import card_of, of_file
+from cxrbench.encoders.families.published.recognised import card_of, card_of_folder, of_file
 from cxrbench.encoders.families.shown import check_shown
-from cxrbench.encoders.sidecar import read_sidecar, told
+from cxrbench.encoders.sidecar import IMAGES, WeightsSidecar, read_sidecar, told
 from cxrbench.errors import NotApplicableError, UserError
 from cxrbench.files.checkpoints import leave_out, load_strict, read_state_dict
 
 # What pretraining leaves beside the encoder: decoders and mask tokens of MAE and its kin, MRM's text tower.
+LOCAL = "local-dir:"  # before a folder, in timm's words
 NOT_THE_ENCODER = ("decoder", "mask_token", "bert_encoder.", "bert_mlp.")
 POOLS = {"cls": "token", "mean": "avg"}  # of a ViT, in timm's words
 READ_AT: dict[str, ReadAt] = {"token": "cls", "avg": "mean"}
@@ -82,16 +84,21 @@ def load(request: EncoderRequest) -> TimmEncoder:
         raise UserError(f"timm has no model {name!r}" + (f": did you mean {' or '.join(close)}?" if close else ""))
     if request.weights is None:
         backbone = download(name)
-        config = backbone.pretrained_cfg
-        preprocess = own_preprocess(name, backbone)
-        return TimmEncoder(backbone, preprocess, card_of("timm", name, name, config.get("license") or "unknown"))
-    path = Path(request.weights).expanduser()
-    sidecar, entry = read_sidecar(path), of_file(path)
-    backbone = from_file(name, path, sidecar.pooling)
-    own = own_preprocess(name, backbone)
-    preprocess = sidecar.applied(own)
-    card = sidecar.card(entry.card) if entry else told(sidecar, preprocess, EncoderCard(method=name))
-    encoder = TimmEncoder(backbone, preprocess, card)
+        own = own_preprocess(name, backbone)
+        card = card_of("timm", name, name, backbone.pretrained_cfg.get("license") or "unknown", preprocess=own)
+        if ":" not in name:  # timm's own models are of natural images, all of them
+            return TimmEncoder(backbone, own, card)
+        folder = Path(name.removeprefix(LOCAL)).expanduser()
+        sidecar = read_sidecar(folder).of_one_pooling() if folder.is_dir() else WeightsSidecar(sidecar_path(folder), {})
+        card = card_of_folder("timm", folder, own, name) if folder.is_dir() else card
+        card = told(sidecar, own, card, known=IMAGES)
+    else:
+        path = Path(request.weights).expanduser()
+        sidecar, entry = read_sidecar(path), of_file(path)
+        backbone = from_file(name, path, sidecar.pooling)
+        own = entry.preprocess if entry else own_preprocess(name, backbone)
+        card = told(sidecar, own, entry.card if entry else EncoderCard(method=name), known=IMAGES if entry else ())
+    encoder = TimmEncoder(backbone, sidecar.applied(own), card)
     check_shown(sidecar, encoder, own)
     return encoder
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from cxrbench.encoder import EncoderCard, EncoderRequest
 from cxrbench.encoders.backbones.checkpoint import KEY, read_encoder
-from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, load_vit, parse_pooling
+from cxrbench.encoders.backbones.encoder import ViTEncoder, gray_preprocess, parse_pooling
+from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.pacx.lora import is_published, read_published, set_norm_eps
+from cxrbench.encoders.sidecar import refuse_sidecar
 from cxrbench.files.checkpoints import read_metadata
 
 PUBLISHED_ON = ("chexpert", "mimic", "symile")  # stage 1, and Symile-MIMIC's images in stage 2
@@ -24,9 +26,10 @@ def load(request: EncoderRequest) -> ViTEncoder:
     if path is not None and KEY not in read_metadata(path):
         state = read_encoder(path, "pacx").state
         if is_published(state):
+            refuse_sidecar(path)
             backbone = read_published(state, path)
             card = EncoderCard("PaCX-MAE", "unknown", PUBLISHED_ON)
             return ViTEncoder(backbone, gray_preprocess(backbone.config), card, parse_pooling(request, "cls"))
-    encoder = load_vit(request, method="pacx", default="cls", without_weights=HOW_TO)
+    encoder = load_plain_vit(request, method="pacx", default="cls", without_weights=HOW_TO)
     set_norm_eps(encoder.backbone, encoder.backbone.config.norm_eps)
     return encoder

@@ -1,5 +1,6 @@
 """RadJEPA as an encoder: our files, weights as published (a file, a folder, the Hugging Face hub), and I-JEPA's."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -7,13 +8,13 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor
 
 from cxrbench.encoder import EncoderCard, EncoderRequest
-from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_backbone
+from cxrbench.encoders.backbones.checkpoint import KEY, TrainedBackbone, read_encoder
 from cxrbench.encoders.backbones.encoder import Pooling, ViTEncoder, encoder_of, how_to_pretrain, parse_pooling
-from cxrbench.encoders.backbones.vit import infer_config
+from cxrbench.encoders.backbones.vit import ViTConfig, infer_config
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.families.published.recognised import card_of
 from cxrbench.encoders.families.shown import check_shown
-from cxrbench.encoders.sidecar import read_sidecar
+from cxrbench.encoders.sidecar import read_sidecar, told
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import first_line, read_checkpoint, read_metadata
 from cxrbench.files.containers import strip_prefixes, unwrap
@@ -39,9 +40,12 @@ def load(request: EncoderRequest) -> ViTEncoder:
     pooling = parse_pooling(request, cast(Pooling, sidecar.pooling or "mean"))
     if pooling == "cls":
         raise UserError(f"{sidecar.path}: pooling = 'cls', but radjepa has no CLS token: leave it out, or say mean+sd")
-    encoder = encoder_of(read_jepa(path), path, pooling)
+    found = read_jepa(path)
+    encoder = encoder_of(found, path, pooling)
+    if found.preprocess is not None:  # ours, and nothing stands beside it
+        return encoder
     own = encoder.preprocess
-    encoder.preprocess, encoder.card = sidecar.applied(own), sidecar.card(encoder.card)
+    encoder.preprocess, encoder.card = sidecar.applied(own), told(sidecar, own, encoder.card)
     check_shown(sidecar, encoder, own)
     return encoder
 
@@ -71,13 +75,16 @@ def locate(weights: str) -> Path:
 def read_jepa(path: Path) -> TrainedBackbone:
     """A file of ours, or one of others with a ViT that has no CLS token. Raises UserError.
 
-    The published file, known by its name, brings its card: which images it has seen. Its channels are taken to be
-    normalised with ImageNet's numbers, as I-JEPA's are; its authors do not say.
+    The published file, known by its name, brings its card: which images it has seen. Channels are taken to be
+    normalised with ImageNet's numbers, as I-JEPA's are; RadJEPA's authors do not say, and the card tells it.
     """
     if KEY in read_metadata(path):
-        found = read_backbone(path, "radjepa")
+        ours = read_encoder(path, "radjepa")
+        found = TrainedBackbone(ours.state, ViTConfig(**ours.architecture or {}), ours.preprocess, ours.card)
     else:
-        card = card_of("radjepa", REPOSITORY, "RadJEPA") if path.name == FILE else EncoderCard("radjepa")
+        card = EncoderCard("radjepa")
+        if path.name == FILE:
+            card = replace(card_of("radjepa", REPOSITORY, "RadJEPA"), assumed=("taken for RadJEPA by its file's name",))
         state = published_state(path)
         found = TrainedBackbone(state, infer_config(state, path), None, card)
     if found.config.class_token:

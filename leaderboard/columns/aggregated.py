@@ -30,7 +30,7 @@ from cxrbench.metrics.kinds import KINDS
 from cxrbench.metrics.prepared import Array
 
 FEWEST = FEWEST_TESTED
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def aggregate(
         "format": FORMAT, "task": list(tests.task), "labels": list(tests.labels), "kind": tests.kind,
         "groups": {name: list(of) for name, of in tests.groups.items()}, "notes": list(tests.notes),
         "baseline": baseline, "replicates": replicates, "rows": draft.rows, "patients": draft.patients,
-        "marks": dict(draft.marks), "not_applicable": dict(draft.not_applicable), "metrics": metrics,
+        "marks": dict(draft.marks), "not_applicable": dict(draft.not_applicable), "assumed": dict(draft.assumed),
+        "metrics": metrics,
         "fingerprints": dict(fingerprints), "efficiency": {name: dict(of) for name, of in efficiency.items()},
     }  # fmt: skip
 
@@ -84,6 +85,7 @@ def read(facts: Mapping[str, Any], replicates: int) -> Aggregated:
     draft = Draft(
         tests, tuple(_measured(one, tests, replicates) for one in facts["metrics"]), facts["rows"], facts["patients"],
         {one["name"]: one["left_out"] for one in facts["metrics"]}, facts["marks"], facts["not_applicable"],
+        facts["assumed"],
     )  # fmt: skip
     return Aggregated(draft, facts["baseline"], facts["replicates"], facts["fingerprints"], facts["efficiency"])
 

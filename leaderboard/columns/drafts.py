@@ -18,7 +18,7 @@ from cxrbench.progress import Count
 class Draft:
     """``rows``: test images (or queries) of ``patients`` that the headline rests on; ``left_out``: by metric, which
     labels are left out of its means and why; ``marks``: by encoder, why its results may flatter it ("" if not);
-    ``not_applicable``: by encoder, why it could not be asked.
+    ``not_applicable``: by encoder, why it could not be asked; ``assumed``: by encoder, what nobody said of it.
     """
 
     tests: TestFacts
@@ -28,6 +28,7 @@ class Draft:
     left_out: Mapping[str, Sequence[str]]
     marks: Mapping[str, str]
     not_applicable: Mapping[str, str]
+    assumed: Mapping[str, str]
 
 
 def drafted(
@@ -61,4 +62,5 @@ def drafted(
         left_out={one.measure.name: left_out(tests, one.undefined, one.rare, one.measure.tested) for one in found},
         marks={str(one.cell["encoder"]): contamination(one) for one in predictions},
         not_applicable={encoder: why for encoder, why in not_applicable.items() if encoder not in there},
+        assumed={str(one.cell["encoder"]): "; ".join(map(str, one.encoder.get("assumed", ()))) for one in predictions},
     )

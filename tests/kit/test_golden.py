@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from cxrbench.api import check_encoder, store_golden
+from cxrbench.encoders.families.published.catalogue import published
 from cxrbench.errors import UserError
 from cxrbench.kit import golden
 from cxrbench.kit.golden import FOLDER, GoldenFeatures, shipped
 from cxrbench.kit.images import images_sha256, phantom_images
 from cxrbench.kit.report import PluginCheck
 from support.command import cxrbench as command
+from support.published.vit_files import vit_file
 
 pytestmark = pytest.mark.usefixtures("folders")
 SHIPPED = sorted(path.stem for path in (Path(golden.__file__).parent / FOLDER).glob("*.json"))
@@ -73,6 +75,21 @@ def test_those_that_ship_are_read_and_are_of_these_images(name: str) -> None:
     assert (known.encoder, known.images_sha256) == (name, images_sha256())
     assert np.isfinite(known.pooled).all()
     assert {"torch", "timm", "numpy", "python"} <= known.versions.keys()
+
+
+def test_those_of_a_published_encoder_are_found_by_its_name_wherever_its_file_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contributed once under ``file_name``, they are compared with whatever is named ``cxr:NAME@FILE``."""
+    spec = f"cxr:medical-mae-small@{vit_file(published('medical-mae-small'), tmp_path).path}"
+    assert golden.file_name("cxr:rad-dino") == "cxr.rad-dino.json"
+    (tmp_path / FOLDER).mkdir()
+    store_golden(spec.removeprefix("cxr:"), tmp_path / FOLDER / golden.file_name("cxr:medical-mae-small"))
+    monkeypatch.setattr(golden, "files", lambda package: tmp_path)
+    found = compared(spec.removeprefix("cxr:"))
+    assert (found.state, "least cosine 1.0000000" in found.found) == ("pass", True)
+    with pytest.raises(UserError, match="unknown encoder 'medical-mae-tiny'"):
+        check_encoder("medical-mae-tiny")
 
 
 def test_a_shipped_encoder_gives_what_it_gave() -> None:

@@ -129,7 +129,7 @@ def test_too_few_positives_give_no_interval_and_a_note_that_says_so(made_up):
     assert np.isnan([one.lower, one.p]).all()
     assert one.note == "no interval: Effusion has 1 patients on its rarer side"
     text = to_markdown(board)
-    assert "so not tested and left out of every mean, value only: Effusion (1 patients)" in text
+    assert "so not tested and left out of every mean: Effusion (1 patients)" in text
     assert record(board, "spcl").value == record(board, "spcl", "Nodule/Mass").value
     assert record(board, "spcl").p > 0
 
@@ -146,7 +146,7 @@ def test_a_column_that_cannot_be_tested_has_values_and_dashes_for_letters(made_u
     assert one.tie_group == ""
     text = to_markdown(board)
     assert f"{one.value:.3f}** [{one.lower:.3f}, {one.upper:.3f}] –" in text.replace("<u>", "**").replace("</u>", "**")
-    assert "so not tested and value only: Nodule/Mass (9 patients), Effusion (9 patients)" in text
+    assert "so not tested: Nodule/Mass (9 patients), Effusion (9 patients)" in text
 
 
 def test_missing_targets_are_not_counted(made_up):
@@ -206,6 +206,21 @@ def test_a_row_with_missing_cells_has_no_mean(made_up):
     assert cells_of["`pixels`"][0] == "–"
     assert cells_of["`pixels`"][-1] == "–"
     assert "–" not in cells_of["`spcl`"]
+
+
+def test_what_was_assumed_of_an_encoder_is_in_every_form_of_the_board(made_up):
+    one = made_up("spcl")
+    one = replace(one, encoder={**one.encoder, "assumed": ["size 224", "mean 0.5"]})
+    board = build([one, made_up("random")], **FAST)
+    assert record(board, "spcl").assumed == "size 224; mean 0.5"
+    assert record(board, "random").assumed == ""
+    header, *lines = csv.reader(io.StringIO(to_csv(board)))
+    of = {line[0]: line[header.index("assumed")] for line in lines}
+    assert of == {"spcl": "size 224; mean 0.5", "random": ""}
+    facts = json.loads(to_json(board))
+    assert {r["encoder"]: r["assumed"] for r in facts["records"]} == of
+    assert "spcl: mean 0.5" in facts["tasks"][0]["notes"]
+    assert "spcl: mean 0.5" in to_markdown(board)
 
 
 @pytest.mark.parametrize(("seen", "marked"), [((), False), (("rsna",), True), (("nih",), True), (("mimic",), False)])

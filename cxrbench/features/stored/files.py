@@ -73,7 +73,7 @@ def _read_parquet(path: Path, name: str | None) -> EmbeddingTable:
     nameless = [i for i, pair in enumerate(zip(images, texts, strict=True)) if (pair[0] is None) == (pair[1] is None)]
     if nameless:
         raise UserError(f"{path}: row {nameless[0] + 1:,} is of no image and no text, or of both")
-    ours, theirs = [i for i, image in enumerate(images) if image is not None], [i for i, t in enumerate(texts) if t]
+    ours, theirs = ([i for i, one in enumerate(names) if one is not None] for names in (images, texts))
     return EmbeddingTable(
         images=tuple(str(images[i]) for i in ours),
         pooled=vectors[ours],
@@ -84,7 +84,8 @@ def _read_parquet(path: Path, name: str | None) -> EmbeddingTable:
 
 
 def _texts(frame: pa.Table, column: str) -> list[str | None]:
-    return [None if value is None else str(value) for value in frame[column].to_pylist()]
+    values = frame[column].to_pylist()
+    return [v.decode(errors="replace") if isinstance(v, bytes) else None if v is None else str(v) for v in values]
 
 
 def _matrix(path: Path, name: str, column: pa.ChunkedArray) -> NDArray[np.float32]:

@@ -1,5 +1,7 @@
 """The rows of a dataset's images in a file of embeddings, as protocols see features of an encoder."""
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +18,14 @@ ABSENT = -1
 def rows_of(table: EmbeddingTable, file: str, manifest: Manifest) -> Rows:
     """The table's row of each image, ABSENT where it has none: by id, by path within the dataset, by whole path.
 
-    Raises UserError if an image has rows by two of these names.
+    Raises UserError if an image has rows by two of these names, or by one name with its dataset and without.
     """
     mine = [i for i, dataset in enumerate(table.datasets or [""] * len(table.images)) if dataset in ("", manifest.name)]
     index = {table.images[i]: i for i in mine}
+    if twice := [name for name, count in Counter(table.images[i] for i in mine).items() if count > 1]:
+        raise UserError(
+            f"{file} has two rows for {some(twice)}: one of {manifest.name} and one of no dataset; keep one of each"
+        )
     rows = np.full(len(manifest), ABSENT, np.int64)
     names = zip(manifest.images["image_id"], manifest.images["path"], manifest.paths(), strict=True)
     for at, (image, path, whole) in enumerate(names):

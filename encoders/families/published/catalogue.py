@@ -39,7 +39,7 @@ def published(name: str) -> PublishedEncoder:
 
 def of_repository(loader: str, repository: str) -> PublishedEncoder | None:
     """The encoder whose weights a repository (or timm's, open_clip's name) holds alone; the hub ignores case."""
-    wanted = (loader, repository.removeprefix("hf-hub:").lower())
+    wanted = (loader, repository.removeprefix("hf-hub:").removeprefix("timm/").lower())
     found = [e for e in catalogue().values() if (e.loader, e.id.removeprefix("hf-hub:").lower()) == wanted]
     return found[0] if len(found) == 1 else None
 

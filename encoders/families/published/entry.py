@@ -12,8 +12,14 @@ FACTS = (
     "pretrained_on", "sha256",
 )  # fmt: skip
 """What must have a source or be marked. ``weights``: id, file and layout; ``citation``: the year, too."""
+SAID = ("title", "architecture", "maps", "pooling", "licence", "citation", "year", "pretrained_on", "parameters",
+        "download", "preprocess")  # fmt: skip
+"""What every entry says, verified or not."""
 LOADERS = ("hf", "open_clip", "timm", "vit", "jepa", "eva", "swin", "dinov2", "resnet", "densenet", "biovil",
            "chexagent", "radjepa")  # fmt: skip
+
+BY_ID = ("hf", "open_clip", "timm", "chexagent", "radjepa")
+"""Loaders that find the weights by the ``id``; the others by the name of the ``file``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +78,8 @@ class PublishedEncoder:
 def entry_of(name: str, table: Mapping[str, Any], shared: Mapping[str, Any], where: str) -> PublishedEncoder:
     """The entry that a table of a catalog file describes, on top of what its family shares.
 
-    Raises UserError where a fact has neither a source nor a mark, or both, or where a key is unknown.
+    Raises UserError where a fact has neither a source nor a mark, or both, or a source and no value, where something
+    that a card must say is missing, and where a key is unknown.
     """
     merged = {**shared, **table}
     merged |= {key: {**shared.get(key, {}), **table.get(key, {})} for key in ("sources", "preprocess", "options")}
@@ -85,6 +92,10 @@ def entry_of(name: str, table: Mapping[str, Any], shared: Mapping[str, Any], whe
         raise UserError(f"{where} {name}: {', '.join(strange)} is no fact, or has a source and is marked unverified")
     if merged.get("loader") not in LOADERS:
         raise UserError(f"{where} {name}: loader {merged.get('loader')!r} is none of {', '.join(LOADERS)}")
+    if unsaid := [fact for fact in FACTS if fact in sources and not _said(fact, merged)]:
+        raise UserError(f"{where} {name}: {', '.join(unsaid)} has a source and no value; say it or mark it unverified")
+    if unsaid := [key for key in SAID if not merged.get(key)]:
+        raise UserError(f"{where} {name}: says nothing of {', '.join(unsaid)}")
     preprocess = merged.pop("preprocess")
     lists: dict[str, Any] = {key: tuple(merged[key]) for key in ("pretrained_on", "download") if key in merged}
     try:
@@ -94,3 +105,12 @@ def entry_of(name: str, table: Mapping[str, Any], shared: Mapping[str, Any], whe
         return PublishedEncoder(**{**merged, **lists, **known})
     except (TypeError, KeyError) as error:
         raise UserError(f"{where} {name}: {error}") from error
+
+
+def _said(fact: str, merged: Mapping[str, Any]) -> bool:
+    """Whether a fact that has a source has a value."""
+    if fact == "weights":
+        return bool(merged.get("id" if merged.get("loader") in BY_ID else "file"))
+    if fact == "gated":
+        return isinstance(merged.get("gated"), bool)
+    return bool(merged.get("preprocess" if fact == "preprocessing" else fact))

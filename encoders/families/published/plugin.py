@@ -1,16 +1,17 @@
 """``cxr:NAME[@FILE]``: a published encoder by its name, with the preprocessing that its authors used."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cxrbench.encoder import Encoder, EncoderPlugin, EncoderRequest, named_weights
+from cxrbench.encoder import Encoder, EncoderCard, EncoderPlugin, EncoderRequest, Preprocess, named_weights
 from cxrbench.encoders.families.published.catalogue import published
 from cxrbench.encoders.families.published.entry import PublishedEncoder
 from cxrbench.encoders.families.published.places import folder_of, found_here, repository_of
-from cxrbench.encoders.sidecar import read_sidecar
+from cxrbench.encoders.families.published.recognised import differing
+from cxrbench.encoders.sidecar import IMAGES, WeightsSidecar, read_sidecar, told
 from cxrbench.errors import UserError
 from cxrbench.files.digests import file_sha256
 
@@ -33,37 +34,37 @@ def load(request: EncoderRequest) -> Encoder:
     if path is not None and not path.exists():
         raise UserError(f"{entry.spec}@{request.weights}: there is no such file or folder")
     encoder: Any = FAMILIES.get(entry.loader, _of_layout)(entry, path)
-    assumed = _differing(entry, encoder)
-    if "pretrained_on" in entry.unverified:
-        assumed.append("which data sets it was pretrained on is not verified")
-    card = replace(entry.card, assumed=tuple(assumed))
+    own, sidecar = encoder.preprocess, WeightsSidecar(Path(), {})
     if path is not None:
         from cxrbench.encoders.families.shown import check_shown
 
-        sidecar, own = read_sidecar(path).of_one_pooling(), encoder.preprocess
-        card, encoder.preprocess = sidecar.card(card), sidecar.applied(own)
+        sidecar = read_sidecar(path)
+        if entry.loader != "hf":  # which reads what can be read in several ways
+            sidecar.of_one_pooling()
+        encoder.preprocess = sidecar.applied(own)
         check_shown(sidecar, encoder, own)
-        if path.is_file() and entry.sha256 and not file_sha256(path).startswith(entry.sha256):
-            assumed.append(f"{path.name} is taken for {entry.title}: the sha256 of the published file is another")
-            card = replace(card, assumed=tuple(assumed))
-    encoder.card = card
+    encoder.card = told(sidecar, entry.preprocess, _card(entry, own, path, sidecar), known=IMAGES)
+    encoder.said = sorted(map(str, sidecar.said.items()))  # a part of its identity wherever the file was found
     return encoder
 
 
-def _differing(entry: PublishedEncoder, encoder: Any) -> list[str]:
-    """Where the files that came with the weights say another preprocessing than the entry: theirs is used, and said."""
-    theirs, ours = asdict(encoder.preprocess), asdict(entry.preprocess)
-    theirs, ours = _widened(theirs), _widened(ours)
-    other = [f"{key} {theirs[key]} (here {ours[key]})" for key in ours if theirs[key] != ours[key]]
-    return [f"its files say other preprocessing, which is used: {', '.join(other)}"] if other else []
+def _card(entry: PublishedEncoder, own: Preprocess, path: Path | None, sidecar: WeightsSidecar) -> EncoderCard:
+    """The entry's card, and in its ``assumed`` what nobody could verify or what the files contradict."""
+    assumed = [*differing(entry, own, sidecar.said)]
+    if "preprocessing" in entry.unverified and not _says_itself(entry, path):
+        assumed.append("its preprocessing is not verified")
+    if sidecar.pooling and not entry.pooling.lower().startswith(sidecar.pooling):
+        assumed.append(f"{sidecar.path.name} says pooling {sidecar.pooling} in place of the published: {entry.pooling}")
+    if "pretrained_on" in entry.unverified and "pretrained_on" not in sidecar.said:
+        assumed.append("which data sets it was pretrained on is not verified")
+    if path is not None and path.is_file() and entry.sha256 and not file_sha256(path).startswith(entry.sha256):
+        assumed.append(f"{path.name} is taken for {entry.title}: the sha256 of the published file is another")
+    return replace(entry.card, assumed=tuple(assumed))
 
 
-def _widened(facts: dict[str, Any]) -> dict[str, Any]:
-    """One mean for three equal ones, and rounded, so that only what differs does."""
-    for key in ("mean", "std"):
-        values = tuple(round(v, 4) for v in facts[key])
-        facts[key] = values[:1] if len(set(values)) == 1 else values
-    return facts | {"crop_pct": round(facts["crop_pct"], 3)}
+def _says_itself(entry: PublishedEncoder, path: Path | None) -> bool:
+    """Whether files beside the weights say how images are prepared."""
+    return entry.loader == "hf" or entry.id.startswith("hf-hub:") or (entry.loader == "timm" and path is None)
 
 
 def _of_layout(entry: PublishedEncoder, path: Path | None) -> Any:

@@ -1,8 +1,10 @@
 """Which published encoder a repository, a file or a folder is, so that its card is found without any network."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from cxrbench.encoder import EncoderCard, Preprocess
 from cxrbench.encoders.families.published.catalogue import catalogue, of_repository, of_sha256
@@ -15,10 +17,17 @@ NATURAL = {"imagenet", "lvd142m", "lvd1689m", "web", "webli"}  # what encoders o
 COMMON_MEANS = {0.5, 0.485, 0.48145466}  # normalizations that say nothing of the images
 
 
-def card_of(loader: str, repository: str, method: str, licence: str = "unknown") -> EncoderCard:
-    """The card of a repository's weights, or one with the method and licence that its file states."""
+def card_of(
+    loader: str, repository: str, method: str, licence: str = "unknown", *, preprocess: Preprocess | None = None
+) -> EncoderCard:
+    """The card of a repository's weights, or one with the method and licence that its file states.
+
+    ``preprocess``: what its files say, so that what is known to be otherwise is told.
+    """
     entry = of_repository(loader, repository)
-    return entry.card if entry else EncoderCard(method, licence)
+    if entry is None:
+        return EncoderCard(method, licence)
+    return entry.card if preprocess is None else replace(entry.card, assumed=differing(entry, preprocess))
 
 
 def of_file(path: Path) -> PublishedEncoder | None:
@@ -43,14 +52,34 @@ def card_of_folder(loader: str, folder: Path, preprocess: Preprocess, method: st
     normalization that no other encoders have, may name several, and then all that any of them has seen is said.
     """
     if (entry := _by_place(loader, folder) or _by_weights(folder)) is not None:
-        return entry.card
+        return replace(entry.card, assumed=differing(entry, preprocess))
     for how, found in (
         ("its README.md", _by_readme(loader, folder)),
         ("its normalization", _by_normalization(loader, preprocess)),
     ):
         if found:
-            return _joint(found, how)
+            card = _joint(found, how)
+            others = [differing(one, preprocess) for one in found]
+            return replace(card, assumed=(*card.assumed, *others[0])) if all(others) else card
     return EncoderCard(method)
+
+
+def differing(entry: PublishedEncoder, preprocess: Preprocess, said: Collection[str] = ()) -> tuple[str, ...]:
+    """A sentence where files that came with the weights say another preprocessing than the entry: theirs is used.
+
+    ``said``: what somebody says in place of both, and is told by itself.
+    """
+    theirs, ours = _widened(asdict(preprocess)), _widened(asdict(entry.preprocess))
+    other = [f"{key} {theirs[key]} (here {ours[key]})" for key in ours if theirs[key] != ours[key] and key not in said]
+    return (f"its files say other preprocessing, which is used: {', '.join(other)}",) if other else ()
+
+
+def _widened(facts: dict[str, Any]) -> dict[str, Any]:
+    """One mean for three equal ones, and rounded, so that only what differs does."""
+    for key in ("mean", "std"):
+        values = tuple(round(v, 4) for v in facts[key])
+        facts[key] = values[:1] if len(set(values)) == 1 else values
+    return facts | {"crop_pct": round(facts["crop_pct"], 3)}
 
 
 def _by_place(loader: str, folder: Path) -> PublishedEncoder | None:

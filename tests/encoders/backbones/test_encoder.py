@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cxrbench.encoder import Encoder, EncoderCard, EncoderRequest, Preprocess
-from cxrbench.encoders.backbones.checkpoint import encoder_facts, read_backbone, write_encoder
+from cxrbench.encoders.backbones.checkpoint import encoder_facts, read_encoder, write_encoder
 from cxrbench.encoders.backbones.encoder import ViTEncoder, untrained_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.spcl import load
@@ -80,8 +80,8 @@ def test_wrong_weights_are_one_line_that_names_the_keys(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"lacks patch_embed.proj.weight.*has conv1.weight, fc.bias"):
         load(spec(tmp_path / "resnet.safetensors"))
     state = ViT(ARCH).state_dict()
-    save_file(state | {"head.weight": torch.zeros(2, 128)}, tmp_path / "head.safetensors")
-    with pytest.raises(UserError, match=r"unexpected: head\.weight"):
+    save_file(state | {"neck.weight": torch.zeros(2, 128)}, tmp_path / "head.safetensors")
+    with pytest.raises(UserError, match=r"unexpected: neck\.weight"):
         load(spec(tmp_path / "head.safetensors"))
     del state["blocks.2.attn.qkv.bias"]
     save_file(state, tmp_path / "part.safetensors")
@@ -102,4 +102,4 @@ def test_wrong_specs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pooling: mean"):
         load(spec(tmp_path / "e.safetensors", "max"))
     with pytest.raises(UserError, match="no weights file"):
-        read_backbone(tmp_path / "absent.safetensors", "spcl")
+        read_encoder(tmp_path / "absent.safetensors", "spcl")

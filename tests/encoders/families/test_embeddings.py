@@ -12,6 +12,7 @@ from cxrbench.api import describe, export_features
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
 from cxrbench.features.stored.files import read_embeddings, write_embeddings
+from cxrbench.features.stored.rows import rows_of
 from cxrbench.features.stored.table import EmbeddingTable
 from cxrbench.predictions import Predictions
 from support.command import cxrbench as command
@@ -152,6 +153,13 @@ def test_rows_may_be_named_by_path_and_by_dataset(dataset: Path, encoder: str) -
     write_embeddings(Path("both.parquet"), both)
     done = cxrbench.run("embeddings:both.parquet", task)
     assert "has two rows for image" in done.rows[0]["metric"]
+    first = table.images[0]
+    twice = EmbeddingTable(
+        (*table.images, first), np.concatenate([table.pooled, table.pooled[:1]]), (*["clinic"] * 120, "")
+    )
+    write_embeddings(Path("both.parquet"), twice)
+    with pytest.raises(UserError, match=f"two rows for {first}: one of clinic and one of no dataset"):
+        rows_of(read_embeddings(Path("both.parquet")), "both.parquet", manifest)
 
 
 def test_it_is_who_its_content_says_wherever_it_lies() -> None:
@@ -171,6 +179,25 @@ def test_it_is_who_its_content_says_wherever_it_lies() -> None:
         for path in ("other.npz", "more.npz")
     }
     assert changed == {"other.npz": ["encoder configuration"], "more.npz": ["encoder weights"]}
+
+
+def test_what_stands_beside_it_is_a_part_of_its_identity() -> None:
+    """Marks rest on it, and finished cells keep what was said when they were made."""
+    write_embeddings(Path("e.npz"), EmbeddingTable(("a", "b"), np.eye(2, dtype=np.float32)))
+    before = load_encoder("embeddings:e.npz", synthetic=False).spec
+    Path("e.npz.toml").write_text('pretrained_on = ["nih"]\n')
+    after = load_encoder("embeddings:e.npz", synthetic=False).spec
+    assert before.fingerprint != after.fingerprint
+
+
+def test_what_was_assumed_goes_along(dataset: Path) -> None:
+    Path("tiles.py").write_text(
+        WITH_MAPS.replace('pretrained_on=("nih", "mimic")', 'citation="A, B", year=2024, assumed=("size \\"32\\"",)')
+    )
+    export_features("./tiles.py:Mine", f"{dataset}:classification", "t.parquet")
+    card = load_encoder("embeddings:t.parquet", synthetic=False).spec.card
+    assert (card.citation, card.year, card.synthetic) == ("A, B", 2024, False)
+    assert card.assumed[0] == 'size "32"'
 
 
 def test_texts_and_what_needs_a_network(dataset: Path) -> None:

@@ -122,6 +122,23 @@ def test_maps_are_the_blocks_outputs_without_cls_and_registers(tmp_path: Path) -
         torch.testing.assert_close(grid[0, :, 1, 2], tokens.reshape(-1, 32)[1 + 3 + 1 * 4 + 2])
 
 
+def test_a_vit_is_read_at_the_mean_of_its_patches_where_its_card_says_so(tmp_path: Path) -> None:
+    model = save("dinov2_with_registers", tmp_path, CROP)
+    images = torch.rand(2, 3, 32, 32)
+    before = load_encoder(f"hf:{tmp_path}", synthetic=False).spec.fingerprint
+    (tmp_path / "cxrbench.toml").write_text('pooling = "mean"\n')
+    for spec in (f"hf:{tmp_path}", f"cxr:cxformer-small@{tmp_path}"):
+        loaded = load_encoder(spec, synthetic=False)
+        with torch.inference_mode():
+            patches = model(images).last_hidden_state[:, 1 + 3 :]
+            torch.testing.assert_close(loaded.module(images).pooled, patches.mean(1))
+        assert loaded.spec.fingerprint != before
+    assert "pooling mean in place of the published: CLS token" in "; ".join(loaded.spec.card.assumed)
+    (tmp_path / "cxrbench.toml").write_text('pooling = "mean+sd"\n')
+    with pytest.raises(UserError, match="read in one way only"):
+        load_encoder(f"hf:{tmp_path}", synthetic=False)
+
+
 def test_preprocessing_of_the_processors() -> None:
     from cxrbench.encoders.families.model_config import hf_preprocess
 

@@ -57,6 +57,13 @@ def test_a_parquet_file_of_somebody_else(tmp_path: Path) -> None:
     assert same(read_embeddings(path, "elixr"), EmbeddingTable(("17", "18"), np.array([[1, 2], [3, 4]], np.float32)))
 
 
+def test_names_as_bytes_and_a_text_of_no_letters(tmp_path: Path) -> None:
+    columns = {"image": pa.array([b"a", None], pa.binary()), "text": [None, ""], "embedding": [[1.0], [2.0]]}
+    pq.write_table(pa.table(columns), tmp_path / "e.parquet")
+    table = read_embeddings(tmp_path / "e.parquet")
+    assert (table.images, table.texts) == (("a",), ("",))
+
+
 def test_several_arrays_in_one_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", images=np.array([1, 2, 3]), b16=POOLED, l14=POOLED * 2)
     assert np.array_equal(read_embeddings(tmp_path / "e.npz", "l14").pooled, POOLED * 2)

@@ -2,13 +2,22 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cxrbench.encoders.families.published.catalogue import catalogue, of_repository, of_sha256, published
-from cxrbench.encoders.families.published.entry import FACTS, PublishedEncoder, entry_of
+from cxrbench.encoders.families.published.catalogue import (
+    FOLDER,
+    SHARED,
+    catalogue,
+    of_repository,
+    of_sha256,
+    published,
+)
+from cxrbench.encoders.families.published.entry import BY_ID, FACTS, PublishedEncoder, entry_of
+from cxrbench.encoders.families.published.entry import SAID as SAID_ALWAYS
 from cxrbench.encoders.families.published.plugin import FAMILIES, LAYOUTS
 from cxrbench.engine.registry import load_encoder
 from cxrbench.errors import UserError
@@ -58,6 +67,41 @@ def test_every_fact_has_a_source_or_is_marked_unverified(entry: PublishedEncoder
     assert entry.pretrained_on  # imagenet and the like where these are no chest X-rays
 
 
+def tables() -> dict[str, tuple[dict[str, Any], dict[str, Any], str]]:
+    """Every entry as its file has it: its own table, what its family shares, and the file's name."""
+    found = {}
+    for path in sorted(FOLDER.glob("*.toml")):
+        whole = tomllib.loads(path.read_text(encoding="utf-8"))
+        shared = whole.pop(SHARED, {})
+        found |= {name: (table, shared, path.name) for name, table in whole.items()}
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(catalogue()))
+def test_a_card_that_loses_a_field_or_a_source_is_refused(name: str) -> None:
+    table, shared, where = tables()[name]
+    whole = {**shared, **table}
+    whole |= {key: {**shared.get(key, {}), **table.get(key, {})} for key in ("sources", "preprocess", "options")}
+    entry = entry_of(name, table, shared, where)
+    whole |= {"sources": dict(entry.sources), "unverified": list(entry.unverified)}
+    assert entry_of(name, whole, {}, where) == entry
+    lost = {key for key in whole if accepted(name, {k: v for k, v in whole.items() if k != key})}
+    needed = {"weights": "id" if entry.loader in BY_ID else "file", "preprocessing": "preprocess"}
+    kept = {needed.get(fact, fact) for fact in FACTS if fact not in entry.unverified} | {*SAID_ALWAYS, "loader"}
+    assert not lost & kept
+    for fact in entry.sources:
+        assert not accepted(name, whole | {"sources": {k: v for k, v in entry.sources.items() if k != fact}}), fact
+    for fact in entry.unverified:
+        assert not accepted(name, whole | {"unverified": [one for one in entry.unverified if one != fact]}), fact
+
+
+def accepted(name: str, table: dict[str, Any]) -> bool:
+    try:
+        return entry_of(name, table, {}, "file.toml") is not None
+    except (UserError, KeyError):
+        return False
+
+
 @pytest.mark.parametrize("name", sorted(ROWS - {"radjepa"}))
 def test_every_name_resolves_and_says_how_to_get_the_weights(name: str, nowhere: Path) -> None:
     with pytest.raises(UserError) as told:
@@ -87,7 +131,9 @@ def test_by_repository_and_by_sha256() -> None:
 
 SAID: dict[str, Any] = {
     "title": "X", "loader": "vit", "architecture": "a", "maps": "m", "pooling": "p", "licence": "MIT", "citation": "c",
-    "year": 2024, "preprocess": {"mean": [0.5], "std": [0.5]}, "sources": dict.fromkeys(FACTS[2:], "a place"),
+    "year": 2024, "gated": False, "pretrained_on": ["nih"], "parameters": 3, "sha256": "0123456789", "file": "w.pth",
+    "download": ["get it"],
+    "preprocess": {"mean": [0.5], "std": [0.5]}, "sources": dict.fromkeys(FACTS[2:], "a place"),
     "unverified": ["weights", "revision"],
 }  # fmt: skip
 
