@@ -5,7 +5,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -66,13 +67,12 @@ def bundle(
 
     Everything that can be known to be wrong is looked at before anything is fetched. Raises UserError.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there and not empty: name a new folder")
     specs = tuple(carried(spec) for spec in encoders)
     cards = {one.spec: describe(one.spec) for one in specs}
     source = source or source_of()
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder), _made(folder):
         told("wheels")
         without = gather(folder / "wheels", python or sys.executable, source, extras, torch=torch)
         for number, one in enumerate(specs):
@@ -97,6 +97,20 @@ def bundle(
         sums = write_sums(folder)
     wheels = [path for path in (folder / "wheels").iterdir() if path.suffix == ".whl"]
     return Bundled(folder, specs, len(wheels), sums, tuple(without))
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder that is filled; where that fails, or is interrupted, no half of it is in the way of the next try."""
+    there = folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if there:
+            folder.mkdir()
+        raise
 
 
 def _documentation(target: Path, source: Path | None) -> None:

@@ -149,3 +149,16 @@ def test_specs_there_name_what_was_copied(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_folder_that_is_not_empty_is_left_alone(bundle: Path) -> None:
     with pytest.raises(UserError, match="is there and not empty"):
         api.bundle(bundle)
+
+
+def test_a_file_is_no_folder_and_half_a_bundle_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file is there and not empty"):
+        api.bundle(tmp_path / "file", source=ROOT)
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "new", tmp_path / "empty"):
+        for _ in range(2):
+            with pytest.raises(UserError, match="cannot run /nowhere/python3"):
+                api.bundle(out, source=ROOT, python="/nowhere/python3")
+    assert not (tmp_path / "new").exists()
+    assert not [*(tmp_path / "empty").iterdir()]
