@@ -1,11 +1,14 @@
 """``timm:NAME[@FILE]``: any model of timm, with its published weights or those of a file."""
 
 import difflib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import timm
 from timm.data.config import resolve_model_data_config
+from timm.models import load_model_config_from_hf
 from torch import Tensor, nn
 
 from cxrbench.encoder import (
@@ -91,7 +94,7 @@ def load(request: EncoderRequest) -> TimmEncoder:
         folder = Path(name.removeprefix(LOCAL)).expanduser()
         sidecar = read_sidecar(folder).of_one_pooling() if folder.is_dir() else WeightsSidecar(sidecar_path(folder), {})
         card = card_of_folder("timm", folder, own, name) if folder.is_dir() else card
-        card = told(sidecar, own, card, known=IMAGES)
+        card = told(sidecar, own, card, known=said_by_configuration(name))
     else:
         path = Path(request.weights).expanduser()
         sidecar, entry = read_sidecar(path), of_file(path)
@@ -109,6 +112,21 @@ def own_preprocess(name: str, backbone: Any) -> Preprocess:
         return timm_preprocess(resolve_model_data_config(backbone, use_test_size=True))
     except UserError as error:
         raise UserError(f"timm:{name} cannot be used: {error}") from error
+
+
+def said_by_configuration(name: str) -> tuple[str, ...]:
+    """What the configuration of a folder or a repository says of images; timm fills in ImageNet's for what is missing.
+
+    Resizing that is not named is timm's own in every configuration, and counts as said.
+    """
+    if name.startswith(LOCAL):
+        facts = json.loads((Path(name.removeprefix(LOCAL)).expanduser() / "config.json").read_text(encoding="utf-8"))
+        said: Mapping[str, Any] = facts.get("pretrained_cfg", facts)
+    else:
+        with hub():
+            said = load_model_config_from_hf(name.split(":", 1)[1])[0]
+    source = {"mean": "mean", "std": "std", "size": "input_size", "channels": "input_size"}
+    return tuple(key for key in IMAGES if said.get(source.get(key, key)) or key not in source)
 
 
 def download(name: str) -> Any:

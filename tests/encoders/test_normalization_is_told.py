@@ -185,6 +185,11 @@ def test_of_a_folder_of_timm(tmp_path: Path) -> None:
     (tmp_path / "cxrbench.toml").write_text('pretrained_on = ["nih"]\n')
     loaded = load_encoder(spec, synthetic=False)
     assert (loaded.spec.card.pretrained_on, loaded.module.preprocess.mean) == (("nih",), (0.1,) * 3)
+    assert not loaded.spec.card.assumed
+    for missing, words in (("mean", "mean 0.485/0.456/0.406"), ("input_size", "size 224, channels 3")):
+        rest = {key: value for key, value in numbers.items() if key != missing}
+        (tmp_path / "config.json").write_text(json.dumps(facts | {"pretrained_cfg": rest}))
+        assert f"assumed, for nobody says it: preprocessing ({words})" in told(spec)
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64])
