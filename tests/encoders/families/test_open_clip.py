@@ -135,7 +135,7 @@ def test_a_file_does_not_say_its_numbers(tiny: str, tmp_path: Path, monkeypatch:
     mean, std = loaded.module.preprocess.mean[0], loaded.module.preprocess.std[0]
     assert (200 / 255 - mean) / std == pytest.approx((200 - 101.48761) / 83.43944, rel=1e-6)
     assert (loaded.spec.card.pretrained_on, loaded.module.preprocess.resize) == (("mimic",), "pad")
-    path.with_name("clip.pt.toml").write_text("channels = 1\n")
+    path.with_name("clip.pt.toml").write_text("channels = 1\nmean = [0.5]\nstd = [0.25]\n")
     with pytest.raises(UserError, match=r"clip.pt.toml says 32 pixels and 1 channel\(s\); the network is of 32 and 3"):
         load_encoder(f"cxr:chexzero@{path}", synthetic=False)
 

@@ -209,7 +209,7 @@ def test_a_run_makes_an_encoder(tmp_path: Path) -> None:
 
 
 def test_v2t_without_reports_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"learns from reports .*none of the 12 training studies has one") as caught:
+    with pytest.raises(UserError, match="learns from reports, and toy has none: use mvmae") as caught:
         pretrain(CONFIG, [manifest(tmp_path, None)], tmp_path / "run")
     assert "\n" not in str(caught.value)
 
