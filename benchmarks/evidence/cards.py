@@ -58,7 +58,11 @@ def card(recipe: Recipe, facts: Mapping[str, Any], taken: int, spent: Mapping[st
     )
     commands = [drawing_command(recipe.folder), recipe.command(0), f"cp {recipe.weights(0)} encoders/weights/{name}"]
     block = "\n".join(folded(command) for command in commands)
-    return f"# {name}\n\n{textwrap.fill(about, WIDTH)}\n\n```\n{block}\n```\n\n{textwrap.fill(tail, WIDTH)}\n"
+    return f"# {name}\n\n{_prose(about)}\n\n```\n{block}\n```\n\n{_prose(tail)}\n"
+
+
+def _prose(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)  # whole paths
 
 
 def folded(command: str) -> str:
