@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
 from cxrbench.files.seal import DamagedError, check, read_checked
-from cxrbench.files.tables import metadata_value, write_sealed_table
+from cxrbench.files.tables import write_sealed_table
 
 METADATA_KEY = b"cxrbench"
 AGAIN = "run again, and it is computed anew"
@@ -138,7 +138,7 @@ def read_header(path: Path) -> dict[str, Any]:
     The checksum is of the whole file: files are small, and a plan that calls a damaged cell done would be believed.
     """
     content = read_checked(path, AGAIN)
-    return _facts(path, lambda: {METADATA_KEY: metadata_value(content, METADATA_KEY) or b""})
+    return _facts(path, lambda: pq.read_metadata(pa.BufferReader(content)).metadata)
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -13,7 +13,7 @@ from cxrbench.progress import Bar, unseen
 
 Recalibration = Literal["temperature", "isotonic"]
 FEWEST = 100
-"""Replicates: of fewer, no interval of 95% can be told."""
+"""Replicates, as on the command line: of fewer, a standard error is noise."""
 
 
 def leaderboard(
