@@ -26,14 +26,18 @@ class Stamp:
 
 def stamp(path: Path) -> Stamp:
     """The file as it is now, ABSENT included. Raises OSError."""
+    return _now(str(path.absolute()))
+
+
+def _now(path: str) -> Stamp:
+    """Of an absolute path. A plan of many encoders asks tens of thousands of times: no Path is made."""
     try:
         seen = os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a NUL is no file's
-        return Stamp(str(path.absolute()), ABSENT, 0, "")
-    where, changed = str(path.absolute()), max(seen.st_mtime_ns, seen.st_ctime_ns)
-    if time.time_ns() - changed < SETTLED:
-        return _stamp(where)
-    return _stamp_at(where, (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino))
+        return Stamp(path, ABSENT, 0, "")
+    if time.time_ns() - max(seen.st_mtime_ns, seen.st_ctime_ns) < SETTLED:
+        return _stamp(path)
+    return _stamp_at(path, (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino))
 
 
 @lru_cache(maxsize=4096)  # the encoders of a plan rest on the same sources
@@ -58,7 +62,7 @@ def _stamp(path: str) -> Stamp:
 def holds(before: Stamp) -> bool:
     """Whether the file is the same: a small one by its content, a big one by its time as well."""
     try:
-        now = stamp(Path(before.path))
+        now = _now(before.path)
     except OSError:
         return False
     same_time = now.mtime_ns == before.mtime_ns or now.size <= SMALL
