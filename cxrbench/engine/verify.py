@@ -96,6 +96,8 @@ def _of_results(root: Path) -> Iterator[Item]:
             yield Item("aggregates", path, read_record, next="merge the pack again")
         elif parts[0] == "failures" and len(parts) == 5 and path.suffix == ".json":
             yield Item("failed cells", path, read_record, next="written again if the cell fails again")
+        elif parts == ("renaming.json",):
+            yield Item("renamings", path, None, "unfinished", "say the same `cxrbench results rename` again")
         elif parts[0] != "leases":  # theirs is to be there or not: nothing is kept in them
             yield _foreign(path)
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from cxrbench.errors import UserError, chosen
 from cxrbench.exchange.archive import opened
+from cxrbench.exchange.changing import changing
 from cxrbench.exchange.sameness import difference
 from cxrbench.exchange.store_files import StoredFile, foreign_files, stored_files
 from cxrbench.files.atomic import atomic_path, writing
@@ -79,10 +80,13 @@ def merge(sources: Sequence[Path], into: Path, *, prefer: str | None = None, adv
     for source in sources:
         if source.resolve() == into.resolve():
             raise UserError(f"{source} is merged into itself: name another --into, or leave it out")
+        if into.resolve().is_relative_to(source.resolve()):
+            raise UserError(f"--into {into} lies in {source}, where it is no result: choose another place")
     merging = _Merging(into, prefer)  # type: ignore[arg-type]
     remarks: list[str] = []
     with ExitStack() as stack:
         stores = [(str(source), *stack.enter_context(opened(source))) for source in sources]
+        stack.enter_context(changing(into, "merging into it"))
         for name, root, facts in stores:
             files = [*stored_files(root)]
             if not files:
@@ -161,10 +165,10 @@ def _place(file: StoredFile) -> tuple[str, ...]:
 
 
 def _replace(there: StoredFile, file: StoredFile, merging: _Merging, source: str) -> None:
+    _copy(file, merging, source)  # first: on a full disk what was there stays
     if there.kind != file.kind:
         with writing(there.path.parent):
             there.path.unlink()
-    _copy(file, merging, source)
 
 
 def _called(file: StoredFile, facts: Mapping[str, Any] | None = None) -> str:

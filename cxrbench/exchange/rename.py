@@ -1,6 +1,6 @@
 """Another name for an encoder or a data set, in every place of a store that holds the old one, but for requests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,8 @@ from cxrbench.engine.asked.renamed import NewName, remember_new_name
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.exchange.aggregates import name_of
+from cxrbench.exchange.changing import changing
+from cxrbench.exchange.renaming import Renaming, refuse_another, unfinished
 from cxrbench.exchange.store_files import StoredFile, stored_files
 from cxrbench.files.atomic import writing
 from cxrbench.files.records import read_record, write_record
@@ -38,17 +40,44 @@ def rename(results: Path, old: str, new: str, *, what: What | None = None) -> Re
     An encoder's identity does not depend on its name and stays. A data set's name is part of its cells' identities,
     which become what a run under the new name would have, so that such a run finds them done. A built-in data set stays
     named where the source of images is meant (lineage, what encoders were pretrained on). Requests stay as they were
-    asked, and remember the new name (``engine/asked/renamed.py``). Everything is read before anything is written.
-    Raises UserError: a name that is not there, or one that is taken; DamagedError.
+    asked, and remember the new name (``engine/asked/renamed.py``). Everything is read before anything is written; a
+    renaming that was ended in its midst goes on where it is asked for again. Raises UserError: a name that is not
+    there, or one that is taken; DamagedError.
     """
-    files = [*stored_files(results)]
+    _check_name(old, new)
+    with changing(results, f"renaming {old}"):
+        files = [*stored_files(results)]
+        facts = [(file, file.facts()) for file in files]
+        begun = unfinished(results)
+        if begun is not None:
+            refuse_another(begun, results, what, old, new)
+        kind = _kind(results, facts, old, new, what) if begun is None else begun.what
+        prints = {} if begun is None else begun.prints
+        now = Renaming(kind, old, new, {**prints, **(_prints(files, old, new) if kind == "dataset" else {})})
+        now.begin(results)
+        if kind == "encoder":
+            done = _of_encoder(Results(results), files, old, new)
+        else:
+            done = _of_dataset(Results(results), files, old, new, now.prints)
+        now.end(results)
+        return done
+
+
+def _check_name(old: str, new: str) -> None:
+    """Raise UserError for what is no name, or no new one."""
     if not new.strip() or new != new.strip() or not new.isprintable():
         raise UserError(f"{new!r} is no name: give one without blanks at its ends and without control characters")
     if old == new:
         raise UserError(f"{old} is called so already")
-    cells = [(file, file.facts()["cell"]) for file in files if file.at[0] == "cells"]
-    names = {one: {str(cell[one]) for _, cell in cells} for one in ("encoder", "dataset")}
-    for record in (file.facts() for file in files if file.kind == "aggregates"):
+
+
+def _kind(
+    results: Path, facts: Sequence[tuple[StoredFile, Mapping[str, Any]]], old: str, new: str, what: What | None
+) -> What:
+    """Which of the two is called ``old``. Raises UserError if none is, if both are, or if ``new`` is taken."""
+    cells = [said["cell"] for file, said in facts if file.at[0] == "cells"]
+    names = {one: {str(cell[one]) for cell in cells} for one in ("encoder", "dataset")}
+    for record in (said for file, said in facts if file.kind == "aggregates"):
         names["encoder"] |= {*record["fingerprints"]}
         names["dataset"].add(str(record["task"][1]))
     kinds: list[What] = [one for one in ("encoder", "dataset") if old in names[one]]  # type: ignore[misc]
@@ -65,7 +94,7 @@ def rename(results: Path, old: str, new: str, *, what: What | None = None) -> Re
         raise UserError(f"{results} has results of another {kind} that is called {new}: choose another name")
     if kind == "dataset" and any(mark in new for mark in ":,+/@"):
         raise UserError(f"{new!r} is no name of a data set: it stands before a colon in tasks, so leave out : , + / @")
-    return (_of_encoder if kind == "encoder" else _of_dataset)(Results(results), files, old, new)
+    return kind
 
 
 def _of_encoder(store: Results, files: list[StoredFile], old: str, new: str) -> Renamed:
@@ -88,7 +117,7 @@ def _of_encoder(store: Results, files: list[StoredFile], old: str, new: str) -> 
             record = read_record(file.path)
             if record["encoder"] == old:
                 record["encoder"] = new
-                _move(file, store.efficiency_path(new, file.path.stem.rpartition("-")[2]), record)
+                _move(file, store.efficiency_path(new, _digits(file)), record)
                 counts["efficiency"] = counts.get("efficiency", 0) + 1
         elif file.kind == "aggregates":
             counts["aggregates"] = counts.get("aggregates", 0) + _aggregate_of_encoder(file, old, new)
@@ -129,16 +158,29 @@ def _aggregate_of_encoder(file: StoredFile, old: str, new: str) -> int:
     return 1
 
 
-def _of_dataset(store: Results, files: list[StoredFile], old: str, new: str) -> Renamed:
+def _renamed(manifest: Manifest, old: str, new: str) -> Manifest:
+    """A data set's rows under its new name; of a built-in one the images stay images of it."""
+    lineage = tuple(new if name == old and old not in found(DATASETS) else name for name in manifest.lineage)
+    return replace(manifest, name=new, lineage=tuple(dict.fromkeys(lineage)))
+
+
+def _prints(files: Sequence[StoredFile], old: str, new: str) -> dict[str, str]:
+    """By the first digits of a fingerprint that cells know a data set by, which its file's name has, the new one."""
+    manifests = ((file, Manifest.load(file.path)) for file in files if file.kind == "manifests")
+    return {_digits(file): _renamed(one, old, new).fingerprint for file, one in manifests if one.name == old}
+
+
+def _digits(file: StoredFile) -> str:
+    """The first digits of a fingerprint that the name of a manifest's or an encoder's file ends in."""
+    return file.path.stem.rpartition("-")[2]
+
+
+def _of_dataset(store: Results, files: list[StoredFile], old: str, new: str, prints: Mapping[str, str]) -> Renamed:
     source = old in found(DATASETS)  # images of it are still images of it
-    counts, remarks, prints = {"cells": 0, "manifests": 0, "aggregates": 0}, [], dict[str, str]()
+    counts, remarks = {"cells": 0, "manifests": 0, "aggregates": 0}, []
     for file in files:
         if file.kind == "manifests" and (manifest := Manifest.load(file.path)).name == old:
-            lineage = tuple(new if name == old and not source else name for name in manifest.lineage)
-            moved = replace(manifest, name=new, lineage=tuple(dict.fromkeys(lineage)))
-            # the file's name has the first digits of the fingerprint that cells know it by
-            prints[file.path.stem.rpartition("-")[2]] = moved.fingerprint
-            moved.save(store.manifest_path(new, moved.fingerprint))
+            _renamed(manifest, old, new).save(store.manifest_path(new, prints[_digits(file)]))
             _unlink(file)
             counts["manifests"] += 1
     for file in files:

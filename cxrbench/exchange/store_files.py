@@ -12,8 +12,10 @@ from cxrbench.predictions import read_header
 
 Kind = Literal["cells", "not applicable", "manifests", "encoders", "requests", "aggregates", "packs"]
 DEPTH: dict[str, int] = {"cells": 5, "manifests": 2, "encoders": 2, "requests": 2, "aggregates": 2, "packs": 2}
-LIVING = ("leases", "failures", "slurm", "ray")
-"""Folders of runs that are going on, or have failed here, and what workers wrote: of no use to anybody else."""
+RENAMING = "renaming.json"
+"""What is kept of a renaming until it is done (``renaming.py``)."""
+LIVING = ("leases", "failures", "slurm", "ray", RENAMING)
+"""What goes on here, or has failed here, and what workers wrote: of no use to anybody else."""
 
 
 @dataclass(frozen=True)

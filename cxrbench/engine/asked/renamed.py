@@ -31,7 +31,9 @@ def remember_new_name(path: Path, name: NewName) -> bool:
     """Write down in a request's record what was renamed since: whether the request says the old name itself."""
     record = read_record(path)
     said = _said(record, name.what)
-    write_record(path, record | {RENAMED: [*record.get(RENAMED, []), [name.what, name.old, name.new]]})
+    known, one = record.get(RENAMED, []), [name.what, name.old, name.new]
+    if known[-1:] != [one]:  # a renaming that goes on has perhaps been here
+        write_record(path, record | {RENAMED: [*known, one]})
     return name.old in said
 
 
