@@ -12,7 +12,7 @@ from cxrbench.errors import UserError
 from cxrbench.exchange.archive import write_pack
 from cxrbench.exchange.check import findings
 from cxrbench.exchange.deidentified import Deidentifier
-from cxrbench.exchange.pack import Packed, Told, from_others, identifiers
+from cxrbench.exchange.pack import Packed, Told, from_others, identifiers, whole
 from cxrbench.exchange.salt import Salt
 from cxrbench.exchange.store_files import stored_files
 from cxrbench.files.names import safe_name
@@ -22,10 +22,11 @@ from cxrbench.files.records import write_record
 def pack_aggregates(results: Path, records: Sequence[Mapping[str, Any]], lines: Sequence[str], out: Path) -> Packed:
     """Write records of columns into one file, their texts searched for what identifies anybody of ``results``.
 
-    ``lines``: what is to be told of what was left out. Raises UserError where nothing is left, or where what was
+    ``lines``: what is to be told of what was left out. Of damaged files, which are named, no identifiers are known.
+    Raises UserError where nothing is left, or where what was
     written would still identify somebody.
     """
-    files = [*stored_files(results)]
+    files, damaged = whole([*stored_files(results)], results)
     known, told = identifiers(files), Told(dict.fromkeys([*from_others(files), *lines]))
     if not records:
         raise UserError(
@@ -44,7 +45,7 @@ def pack_aggregates(results: Path, records: Sequence[Mapping[str, Any]], lines: 
             "counts": {"aggregates": len(records)},
         }  # fmt: skip
         write_pack(store, facts, out)
-    return Packed(out, {"aggregates": len(records)}, tuple(told.lines))
+    return Packed(out, {"aggregates": len(records)}, tuple(told.lines), tuple(damaged))
 
 
 def name_of(record: Mapping[str, Any]) -> str:

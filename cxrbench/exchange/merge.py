@@ -3,7 +3,7 @@
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from cxrbench.exchange.sameness import difference
 from cxrbench.exchange.store_files import StoredFile, foreign_files, stored_files
 from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.records import read_record, write_record
-from cxrbench.files.seal import DamagedError
+from cxrbench.files.seal import DamagedError, damage
 from cxrbench.progress import Advance, unheard
 
 Prefer = Literal["newest", "first"]
@@ -191,8 +191,17 @@ def _date(facts: Mapping[str, Any]) -> str:
 def _remember(pack: Path, facts: Mapping[str, Any], into: Path) -> None:
     """That a pack was merged, and with which salt it was made."""
     path = into / "packs" / f"{pack.stem[:60]}-{facts['salt'][:8] or 'aggregate'}.json"
-    if not path.exists():
+    if not path.exists() or damage(path):
         write_record(path, {"content": facts["content"], "salt": facts["salt"], "version": facts["version"]})
+
+
+def _salts(into: Path) -> set[str]:
+    """The salts of the packs that were merged; a damaged record tells none, and is written again with its pack."""
+    found = set[str]()
+    for path in sorted((into / "packs").glob("*.json")):
+        with suppress(DamagedError):
+            found.add(str(read_record(path).get("salt") or ""))
+    return found - {""}
 
 
 def _apart(into: Path) -> list[str]:
@@ -205,7 +214,7 @@ def _apart(into: Path) -> list[str]:
             except UserError:
                 continue
             states[str(cell["dataset"])].add(str(cell["parts"].get("dataset", "")))
-    salts = {read_record(path).get("salt") for path in sorted((into / "packs").glob("*.json"))} - {"", None}
+    salts = _salts(into)
     why = "packed and not packed, or with several salts, or of several states of the data"
     lines = [
         f"{name}: its cells are of {len(of)} states ({why}), and only those of one are paired: a leaderboard shows the "

@@ -69,7 +69,7 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
     """
     if wrong := [name for name in attributes if name not in BY]:
         raise UserError(f"--attributes {','.join(wrong)}: choose from {', '.join(BY)}")
-    files, damaged = _whole([*stored_files(results)], results)
+    files, damaged = whole([*stored_files(results)], results)
     known, told = identifiers(files), Told(dict.fromkeys(from_others(files)))
     clean = Deidentifier(salt, frozenset(known), told)
     with TemporaryDirectory(prefix="cxrbench-") as folder:
@@ -101,7 +101,9 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
             others = "".join(f"; {line}" for line in told.lines)
             raise UserError(f"no finished cells in {results}: run `cxrbench run` first, or give --results DIR{others}")
         for (dataset, digest), ids in sorted(tested.items()) if attributes else ():
-            if manifest := Results(results).manifest_of(dataset, digest):
+            path = Results(results).manifest_path(dataset, digest)
+            if any(file.path == path for file in files):  # it is there, and whole
+                manifest = Manifest.load(path)
                 counts["manifests"] += 1
                 kept = _attributes(manifest, ids, attributes, clean)
                 kept.save(store.manifest_path(dataset, salt.fingerprint(digest)))
@@ -138,18 +140,18 @@ def identifiers(files: Sequence[StoredFile]) -> set[str]:
     return {name for name in found if len(name) >= SHORTEST}
 
 
-def _whole(files: Sequence[StoredFile], root: Path) -> tuple[list[StoredFile], list[str]]:
+def whole(files: Sequence[StoredFile], root: Path) -> tuple[list[StoredFile], list[str]]:
     """The files that are as they were written, and a line for each of the others."""
-    whole, damaged = [], []
+    found, damaged = [], []
     for file in files:
         try:
             file.facts()
-            whole.append(file)
+            found.append(file)
         except DamagedError as error:
             damaged.append(f"damaged, left out: {file.path.relative_to(root)} ({error.reason})")
         except UserError as error:
             damaged.append(f"left out: {error}")
-    return whole, damaged
+    return found, damaged
 
 
 def _cell(facts: Mapping[str, Any]) -> Cell:

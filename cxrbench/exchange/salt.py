@@ -11,6 +11,7 @@ from cxrbench.errors import UserError
 from cxrbench.files.atomic import writing
 
 FEWEST = 16  # bytes of a salt that nobody can try out
+LONGEST = 1 << 16  # bytes: /dev/zero has no end
 DIGITS = 32  # hex digits of a pseudonym: 128 bits, so that a billion identifiers make no two alike
 FIRST_LINE = b"cxrbench salt: keep it secret, never send it along with what was packed with it\n"
 
@@ -54,10 +55,13 @@ def read_salt(path: Path, results: Path) -> Salt:
     if not path.exists():
         _make(path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
     except OSError as error:
         raise UserError(f"cannot read the salt {path}: {error.strerror or error}; name a file of your own") from error
-    key = content.removeprefix(FIRST_LINE).strip()
+    if len(content) > LONGEST:
+        raise UserError(f"--salt {path} holds more than {LONGEST} bytes, as no salt does: name another file")
+    key = content.removeprefix(FIRST_LINE.strip()).strip()  # whatever a mail program has made of the line's end
     if len(key) < FEWEST:
         raise UserError(f"--salt {path} holds {len(key)} bytes, which can be guessed: name a file that is not there")
     return Salt(key)

@@ -237,3 +237,15 @@ def test_a_folder_without_results_is_refused_and_logs_of_workers_are_ours(anna: 
     assert api.check_results(anna).foreign == ()
     (anna / "notes.txt").write_text("")
     assert api.check_results(anna).foreign == ("notes.txt",)
+
+
+def test_a_damaged_record_of_a_pack_is_written_anew_and_stops_no_merge(anna: Path, ben: Path, tmp_path: Path) -> None:
+    api.pack_results(anna, tmp_path / "a.cxrpack", salt=tmp_path / "salt")
+    into = tmp_path / "into"
+    api.merge_results([tmp_path / "a.cxrpack"], into)
+    (record,) = (into / "packs").glob("*.json")
+    whole = record.read_bytes()
+    record.write_bytes(whole[:40])
+    assert api.merge_results([ben], into).added
+    assert api.merge_results([tmp_path / "a.cxrpack"], into).in_peace
+    assert record.read_bytes() == whole

@@ -145,6 +145,19 @@ def test_a_damaged_cell_is_named_and_left_out(
     assert not (into / path.relative_to(hospital.results)).exists()
 
 
+def test_a_damaged_manifest_is_named_and_left_out(hospital: Hospital, tmp_path: Path) -> None:
+    """Also where groups of patients are asked for, and of a pack without rows."""
+    path = next(hospital.results.glob("manifests/*"))
+    path.write_bytes(path.read_bytes()[:900])
+    salt = tmp_path / "salt"
+    for packed in (
+        api.pack_results(hospital.results, tmp_path / "a", salt=salt, attributes="sex"),
+        api.pack_results(hospital.results, tmp_path / "b", aggregate=True, baseline="pixels", replicates=100),
+    ):
+        assert [line.partition(" (")[0] for line in packed.damaged] == [f"damaged, left out: manifests/{path.name}"]
+        assert "manifests" not in packed.counts
+
+
 def test_texts_that_identify_are_withheld_and_that_is_told(hospital: Hospital, tmp_path: Path) -> None:
     path = next(hospital.results.glob("cells/clinic/classification/pixels/*.parquet"))
     one = Predictions.load(path)

@@ -8,7 +8,7 @@ import pytest
 
 from cxrbench.errors import UserError
 from cxrbench.exchange.encoder_names import without_folders
-from cxrbench.exchange.salt import Salt, read_salt
+from cxrbench.exchange.salt import FIRST_LINE, Salt, read_salt
 from cxrbench.exchange.traces import texts, traces
 
 FINGERPRINT = "3fa2b1" + 58 * "0"
@@ -41,6 +41,18 @@ def test_a_salt_that_would_be_shared_or_can_be_guessed_is_refused(tmp_path: Path
         read_salt(tmp_path / "short", tmp_path / "results")
     with pytest.raises(UserError, match="lies in the results folder"):
         read_salt(tmp_path / "results" / "salt", tmp_path / "results")
+    with pytest.raises(UserError, match="more than 65536 bytes"):
+        read_salt(Path("/dev/zero"), tmp_path / "results")
+
+
+def test_a_salt_that_was_mailed_is_the_same_salt_and_its_first_line_is_none(tmp_path: Path) -> None:
+    """What a mail program makes of the ends of lines would else part the images of two sites."""
+    made = read_salt(tmp_path / "salt", tmp_path / "results")
+    (tmp_path / "mailed").write_bytes((tmp_path / "salt").read_bytes().replace(b"\n", b"\r\n"))
+    assert read_salt(tmp_path / "mailed", tmp_path / "results") == made
+    (tmp_path / "cut").write_bytes(FIRST_LINE.strip())
+    with pytest.raises(UserError, match="can be guessed"):
+        read_salt(tmp_path / "cut", tmp_path / "results")
 
 
 @pytest.mark.parametrize(

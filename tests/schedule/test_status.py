@@ -59,6 +59,12 @@ def test_what_was_never_asked_and_what_was_asked_twice_is_one_line(
         code, _, err = cxrbench(monkeypatch, capsys, *words)
         assert (code, len(err.splitlines())) == (2, 1)
         assert "request" in err
+    one, other = sorted(Path("results/requests").glob("*.json"))
+    other.write_text("{}")  # damaged: no hindrance to who is at another one
+    for command in ("worker", "status"):
+        assert cxrbench(monkeypatch, capsys, command, "--request", one.stem)[0] == 0
+        code, _, err = cxrbench(monkeypatch, capsys, command, "--request", other.stem[:6])
+        assert (code, f"{other} is damaged" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

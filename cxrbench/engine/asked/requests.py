@@ -126,12 +126,14 @@ def request_path(root: Path, sha256: str) -> Path:
     return _folder(root) / f"{sha256[:SHOWN]}.json"
 
 
-def load_requests(root: Path) -> list[dict[str, Any]]:
+def load_requests(root: Path, sha256: str = "") -> list[dict[str, Any]]:
     """What was asked of the runs of a results folder, the first one first, each with its run file as ``toml``.
 
-    Raises DamagedError for a file that is not as it was written.
+    ``sha256``: how the hash of those begins that are meant. Raises DamagedError for one of them that is not as it was
+    written.
     """
-    found = [read_record(path) for path in sorted(_folder(root).glob("*.json"))]
+    files = [path for path in sorted(_folder(root).glob("*.json")) if path.stem.startswith(sha256[:SHOWN])]
+    found = [one for one in map(read_record, files) if one["sha256"].startswith(sha256)]
     for one in found:
         one["toml"] = Request(
             tuple(one["encoders"]), tuple(one["tasks"]), one["settings"], tuple(one["objects"])
@@ -141,7 +143,7 @@ def load_requests(root: Path) -> list[dict[str, Any]]:
 
 def find_request(root: Path, sha256: str = "") -> Request:
     """The request of a results folder whose hash begins so; with "" the only one. Raises UserError, DamagedError."""
-    found = [one for one in load_requests(root) if one["sha256"].startswith(sha256)] if root.is_dir() else []
+    found = load_requests(root, sha256) if root.is_dir() else []
     if not found:
         which = f"that begins with {sha256!r}" if sha256 else "of any run"
         raise UserError(f"{root} has no request {which}: `cxrbench run ...` makes one, `cxrbench requests` lists them")
