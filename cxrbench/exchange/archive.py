@@ -10,7 +10,7 @@ from typing import Any
 
 from cxrbench.errors import UserError
 from cxrbench.exchange.store_files import DEPTH, stored_files
-from cxrbench.files.atomic import atomic_path
+from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.names import is_folder_name, plain
 from cxrbench.files.records import parsed
 from cxrbench.files.seal import check, seal_zip
@@ -87,7 +87,8 @@ def opened(source: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         raise UserError(f"{source} is no exchange file, or it is cut: `cxrbench results pack` writes one")
     facts = read_facts(source)
     with TemporaryDirectory(prefix="cxrbench-") as folder:
-        _unpack(source, Path(folder))
+        with writing(Path(folder)):
+            _unpack(source, Path(folder))
         yield Path(folder), facts
 
 

@@ -75,7 +75,11 @@ def _make(path: Path) -> None:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except FileExistsError:
             return
-        with os.fdopen(handle, "wb") as file:
-            file.write(FIRST_LINE + secrets.token_hex(32).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(FIRST_LINE + secrets.token_hex(32).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:  # an empty file would be taken for a salt, and refused, for ever
+            path.unlink(missing_ok=True)
+            raise

@@ -114,6 +114,26 @@ def test_on_a_full_disk_what_was_there_stays(
     assert (hospital.results / cell).is_file()
 
 
+def test_a_full_disk_for_temporary_files_and_for_the_salt_is_one_line_and_leaves_nothing(
+    hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a file object raises names no file."""
+    pack, salt = tmp_path / "a.cxrpack", tmp_path / "salt"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DiskError, match="free some space"):
+            api.pack_results(hospital.results, pack, salt=salt)
+    assert not salt.exists()
+    api.pack_results(hospital.results, pack, salt=salt)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DiskError, match="free some space"):
+        api.check_results(pack)
+
+
 def test_a_store_is_not_merged_into_a_folder_of_its_own(hospital: Hospital) -> None:
     with pytest.raises(UserError, match=r"lies in .*choose another place"):
         api.merge_results([hospital.results], hospital.results / "together")
