@@ -24,8 +24,9 @@ def drop_if_changed(folder: Path, fixed: FixedFeatures | None, what: str, waitin
     if fixed is None:
         return
     partial = folder.with_suffix(".partial")
-    if (folder / META).exists() and agrees(folder, fixed):
-        return
+    there = partial if not folder.exists() else folder if (folder / META).exists() else None
+    if there is not None and agrees(there, fixed):
+        return  # without the lease, whose generations count those who have ended while they made it
     with locked(folder, waiting, progress) as lease:
         found = [place for place in (folder, partial) if place.exists()]
         changed = {place: why for place in found if (why := _difference(place, fixed))}

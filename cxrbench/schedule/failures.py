@@ -17,6 +17,7 @@ from cxrbench.files.records import read_record, write_record
 from cxrbench.files.seal import DamagedError
 from cxrbench.task import Cell
 
+DEATHS = 5  # workers that ended at a thing, one after the other, before it is given up: more than chance would end
 LONGEST = 50_000  # characters of a traceback: the end of a longer one is kept, which says what was raised
 
 
@@ -57,6 +58,12 @@ def record_failure(results: Results, cell: Cell, reason: str, trace: str) -> Fai
     found = FailedCell(facts, reason, trace[-LONGEST:], attempts, platform.node(), date)
     write_record(failure_path(results, cell), asdict(found))
     return found
+
+
+def record_deaths(results: Results, cell: Cell, reason: str, retries: int) -> None:
+    """Keep that a cell is given up, for it has ended workers, who could count no attempt. Raises DiskError."""
+    while record_failure(results, cell, reason, "").attempts <= retries:
+        pass
 
 
 def forget_failure(results: Results, cell: Cell) -> None:

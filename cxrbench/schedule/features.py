@@ -8,8 +8,10 @@ from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.features.entries import META
 from cxrbench.features.parts.make import make_part
 from cxrbench.features.parts.places import entry_folder, part_lease, part_state, parts_folder
+from cxrbench.files import generations
 from cxrbench.files.generations import Holder
-from cxrbench.files.leases import Leases
+from cxrbench.files.leases import Lease, Leases
+from cxrbench.schedule.failures import DEATHS
 from cxrbench.schedule.graph import Part
 
 
@@ -27,6 +29,32 @@ def makers(parts: Sequence[Part], cache: Path, batch_size: int, leases: Leases) 
             which = f", images {part.first + 1:,} to {part.end:,}"
             found.append((which, leases.holder(part_lease(entry, part.rows, batch_size))))
     return [(which, holder) for which, holder in found if holder is not None]
+
+
+def is_deadly(parts: Sequence[Part], cache: Path, batch_size: int, leases: Leases) -> bool:
+    """Whether workers have ended one after the other while they made an entry or one of its parts, and nobody is at it.
+
+    Not all of its parts together: a machine that stops ends the workers of all of them once.
+    """
+    for lock in _locks(parts, cache, batch_size):
+        found = generations.highest(lock)
+        if found is not None and found.number >= DEATHS and leases.holder(lock) is None:
+            return True
+    return False
+
+
+def forget_deaths(parts: Sequence[Part], cache: Path, batch_size: int, leases: Leases) -> None:
+    """Count from none again: whoever asks for it next tries it as if nobody had. Raises DiskError."""
+    for lock in _locks(parts, cache, batch_size):
+        if generations.highest(lock) is not None and isinstance(lease := leases.acquire(lock, "giving it up"), Lease):
+            lease.release()
+
+
+def _locks(parts: Sequence[Part], cache: Path, batch_size: int) -> list[Path]:
+    """The leases of whoever makes an entry, and of those who make its parts."""
+    entry = entry_folder(cache, parts[0].key)
+    of_parts = [part_lease(entry, part.rows, batch_size) for part in parts] if len(parts) > 1 else []
+    return [entry.with_suffix(".lock"), *of_parts]
 
 
 def made(parts: Sequence[Part], encoder: CachedEncoder, leases: Leases, start: float) -> bool:

@@ -22,9 +22,9 @@ from cxrbench.engine.results import Results
 from cxrbench.errors import THEIRS, DiskError
 from cxrbench.files.leases import Lease, Leases
 from cxrbench.progress import Progress
-from cxrbench.schedule.failures import failure_of, forget_failure, record_failure
-from cxrbench.schedule.features import is_made, made
-from cxrbench.schedule.graph import CellUnit, Graph, Needs, graph_of
+from cxrbench.schedule.failures import DEATHS, failure_of, forget_failure, record_deaths, record_failure
+from cxrbench.schedule.features import forget_deaths, is_deadly, is_made, made
+from cxrbench.schedule.graph import CellUnit, Graph, Needs, Part, graph_of
 from cxrbench.schedule.listing import FolderNames
 from cxrbench.schedule.manner import Manner, Wanted
 from cxrbench.task import Cell, RunContext
@@ -36,7 +36,6 @@ PASSES: dict[Wanted, tuple[frozenset[Needs], ...]] = {
     "gpu-first": (frozenset({"gpu"}), frozenset({"cpu"})),
 }
 """Which units a worker looks for; in a later pass only while an earlier one finds none."""
-DEATHS = 5  # workers that ended at a cell, one after the other, before it is given up: more than chance would end
 FIRST_WAIT, LONGEST_WAIT = 0.05, 5.0  # seconds between two looks at what others do
 
 
@@ -169,8 +168,7 @@ class _Worker:
         if lease.generation <= DEATHS:
             return None
         reason = f"{DEATHS} workers ended without a word while they computed it: is there memory enough?"
-        while record_failure(self.job.request.results, unit.cell, reason, "").attempts <= self.manner.retries:
-            pass
+        record_deaths(self.job.request.results, unit.cell, reason, self.manner.retries)
         return Failed(unit.planned, reason)
 
     def _lease(self, unit: CellUnit) -> Lease | None:
@@ -207,7 +205,7 @@ class _Worker:
             if key in self.entries:
                 continue
             parts = list(of_entry)
-            if not is_made(parts[0], self.job.cache):
+            if not is_made(parts[0], self.job.cache) and not self._no_use(unit, parts):
                 if not self.makes_parts:
                     return False
                 encoder = self._encoder(unit)
@@ -220,6 +218,20 @@ class _Worker:
                 except THEIRS:
                     pass
             self.entries.add(key)
+        return True
+
+    def _no_use(self, unit: CellUnit, parts: list[Part]) -> bool:
+        """Whether making features has ended so many workers that their cells are given up, here or elsewhere."""
+        if self._given_up(unit):
+            return True
+        where = parts, self.job.cache, self.job.batch_size, self.leases
+        if not is_deadly(*where):
+            return False
+        made = f"features of {parts[0].encoder} on {parts[0].dataset}"
+        reason = f"{DEATHS} workers ended without a word while they made {made}: is there memory enough?"
+        for one in [one for cells in self.left for one in cells if any(part.key == parts[0].key for part in one.after)]:
+            record_deaths(self.job.request.results, one.cell, reason, self.manner.retries)
+        forget_deaths(*where)
         return True
 
     def _encoder(self, unit: CellUnit) -> CachedEncoder | JoinedEncoder:

@@ -15,13 +15,15 @@ from cxrbench.engine.results import Results
 from cxrbench.files.leases import Leases
 from cxrbench.progress import Progress
 from cxrbench.schedule import worker as workers
-from cxrbench.schedule.failures import load_failures
+from cxrbench.schedule.failures import forget_failure, load_failures
 from cxrbench.schedule.graph import graph_of
 from cxrbench.schedule.manner import Manner
+from cxrbench.task import Cell
 from support.shared_work import alone, asked, by_turns, same_bits, worker
 
 pytestmark = pytest.mark.usefixtures("folders")
 
+COORDINATES = ("encoder", "dataset", "protocol", "fraction", "seed")
 TWICE_UNLUCKY = """
 class Unlucky(Mine):
     \"\"\"Fails as often as unlucky.txt has lines.\"\"\"
@@ -188,3 +190,26 @@ def test_a_cell_that_ends_every_worker_is_given_up(encoder: str, dataset: Path) 
             assert [(one.state, "memory" in one.reason) for one in told] == [("failed", True)]
     assert [failure.attempts for failure in load_failures(Path("results"))] == [3]
     assert states(alone(request)) == ["computed"]  # a new run tries it again
+
+
+def test_features_that_end_every_worker_are_given_up_and_stop_nothing_else(
+    encoder: str, dataset: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are made before any cell is claimed, so no cell's lease counts who ended. A new run tries them again."""
+    request = asked(encoder, dataset, "results", batch_size=16)
+    monkeypatch.setenv("DIE_AFTER", "0")
+    for _ in range(5):
+        if (pid := os.fork()) == 0:
+            list(worker(request, Manner()))
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+    told = list(worker(request, Manner()))  # would die, too
+    assert states(told) == ["computed"] * 4 + ["failed"] * 4
+    assert {one.reason.partition(" made ")[0] for one in told if one.state == "failed"} == {
+        "5 workers ended without a word while they"
+    }
+    assert {failure.attempts for failure in load_failures(Path("results"))} == {3}
+    monkeypatch.delenv("DIE_AFTER")
+    for failure in load_failures(Path("results")):  # as a new run does
+        forget_failure(Results(Path("results")), Cell(*(failure.cell[name] for name in COORDINATES)))
+    assert states(list(worker(request, Manner()))) == ["computed"] * 4
