@@ -121,7 +121,7 @@ class Bench:
             spec = f"fane:{pooling}@{weights}"
             tasks = [f"{name}:classification" for name in PROBED]
             cxrbench.run([spec, baseline], tasks, data=data, results=results, cache=self.cache,
-                              fractions=FRACTIONS, seeds=LABEL_SEEDS, device="cpu")  # fmt: skip
+                              fractions=FRACTIONS, seeds=LABEL_SEEDS, device="cpu", precision="fp32")  # fmt: skip
             compared = json.loads(cxrbench.compare(spec, baseline, results=results).to_json())
             found["probes"][pooling] = [
                 {"dataset": row["dataset"], "fraction": row["fraction"], "auroc": row["value_a"],
@@ -131,7 +131,7 @@ class Bench:
             found["rank"][pooling] = self.rank(spec)
         spec = f"fane@{weights}"
         cxrbench.run(spec, "mimic:text-retrieval", data=self.studies, results=results, cache=self.cache,
-                          device="cpu")  # fmt: skip
+                          device="cpu", precision="fp32")  # fmt: skip
         board = json.loads(cxrbench.load_results(results).leaderboard(metrics="recall@10").to_json())
         of_spec = [row for row in board["records"] if row["encoder"] == spec and row["label"] == "macro"]
         found["recall"] = next(row["value"] for row in of_spec if row["metric"] == "recall@10")

@@ -13,10 +13,11 @@ from cxrbench.progress import Progress
 def probe(specs: Sequence[str], tasks: Sequence[str], **settings: Unpack[Settings]) -> None:
     """Compute what is missing of ``specs`` on ``tasks``; all in one, so that images are decoded once.
 
+    In float32 unless settings say otherwise: figures are kept from one machine to the next, and not all have bf16.
     Raises UserError for the first cell that fails or cannot be asked; what was finished is kept.
     """
     progress = Progress()
-    job = api.prepare(specs, tasks, progress=progress, **settings)
+    job = api.prepare(specs, tasks, progress=progress, **{"precision": "fp32", **settings})
     left = sum(row["state"] != "done" for row in api.planned(job))
     for outcome in api.outcomes(job, progress, fail_fast=True):
         cell, left = outcome.cell, left - 1

@@ -15,6 +15,13 @@ from support import layouts
 from support.command import CommandLine
 
 
+@pytest.fixture(autouse=True)
+def small_phantom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is planned on a phantom finds one of a few images, drawn in this process."""
+    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
+    monkeypatch.setattr(phantom, "cores", lambda: 1)
+
+
 @pytest.fixture
 def tiny(tmp_path: Path, folders: None) -> Path:
     """A data folder with a phantom's mark in VinDr-CXR and RSNA, of 20 images each, 16 pixels wide."""
@@ -72,11 +79,7 @@ def test_on_real_images_a_row_needs_a_file_of_ones_own(tiny: Path, encoder: str)
     assert any(line.startswith("vindr:") and "phantom" in line for line in table.lines)
 
 
-def test_every_table_plans_on_a_phantom_or_says_why_not(
-    folders: None, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
-) -> None:
-    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
-    monkeypatch.setattr(phantom, "cores", lambda: 1)
+def test_every_table_plans_on_a_phantom_or_says_why_not(folders: None, command_line: CommandLine) -> None:
     for paper in list_papers():
         for table in paper.tables:
             plan = plan_table(paper.name, table.number, dry_run=True)
@@ -111,16 +114,14 @@ def test_what_there_is_is_listed(folders: None, command_line: CommandLine) -> No
     assert "no command yet" in out
 
 
-def test_a_run_without_any_encoder_says_why_of_each(folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
+def test_a_run_without_any_encoder_says_why_of_each(folders: None) -> None:
     told = plan_table("mvmae", "7", dry_run=True).why_not()
     (line,) = [line for line in told if "CheXagent" in line]  # it alone has a linear probe
     assert line.startswith("CheXagent: the files of cxr:chexagent-vision are not here")
     assert not any("no encoder" in line for line in told)
 
 
-def test_marks_say_whom_they_are_against(folders: None, monkeypatch: pytest.MonkeyPatch, encoder: str) -> None:
-    monkeypatch.setattr(phantom, "IMAGES", dict.fromkeys(phantom.IMAGES, 8))
+def test_marks_say_whom_they_are_against(folders: None, encoder: str) -> None:
     lines = plan_table("radjepa", "6", dry_run=True).lines
     assert "the baseline is RAD-DINO, for which random:radjepa stands on phantom images" in lines
     own = plan_table("radjepa", "6", dry_run=True, encoders=[f"RAD-DINO={encoder}"]).lines
