@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from cxrbench.errors import UserError
 from cxrbench.features.cache_limit import evicted
 from cxrbench.files.atomic import is_temporary
 
@@ -22,6 +23,8 @@ PHANTOM = "phantom-v"
 NOT_OURS = "other files"
 DIGEST = re.compile(r"(^|[.-])[0-9a-f]{12,64}([.-]|$)")
 """What is in the name of every file of ours. A folder may be named by mistake, and also have e.g. ``encoders/``."""
+OF_RESULTS = ("cells", "requests", "packs", "aggregates")
+"""Folders of results, whose ``encoders/`` and ``manifests/`` hold files that are called as those of a cache."""
 IN_USE = 3600.0  # seconds: what was used within them is taken to be in use now, and is never deleted
 ABANDONED = 24 * 3600.0  # seconds without a write after which nobody is making what is unfinished
 SERVANTS = (".lock", ".reserved")
@@ -67,8 +70,13 @@ def clean(root: Path, *, older: float | None, limit: int | None, dry_run: bool =
     """Delete what was not used for ``older`` seconds, then what was used longest ago until ``limit`` bytes are left.
 
     What was used within the last hour stays, as does what a process is making: an entry is deleted under its own lease.
-    What is not ours stays, and is not counted. ``dry_run``: nothing is deleted, and it is said what would be.
+    What is not ours stays, and is not counted. ``dry_run``: nothing is deleted, and it is said what would be. Raises
+    UserError for a results folder: what it holds beside its cells is not made again.
     """
+    if there := [name for name in OF_RESULTS if (root / name).is_dir()]:
+        raise UserError(
+            f"{root} holds results ({there[0]}/), nothing is deleted there: give --cache DIR, a cache alone"
+        )
     found, now = [one for one in cached(root) if one.kind != NOT_OURS], time.time()
     before = left = sum(one.bytes for one in found)
     items = []

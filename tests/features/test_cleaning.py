@@ -138,6 +138,16 @@ def test_what_is_not_ours_stays_whatever_is_called_a_cache(cache: Path, tmp_path
     assert (elsewhere / "rows").stat().st_size == 100
 
 
+@pytest.mark.parametrize("of_results", ["cells", "aggregates"])
+def test_a_results_folder_that_is_called_a_cache_loses_nothing(cache: Path, of_results: str) -> None:
+    """Its encoders/ and manifests/ hold files with digests in their names, too."""
+    kept = write(cache / "manifests" / f"clinic-{K}.parquet", 100, 60)
+    (cache / of_results).mkdir()
+    with pytest.raises(UserError, match="holds results"):
+        api.clean_cache(cache, older="1d")
+    assert kept.exists()
+
+
 def test_what_was_cleaned_is_made_again(cache: Path) -> None:
     write_npy(cache / "arrays" / "a.npy", np.arange(3))
     assert clean(cache, older=None, limit=0).items[-1].fate in ("in use", "deleted")
