@@ -15,7 +15,7 @@ from typing import Any
 from cxrbench import __version__
 from cxrbench.bundle import check
 from cxrbench.bundle.weights import Carried, carried, copy
-from cxrbench.bundle.wheels import NAME, gather, source_of
+from cxrbench.bundle.wheels import NAME, check_asked, gather, source_of
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import atomic_path, writing
 from cxrbench.files.digests import file_sha256
@@ -69,6 +69,7 @@ def bundle(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there and not empty: name a new folder")
+    check_asked(source, extras)
     specs = tuple(carried(spec) for spec in encoders)
     cards = {one.spec: describe(one.spec) for one in specs}
     source = source or source_of()

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from cxrbench import __version__
 from cxrbench.errors import UserError
+from cxrbench.plugins.entry_points import unknown
 
 NAME = "cxrbench"
 TORCH = ("torch", "torchvision", "triton")
@@ -60,6 +62,26 @@ def source_of(name: str = NAME) -> Path | None:
     url = urlsplit(json.loads(noted)["url"]) if noted else None
     path = Path(unquote(url.path)) if url is not None and url.scheme == "file" else None
     return path if path is not None and path.exists() else None
+
+
+def check_asked(source: Path | None, extras: Sequence[str]) -> None:
+    """Raise UserError for a source that is no checkout and no wheel of cxrbench, or an extra that it does not have."""
+    if source is not None and not _is_source(source):
+        raise UserError(f"--source {source} is no checkout and no wheel of cxrbench {__version__}: name one")
+    known = [str(name) for name in metadata.metadata(NAME).get_all("Provides-Extra") or ()]
+    if wrong := [name for name in extras if canonicalize_name(name) not in map(canonicalize_name, known)]:
+        raise UserError(unknown("extra", wrong[0], known))
+
+
+def _is_source(source: Path) -> bool:
+    """By the name of a wheel, or by what a checkout says of itself."""
+    if source.is_file():
+        return source.suffix == ".whl" and source.name.startswith(f"{NAME}-{__version__}")
+    try:
+        said = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return said.get("project", {}).get("name") == NAME
 
 
 def gather(folder: Path, python: str, source: Path | None, extras: Sequence[str], *, torch: bool) -> list[str]:

@@ -83,8 +83,15 @@ def pack(results: Path, out: Path, salt: Salt, *, attributes: Sequence[str] = ()
             if file.kind == "cells":
                 one = Predictions.load(file.path)
                 found = clean.predictions(one)
-                found.save(store.path(_cell(found.cell)))
-                called[str(one.cell["encoder"])] = str(found.cell["encoder"])
+                was, now = str(one.cell["encoder"]), str(found.cell["encoder"])
+                if (path := store.path(_cell(found.cell))).exists():  # the same weights in two folders
+                    told(
+                        f"once for two: {was} is called {now} without its folders, as another encoder that is the same"
+                    )
+                    counts["cells"] -= 1
+                else:
+                    found.save(path)
+                called[was] = now
                 key = str(one.cell["dataset"]), str(one.cell["parts"].get("dataset", ""))
                 tested.setdefault(key, set()).update(one.rows.loc[one.rows["split"] == "test", "image_id"].astype(str))
             elif file.kind == "not applicable":

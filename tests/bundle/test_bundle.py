@@ -162,3 +162,15 @@ def test_a_file_is_no_folder_and_half_a_bundle_is_not_in_the_way_of_the_next(tmp
                 api.bundle(out, source=ROOT, python="/nowhere/python3")
     assert not (tmp_path / "new").exists()
     assert not [*(tmp_path / "empty").iterdir()]
+
+
+def test_a_source_or_an_extra_that_is_none_is_refused_before_anything_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    (tmp_path / "other-1.0-py3-none-any.whl").write_bytes(b"")
+    for source in (tmp_path, tmp_path / "other", tmp_path / "other-1.0-py3-none-any.whl", tmp_path / "nothing"):
+        with pytest.raises(UserError, match="is no checkout and no wheel of cxrbench"):
+            api.bundle(tmp_path / "bundle", source=source)
+    with pytest.raises(UserError, match="unknown extra 'slrm': did you mean 'slurm'"):
+        api.bundle(tmp_path / "bundle", source=ROOT, extras=("slrm",))
+    assert not (tmp_path / "bundle").exists()

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,20 @@ def test_a_damaged_manifest_is_named_and_left_out(hospital: Hospital, tmp_path: 
     ):
         assert [line.partition(" (")[0] for line in packed.damaged] == [f"damaged, left out: manifests/{path.name}"]
         assert "manifests" not in packed.counts
+
+
+def test_an_encoder_that_lay_in_two_folders_is_in_a_pack_once_and_that_is_told(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    for path in [*hospital.results.glob("cells/clinic/*/*mine*/*.parquet")]:
+        one = Predictions.load(path)
+        other = replace(one, cell={**one.cell, "encoder": "/elsewhere/mine.py:Mine"}, file=None)
+        other.save(Path(str(path).replace(path.parent.name, "other")))
+    cells = len([*hospital.results.glob("cells/*/*/*/*.parquet")])
+    packed = api.pack_results(hospital.results, tmp_path / "a", salt=tmp_path / "salt")
+    into = merged(tmp_path / "a", tmp_path / "into")
+    assert packed.counts["cells"] == len([*into.glob("cells/*/*/*/*.parquet")]) < cells
+    assert len([line for line in packed.lines if line.startswith("once for two: ")]) == 1
 
 
 def test_texts_that_identify_are_withheld_and_that_is_told(hospital: Hospital, tmp_path: Path) -> None:
