@@ -102,7 +102,7 @@ SHIPPED: Mapping[str, Recipe] = {
             learns_from="images with ECGs and laboratory values",
         ),
         Recipe(
-            "radjepa", **IMAGES, settings=_nano(48, 128, 1e-3), options={"momentum": "0.996"}, seeds=3,
+            "radjepa", **IMAGES, settings=_nano(35, 32, 5e-4), options={"momentum": "0.996"}, seeds=3,
             title="RadJEPA",
         ),
         Recipe(
