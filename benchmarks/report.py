@@ -14,12 +14,13 @@ def write_report(name: str, title: str, headers: Sequence[str], rows: Sequence[S
     """Table, note, machine and command, to stdout and to ``benchmarks/results/NAME.md``."""
     facts = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.split(":")[1].strip() for line in facts if line.startswith("model name")), "unknown CPU")
+    command = shlex.join("DIR" if Path(word).is_absolute() else word for word in sys.argv)  # where, is nobody's concern
     text = "\n\n".join(
         [
             f"# {title}",
             tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True),
             note,
-            f"`python {shlex.join(sys.argv)}` on {cpu}, {torch.get_num_threads()} threads, "
+            f"`python {command}` on {cpu}, {torch.get_num_threads()} threads, "
             f"Python {platform.python_version()}, torch {torch.__version__}.",
         ]
     )
