@@ -23,8 +23,7 @@ def pack_aggregates(results: Path, records: Sequence[Mapping[str, Any]], lines: 
     """Write records of columns into one file, their texts searched for what identifies anybody of ``results``.
 
     ``lines``: what is to be told of what was left out. Of damaged files, which are named, no identifiers are known.
-    Raises UserError where nothing is left, or where what was
-    written would still identify somebody.
+    Raises UserError where nothing is left, or where what was written would still identify somebody.
     """
     files, damaged = whole([*stored_files(results)], results)
     known, told = identifiers(files), Told(dict.fromkeys([*from_others(files), *lines]))

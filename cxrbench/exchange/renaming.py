@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cxrbench.errors import UserError
 from cxrbench.exchange.store_files import RENAMING
@@ -34,9 +33,9 @@ class Renaming:
             (root / RENAMING).unlink()
 
 
-def command(what: Any, old: Any, new: Any) -> str:
+def command(what: str, old: str, new: str) -> str:
     """The command that goes on with a renaming."""
-    return f"cxrbench results rename {shlex.quote(str(old))} {shlex.quote(str(new))} --{what}"
+    return f"cxrbench results rename {shlex.quote(old)} {shlex.quote(new)} --{what}"
 
 
 def unfinished(root: Path) -> Renaming | None:
