@@ -191,7 +191,7 @@ def outcomes(
     ``fail_fast``: end with the first that fails. ``manner``: as one of several workers, which share the cells. Raises
     UserError for what keeps all of them from being computed.
     """
-    from cxrbench.engine.execute import Failed, Finished, Inapplicable
+    from cxrbench.engine.execute import Failed, Finished, Inapplicable, dropped_note
 
     logger = None
     if job.asked.settings.get("log"):
@@ -204,6 +204,8 @@ def outcomes(
             cell = cell_facts(one.planned.cell)
             if isinstance(one, Finished):
                 found = headline_facts(one.predictions)
+                if dropped := one.predictions.dataset.get("dropped"):
+                    progress.note(dropped_note(one.predictions.dataset["name"], dropped))
                 if logger is not None:
                     logger.log({_called(cell, found["metric"]): found["value"]}, step)
                 yield Outcome("computed", cell, found)

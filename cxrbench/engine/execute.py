@@ -257,9 +257,14 @@ def _with_dropped(predictions: Predictions, dataset: str, dropped: int) -> Predi
     """Say how many images were dropped, if any."""
     if not dropped:
         return predictions
-    note = f"{dropped} unreadable images of {dataset} were dropped (--on-bad-image skip)"
     facts = {**predictions.dataset, "dropped": dropped}
-    return replace(predictions, dataset=facts, notes=(*predictions.notes, note))
+    return replace(predictions, dataset=facts, notes=(*predictions.notes, dropped_note(dataset, dropped)))
+
+
+def dropped_note(dataset: str, dropped: int) -> str:
+    """The line that says how many images of a dataset were dropped."""
+    images = "1 unreadable image" if dropped == 1 else f"{dropped:,} unreadable images"
+    return f"{images} of {dataset} {'was' if dropped == 1 else 'were'} dropped (--on-bad-image skip)"
 
 
 def _keep_efficiency(results: Results, encoder: CachedEncoder | JoinedEncoder) -> None:

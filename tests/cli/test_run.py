@@ -113,8 +113,8 @@ def test_bad_images_can_be_skipped_and_are_counted(
     assert code == 1
     assert "6 of the cells failed" in err
     assert [line.count("011.png") for line in err.splitlines()] == [0, 0, 0, 1, 1]  # a row per encoder
-    code, _, _ = cxrbench(monkeypatch, capsys, *run_words, "--on-bad-image", "skip")
-    assert code == 0
+    code, _, err = cxrbench(monkeypatch, capsys, *run_words, "--on-bad-image", "skip")
+    assert (code, err.count("1 unreadable image of ")) == (0, 1)  # one line, though each of six cells dropped it
     predictions = Predictions.load(next(Path("results").glob("cells/*/*/pixels/fraction-1-seed-0.parquet")))
     assert predictions.dataset["dropped"] == 1
     assert any("1 unreadable" in note for note in predictions.notes)
