@@ -23,6 +23,7 @@ from cxrbench.encoders.backbones.encoder import (
 )
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.masking import (
+    PIXEL_EPS,
     Masking,
     kept_tokens,
     masked_error,
@@ -34,7 +35,13 @@ from cxrbench.encoders.backbones.masking import (
     unpatchify,
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import (
+    crop_constants,
+    decode_size,
+    flip_constant,
+    random_resized_crop_and_flip,
+)
+from cxrbench.encoders.pretraining.constants import Constant, Constants, vit_constants
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
@@ -159,6 +166,20 @@ def configure(arch: str, options: MAEOptions) -> Blueprint:
     )
 
 
+def constants(arch: ViTConfig, options: MAEOptions) -> Constants:
+    """What no option sets."""
+    decoder = decoder_of(arch)
+    return {
+        "decoder_width": Constant(decoder.width),
+        "decoder_depth": Constant(decoder.depth),
+        "decoder_heads": Constant(decoder.heads),
+        "pixel_eps": Constant(PIXEL_EPS, options.norm_pix),
+        **vit_constants(),
+        **crop_constants(CROP_AREA, options.augment),
+        **flip_constant(options.augment),
+    }
+
+
 def load(request: EncoderRequest) -> ViTEncoder:
     """``mae[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or what MAE, Medical-MAE, MRM or PaCX published.
 
@@ -178,4 +199,5 @@ METHOD, PLUGIN = declare(
     objective=MAE,
     load=load,
     untrained=untrained_by_name("cls"),
+    constants=constants,
 )

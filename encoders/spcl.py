@@ -27,7 +27,13 @@ from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.masking import kept_tokens, take
 from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import (
+    crop_constants,
+    decode_size,
+    flip_constant,
+    random_resized_crop_and_flip,
+)
+from cxrbench.encoders.pretraining.constants import Constants, vit_constants
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
@@ -173,9 +179,15 @@ def configure(arch: str, options: SPCLOptions) -> Blueprint:
         options,
         lambda corpus: SPCL(config, options),
         compared="joined" if options.gather else "process",
+        within_process="" if options.gather else "images are compared",
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
         backbone=config,
     )
+
+
+def constants(arch: ViTConfig, options: SPCLOptions) -> Constants:
+    """What no option sets."""
+    return {**vit_constants(), **crop_constants(CROP_AREA, options.augment), **flip_constant(options.augment)}
 
 
 def load(request: EncoderRequest) -> ViTEncoder:
@@ -198,4 +210,5 @@ METHOD, PLUGIN = declare(
     objective=SPCL,
     load=load,
     untrained=untrained_by_name("mean"),
+    constants=constants,
 )

@@ -20,7 +20,13 @@ from cxrbench.encoders.backbones.encoder import (
 )
 from cxrbench.encoders.backbones.layouts import load_plain_vit
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop_and_flip
+from cxrbench.encoders.pretraining.augment import (
+    crop_constants,
+    decode_size,
+    flip_constant,
+    random_resized_crop_and_flip,
+)
+from cxrbench.encoders.pretraining.constants import Constant, Constants, vit_constants
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.labelled import LabelledImages, has_a_label, labelled_images
 from cxrbench.encoders.pretraining.method import (
@@ -36,6 +42,7 @@ from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
 from cxrbench.encoders.recipes.supervised import RECIPES
 
 CROP_AREA = (0.5, 1.0)
+HEAD_STD = 0.02
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Supervised(Objective):
         super().__init__()
         self.backbone = ViT(arch)
         self.head = nn.Linear(arch.width, len(corpus.labels))
-        nn.init.trunc_normal_(self.head.weight, std=0.02)
+        nn.init.trunc_normal_(self.head.weight, std=HEAD_STD)
         nn.init.zeros_(self.head.bias)
         self.options = options
         self.preprocess = gray_preprocess(arch)
@@ -131,6 +138,16 @@ def configure(arch: str, options: SupervisedOptions) -> Blueprint:
     )
 
 
+def constants(arch: ViTConfig, options: SupervisedOptions) -> Constants:
+    """What no option sets."""
+    return {
+        "head_std": Constant(HEAD_STD),
+        **vit_constants(),
+        **crop_constants(CROP_AREA, options.augment),
+        **flip_constant(options.augment),
+    }
+
+
 def load(request: EncoderRequest) -> ViTEncoder:
     """``supervised[:POOLING]@WEIGHTS``: our encoder.safetensors or .ckpt, or a ViT that others trained on labels.
 
@@ -150,4 +167,5 @@ METHOD, PLUGIN = declare(
     objective=Supervised,
     load=load,
     untrained=untrained_by_name("mean"),
+    constants=constants,
 )

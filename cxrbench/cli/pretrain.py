@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from cxrbench.errors import UserError
 from cxrbench.files.names import visible
 
 THEIRS = "[default: the recipe's]"
+CONSTANTS = "\nConstants of the code, which no flag and no option sets:\n"
 
 
 def pretrain(
@@ -174,7 +175,7 @@ def pretrain(
         on_bad_image=on_bad_image,  # type: ignore[typeddict-item]
     )
     if dry_run:
-        show([line._asdict() for line in api.pretraining_recipe(method, note=warn, **settings)], as_json)
+        show_recipe([line._asdict() for line in api.pretraining_recipe(method, note=warn, **settings)], as_json)
         return
     written = api.pretrain(
         method,
@@ -192,6 +193,18 @@ def pretrain(
         **settings,
     )
     print(visible(str(written)))
+
+
+def show_recipe(lines: list[dict[str, Any]], as_json: bool) -> None:
+    """What a recipe sets, and, under a heading of their own, the constants of the method's code; JSON tells which."""
+    if as_json:
+        return show(lines, as_json)
+    told = [{name: cell for name, cell in line.items() if name != "constant"} for line in lines]
+    constants = [line["constant"] for line in lines]
+    show([row for row, constant in zip(told, constants, strict=True) if not constant], as_json)
+    if any(constants):
+        print(CONSTANTS)
+        show([row for row, constant in zip(told, constants, strict=True) if constant], as_json)
 
 
 def parse_options(items: list[str]) -> dict[str, str]:

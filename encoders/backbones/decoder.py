@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cxrbench.encoders.backbones.masking import put_back
-from cxrbench.encoders.backbones.vit import ViTConfig, block, initialise_linear, sincos_positions
+from cxrbench.encoders.backbones.vit import TOKEN_STD, ViTConfig, block, initialise_linear, layer_norm, sincos_positions
 
 HEAD_WIDTH = 32  # 512 / 16, of MAE's decoder; the encoder's heads are 64 wide
 
@@ -42,11 +42,11 @@ class MAEDecoder(nn.Module):
         self.pos_embed: Tensor
         self.register_buffer("pos_embed", positions[None])
         self.blocks = nn.ModuleList(block(config.width, config.heads) for _ in range(config.depth))
-        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.norm = layer_norm(config.width)
         self.predict = nn.Linear(config.width, encoder.patch**2 * encoder.channels)
         self.gradient_checkpointing = False
         initialise_linear(self)
-        nn.init.normal_(self.mask_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=TOKEN_STD)
 
     def forward(self, encoded: Tensor, restore: Tensor) -> Tensor:
         """Encoded tokens [B, 1 + n, D], CLS first, and ``Masking.restore`` [B, N] to pixels [B, N, patch² · C]."""

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+PIXEL_EPS = 1e-6  # added to the variance of a patch's pixels
+
 
 class Masking(NamedTuple):
     """Which patches of each image are seen.
@@ -67,7 +69,7 @@ def unpatchify(patches: Tensor, patch: int) -> Tensor:
 def patch_moments(patches: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (unbiased, a little more than 0) of the pixels of each patch: 2 x [..., 1]."""
     variance, mean = torch.var_mean(patches.float(), dim=-1, keepdim=True)
-    return mean, (variance + 1e-6).sqrt()
+    return mean, (variance + PIXEL_EPS).sqrt()
 
 
 def normalise_patches(patches: Tensor) -> Tensor:

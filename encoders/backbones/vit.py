@@ -15,7 +15,12 @@ from torch.utils.checkpoint import checkpoint
 
 from cxrbench.errors import UserError
 
-layer_norm = partial(nn.LayerNorm, eps=1e-6)
+NORM_EPS = 1e-6  # of the blocks' layer norms
+MLP_RATIO, DROPPED = 4.0, 0.0  # width of a block's MLP, in its own; what dropout and stochastic depth leave out
+POSITION_BASE = 10000.0  # of sin-cos positions
+TOKEN_STD = 0.02  # of tokens and learnt positions at the start
+MATRICES = "Xavier-uniform"  # their start
+layer_norm = partial(nn.LayerNorm, eps=NORM_EPS)
 HEAD_WIDTH = 64  # of published ViTs; a state dict does not say how many heads it has
 HEADS_OF_HUGE = 16  # of ViT-H, 1280 wide: the exception
 
@@ -96,7 +101,7 @@ def sincos_positions(side: int, width: int) -> Tensor:
     Token (row y, column x), i < width/4, ω_i = 10000^(-4i/width): sin(x ω_i), cos(x ω_i), sin(y ω_i), cos(y ω_i), one
     quarter of the channels each.
     """
-    omega = 10000.0 ** (-torch.arange(width // 4, dtype=torch.float64) / (width / 4))
+    omega = POSITION_BASE ** (-torch.arange(width // 4, dtype=torch.float64) / (width / 4))
     y, x = (axis.flatten() for axis in torch.meshgrid(*[torch.arange(side, dtype=torch.float64)] * 2, indexing="ij"))
     angles = (x[:, None] * omega, y[:, None] * omega)
     return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1).float()
@@ -104,7 +109,8 @@ def sincos_positions(side: int, width: int) -> Tensor:
 
 def block(width: int, heads: int, qk_norm: bool = False) -> Block:
     """timm's transformer block: pre-norm, layer norms with eps 1e-6, MLP of four times the width, qkv biases."""
-    return Block(width, heads, qkv_bias=True, qk_norm=qk_norm, norm_layer=layer_norm)  # type: ignore[arg-type]
+    drops = {"proj_drop": DROPPED, "attn_drop": DROPPED, "drop_path": DROPPED}
+    return Block(width, heads, MLP_RATIO, qkv_bias=True, qk_norm=qk_norm, norm_layer=layer_norm, **drops)  # type: ignore[arg-type]
 
 
 def initialise_linear(module: nn.Module) -> None:
@@ -145,7 +151,7 @@ class ViT(nn.Module):
         nn.init.zeros_(self.patch_embed.proj.bias)  # type: ignore[arg-type]
         for token in (self.cls_token, self.pos_embed):
             if isinstance(token, nn.Parameter):
-                nn.init.normal_(token, std=0.02)
+                nn.init.normal_(token, std=TOKEN_STD)
 
     def embed(self, images: Tensor) -> Tensor:
         """Images [B, channels, size, size] to patch tokens [B, N, D], raster order, with their positions added."""

@@ -15,8 +15,10 @@ from cxrbench.progress import tracked
 
 RATE = 500  # samples per second
 STANDARD_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-NOTCH: Any = iirnotch(50, 30, RATE)  # mains of 50 Hz, quality 30
-PASS: Any = butter(4, (0.67, 40), "bandpass", fs=RATE)
+MAINS, QUALITY = 50, 30  # Hz
+ORDER, BAND = 4, (0.67, 40)  # Hz
+NOTCH: Any = iirnotch(MAINS, QUALITY, RATE)
+PASS: Any = butter(ORDER, BAND, "bandpass", fs=RATE)
 BASELINE = 201  # samples of the median: 0.4 s and one, so that their number is odd
 
 

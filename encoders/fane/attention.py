@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HEADS = 8
+NARROWED = 8  # of the tokens' channels, those of queries and keys of the code's pool are one in so many
+NORM_EPS = 1e-5  # behind the pooled patches, torch's
 
 MaskMode = Literal["pre", "post", "none"]
 
@@ -54,7 +56,7 @@ class SoftmaxPool(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.query, self.key = nn.Linear(width, width // 8), nn.Linear(width, width // 8)
+        self.query, self.key = (nn.Linear(width, width // NARROWED) for _ in range(2))
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
         """Tokens [B, T, width], of which ``present`` (bool [B, T]) are there, to [B, width]; 0 where none is."""
@@ -94,7 +96,7 @@ class SparseAttentionPool(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
         # No layers that nothing trains: several processes would wait for their gradients.
         self.mask = None if mode == "none" else mask_layers(width)
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
 
     def forward(self, sentences: Tensor, patches: Tensor) -> Conditioned:
         """Sentences [B, P, D] ask patches [B, I, D]."""

@@ -14,6 +14,7 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.encoder import IMAGENET_MEAN, IMAGENET_STD, gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.fane.attention import AttentionPool
+from cxrbench.encoders.pretraining.augment import FLIPS
 from cxrbench.encoders.pretraining.initial import SourceWeights
 from cxrbench.encoders.pretraining.method import Draw
 from cxrbench.errors import UserError
@@ -180,7 +181,7 @@ def rotate_and_flip(images: Tensor, draw: Draw, black: Tensor) -> Tensor:
     """
     u = draw.rand(len(images), 2).to(images.device)
     angle = torch.deg2rad((2 * u[:, 0] - 1) * DEGREES)
-    sign = torch.where(u[:, 1] < 0.5, -1.0, 1.0)
+    sign = torch.where(u[:, 1] < FLIPS, -1.0, 1.0)
     zero, cos, sin = torch.zeros_like(angle), angle.cos(), angle.sin()
     matrix = torch.stack([torch.stack([sign * cos, -sin, zero], 1), torch.stack([sign * sin, cos, zero], 1)], 1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False).to(images.dtype)

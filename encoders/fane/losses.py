@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 HardNegatives = Literal["fixed", "paper", "official"]
+TAU1, TAU2, TAU3 = 0.1, 0.07, 0.07
 LEAST = 1e-4  # of the denominator of eq. 16, which can be 0
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.fane.attention import SparseAttentionPool, sparsity
+from cxrbench.encoders.fane.constants import constants, meant
 from cxrbench.encoders.fane.corpus import ReportCorpus, has_sentences, report_corpus
 from cxrbench.encoders.fane.division import SemanticDivision
 from cxrbench.encoders.fane.encoder import FaNeConfig, FaNeNetwork, load, untrained
@@ -33,6 +34,9 @@ from cxrbench.encoders.fane.image import (
     source_weights,
 )
 from cxrbench.encoders.fane.losses import (
+    TAU1,
+    TAU2,
+    TAU3,
     hard_negatives,
     mean_within_report,
     multi_positive_sigmoid,
@@ -46,7 +50,7 @@ from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw,
 from cxrbench.encoders.recipes.fane import RECIPES
 from cxrbench.encoders.text.bert import load_bert
 
-TAU1, TAU2, TAU3 = 0.1, 0.07, 0.07
+ACCUMULATED = ", by which the average similarity moves with every batch, not once for a step"
 
 
 class Local(NamedTuple):
@@ -210,6 +214,8 @@ def configure(arch: str, options: FaNeOptions) -> Blueprint:
         corpus=partial(report_corpus, text=options.text, train_text=options.train_text),
         eligible=partial(has_sentences, least=options.min_sentences),
         compared=("joined" if options.gather else "process") if options.mp or options.hn else "nothing",
+        within_process="" if options.gather or not (options.mp or options.hn) else "pairs are compared",
+        if_accumulated=ACCUMULATED if options.similarity == "normalised" else "",
         needed=lambda manifests: load_bert(options.text),
         wants=f"frontal training images with a report of {options.min_sentences} sentences or more",
         recomputes=isinstance(image, ViTConfig) or options.train_text,
@@ -228,6 +234,8 @@ METHOD, PLUGIN = declare(
     objective=FaNe,
     load=load,
     untrained=untrained,
+    constants=constants,
+    meant=meant,
     data="mimic",
     sentences=open_sentences,
 )

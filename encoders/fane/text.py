@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cxrbench.encoders.fane.attention import AttentionPool, SoftmaxPool
 
+PROJECTED = -0.5  # power of a layer's width that is the standard deviation of its weights at the start
 LONGEST = 112  # tokens of a report, [CLS] and [SEP] among them
 BLANKS = re.compile(r"[ \t]+")
 NUMBER = re.compile(r"(?:^|(?<=[.!?:] )|(?<=\n))\s*\d{1,2}[.)]\s+")  # of a list's entry
@@ -144,6 +145,6 @@ class TextTower(nn.Module):
 def projection(width: int, dim: int) -> nn.Linear:
     """A linear layer with weights of standard deviation width^-½ and no bias at first, as FaNe's four."""
     layer = nn.Linear(width, dim)
-    nn.init.normal_(layer.weight, std=width**-0.5)
+    nn.init.normal_(layer.weight, std=width**PROJECTED)
     nn.init.zeros_(layer.bias)
     return layer

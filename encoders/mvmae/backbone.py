@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
+from cxrbench.encoders.backbones.vit import TOKEN_STD, ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pretraining.studies import VIEWS
 
 UNKNOWN = VIEWS.index("U")
@@ -28,7 +28,7 @@ class MultiviewBackbone(ViT):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__(config)
         self.modality = nn.Parameter(torch.empty(len(VIEWS), config.width))
-        nn.init.normal_(self.modality, std=0.02)
+        nn.init.normal_(self.modality, std=TOKEN_STD)
         with torch.no_grad():
             self.pos_embed[:, 0] = 0
 

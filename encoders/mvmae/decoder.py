@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cxrbench.encoders.backbones.masking import put_back
-from cxrbench.encoders.backbones.vit import ViTConfig, block, initialise_linear
+from cxrbench.encoders.backbones.vit import TOKEN_STD, ViTConfig, block, initialise_linear
 from cxrbench.encoders.pretraining.studies import VIEWS
 
 
@@ -24,7 +24,7 @@ class MultiviewDecoder(nn.Module):
         self.gradient_checkpointing = False
         initialise_linear(self)
         for token in (self.mask_token, self.pos_embed, self.modality):
-            nn.init.normal_(token, std=0.02)
+            nn.init.normal_(token, std=TOKEN_STD)
 
     def forward(self, encoded: Tensor, restore: Tensor, views: Tensor) -> Tensor:
         """Encoded tokens [P, 1 + n, D], CLS first, ``Masking.restore`` [P, N] and codes of views [P] to patches

@@ -11,6 +11,7 @@ Alignment = Literal["pooled", "token_index", "token_shared_mask"]
 
 WARMUP = 0.1  # share of the run before annealing begins: 50 of the official 500 epochs
 STEEPNESS = 10.0  # of the sigmoid, per run: the official 0.02 per epoch, times 500 epochs
+MIDDLE = (WARMUP + 1) / 2  # of the sigmoid, a share of the run
 
 
 def beta_at(progress: float, final: float, *, late: bool = False) -> float:
@@ -21,11 +22,10 @@ def beta_at(progress: float, final: float, *, late: bool = False) -> float:
     (warm-up + 1) / 2, is a place in the run but is compared with what has passed since warm-up, so it comes late by the
     warm-up, and neither end is reached: of 2 it is .008 until warm-up is over and 1.94 at last.
     """
-    middle = (WARMUP + 1) / 2
     if late:
-        return final * _sigmoid(max(0.0, progress - WARMUP) - middle)
-    first, last = _sigmoid(WARMUP - middle), _sigmoid(1 - middle)
-    return final * max(0.0, (_sigmoid(progress - middle) - first) / (last - first))
+        return final * _sigmoid(max(0.0, progress - WARMUP) - MIDDLE)
+    first, last = _sigmoid(WARMUP - MIDDLE), _sigmoid(1 - MIDDLE)
+    return final * max(0.0, (_sigmoid(progress - MIDDLE) - first) / (last - first))
 
 
 def _sigmoid(share: float) -> float:

@@ -28,6 +28,7 @@ from cxrbench.encoders.backbones.masking import (
 from cxrbench.encoders.backbones.vit import ViTConfig
 from cxrbench.encoders.mvmae.augment import NUMBERS, PLACE, SCALE, augment
 from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
+from cxrbench.encoders.mvmae.constants import constants, meant
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.encoder import load, untrained
 from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
@@ -247,6 +248,8 @@ METHOD, PLUGIN = declare(
     objective=MVMAE,
     load=load,
     untrained=untrained,
+    constants=constants,
+    meant=meant,
     data="mimic",
 )
 V2T_METHOD, V2T_PLUGIN = declare(
@@ -259,5 +262,7 @@ V2T_METHOD, V2T_PLUGIN = declare(
     objective=MVMAE,
     load=load,
     untrained=untrained,
+    constants=constants,
+    meant=meant,
     data="mimic",
 )

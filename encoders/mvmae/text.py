@@ -12,6 +12,8 @@ from cxrbench.errors import UserError
 
 IGNORED = -100
 HEADS = 8
+MLP_RATIO, DROPOUT, NORM_EPS = 1, 0.1, 1e-5  # of a layer; the last two are torch's
+WORD_STD = 0.02  # of words and positions at the start
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,16 @@ class TextDecoder(nn.Module):
         self.words = nn.Embedding(vocabulary.size, width)
         self.positions = nn.Parameter(torch.empty(1, config.length, width)) if config.positions else None
         self.layers = nn.ModuleList(
-            nn.TransformerDecoderLayer(width, HEADS, width, activation="gelu", batch_first=True, bias=False)
+            nn.TransformerDecoderLayer(
+                width, HEADS, MLP_RATIO * width, DROPOUT, "gelu", NORM_EPS, batch_first=True, bias=False
+            )
             for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.predict = nn.Linear(width, vocabulary.size, bias=False)
         for table in (self.memory_positions, self.words.weight, self.positions):
             if table is not None:
-                nn.init.normal_(table, std=0.02)
+                nn.init.normal_(table, std=WORD_STD)
 
     def forward(self, encoded: Tensor, kept: Tensor, modality: Tensor, text: Tensor) -> Tensor:
         """Cross entropy per word, mean over each text's words: float32 [R].

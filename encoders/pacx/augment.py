@@ -13,6 +13,7 @@ ENLARGED = 320 / 224  # of the images that are cropped: the official code's, and
 CROP_AREA, CROP_RATIO = (0.75, 1.0), (0.85, 1.15)
 TURN, SHIFT, ZOOM = 10.0, 0.1, (0.9, 1.1)  # degrees, share of the side, factor
 JITTER = 0.2
+KERNEL = 5  # pixels, of the blur
 SIGMA = (0.1, 2.0)  # pixels, torchvision's default
 ERASED_AREA, ERASED_RATIO = (0.02, 0.1), (0.3, 3.3)
 AFFINE_P, JITTER_P, BLUR_P, ERASE_P = 0.6, 0.3, 0.15, 0.25
@@ -32,7 +33,7 @@ def augment(images: Tensor, preprocess: Preprocess, draw: Draw) -> Tensor:
     pixels = chosen(u[:, 4] < AFFINE_P, moved, pixels)
     brightness, contrast = (1 + JITTER * (2 * u[:, 5:7] - 1)).unbind(1)
     pixels = chosen(u[:, 8] < JITTER_P, jitter(pixels, brightness, contrast, u[:, 7] < 0.5), pixels)
-    pixels = chosen(u[:, 10] < BLUR_P, blur(pixels, between(SIGMA, u[:, 9])), pixels)
+    pixels = chosen(u[:, 10] < BLUR_P, blur(pixels, between(SIGMA, u[:, 9]), KERNEL), pixels)
     area = between(ERASED_AREA, u[:, 11])
     ratio = torch.exp(between((math.log(ERASED_RATIO[0]), math.log(ERASED_RATIO[1])), u[:, 12]))
     width, height = (area * ratio).sqrt(), (area / ratio).sqrt()

@@ -29,6 +29,7 @@ from cxrbench.encoders.backbones.encoder import (
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx.augment import ENLARGED, augment
+from cxrbench.encoders.pacx.constants import HEAD_EPS, HEAD_STD, LEAST_SCALE, constants
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.encoder import HOW_TO, load
 from cxrbench.encoders.pacx.lora import adapt, merged, set_norm_eps
@@ -93,7 +94,7 @@ class PaCX(Objective):
         inputs = tokens[:, 0]
         image = gather_batch(self.project["image"](inputs).float())  # once: all modalities meet the same dropout
         pairs = [self.pair(name, inputs, image, batch) for name in self.regress]
-        scale = self.log_scale.exp().clamp(1.0, self.options.max_scale)
+        scale = self.log_scale.exp().clamp(LEAST_SCALE, self.options.max_scale)
         contrast = contrastive_loss(pairs, scale, self.options.smoothing)
         regression = regression_loss(pairs)
         value = self.options.contrastive * contrast + self.options.regression * regression
@@ -127,11 +128,11 @@ def head(width: int, out: int, options: PaCXOptions) -> nn.Module:
     It starts as the code's do, of which the paper says nothing: from a truncated N(0, .02²), biases at 0.
     """
     linear = nn.Linear(width, out)
-    nn.init.trunc_normal_(linear.weight, std=0.02)
+    nn.init.trunc_normal_(linear.weight, std=HEAD_STD)
     nn.init.zeros_(linear.bias)
     if options.heads == "linear":
         return linear
-    return nn.Sequential(nn.Dropout(options.head_dropout), linear, nn.LayerNorm(out))
+    return nn.Sequential(nn.Dropout(options.head_dropout), linear, nn.LayerNorm(out, eps=HEAD_EPS))
 
 
 def base_of(initial: InitialWeights, arch: ViTConfig) -> TrainedBackbone:
@@ -203,5 +204,6 @@ METHOD, PLUGIN = declare(
     objective=PaCX,
     load=load,
     untrained=untrained_by_name("cls"),
+    constants=constants,
     without_weights=HOW_TO,
 )

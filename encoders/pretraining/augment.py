@@ -7,9 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cxrbench.encoders.backbones.precision import full_precision
+from cxrbench.encoders.pretraining.constants import Constant
 from cxrbench.encoders.pretraining.method import Draw
 
 LEAST_ENLARGED, MOST_ENLARGED = 1.25, 2.0
+RATIO = (3 / 4, 4 / 3)  # aspects of a crop, torchvision's
+FLIPS = 0.5  # chance of a flip
 
 
 def decode_size(size: int, area: float) -> int:
@@ -22,18 +25,28 @@ def decode_size(size: int, area: float) -> int:
     return round(size * min(MOST_ENLARGED, max(LEAST_ENLARGED, factor)))
 
 
+def crop_constants(area: tuple[float, float], read: object, ratio: tuple[float, float] = RATIO) -> dict[str, Constant]:
+    """Of random crops, where they are cut (``read``)."""
+    return {"crop_area": Constant(area, read), "crop_ratio": Constant(ratio, read)}
+
+
+def flip_constant(read: object) -> dict[str, Constant]:
+    """Of horizontal flips, where there are any."""
+    return {"flip_chance": Constant(FLIPS, read)}
+
+
 def random_resized_crop_and_flip(
     images: Tensor, draw: Draw, scale: tuple[float, float] = (0.2, 1.0), size: int | None = None
 ) -> Tensor:
     """``random_resized_crop``, and a horizontal flip with probability ½: heart and liver change sides."""
-    return random_resized_crop(images, draw, scale, flips=0.5, size=size)
+    return random_resized_crop(images, draw, scale, flips=FLIPS, size=size)
 
 
 def random_resized_crop(
     images: Tensor,
     draw: Draw,
     scale: tuple[float, float],
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ratio: tuple[float, float] = RATIO,
     flips: float = 0.0,
     size: int | None = None,
 ) -> Tensor:

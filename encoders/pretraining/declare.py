@@ -1,10 +1,11 @@
 """The two entry points of a method that is pretrained here: what ``cxrbench pretrain`` and ``--encoder`` name."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cxrbench.encoder import Encoder, EncoderPlugin, EncoderRequest, SentenceAttention, named_weights
 from cxrbench.encoders.backbones.encoder import how_to_pretrain, phantom_weights
+from cxrbench.encoders.pretraining.constants import Constants
 from cxrbench.encoders.pretraining.method import Blueprint, Method, Objective
 from cxrbench.encoders.pretraining.options import OptionSet
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
@@ -23,6 +24,8 @@ def declare(
     objective: type[Objective],
     load: Callable[[EncoderRequest], Encoder],
     untrained: Callable[[str, int], Encoder],
+    constants: Callable[[Any, T], Constants],
+    meant: Callable[[Any, T], Mapping[str, str]] = lambda backbone, options: {},
     data: str = "DIR",
     without_weights: str = "",
     sentences: Callable[[EncoderRequest], SentenceAttention] | None = None,
@@ -41,6 +44,8 @@ def declare(
             untrained=untrained,
             pictures=objective.picture is not Objective.picture,
             recipes=recipes,
+            constants=constants,
+            meant=meant,
         ),
         EncoderPlugin(
             load=load,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import Encoder, EncoderCard, Preprocess
+from cxrbench.encoders.pretraining.constants import Constants
 from cxrbench.encoders.pretraining.corpus import Corpus, ImageCorpus, TrainingImages
 from cxrbench.encoders.pretraining.initial import InitialWeights, SourceWeights
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe
@@ -139,8 +140,10 @@ class Blueprint:
     of training out of the prepared images; ``objective`` is called with that corpus, under a seed. ``options`` is
     recorded (a dataclass). ``recomputes``: whether the objective has blocks whose activations gradient checkpointing
     can spare. ``compared``: whether the loss compares units with each other, those of all processes (``joined``) or of
-    each one (``process``). ``needed`` is called with the manifests before images are decoded, which may take hours, and
-    raises UserError where something is missing that is needed then (a tokeniser, weights). ``decode_size``: where
+    each one (``process``). ``within_process``: what goes by each process's own share of a batch, in words;
+    ``if_accumulated``: what else is not as with so many processes where so many batches are accumulated, as the end of
+    a sentence. ``needed`` is called with the manifests before images are decoded, which may take hours, and raises
+    UserError where something is missing that is needed then (a tokeniser, weights). ``decode_size``: where
     ``Objective.augmented`` cuts crops, the side of the images that it cuts them from; None: it cuts none. ``backbone``:
     its configuration, a dataclass, to be shown, and compared with weights to begin from. ``source_weights``: what the
     method's source begins from. ``begun_from``: the same method from given weights, where these decide more than a
@@ -154,6 +157,8 @@ class Blueprint:
     eligible: Callable[[Manifest], NDArray[np.bool_]] = every_image
     recomputes: bool = True
     compared: Literal["nothing", "joined", "process"] = "nothing"
+    within_process: str = ""
+    if_accumulated: str = ""
     needed: Callable[[Sequence[Manifest]], object] = lambda manifests: None
     wants: str = "training images"
     decode_size: int | None = None
@@ -170,7 +175,8 @@ class Method:
     of the recipe under ``variant``; it raises UserError for what it does not know. ``options``: name to one line of
     help. ``untrained`` makes the same encoder without training from an architecture's name ("": the one of the phantom
     weights) and a seed: the method's own ``random``. ``pictures``: whether its objective draws any (overrides
-    ``Objective.picture``). ``recipes``: by name, the default first.
+    ``Objective.picture``). ``recipes``: by name, the default first. ``constants``: of a blueprint's backbone and
+    options, the numbers that nothing sets. ``meant``: of the same, options whose value stands for another, which it is.
     """
 
     name: str
@@ -179,6 +185,8 @@ class Method:
     untrained: Callable[[str, int], Encoder]
     pictures: bool = False
     recipes: Mapping[str, PretrainingRecipe] = field(default_factory=lambda: {"fixed": PretrainingRecipe()})
+    constants: Callable[[Any, Any], Constants] = lambda backbone, options: {}
+    meant: Callable[[Any, Any], Mapping[str, str]] = lambda backbone, options: {}
 
 
 class _GatherBatch(torch.autograd.Function):

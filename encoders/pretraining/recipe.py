@@ -10,7 +10,7 @@ LearningRateRule = Literal["absolute", "per-256"]
 Decayed = Literal["matrices", "matrices+tokens", "all"]
 Precision = Literal["auto", "32", "bf16"]
 
-WORDS = ("sources", "data")  # fields that are no numbers
+WORDS = ("processes", "sources", "data")  # fields that are no numbers of a training
 PER = 256  # units of the batch that a scaled learning rate is told for
 
 
@@ -32,7 +32,8 @@ class PretrainingRecipe:
     of the schedule. ``final_weight_decay``: where half a cosine takes ``weight_decay`` (None: it stays). ``decayed``:
     parameters with more than one side above 1 (``matrices``), tokens [1, 1, D] and other parameters of two dimensions
     and more with them (``matrices+tokens``), or ``all``. ``clip``: the largest norm of a gradient; 0: it is not cut.
-    ``selection``: which weights become the encoder. ``sources``: of each of these numbers, and of the method's options
+    ``selection``: which weights become the encoder. ``processes``: how many share a batch in the source, where the
+    method does something within each. ``sources``: of each of these numbers, and of the method's options
     that the recipe sets, by name: paper and section, repository and file, or ``ours`` and why. ``data``: by dataset,
     where its images are not chosen and dealt out as its reader does.
     """
@@ -55,6 +56,7 @@ class PretrainingRecipe:
     clip: float = 1.0
     precision: Precision = "auto"
     selection: Literal["last"] = "last"
+    processes: int = 1
     sources: Mapping[str, str] = field(default_factory=dict)
     data: Mapping[str, ChosenImages] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ here. Where paper, code and reason disagree, ``options.VARIANTS`` says what is d
 Formulas, variants, sources: docs/methods.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -21,8 +22,9 @@ from cxrbench.encoders.backbones.encoder import (
 )
 from cxrbench.encoders.backbones.masking import take
 from cxrbench.encoders.backbones.precision import full_precision
-from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pretraining.augment import decode_size, random_resized_crop
+from cxrbench.encoders.backbones.vit import MATRICES, ViT, ViTConfig, parse_arch
+from cxrbench.encoders.pretraining.augment import crop_constants, decode_size, random_resized_crop
+from cxrbench.encoders.pretraining.constants import Constant, Constants, vit_constants
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.ema import MovingAverage, linear_momentum
 from cxrbench.encoders.pretraining.initial import SourceWeights
@@ -36,24 +38,28 @@ from cxrbench.encoders.pretraining.method import (
     gather_batch,
 )
 from cxrbench.encoders.radjepa.encoder import WITHOUT_WEIGHTS, load
-from cxrbench.encoders.radjepa.initialisation import initialise_as_ijepa
-from cxrbench.encoders.radjepa.multiblock import BlockMasks, MultiBlock, masks_on_images, sample
+from cxrbench.encoders.radjepa.initialisation import STD, initialise_as_ijepa
+from cxrbench.encoders.radjepa.multiblock import TRIES, BlockMasks, MultiBlock, masks_on_images, sample
 from cxrbench.encoders.radjepa.options import OPTIONS, RadJEPAOptions
-from cxrbench.encoders.radjepa.predictor import JepaPredictor
-from cxrbench.encoders.radjepa.variance import variance_covariance
+from cxrbench.encoders.radjepa.predictor import JepaPredictor, predictor_width
+from cxrbench.encoders.radjepa.variance import EPSILON, TARGET, variance_covariance
 from cxrbench.encoders.recipes.radjepa import RECIPES
 
 PATCH = 14
 # Meta has published no I-JEPA of the shape ViT-B/14.
 SOURCE_WEIGHTS = SourceWeights("RadJEPA's repository, finetuned from ijepa", "weights of I-JEPA that nobody published")
 CROP_AREA = (0.3, 1.0)
+ACCUMULATED = ", by which the sizes of blocks are drawn for every batch, not once for a step"
+SMOOTH = 1.0  # β of smooth-L1: errors below it are squared
+TARGET_EPS = 1e-5  # of the targets' layer norm, torch's
 
 
 def latent_loss(predicted: Tensor, wanted: Tensor, kind: Literal["smooth_l1", "mse"]) -> Tensor:
     """Mean over all features of smooth-L1 (β = 1, I-JEPA's code) or of squares (the paper); float32, always."""
-    loss = F.smooth_l1_loss if kind == "smooth_l1" else F.mse_loss
     with full_precision(predicted.device):
-        return loss(predicted.float(), wanted.float())
+        if kind == "mse":
+            return F.mse_loss(predicted.float(), wanted.float())
+        return F.smooth_l1_loss(predicted.float(), wanted.float(), beta=SMOOTH)
 
 
 class RadJEPA(Objective):
@@ -70,7 +76,7 @@ class RadJEPA(Objective):
         self.preprocess = gray_preprocess(arch)
         self.blocks = MultiBlock(arch.side, options.masks)
         self.backbone = ViT(arch)
-        self.predictor = JepaPredictor(arch, options.predictor_depth or arch.depth // 2)
+        self.predictor = JepaPredictor(arch, predictor_depth(arch, options))
         if options.initialisation != "mae":
             for network in (self.backbone, self.predictor):
                 initialise_as_ijepa(network, network.blocks, divided=options.initialisation == "ijepa")
@@ -122,7 +128,7 @@ class RadJEPA(Objective):
         """What is to be predicted of features [B, N, D], at patches [B, K, m]: float32 [B · K, m, D]."""
         features = features.float()
         if self.options.normalise_targets:
-            features = F.layer_norm(features, features.shape[-1:])
+            features = F.layer_norm(features, features.shape[-1:], eps=TARGET_EPS)
         return take(features, targets.flatten(1)).reshape(-1, targets.shape[2], features.shape[2])
 
     def after_step(self, progress: float) -> None:
@@ -166,10 +172,46 @@ def configure(arch: str, options: RadJEPAOptions) -> Blueprint:
         options,
         lambda corpus: RadJEPA(config, options),
         compared="joined" if options.variance else "nothing",
+        within_process="contexts are cut to one length" if options.context_length == "process" else "",
+        if_accumulated=ACCUMULATED,
         decode_size=decode_size(config.size, CROP_AREA[0]) if options.augment else None,
         source_weights=SOURCE_WEIGHTS if options.variant == "paper" else None,
         backbone=config,
     )
+
+
+def predictor_depth(arch: ViTConfig, options: RadJEPAOptions) -> int:
+    """Blocks of the predictor: those that are asked for, or half as many as the encoder has."""
+    return options.predictor_depth or arch.depth // 2
+
+
+def meant(arch: ViTConfig, options: RadJEPAOptions) -> Mapping[str, str]:
+    """What a depth of 0 stands for."""
+    depth = predictor_depth(arch, options)
+    return {} if options.predictor_depth else {"predictor_depth": f"{depth}, half the encoder's (0)"}
+
+
+def constants(arch: ViTConfig, options: RadJEPAOptions) -> Constants:
+    """What no option sets."""
+    blocks, as_mae = MultiBlock(arch.side, options.masks), options.initialisation == "mae"
+    return {
+        "block_targets": Constant(blocks.targets),
+        "target_scale": Constant(blocks.target_scale),
+        "target_aspect": Constant(blocks.target_aspect),
+        "context_scale": Constant(blocks.context_scale),
+        "min_keep": Constant(blocks.kept),
+        "tries": Constant(TRIES),
+        "predictor_width": Constant(predictor_width(arch.heads)),
+        "predictor_heads": Constant(arch.heads),
+        "smooth_beta": Constant(SMOOTH, options.loss == "smooth_l1"),
+        "target_eps": Constant(TARGET_EPS, options.normalise_targets),
+        "start_std": Constant(STD, not as_mae),
+        "variance_target": Constant(TARGET, options.variance),
+        "variance_eps": Constant(EPSILON, options.variance),
+        **vit_constants(),
+        "matrix_start": Constant(MATRICES, as_mae),
+        **crop_constants(CROP_AREA, options.augment),
+    }
 
 
 METHOD, PLUGIN = declare(
@@ -182,5 +224,7 @@ METHOD, PLUGIN = declare(
     objective=RadJEPA,
     load=load,
     untrained=untrained_by_name("mean", patch=PATCH, class_token=False),
+    constants=constants,
+    meant=meant,
     without_weights=WITHOUT_WEIGHTS,
 )

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cxrbench.encoders.backbones.masking import take
-from cxrbench.encoders.backbones.vit import ViTConfig, block, initialise_linear, layer_norm, sincos_positions
+from cxrbench.encoders.backbones.vit import TOKEN_STD, ViTConfig, block, initialise_linear, layer_norm, sincos_positions
 
 WIDEST = 384  # channels of a predictor's token, as published for encoders of 768 channels and more
 
@@ -36,7 +36,7 @@ class JepaPredictor(nn.Module):
         self.project = nn.Linear(width, encoder.width)
         self.gradient_checkpointing = False
         initialise_linear(self)
-        nn.init.normal_(self.mask_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=TOKEN_STD)
 
     def forward(self, tokens: Tensor, context: Tensor, targets: Tensor) -> Tensor:
         """Encoded context tokens [B, n, D], their patch numbers [B, n] and those of K blocks [B, K, m]: [B · K, m, D].

@@ -7,15 +7,17 @@ from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
 MODEL, TRAINER = "FaNe:codes/fane/models/fane.py", "FaNe:configs/base_trainer.yaml"
 EXPERIMENT = "FaNe:configs/experiments/pre_train/train_fane.yaml"
 SETUP = "FaNe §4.1"
+DATASET = "FaNe:codes/fane/data/pretrain/mimiccxr.py"
+TRANSFORMS = "FaNe:configs/image_transformation.yaml"
 BOTH = f"{SETUP}: 98 on each of two GPUs"
 CALLBACKS = "FaNe:configs/callbacks/"
 BEST = (
-    f"ours: the last; {CALLBACKS}model_checkpoint.yaml keeps the least training loss, too, and early_stopping.yaml "
-    "ends a run whose loss has not fallen for 10 epochs"
+    f"ours: the last, which {CALLBACKS}model_checkpoint.yaml keeps, too (save_last), beside that of the least training "
+    "loss, whose scale moves with bias and positives; early_stopping.yaml ends a run without a lower one for 10 epochs"
 )
 
 FIXED = PretrainingRecipe(
-    epochs=50, batch_size=196, lr=4e-4, weight_decay=1e-6, warmup=0.05, betas=(0.9, 0.999),
+    epochs=50, batch_size=196, processes=2, lr=4e-4, weight_decay=1e-6, warmup=0.05, betas=(0.9, 0.999),
     sources=cited({
         "ours: what a small machine trains; --arch takes base and resnet50": "arch",
         BOTH: "batch_size",
@@ -24,7 +26,6 @@ FIXED = PretrainingRecipe(
         f"{MODEL} does not scale it": "lr_rule",
         "ours: from 0 in a twentieth of the steps": "start_lr warmup",
         "ours: the cosine ends with the run": "horizon",
-        MODEL: "betas weight_decay pool_width",
         "torch.optim.AdamW": "eps",
         f"{MODEL}: nothing moves it": "final_weight_decay",
         "ours: biases, norms and scalars are no matrices": "decayed",
@@ -49,6 +50,22 @@ FIXED = PretrainingRecipe(
         "ours: three equal channels tell nothing to a ViT": "odd_mean",
         "ours: sin-cos, as all plain ViTs here": "learn_positions",
         f"{SETUP}, A.1": "min_sentences",
+        f"{SETUP}: τ₁, τ₂, τ₃": "tau1 tau2 tau3",
+        "FaNe:codes/fane/utils/semantic_similarity.py": "division_eps",
+        "ours: eq. 16 divides by a sum that can be 0": "least_sum",
+        "FaNe A.1": "text_longest",
+        "ours: .1 of Bio_ClinicalBERT, as it comes": "text_dropout",
+        "FaNe:codes/fane/modules/sentence_pool.py": "pool_heads",
+        "FaNe:codes/fane/modules/gather.py": "pool_narrowed",
+        MODEL: "betas weight_decay pool_width projection_std",
+        "FaNe:codes/fane/modules/sparse_local_attention.py: torch's": "mask_norm_eps",
+        "FaNe:codes/fane/encoders/image/resnet_encoder.py: 299 of 224 pixels": "enlarged",
+        "ours: torch's, as torchvision's": "batch_norm_eps batch_norm_momentum",
+        "FaNe:codes/fane/encoders/image/vits.py": "mlp_ratio block_norm_eps token_std",
+        "FaNe:codes/fane/encoders/image/vits.py has none": "drop_rates",
+        "ours: MAE's, as all plain ViTs here": "matrix_start position_base",
+        f"{TRANSFORMS}: random_affine": "rotation",
+        f"{TRANSFORMS}: random_horizontal_flip": "flip_chance",
     }),
 )  # fmt: skip
 PAPER = replace(
@@ -81,7 +98,8 @@ OFFICIAL = replace(
         f"{EXPERIMENT}: 98 on each of two GPUs": "batch_size",
         f"{TRAINER} has none": "accumulate",
         TRAINER: "epochs",
-        MODEL: "lr betas weight_decay learn_scale hard_negatives average gather",
+        MODEL: "lr betas weight_decay learn_scale hard_negatives average gather "
+        "dim mp tc hn spa initial_bias learn_bias tau1 tau2 tau3",
         f"{MODEL} does not scale it": "lr_rule",
         f"{MODEL}: 1e-8 of 4e-4": "start_lr final_lr",
         f"{MODEL}: .4 of a schedule of 100 epochs": "warmup",
@@ -96,9 +114,13 @@ OFFICIAL = replace(
         f"{MODEL}: log(1 / .07), not exponentiated": "scale",
         "FaNe:configs/pretrain_model/prior.yaml, gahter_pool: avg": "sentence_pool",
         f"{MODEL}, encode_text": "text_head",
+        f"{MODEL}, tool_bert; FaNe:configs/text_encoder/clinical_bert.yaml": "text",
+        "FaNe:configs/pretrain_model/prior.yaml, frozen_text_encoder: false": "train_text",
+        f"{MODEL}, threshold": "kappa",
+        "FaNe:codes/fane/utils/semantic_similarity.py": "similarity alpha ema",
+        DATASET: "odd_mean min_sentences text_longest",
         "FaNe:codes/fane/modules/sparse_local_attention.py": "mask_mode",
         f"{EXPERIMENT}: random_affine, random_horizontal_flip": "augment",
-        "FaNe:codes/fane/data/pretrain/mimiccxr.py": "odd_mean",
         "FaNe:codes/fane/encoders/image/vits.py": "learn_positions",
     }),
 )  # fmt: skip

@@ -3,8 +3,9 @@
 from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
 
 CODE, MODULE = "PACX-MAE:Stage1_MAE.py", "PACX-MAE:Modules/mae_lit.py"
+MODEL, DATA = "PACX-MAE:Models/mae.py", "PACX-MAE:Data/data_modules.py"
 APPENDIX = "PaCX-MAE A.1.1"
-BEST = f"ours: the last; {CODE} keeps the best validation loss, too, and stage 2 begins from its last.ckpt"
+BEST = f"ours: the last, from which stage 2 begins (last.ckpt); {CODE} keeps the least validation loss, too"
 
 FIXED = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, warmup=10 / 400, sources=cited({
     "ours: what a small machine trains; --arch takes the paper's base": "arch",
@@ -25,6 +26,12 @@ FIXED = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, warmup=10 / 400
     "ours: floating point": "floor_slack",
     "ours: laterality is kept": "augment",
     "ours: three equal channels tell nothing": "channels",
+    f"{APPENDIX}; ours, two thirds of the encoder's, where that is narrower than 768": "decoder_width decoder_depth",
+    f"{APPENDIX}; ours, one for 32 channels, as there": "decoder_heads",
+    MODEL: "pixel_eps mlp_ratio block_norm_eps matrix_start token_std position_base",
+    f"{MODEL} has none": "drop_rates",
+    f"{DATA}: RandomResizedCrop(.5 to 1)": "crop_area",
+    f"{DATA}: torchvision's": "crop_ratio flip_chance",
 }))  # fmt: skip
 OF_THE_CODE = f"not stated; {CODE}: 256 on each of two GPUs"
 PAPER = PretrainingRecipe(
@@ -63,9 +70,9 @@ OFFICIAL = PretrainingRecipe(
         f"{CODE} has fp16, here bf16 where it is native": "precision",
         BEST: "selection",
         f"{MODULE} stores 0.9 and calls the model with its default": "ratio",
-        "PACX-MAE:Models/mae.py": "floor_slack",
-        "PACX-MAE:Data/data_modules.py: RandomResizedCrop(.5 to 1), flip": "augment",
-        "PACX-MAE:Data/data_modules.py: ImageNet's mean and deviation": "channels",
+        MODEL: "floor_slack decoder_width decoder_depth decoder_heads",
+        f"{DATA}: RandomResizedCrop(.5 to 1), flip": "augment",
+        f"{DATA}: ImageNet's mean and deviation": "channels",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}

@@ -11,7 +11,8 @@ V2T_YAML, LOSS = "MVMAE:config/config_v2t.yaml", "MVMAE:mm_maes/mm_mae_mmvm.py"
 TRANSFORM, DATA = "MVMAE:config/data/TransformConfig.py", "MVMAE:datasets/MimicCXRDataset.py"
 NETWORKS = "MVMAE:config/networks/ConfigMAENetworks.py"
 WARMUP = f"{CLASSES}: 50 of 500 epochs; here by step, there by epoch"
-BEST = "ours: the last; MVMAE:utils/generic.py keeps the best validation reconstruction, too"
+BEST = "ours: the last, which MVMAE:utils/generic.py keeps, too, beside that of the largest validation loss (mode max)"
+UTILS, BETA = "MVMAE:config/model/UtilsConfig.py", "MVMAE:mm_maes/utils.py"
 
 PADCHEST = Selection(split={"train": 97.0, "val": 1.5, "test": 1.5}, shares_of="studies", seed=100)
 NIH = Selection(split={"train": 98.0, "val": 2.0}, seed=100)
@@ -48,6 +49,18 @@ FIXED = PretrainingRecipe(
         "ours: floating point": "floor_slack",
         TRANSFORM: "mean std",
         "ours: the centre of a portrait image lacks the costophrenic angles": "centre_crop",
+        f"{UTILS}: that of the learning rate, 50 of 500 epochs": "beta_warmup",
+        f"{UTILS}: .02 per epoch, of 500": "beta_steepness",
+        f"{BETA}: half way from warm-up to the end": "beta_middle",
+        f"{NETWORKS}: as the encoder's": "decoder_width decoder_heads",
+        f"{NETWORKS}, {MODEL}": "mlp_ratio",
+        f"{MODEL} has none": "drop_rates",
+        MODEL: "block_norm_eps token_std",
+        f"ours: MAE's, as all backbones here; {MODEL} leaves them as timm and torch have them": "matrix_start",
+        f"{TRANSFORM}, resize_crop": "crop_area crop_ratio",
+        f"{DATA}: torchvision's": "flip_chance",
+        f"{TRANSFORM}, jitter; saturation and hue do nothing to gray images": "jitter_strength",
+        f"{DATA}: p .8": "jitter_chance",
     }),
 )  # fmt: skip
 PAPER = replace(
@@ -83,7 +96,7 @@ OFFICIAL = replace(
         "MVMAE:main_mm_mae.py sets none": "precision",
         BEST: "selection",
         TRANSFORM: "flip",
-        "MVMAE:mm_maes/utils.py": "late_midpoint",
+        BETA: "late_midpoint",
         LOSS: "all_slots nominal_ratio",
         MODEL: "floor_slack",
         DATA: "centre_crop",
@@ -109,6 +122,10 @@ V2T_RECIPES = {
         "ours: a token's position is its patch's": "text_memory",
         f"{TEXT}: [CLS]": "start_with_padding",
         "MVMAE §4.2, eq. 6": "halved",
+        "MVMAE:config/model/MMMAEConfig.py, CapPaVisionToTextDecoderModule": "text_heads",
+        f"{V2T_YAML}, mlp_ratio": "text_mlp_ratio",
+        f"{TEXT}: torch's": "text_dropout text_norm_eps",
+        f"ours: as all tokens here; {TEXT} has torch's N(0, 1) for words": "word_std",
     }),
     "paper": with_text(PAPER, {
         "MVMAE §4.2": "text start_with_padding",

@@ -6,9 +6,10 @@ from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
 
 CODE, MODULE, DATA = "PACX-MAE:Stage2_PACX.py", "PACX-MAE:Modules/pacx_lit.py", "PACX-MAE:Data/data_modules.py"
 APPENDIX = "PaCX-MAE A.1.2"
-DAE = "PACX-MAE:Models/labs_dae.py"
+DAE, MODELS = "PACX-MAE:Models/labs_dae.py", "PACX-MAE:Models/models.py"
+ECG = "PACX-MAE:Data/ecg_features_extraction.ipynb"
 FLOOR = f"{MODULE}; a floor under the cosine there, its end here"
-BEST = f"ours: the last; {CODE} keeps the best total validation loss"
+BEST = f"ours: the last, which {CODE} keeps, too, but goes on from the least total validation loss, of a learnt scale"
 
 FIXED = PretrainingRecipe(
     epochs=50, batch_size=128, lr=1e-4, final_lr=0.01, warmup=0.1, betas=(0.9, 0.999),
@@ -17,7 +18,7 @@ FIXED = PretrainingRecipe(
         CODE: "batch_size epochs lr weight_decay clip",
         f"{CODE} has none": "accumulate",
         f"{CODE} does not scale it": "lr_rule",
-        MODULE: "start_lr horizon dropout heads head_dropout augment",
+        MODULE: "start_lr horizon dropout heads head_dropout augment head_std least_scale lora_layers",
         FLOOR: "final_lr",
         f"{MODULE}: 5 of 50 epochs": "warmup",
         "torch.optim.AdamW": "betas eps",
@@ -32,6 +33,20 @@ FIXED = PretrainingRecipe(
         f"{MODULE}: CLIP's bound": "max_scale",
         DAE: "corruption",
         "ours: what the autoencoder saw in training": "imputed",
+        f"{MODULE}: torch's": "head_norm_eps",
+        MODELS: "mlp_ratio position_base",
+        f"{MODELS} has none": "drop_rates",
+        f"{DATA}, RobustTrainTransforms": "crop_area crop_ratio affine_chance rotation shift zoom jitter_chance "
+        "jitter_strength blur_chance blur_kernel blur_sigma erase_chance erased_area erased_ratio",
+        "PaCX-MAE A.1.1": "labs_hidden labs_inside labs_width labs_epochs labs_batch labs_lr labs_weight_decay "
+        "labs_warmup_steps",
+        "ours: a few hundred studies take more epochs": "labs_least_steps",
+        f"{ECG}, as ECGFounder's authors ask for": "ecg_rate ecg_notch ecg_band ecg_order ecg_baseline",
+        "ours: a small Net1D for phantom data": "ecg_filters ecg_blocks ecg_group",
+        f"{ECG}, Net1D": "ecg_kernel",
+        "ours: a minute for a few hundred recordings": "ecg_steps ecg_batch ecg_crop ecg_lr ecg_warmup_steps",
+        "ours: torch.optim.AdamW's": "ecg_weight_decay",
+        "ours: kinds of measurements count alike, and missed beats little": "ecg_groups ecg_largest",
     }),
 )  # fmt: skip
 PAPER = replace(
@@ -61,7 +76,10 @@ OFFICIAL = replace(
         CODE: "batch_size epochs lr weight_decay clip",
         f"{CODE} has none": "accumulate",
         f"{CODE} does not scale it": "lr_rule",
-        MODULE: "start_lr horizon alpha",
+        MODULE: "start_lr horizon alpha rank projection smoothing initial_scale ecg labs",
+        f"{CODE}, --clip_weight, --regression_weight": "contrastive regression",
+        f"{CODE}, --ablate_mode": "modalities",
+        DAE: "labs_hidden labs_inside labs_width labs_epochs labs_batch labs_lr labs_weight_decay labs_warmup_steps",
         FLOOR: "final_lr",
         f"{MODULE}: 5 of 50 epochs": "warmup",
         "torch.optim.AdamW": "betas eps",
@@ -70,7 +88,7 @@ OFFICIAL = replace(
         f"{CODE} has fp16, here bf16 where it is native": "precision",
         BEST: "selection",
         f"{MODULE}: the test of names finds the last alone": "norms",
-        "PACX-MAE:Models/models.py": "norm_eps",
+        MODELS: "norm_eps",
         "PACX-MAE:Data/labs_features_extraction.ipynb": "imputed",
     }),
 )  # fmt: skip

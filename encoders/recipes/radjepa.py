@@ -12,8 +12,8 @@ SCHEDULES, TRAIN, MASKS = "ijepa:src/utils/schedulers.py", "ijepa:src/train.py",
 LATERALS = ChosenImages(Selection(views=("PA", "AP", "L"), laterals=90_000), "RadJEPA Table 1, §4: 90,000 laterals")
 
 FIXED = PretrainingRecipe(
-    epochs=300, batch_size=2048, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04, final_weight_decay=0.4,
-    warmup=40 / 300, betas=(0.9, 0.999),
+    epochs=300, batch_size=2048, processes=16, lr=1e-3, start_lr=0.2, final_lr=1e-3, weight_decay=0.04,
+    final_weight_decay=0.4, warmup=40 / 300, betas=(0.9, 0.999),
     sources=cited({
         "ours: what a small machine trains; --arch takes the paper's base": "arch",
         f"{YAML}: 128 on each of 16 GPUs": "batch_size",
@@ -34,9 +34,21 @@ FIXED = PretrainingRecipe(
         TRAIN: "loss normalise_targets",
         "RadJEPA §3.1: no augmentation": "augment",
         f"{TRAIN} has none": "accumulate variance",
-        f"{HELPER}: 6 of 12": "predictor_depth",
+        f"{HELPER}: 6 where ViT-B has 12; {YAML} has 12 where ViT-H has 32": "predictor_depth",
         "Assran et al. 2023: the target encoder is evaluated": "keep",
         "ours: three equal channels tell nothing": "channels",
+        f"{YAML}, mask": "block_targets target_scale target_aspect context_scale",
+        f"{YAML}: 10 of 256 patches; ours, the same share of others": "min_keep",
+        f"{MASKS}: timeout": "tries",
+        f"{YAML}, pred_emb_dim; ours, 32 for each head, where the encoder is narrower than 768": "predictor_width",
+        f"{HELPER}: the encoder's": "predictor_heads",
+        f"{TRAIN}: torch's": "smooth_beta target_eps",
+        MODEL: "start_std mlp_ratio position_base block_norm_eps token_std",
+        f"{MODEL} has none": "drop_rates",
+        "ours: MAE's": "matrix_start",
+        "Bardes et al. 2022 §4.1": "variance_target variance_eps",
+        f"{YAML}, crop_scale": "crop_area",
+        "ijepa:src/transforms.py: torchvision's": "crop_ratio",
     }),
 )  # fmt: skip
 PAPER = replace(

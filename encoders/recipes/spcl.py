@@ -30,6 +30,11 @@ FIXED = PretrainingRecipe(sources=cited({
     "ours: floating point": "floor_slack",
     "S-PCL §2.1: no hand-crafted augmentation": "augment",
     "ours: S-PCL states neither channels nor mean": "channels",
+    "OCL:models_mae.py": "mlp_ratio block_norm_eps matrix_start token_std",
+    "OCL:models_mae.py has none": "drop_rates",
+    "OCL:util/pos_embed.py": "position_base",
+    f"{OCL}: RandomResizedCrop(.2 to 1)": "crop_area",
+    f"{OCL}: torchvision's": "crop_ratio flip_chance",
 }))  # fmt: skip
 PAPER = PretrainingRecipe(
     arch="base-512", batch_size=600, accumulate=2, lr=5e-5, lr_rule="per-256", decayed="matrices+tokens", clip=0.0,

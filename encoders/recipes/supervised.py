@@ -23,5 +23,9 @@ FIXED = PretrainingRecipe(epochs=100, batch_size=256, lr=1e-4, betas=(0.9, 0.999
     "ours: every patch learns": "pooling",
     "MVMAE: plain cross entropy": "pos_weight",
     "ours: as the methods that it is compared with": "augment",
+    "ours: MAE's, as all backbones here": "mlp_ratio drop_rates position_base block_norm_eps matrix_start token_std",
+    "ours: small, so that no label is told at first": "head_std",
+    "ours: MAE's, as stage 1a of PaCX-MAE": "crop_area",
+    "ours: torchvision's": "crop_ratio flip_chance",
 }))  # fmt: skip
 RECIPES = {"fixed": FIXED}

@@ -78,8 +78,14 @@ def test_a_dry_run_prints_the_recipe_and_reads_no_data(
 ) -> None:
     words = ["pretrain", "radjepa", "--data", "./nowhere.csv", "--recipe", "official", "--dry-run"]
     code, out, err = cxrbench(monkeypatch, capsys, *words)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.startswith("contexts are cut to one length within each process: the source has 16 of 128, this run 1 ")
+    assert err.count("\n") == 1
+    recipe, constants = out.split("\nConstants of the code, which no flag and no option sets:\n")
+    assert "clip  " in recipe
+    assert "tries  " in constants
     rows = [re.split(r"  +", line) for line in out.splitlines()]
+    assert ["block_targets", "4", "ijepa:configs/in1k_vith14_ep300.yaml, mask"] in rows
     assert ["clip", "0", "ijepa:src/train.py does not cut"] in rows
     assert ["weight_decay", "0.04", "ijepa:configs/in1k_vith14_ep300.yaml"] in rows
     given = ["--weight-decay", "0.1", "--clip", "0.5", "--betas", "0.8,0.9", "--option", "momentum=0.9", "--json"]
@@ -87,6 +93,7 @@ def test_a_dry_run_prints_the_recipe_and_reads_no_data(
     assert code == 0
     assert err.startswith("weight decay goes from 0.1 to 0.4, as the recipe's does: pass --final-weight-decay 0.1")
     told = {row["name"]: (row["value"], row["source"]) for row in json.loads(out)}
+    assert {row["name"] for row in json.loads(out) if row["constant"]} > {"block_targets", "min_keep", "token_std"}
     assert told["weight_decay"] == ("0.1", "given; the recipe has 0.04")
     assert told["clip"] == ("0.5", "given; the recipe has 0")
     assert told["betas"] == ("0.8,0.9", "given; the recipe has 0.9,0.999")

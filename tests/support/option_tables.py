@@ -27,6 +27,20 @@ SETS: Mapping[str, OptionSet[Any]] = {
 CONSTANT = ("eps", "selection")  # said in words, because they are the same everywhere
 
 
+def constants_table(method: str) -> str:
+    """Markdown: the numbers that no option sets, by recipe; a dash where nothing reads them, empty: as in the first."""
+    whole = load_plugin(METHODS, method, "method")
+    told = []
+    for name, recipe in whole.recipes.items():
+        blueprint = whole.configure(recipe.arch, {"variant": name})
+        told.append(whole.constants(blueprint.backbone, blueprint.options))
+    rows = [["constant", *whole.recipes]]
+    for name in told[0]:
+        first, *others = [shown(each[name].value) if each[name].read else "-" for each in told]
+        rows.append([f"`{name}`", first, *("" if other == first else other for other in others)])
+    return table(rows)
+
+
 def recipes(method: str) -> Mapping[str, PretrainingRecipe]:
     """Of a method, by name."""
     return load_plugin(METHODS, method, "method").recipes
@@ -82,6 +96,7 @@ def tables() -> Iterator[tuple[str, str]]:
     """Every table by the marker that stands before it in the document."""
     for name, options in SETS.items():
         yield f"<!-- options of {name} -->", options_table(options)
+        yield f"<!-- constants of {name} -->", constants_table(name)
         yield f"<!-- sources of {name} -->", sources_list(name)
     yield "<!-- recipes -->", recipes_table()
 

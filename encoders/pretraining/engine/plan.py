@@ -133,6 +133,20 @@ def notes_on(config: PretrainConfig, recipe: PretrainingRecipe) -> list[str]:
     return notes
 
 
+def note_on_processes(config: PretrainConfig, recipe: PretrainingRecipe, blueprint: Blueprint) -> list[str]:
+    """That a process has another share of the batch than in the recipe's source, where the method goes by the share."""
+    share, here = recipe.batch_size // recipe.processes, recipe.batch_size // config.devices
+    if not blueprint.within_process or config.batch_size is not None or share == here:
+        return []
+    ways = [f"--devices {recipe.processes}", f"--batch-size {share * config.devices}"]
+    if recipe.processes > config.devices and recipe.processes % config.devices == 0 and recipe.accumulate == 1:
+        ways[1] += f" --accumulate {recipe.processes // config.devices}{blueprint.if_accumulated}"
+    return [
+        f"{blueprint.within_process} within each process: the source has {recipe.processes} of {share}, this run "
+        f"{config.devices} of {here}; to have the source's, pass {' or '.join(ways)}"
+    ]
+
+
 def check_settings(config: PretrainConfig, recipe: PretrainingRecipe) -> None:
     """What can be known to be wrong before any data is read. Raises UserError."""
     for name, kind in get_type_hints(PretrainConfig).items():

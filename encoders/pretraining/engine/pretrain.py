@@ -27,6 +27,7 @@ from cxrbench.encoders.pretraining.engine.plan import (
     chosen_decode_size,
     chosen_recipe,
     make_plan,
+    note_on_processes,
     notes_on,
     read_method,
 )
@@ -76,7 +77,7 @@ def pretrain(
     """
     blueprint, recipe = checked(config)
     check_names(manifests)
-    for line in notes_on(config, recipe):
+    for line in (*notes_on(config, recipe), *note_on_processes(config, recipe, blueprint)):
         say(line)
     initial = initial_weights(config, recipe.arch, blueprint, say)
     if initial is not None:

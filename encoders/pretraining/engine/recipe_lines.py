@@ -1,5 +1,6 @@
 """A recipe to read before it is trained: every number, its value, and where it comes from."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, NamedTuple
@@ -14,25 +15,34 @@ from cxrbench.encoders.pretraining.engine.plan import (
     chosen_decode_size,
     chosen_recipe,
     given_numbers,
+    note_on_processes,
     notes_on,
     read_method,
 )
 from cxrbench.encoders.pretraining.initial import RANDOM
-from cxrbench.encoders.pretraining.method import Blueprint
+from cxrbench.encoders.pretraining.method import Blueprint, Method
 from cxrbench.encoders.pretraining.options import DECLARED, typed
 from cxrbench.encoders.pretraining.recipe import ChosenImages, PretrainingRecipe
 
 FOLLOWS = "follows from"
 UNREAD = "not read: only where"
 UNCITED = "no source is given"
+SILENT = "not stated: as in fixed; "
+PAPERS = re.compile(r"[\w-]+ (§|eq\. |A\.\d|Table )")
+CODES = re.compile(r"[\w-]+:\S")
+"""How a source begins that is a paper's section, or a file of a public code."""
 
 
 class RecipeLine(NamedTuple):
-    """``name``: of a number of the recipe, of an option of the method, or of what follows from them."""
+    """``name``: of a number of the recipe, of an option of the method, or of what follows from them.
+
+    ``constant``: it is a number of the method's code, which no flag and no option sets.
+    """
 
     name: str
     value: str
     source: str
+    constant: bool = False
 
 
 def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
@@ -59,14 +69,37 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
         if name == "arch":
             lines += [decoded(config, blueprint), begun(config, blueprint)]
     lines += [RecipeLine(f"images of {name}", of(chosen), chosen.source) for name, chosen in recipe.data.items()]
-    usual = method.configure(recipe.arch, {"variant": config.recipe}).options if config.options else blueprint.options
-    sources = {**next(iter(method.recipes.values())).sources, **standard.sources}
-    before, unread = as_mapping(usual), dict(unread_options(blueprint.options))
-    for name, value in as_mapping(blueprint.options).items():
+    usual = method.configure(recipe.arch, {"variant": config.recipe}) if config.options else blueprint
+    sources = all_sources(method, config.recipe)
+    before, unread = shown_options(method, usual), dict(unread_options(blueprint.options))
+    for name, value in shown_options(method, blueprint).items():
         source = replaced(before[name]) if name in config.options else sources.get(name, UNCITED)
-        line = RecipeLine(name, "-", f"{UNREAD} {unread[name]}") if name in unread else (name, written(value), source)
+        line = RecipeLine(name, "-", f"{UNREAD} {unread[name]}") if name in unread else (name, value, source)
         lines.append(RecipeLine(*line))
-    return lines, notes_on(config, recipe)
+    for name, constant in method.constants(blueprint.backbone, blueprint.options).items():
+        if constant.read:
+            lines.append(RecipeLine(name, written(constant.value), sources.get(name, UNCITED), constant=True))
+    return lines, [*notes_on(config, recipe), *note_on_processes(config, recipe, blueprint)]
+
+
+def all_sources(method: Method, name: str) -> dict[str, str]:
+    """Of a recipe's numbers, options and constants: its own, and those of the first that hold for it, too.
+
+    What ``paper`` or ``official`` does not name is as in ``fixed``; unless the source is the paper, or the public code
+    of ``official``, it does not say so.
+    """
+    first, standard = next(iter(method.recipes)), method.recipes[name]
+    if name == first:
+        return dict(standard.sources)
+    says = re.compile(f"{PAPERS.pattern}|{CODES.pattern}") if name == "official" else PAPERS
+    inherited = method.recipes[first].sources.items()
+    return {one: text if says.match(text) else f"{SILENT}{text}" for one, text in inherited} | dict(standard.sources)
+
+
+def shown_options(method: Method, blueprint: Blueprint) -> dict[str, str]:
+    """The options as they are written; where a value stands for another, the one that is meant."""
+    written_ones = {name: written(value) for name, value in as_mapping(blueprint.options).items()}
+    return written_ones | dict(method.meant(blueprint.backbone, blueprint.options))
 
 
 def unread_options(options: Any) -> Iterator[tuple[str, str]]:

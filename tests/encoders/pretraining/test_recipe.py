@@ -1,5 +1,6 @@
 """What the engine makes of a recipe's numbers: rate, decay, clipping, and words of what may surprise."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from cxrbench.encoders.pretraining.engine import pretrain as engine
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, chosen_recipe, notes_on
 from cxrbench.encoders.pretraining.engine.pretrain import pretrain
+from cxrbench.encoders.pretraining.method import Blueprint
 from cxrbench.encoders.pretraining.recipe import Decayed, PretrainingRecipe, cited
 from cxrbench.encoders.pretraining.schedule import parameter_groups
 from cxrbench.errors import UserError
@@ -163,6 +165,25 @@ def test_a_warm_up_of_a_longer_schedule_is_said_in_shares_of_the_run() -> None:
     assert line.startswith("warmup 0.1 is a share of the recipe's schedule, which is 2 times as long")
     assert line.endswith("20% of the run")
     assert notes_on(not_given, chosen_recipe(not_given, method)) == []
+
+
+def test_a_run_says_that_a_process_has_another_share_than_in_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = toy_method(PretrainingRecipe(batch_size=4, processes=2))
+
+    def configure(arch: str, options: Mapping[str, Any]) -> Blueprint:
+        return replace(plain.configure(arch, options), within_process="images are compared")
+
+    monkeypatch.setattr(engine, "read_method", lambda config: replace(plain, configure=configure))
+    pretrain(
+        replace(CONFIG, method="toy", epochs=1, batch_size=None), [make_manifest(tmp_path / "data")], tmp_path / "run"
+    )
+    said = (
+        "images are compared within each process: the source has 2 of 2, this run 1 of 4; to have the source's, pass "
+        "--devices 2 or --batch-size 2 --accumulate 2"
+    )
+    assert said in capsys.readouterr().err.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,19 @@
 """Recipes of all methods: every number of each has a source, and the sources' arithmetic is what is trained."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
 
+from cxrbench.encoders.backbones.vit import parse_arch
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, chosen_recipe
-from cxrbench.encoders.pretraining.engine.recipe_lines import FOLLOWS, UNCITED, UNREAD, recipe_lines
-from cxrbench.encoders.pretraining.method import Method
+from cxrbench.encoders.pretraining.engine.recipe_lines import FOLLOWS, SILENT, UNCITED, UNREAD, recipe_lines
+from cxrbench.encoders.pretraining.method import Draw, Method
 from cxrbench.encoders.pretraining.recipe import WORDS, PretrainingRecipe
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor
+from cxrbench.encoders.radjepa.objective import RadJEPA
+from cxrbench.encoders.radjepa.options import OPTIONS
 from cxrbench.encoders.recipes import spcl
 from cxrbench.plugins.entry_points import METHODS, loadable
 from support.option_tables import SETS
@@ -17,8 +21,27 @@ from support.option_tables import SETS
 ALL = {name: method for name, method in loadable(METHODS, "method").items() if name in SETS}
 EACH = [(name, recipe) for name, method in ALL.items() for recipe in method.recipes]
 NUMBERS = [f.name for f in fields(PretrainingRecipe) if f.name not in WORDS]
+CONSTANTS = {
+    name: {
+        one
+        for recipe in method.recipes
+        for blueprint in [method.configure(method.recipes[recipe].arch, {"variant": recipe})]
+        for one in method.constants(blueprint.backbone, blueprint.options)
+    }
+    for name, method in ALL.items()
+}
 REPOSITORIES = ("OCL:", "PACX-MAE:", "MVMAE:", "ijepa:", "FaNe:")
-PAPERS = ("S-PCL", "PaCX-MAE", "MVMAE", "RadJEPA", "FaNe", "SigLIP", "Assran et al. 2023", "Robinson et al. 2021")
+PAPERS = (
+    "S-PCL",
+    "PaCX-MAE",
+    "MVMAE",
+    "RadJEPA",
+    "FaNe",
+    "SigLIP",
+    "Assran et al. 2023",
+    "Robinson et al. 2021",
+    "Bardes et al. 2022",
+)
 
 
 @pytest.mark.parametrize(("name", "recipe"), EACH)
@@ -26,12 +49,14 @@ def test_every_number_of_every_recipe_has_a_source(name: str, recipe: str) -> No
     lines, _ = recipe_lines(PretrainConfig(method=name, recipe=recipe))
     options = set(SETS[name].declared)
     told = {line.name for line in lines}
+    assert {line.name for line in lines if line.constant} <= CONSTANTS[name]
+    assert len([line for line in lines if line.constant]) >= 3
     assert len(told) == len(lines), "two numbers of one name"
     assert told >= {*NUMBERS, *options}
     lacking = [line.name for line in lines if line.source == UNCITED]
     assert not lacking, f"cite {lacking} in encoders/recipes/, under {recipe}"
     for line in lines:
-        known = ("ours: ", "not stated; ", "torch.optim", FOLLOWS, UNREAD, *REPOSITORIES, *PAPERS)
+        known = ("ours: ", "not stated; ", SILENT, "torch.optim", FOLLOWS, UNREAD, *REPOSITORIES, *PAPERS)
         assert line.source.startswith(known), line
         assert not (recipe == "official" and line.source.startswith("not stated; "))
 
@@ -40,7 +65,8 @@ def test_every_number_of_every_recipe_has_a_source(name: str, recipe: str) -> No
 def test_a_recipe_cites_its_own_numbers_and_nothing_else(name: str, recipe: str) -> None:
     """A variant's own values are cited by that variant, not by the default's; names that mean nothing by none."""
     sources, options = ALL[name].recipes[recipe].sources, SETS[name]
-    assert set(sources) <= {*NUMBERS, *options.declared}
+    assert set(sources) <= {*NUMBERS, *options.declared, *CONSTANTS[name]}
+    assert not CONSTANTS[name] & {*NUMBERS, *options.declared}
     assert set(options.variants[recipe]) <= set(sources)
     assert set(options.variants) == set(ALL[name].recipes)
 
@@ -48,8 +74,10 @@ def test_a_recipe_cites_its_own_numbers_and_nothing_else(name: str, recipe: str)
 def test_a_number_without_a_source_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     without = {name: text for name, text in spcl.PAPER.sources.items() if name not in ("clip", "ratio")}
     monkeypatch.setitem(spcl.RECIPES, "paper", replace(spcl.PAPER, sources=without))
+    fixed = {name: text for name, text in spcl.FIXED.sources.items() if name != "token_std"}
+    monkeypatch.setitem(spcl.RECIPES, "fixed", replace(spcl.FIXED, sources=fixed))
     lines, _ = recipe_lines(PretrainConfig(method="spcl", recipe="paper"))
-    assert [line.name for line in lines if line.source == UNCITED] == ["clip"]
+    assert [line.name for line in lines if line.source == UNCITED] == ["clip", "token_std"]
     with pytest.raises(AssertionError):  # fixed cites another ratio
         test_a_recipe_cites_its_own_numbers_and_nothing_else("spcl", "paper")
 
@@ -134,6 +162,71 @@ def test_an_option_that_nothing_reads_has_no_value() -> None:
     assert told()["head_dropout"] == ("0.2", "PACX-MAE:Modules/pacx_lit.py")
     assert told(recipe="paper")["head_dropout"] == ("-", "not read: only where heads is normed")
     assert told(options={"contrastive": 0})["smoothing"] == ("-", "not read: only where contrastive is more than 0")
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if "paper" in ALL[name].recipes])
+def test_what_paper_takes_over_is_said_to_be_as_in_fixed_unless_the_paper_says_it(name: str) -> None:
+    lines, _ = recipe_lines(PretrainConfig(method=name, recipe="paper"))
+    inherited = {*SETS[name].declared, *CONSTANTS[name]} - set(ALL[name].recipes["paper"].sources)
+    said = {line.name: line.source for line in lines if line.name in inherited and not line.source.startswith(UNREAD)}
+    assert said
+    assert not [one for one, source in said.items() if source.startswith(("ours", *REPOSITORIES, "torch"))]
+
+
+def test_what_is_taken_over_by_name() -> None:
+    def told(method: str, recipe: str) -> dict[str, str]:
+        return {line.name: line.source for line in recipe_lines(PretrainConfig(method, recipe=recipe))[0]}
+
+    radjepa, official, fane = told("radjepa", "paper"), told("radjepa", "official"), told("fane", "paper")
+    assert radjepa["momentum"] == f"{SILENT}{official['momentum']}"
+    assert official["momentum"] == "ijepa:configs/in1k_vith14_ep300.yaml"
+    assert radjepa["masks"] == "not stated: as in fixed; ours: blocks reach every patch"
+    assert official["keep"].startswith("not stated: as in fixed; Assran et al. 2023")
+    assert fane["gather"].startswith("not stated: as in fixed; ours: ")
+    assert (fane["kappa"], fane["tau2"]) == ("FaNe §3.1", "FaNe §4.1: τ₁, τ₂, τ₃")
+    assert not [source for source in told("mae", "fixed").values() if source.startswith("not stated")]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (("fane", "official", {}), ("2 of 98, this run 1 of 196", "--devices 2 or --batch-size 98 --accumulate 2, by")),
+        (("radjepa", "paper", {}), ("16 of 128, this run 1 of 2048", "or --batch-size 128 --accumulate 16, by")),
+        (("radjepa", "official", {"devices": 4}), ("16 of 128, this run 4 of 512", "--batch-size 512 --accumulate 4")),
+        (("spcl", "official", {"devices": 2}), ("1 of 1800, this run 2 of 900", "--devices 1 or --batch-size 3600")),
+        (("spcl", "official", {}), ()),
+        (("fane", "official", {"devices": 2}), ()),
+        (("fane", "official", {"batch_size": 98, "accumulate": 2}), ()),
+        (("fane", "paper", {}), ()),
+        (("radjepa", "fixed", {}), ()),
+    ],
+)  # fmt: skip
+def test_a_share_that_is_not_the_sources_is_said(
+    config: tuple[str, str, dict[str, Any]], said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    name, recipe, more = config
+    _, notes = recipe_lines(PretrainConfig(name, recipe=recipe, **more))
+    shares = [note for note in notes if "within each process" in note]
+    assert len(shares) == bool(said)
+    assert all(part in shares[0] for part in said)
+
+
+def test_batches_that_are_accumulated_have_the_contexts_of_the_sources_processes() -> None:
+    """Two batches of 3 images, as two processes of one batch of 6: each is cut to its own shortest context."""
+    options = OPTIONS.read({"variant": "official"})
+    objective = RadJEPA(parse_arch("192x4p14s112", channels=3, class_token=False), options)
+    for seed in range(8):
+        drawn = [torch.Generator().manual_seed(seed) for _ in range(3)]
+        shares = [
+            objective.masks(3, Draw(one, rank, 2), torch.device("cpu")).context for rank, one in enumerate(drawn[:2])
+        ]
+        whole = objective.masks(6, Draw(drawn[2]), torch.device("cpu")).context
+        assert min(len(share[0]) for share in shares) == len(whole[0])
+        if len(shares[0][0]) != len(shares[1][0]):
+            break
+    else:
+        raise AssertionError("shares are all of one length: the test shows nothing")
 
 
 def test_a_method_of_others_needs_no_recipe() -> None:
