@@ -136,6 +136,14 @@ def test_an_option_that_nothing_reads_has_no_value() -> None:
     assert told(options={"contrastive": 0})["smoothing"] == ("-", "not read: only where contrastive is more than 0")
 
 
+def test_what_a_code_does_otherwise_is_not_cited_as_its() -> None:
+    for recipe in ("fixed", "paper"):  # its code pools 128 channels
+        lines, _ = recipe_lines(PretrainConfig("fane", recipe=recipe))
+        width = {line.name: line for line in lines}["pool_width"]
+        assert width.value == "0"
+        assert width.source.startswith("ours: the BERT's")
+
+
 def test_a_method_of_others_needs_no_recipe() -> None:
     method = Method("theirs", lambda arch, options: None, {}, lambda arch, seed: None)  # type: ignore[arg-type, return-value]
     assert chosen_recipe(PretrainConfig(method="theirs", epochs=3), method) == PretrainingRecipe(epochs=3)
