@@ -37,6 +37,8 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "hn .1": {"hn": "0.1"},
     "hn 0": {"hn": "0"},
+    "clip 0": {"clip": 0.0},
+    "prior": {"initial_bias": "prior"},
     "fast": FAST,
     "fast, hn .1": {**FAST, "hn": "0.1"},
     "fast, hn 0": {**FAST, "hn": "0"},
