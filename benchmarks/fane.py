@@ -7,13 +7,13 @@ A cell is one pretraining, in a folder of its own below DIR: whatever is finishe
 goes on. First every variation is trained for 12 epochs with one seed (408 steps of 64); then the recipe as it ships and
 the two best variations for 40 epochs (1,360 steps) with three seeds. Best: the highest mean of the seven columns of the
 table that are scores. Images that choose are held-out ones of the phantom of seed 1; the phantom of seed 0, which the
-leaderboard uses, is not touched. What was found is kept in results/fane.json, whatever becomes of DIR. ``--report``:
-only the table, of what is finished.
+leaderboard uses, is not touched. What was found is kept in results/fane.json, whatever becomes of DIR; means over
+seeds go into docs/pretraining-on-the-phantom.md. ``--report``: only the tables, of what is finished.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from cxrbench.api import write_phantom
 from cxrbench.encoders.backbones.encoder import Pooling
 from cxrbench.files.atomic import atomic_path
 from evidence.embeddings import directions, embedded
+from evidence.marked import put, table
 
 SHIPPED: dict[str, Any] = {"arch": "nano", "warmup": 0.1, "batch_size": 64, "lr": 7e-4, "accelerator": "cpu"}
 OPTIONS: dict[str, Any] = {"train_text": "false", "sentence_pool": "mean", "pool_width": "32", "kappa": "0.6"}
@@ -37,6 +38,8 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "hn .1": {"hn": "0.1"},
     "hn 0": {"hn": "0"},
+    "clip 0": {"clip": 0.0},
+    "prior": {"initial_bias": "prior"},
     "fast": FAST,
     "fast, hn .1": {**FAST, "hn": "0.1"},
     "fast, hn 0": {**FAST, "hn": "0"},
@@ -44,6 +47,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "official text head": {"text_head": "official", "pool_width": None},
 }
 KEPT = Path(__file__).with_name("results") / "fane.json"
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "pretraining-on-the-phantom.md"
 BASE, SHORT, LONG, SEEDS, CHOSEN = "as shipped", 12, 40, (0, 1, 2), 2
 HELD_OUT = {"vindr_train": 1200, "vindr_test": 400, "rsna": 1200, "siim": 1200}
 PROBED, FRACTIONS, LABEL_SEEDS = ("vindr", "rsna", "siim"), (0.01, 0.1, 1.0), 3
@@ -193,6 +197,31 @@ class Bench:
                        disable_numparse=True)
         )  # fmt: skip
         write_report("fane", "FaNe: bias, its learning rate, hard negatives, clip", head, rows, note)
+        put(DOCUMENT, {"fane": self.over_seeds(cells)})
+
+    def over_seeds(self, cells: Sequence[tuple[Cell, Mapping[str, Any]]]) -> str:
+        """A row per variation and length: means over training seeds, with their deviation where there are several."""
+        first = cells[0][1]
+        before = [
+            np.mean([r["auroc"] - r["difference"] for r in first["probes"][p] if r["fraction"] == f])
+            for p in UNTRAINED for f in FRACTIONS
+        ]  # fmt: skip
+        rows = [["*untrained*", "-", "-", *(f"{value:.3f}" for value in before), "-", "-"]]
+        found: dict[tuple[str, int], list[list[float]]] = {}
+        for cell, scores in cells:
+            values = [auroc for p in UNTRAINED for auroc, _ in self.columns(scores, p)]
+            found.setdefault((cell.name, cell.epochs), []).append([*values, scores["recall"], scores["rank"]["cls"]])
+        for (name, epochs), seeds in found.items():
+            shown = [spread(column, 1 if n > len(before) else 3) for n, column in enumerate(zip(*seeds, strict=True))]
+            rows.append([name, str(epochs), str(len(seeds)), *shown])
+        reads = [f"{p.replace('cls', 'CLS')} {f:.0%}" for p in UNTRAINED for f in FRACTIONS]
+        return table(["variation", "epochs", "seeds", *reads, "R@10", "rank (CLS)"], rows)
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Their mean, and their standard deviation where there are several."""
+    error = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{error}"
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ NORMALISED = (
     "mp or hn is more than 0 and similarity is normalised",
     lambda options: (options.mp or options.hn) and options.similarity == "normalised",
 )
+VIT = ("arch is a ViT", lambda arch: not arch.startswith("resnet"))
 MASKED = ("mask_mode is not none", lambda options: options.mask_mode != "none")
 
 
@@ -80,8 +81,11 @@ class FaNeOptions:
     spa: float = option(1.0, "λ₃: weight of the masks' sparsity", least=0, when=MASKED)
     gather: bool = option(True, "compare with the pairs of all processes; false: of the same process")
     augment: bool = option(False, "rotation by up to 5 degrees and horizontal flip (breaks laterality)")
-    odd_mean: bool = option(False, "three channels and the paper's mean .4755, .4755, .406, for a ViT, too")
-    learn_positions: bool = option(False, "a ViT's positions are trained (from N(0, .02²), or --init); else sin-cos")
+    odd_mean: bool = option(
+        False, "three channels and the paper's mean .4755, .4755, .406; else ImageNet's for a ResNet, which always has "
+        "three, and one gray channel for a ViT",
+    )  # fmt: skip
+    learn_positions: bool = option(False, "positions are trained (from N(0, .02²), or --init); else sin-cos", of=VIT)
     min_sentences: int = option(4, "studies with fewer are left out", least=1)
 
 

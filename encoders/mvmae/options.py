@@ -69,8 +69,8 @@ class V2TOptions(MVMAEOptions):
 
 
 # paper: pixels in [0, 1] of the centre, eq. 1 as printed, 1/α, crops, jitter and flips. official: config_base.yaml and
-# config_v2t.yaml, dataclass defaults where they are silent; it has the paper's centre too, and crops are cut out of it.
-# fixed squashes whole images: the centre of a portrait image lacks the costophrenic angles.
+# config_v2t.yaml, dataclass defaults where they are silent; its crops are cut out of whole files, which evaluation
+# squashes. So does fixed: the centre of a portrait image lacks the costophrenic angles.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "paper": {
@@ -78,7 +78,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "official": {
         "mask": 0.93, "flip": True, "late_midpoint": True, "all_slots": True, "nominal_ratio": True, "floor_slack": 0.0,
-        "centre_crop": True,
     },
 }  # fmt: skip
 V2T_VARIANTS: dict[str, dict[str, Any]] = {

@@ -9,7 +9,8 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.pretraining.augment import affine, blur, erase, jitter, random_resized_crop
 from cxrbench.encoders.pretraining.method import Draw
 
-ENLARGED = 320 / 224  # of the images that are cropped: the official code's, and Symile-MIMIC's
+ENLARGED = 320 / 224  # of the images that are cropped
+ENLARGED_SOURCE = "PACX-MAE:Data/data_modules.py: 224 px out of Symile-MIMIC's 320"
 CROP_AREA, CROP_RATIO = (0.75, 1.0), (0.85, 1.15)
 TURN, SHIFT, ZOOM = 10.0, 0.1, (0.9, 1.1)  # degrees, share of the side, factor
 JITTER = 0.2

@@ -9,7 +9,7 @@ Formulas, variants, sources: docs/methods.md.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -28,17 +28,26 @@ from cxrbench.encoders.backbones.encoder import (
     untrained_by_name,
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
-from cxrbench.encoders.pacx.augment import ENLARGED, augment
+from cxrbench.encoders.pacx.augment import ENLARGED, ENLARGED_SOURCE, augment
 from cxrbench.encoders.pacx.constants import HEAD_EPS, HEAD_STD, LEAST_SCALE, constants
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.encoder import HOW_TO, load
 from cxrbench.encoders.pacx.lora import adapt, merged, set_norm_eps
 from cxrbench.encoders.pacx.losses import Pair, contrastive_loss, regression_loss
-from cxrbench.encoders.pacx.options import OPTIONS, PaCXOptions
+from cxrbench.encoders.pacx.options import OPTIONS, Modalities, PaCXOptions
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.initial import VIEW_ROWS, InitialWeights, read_initial, refuse_misfit
-from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
+from cxrbench.encoders.pretraining.method import (
+    Advice,
+    BaseWeights,
+    Batch,
+    Blueprint,
+    Draw,
+    Loss,
+    Objective,
+    gather_batch,
+)
 from cxrbench.encoders.recipes.pacx import RECIPES
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import load_strict
@@ -145,39 +154,37 @@ def base_of(initial: InitialWeights, arch: ViTConfig) -> TrainedBackbone:
     return TrainedBackbone(initial.state, refuse_misfit(initial, arch), initial.preprocess, initial.card)
 
 
-def shipped_base(manifests: Iterable[Manifest], arch: ViTConfig, name: str) -> tuple[Path, TrainedBackbone]:
-    """The shipped MAE, on phantom data. Raises UserError where it does not fit, and on real data."""
+def shipped(manifests: Sequence[Manifest], name: str, modalities: Modalities) -> InitialWeights:
+    """The shipped MAE, on phantom data. Raises UserError for another architecture than its own, and on real data."""
     path = phantom_weights("mae")
-    synthetic = all(manifest.synthetic for manifest in manifests)
-    if path is None or not synthetic or arch != parse_arch(PHANTOM_ARCH, channels=1):
+    synthetic = all(one.synthetic for one in manifests if with_signals(one, modalities).any())
+    if path is None or not synthetic or not fits_shipped(name):
         raise UserError(WITHOUT_INIT.format(arch=name))
-    return Path(path), base_of(read_initial(path), arch)
+    return replace(read_initial(path), name=f"the shipped {Path(path).name}")
+
+
+def fits_shipped(name: str) -> bool:
+    """Whether the shipped MAE is of this architecture."""
+    return parse_arch(name, channels=1) == parse_arch(PHANTOM_ARCH, channels=1)
 
 
 SIGNALS = {"both": "an ECG or laboratory values", "ecg": "an ECG", "labs": "laboratory values"}
 
 
 def configure(name: str, options: PaCXOptions, initial: InitialWeights | None = None) -> Blueprint:
-    """PaCX-MAE on studies with an ECG or laboratory values, from an MAE's weights: ``initial``, or the shipped ones."""
+    """PaCX-MAE on studies with an ECG or laboratory values, from an MAE's weights, without which it cannot be made."""
     arch = parse_arch(name, channels=1)
     given = base_of(initial, arch) if initial else None
     preprocess = (given.preprocess if given else None) or gray_preprocess(given.config if given else arch)
-
-    def needed(manifests: Iterable[Manifest]) -> None:
-        if given is None:
-            shipped_base((one for one in manifests if with_signals(one, options.modalities).any()), arch, name)
 
     def corpus(images: TrainingImages) -> PaCXCorpus:
         return build(images, options.modalities, options.teachers())
 
     def objective(corpus: PaCXCorpus) -> PaCX:
-        manifests, names = corpus.images.manifests, corpus.images.rows["dataset"].unique()
-        if initial and given:
-            path, base = initial.name, given
-        else:
-            path, base = shipped_base((manifests[one] for one in names), arch, name)
+        if initial is None or given is None:
+            raise UserError(WITHOUT_INIT.format(arch=name))
         widths = {modality: embeddings.shape[1] for modality, embeddings in corpus.taught.items()}
-        return PaCX(base, options, preprocess, widths, path)
+        return PaCX(given, options, preprocess, widths, initial.name)
 
     return Blueprint(
         preprocess,
@@ -187,9 +194,15 @@ def configure(name: str, options: PaCXOptions, initial: InitialWeights | None = 
         lambda manifest: with_signals(manifest, options.modalities),
         wants=f"training images with {SIGNALS[options.modalities]}",
         compared="joined" if options.contrastive else "nothing",
-        needed=needed,
         decode_size=round(preprocess.size * ENLARGED) if options.augment else None,
-        begun_from=partial(configure, name, options),
+        decode_source=ENLARGED_SOURCE,
+        base=BaseWeights(
+            "MAE",
+            "PaCX-MAE §3, stage 1a",
+            begun=partial(configure, name, options),
+            usual=partial(shipped, name=name, modalities=options.modalities),
+            usual_on="phantom data" if fits_shipped(name) else "",
+        ),
         backbone=replace(given.config if given else arch, norm_eps=options.norm_eps),
     )
 

@@ -39,7 +39,7 @@ def declare(
     return (
         Method(
             name=name,
-            configure=lambda arch, given: configure(arch, options.read(given)),
+            configure=lambda arch, given: configure(arch, options.read(given, arch)),
             options=options.lines(),
             untrained=untrained,
             pictures=objective.picture is not Objective.picture,

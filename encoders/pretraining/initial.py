@@ -24,6 +24,7 @@ WRAPPED = (*PREFIXES, "model.", "encoder.", "image_encoder.model.")  # what stan
 TOWER = "image_encoder.model."  # of the backbone in files of FaNe
 HEADS = (*UNUSED, "head_dist.", "fc.", "predictor.")
 SUMMED = (3, 1)  # channels of weights and of a backbone that can begin from them
+UNCOMPARED = ("channels", "learned_positions")  # of a ViT: the weights' own, where a method takes their shape
 KERNEL, POSITIONS, VIEW_ROWS = "patch_embed.proj.weight", "pos_embed", "modality"
 
 

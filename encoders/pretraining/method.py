@@ -146,8 +146,8 @@ class Blueprint:
     UserError where something is missing that is needed then (a tokeniser, weights). ``decode_size``: where
     ``Objective.augmented`` cuts crops, the side of the images that it cuts them from; None: it cuts none. ``backbone``:
     its configuration, a dataclass, to be shown, and compared with weights to begin from. ``source_weights``: what the
-    method's source begins from. ``begun_from``: the same method from given weights, where these decide more than a
-    backbone's numbers; None: ``Objective.beginnings`` are filled.
+    method's source begins from. ``base``: weights without which there is no such method; None: there are none, and
+    ``Objective.beginnings`` are filled. ``decode_source``: where ``decode_size`` is from.
     """
 
     preprocess: Preprocess
@@ -163,8 +163,25 @@ class Blueprint:
     wants: str = "training images"
     decode_size: int | None = None
     source_weights: SourceWeights | None = None
-    begun_from: "Callable[[InitialWeights], Blueprint] | None" = None
+    base: "BaseWeights | None" = None
     backbone: Any = None
+    decode_source: str = "ours: crops are cut out of detail"
+
+
+@dataclass(frozen=True)
+class BaseWeights:
+    """Weights of another method, without which a method cannot begin, and which decide more than a backbone's numbers.
+
+    ``name``: of what they are (``MAE``), as is said at ``cited``. ``begun``: the method from given weights; their
+    channels and images are its own. ``usual``: the weights where none are given, by the manifests; raises UserError
+    where there are none. ``usual_on``: on what data there are, in words; "": on none.
+    """
+
+    name: str
+    cited: str
+    begun: Callable[[InitialWeights], Blueprint]
+    usual: Callable[[Sequence[Manifest]], InitialWeights]
+    usual_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class Declared:
 
     A value lies in [least, most], or (above, below), or what is mixed of them. ``when``: a condition on the other
     options, in words and as a function; where it is not met nothing reads the option, and giving it is an error.
+    ``of``: the same of the architecture's name.
     """
 
     help: str
@@ -27,6 +28,14 @@ class Declared:
     most: float = math.inf
     below: float = math.inf
     when: tuple[str, Callable[[Any], object]] | None = None
+    of: tuple[str, Callable[[str], object]] | None = None
+
+    def unread(self, options: Any, arch: str) -> str:
+        """Where the option is read, in words, if it is not with these options and this architecture; else nothing."""
+        for condition, given in ((self.of, arch), (self.when, options)):
+            if condition and not condition[1](given):
+                return condition[0]
+        return ""
 
     def allows(self, number: float) -> bool:
         """Whether a number is within the bounds."""
@@ -71,11 +80,11 @@ class OptionSet(Generic[T]):
         """The type of each field."""
         return get_type_hints(self.kind)
 
-    def read(self, given: Mapping[str, Any]) -> T:
+    def read(self, given: Mapping[str, Any], arch: str = "") -> T:
         """The options from values by name, numbers or text as typed; what is not given comes from ``variant`` of them.
 
         Raises UserError for an unknown name, variant or choice, for text that is no number, for a number out of
-        bounds, and for an option that nothing reads.
+        bounds, and for an option that nothing reads, with the architecture ``arch``.
         """
         declared, types = self.declared, self.types
         variant = str(given.get("variant", next(iter(self.variants))))
@@ -89,8 +98,8 @@ class OptionSet(Generic[T]):
             values[name] = self.value(name, types[name], text)
         options = self.kind(**values)
         for name in given:
-            if (when := declared[name].when) and not when[1](options):
-                raise UserError(f"{self.method} reads {name} only where {when[0]}: leave it out")
+            if where := declared[name].unread(options, arch):
+                raise UserError(f"{self.method} reads {name} only where {where}: leave it out")
         self.check(options)
         return options
 
@@ -119,7 +128,8 @@ class OptionSet(Generic[T]):
         """What an option is, what it may be, and when it is read."""
         one, kind = self.declared[name], self.types[name]
         choices = get_args(kind) if get_origin(kind) is Literal else ()
-        when = f"read where {one.when[0]}" if one.when else ""
+        conditions = " and ".join(condition[0] for condition in (one.of, one.when) if condition)
+        when = f"read where {conditions}" if conditions else ""
         return "; ".join(filter(None, (one.help, " or ".join(map(str, choices)), one.bounds, when)))
 
     def lines(self) -> dict[str, str]:

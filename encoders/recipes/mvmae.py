@@ -99,7 +99,7 @@ OFFICIAL = replace(
         BETA: "late_midpoint",
         LOSS: "all_slots nominal_ratio",
         MODEL: "floor_slack",
-        DATA: "centre_crop",
+        f"{DATA}: crops of whole files, squashed in evaluation": "centre_crop",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}

@@ -1,6 +1,7 @@
 """The one way to pretrain an encoder: training images in, ``encoder.safetensors`` out."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,6 +51,8 @@ FREE = ("devices", "workers", "decode", "half", "checkpoint_every", "keep_every"
 they gave."""
 COMPARED = ("options", "images", "image_set", "corpus", "began_from")
 """What else must be the same."""
+DIGITS = 12
+"""Of a hash that a message shows."""
 COUNTED = 8
 """Units of which the cost is the mean."""
 
@@ -79,7 +82,7 @@ def pretrain(
     check_names(manifests)
     for line in (*notes_on(config, recipe), *note_on_processes(config, recipe, blueprint)):
         say(line)
-    initial = initial_weights(config, recipe.arch, blueprint, say)
+    initial = initial_weights(config, recipe.arch, blueprint, manifests, say)
     if initial is not None:
         blueprint = fitted(blueprint, initial)
     blueprint.needed(manifests)
@@ -163,7 +166,7 @@ def checked(config: PretrainConfig) -> tuple[Blueprint, PretrainingRecipe]:
     check_is_read(config, method, blueprint)
     check_compared(config, recipe, blueprint)
     chosen_decode_size(config, blueprint)
-    check_init(config)
+    check_init(config, blueprint)
     return blueprint, recipe
 
 
@@ -225,7 +228,7 @@ def resume_point(last: Path, facts: Mapping[str, Any]) -> tuple[int, dict[str, A
     pairs = [(name, before["config"].get(name), value) for name, value in now["config"].items()]
     pairs = [pair for pair in pairs if pair[0] not in (*FREE, *COMPARED)]
     pairs += [pair for name in COMPARED for pair in by_part(name, before.get(name), now[name])]
-    changed = [f"{name} was {old}, is {new}" for name, old, new in pairs if old != new]
+    changed = [f"{name} was {brief(old)}, is {brief(new)}" for name, old, new in pairs if old != new]
     if changed:
         raise UserError(f"{last} is of another run ({'; '.join(changed)}): use the same settings, or another --out")
     return int(checkpoint["global_step"]), dict(before.get("training", {}))
@@ -236,6 +239,11 @@ def by_part(name: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
         return [(name, before, now)]
     return [(f"{name}.{part}", before.get(part), now.get(part)) for part in {**before, **now}]
+
+
+def brief(value: Any) -> Any:
+    """A value for a message: of a SHA-256 the first digits."""
+    return value[:DIGITS] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 def advice_on_damage(last: Path) -> str:

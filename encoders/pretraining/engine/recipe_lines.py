@@ -19,7 +19,7 @@ from cxrbench.encoders.pretraining.engine.plan import (
     notes_on,
     read_method,
 )
-from cxrbench.encoders.pretraining.initial import RANDOM
+from cxrbench.encoders.pretraining.initial import RANDOM, UNCOMPARED
 from cxrbench.encoders.pretraining.method import Blueprint, Method
 from cxrbench.encoders.pretraining.options import DECLARED, typed
 from cxrbench.encoders.pretraining.recipe import ChosenImages, PretrainingRecipe
@@ -55,23 +55,24 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
     standard, recipe = method.recipes.get(config.recipe), chosen_recipe(config, method)
     assert standard is not None
     check_settings(config, recipe)
-    check_init(config)
     blueprint = method.configure(recipe.arch, {**config.options, "variant": config.recipe})
+    check_init(config, blueprint)
     check_is_read(config, method, blueprint)
     check_compared(config, recipe, blueprint)
-    blueprint = fitted_to_file(config, blueprint)
+    fitted = fitted_to_file(config, blueprint)
+    known, blueprint = blueprint.base is None or fitted is not blueprint, fitted
     lines: list[RecipeLine] = []
     given = given_numbers(config)
     for name, value in recipe.numbers().items():
         source = standard.sources.get(name, UNCITED)
         lines.append(RecipeLine(name, written(value), replaced(getattr(standard, name)) if name in given else source))
-        lines += following(name, recipe, blueprint)
+        lines += following(name, recipe, blueprint, known)
         if name == "arch":
             lines += [decoded(config, blueprint), begun(config, blueprint)]
     lines += [RecipeLine(f"images of {name}", of(chosen), chosen.source) for name, chosen in recipe.data.items()]
     usual = method.configure(recipe.arch, {"variant": config.recipe}) if config.options else blueprint
     sources = all_sources(method, config.recipe)
-    before, unread = shown_options(method, usual), dict(unread_options(blueprint.options))
+    before, unread = shown_options(method, usual), dict(unread_options(blueprint.options, recipe.arch))
     for name, value in shown_options(method, blueprint).items():
         source = replaced(before[name]) if name in config.options else sources.get(name, UNCITED)
         line = RecipeLine(name, "-", f"{UNREAD} {unread[name]}") if name in unread else (name, value, source)
@@ -102,12 +103,12 @@ def shown_options(method: Method, blueprint: Blueprint) -> dict[str, str]:
     return written_ones | dict(method.meant(blueprint.backbone, blueprint.options))
 
 
-def unread_options(options: Any) -> Iterator[tuple[str, str]]:
-    """Options that nothing reads as the others are, and in words where they are read."""
+def unread_options(options: Any, arch: str) -> Iterator[tuple[str, str]]:
+    """Options that nothing reads as the others and the architecture are, and in words where they are read."""
     for field in fields(options) if is_dataclass(options) else ():
         declared = field.metadata.get(DECLARED)
-        if declared and declared.when and not declared.when[1](options):
-            yield field.name, declared.when[0]
+        if declared and (where := declared.unread(options, arch)):
+            yield field.name, where
 
 
 def of(chosen: ChosenImages) -> str:
@@ -122,17 +123,24 @@ def _pairs(value: Any) -> str:
     return "/".join(f"{name} {share:g}" for name, share in pairs) or written(value)
 
 
-def following(name: str, recipe: PretrainingRecipe, blueprint: Blueprint) -> list[RecipeLine]:
-    """What follows from a number, behind it: shape and images, the peak learning rate, epochs of warm-up."""
+def following(name: str, recipe: PretrainingRecipe, blueprint: Blueprint, known: bool) -> list[RecipeLine]:
+    """What follows from a number, behind it: shape and images, the peak learning rate, epochs of warm-up.
+
+    ``known``: whether the weights are that a method begins from which takes channels and images from them.
+    """
     if name == "arch":
         shape, options = as_mapping(blueprint.backbone), as_mapping(blueprint.options)
         parts = {f"backbone {part}" if part in options else part: value for part, value in shape.items()}
-        sides = [RecipeLine(part, written(value), f"{FOLLOWS} arch and the options") for part, value in parts.items()]
         image = blueprint.preprocess
         text = (
             f"{image.channels} x {image.size} px, {image.resize}, mean {written(image.mean)}, std {written(image.std)}"
         )
-        return [*sides, RecipeLine("image", text, f"{FOLLOWS} arch and the options")]
+        lines = []
+        for part, value in (*parts.items(), ("image", text)):
+            base = blueprint.base if part in (*UNCOMPARED, "image") else None
+            told = written(value) if base is None or known else f"the {base.name}'s"
+            lines.append(RecipeLine(part, told, f"{FOLLOWS} {'--init' if base else 'arch and the options'}"))
+        return lines
     if name == "lr_rule":
         return [RecipeLine("peak lr", f"{recipe.peak:.6g}", f"{FOLLOWS} lr, lr_rule, batch_size and accumulate")]
     if name == "horizon":
@@ -145,7 +153,7 @@ def decoded(config: PretrainConfig, blueprint: Blueprint) -> RecipeLine:
     """The side at which images are decoded."""
     side = chosen_decode_size(config, blueprint)
     usual = blueprint.decode_size or blueprint.preprocess.size
-    source = "ours: crops are cut out of detail" if blueprint.decode_size else f"{FOLLOWS} arch and the options"
+    source = blueprint.decode_source if blueprint.decode_size else f"{FOLLOWS} arch and the options"
     return RecipeLine("decode_size", written(side), source if config.decode_size is None else replaced(usual))
 
 
@@ -156,9 +164,10 @@ def begun(config: PretrainConfig, blueprint: Blueprint) -> RecipeLine:
     ours = config.recipe == "fixed"
     why = "ours: nothing is learnt before" if ours else f"{FOLLOWS} the recipe: its source names no other weights"
     why = f"{source.cited}: {source.words}" if source else why
-    if blueprint.begun_from is not None:
-        usual, why = "an MAE", "PaCX-MAE §3: stage 1a's MAE; on phantom data the shipped one"
-    return RecipeLine("init", config.init or usual, replaced(usual) if config.init else why)
+    if (base := blueprint.base) is not None:
+        shipped = f" but on {base.usual_on}, where it is the shipped one" if base.usual_on else ""
+        usual, why = "", f"{base.cited}: an {base.name}, to be given (--init FILE){shipped}"
+    return RecipeLine("init", config.init or written(usual), replaced(usual) if config.init else why)
 
 
 def replaced(standard: Any) -> str:

@@ -23,6 +23,7 @@ from cxrbench.encoders.fane.options import OPTIONS, VARIANTS
 from cxrbench.encoders.pretraining.engine.flops import step_cost
 from cxrbench.encoders.pretraining.engine.plan import check_is_read
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, build_objective, make_corpus, pretrain
+from cxrbench.encoders.pretraining.engine.recipe_lines import recipe_lines
 from cxrbench.encoders.pretraining.engine.trainer import as_batch
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.encoders.pretraining.schedule import learning_rate_factor
@@ -108,6 +109,19 @@ def test_official_trains_a_vits_positions() -> None:
     for variant, learnt in (("fixed", False), ("official", True)):
         assert configure("nano", OPTIONS.read({"variant": variant})).backbone.learned_positions is learnt
     assert configure("resnet18", OPTIONS.read({"variant": "official"})).backbone.width == 512
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "resnet18-64"])
+def test_a_resnet_has_no_positions_and_always_three_channels(arch: str) -> None:
+    for given in ("true", "false"):
+        with pytest.raises(UserError, match="FaNe reads learn_positions only where arch is a ViT: leave it out"):
+            METHOD.configure(arch, {"learn_positions": given})
+    lines, _ = recipe_lines(PretrainConfig("fane", arch, recipe="official"))
+    told = {line.name: (line.value, line.source) for line in lines}
+    assert told["learn_positions"] == ("-", "not read: only where arch is a ViT")
+    for given, mean in (("true", 0.4755), ("false", 0.485)):  # read, though not for the channels
+        images = METHOD.configure(arch, {"variant": "official", "odd_mean": given}).preprocess
+        assert (images.channels, images.mean[0]) == (3, mean)
 
 
 def test_official_schedule_ends_in_the_middle_of_its_cosine() -> None:

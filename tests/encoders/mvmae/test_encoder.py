@@ -84,7 +84,7 @@ def test_published_layout_is_timms_vit_of_one_view(tmp_path: Path, variant: str 
         last = encoder.backbone.norm(found.maps[-1].flatten(2).transpose(1, 2))
         torch.testing.assert_close(last, expected[:, 1:], atol=1e-5, rtol=1e-5)
     assert isinstance(encoder, Encoder)
-    assert encoder.preprocess == Preprocess(32, "crop", (0.5056,), (0.252,), 1, "bilinear", 224 / 256)
+    assert encoder.preprocess == Preprocess(32, "squash", (0.5056,), (0.252,), 1)
     assert encoder.backbone.config.norm_eps == encoder.backbone.norm.eps == 1e-5
 
 

@@ -312,9 +312,9 @@ def test_it_begins_from_our_maes_and_from_published_ones(tmp_path: Path) -> None
         assert found.config == colour
         assert found.state.keys() == network.state_dict().keys()
         blueprint = METHOD.configure("64x4p8s32", {})
-        assert blueprint.begun_from is not None
+        assert blueprint.base is not None
         assert blueprint.preprocess == gray_preprocess(ARCH)
-        assert blueprint.begun_from(read_initial(str(tmp_path / name))).preprocess == gray_preprocess(colour)
+        assert blueprint.base.begun(read_initial(str(tmp_path / name))).preprocess == gray_preprocess(colour)
     with pytest.raises(UserError, match="is a ViT 64x4p8s32, not 64x6p8s32: pass it as --arch 64x4p8s32"):
         read_base(tmp_path / "mae.pth", replace(ARCH, depth=6))
     bare = replace(ARCH, class_token=False)

@@ -11,14 +11,16 @@ from safetensors import safe_open
 from cxrbench.data.datasets import symile
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoder import EncoderCard, EncoderRequest
-from cxrbench.encoders.backbones.checkpoint import encoder_facts, write_encoder
-from cxrbench.encoders.backbones.encoder import gray_preprocess
+from cxrbench.encoders.backbones.checkpoint import encoder_facts, read_encoder, write_encoder
+from cxrbench.encoders.backbones.encoder import gray_preprocess, phantom_weights
 from cxrbench.encoders.backbones.vit import ViT, parse_arch
 from cxrbench.encoders.ecg.net1d import Net1D, Net1DConfig
 from cxrbench.encoders.labs.autoencoder import LabsDAE
+from cxrbench.encoders.pacx import objective
 from cxrbench.encoders.pacx.encoder import load
 from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, pretrain
 from cxrbench.errors import UserError
+from cxrbench.files.digests import file_sha256
 from cxrbench.phantom import write as phantom
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -74,6 +76,26 @@ def test_from_studies_to_an_encoder(studies: Manifest, config: PretrainConfig, t
     torch.save(LabsDAE(50).state_dict(), config.options["labs"])
     with pytest.raises(UserError, match=r"of another run \(corpus\.teacher of labs was "):
         pretrain(replace(config), [studies], tmp_path / "run", cache=tmp_path / "cache", resume=True)
+
+
+def test_the_shipped_mae_is_told_and_another_in_its_place_is_another_run(
+    studies: Manifest, config: PretrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(config, arch="nano", init="", epochs=1)
+    own = phantom_weights("mae")
+    assert own is not None
+    written = pretrain(config, [studies], tmp_path / "run", cache=tmp_path / "cache")
+    began, digest = read_encoder(written, "pacx").facts["began_from"], file_sha256(Path(own))[:16]
+    name = "the shipped mae_phantom.safetensors"
+    assert began == {"weights": name, "of": "mae", "licence": "Apache-2.0", "sha256": digest}
+    assert f"Began from: weights {name}, of mae, " in (tmp_path / "run" / "encoder.md").read_text()
+    arch, other = parse_arch("nano", channels=1), tmp_path / "mae_phantom.safetensors"
+    card = read_encoder(Path(own), "mae").card
+    facts = encoder_facts("mae", asdict(arch), gray_preprocess(arch), card)
+    write_encoder(other, ViT(arch).state_dict(), facts, half=False)
+    monkeypatch.setattr(objective, "phantom_weights", lambda method: str(other))
+    with pytest.raises(UserError, match=rf"of another run \(began_from\.sha256 was {digest}, is [0-9a-f]{{16}}\)"):
+        pretrain(config, [studies], tmp_path / "run", cache=tmp_path / "cache", resume=True)
 
 
 def test_without_an_mae_it_says_how_to_get_one(studies: Manifest, config: PretrainConfig, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ class Knobs:
     flip: bool = option(False, "a switch")
     lost: float = option(1.0, "read by b alone", above=0, when=("kind is b", lambda knobs: knobs.kind == "b"))
     path: str = option("", "a file")
+    deep: int = option(1, "of deep ones", of=("arch is deep", lambda arch: arch != "flat"))
 
 
 KNOBS = OptionSet("Toy", Knobs, {"fixed": {}, "paper": {"kind": "b", "ratio": 0.5}})
@@ -32,7 +33,7 @@ def test_what_is_given_stands_above_the_variant_and_that_above_the_class() -> No
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"knob": 1}, "Toy has no option knob: choose from ratio, blocks, kind, flip, lost, path"),
+        ({"knob": 1}, "Toy has no option knob: choose from ratio, blocks, kind, flip, lost, path, deep"),
         ({"variant": "official"}, "Toy has no variant 'official': choose one of fixed, paper"),
         ({"ratio": 1}, r"Toy: ratio is 1: it must be in \[0, 1\)"),
         ({"ratio": -0.1}, r"it must be in \[0, 1\)"),
@@ -55,6 +56,13 @@ def test_an_option_is_read_where_its_condition_holds() -> None:
     assert KNOBS.read({"lost": 2, "kind": "b"}).lost == KNOBS.read({"lost": 2, "variant": "paper"}).lost == 2
 
 
+def test_an_option_is_read_where_the_architecture_has_what_it_is_of() -> None:
+    assert KNOBS.read({"deep": 2}, "steep").deep == 2
+    assert KNOBS.read({}, "flat").deep == 1
+    with pytest.raises(UserError, match="Toy reads deep only where arch is deep: leave it out"):
+        KNOBS.read({"deep": 1}, "flat")
+
+
 def test_help_says_what_an_option_may_be_when_it_is_read_and_its_default() -> None:
     assert KNOBS.lines() == {
         "ratio": "a share; in [0, 1) [default: 0.25]",
@@ -63,6 +71,7 @@ def test_help_says_what_an_option_may_be_when_it_is_read_and_its_default() -> No
         "flip": "a switch [default: false]",
         "lost": "read by b alone; more than 0; read where kind is b [default: 1]",
         "path": "a file",
+        "deep": "of deep ones; read where arch is deep [default: 1]",
     }
 
 

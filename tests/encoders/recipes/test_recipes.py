@@ -229,6 +229,14 @@ def test_batches_that_are_accumulated_have_the_contexts_of_the_sources_processes
         raise AssertionError("shares are all of one length: the test shows nothing")
 
 
+def test_what_a_code_does_otherwise_is_not_cited_as_its() -> None:
+    for recipe in ("fixed", "paper"):  # its code pools 128 channels
+        lines, _ = recipe_lines(PretrainConfig("fane", recipe=recipe))
+        width = {line.name: line for line in lines}["pool_width"]
+        assert width.value == "the BERT's (0)"
+        assert width.source.startswith("ours: the BERT's")
+
+
 def test_a_method_of_others_needs_no_recipe() -> None:
     method = Method("theirs", lambda arch, options: None, {}, lambda arch, seed: None)  # type: ignore[arg-type, return-value]
     assert chosen_recipe(PretrainConfig(method="theirs", epochs=3), method) == PretrainingRecipe(epochs=3)

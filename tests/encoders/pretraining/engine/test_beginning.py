@@ -1,6 +1,7 @@
 """``--init``: every method begins from the weights that it is given, and says what it began from."""
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def written(path: Path, network: nn.Module) -> str:
 def begun(config: PretrainConfig, manifest: Manifest, cache: Path) -> Any:
     """The objective at its beginning."""
     blueprint = checked(config)[0]
-    initial = initial_weights(config, ARCH, blueprint, lambda line: None)
+    initial = initial_weights(config, ARCH, blueprint, [manifest], lambda line: None)
     corpus, _ = make_corpus(config, blueprint, [manifest], cache, None)
     objective = build_objective(config, blueprint, corpus)
     begin(objective, blueprint, initial, lambda line: None)
@@ -107,14 +108,14 @@ def test_what_a_source_begins_from_is_taken_or_missed_aloud(monkeypatch: pytest.
     ):
         lines: list[str] = []
         blueprint = checked(config)[0]
-        assert initial_weights(config, ARCH, blueprint, lines.append) is None
+        assert initial_weights(config, ARCH, blueprint, [], lines.append) is None
         (line,) = lines
         assert re.search(words, line), line
         assert "the source begins from" in begin(nn.Module(), blueprint, None, lines.append)  # type: ignore[arg-type]
-        assert initial_weights(replace(config, init="random"), ARCH, blueprint, lines.append) is None
+        assert initial_weights(replace(config, init="random"), ARCH, blueprint, [], lines.append) is None
         assert len(lines) == 1
     fixed = replace(fane, recipe="fixed")
-    assert initial_weights(fixed, ARCH, checked(fixed)[0], lines.append) is None
+    assert initial_weights(fixed, ARCH, checked(fixed)[0], [], lines.append) is None
     assert len(lines) == 1
 
 
@@ -163,6 +164,33 @@ def test_a_dry_run_shows_the_channels_of_the_mae_that_pacx_begins_from(tmp_path:
     assert told["channels"] == "3"
     assert told["image"].startswith("3 x 32 px")
     assert (told["backbone norm_eps"], told["norm_eps"]) == ("1e-05", "1e-05")
+
+
+def test_a_dry_run_knows_nothing_of_an_mae_that_is_not_given(tmp_path: Path) -> None:
+    def told(arch: str | None = None, **more: str) -> dict[str, tuple[str, str]]:
+        lines, _ = recipe_lines(PretrainConfig("pacx", arch, **more))  # type: ignore[arg-type]
+        return {line.name: (line.value, line.source) for line in lines}
+
+    file = written(tmp_path / "vit.pth", ViT(VIT))
+    theirs = "follows from --init"
+    for recipe in ("paper", "official"):
+        lines = told(recipe=recipe)
+        assert {lines[name] for name in ("channels", "learned_positions", "image")} == {("the MAE's", theirs)}
+        assert lines["size"] == ("224", "follows from arch and the options")
+        assert lines["init"] == ("-", "PaCX-MAE §3, stage 1a: an MAE, to be given (--init FILE)")
+    assert told("nano")["init"][1].endswith("(--init FILE) but on phantom data, where it is the shipped one")
+    given = told(ARCH, init=file)
+    assert given["channels"] == ("3", theirs)
+    assert given["image"][1] == theirs
+    assert given["init"] == (file, "given; the recipe has -")
+    assert told("base", init="timm:vit_base_patch16_224.mae")["image"] == ("the MAE's", theirs)  # the hub is not asked
+
+
+@pytest.mark.parametrize("look", [checked, recipe_lines])
+def test_a_method_that_needs_anothers_weights_never_begins_at_random(look: Callable[[PretrainConfig], object]) -> None:
+    words = "^--init random: pacx begins from the weights of an MAE, never at random: pass --init FILE$"
+    with pytest.raises(UserError, match=words):
+        look(PretrainConfig("pacx", "nano", init="random"))
 
 
 def test_what_will_be_needed_is_looked_for_before_an_image_is_decoded(manifest: Manifest, tmp_path: Path) -> None:

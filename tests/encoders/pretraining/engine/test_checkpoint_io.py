@@ -46,6 +46,12 @@ def test_damage_says_which_kept_checkpoint_is_whole(tmp_path: Path) -> None:
     assert resume_point(last, FACTS) == (2, {})
 
 
+def test_hashes_of_other_data_are_told_by_their_first_digits(tmp_path: Path) -> None:
+    last, now = saved(tmp_path / "last.ckpt"), FACTS | {"image_set": "0123456789ab" + 52 * "c"}
+    with pytest.raises(UserError, match=r"\(image_set was None, is 0123456789ab\): use"):
+        resume_point(last, now)
+
+
 def test_a_checkpoint_without_a_checksum_is_not_gone_on_from(tmp_path: Path) -> None:
     torch.save({KEY: TEXT, "global_step": 7}, tmp_path / "last.ckpt")
     with pytest.raises(UserError, match="carries no checksum"):

@@ -19,7 +19,8 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.checkpoint import KEY
 from cxrbench.encoders.pretraining.corpus import ImageCorpus, whole
 from cxrbench.encoders.pretraining.engine import pretrain as engine
-from cxrbench.encoders.pretraining.engine.pretrain import checked, make_corpus, pretrain
+from cxrbench.encoders.pretraining.engine.pretrain import PretrainConfig, checked, make_corpus, pretrain
+from cxrbench.encoders.pretraining.engine.recipe_lines import recipe_lines
 from cxrbench.encoders.pretraining.method import Batch, Draw
 from cxrbench.errors import UserError
 from cxrbench.files.checkpoints import read_metadata
@@ -134,6 +135,16 @@ def test_every_method_says_where_its_crops_are_cut() -> None:
                 size = SIZES.get(point.name, "nano-64")
                 blueprint = point.load().configure(size, {} if point.name == "supervised" else {"variant": variant})
                 assert (blueprint.decode_size or blueprint.preprocess.size) == side, (point.name, variant)
+
+
+def test_a_side_of_the_methods_own_code_is_told_as_such() -> None:
+    for method, arch, source in (
+        ("pacx", "base", "PACX-MAE:Data/data_modules.py: 224 px out of Symile-MIMIC's 320"),
+        ("spcl", "large", "ours: crops are cut out of detail"),
+    ):
+        lines, _ = recipe_lines(PretrainConfig(method, arch, recipe="official"))
+        told = {line.name: line for line in lines}["decode_size"]
+        assert (told.value, told.source) == ({"pacx": "320", "spcl": "448"}[method], source)
 
 
 def test_augmentation_is_the_identity_where_there_is_none(manifest: Manifest, tmp_path: Path) -> None:

@@ -158,10 +158,27 @@ def test_a_run_that_collapses_by_construction_warns_once_and_says_what_to_try(
     warnings = [line for line in capsys.readouterr().err.splitlines() if "collapsed" in line]
     said = read_encoder(path, "radjepa").facts["training"]["collapsed"]
     assert len(warnings) == len(said) == len({one["to"] for one in said}) >= 1
+    assert said[0]["to"] == "few dimensions"
     assert 15 <= said[0]["step"] <= 30  # three looks
     assert warnings[0].startswith(f"warning: at step {said[0]['step']} the embeddings of the ")
+    assert "few dimensions" in warnings[0]
     assert "momentum" in warnings[0]
     assert said[0]["why"] in (tmp_path / "run" / "encoder.md").read_text()
+
+
+def test_a_run_whose_weights_decay_to_nothing_warns_of_either_mode_once(
+    manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each step takes a third of every matrix away: what is left of an image are its patches' positions."""
+    config = replace(CONFIG, method="spcl", epochs=6, weight_decay=300.0, watch_every=3)
+    path = pretrain(config, [manifest], tmp_path / "run")
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "collapsed" in line]
+    said = read_encoder(path, "spcl").facts["training"]["collapsed"]
+    assert [one["to"] for one in said] == ["few dimensions", "one point"]
+    for warning, one in zip(warnings, said, strict=True):
+        assert warning.startswith(
+            f"warning: at step {one['step']} the embeddings have collapsed to {one['to']} ({one['why']}); try a "
+        )
 
 
 def test_a_run_that_is_seldom_looked_at_is_looked_at_early(
