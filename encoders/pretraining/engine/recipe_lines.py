@@ -126,7 +126,7 @@ def _pairs(value: Any) -> str:
 def following(name: str, recipe: PretrainingRecipe, blueprint: Blueprint, known: bool) -> list[RecipeLine]:
     """What follows from a number, behind it: shape and images, the peak learning rate, epochs of warm-up.
 
-    ``known``: whether the weights are that a method begins from which takes channels and images from them.
+    ``known``: not where channels and images are those of weights to begin from that nobody has given.
     """
     if name == "arch":
         shape, options = as_mapping(blueprint.backbone), as_mapping(blueprint.options)
