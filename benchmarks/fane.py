@@ -142,7 +142,7 @@ class Bench:
         columns = [*(c for p in UNTRAINED for c, _ in self.columns(found, p)), found["recall"]]
         return found | {"mean of columns": float(np.mean(columns))}
 
-    def columns(self, scores: dict[str, Any], pooling: Pooling) -> list[tuple[float, str]]:
+    def columns(self, scores: Mapping[str, Any], pooling: Pooling) -> list[tuple[float, str]]:
         """Per label fraction the mean AUROC over the datasets, and its difference to untrained, with standard error."""
         result = []
         for fraction in FRACTIONS:
