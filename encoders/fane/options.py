@@ -77,7 +77,7 @@ class FaNeOptions:
     )  # fmt: skip
     mp: float = option(1.0, "weight of the multi-positive sigmoid loss", least=0)
     tc: float = option(1.0, "λ₁: weight of the contrast within a report", least=0)
-    hn: float = option(1.0, "λ₂: weight of the hard negatives", least=0)
+    hn: float = option(0.1, "λ₂: weight of the hard negatives", least=0)
     spa: float = option(1.0, "λ₃: weight of the masks' sparsity", least=0, when=MASKED)
     gather: bool = option(True, "compare with the pairs of all processes; false: of the same process")
     augment: bool = option(False, "rotation by up to 5 degrees and horizontal flip (breaks laterality)")
@@ -93,13 +93,12 @@ class FaNeOptions:
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "paper": {
-        "ema": "printed", "bias": "printed", "mask_mode": "pre", "hard_negatives": "paper", "odd_mean": True,
+        "ema": "printed", "bias": "printed", "mask_mode": "pre", "hard_negatives": "paper", "hn": 1.0, "odd_mean": True,
     },
     "official": {
         "bias": "printed", "scale": math.log(1 / 0.07), "learn_scale": True, "text_head": "official",
-        "sentence_pool": "mean",
-        "mask_mode": "pre", "hard_negatives": "official", "average": "reports", "gather": False, "augment": True,
-        "odd_mean": True, "learn_positions": True,
+        "sentence_pool": "mean", "mask_mode": "pre", "hard_negatives": "official", "hn": 1.0, "average": "reports",
+        "gather": False, "augment": True, "odd_mean": True, "learn_positions": True,
     },
 }  # fmt: skip
 

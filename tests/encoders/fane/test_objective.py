@@ -92,16 +92,17 @@ def test_variants_switch_what_the_specification_says() -> None:
     fixed, paper, official = (asdict(OPTIONS.read({"variant": name})) for name in VARIANTS)
     assert {k: paper[k] for k in fixed if fixed[k] != paper[k]} == {
         "variant": "paper", "ema": "printed", "bias": "printed", "mask_mode": "pre", "hard_negatives": "paper",
-        "odd_mean": True,
+        "hn": 1, "odd_mean": True,
     }  # fmt: skip
     assert {k: official[k] for k in fixed if fixed[k] != official[k]} == {
         "variant": "official", "bias": "printed", "scale": pytest.approx(2.659, abs=1e-3), "learn_scale": True,
         "text_head": "official", "sentence_pool": "mean", "mask_mode": "pre", "hard_negatives": "official",
-        "average": "reports", "gather": False, "augment": True, "odd_mean": True, "learn_positions": True,
+        "hn": 1, "average": "reports", "gather": False, "augment": True, "odd_mean": True, "learn_positions": True,
     }  # fmt: skip
     assert fixed["kappa"] == 0.95
     assert fixed["alpha"] == 0.05
-    assert all(fixed[name] == 1 for name in ("mp", "tc", "hn", "spa"))
+    assert [fixed[name] for name in ("mp", "tc", "hn", "spa")] == [1, 1, 0.1, 1]
+    assert {OPTIONS.read({"variant": variant}).hn for variant in ("paper", "official")} == {1}  # FaNe §4.1
     assert OPTIONS.read({"variant": "official", "mask_mode": "post"}).mask_mode == "post"
 
 
@@ -222,6 +223,11 @@ def test_scale_and_bias_are_learnt_where_asked_and_at_their_own_rate(corpora: An
         assert built.rate_factors() == factors
 
 
+def weighted(built: Any, logged: Any) -> float:
+    """The sum of the terms by the weights of its options."""
+    return sum(getattr(built.options, name) * float(logged[name]) for name in ("mp", "tc", "hn", "spa"))
+
+
 @pytest.mark.parametrize("train_text", [False, True])
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_every_part_is_trained_and_the_total_is_the_sum(
@@ -232,9 +238,7 @@ def test_every_part_is_trained_and_the_total_is_the_sum(
     assert sorted(loss.logged) == [
         "average_similarity", "bias", "hn", "mp", "positives", "positives_right", "scale", "spa", "tc",
     ]  # fmt: skip
-    assert float(loss.value.detach()) == pytest.approx(
-        sum(float(loss.logged[name]) for name in ("mp", "tc", "hn", "spa"))
-    )
+    assert float(loss.value.detach()) == pytest.approx(weighted(built, loss.logged))
     assert loss.value.isfinite()
     loss.value.backward()
     idle = {name for name, p in built.named_parameters() if p.requires_grad and p.grad is None}
@@ -251,10 +255,10 @@ def test_a_loss_can_be_left_out(corpora: Any, bert: str, name: str) -> None:
     logged = [built(batch(built, corpora), draw()).logged for built in (whole, without)]
     twice = objective(corpora, bert, **{name: 2})
     value = float(twice(batch(twice, corpora), draw()).value.detach())
-    total = sum(float(logged[0][k]) for k in ("mp", "tc", "hn", "spa"))
-    assert value == pytest.approx(total + float(logged[0][name]), rel=1e-5)
+    total, weight = weighted(whole, logged[0]), getattr(whole.options, name)
+    assert value == pytest.approx(total + (2 - weight) * float(logged[0][name]), rel=1e-5)
     left = float(without(batch(without, corpora), draw()).value.detach())
-    assert left == pytest.approx(total - float(logged[0][name]), rel=1e-4, abs=1e-4)
+    assert left == pytest.approx(total - weight * float(logged[0][name]), rel=1e-4, abs=1e-4)
 
 
 @pytest.mark.parametrize("variant", list(VARIANTS))
