@@ -75,8 +75,9 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
     before, unread = shown_options(method, usual), dict(unread_options(blueprint.options, recipe.arch))
     for name, value in shown_options(method, blueprint).items():
         source = replaced(before[name]) if name in config.options else sources.get(name, UNCITED)
-        line = RecipeLine(name, "-", f"{UNREAD} {unread[name]}") if name in unread else (name, value, source)
-        lines.append(RecipeLine(*line))
+        if name in unread:
+            value, source = "-", f"{UNREAD} {unread[name]}"
+        lines.append(RecipeLine(name, value, source))
     for name, constant in method.constants(blueprint.backbone, blueprint.options).items():
         if constant.read:
             lines.append(RecipeLine(name, written(constant.value), sources.get(name, UNCITED), constant=True))

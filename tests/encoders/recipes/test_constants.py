@@ -52,7 +52,7 @@ def deviation(of: Tensor, wanted: float) -> None:
 
 
 def is_told_of_vit(network: nn.Module, values: Mapping[str, Any]) -> None:
-    blocks = [part for part in network.modules() if isinstance(part, Block)]
+    blocks: list[Any] = [part for part in network.modules() if isinstance(part, Block)]
     assert blocks
     for block in blocks:
         assert block.mlp.fc1.out_features == values["mlp_ratio"] * block.mlp.fc1.in_features
@@ -197,7 +197,8 @@ def test_of_fane() -> None:
     assert SparseAttentionPool(16).norm.eps == values["mask_norm_eps"]
     assert values["projection_std"] == "width^-0.5"
     deviation(projection(1024, 64).weight, 1024**-0.5)
-    deviation(TextTower(256, 64, "mean").projection.weight, 256**-0.5)
+    tower = TextTower(256, 64, "mean")
+    deviation(tower.projection.weight, 256**-0.5)
     assert "mlp_ratio" not in values
     vit = told("fane", WIDE)
     is_told_of_vit(build_image_tower(parse_image_arch(WIDE, 1)), vit)
