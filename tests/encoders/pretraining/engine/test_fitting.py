@@ -158,7 +158,7 @@ if __name__ == "__main__":
 """
     (tmp_path / "two.py").write_text(code)
     process = subprocess.Popen([sys.executable, "two.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    rows, end = tmp_path / "run" / "log.csv", time.monotonic() + 300
+    rows, end = tmp_path / "run" / "log.csv", time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None and not (rows.exists() and len(rows.read_text()) > 500):
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
