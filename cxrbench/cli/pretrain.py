@@ -198,13 +198,14 @@ def pretrain(
 def show_recipe(lines: list[dict[str, Any]], as_json: bool) -> None:
     """What a recipe sets, and, under a heading of their own, the constants of the method's code; JSON tells which."""
     if as_json:
-        return show(lines, as_json)
-    told = [{name: cell for name, cell in line.items() if name != "constant"} for line in lines]
-    constants = [line["constant"] for line in lines]
-    show([row for row, constant in zip(told, constants, strict=True) if not constant], as_json)
-    if any(constants):
-        print(CONSTANTS)
-        show([row for row, constant in zip(told, constants, strict=True) if constant], as_json)
+        show(lines, as_json)
+        return
+    for constant in (False, True):
+        rows = [{k: v for k, v in line.items() if k != "constant"} for line in lines if line["constant"] is constant]
+        if constant and rows:
+            print(CONSTANTS)
+        if rows:
+            show(rows, as_json)
 
 
 def parse_options(items: list[str]) -> dict[str, str]:
