@@ -76,7 +76,7 @@ class Landmarks(HTMLParser):
         said = dict(attrs)
         role = said.get("role") or self.ROLES.get(tag)
         if role in self.ROLES.values():
-            self.found.append((role, said.get("aria-labelledby") or said.get("aria-label") or ""))
+            self.found.append((str(role), said.get("aria-labelledby") or said.get("aria-label") or ""))
 
 
 @pytest.mark.parametrize("encoder", ["", "spcl"], ids=["of encoders", "of protocols"])
