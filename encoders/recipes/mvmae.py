@@ -10,7 +10,8 @@ MODEL, TEXT = "MVMAE:networks/NetworksMAE.py", "MVMAE:networks/NetworksText.py"
 V2T_YAML, LOSS = "MVMAE:config/config_v2t.yaml", "MVMAE:mm_maes/mm_mae_mmvm.py"
 TRANSFORM, DATA = "MVMAE:config/data/TransformConfig.py", "MVMAE:datasets/MimicCXRDataset.py"
 NETWORKS = "MVMAE:config/networks/ConfigMAENetworks.py"
-WARMUP = f"{CLASSES}: 50 of 500 epochs; here by step, there by epoch"
+EPOCHS = f"{CLASSES}; {YAML}, a trial, has 2"
+WARMUP = f"{CLASSES}: 50 of 500 epochs ({YAML}, a trial, has 5); here by step, there by epoch"
 BEST = "ours: the last, which MVMAE:utils/generic.py keeps, too, beside that of the largest validation loss (mode max)"
 UTILS, BETA = "MVMAE:config/model/UtilsConfig.py", "MVMAE:mm_maes/utils.py"
 
@@ -27,7 +28,7 @@ FIXED = PretrainingRecipe(
         "ours: what a small machine trains; --arch takes the paper's base": "arch",
         YAML: "batch_size weight_decay clip beta",
         f"{MODULE} has none": "accumulate",
-        CLASSES: "epochs",
+        EPOCHS: "epochs",
         f"{YAML}: 1.2e-4 · 64 / 256": "lr",
         "ours: told for the batch above": "lr_rule",
         MODULE: "start_lr final_lr horizon",
@@ -70,7 +71,7 @@ PAPER = replace(
         "MVMAE §5.2: ViT-B/16; §3: 224 px": "arch",
         f"not stated; {YAML}": "batch_size lr weight_decay clip",
         f"not stated; {MODULE} has none": "accumulate",
-        f"not stated; {CLASSES}": "epochs",
+        f"not stated; {EPOCHS}": "epochs",
         f"not stated; {MODULE}": "lr_rule start_lr final_lr horizon",
         f"not stated; {WARMUP}": "warmup",
         "not stated; torch.optim.AdamW": "betas eps",
@@ -90,7 +91,7 @@ OFFICIAL = replace(
         f"{NETWORKS}, vit_base_encoder_module; 224 px": "arch",
         YAML: "batch_size lr weight_decay clip mask",
         f"{MODULE} has none": "accumulate",
-        CLASSES: "epochs",
+        EPOCHS: "epochs",
         MODULE: "lr_rule start_lr final_lr horizon",
         WARMUP: "warmup",
         "torch.optim.AdamW": "betas eps",
