@@ -187,7 +187,7 @@ def configure(arch: str, options: SPCLOptions) -> Blueprint:
 
 def constants(arch: ViTConfig, options: SPCLOptions) -> Constants:
     """What no option sets."""
-    return {**vit_constants(), **crop_constants(CROP_AREA, options.augment), **flip_constant(options.augment)}
+    return {**vit_constants(alone=True), **crop_constants(CROP_AREA, options.augment), **flip_constant(options.augment)}
 
 
 def load(request: EncoderRequest) -> ViTEncoder:

@@ -142,7 +142,7 @@ def constants(arch: ViTConfig, options: SupervisedOptions) -> Constants:
     """What no option sets."""
     return {
         "head_std": Constant(HEAD_STD),
-        **vit_constants(),
+        **vit_constants(alone=True),
         **crop_constants(CROP_AREA, options.augment),
         **flip_constant(options.augment),
     }

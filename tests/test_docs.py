@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -14,6 +15,9 @@ import typer
 import cxrbench
 from cxrbench import __version__, api, list_tasks
 from cxrbench.cli.main import app
+from cxrbench.errors import UserError
+from cxrbench.plugins.entry_points import METHODS, load_plugin
+from support.option_tables import SETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -49,7 +53,28 @@ def problem(line: str) -> str:
         option = word.partition("=")[0]
         if re.fullmatch(r"-[a-z]|--[a-z][a-z-]*", option) and option not in known:
             return f"no option {option}"
+    return pretraining_problem(words) if command.name == "pretrain" else ""
+
+
+def pretraining_problem(words: list[str]) -> str:
+    """What a method refuses of its recipe, its architecture and its own options; "" if nothing."""
+    given: dict[str, str] = {one: word for one, word in pairwise(words) if one.startswith("--") and one != "--option"}
+    own: dict[str, str] = dict(word.split("=", 1) for one, word in pairwise(words) if one == "--option" and "=" in word)
+    if not words or words[0] not in SETS:
+        return ""  # METHOD, of any
+    method = load_plugin(METHODS, words[0], "method")
+    recipe = given.get("--recipe", "fixed").split("|")[0]
+    try:
+        method.configure((given.get("--arch") or method.recipes[recipe].arch).split("|")[0], own | {"variant": recipe})
+    except UserError as error:
+        return str(error)
     return ""
+
+
+def test_commands_by_which_the_encoders_of_papers_are_made_are_true() -> None:
+    found = [line for file in (ROOT / "cxrbench/papers").glob("*.toml") for line in commands(file)]
+    assert len(found) > 20
+    assert [(line, what) for line in found if (what := problem(line))] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -73,6 +98,8 @@ def test_commands_are_found_and_a_wrong_one_is_told(tmp_path: Path) -> None:
     page.write_text("Say `cxrbench data list` or\n\n```\ncxrbench run --encodr x \\\n  --tasks y\nls\n```\n")
     assert [problem(line) for line in commands(page)] == ["no option --encodr", ""]
     assert problem("cxrbench laederboard") == "'laederboard' is no command"
+    assert problem("cxrbench pretrain pacx --option init=X").startswith("PaCX-MAE has no option init")
+    assert problem("cxrbench pretrain mae --recipe paper --arch huge").startswith("unknown architecture 'huge'")
     assert len([line for one in PAGES for line in commands(one)]) > 60
 
 

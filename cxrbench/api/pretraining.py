@@ -34,10 +34,14 @@ class PretrainSettings(TypedDict, total=False):
     accumulate: int | None
     lr: float | None
     lr_rule: Literal["absolute", "per-256"] | None
+    start_lr: float | None
+    final_lr: float | None
     warmup: float | None
+    horizon: float | None
     betas: tuple[float, float] | None
     weight_decay: float | None
     final_weight_decay: float | None
+    decayed: Literal["matrices", "matrices+tokens", "all"] | None
     clip: float | None
     precision: Literal["auto", "32", "bf16"] | None
     options: Mapping[str, Any]

@@ -98,13 +98,12 @@ def computing(
     asked = job.asked.settings.get("executor")
     retries = job.asked.settings.get("retries")
     if manner is not None:
-        from cxrbench.engine.asked.requests import save_request
         from cxrbench.engine.execute import Failed, begun
         from cxrbench.schedule.worker import work
 
         for planned in begun(job.plan, job.request):
             yield Failed(planned, planned.reason)
-        save_request(job.request.results.root, job.asked)
+        job.keep_asked()
         for outcome in work(job, manner, progress):
             yield outcome
             if fail_fast and isinstance(outcome, Failed):

@@ -44,13 +44,21 @@ def pretrain(
             help=f"absolute, or per-256: lr is for 256 units, and is scaled with batch x accumulate {THEIRS}."
         ),
     ] = None,
+    start_lr: Annotated[float | None, typer.Option(help=f"Share of the peak before warm-up {THEIRS}.")] = None,
+    final_lr: Annotated[float | None, typer.Option(help=f"Share of the peak at the end {THEIRS}.")] = None,
     warmup: Annotated[
-        float | None, typer.Option(help=f"Share of the steps with rising learning rate; cosine after it {THEIRS}.")
+        float | None, typer.Option(help=f"Share of the schedule with rising learning rate; cosine after it {THEIRS}.")
+    ] = None,
+    horizon: Annotated[
+        float | None, typer.Option(help=f"Length of the schedules in runs; of 2 a run has the first half {THEIRS}.")
     ] = None,
     betas: Annotated[str | None, typer.Option(help=f"AdamW's, e.g. 0.9,0.95 {THEIRS}.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help=f"At the start {THEIRS}.")] = None,
     final_weight_decay: Annotated[
         float | None, typer.Option(help=f"Where a cosine takes the weight decay {THEIRS}.")
+    ] = None,
+    decayed: Annotated[
+        str | None, typer.Option(help=f"What weight decay is on: matrices, matrices+tokens or all {THEIRS}.")
     ] = None,
     clip: Annotated[float | None, typer.Option(help=f"Largest norm of a gradient; 0: it is not cut {THEIRS}.")] = None,
     precision: Annotated[str | None, typer.Option(help=f"auto, 32 or bf16 {THEIRS}.")] = None,
@@ -150,10 +158,14 @@ def pretrain(
         accumulate=accumulate,
         lr=lr,
         lr_rule=lr_rule,  # type: ignore[typeddict-item]
+        start_lr=start_lr,
+        final_lr=final_lr,
         warmup=warmup,
+        horizon=horizon,
         betas=parse_betas(betas),
         weight_decay=weight_decay,
         final_weight_decay=final_weight_decay,
+        decayed=decayed,  # type: ignore[typeddict-item]
         clip=clip,
         precision=precision,  # type: ignore[typeddict-item]
         options=parse_options(option or []),

@@ -55,11 +55,18 @@ class Job:
         states = {planned.state for planned in self.plan.cells}
         todo = bool(states & set(TODO))
         if states - {"blocked"}:
-            # A finished folder may be one that cannot be written to.
-            with nullcontext() if todo else suppress(DiskError):
-                save_request(self.request.results.root, self.asked)
+            self.keep_asked()
         options: Any = self.extraction() if todo else None  # who has nothing to compute does not look at them
         yield from execute(self.plan, self.request, self.cache, options, progress, fail_fast=fail_fast, retries=retries)
+
+    def keep_asked(self) -> None:
+        """Keep what was asked in the results folder; a finished one may be one that cannot be written to.
+
+        Raises DiskError where there is something to compute.
+        """
+        todo = any(planned.state in TODO for planned in self.plan.cells)
+        with nullcontext() if todo else suppress(DiskError):
+            save_request(self.request.results.root, self.asked)
 
     def extraction(self) -> "ExtractOptions":
         """How encoders are run over images."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.engine.asked.renamed import NewName, remember_new_name
+from cxrbench.engine.names import ALL
 from cxrbench.engine.results import Results
 from cxrbench.errors import UserError
 from cxrbench.exchange.aggregates import name_of
@@ -14,6 +15,7 @@ from cxrbench.exchange.changing import changing
 from cxrbench.exchange.renaming import Renaming, refuse_another, unfinished
 from cxrbench.exchange.store_files import StoredFile, stored_files
 from cxrbench.files.atomic import writing
+from cxrbench.files.names import is_folder_name, plain
 from cxrbench.files.records import read_record, write_record
 from cxrbench.plugins.entry_points import DATASETS, found, unknown
 from cxrbench.predictions import Predictions
@@ -67,6 +69,8 @@ def _check_name(old: str, new: str) -> None:
     """Raise UserError for what is no name, or no new one."""
     if not new.strip() or new != new.strip() or not new.isprintable():
         raise UserError(f"{new!r} is no name: give one without blanks at its ends and without control characters")
+    if not any(character.isalnum() for character in new):
+        raise UserError(f"{plain(new)!r} is no name: give one with a letter or a digit in it")
     if old == new:
         raise UserError(f"{old} is called so already")
 
@@ -92,9 +96,18 @@ def _kind(
     kind = what or kinds[0]
     if new in names[kind]:
         raise UserError(f"{results} has results of another {kind} that is called {new}: choose another name")
+    _check_kind(kind, new)
+    return kind
+
+
+def _check_kind(kind: What, new: str) -> None:
+    """Raise UserError for what nothing of this kind can be called, here as elsewhere; an encoder may have any spec."""
+    if kind == "encoder" and ("," in new or new == ALL):
+        raise UserError(f"{new!r} is no name of an encoder: --encoder takes several, between commas, and {ALL}")
     if kind == "dataset" and any(mark in new for mark in ":,+/@"):
         raise UserError(f"{new!r} is no name of a data set: it stands before a colon in tasks, so leave out : , + / @")
-    return kind
+    if kind == "dataset" and not is_folder_name(new):
+        raise UserError(f"{plain(new)!r} is no name of a data set: it must do as a folder's, so no dot in front, no \\")
 
 
 def _of_encoder(store: Results, files: list[StoredFile], old: str, new: str) -> Renamed:

@@ -31,7 +31,10 @@ class Placed(Protocol):
         ...
 
     def ended_badly(self) -> str:
-        """Why workers ended that ended without having done their work: one line, empty where none did."""
+        """Why workers ended that ended without having done their work: one line, empty where none did.
+
+        May raise UserError for what would have ended a run without workers, too (a full disk).
+        """
         ...
 
     def finish(self) -> None:

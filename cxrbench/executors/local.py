@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from cxrbench.cores import THREADS, cores
+from cxrbench.errors import UserError
 from cxrbench.executors.child import PATIENCE
 from cxrbench.executors.contract import WorkerKind
 from cxrbench.executors.options import refuse_unknown, whole
 from cxrbench.features.device import may_have_accelerator
 from cxrbench.files.names import visible
 
-OWN = (0, 1, 2, 130)  # how a worker ends by itself: done, cells failed, refused, interrupted
+REFUSED = 2  # exit code of a worker that cannot work at all (a full disk), and how the line begins that says why
+ERROR = "error: "
+OWN = (0, 1, REFUSED, 130)  # how a worker ends by itself: done, cells failed, refused, interrupted
 SILENCE = 10.0  # seconds that workers may take to end before whoever waits is told
 RESTARTS = 20  # workers, in all, that are started again after something killed them
 
@@ -92,9 +95,12 @@ def visible_gpus() -> list[str]:
 class _WorkerProcess:
     """A worker, and how to start it again."""
 
+    heard: threading.Thread  # ends when all is read that it says
+
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.command, self.environment = command, environment
         self.name = command[command.index("--name") + 1]
+        self.refusal, self.since = "", 0.0  # why it was refused, and when that was heard
         self.start()
 
     def start(self) -> None:
@@ -126,11 +132,19 @@ class LocalWorkers:
                 self._say(f"{one.name} was ended by {_signal(code)}: another worker takes its place")
                 one.start()
                 self._listen(one)
-        return sum(one.running.poll() is None for one in self._processes)
+        alive = sum(one.running.poll() is None for one in self._processes)
+        for one in self._processes:
+            if alive and one.refusal and time.monotonic() - one.since > SILENCE:  # the others may be refused, too
+                self._say(f"{one.name} has ended: {one.refusal}")
+        return alive
 
     def ended_badly(self) -> str:
-        """Which were killed, or could not begin."""
+        """Which were killed, or could not begin. Raises UserError where none was killed and one says why it ended."""
+        for one in self._processes:
+            one.heard.join(SILENCE)
         found = [(one.name, one.running.poll()) for one in self._processes]
+        if refusals := [one.refusal for one in self._processes if one.refusal and {*dict(found).values()} <= {*OWN}]:
+            raise UserError(refusals[0])
         said = [f"{name} was ended by {_signal(code)}" for name, code in found if code is not None and code < 0]
         said += [f"{name} ended with exit code {code}" for name, code in found if code is not None and code > 1]
         return "; ".join(said)
@@ -162,14 +176,25 @@ class LocalWorkers:
         return sum(one.running.poll() is None for one in self._processes)
 
     def _listen(self, one: _WorkerProcess) -> None:
-        """Pass on what a worker says."""
+        """Pass on what a worker says, but for why it was refused, where that is its last line."""
 
-        def listen(stream: IO[bytes]) -> None:
+        def listen(process: subprocess.Popen[bytes], stream: IO[bytes]) -> None:
+            last = ""
             for line in stream:
-                self._say(line.decode(errors="replace").rstrip("\n"))
+                if last:
+                    self._say(last)
+                last = line.decode(errors="replace").rstrip("\n")
+                if not last.startswith(ERROR):
+                    self._say(last)
+                    last = ""
+            if last and process.wait() == REFUSED:
+                one.refusal, one.since = last.removeprefix(ERROR), time.monotonic()
+            elif last:
+                self._say(last)
 
         assert one.running.stderr is not None
-        threading.Thread(target=listen, args=(one.running.stderr,), daemon=True).start()
+        one.heard = threading.Thread(target=listen, args=(one.running, one.running.stderr), daemon=True)
+        one.heard.start()
 
     def _say(self, line: str) -> None:
         with self._saying:

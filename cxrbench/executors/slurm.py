@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cxrbench.errors import UserError, first_line
+from cxrbench.errors import UserError, WorkGoesOnError, first_line
 from cxrbench.executors.contract import WorkerKind
 from cxrbench.executors.options import whole
 from cxrbench.executors.slurm_job import WorkerJob
@@ -73,16 +73,22 @@ class Slurm:
             except UserError:
                 SlurmJobs(folder, jobs).stop()
                 raise
+            except WorkGoesOnError as error:
+                raise WorkGoesOnError(f"{SlurmJobs(folder, jobs).cancel_hint}; {error}") from error
         return SlurmJobs(folder, jobs)
 
     def _submit(self, folder: Path, commands: Sequence[Sequence[str]], sbatch: Mapping[str, Any]) -> list[str]:
-        """Numbers of the tasks of a new array. Raises UserError with what sbatch says."""
+        """Numbers of the tasks of a new array. Raises UserError with what sbatch says.
+
+        After Ctrl-C before sbatch has answered nobody knows the number: WorkGoesOnError says how to find it.
+        """
         import submitit  # pyright: ignore[reportMissingImports]
 
         executor = submitit.SlurmExecutor(folder, max_num_timeout=self.timeouts)
         names = {name.replace("_", "-"): value for name, value in sbatch.items()}
+        name = str(names.pop("job-name", "cxrbench"))
         executor.update_parameters(
-            job_name=names.pop("job-name", "cxrbench"), time=self.time, signal_delay_s=self.notice, wckey=None,
+            job_name=name, time=self.time, signal_delay_s=self.notice, wckey=None,
             setup=list(self.setup) or None, array_parallelism=len(commands), stderr_to_stdout=True,
             additional_parameters={"requeue": True, **names},
         )  # fmt: skip
@@ -92,6 +98,12 @@ class Slurm:
         except (RuntimeError, OSError) as error:  # submitit's, with what sbatch wrote
             said = [line for line in str(error).splitlines() if line.startswith("sbatch:")]
             raise UserError(f"Slurm takes no job: {said[-1] if said else first_line(error)}") from error
+        except KeyboardInterrupt as error:  # not by the name that all runs share: that would cancel others, too
+            look = shlex.join(["squeue", "--me", f"--name={name}", "--format=%F %V %Z"])
+            raise WorkGoesOnError(
+                "interrupted before sbatch had answered: jobs may be in the queue all the same; their number, when "
+                f"they were submitted, and from which folder: {look}; to cancel them: scancel NUMBER"
+            ) from error
         return [job.job_id for job in jobs]
 
 

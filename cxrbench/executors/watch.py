@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cxrbench.engine.asked.requests import SHOWN, save_request
+from cxrbench.engine.asked.requests import SHOWN
 from cxrbench.engine.execute import TODO, Failed, Finished, Inapplicable, begun
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import PlannedCell
@@ -35,10 +35,10 @@ def submitted(
         yield Failed(planned, planned.reason)
         if fail_fast:
             return
+    job.keep_asked()
     todo = [planned for planned in job.plan.cells if planned.state in TODO]
     if not todo:
         return
-    save_request(job.request.results.root, job.asked)
     for planned in todo:
         forget_failure(job.request.results, planned.cell)
     placed = executor.start(worker_command(job, retries), kinds_of(job))

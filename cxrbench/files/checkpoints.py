@@ -5,7 +5,7 @@ import logging
 import pathlib
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from cxrbench.files.containers import (
     strip_prefixes,
     unwrap,
 )
+from cxrbench.files.names import plain
 from cxrbench.files.pickles import BombError, refuse_bombs
 from cxrbench.files.seal import BLANK, MARK, check, damage, is_sealed, seal
 from cxrbench.files.turns import turn
@@ -198,8 +199,8 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: object) ->
 
     Raises UserError, one line with the first few names of each kind of mismatch and their counts, and what seems to be
     in the way (a prefix, a decoder); the module is then unchanged. Whole numbers are no weights: they were quantized,
-    and what they stand for is elsewhere. Batch-norm step counters, which inference never
-    reads and old files lack, may be missing.
+    and what they stand for is elsewhere. Nor are NaN and infinity, but in a buffer in which the module has
+    them itself (a mask). Batch-norm step counters, which inference never reads and old files lack, may be missing.
     """
     own = module.state_dict()
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
@@ -221,4 +222,21 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], path: object) ->
         if problems == problems[-1:] and rounded:
             hint = "They were quantized, or are of another network: pass the floats that they were made of"
         raise UserError(f"weights in {path} do not fit {kind}: {'; '.join(problems)}. {hint}")
+    masks = {name for name, buffer in module.named_buffers() if not _is_finite(buffer)}
+    refuse_infinite(((name, state[name]) for name in own if name in state and name not in masks), path)
     module.load_state_dict(dict(state), strict=True)
+
+
+def refuse_infinite(weights: Iterable[tuple[str, Tensor]], path: object) -> None:
+    """Raises UserError with the file and the first tensor in which a float of ``weights`` is NaN or infinite."""
+    for name, tensor in weights:
+        if not _is_finite(tensor):
+            raise UserError(f"{path} holds NaN or infinity, first in {plain(name)}: fetch or train it again")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor of floats holds numbers alone. Its extremes tell: eight times as fast as ``isfinite``."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    plain_floats = tensor.detach() if tensor.element_size() > 1 else tensor.detach().float()
+    return all(bool(extreme.isfinite()) for extreme in torch.aminmax(plain_floats))

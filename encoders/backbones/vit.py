@@ -19,7 +19,7 @@ NORM_EPS = 1e-6  # of the blocks' layer norms
 MLP_RATIO, DROPPED = 4.0, 0.0  # width of a block's MLP, in its own; what dropout and stochastic depth leave out
 POSITION_BASE = 10000.0  # of sin-cos positions
 TOKEN_STD = 0.02  # of tokens and learnt positions at the start
-MATRICES = "Xavier-uniform"  # their start
+MATRICES, TORCHS = "Xavier-uniform", "U(±n^-½) of n inputs"  # their start, ours and torch's
 layer_norm = partial(nn.LayerNorm, eps=NORM_EPS)
 HEAD_WIDTH = 64  # of published ViTs; a state dict does not say how many heads it has
 HEADS_OF_HUGE = 16  # of ViT-H, 1280 wide: the exception
@@ -120,6 +120,15 @@ def initialise_linear(module: nn.Module) -> None:
             nn.init.xavier_uniform_(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+
+
+@torch.no_grad()
+def initialise_as_torch(*networks: nn.Module) -> None:
+    """Draw matrices and biases of all Linear and Conv2d parts anew as torch does: U(±n^-½), n numbers going in."""
+    for network in networks:
+        for part in network.modules():
+            if isinstance(part, nn.Linear | nn.Conv2d):
+                part.reset_parameters()
 
 
 class ViT(nn.Module):

@@ -27,7 +27,7 @@ from cxrbench.encoders.families.shown import check_shown
 from cxrbench.encoders.families.text_towers import ImageTextModel, ProjectedImageTextModel
 from cxrbench.encoders.sidecar import IMAGES, WeightsSidecar, read_sidecar, told
 from cxrbench.errors import NotApplicableError, UserError
-from cxrbench.files.checkpoints import first_line
+from cxrbench.files.checkpoints import first_line, refuse_infinite
 from cxrbench.files.containers import listed
 
 
@@ -158,6 +158,7 @@ def build(source: str, revision: str | None = None) -> HFEncoder:
     except Exception as error:  # transformers and the hub's client raise a dozen kinds
         raise UserError(why_not_loaded(source, folder, error)) from error
     check_report(source, family, report)
+    refuse_infinite(model.named_parameters(), f"hf:{source}")
     backbone = model.vision_model if family.text else model
     method = f"{config.model_type} {source}"
     try:

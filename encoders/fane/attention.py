@@ -7,11 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cxrbench.encoders.backbones.vit import initialise_as_torch
+
 HEADS = 8
+POOLS = "N(0, 1/n) of n inputs"  # start of the pools' matrices, CLIP's
 NARROWED = 8  # of the tokens' channels, those of queries and keys of the code's pool are one in so many
 NORM_EPS = 1e-5  # behind the pooled patches, torch's
 
 MaskMode = Literal["pre", "post", "none"]
+Initialisation = Literal["clip", "torch"]
 
 
 class AttentionPool(nn.Module):
@@ -46,6 +50,13 @@ class AttentionPool(nn.Module):
             for part in (self.q_proj(tokens[:, :1]), self.k_proj(tokens), self.v_proj(tokens))
         )
         return self.c_proj(F.scaled_dot_product_attention(query, keys, values, seen).transpose(1, 2).flatten(1))
+
+
+def initialise_pools_as_torch(network: nn.Module) -> None:
+    """Draw the layers of all attention pools anew, as the code, which has CLIP's pool without CLIP's start, does."""
+    for part in network.modules():
+        if isinstance(part, AttentionPool):
+            initialise_as_torch(part)
 
 
 class SoftmaxPool(nn.Module):

@@ -14,7 +14,7 @@ from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.encoder import IMAGENET_MEAN, IMAGENET_STD, gray_preprocess
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.fane.attention import AttentionPool
-from cxrbench.encoders.pretraining.augment import FLIPS
+from cxrbench.encoders.pretraining.augment import FLIPS, MOVED
 from cxrbench.encoders.pretraining.initial import SourceWeights
 from cxrbench.encoders.pretraining.method import Draw
 from cxrbench.errors import UserError
@@ -185,4 +185,4 @@ def rotate_and_flip(images: Tensor, draw: Draw, black: Tensor) -> Tensor:
     zero, cos, sin = torch.zeros_like(angle), angle.cos(), angle.sin()
     matrix = torch.stack([torch.stack([sign * cos, -sin, zero], 1), torch.stack([sign * sin, cos, zero], 1)], 1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False).to(images.dtype)
-    return F.grid_sample(images - black, grid, mode="bilinear", align_corners=False) + black
+    return F.grid_sample(images - black, grid, mode=MOVED, align_corners=False) + black

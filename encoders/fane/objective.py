@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cxrbench.encoders.backbones.precision import full_precision
 from cxrbench.encoders.backbones.vit import ViTConfig
-from cxrbench.encoders.fane.attention import SparseAttentionPool, sparsity
+from cxrbench.encoders.fane.attention import SparseAttentionPool, initialise_pools_as_torch, sparsity
 from cxrbench.encoders.fane.constants import constants, meant
 from cxrbench.encoders.fane.corpus import ReportCorpus, has_sentences, report_corpus
 from cxrbench.encoders.fane.division import SemanticDivision
@@ -44,7 +44,7 @@ from cxrbench.encoders.fane.losses import (
 )
 from cxrbench.encoders.fane.options import OPTIONS, PRIOR, FaNeOptions, first_bias
 from cxrbench.encoders.fane.sentences import open_sentences
-from cxrbench.encoders.fane.text import Texts, projection
+from cxrbench.encoders.fane.text import Texts, initialise_biases_as_torch, projection
 from cxrbench.encoders.pretraining.declare import declare
 from cxrbench.encoders.pretraining.method import Advice, Batch, Blueprint, Draw, Loss, Objective, gather_batch
 from cxrbench.encoders.recipes.fane import RECIPES
@@ -90,6 +90,14 @@ class FaNe(Objective):
         self.local_image_projection = projection(self.network.image_encoder.local_width, options.dim)
         wide = options.text_head == "ours"  # else sentences are in the common space when they are pooled
         self.local_text_projection = projection(corpus.source.width, options.dim) if wide else nn.Identity()
+        if options.initialisation == "torch":
+            initialise_pools_as_torch(self.network)
+            tower = self.network.text_tower
+            initialise_biases_as_torch(
+                self.network.global_image_projection, self.local_image_projection, self.local_text_projection,
+                tower.token_projection, tower.projection,
+            )  # fmt: skip
+        # Behind all else that is drawn: whether there is a mask moves no other number.
         self.local_cross_attention = SparseAttentionPool(options.dim, options.mask_mode)
         self.division = SemanticDivision(options.kappa, options.alpha, options.ema, options.similarity)
         self.tau = nn.Parameter(torch.tensor(options.scale), requires_grad=options.learn_scale)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cxrbench.encoders.fane.attention import HEADS, MaskMode
+from cxrbench.encoders.fane.attention import HEADS, Initialisation, MaskMode
 from cxrbench.encoders.fane.division import Similarity
 from cxrbench.encoders.fane.losses import HardNegatives
 from cxrbench.encoders.fane.text import SentencePool, TextHead
@@ -47,6 +47,9 @@ class FaNeOptions:
         0, "channels of the attention over tokens and sentences, a multiple of 8; 0: the BERT's", least=0,
         when=("text_head is ours", lambda options: options.text_head == "ours"),
     )  # fmt: skip
+    initialisation: Initialisation = option(
+        "clip", "pools start as CLIP's, biases of projections at 0 (clip), or both as torch makes them (the code)"
+    )
     kappa: float = option(0.95, "κ: similarity above which reports say the same; 1: none but itself", when=DIVIDED)
     similarity: Similarity = option(
         "normalised", "what is compared with κ: S̃ of eq. 4 (normalised), or the cosine S itself (the paper's Table 4, "
@@ -93,12 +96,13 @@ class FaNeOptions:
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "paper": {
-        "ema": "printed", "bias": "printed", "mask_mode": "pre", "hard_negatives": "paper", "hn": 1.0, "odd_mean": True,
+        "initialisation": "torch", "ema": "printed", "bias": "printed", "mask_mode": "pre", "hard_negatives": "paper",
+        "hn": 1.0, "odd_mean": True,
     },
     "official": {
         "bias": "printed", "scale": math.log(1 / 0.07), "learn_scale": True, "text_head": "official",
-        "sentence_pool": "mean", "mask_mode": "pre", "hard_negatives": "official", "hn": 1.0, "average": "reports",
-        "gather": False, "augment": True, "odd_mean": True, "learn_positions": True,
+        "sentence_pool": "mean", "initialisation": "torch", "mask_mode": "pre", "hard_negatives": "official", "hn": 1.0,
+        "average": "reports", "gather": False, "augment": True, "odd_mean": True, "learn_positions": True,
     },
 }  # fmt: skip
 

@@ -112,8 +112,6 @@ class TextTower(nn.Module):
         else:
             self.sentence_pool = SoftmaxPool(dim) if attends else None
             self.report_pool = AttentionPool(dim)
-            for part in (m for m in self.report_pool.modules() if isinstance(m, nn.Linear)):
-                part.reset_parameters()  # where the code starts; CLIP's pool starts otherwise
         self.projection = projection(width, dim) if wide else nn.Identity()
         self.bert: Any = bert
 
@@ -143,8 +141,16 @@ class TextTower(nn.Module):
 
 
 def projection(width: int, dim: int) -> nn.Linear:
-    """A linear layer with weights of standard deviation width^-½ and no bias at first, as FaNe's four."""
+    """A linear layer with weights of standard deviation width^-½ at first, as FaNe's four, and no bias."""
     layer = nn.Linear(width, dim)
     nn.init.normal_(layer.weight, std=width**PROJECTED)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+@torch.no_grad()
+def initialise_biases_as_torch(*layers: nn.Module) -> None:
+    """Biases of linear layers from torch's U(±n^-½), n numbers going in, where FaNe's code leaves those of its four."""
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.uniform_(layer.bias, -(layer.in_features**PROJECTED), layer.in_features**PROJECTED)

@@ -25,12 +25,13 @@ from cxrbench.encoders.backbones.masking import (
     take,
     unpatchify,
 )
-from cxrbench.encoders.backbones.vit import ViTConfig
+from cxrbench.encoders.backbones.vit import ViTConfig, initialise_as_torch
 from cxrbench.encoders.mvmae.augment import NUMBERS, PLACE, SCALE, augment
 from cxrbench.encoders.mvmae.backbone import MultiviewBackbone, backbone_config
 from cxrbench.encoders.mvmae.constants import constants, meant
 from cxrbench.encoders.mvmae.decoder import MultiviewDecoder
 from cxrbench.encoders.mvmae.encoder import load, untrained
+from cxrbench.encoders.mvmae.initialisation import initialise_text_as_torch
 from cxrbench.encoders.mvmae.losses import alignment, beta_at, per_study, spread
 from cxrbench.encoders.mvmae.options import OPTIONS, V2T_OPTIONS, MVMAEOptions, V2TOptions, preprocess_of
 from cxrbench.encoders.mvmae.text import TextDecoder, words_width
@@ -86,6 +87,10 @@ class MVMAE(Objective):
         if vocabulary is not None:
             assert isinstance(options, V2TOptions)
             self.text = TextDecoder(arch, vocabulary, options.decoder)
+        if options.initialisation == "torch":
+            initialise_as_torch(self.backbone, self.decoder)
+            if self.text is not None:
+                initialise_text_as_torch(self.text)
 
     def augmented(self, batch: Batch, draw: Draw) -> Batch:
         """Crops, flips and jitter, where ``augment`` is on. Random numbers are drawn for every slot, present or not."""

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from cxrbench.encoder import Preprocess
 from cxrbench.encoders.backbones.vit import ViTConfig
+from cxrbench.encoders.mvmae.initialisation import Initialisation
 from cxrbench.encoders.mvmae.losses import Alignment
 from cxrbench.encoders.mvmae.text import TextDecoderConfig
 from cxrbench.encoders.pretraining.options import OptionSet, Variant, option
@@ -26,6 +27,9 @@ class MVMAEOptions:
     beta: float = option(2.0, "β: weight of the alignment in the end; 0 is the paper's Independent", least=0)
     max_views: int = option(3, "images of a study in one epoch", least=1)
     decoder_depth: int = option(4, "blocks of the decoder", least=1)
+    initialisation: Initialisation = option(
+        "mae", "matrices Xavier-uniform, biases 0 (MAE), or both as torch makes them (the code, which leaves them)"
+    )
     augment: bool = option(True, "crop and jitter")
     flip: bool = option(False, "horizontal flip (breaks laterality)", when=AUGMENTED)
     late_midpoint: bool = option(False, "β rises as late as in the official code", when=ANNEALED)
@@ -74,10 +78,12 @@ class V2TOptions(MVMAEOptions):
 VARIANTS: dict[str, dict[str, Any]] = {
     "fixed": {},
     "paper": {
-        "align": "token_index", "nominal_ratio": True, "flip": True, "mean": 0.0, "std": 1.0, "centre_crop": True,
+        "align": "token_index", "initialisation": "torch", "nominal_ratio": True, "flip": True, "mean": 0.0, "std": 1.0,
+        "centre_crop": True,
     },
     "official": {
-        "mask": 0.93, "flip": True, "late_midpoint": True, "all_slots": True, "nominal_ratio": True, "floor_slack": 0.0,
+        "mask": 0.93, "initialisation": "torch", "flip": True, "late_midpoint": True, "all_slots": True,
+        "nominal_ratio": True, "floor_slack": 0.0,
     },
 }  # fmt: skip
 V2T_VARIANTS: dict[str, dict[str, Any]] = {

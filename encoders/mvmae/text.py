@@ -13,7 +13,7 @@ from cxrbench.errors import UserError
 IGNORED = -100
 HEADS = 8
 MLP_RATIO, DROPOUT, NORM_EPS = 1, 0.1, 1e-5  # of a layer; the last two are torch's
-WORD_STD = 0.02  # of words and positions at the start
+WORD_STD = 0.02  # of words and positions at the start, unless as torch has them
 
 
 @dataclass(frozen=True)

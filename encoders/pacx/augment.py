@@ -24,8 +24,9 @@ def augment(images: Tensor, preprocess: Preprocess, draw: Draw) -> Tensor:
     """Normalised images [B, C, D, D] to others, [B, C, S, S] with S of ``preprocess``.
 
     On pixels in [0, 1]: RandomResizedCrop; with p .6 a rotation, shift and scaling; with p .3 brightness and contrast;
-    with p .15 a blur. Then, normalised again, with p .25 one box becomes 0. Images are ENLARGED times as large as what
-    leaves, or as large.
+    with p .15 a blur. Then, normalised again, with p .25 one box becomes 0; its ratio is width / height, where
+    torchvision's is height / width (.3 to 3.3 is next to the same either way). Images are ENLARGED times as large as
+    what leaves, or as large.
     """
     mean, std = (torch.tensor(v, device=images.device)[:, None, None] for v in (preprocess.mean, preprocess.std))
     u = draw.rand(len(images), 16).to(images.device)

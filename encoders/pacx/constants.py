@@ -1,12 +1,14 @@
 """The numbers of PaCX-MAE's stage 2 and of its teachers that no option sets."""
 
+from collections.abc import Mapping
+
 from cxrbench.encoders.backbones.vit import DROPPED, MLP_RATIO, POSITION_BASE, ViTConfig
 from cxrbench.encoders.ecg import signal, teacher
 from cxrbench.encoders.labs import autoencoder
 from cxrbench.encoders.pacx import augment, lora
 from cxrbench.encoders.pacx.corpus import Teachers
 from cxrbench.encoders.pacx.options import OWN_LABS, WITH_ECG, PaCXOptions
-from cxrbench.encoders.pretraining.augment import crop_constants
+from cxrbench.encoders.pretraining.augment import MOVED, crop_constants
 from cxrbench.encoders.pretraining.constants import Constant, Constants
 
 HEAD_STD = 0.02  # of the heads' weights at the start
@@ -29,10 +31,17 @@ def constants(arch: ViTConfig, options: PaCXOptions) -> Constants:
     }
 
 
+def meant(arch: ViTConfig, options: PaCXOptions) -> Mapping[str, str]:
+    """Who teaches where no weights are given."""
+    ecg = {} if options.ecg else {"ecg": "a small one, trained on the data"}
+    return ecg | ({} if options.labs else {"labs": "one trained on the data"})
+
+
 def of_augmentation(read: object) -> Constants:
     """Of what an image goes through."""
     values = {
-        "affine_chance": augment.AFFINE_P, "rotation": augment.TURN, "shift": augment.SHIFT, "zoom": augment.ZOOM,
+        "affine_filter": MOVED, "affine_chance": augment.AFFINE_P,
+        "rotation": augment.TURN, "shift": augment.SHIFT, "zoom": augment.ZOOM,
         "jitter_chance": augment.JITTER_P, "jitter_strength": augment.JITTER,
         "blur_chance": augment.BLUR_P, "blur_kernel": augment.KERNEL, "blur_sigma": augment.SIGMA,
         "erase_chance": augment.ERASE_P, "erased_area": augment.ERASED_AREA, "erased_ratio": augment.ERASED_RATIO,

@@ -29,7 +29,7 @@ from cxrbench.encoders.backbones.encoder import (
 )
 from cxrbench.encoders.backbones.vit import ViT, ViTConfig, parse_arch
 from cxrbench.encoders.pacx.augment import ENLARGED, ENLARGED_SOURCE, augment
-from cxrbench.encoders.pacx.constants import HEAD_EPS, HEAD_STD, LEAST_SCALE, constants
+from cxrbench.encoders.pacx.constants import HEAD_EPS, HEAD_STD, LEAST_SCALE, constants, meant
 from cxrbench.encoders.pacx.corpus import PaCXCorpus, build, with_signals
 from cxrbench.encoders.pacx.encoder import HOW_TO, load
 from cxrbench.encoders.pacx.lora import adapt, merged, set_norm_eps
@@ -218,5 +218,6 @@ METHOD, PLUGIN = declare(
     load=load,
     untrained=untrained_by_name("cls"),
     constants=constants,
+    meant=meant,
     without_weights=HOW_TO,
 )

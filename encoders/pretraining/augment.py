@@ -13,6 +13,7 @@ from cxrbench.encoders.pretraining.method import Draw
 LEAST_ENLARGED, MOST_ENLARGED = 1.25, 2.0
 RATIO = (3 / 4, 4 / 3)  # aspects of a crop, torchvision's
 FLIPS = 0.5  # chance of a flip
+CROPPED, MOVED = "bicubic", "bilinear"  # how crops are resized, and what is rotated and shifted is sampled
 
 
 def decode_size(size: int, area: float) -> int:
@@ -27,7 +28,11 @@ def decode_size(size: int, area: float) -> int:
 
 def crop_constants(area: tuple[float, float], read: object, ratio: tuple[float, float] = RATIO) -> dict[str, Constant]:
     """Of random crops, where they are cut (``read``)."""
-    return {"crop_area": Constant(area, read), "crop_ratio": Constant(ratio, read)}
+    return {
+        "crop_area": Constant(area, read),
+        "crop_ratio": Constant(ratio, read),
+        "crop_filter": Constant(CROPPED, read),
+    }
 
 
 def flip_constant(read: object) -> dict[str, Constant]:
@@ -115,7 +120,7 @@ def affine(images: Tensor, degrees: Tensor, shift: Tensor, scale: Tensor) -> Ten
         torch.stack([-sine, cosine, sine * x - cosine * y], 1),
     ]
     grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images, grid.to(images.dtype), mode=MOVED, padding_mode="zeros", align_corners=False)
 
 
 def blur(images: Tensor, sigma: Tensor, kernel: int = 5) -> Tensor:

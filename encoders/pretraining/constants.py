@@ -11,22 +11,26 @@ from cxrbench.encoders.backbones.vit import DROPPED, MATRICES, MLP_RATIO, NORM_E
 
 
 class Constant(NamedTuple):
-    """``value``: as the code has it. ``read``: whether anything reads it where architecture and options are these."""
+    """``value``: as the code has it. ``read``: whether anything reads it where architecture and options are these.
+
+    ``replaced``: it is of the start of what weights to begin from replace as a whole.
+    """
 
     value: Any
     read: object = True
+    replaced: bool = False
 
 
 Constants = Mapping[str, Constant]
 
 
-def vit_constants(*, sincos: object = True) -> dict[str, Constant]:
-    """Of a plain ViT that begins at random. ``sincos``: whether its positions are."""
+def vit_constants(*, sincos: object = True, alone: bool = False) -> dict[str, Constant]:
+    """Of a plain ViT. ``sincos``: whether its positions are; ``alone``: nothing beside it starts by these numbers."""
     return {
         "mlp_ratio": Constant(MLP_RATIO),
         "drop_rates": Constant(DROPPED),
-        "position_base": Constant(POSITION_BASE, sincos),
+        "position_base": Constant(POSITION_BASE, sincos, replaced=alone),
         "block_norm_eps": Constant(NORM_EPS),
-        "matrix_start": Constant(MATRICES),
-        "token_std": Constant(TOKEN_STD),
+        "matrix_start": Constant(MATRICES, replaced=alone),
+        "token_std": Constant(TOKEN_STD, replaced=alone),
     }

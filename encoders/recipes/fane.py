@@ -6,9 +6,11 @@ from cxrbench.encoders.pretraining.recipe import PretrainingRecipe, cited
 
 MODEL, TRAINER = "FaNe:codes/fane/models/fane.py", "FaNe:configs/base_trainer.yaml"
 EXPERIMENT = "FaNe:configs/experiments/pre_train/train_fane.yaml"
+POOL = "FaNe:codes/fane/modules/sentence_pool.py"
 SETUP = "FaNe §4.1"
 DATASET = "FaNe:codes/fane/data/pretrain/mimiccxr.py"
 TRANSFORMS = "FaNe:configs/image_transformation.yaml"
+NEAREST = f"ours: smooth; {TRANSFORMS} has torchvision's, the nearest pixel"
 BOTH = f"{SETUP}: 98 on each of two GPUs"
 CALLBACKS = "FaNe:configs/callbacks/"
 BEST = (
@@ -43,6 +45,8 @@ FIXED = PretrainingRecipe(
         "SigLIP's sign; eq. 6 prints the other": "bias",
         f"FaNe §3.2; {MODEL}": "initial_bias learn_bias",
         f"{MODEL} has one rate for all": "fast",
+        "ours: CLIP's pools start as CLIP's do": "initialisation pool_start",
+        "ours: a projection begins without a bias": "projection_bias",
         "ours: a masked patch has no weight": "mask_mode",
         "Robinson et al. 2021, in the place of eq. 16": "hard_negatives",
         "ours: in the place of eq. 16 stands a larger loss; docs/pretraining-on-the-phantom.md": "hn",
@@ -57,7 +61,7 @@ FIXED = PretrainingRecipe(
         "ours: eq. 16 divides by a sum that can be 0": "least_sum",
         "FaNe A.1": "text_longest",
         "ours: .1 of Bio_ClinicalBERT, as it comes": "text_dropout",
-        "FaNe:codes/fane/modules/sentence_pool.py": "pool_heads",
+        POOL: "pool_heads",
         "FaNe:codes/fane/modules/gather.py": "pool_narrowed",
         MODEL: "betas weight_decay projection_std",
         "FaNe:codes/fane/modules/sparse_local_attention.py: torch's": "mask_norm_eps",
@@ -67,6 +71,7 @@ FIXED = PretrainingRecipe(
         "FaNe:codes/fane/encoders/image/vits.py has none": "drop_rates",
         "ours: MAE's, as all plain ViTs here": "matrix_start position_base",
         f"{TRANSFORMS}: random_affine": "rotation",
+        NEAREST: "affine_filter",
         f"{TRANSFORMS}: random_horizontal_flip": "flip_chance",
     }),
 )  # fmt: skip
@@ -86,6 +91,8 @@ PAPER = replace(
         f"not stated; {TRAINER} does not cut": "clip",
         f"not stated; {TRAINER} has fp16, here bf16 where it is native": "precision",
         f"not stated; {BEST}": "selection",
+        f"not stated; {POOL} leaves it as torch makes it": "initialisation pool_start",
+        f"not stated; {MODEL} leaves it as torch makes it": "projection_bias",
         "FaNe eq. 3": "ema",
         "FaNe eq. 6": "bias",
         "FaNe eq. 8": "mask_mode",
@@ -116,6 +123,11 @@ OFFICIAL = replace(
         f"{MODEL}: log(1 / .07), not exponentiated": "scale",
         "FaNe:configs/pretrain_model/prior.yaml, gahter_pool: avg": "sentence_pool",
         f"{MODEL}, encode_text": "text_head",
+        NEAREST: "affine_filter",
+        f"{POOL} leaves it as torch makes it": "initialisation pool_start",
+        f"{MODEL} leaves it as torch makes it": "projection_bias",
+        "FaNe:codes/fane/encoders/language/bert.py: Bio_ClinicalBERT's, .1": "text_dropout",
+        "ours: MAE's, where no weights are given: DeiT's replace the code's N(0, .02²)": "matrix_start",
         f"{MODEL}, tool_bert; FaNe:configs/text_encoder/clinical_bert.yaml": "text",
         "FaNe:configs/pretrain_model/prior.yaml, frozen_text_encoder: false": "train_text",
         f"{MODEL}, threshold": "kappa",

@@ -32,6 +32,7 @@ FIXED = PretrainingRecipe(epochs=400, batch_size=256, lr=1.5e-4, warmup=10 / 400
     f"{MODEL} has none": "drop_rates",
     f"{DATA}: RandomResizedCrop(.5 to 1)": "crop_area",
     f"{DATA}: torchvision's": "crop_ratio flip_chance",
+    f"ours: as in MAE:main_pretrain.py; {DATA} has torchvision's, bilinear": "crop_filter",
 }))  # fmt: skip
 OF_THE_CODE = f"not stated; {CODE}: 256 on each of two GPUs"
 PAPER = PretrainingRecipe(
@@ -73,6 +74,7 @@ OFFICIAL = PretrainingRecipe(
         MODEL: "floor_slack decoder_width decoder_depth decoder_heads",
         f"{DATA}: RandomResizedCrop(.5 to 1), flip": "augment",
         f"{DATA}: ImageNet's mean and deviation": "channels",
+        f"ours: as in MAE:main_pretrain.py; {DATA} has torchvision's, bilinear": "crop_filter",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}

@@ -10,7 +10,8 @@ MODEL, TEXT = "MVMAE:networks/NetworksMAE.py", "MVMAE:networks/NetworksText.py"
 V2T_YAML, LOSS = "MVMAE:config/config_v2t.yaml", "MVMAE:mm_maes/mm_mae_mmvm.py"
 TRANSFORM, DATA = "MVMAE:config/data/TransformConfig.py", "MVMAE:datasets/MimicCXRDataset.py"
 NETWORKS = "MVMAE:config/networks/ConfigMAENetworks.py"
-WARMUP = f"{CLASSES}: 50 of 500 epochs; here by step, there by epoch"
+EPOCHS = f"{CLASSES}; {YAML}, a trial, has 2"
+WARMUP = f"{CLASSES}: 50 of 500 epochs ({YAML}, a trial, has 5); here by step, there by epoch"
 BEST = "ours: the last, which MVMAE:utils/generic.py keeps, too, beside that of the largest validation loss (mode max)"
 UTILS, BETA = "MVMAE:config/model/UtilsConfig.py", "MVMAE:mm_maes/utils.py"
 
@@ -27,7 +28,7 @@ FIXED = PretrainingRecipe(
         "ours: what a small machine trains; --arch takes the paper's base": "arch",
         YAML: "batch_size weight_decay clip beta",
         f"{MODULE} has none": "accumulate",
-        CLASSES: "epochs",
+        EPOCHS: "epochs",
         f"{YAML}: 1.2e-4 · 64 / 256": "lr",
         "ours: told for the batch above": "lr_rule",
         MODULE: "start_lr final_lr horizon",
@@ -56,11 +57,12 @@ FIXED = PretrainingRecipe(
         f"{NETWORKS}, {MODEL}": "mlp_ratio",
         f"{MODEL} has none": "drop_rates",
         MODEL: "block_norm_eps token_std",
-        f"ours: MAE's, as all backbones here; {MODEL} leaves them as timm and torch have them": "matrix_start",
+        "ours: MAE's, as all backbones here": "initialisation matrix_start",
         f"{TRANSFORM}, resize_crop": "crop_area crop_ratio",
         f"{DATA}: torchvision's": "flip_chance",
         f"{TRANSFORM}, jitter; saturation and hue do nothing to gray images": "jitter_strength",
         f"{DATA}: p .8": "jitter_chance",
+        f"ours: finer detail than {TRANSFORM}'s bilinear keeps": "crop_filter",
     }),
 )  # fmt: skip
 PAPER = replace(
@@ -69,7 +71,7 @@ PAPER = replace(
         "MVMAE §5.2: ViT-B/16; §3: 224 px": "arch",
         f"not stated; {YAML}": "batch_size lr weight_decay clip",
         f"not stated; {MODULE} has none": "accumulate",
-        f"not stated; {CLASSES}": "epochs",
+        f"not stated; {EPOCHS}": "epochs",
         f"not stated; {MODULE}": "lr_rule start_lr final_lr horizon",
         f"not stated; {WARMUP}": "warmup",
         "not stated; torch.optim.AdamW": "betas eps",
@@ -78,6 +80,8 @@ PAPER = replace(
         "not stated; MVMAE:main_mm_mae.py sets none": "precision",
         f"not stated; {BEST}": "selection",
         "MVMAE §4.1, eq. 1": "align nominal_ratio",
+        f"not stated; ours: finer detail than {TRANSFORM}'s bilinear keeps": "crop_filter",
+        f"not stated; {MODEL} leaves matrices as timm and torch make them": "initialisation matrix_start",
         "MVMAE §5.2": "augment flip",
         "MVMAE §3": "mean std centre_crop",
     }),
@@ -87,7 +91,7 @@ OFFICIAL = replace(
         f"{NETWORKS}, vit_base_encoder_module; 224 px": "arch",
         YAML: "batch_size lr weight_decay clip mask",
         f"{MODULE} has none": "accumulate",
-        CLASSES: "epochs",
+        EPOCHS: "epochs",
         MODULE: "lr_rule start_lr final_lr horizon",
         WARMUP: "warmup",
         "torch.optim.AdamW": "betas eps",
@@ -95,6 +99,8 @@ OFFICIAL = replace(
         f"{MODULE}: all parameters": "decayed",
         "MVMAE:main_mm_mae.py sets none": "precision",
         BEST: "selection",
+        f"ours: finer detail than {TRANSFORM}'s bilinear keeps": "crop_filter",
+        f"{MODEL} leaves matrices as timm and torch make them": "initialisation matrix_start",
         TRANSFORM: "flip",
         BETA: "late_midpoint",
         LOSS: "all_slots nominal_ratio",
@@ -125,16 +131,20 @@ V2T_RECIPES = {
         "MVMAE:config/model/MMMAEConfig.py, CapPaVisionToTextDecoderModule": "text_heads",
         f"{V2T_YAML}, mlp_ratio": "text_mlp_ratio",
         f"{TEXT}: torch's": "text_dropout text_norm_eps",
-        f"ours: as all tokens here; {TEXT} has torch's N(0, 1) for words": "word_std",
+        "ours: as all tokens here": "word_std memory_std word_position_std",
     }),
     "paper": with_text(PAPER, {
         "MVMAE §4.2": "text start_with_padding",
         f"not stated; {V2T_YAML}: bert-base-uncased": "vocabulary",
+        f"not stated; {TEXT}: torch's": "word_std",
+        f"not stated; {TEXT}: zeros": "memory_std",
     }),
     "official": with_text(OFFICIAL, {
         V2T_YAML: "text vocabulary",
         f"{DATA}: the masked-word collator hides special tokens": "predict_end",
         TEXT: "text_positions text_memory",
+        f"{TEXT}: torch's": "word_std",
+        f"{TEXT}: zeros": "memory_std",
         LOSS: "halved",
     }),
 }  # fmt: skip

@@ -8,6 +8,8 @@ CODE, MODULE, DATA = "PACX-MAE:Stage2_PACX.py", "PACX-MAE:Modules/pacx_lit.py", 
 APPENDIX = "PaCX-MAE A.1.2"
 DAE, MODELS = "PACX-MAE:Models/labs_dae.py", "PACX-MAE:Models/models.py"
 ECG = "PACX-MAE:Data/ecg_features_extraction.ipynb"
+BICUBIC = f"ours: finer detail than torchvision's bilinear keeps, which {DATA} has"
+NEAREST = f"ours: smooth; {DATA} has torchvision's, the nearest pixel"
 FLOOR = f"{MODULE}; a floor under the cosine there, its end here"
 BEST = f"ours: the last, which {CODE} keeps, too, but goes on from the least total validation loss, of a learnt scale"
 
@@ -26,8 +28,10 @@ FIXED = PretrainingRecipe(
         "ours: biases, norms and the logit scale are no matrices": "decayed",
         "ours: bf16 where it is native": "precision",
         BEST: "selection",
-        "PaCX-MAE §3: ECGFounder": "ecg",
-        "PaCX-MAE A.1.1: the labs' autoencoder": "labs",
+        "ours: where no weights are given; PaCX-MAE §3 has ECGFounder": "ecg",
+        "PaCX-MAE A.1.1: the autoencoder of stage 1b": "labs",
+        BICUBIC: "crop_filter",
+        NEAREST: "affine_filter",
         APPENDIX: "modalities contrastive regression rank alpha norms projection smoothing initial_scale",
         "PACX-MAE:Modules/mae_lit.py: the MAE's own": "norm_eps",
         f"{MODULE}: CLIP's bound": "max_scale",
@@ -67,6 +71,7 @@ PAPER = replace(
         f"{APPENDIX}: linear": "heads",
         "PaCX-MAE A.1.1: values are hidden": "corruption",
         f"{APPENDIX} lists none": "augment",
+        "ours: where no weights are given; PaCX-MAE §3 has ECGFounder": "ecg",
     }),
 )  # fmt: skip
 OFFICIAL = replace(
@@ -76,7 +81,11 @@ OFFICIAL = replace(
         CODE: "batch_size epochs lr weight_decay clip",
         f"{CODE} has none": "accumulate",
         f"{CODE} does not scale it": "lr_rule",
-        MODULE: "start_lr horizon alpha rank projection smoothing initial_scale ecg labs",
+        MODULE: "start_lr horizon alpha rank projection smoothing initial_scale",
+        f"ours: where no weights are given; {ECG} has ECGFounder": "ecg",
+        f"{DAE}: stage 1b": "labs",
+        BICUBIC: "crop_filter",
+        NEAREST: "affine_filter",
         f"{CODE}, --clip_weight, --regression_weight": "contrastive regression",
         f"{CODE}, --ablate_mode": "modalities",
         DAE: "labs_hidden labs_inside labs_width labs_epochs labs_batch labs_lr labs_weight_decay labs_warmup_steps",

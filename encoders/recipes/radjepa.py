@@ -9,6 +9,8 @@ YAML, HELPER = "ijepa:configs/in1k_vith14_ep300.yaml", "ijepa:src/helper.py"
 MODEL = "ijepa:src/models/vision_transformer.py"
 SCHEDULES, TRAIN, MASKS = "ijepa:src/utils/schedulers.py", "ijepa:src/train.py", "ijepa:src/masks/multiblock.py"
 
+BICUBIC = "ours: finer detail than torchvision's bilinear keeps, which ijepa:src/transforms.py has"
+
 LATERALS = ChosenImages(Selection(views=("PA", "AP", "L"), laterals=90_000), "RadJEPA Table 1, §4: 90,000 laterals")
 
 FIXED = PretrainingRecipe(
@@ -49,6 +51,7 @@ FIXED = PretrainingRecipe(
         "Bardes et al. 2022 §4.1": "variance_target variance_eps",
         f"{YAML}, crop_scale": "crop_area",
         "ijepa:src/transforms.py: torchvision's": "crop_ratio",
+        BICUBIC: "crop_filter",
     }),
 )  # fmt: skip
 PAPER = replace(
@@ -93,6 +96,7 @@ OFFICIAL = replace(
         f"{HELPER}: init_model draws Linear again, undivided": "initialisation",
         "ijepa:src/transforms.py: RandomResizedCrop(.3 to 1)": "augment",
         "ijepa:src/transforms.py": "channels",
+        BICUBIC: "crop_filter",
     }),
 )  # fmt: skip
 RECIPES = {"fixed": FIXED, "paper": PAPER, "official": OFFICIAL}

@@ -35,6 +35,7 @@ FIXED = PretrainingRecipe(sources=cited({
     "OCL:util/pos_embed.py": "position_base",
     f"{OCL}: RandomResizedCrop(.2 to 1)": "crop_area",
     f"{OCL}: torchvision's": "crop_ratio flip_chance",
+    f"{OCL}: interpolation=3": "crop_filter",
 }))  # fmt: skip
 PAPER = PretrainingRecipe(
     arch="base-512", batch_size=600, accumulate=2, lr=5e-5, lr_rule="per-256", decayed="matrices+tokens", clip=0.0,

@@ -27,5 +27,6 @@ FIXED = PretrainingRecipe(epochs=100, batch_size=256, lr=1e-4, betas=(0.9, 0.999
     "ours: small, so that no label is told at first": "head_std",
     "ours: MAE's, as stage 1a of PaCX-MAE": "crop_area",
     "ours: torchvision's": "crop_ratio flip_chance",
+    "ours: finer detail than bilinear keeps": "crop_filter",
 }))  # fmt: skip
 RECIPES = {"fixed": FIXED}

@@ -17,6 +17,7 @@ from cxrbench.encoders.families.hf import quiet
 from cxrbench.encoders.families.hub import hub
 from cxrbench.encoders.text.sentence_encoder import DEFAULT, default_folder
 from cxrbench.errors import UserError
+from cxrbench.files.checkpoints import refuse_infinite
 from cxrbench.files.records import parsed
 from cxrbench.progress import tracked
 
@@ -91,6 +92,7 @@ def _load(location: str, name: str) -> Bert:
     trained = not any(key.startswith("pooler.") for key in report["missing_keys"]) and not (folder and _means(folder))
     if not trained:
         model.pooler = None
+    refuse_infinite(model.named_parameters(), f"text={name}")
     model = model.float().eval().requires_grad_(False)
     source = TextSource(name, weights_digest(model), config.hidden_size, "pooler" if trained else "mean")
     return Bert(model, tokeniser, source)

@@ -115,6 +115,8 @@ def _load(folder: Path) -> tuple[Any, Any, int]:
     import transformers
     from transformers.utils import logging as hf_logging
 
+    from cxrbench.files.checkpoints import refuse_infinite
+
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
@@ -135,6 +137,7 @@ def _load(folder: Path) -> tuple[Any, Any, int]:
     if missing or report["mismatched_keys"]:
         wrong = missing or sorted(str(key) for key in report["mismatched_keys"])
         raise UserError(f"--text-encoder {folder}: its weights do not fit its config.json, {wrong[0]} to begin with")
+    refuse_infinite(model.named_parameters(), f"--text-encoder {folder}")
     return tokeniser, model.float().eval(), _longest(folder, tokeniser, model.config)
 
 

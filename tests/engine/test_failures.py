@@ -1,6 +1,7 @@
 """A cell that fails does not end the others, and a request that is refused as a whole computes nothing."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,3 +186,21 @@ def test_a_finished_run_writes_nothing(run: Command, dataset: Path, monkeypatch:
     monkeypatch.setattr("cxrbench.engine.results.write_record", refuse)
     code, out, _ = run(*words)
     assert (code, out.splitlines()[-1][:36]) == (0, "0 cells computed, 2 finished before.")
+
+
+@pytest.mark.parametrize(
+    "manner", [(), ("--shard", "1/2"), ("--executor", "local:2")], ids=["alone", "shard", "executor"]
+)
+def test_a_finished_folder_that_cannot_be_written_to_is_finished_for_any_request(
+    manner: tuple[str, ...], run: Command, dataset: Path
+) -> None:
+    """And where a cell is missing the line says that it cannot be written."""
+    tasks = f"{dataset}:classification,{dataset}:knn"
+    run("--encoder", "pixels", "--tasks", tasks)
+    shutil.rmtree("results/requests")
+    Path("results/requests").write_text("in the way of a folder")
+    code, out, err = run("--encoder", "pixels", "--tasks", f"{dataset}:knn", *manner)
+    assert (code, out[:36], err) == (0, "0 cells computed, 1 finished before.", "")
+    code, out, err = run("--encoder", "pixels,odd.py:Constant", "--tasks", tasks, *manner)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("error: cannot write to results/requests")

@@ -78,7 +78,15 @@ def test_names_that_are_not_there_or_taken_are_refused_before_anything_is_writte
         ("pixels", hospital.mine, "another encoder that is called"),
         ("pixels", " ", "is no name"),
         ("pixels", "pixels", "called so already"),
+        ("pixels", "..", "no name: give one with a letter"),
+        ("pixels", "a,b", "no name of an encoder"),
+        ("pixels", "all", "no name of an encoder"),
         ("clinic", "a:b", "is no name of a data set"),
+        ("clinic", ".", "no name: give one with a letter"),
+        ("clinic", "..", "no name: give one with a letter"),
+        ("clinic", ".hidden", "must do as a folder's"),
+        ("clinic", "a\\b", "must do as a folder's"),
+        ("clinic", "x" * 201, "must do as a folder's"),
     ):
         with pytest.raises(UserError, match=match):
             api.rename_in_results(root, old, new)

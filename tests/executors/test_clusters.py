@@ -1,15 +1,18 @@
 """What may be said of Slurm and of Ray, without either: forms of a time, what each job is told, and what is refused."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cxrbench.errors import UserError
+from cxrbench.errors import UserError, WorkGoesOnError
 from cxrbench.executors import ray, slurm
 from cxrbench.executors.contract import WorkerKind
-from cxrbench.executors.slurm_job import told_by_slurm
+from cxrbench.executors.slurm_job import WorkerJob, told_by_slurm
 
 Arrays = list[tuple[Sequence[Sequence[str]], Mapping[str, Any]]]
 COMMAND = ["python", "-m", "cxrbench", "worker", "--results", "/shared/results"]
@@ -66,6 +69,50 @@ def test_jobs_for_cells_that_need_no_gpu_ask_for_none(
     assert {tuple(words[-4:]) for words in cpu} == {("--needs", "cpu", "--device", "cpu")}
     assert (with_gpu["gres"], without) == ("gpu:1", {"partition": "p"})
     assert placed.cancel_hint.endswith("scancel 1 2")
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
+    """What comes of each submission, in place of sbatch; None: it answers."""
+    answers: list[BaseException | None] = []
+
+    class Executor:
+        def __init__(self, folder: Path, max_num_timeout: int) -> None:
+            self.jobs: list[SimpleNamespace] = []
+
+        def update_parameters(self, **_: object) -> None:
+            pass
+
+        def submit(self, job: WorkerJob) -> SimpleNamespace:
+            self.jobs.append(SimpleNamespace(job_id=""))
+            return self.jobs[-1]
+
+        @contextmanager
+        def batch(self) -> Iterator[None]:
+            yield
+            if (answer := answers.pop(0)) is not None:
+                raise answer
+            for k, job in enumerate(self.jobs):
+                job.job_id = f"7_{k}"
+
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(SlurmExecutor=Executor))
+    return answers
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_ctrl_c_before_sbatch_has_answered_says_how_to_find_the_jobs(
+    first: bool, answers: list[BaseException | None]
+) -> None:
+    answers += [KeyboardInterrupt()] if first else [None, KeyboardInterrupt()]
+    options = {"time": 60, "cpu_workers": 1, "job-name": "my run"}
+    with pytest.raises(WorkGoesOnError) as interrupted:
+        slurm.read(2, options).start(COMMAND, [WorkerKind("gpu", 2), WorkerKind("cpu", 2)])
+    known, mark, found = str(interrupted.value).partition("interrupted before sbatch had answered")
+    assert known == ("" if first else "the jobs go on in Slurm; to cancel them: scancel 7; ")
+    assert "squeue --me '--name=my run' '--format=%F %V %Z'; to cancel them: scancel NUMBER" in found
+    assert mark
+    assert "\n" not in found
+    assert not answers
 
 
 def test_a_job_names_its_worker_and_has_the_cores_that_slurm_gave(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,6 +150,64 @@ def test_a_worker_that_a_library_ends_is_started_again(code: int, again: int) ->
         placed.stop()
 
 
+REFUSED = """
+import sys, time
+name = sys.argv[sys.argv.index("--name") + 1]
+print("error: of a library", "and what it did about it", sep="\\n", file=sys.stderr)
+if name == "local-2":
+    sys.stdin.read() if sys.argv[1] == "waits" else time.sleep(0.2)
+print("error: cannot write to /full: No space left on device; free some space", file=sys.stderr)
+raise SystemExit(7 if sys.argv[1] == name else 2)
+"""
+
+
+def over(placed: local.LocalWorkers) -> bool:
+    """Whether no worker runs any more, once that is so."""
+    while placed.alive():
+        time.sleep(0.05)
+    return True
+
+
+def test_what_all_workers_are_refused_for_refuses_the_run_as_without_workers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed = LocalExecutor(2).start([sys.executable, "-c", REFUSED, "ends"], [CPU])
+    assert over(placed)
+    with pytest.raises(UserError, match=r"^cannot write to /full: No space left on device; free some space$"):
+        placed.ended_badly()
+    assert capsys.readouterr().err == "error: of a library\nand what it did about it\n"  # once, and no other line
+    monkeypatch.setattr(local, "RESTARTS", 0)
+    placed = LocalExecutor(2).start([sys.executable, "-c", REFUSED, "local-1"], [CPU])
+    assert over(placed)
+    assert placed.ended_badly() == "local-1 ended with exit code 7; local-2 ended with exit code 2"
+
+
+def test_a_worker_says_why_it_is_refused_as_it_is_read(command_line: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "requests").write_text("no folder")
+    code, out, err = command_line("worker", "--results", str(tmp_path), "--quiet")
+    assert (code, out, len(err.splitlines())) == (local.REFUSED, "", 1)
+    assert err.startswith(local.ERROR)
+
+
+def test_a_worker_that_is_refused_while_others_go_on_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "SILENCE", 0.1)
+    placed = LocalExecutor(2).start([sys.executable, "-c", REFUSED, "waits"], [CPU])
+    try:
+        deadline, told = time.monotonic() + 60, ""
+        while "local-1" not in told and time.monotonic() < deadline:
+            assert placed.alive()
+            told += capsys.readouterr().err
+            time.sleep(0.05)
+        assert (
+            told.splitlines()[-1]
+            == "local-1 has ended: cannot write to /full: No space left on device; free some space"
+        )
+    finally:
+        placed.stop()
+
+
 STUBBORN = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

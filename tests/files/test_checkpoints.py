@@ -164,6 +164,28 @@ def test_many_mismatches_stay_one_short_line() -> None:
     assert len(str(error.value)) < 250
 
 
+class Masked(nn.Linear):
+    """As a text tower that hides later tokens: a mask of 0 and -inf is among its buffers."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        self.register_buffer("mask", torch.full((3, 3), -torch.inf).triu(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_no_numbers_are_refused(dtype: torch.dtype, wrong: float) -> None:
+    module = Masked()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    numbers = {name: torch.full(tensor.shape, 3e4).to(dtype) for name, tensor in before.items()}
+    state = numbers | {"mask": before["mask"], "bias": torch.tensor([1.0, wrong]).to(dtype)}
+    with pytest.raises(UserError) as error:
+        load_strict(module, state, "x.pth")
+    assert str(error.value) == "x.pth holds NaN or infinity, first in bias: fetch or train it again"
+    assert_same(dict(module.state_dict()), before)
+    load_strict(module, numbers | {"mask": before["mask"]}, "x.pth")
+
+
 def test_what_is_left_out_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "cxrbench.files.checkpoints")
     kept = leave_out({"head.w": torch.zeros(1), "header": torch.ones(1)}, ("head.",), "x.pth")

@@ -9,6 +9,7 @@ from cxrbench.encoders import mae, spcl, supervised
 from cxrbench.encoders.fane import options as fane
 from cxrbench.encoders.mvmae import options as mvmae
 from cxrbench.encoders.pacx import options as pacx
+from cxrbench.encoders.pretraining.engine.recipe_lines import read_constants
 from cxrbench.encoders.pretraining.options import OptionSet, typed
 from cxrbench.encoders.pretraining.recipe import WORDS, PretrainingRecipe
 from cxrbench.encoders.radjepa import options as radjepa
@@ -30,13 +31,14 @@ CONSTANT = ("eps", "selection")  # said in words, because they are the same ever
 def constants_table(method: str) -> str:
     """Markdown: the numbers that no option sets, by recipe; a dash where nothing reads them, empty: as in the first."""
     whole = load_plugin(METHODS, method, "method")
-    told = []
+    told, names = [], []
     for name, recipe in whole.recipes.items():
         blueprint = whole.configure(recipe.arch, {"variant": name})
-        told.append(whole.constants(blueprint.backbone, blueprint.options))
+        told.append(read_constants(whole, blueprint))
+        names = list(whole.constants(blueprint.backbone, blueprint.options))
     rows = [["constant", *whole.recipes]]
-    for name in told[0]:
-        first, *others = [shown(each[name].value) if each[name].read else "-" for each in told]
+    for name in names:
+        first, *others = [shown(each[name]) if name in each else "-" for each in told]
         rows.append([f"`{name}`", first, *("" if other == first else other for other in others)])
     return table(rows)
 

@@ -10,7 +10,7 @@ import torch
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.pretraining.method import Blueprint, Method
-from cxrbench.encoders.pretraining.recipe import LearningRateRule, Precision, PretrainingRecipe
+from cxrbench.encoders.pretraining.recipe import Decayed, LearningRateRule, Precision, PretrainingRecipe
 from cxrbench.errors import OnBadImage, UserError, chosen
 from cxrbench.plugins.entry_points import METHODS, load_plugin
 
@@ -43,10 +43,14 @@ class PretrainConfig:
     accumulate: int | None = None
     lr: float | None = None
     lr_rule: LearningRateRule | None = None
+    start_lr: float | None = None
+    final_lr: float | None = None
     warmup: float | None = None
+    horizon: float | None = None
     betas: tuple[float, float] | None = None
     weight_decay: float | None = None
     final_weight_decay: float | None = None
+    decayed: Decayed | None = None
     clip: float | None = None
     precision: Precision | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -100,6 +104,8 @@ def chosen_recipe(config: PretrainConfig, method: Method) -> PretrainingRecipe:
             raise UserError(f"{name} is {getattr(recipe, name)}: it must be at least 1")
     if not 0 < recipe.lr < math.inf or not 0 <= recipe.warmup < 1 or not 0 <= recipe.clip < math.inf:
         raise UserError("pretraining needs lr > 0, 0 <= warmup < 1 and clip >= 0 (0: gradients are not cut)")
+    if not 0 <= recipe.start_lr <= 1 or not 0 <= recipe.final_lr <= 1 or not 1 <= recipe.horizon < math.inf:
+        raise UserError("pretraining needs start_lr and final_lr in [0, 1], shares of the peak, and horizon >= 1")
     if not all(0 <= decay < math.inf for decay in (recipe.weight_decay, recipe.final_weight_decay or 0.0)):
         raise UserError("pretraining needs weight_decay >= 0 and final_weight_decay >= 0")
     if len(recipe.betas) != 2 or not all(0 <= beta < 1 for beta in recipe.betas):
@@ -125,7 +131,7 @@ def notes_on(config: PretrainConfig, recipe: PretrainingRecipe) -> list[str]:
             f"lr {recipe.lr:g} is the recipe's, of which --lr-rule {config.lr_rule} makes a peak of {recipe.peak:g}: "
             "pass --lr for another"
         )
-    if config.warmup is not None and recipe.horizon != 1:
+    if config.warmup is not None and config.horizon is None and recipe.horizon != 1:
         notes.append(
             f"warmup {recipe.warmup:g} is a share of the recipe's schedule, which is {recipe.horizon:g} times as long "
             f"as the run: {recipe.warmup * recipe.horizon:.0%} of the run"

@@ -78,10 +78,17 @@ def recipe_lines(config: PretrainConfig) -> tuple[list[RecipeLine], list[str]]:
         if name in unread:
             value, source = "-", f"{UNREAD} {unread[name]}"
         lines.append(RecipeLine(name, value, source))
-    for name, constant in method.constants(blueprint.backbone, blueprint.options).items():
-        if constant.read:
-            lines.append(RecipeLine(name, written(constant.value), sources.get(name, UNCITED), constant=True))
+    for name, value in read_constants(method, blueprint, config.init).items():
+        lines.append(RecipeLine(name, written(value), sources.get(name, UNCITED), constant=True))
     return lines, [*notes_on(config, recipe), *note_on_processes(config, recipe, blueprint)]
+
+
+def read_constants(method: Method, blueprint: Blueprint, init: str = "") -> dict[str, Any]:
+    """The method's constants that something reads, by name; ``init``: as of ``PretrainConfig``."""
+    source = blueprint.source_weights
+    begun = (init or (source.spec if source else "")) not in ("", RANDOM)
+    constants = method.constants(blueprint.backbone, blueprint.options).items()
+    return {name: one.value for name, one in constants if one.read and not (begun and one.replaced)}
 
 
 def all_sources(method: Method, name: str) -> dict[str, str]:
@@ -133,9 +140,9 @@ def following(name: str, recipe: PretrainingRecipe, blueprint: Blueprint, known:
         shape, options = as_mapping(blueprint.backbone), as_mapping(blueprint.options)
         parts = {f"backbone {part}" if part in options else part: value for part, value in shape.items()}
         image = blueprint.preprocess
-        text = (
-            f"{image.channels} x {image.size} px, {image.resize}, mean {written(image.mean)}, std {written(image.std)}"
-        )
+        resized = f"{image.resize} {image.crop_pct:g}" if image.crop_pct != 1 else image.resize
+        moments = f"mean {written(image.mean)}, std {written(image.std)}"
+        text = f"{image.channels} x {image.size} px, {resized}, {image.interpolation}, {moments}"
         lines = []
         for part, value in (*parts.items(), ("image", text)):
             base = blueprint.base if part in (*UNCOMPARED, "image") else None

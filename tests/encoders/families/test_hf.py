@@ -173,6 +173,17 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         load_encoder(f"hf:{tmp_path}", synthetic=False)
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save("dinov2", tmp_path, CROP)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["encoder.layer.1.norm2.weight"][3] = torch.nan
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"hf:.* holds NaN or infinity, first in encoder\.layer\.1\.norm2\.weight"):
+        load_encoder(f"hf:{tmp_path}", synthetic=False)
+
+
 class Code:
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (os.environ["CXRBENCH_TEST_PWNED"],)

@@ -91,13 +91,14 @@ def draw(**named: Any) -> Draw:
 def test_variants_switch_what_the_specification_says() -> None:
     fixed, paper, official = (asdict(OPTIONS.read({"variant": name})) for name in VARIANTS)
     assert {k: paper[k] for k in fixed if fixed[k] != paper[k]} == {
-        "variant": "paper", "ema": "printed", "bias": "printed", "mask_mode": "pre", "hard_negatives": "paper",
-        "hn": 1, "odd_mean": True,
+        "variant": "paper", "initialisation": "torch", "ema": "printed", "bias": "printed", "mask_mode": "pre",
+        "hard_negatives": "paper", "hn": 1, "odd_mean": True,
     }  # fmt: skip
     assert {k: official[k] for k in fixed if fixed[k] != official[k]} == {
         "variant": "official", "bias": "printed", "scale": pytest.approx(2.659, abs=1e-3), "learn_scale": True,
-        "text_head": "official", "sentence_pool": "mean", "mask_mode": "pre", "hard_negatives": "official",
-        "hn": 1, "average": "reports", "gather": False, "augment": True, "odd_mean": True, "learn_positions": True,
+        "text_head": "official", "sentence_pool": "mean", "initialisation": "torch", "mask_mode": "pre",
+        "hard_negatives": "official", "hn": 1, "average": "reports", "gather": False, "augment": True, "odd_mean": True,
+        "learn_positions": True,
     }  # fmt: skip
     assert fixed["kappa"] == 0.95
     assert fixed["alpha"] == 0.05

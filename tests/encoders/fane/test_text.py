@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, BertModel
 
 from cxrbench.data.manifest import Manifest
@@ -17,6 +18,7 @@ from cxrbench.encoders.fane.text import LONGEST, TextTower, joined_states, joine
 from cxrbench.encoders.pretraining.corpus import TrainingImages
 from cxrbench.encoders.pretraining.engine.prepared import prepare_images, training_rows
 from cxrbench.encoders.text import bert as fane_bert
+from cxrbench.encoders.text import sentence_encoder
 from cxrbench.encoders.text.bert import load_bert, sentence_states, text_embeddings, token_numbers
 from cxrbench.errors import UserError
 from support.fane_data import WORDS, write_bert, write_studies
@@ -135,6 +137,17 @@ def test_errors_of_a_text_encoder_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(UserError, match="'gpt2': FaNe's text encoder is a plain BERT"):
         load_bert(str(tmp_path))
+
+
+def test_a_bert_of_what_is_no_number_is_refused(tmp_path: Path) -> None:
+    write_bert(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][0, 0] = torch.inf
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"text=.* holds NaN or infinity, first in embeddings\.word_embeddings\.weight"):
+        load_bert(str(tmp_path))
+    with pytest.raises(UserError, match=r"--text-encoder .* holds NaN or infinity, first in embeddings\.word"):
+        sentence_encoder.SentenceEncoder(tmp_path).embed(["w1"], CPU)
 
 
 def test_without_the_hub_the_default_is_the_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

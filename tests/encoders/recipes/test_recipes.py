@@ -1,11 +1,13 @@
 """Recipes of all methods: every number of each has a source, and the sources' arithmetic is what is trained."""
 
+import inspect
 from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import torch
 
+from cxrbench.cli.pretrain import pretrain
 from cxrbench.encoders.backbones.vit import parse_arch
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig, chosen_recipe
 from cxrbench.encoders.pretraining.engine.recipe_lines import FOLLOWS, SILENT, UNCITED, UNREAD, recipe_lines
@@ -15,6 +17,7 @@ from cxrbench.encoders.pretraining.schedule import learning_rate_factor
 from cxrbench.encoders.radjepa.objective import RadJEPA
 from cxrbench.encoders.radjepa.options import OPTIONS
 from cxrbench.encoders.recipes import spcl
+from cxrbench.errors import UserError
 from cxrbench.plugins.entry_points import METHODS, loadable
 from support.option_tables import SETS
 
@@ -152,6 +155,27 @@ def test_what_is_given_stands_above_the_recipe_and_is_marked() -> None:
         "clip": ("2", "given; the recipe has 0"),
         "ratio": ("0.5", "given; the recipe has 0.6"),
     }
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_number_in_which_recipes_differ_can_be_given(name: str) -> None:
+    """So that one of them with one number changed back is an ablation; on the command line, too."""
+    recipes = ALL[name].recipes.values()
+    differ = {number for number in NUMBERS if len({getattr(recipe, number) for recipe in recipes}) > 1}
+    flags = set(inspect.signature(pretrain).parameters)
+    assert differ <= {f.name for f in fields(PretrainConfig)} & flags
+    for number in differ:
+        for recipe in recipes:
+            config = PretrainConfig(name, **{number: getattr(recipe, number)})
+            assert getattr(chosen_recipe(config, ALL[name]), number) == getattr(recipe, number)
+
+
+def test_numbers_of_the_schedule_are_refused_where_they_mean_nothing() -> None:
+    for given in ({"start_lr": 1.5}, {"final_lr": -0.1}, {"horizon": 0.5}):
+        with pytest.raises(UserError, match="start_lr and final_lr in"):
+            chosen_recipe(PretrainConfig("spcl", **given), ALL["spcl"])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="decayed is matrices"):
+        chosen_recipe(PretrainConfig("spcl", decayed="none"), ALL["spcl"])  # type: ignore[arg-type]
 
 
 def test_an_option_that_nothing_reads_has_no_value() -> None:

@@ -5,13 +5,17 @@ import hashlib
 import json
 import math
 import re
+from dataclasses import replace
 from html import unescape
+from html.parser import HTMLParser
 from importlib.resources import files
+from typing import ClassVar
 
 import pytest
 
 from cxrbench.api.markup import to_html
 from cxrbench.leaderboard.cells import Look
+from cxrbench.leaderboard.columns.heads import Head
 from cxrbench.leaderboard.latex.text import latex_text
 from cxrbench.leaderboard.page.inside import Inside, Writers
 from cxrbench.leaderboard.page.page import SCRIPTS, to_page
@@ -50,6 +54,39 @@ def test_nothing_is_fetched(text) -> None:
     assert not re.findall(r"<(?:link|img|iframe|object|embed|base)\b(?! rel=\"icon\" href=\"data:,\")", text)
     assert "@import" not in text
     assert "url(" not in text
+
+
+class Landmarks(HTMLParser):
+    """The landmarks of a page, by HTML-AAM: role, and where its accessible name is taken from."""
+
+    ROLES: ClassVar = {
+        "section": "region",
+        "form": "form",
+        "nav": "navigation",
+        "aside": "complementary",
+        "main": "main",
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found = list[tuple[str, str]]()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = dict(attrs)
+        role = said.get("role") or self.ROLES.get(tag)
+        if role in self.ROLES.values():
+            self.found.append((str(role), said.get("aria-labelledby") or said.get("aria-label") or ""))
+
+
+@pytest.mark.parametrize("encoder", ["", "spcl"], ids=["of encoders", "of protocols"])
+def test_no_two_landmarks_have_one_name(cells, encoder: str) -> None:
+    heads = (Head("random", "rsna:segmentation", "unet", "4 x 8", 9),)
+    board = build(cells, replicates=100, efficiency={"random": {"parameters": 2}})
+    landmarks = Landmarks(page(replace(board, encoder=encoder, heads=heads, remarks=("a remark",)))).found
+    assert {("region", "efficiency-title"), ("region", "heads-title"), ("region", "Remarks")} <= {*landmarks}
+    assert all(name for role, name in landmarks if role != "main")
+    assert len(landmarks) == len(set(landmarks))
 
 
 def test_only_the_scripts_of_the_page_run(text) -> None:

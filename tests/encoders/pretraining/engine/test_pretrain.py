@@ -163,6 +163,8 @@ def test_log_has_a_row_per_step(whole_run: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == list(range(1, 10))
     assert all(0 < float(row["loss"]) < 2 * math.log(7) + 15 for row in rows)
+    methods = (Path(__file__).parents[4] / "docs" / "methods.md").read_text()
+    assert not [column for column in rows[0] if f"`{column}`" not in methods and column != "logit_scale"]  # S-PCL's
 
 
 def test_phantom_images_are_not_the_datasets_they_imitate(manifest: Manifest, tmp_path: Path) -> None:
