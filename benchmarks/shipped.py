@@ -8,10 +8,10 @@
 
 Recipes are in ``evidence/recipes.py``. Everything that is made lies in ``--scratch``, the phantoms of seed 1 too. One
 thread; two of these may run side by side with different seeds. Several steps in one command are done in this order:
-train, choose, install, table; ``--only`` beside ``--table`` trains nothing. What the table says of seed 0 is measured on
-the shipped files, of other seeds on those in the scratch folder; what is named by ``--only`` (default: every shipped
-file, and what is in the scratch folder) is measured, and kept in ``results/shipped.json`` beside what was measured
-before, unless another recipe made that.
+train, choose, install, table; ``--only`` beside ``--table`` trains nothing. What the table says of seed 0 is measured
+on the shipped files, of other seeds on those in the scratch folder; what is named by ``--only`` (default: every
+shipped file, and what is in the scratch folder) is measured, and kept in ``results/shipped.json`` beside what was
+measured before, unless another recipe made that.
 """
 
 import argparse
