@@ -21,7 +21,7 @@ def test_a_row_has_each_difference_in_its_place() -> None:
 
 def test_a_column_without_a_result_is_no_empty_cell() -> None:
     with pytest.raises(KeyError):
-        columns.shown(ROW, {key: (0.1, 0.01) for key in EVERY[1:]})
+        columns.shown(ROW, dict.fromkeys(EVERY[1:], (0.1, 0.01)))
 
 
 def test_the_document_has_a_place_for_it() -> None:
