@@ -143,7 +143,8 @@ class LocalWorkers:
         for one in self._processes:
             one.heard.join(SILENCE)
         found = [(one.name, one.running.poll()) for one in self._processes]
-        if refusals := [one.refusal for one in self._processes if one.refusal and {*dict(found).values()} <= {*OWN}]:
+        refusals = [one.refusal for one in self._processes if one.refusal]
+        if refusals and all(code in OWN for _, code in found):
             raise UserError(refusals[0])
         said = [f"{name} was ended by {_signal(code)}" for name, code in found if code is not None and code < 0]
         said += [f"{name} ended with exit code {code}" for name, code in found if code is not None and code > 1]
