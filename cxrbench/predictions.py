@@ -102,11 +102,14 @@ class Predictions:
             found[:, k] = rows[f"{what}:{label}"].to_numpy(np.float64)
         return found
 
-    def save(self, path: Path) -> None:
-        """Write as Parquet, metadata in the schema, a checksum of the file among it; atomically."""
+    def save(self, path: Path, permit: Callable[[], None] = lambda: None) -> None:
+        """Write as Parquet, metadata in the schema, a checksum of the file among it; atomically.
+
+        ``permit``: as for ``atomic_path``.
+        """
         meta = {k: v for k, v in asdict_shallow(self).items() if k not in ("rows", "file")} | {"format": FORMAT}
         table = pa.Table.from_pandas(self.rows, preserve_index=False)
-        write_sealed_table(path, table, {METADATA_KEY: json.dumps(meta, sort_keys=True).encode()})
+        write_sealed_table(path, table, {METADATA_KEY: json.dumps(meta, sort_keys=True).encode()}, permit)
 
     @staticmethod
     def load(path: Path, wanted: Callable[[Mapping[str, Any]], bool] | None = None) -> "Predictions":

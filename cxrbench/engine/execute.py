@@ -21,6 +21,7 @@ from cxrbench.engine.results import Results
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import THEIRS, DiskError, NotApplicableError, UserError
 from cxrbench.files.atomic import FULL, disk_error
+from cxrbench.files.leases import LostError
 from cxrbench.files.seal import DamagedError
 from cxrbench.plugins.versions import installed_versions
 from cxrbench.predictions import Predictions
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 TODO = ("missing", "stale", "damaged")
 """States of cells that are computed."""
+AnyEncoder = CachedEncoder | JoinedEncoder
+"""An encoder with the features of one dataset, or of several joined."""
 
 
 class Finished(NamedTuple):
@@ -141,15 +144,13 @@ def _group(
         yield outcome
 
 
-def _done(
-    planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder, results: Results
-) -> Finished | Inapplicable | Failed:
+def _done(planned: PlannedCell, encoder: AnyEncoder, results: Results) -> Finished | Inapplicable | Failed:
     """Compute a cell and save what comes of it."""
     outcome = computed(planned, encoder)
     return outcome if isinstance(outcome, Failed) else kept(outcome, encoder, results)
 
 
-def encoder_of(planned: PlannedCell, request: RunRequest, context: RunContext) -> CachedEncoder | JoinedEncoder:
+def encoder_of(planned: PlannedCell, request: RunRequest, context: RunContext) -> AnyEncoder:
     """A cell's encoder with the features of its dataset, or datasets, whose rows are kept with the results."""
     ref, manifest, joined = planned.encoder, planned.manifest, planned.joined
     assert ref is not None  # only blocked cells lack them
@@ -162,7 +163,7 @@ def encoder_of(planned: PlannedCell, request: RunRequest, context: RunContext) -
     return JoinedEncoder(of_sets, joined.manifest) if joined else of_sets[manifest.name]
 
 
-def computed(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder) -> Finished | Inapplicable | Failed:
+def computed(planned: PlannedCell, encoder: AnyEncoder) -> Finished | Inapplicable | Failed:
     """What comes of a cell; nothing of it is saved. Raises DiskError where the cache cannot be written."""
     try:
         return _tried(planned, encoder, lambda: _computed(planned, encoder))
@@ -171,17 +172,23 @@ def computed(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder) -> Fi
 
 
 def kept(
-    outcome: Finished | Inapplicable, encoder: CachedEncoder | JoinedEncoder, results: Results
+    outcome: Finished | Inapplicable,
+    encoder: AnyEncoder,
+    results: Results,
+    permit: Callable[[], None] = lambda: None,
 ) -> Finished | Inapplicable | Failed:
-    """What came of a cell, now that it is saved, with what its encoder costs. Raises DiskError."""
-    return _tried(outcome.planned, encoder, lambda: _kept(outcome, encoder, results))
+    """What came of a cell, now that it is saved, with what its encoder costs. Raises DiskError.
+
+    ``permit``: called before the cell is visible; a LostError of it is raised, too.
+    """
+    return _tried(outcome.planned, encoder, lambda: _kept(outcome, encoder, results, permit))
 
 
-def _tried(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder, call: Callable[[], T]) -> T | Failed:
+def _tried(planned: PlannedCell, encoder: AnyEncoder, call: Callable[[], T]) -> T | Failed:
     """The call's result, or that it failed; what is no failure of this cell alone is raised."""
     try:
         return call()
-    except (DiskError, NotApplicableError):
+    except (DiskError, NotApplicableError, LostError):
         raise
     except THEIRS as error:
         if isinstance(error, OSError) and error.errno in FULL:
@@ -190,7 +197,7 @@ def _tried(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder, call: C
         return Failed(planned, one_line(error), "".join(traceback.format_exception(error)))
 
 
-def _computed(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder) -> Finished:
+def _computed(planned: PlannedCell, encoder: AnyEncoder) -> Finished:
     """Raises whatever the encoder, the task or the disk do."""
     assert planned.task is not None
     manifest, started = encoder.images, time.perf_counter()
@@ -203,13 +210,13 @@ def _computed(planned: PlannedCell, encoder: CachedEncoder | JoinedEncoder) -> F
 
 
 def _kept(
-    outcome: Finished | Inapplicable, encoder: CachedEncoder | JoinedEncoder, results: Results
+    outcome: Finished | Inapplicable, encoder: AnyEncoder, results: Results, permit: Callable[[], None]
 ) -> Finished | Inapplicable:
     cell = outcome.planned.cell
     if isinstance(outcome, Inapplicable):
-        results.save_not_applicable(cell, outcome.reason, synthetic=encoder.images.synthetic)
+        results.save_not_applicable(cell, outcome.reason, synthetic=encoder.images.synthetic, permit=permit)
         return outcome
-    results.save(cell, outcome.predictions)
+    results.save(cell, outcome.predictions, permit)
     try:
         _keep_efficiency(results, encoder)
     except (RuntimeError, TypeError, ValueError) as error:  # of torch's counter, or the encoder
@@ -237,9 +244,7 @@ def one_line(error: BaseException) -> str:
     return " ".join((str(error) if isinstance(error, UserError) else blame(error)).split())
 
 
-def _predict(
-    planned: PlannedCell, task: Task, encoder: CachedEncoder | JoinedEncoder, manifest: Manifest
-) -> Predictions:
+def _predict(planned: PlannedCell, task: Task, encoder: AnyEncoder, manifest: Manifest) -> Predictions:
     """Run a task on what it may see, then put the truth beside what it predicted."""
     from cxrbench.metrics.kinds import KINDS
 
@@ -267,7 +272,7 @@ def dropped_note(dataset: str, dropped: int) -> str:
     return f"{images} of {dataset} {'was' if dropped == 1 else 'were'} dropped (--on-bad-image skip)"
 
 
-def _keep_efficiency(results: Results, encoder: CachedEncoder | JoinedEncoder) -> None:
+def _keep_efficiency(results: Results, encoder: AnyEncoder) -> None:
     """Measure an encoder once: the counts do not depend on the data, the images per second are the last seen.
 
     What a StoredEncoder cost, nobody knows here.

@@ -1,6 +1,6 @@
 """The store of finished cells. The files are the truth: copy two stores into one folder and they are merged."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -86,16 +86,18 @@ class Results:
             return "stale", f"made with --on-bad-image skip, {dropped} images dropped"
         return "done", ""
 
-    def save(self, cell: Cell, predictions: Predictions) -> None:
-        """Keep a finished cell, in place of an older one."""
+    def save(self, cell: Cell, predictions: Predictions, permit: Callable[[], None] = lambda: None) -> None:
+        """Keep a finished cell, in place of an older one. ``permit``: called before it is visible; may raise."""
         _remove(self.path(cell).with_suffix(REASON))
-        predictions.save(self.path(cell))
+        predictions.save(self.path(cell), permit)
 
-    def save_not_applicable(self, cell: Cell, reason: str, *, synthetic: bool) -> None:
-        """Remember that a cell's encoder cannot serve it, in place of an older result."""
+    def save_not_applicable(
+        self, cell: Cell, reason: str, *, synthetic: bool, permit: Callable[[], None] = lambda: None
+    ) -> None:
+        """Remember that a cell's encoder cannot serve it, in place of an older result. ``permit``: as for ``save``."""
         _remove(self.path(cell))
         record = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
-        write_record(self.path(cell).with_suffix(REASON), record)
+        write_record(self.path(cell).with_suffix(REASON), record, permit)
 
     def load_not_applicable(self, headers: StoreHeaders | None = None) -> list[NotApplicable]:
         """Every cell that is not applicable, in a fixed order."""

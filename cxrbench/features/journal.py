@@ -25,16 +25,6 @@ SECONDS_BETWEEN_SYNCS = 5.0
 BYTES_BETWEEN_SYNCS = 64 << 20
 
 
-class LostError(Exception):
-    """Another process makes the entry, since this one stood still for too long: nothing of it may be touched."""
-
-
-def check_held(lease: Lease) -> None:
-    """Raises LostError once another process has the lease."""
-    if lease.lost():
-        raise LostError
-
-
 class Journal:
     """Appends rows to a file and keeps, in ``journal.jsonl``, which of them are safely on disk.
 
@@ -95,7 +85,7 @@ class Journal:
         rows = [v if v.shape[1] else np.full((len(v), self.width), np.nan, self.dtype) for v, _ in self._pending]
         chunk = np.concatenate(rows).astype(self.dtype, copy=False)
         bad = [b for _, batch in self._pending for b in batch]
-        check_held(self._lease)
+        self._lease.check()
         _append(self.data, chunk.data)
         entry = {"rows": len(chunk), "width": self.width, "crc": zlib.crc32(chunk.data), "bad": bad,
                  "batch_size": self.batch_size}  # fmt: skip
@@ -110,7 +100,7 @@ class Journal:
         if not self.width:
             raise UserError(f"not one image can be read; the first: {self._pending[0][1][0][0]}")
         digest = self._digest()
-        check_held(self._lease)
+        self._lease.check()
         if digest is None:
             return False
         meta = {"file": self.data.name, "dtype": self.dtype.str, "rows": self.rows, "width": self.width,

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from cxrbench.errors import UserError
 from cxrbench.features.entries import META, Bad, JournalRows, Place, damage_of, intact_rows
-from cxrbench.features.journal import Journal, LostError, check_held
+from cxrbench.features.journal import Journal
 from cxrbench.files.atomic import ReadOnlyError, sync_folder, writing
-from cxrbench.files.leases import Lease
+from cxrbench.files.leases import Lease, LostError
 from cxrbench.files.turns import turn
 from cxrbench.progress import Progress
 
@@ -57,7 +57,7 @@ def cached_rows(place: Place, making: Making, waiting: str, progress: Progress) 
             if found is None:
                 if place.folder.exists():
                     said = damage_of(place)
-                    check_held(lease)
+                    lease.check()
                     progress.note(f"{said}: it is made again")
                     _remove(place.folder)
                 _make(place, making, lease, progress)
@@ -107,7 +107,7 @@ def _make(place: Place, making: Making, lease: Lease, progress: Progress) -> Non
                     break
             else:
                 raise _damaged_at_once(partial.folder)
-            check_held(lease)
+            lease.check()
             os.replace(partial.folder, place.folder)
             sync_folder(place.folder.parent)
     except (OSError, UserError) as error:

@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,13 +21,14 @@ class ReadOnlyError(DiskError):
 
 
 @contextmanager
-def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True, permit: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success sync it and rename it to ``path``, else remove it.
 
     A reader sees the old file or the new one, never a part, even after SIGKILL or a power cut. The temporary file has
     a random name, is made by this call alone and is never a link. ``durable``: whether it must be on the disk before
-    this returns; of what is sealed and can be made anew, a power cut may take a part. Raises UserError if the folder
-    cannot be written or ``path`` is a device or a pipe, and whatever else the body raises.
+    this returns; of what is sealed and can be made anew, a power cut may take a part. ``permit``: called when nothing
+    is left to do but the rename; if it raises, ``path`` stays what it was. Raises UserError if the folder cannot be
+    written or ``path`` is a device or a pipe, and whatever else the body or ``permit`` raises.
     """
     with writing(path.parent):
         if is_stream(path):
@@ -39,6 +40,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
             if durable:
                 with open(temporary, "rb") as handle:
                     os.fsync(handle.fileno())
+            permit()
             os.replace(temporary, path)
             if durable:
                 sync_folder(path.parent)

@@ -26,6 +26,10 @@ from cxrbench.files.generations import Generation, Holder
 from cxrbench.processes import is_running, this_process
 
 
+class LostError(Exception):
+    """Another process does the work, since this one stood still for too long: nothing of it may be touched."""
+
+
 class Leases:
     """The leases of one process, which one thread renews, and what it has seen of those of others.
 
@@ -190,6 +194,11 @@ class Lease:
                 found = None
             self._lost = found is None or found.content != self._own.content
             return self._lost
+
+    def check(self) -> None:
+        """Raises LostError if ``lost``."""
+        if self.lost():
+            raise LostError
 
     def renew(self) -> None:
         """Show that the holder lives, if it is time for it."""

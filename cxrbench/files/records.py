@@ -1,7 +1,7 @@
 """Small JSON files of ours: an object that says whether it is as it was written."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ FIELD = "seal"
 LONGEST = 64 << 20  # bytes: nothing of ours is longer, and a hostile text would fill the memory
 
 
-def write_record(path: Path, content: Mapping[str, Any]) -> None:
-    """Keep plain values under names, atomically and with a checksum. Raises UserError if the disk will not."""
-    with atomic_path(path) as temporary:
+def write_record(path: Path, content: Mapping[str, Any], permit: Callable[[], None] = lambda: None) -> None:
+    """Keep plain values under names, atomically and with a checksum. Raises UserError if the disk will not.
+
+    ``permit``: as for ``atomic_path``.
+    """
+    with atomic_path(path, permit=permit) as temporary:
         temporary.write_text(json.dumps({**content, FIELD: BLANK}, indent=1) + "\n", encoding="utf-8")
         seal(temporary)
 

@@ -1,6 +1,6 @@
 """Parquet files of ours, with a checksum."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,12 +12,15 @@ from cxrbench.files.seal import BLANK, seal
 SEAL_KEY = b"cxrbench.seal"
 
 
-def write_sealed_table(path: Path, table: pa.Table, metadata: Mapping[bytes, bytes]) -> None:
+def write_sealed_table(
+    path: Path, table: pa.Table, metadata: Mapping[bytes, bytes], permit: Callable[[], None] = lambda: None
+) -> None:
     """Write a table with these facts in its schema and a checksum of the file among them; atomically.
 
-    ``seal.check`` tells whether the file is still the same. Raises UserError if the disk will not.
+    ``seal.check`` tells whether the file is still the same. ``permit``: as for ``atomic_path``. Raises UserError if the
+    disk will not.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, permit=permit) as temporary:
         pq.write_table(_with_place_for_seal(table, metadata), temporary, compression="zstd")
         seal(temporary)
 

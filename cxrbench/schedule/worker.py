@@ -12,15 +12,24 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.engine.elsewhere.encoder import JoinedEncoder
-from cxrbench.engine.execute import Failed, Finished, Inapplicable, computed, encoder_of, kept, shared_images, together
+from cxrbench.engine.execute import (
+    AnyEncoder,
+    Failed,
+    Finished,
+    Inapplicable,
+    computed,
+    encoder_of,
+    kept,
+    shared_images,
+    together,
+)
 from cxrbench.engine.headers.header import PREDICTIONS, REASON
 from cxrbench.engine.job import Job
 from cxrbench.engine.plan import PlannedCell
 from cxrbench.engine.results import Results
 from cxrbench.errors import THEIRS, DiskError
-from cxrbench.files.leases import Lease, Leases
+from cxrbench.files.leases import Lease, Leases, LostError
 from cxrbench.progress import Progress
 from cxrbench.schedule.failures import DEATHS, failure_of, forget_failure, record_deaths, record_failure
 from cxrbench.schedule.features import forget_deaths, is_deadly, is_made, made
@@ -99,7 +108,7 @@ class _Worker:
         self.makes_parts, self.entries = "gpu" in mine, set[str]()
         self.listing = FolderNames()
         self.at: tuple[int, int, int] | None = None
-        self.encoder: CachedEncoder | JoinedEncoder | None = None
+        self.encoder: AnyEncoder | None = None
 
     def run(self) -> Iterator[Outcome]:
         """Work until nothing is left."""
@@ -182,11 +191,13 @@ class _Worker:
         results, cell, progress = self.job.request.results, unit.cell, self.context.progress
         outcome = computed(unit.planned, self._encoder(unit))
         name = f"{cell.encoder} on {cell.task} (fraction {cell.fraction:g}, seed {cell.seed})"
-        if lease.lost():
+        try:
+            lease.check()  # its failure is not written, either
+            if not isinstance(outcome, Failed):
+                outcome = kept(outcome, self._encoder(unit), results, lease.check)
+        except LostError:
             progress.note(f"{name}: this worker was away for too long, another one has taken it over")
             return None
-        if not isinstance(outcome, Failed):
-            outcome = kept(outcome, self._encoder(unit), results)
         if not isinstance(outcome, Failed):
             forget_failure(results, cell)
             return outcome
@@ -234,7 +245,7 @@ class _Worker:
         forget_deaths(*where)
         return True
 
-    def _encoder(self, unit: CellUnit) -> CachedEncoder | JoinedEncoder:
+    def _encoder(self, unit: CellUnit) -> AnyEncoder:
         """The encoder of a cell's group: the one at hand, or a new one in its place."""
         group = together(unit.planned)
         if self.encoder is None or self.at != group:

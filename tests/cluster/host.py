@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +54,8 @@ def tell_saves(path: Path) -> None:
     """Leave a line per saved cell: one write each, which the kernel appends whole."""
     saved = Results.save
 
-    def save(results: Results, cell: Cell, predictions: Predictions) -> None:
-        saved(results, cell, predictions)
+    def save(results: Results, cell: Cell, predictions: Predictions, permit: Callable[[], None]) -> None:
+        saved(results, cell, predictions, permit)
         with open(path, "ab", buffering=0) as log:
             log.write(f"{cell.encoder} {cell.task} {cell.fraction} {cell.seed}\n".encode())
 

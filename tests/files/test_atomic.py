@@ -54,6 +54,18 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
 
 
+def test_what_is_not_permitted_leaves_the_old_file_though_the_new_one_is_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a", "old")
+
+    def no() -> None:
+        assert [path.read_text() for path in tmp_path.iterdir() if is_temporary(path)] == ["new"]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "a", permit=no) as temporary:
+        temporary.write_text("new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
+
+
 def test_a_file_that_is_not_found_is_no_failed_write(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a") as temporary:
         temporary.write_bytes((tmp_path / "source").read_bytes())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cxrbench.engine.cached_encoder import CachedEncoder
 from cxrbench.engine.plan import PlannedCell
 from cxrbench.engine.results import Results
 from cxrbench.files.leases import Leases
+from cxrbench.predictions import Predictions
 from cxrbench.progress import Progress
 from cxrbench.schedule import worker as workers
 from cxrbench.schedule.failures import forget_failure, load_failures
@@ -88,8 +90,9 @@ def test_a_cell_that_fails_is_tried_again_and_keeps_its_traceback(encoder: str, 
     assert load_failures(Path("results")) == []
 
 
+@pytest.mark.parametrize("meanwhile", ["it computed", "it wrote"])
 def test_a_worker_that_was_away_too_long_saves_nothing(
-    encoder: str, dataset: Path, monkeypatch: pytest.MonkeyPatch
+    meanwhile: str, encoder: str, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = asked(encoder, dataset, "results")
     notes: list[str] = []
@@ -98,19 +101,26 @@ def test_a_worker_that_was_away_too_long_saves_nothing(
         def note(self, message: str) -> None:
             notes.append(message)
 
-    saved: list[object] = []
-    monkeypatch.setattr(workers, "kept", lambda outcome, *_: saved.append(outcome) or outcome)
-    compute = workers.computed
-
-    def while_others_take_over(planned: PlannedCell, encoder: CachedEncoder) -> workers.Outcome:
-        outcome = compute(planned, encoder)
-        lease = workers.lease_path(Results(Path("results")), planned.cell)
+    def take_over(cell: Cell) -> None:
+        lease = workers.lease_path(Results(Path("results")), cell)
         lease.with_name(f"{lease.name}.2").write_text("{}")
+
+    compute, saved = workers.computed, Results.save
+
+    def computed(planned: PlannedCell, encoder: CachedEncoder) -> workers.Outcome:
+        outcome = compute(planned, encoder)
+        take_over(planned.cell)
         return outcome
 
-    monkeypatch.setattr(workers, "computed", while_others_take_over)
+    def save(results: Results, cell: Cell, made: Predictions, permit: Callable[[], None]) -> None:
+        saved(results, cell, made, lambda: (take_over(cell), permit())[1])
+
+    if meanwhile == "it computed":
+        monkeypatch.setattr(workers, "computed", computed)
+    else:
+        monkeypatch.setattr(Results, "save", save)
     assert list(worker(request, Manner(until_idle=True), Noted())) == []
-    assert saved == []
+    assert [path for path in Path("results", "cells").rglob("*") if path.is_file()] == []
     assert len(notes) == 8
     assert "another one has taken it over" in notes[0]
 
