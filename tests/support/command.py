@@ -14,7 +14,9 @@ CommandLine = Callable[..., tuple[int, str, str]]
 
 def cxrbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command, in this process; no line a minute, however long it takes."""
-    monkeypatch.setitem(Heartbeat.__init__.__kwdefaults__, "every", 1e9)
+    defaults = Heartbeat.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "every", 1e9)
     monkeypatch.setattr(sys, "argv", ["cxrbench", *words])
     code = 0
     try:
