@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import pytest
 from page_browser import pages
+from page_browser.settled import settled
 
 from cxrbench.leaderboard.board import Board
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PATIENCE = 300_000.0  # milliseconds, which guard against hanging
 WIDTHS = {"phone": (390, 844), "desktop": (1280, 900)}
 
 
@@ -29,7 +31,7 @@ def browser() -> Iterator[Any]:
         pytest.skip("not installed here: chromium")
     with playwright.sync_playwright() as running:
         # without a sandbox: root, as in a container, has none
-        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        started = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
         yield started
         started.close()
 
@@ -60,6 +62,7 @@ def visit(browser: Any, files: dict[str, Path]) -> Iterator[Callable[..., Opened
         context = browser.new_context(
             viewport={"width": across, "height": down}, color_scheme=scheme, has_touch=width == "phone", **more
         )
+        context.set_default_timeout(PATIENCE)
         heard: list[str] = []
         page = context.new_page()
         page.on("console", lambda message: heard.append(message.text))
@@ -67,6 +70,8 @@ def visit(browser: Any, files: dict[str, Path]) -> Iterator[Callable[..., Opened
         page.on("request", lambda request: heard.append(request.url) if request.url != url else None)
         url = files[name].as_uri()
         page.goto(url)
+        if more.get("java_script_enabled", True):
+            settled(page)
         opened.append(Opened(page, heard))
         return opened[-1]
 
