@@ -1,6 +1,7 @@
 """Making one part of an entry of pooled features."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from cxrbench.features.extract import ExtractOptions
 
 
+class _JoinedError(Exception):
+    """The whole entry is there, and its parts are no more."""
+
+
 def make_part(
     spec: EncoderSpec,
     load_module: Callable[[], Encoder],
@@ -41,7 +46,11 @@ def make_part(
     processes may ask for the same part at once: one makes it, the other waits. Raises what ``pooled_features`` raises.
     """
     entry = entry_folder(cache, feature_key(spec, manifest, options.precision))
-    if (entry / META).exists() and agrees(entry, fixed):
+
+    def joined() -> bool:
+        return (entry / META).exists() and agrees(entry, fixed)
+
+    if joined():
         return
     place, progress = part_place(entry, rows, options.batch_size), progress or Progress()
     which = f"rows {rows.start:,} to {rows.stop:,} of {spec.name} on {manifest.name}"
@@ -50,6 +59,8 @@ def make_part(
     source = PooledRows(spec, load_module, preprocess, manifest, options, skip_bad, fixed)
 
     def produce(start: int) -> Iterator[Batch]:
+        if joined():  # while this process waited for its turn, another one made the part, the last, and joined all
+            raise _JoinedError
         for values, bad in source.extract(rows.start + start, rows.stop):
             if fixed is not None and not values.shape[1]:  # a part may hold nothing but bad images
                 yield np.full((len(values), fixed.pooled.shape[1]), np.nan, np.float32), bad
@@ -57,6 +68,7 @@ def make_part(
                 yield values, bad
 
     facts = {"encoder": spec.name, "dataset": manifest.name, "precision": options.precision}
-    cached_rows(place, Making(produce, options.batch_size, facts), waiting, progress)
+    with suppress(_JoinedError):
+        cached_rows(place, Making(produce, options.batch_size, facts), waiting, progress)
     if (entry / META).exists():  # somebody has extracted all of it meanwhile
         remove_parts(entry)

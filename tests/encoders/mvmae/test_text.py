@@ -231,7 +231,7 @@ def test_two_processes_of_which_one_has_no_report(tmp_path: Path) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(600)
     assert [process.exitcode for process in processes] == [0, 0]
     model = objective()
     loss = model(batch(reports_first()), draw()).value

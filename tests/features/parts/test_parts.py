@@ -20,6 +20,7 @@ from cxrbench.engine.registry import load_dataset, load_encoder
 from cxrbench.engine.verify import examined, items
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.features.extract import ExtractOptions
+from cxrbench.features.parts import make
 from cxrbench.features.parts.join import Joining
 from cxrbench.features.parts.make import make_part
 from cxrbench.features.parts.places import entry_folder, part_lease, part_place, part_state, parts_folder, parts_of
@@ -306,6 +307,29 @@ def test_images_per_second_are_those_of_one_worker(work: Work) -> None:
     joining = Joining(work.entry, source, Progress())
     assert sum(len(values) for values, _ in joining.produce(0)) == 120
     assert joining.speed(120, 0.0) == pytest.approx(80 / (4 + 1))
+
+
+def test_a_part_is_not_made_again_once_all_are_joined_while_somebody_waited_for_it(
+    work: Work, one: Work, encoder_calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.all()
+    calls(encoder_calls)
+    for rows in CUTS[:-1]:
+        work.part(rows)
+
+    cached_rows = make.cached_rows
+
+    def late(*given: Any) -> Any:
+        monkeypatch.setattr(make, "cached_rows", cached_rows)
+        work.part(CUTS[-1])
+        work.all()
+        return cached_rows(*given)
+
+    monkeypatch.setattr(make, "cached_rows", late)
+    work.part(CUTS[-1])
+    assert calls(encoder_calls) == 120
+    assert same(work, one)
+    assert not parts_folder(work.entry).exists()
 
 
 def test_a_part_that_somebody_makes_is_left_to_them(work: Work) -> None:
