@@ -18,6 +18,7 @@ def test_a_folder_that_goes_between_two_looks_is_passed_over(tmp_path: Path, mon
 
     def gone(place: Any) -> Any:
         if not isinstance(place, int) and Path(place) == tmp_path / "b":
+            monkeypatch.setattr(os, "scandir", look)
             shutil.rmtree(place)
         return look(place)
 
