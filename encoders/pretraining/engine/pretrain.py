@@ -114,8 +114,11 @@ def run(
     """``pretrain`` where the settings are read and ``out`` is ours."""
     if (out / "last.ckpt").exists() and not resume:
         raise UserError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
-    if resume and not (out / "last.ckpt").exists():
-        say(f"{out} holds nothing to go on from: this begins anew")
+    if not (out / "last.ckpt").exists():
+        if left := [path.name for path in (*sorted(out.glob("epoch-*.ckpt")), *out.glob("encoder.safetensors"))]:
+            raise UserError(f"{out} holds {left[-1]} of a run, but no last.ckpt: move it away, or choose another --out")
+        if resume:
+            say(f"{out} holds nothing to go on from: this begins anew")
     corpus, images = make_corpus(config, blueprint, manifests, cache, excluded)
     plan = make_plan(config, recipe, len(corpus), out)
     objective = build_objective(config, blueprint, corpus)
