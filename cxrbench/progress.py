@@ -75,19 +75,22 @@ class Heartbeat:
     ) -> None:
         self.line, self.every, self.clock, self.out = line, every, clock, out
         self.began = self.last = clock()
-        self.over = threading.Event()
+        self.over, self.beating = threading.Event(), threading.Thread(target=self._run)
 
     def __enter__(self) -> "Heartbeat":
         self.began = self.last = self.clock()
         self.over.clear()
         if not (self.out or sys.stderr).isatty():
-            threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+            self.beating = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+            self.beating.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.over.set()
+        if self.beating.is_alive():  # no line comes after the end
+            self.beating.join()
 
     def beat(self) -> None:
         """Print the line if none has been printed for a minute."""

@@ -1,16 +1,33 @@
 """A small data set and a small encoder, written the way a user has them: a CSV beside images, a file with a class."""
 
 import os
+import random
 from functools import partial
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from support.command import CommandLine, cxrbench
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# The same examples each time, whatever an earlier run has left behind, and however slow the machine is.
+hypothesis.settings.register_profile(
+    "fixed", derandomize=True, database=None, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("fixed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """The same draws, in fixtures too, whatever this process ran before: which files share one is a matter of load."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
 
 ENCODER = '''
 import os

@@ -9,6 +9,7 @@ from pathlib import Path
 from cxrbench.errors import UserError
 from cxrbench.features.making import locked
 from cxrbench.files.atomic import ReadOnlyError, writing
+from cxrbench.files.folders import below
 from cxrbench.files.generations import Holder
 from cxrbench.files.leases import Leases
 from cxrbench.files.turns import at_once
@@ -72,7 +73,7 @@ def _entries(root: Path) -> list[Held]:
 
 
 def _held(folder: Path) -> Held:
-    files = [*folder.glob("*"), *folder.with_suffix(".partial").glob("*")]
+    files = [*below(folder), *below(folder.with_suffix(".partial"))]
     size, used = 0, 0
     for file in files:
         with suppress(OSError):  # another process may be deleting it

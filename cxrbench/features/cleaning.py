@@ -13,6 +13,7 @@ from typing import Literal
 from cxrbench.errors import UserError
 from cxrbench.features.cache_limit import evicted
 from cxrbench.files.atomic import is_temporary
+from cxrbench.files.folders import below
 
 ENTRIES = {"features": "pooled features", "dense": "dense maps"}
 KINDS = {
@@ -124,7 +125,8 @@ def _entries(root: Path) -> Iterator[Cached]:
             yield _of(kind, folder, [folder, partial], unfinished=partial.exists())
         for parts in sorted(path for path in paths if path.suffix == ".parts"):
             used = _of(kind, parts, [parts]).used  # of an entry that is being made, all parts are in use
-            for folder in sorted({path.with_suffix("") for path in parts.iterdir() if path.suffix in ("", ".partial")}):
+            found = (path for path in below(parts) if path.parent == parts and path.suffix in ("", ".partial"))
+            for folder in sorted({path.with_suffix("") for path in found}):
                 whole = _of(kind, folder, [folder, folder.with_suffix(".partial")], unfinished=True)
                 yield replace(whole, used=used)
 
@@ -166,7 +168,7 @@ def _of(kind: str, path: Path, files: list[Path], *, unfinished: bool = False) -
     """Size and last use of files and of all that is in folders."""
     size, used = 0, 0.0
     for file in files:
-        for one in [file, *file.rglob("*")] if file.is_dir() else [file]:
+        for one in [file, *below(file)]:
             with suppress(OSError):  # another process may be deleting it
                 facts = one.stat()
                 if not one.is_dir():

@@ -216,9 +216,11 @@ class Lease:
 
     def release(self) -> None:
         """Let others have it. Of a lease that is lost nothing is touched, for the file may be another's by now."""
+        if os.getpid() != self._pid:  # a fork copies locks as they are, and nobody would open them
+            return
         self._leases.forget(self)
         with self._using:
-            if os.getpid() != self._pid or self.lost():
+            if self.lost():
                 return
             self._lost = True
             with contextlib.suppress(OSError):  # what cannot be removed any more dies with this process

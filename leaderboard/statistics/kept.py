@@ -185,7 +185,10 @@ def _table(rows: Rows) -> pa.Table:
 
 def _make_room(folder: Path) -> None:
     """Delete the files that were not used for longest, until the rest fits, and what killed processes left behind."""
-    found = [(path.stat(), path) for path in folder.iterdir()]
+    found = list[tuple[os.stat_result, Path]]()
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process makes room, too, or renames what it has written
+            found.append((path.stat(), path))
     for stat, path in found:
         if is_temporary(path) and time.time() - stat.st_mtime > ABANDONED:
             path.unlink(missing_ok=True)

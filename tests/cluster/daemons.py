@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PATIENCE = 180.0
+PATIENCE = 600.0
 """Seconds after which a cluster that does not come up is given up."""
 
 

@@ -27,7 +27,7 @@ from cxrbench.task import Cell
 
 @dataclass(frozen=True)
 class Host:
-    """``words``: of ``cxrbench worker``. ``kills``: at random (``seed``), after 0 to 2 x ``pause`` seconds each.
+    """``words``: of ``cxrbench worker``. ``kills``: at random (``seed``), after 0 to 2 x ``pause`` saved cells each.
 
     ``modules``: a file with the names of what is to be imported before.
     """
@@ -83,9 +83,9 @@ def start(host: Host, k: int) -> int:
 
 def run(host: Host) -> dict[str, object]:
     """Keep all workers running until each has ended by itself, and kill some meanwhile."""
-    dice, kills, codes = random.Random(host.seed), 0, list[int]()
+    dice, kills, codes, saves = random.Random(host.seed), 0, list[int](), Path(host.saves)
     running = {start(host, k): k for k in range(host.workers)}
-    due = time.monotonic() + dice.uniform(0, 2 * host.pause)
+    due = dice.uniform(0, 2 * host.pause)
     while running:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid in running:
@@ -94,10 +94,10 @@ def run(host: Host) -> dict[str, object]:
                 running[start(host, k)] = k  # as a scheduler does
             else:
                 codes.append(code)
-        elif time.monotonic() > due and kills < host.kills:
+        elif kills < host.kills and saves.exists() and saves.read_bytes().count(b"\n") > due:
             os.kill(dice.choice([*running]), signal.SIGKILL)
             kills += 1
-            due = time.monotonic() + dice.uniform(0, 2 * host.pause)
+            due += dice.uniform(0, 2 * host.pause)
         else:
             time.sleep(0.05)
     return {"host": socket.gethostname(), "namespace": os.readlink("/proc/self/ns/pid"), "kills": kills, "codes": codes}

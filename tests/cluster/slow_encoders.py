@@ -67,7 +67,7 @@ def assert_bits_of_one_process(
     with subprocess.Popen([*command, *executor], env=mine, stdout=-1, stderr=-1, text=True) as run:
         try:
             trouble()
-            out, err = run.communicate(timeout=300)
+            out, err = run.communicate(timeout=900)
         finally:
             run.kill()
     assert run.returncode == 0, err

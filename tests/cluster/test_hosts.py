@@ -15,6 +15,8 @@ from cluster.stores import assert_same_cells, assert_sound, cells
 
 WORKERS, KILLS = 12, 15
 """Of each host."""
+PAUSE = 8.0
+"""Saved cells between two kills of a host: the last one falls within the first 240 of 300, however fast they come."""
 APART = ["unshare", "--pid", "--net", "--uts", "--fork", "--mount-proc", "--kill-child"]
 AS_ROOT = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
 
@@ -56,7 +58,7 @@ def test_every_cell_is_saved_once_by_24_workers_on_two_hosts_that_are_killed_at_
     for seed, name in enumerate(("one", "two")):
         (tmp_path / name).mkdir()
         given = {"name": name, "workers": WORKERS, "words": words, "saves": str(saves), "logs": str(tmp_path / name),
-                 "modules": str(modules), "kills": KILLS, "pause": 1.0, "seed": seed}  # fmt: skip
+                 "modules": str(modules), "kills": KILLS, "pause": PAUSE, "seed": seed}  # fmt: skip
         command = [*APART, *AS_ROOT, sys.executable, str(Path(__file__).with_name("host.py")), json.dumps(given)]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         hosts.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))

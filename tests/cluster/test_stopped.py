@@ -1,11 +1,13 @@
 """A worker that is stopped for longer than its lease, and goes on when its work has been done by another one."""
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,19 @@ def stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+def caught(late: subprocess.Popen[bytes], has: Callable[[], bool]) -> bool:
+    """Stop a worker at a moment at which ``has`` holds. False if it has ended before there was one."""
+    while late.poll() is None:
+        if has():
+            late.send_signal(signal.SIGSTOP)
+            wait_until(lambda: late.poll() is not None or stopped(late.pid), "a stopped worker")
+            if late.poll() is None and has():
+                return True
+            late.send_signal(signal.SIGCONT)
+        time.sleep(0.02)
+    return False
+
+
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes that end with the test."""
@@ -63,29 +78,31 @@ def test_a_worker_that_wakes_up_too_late_changes_nothing(
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     done = cxrbench("run", *asked, "--results", alone, "--cache", tmp_path / "cache-alone", "--batch-size", "4")
     assert done.returncode == 0, done.stderr
-    shutil.copytree(alone / "requests", shared / "requests")
-    late = worker(tmp_path, "late")
-    started.append(late)
     leases = {"a cell": shared / "leases", "features": tmp_path / "cache-shared" / "features"}[while_it_has]
 
     def has() -> bool:
         """Whether somebody holds a lease: a file of a generation, ``NAME.1``."""
-        return any(path.suffix[1:].isdigit() for path in leases.rglob("*"))
+        names = itertools.chain.from_iterable(names for _, _, names in os.walk(leases))  # of folders that may vanish
+        return any(name.rpartition(".")[2].isdigit() for name in names)
 
-    while True:
-        wait_until(has, f"a lease in {leases}")
-        late.send_signal(signal.SIGSTOP)
-        wait_until(lambda: stopped(late.pid), "a stopped worker")
-        if has():
+    for _ in range(10):
+        shutil.copytree(alone / "requests", shared / "requests")
+        late = worker(tmp_path, "late")
+        started.append(late)
+        if caught(late, has):
             break
-        late.send_signal(signal.SIGCONT)
+        assert late.wait() == 0, (tmp_path / "late.log").read_text()
+        shutil.rmtree(shared)
+        shutil.rmtree(tmp_path / "cache-shared")
+    else:
+        pytest.fail(f"ten workers came and went without being seen to have {while_it_has}")
     other = worker(tmp_path, "other")
     started.append(other)
-    assert other.wait(300) == 0, (tmp_path / "other.log").read_text()
+    assert other.wait(900) == 0, (tmp_path / "other.log").read_text()
     before = {path: path.stat().st_mtime_ns for path in (shared / "cells").rglob("*.parquet")}
     assert_same_cells(shared, alone)
     late.send_signal(signal.SIGCONT)
-    assert late.wait(300) == 0, (tmp_path / "late.log").read_text()
+    assert late.wait(900) == 0, (tmp_path / "late.log").read_text()
     assert {path: path.stat().st_mtime_ns for path in (shared / "cells").rglob("*.parquet")} == before
     assert_sound(shared, tmp_path / "cache-shared")
     assert_same_cells(shared, alone)

@@ -113,7 +113,7 @@ def test_an_interruption_ends_the_workers_and_keeps_what_is_finished(encoder: st
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
     try:
-        _, err = running.communicate(timeout=300)
+        _, err = running.communicate(timeout=900)
     finally:
         running.kill()
     assert running.returncode == 130
@@ -139,11 +139,13 @@ def worker_processes(results: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("code", "again"), [(0, 0), (1, 0), (2, 0), (7, 1)])
-def test_a_worker_that_a_library_ends_is_started_again(code: int, again: int) -> None:
+def test_a_worker_that_a_library_ends_is_started_again(code: int, again: int, tmp_path: Path) -> None:
     """An encoder's ``os._exit(7)``: the other cells still have a worker."""
-    placed = LocalExecutor(1).start([sys.executable, "-c", f"raise SystemExit({code})"], [CPU])
+    first = f"open({str(tmp_path / 'begun')!r}, 'x')\n    raise SystemExit({code})"
+    ends_once = f"import sys\ntry:\n    {first}\nexcept FileExistsError:\n    sys.stdin.read()"
+    placed = LocalExecutor(1).start([sys.executable, "-c", ends_once], [CPU])
     (one,) = placed._processes
-    one.running.wait(60)
+    one.running.wait()
     try:
         assert placed.alive() == again
     finally:
@@ -195,7 +197,7 @@ def test_a_worker_that_is_refused_while_others_go_on_is_told(
     monkeypatch.setattr(local, "SILENCE", 0.1)
     placed = LocalExecutor(2).start([sys.executable, "-c", REFUSED, "waits"], [CPU])
     try:
-        deadline, told = time.monotonic() + 60, ""
+        deadline, told = time.monotonic() + 600, ""
         while "local-1" not in told and time.monotonic() < deadline:
             assert placed.alive()
             told += capsys.readouterr().err
@@ -254,6 +256,6 @@ def test_a_worker_that_does_not_hear_that_its_parent_has_ended_is_killed() -> No
     assert orphan.stdin is not None
     orphan.stdin.close()
     try:
-        assert orphan.wait(120) == -signal.SIGKILL
+        assert orphan.wait(600) == -signal.SIGKILL
     finally:
         orphan.kill()

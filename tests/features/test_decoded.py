@@ -69,7 +69,7 @@ def test_a_file_that_has_changed_is_decoded_again(files: list[Path], opened: lis
         Image.fromarray(np.full((9, 9), 7, np.uint8)).save(files[0])
         assert gray(images, files[0]).shape == (9, 9)
         before = os.stat(files[0])
-        os.utime(files[0], ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+        os.utime(files[0], ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
         gray(images, files[0])
     assert opened == [files[0]] * 3
 

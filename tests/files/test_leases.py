@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from cxrbench.files.generations import Holder, highest, numbers
 from cxrbench.files.leases import Lease, Leases, current
 
 SHORT = 1.0  # seconds: the ttl of leases that are waited for
+LONG = 1e6  # of those that nobody waits for: however slow the machine is, their holders are never late
 KILLS = 5
 BEGIN = """
 import os, sys, time, platform
@@ -78,8 +80,26 @@ def other(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def leases() -> Iterator[Leases]:
-    with Leases(SHORT) as leases:
+    with Leases(LONG) as leases:
         yield leases
+
+
+class Clock:
+    """The module ``time`` of who looks at leases, in which the seconds of its ``monotonic`` pass as the test says."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr("cxrbench.files.leases.time", clock := Clock())
+    return clock
 
 
 def taken(leases: Leases, path: Path) -> Lease:
@@ -98,12 +118,34 @@ def waited_for(leases: Leases, path: Path) -> Lease:
         time.sleep(0.02)
 
 
+def taken_over(leases: Leases, path: Path, clock: Clock) -> Lease:
+    """The lease of ``path``, which somebody dead has, as soon as the longest time is over."""
+    assert isinstance(leases.acquire(path, "test"), Holder)
+    clock.now += 2 * LONG
+    return taken(leases, path)
+
+
+def renewed(path: Path) -> None:
+    """Wait until the holder of ``path`` has shown once more that it lives."""
+    before = highest(path)
+    while highest(path) == before:
+        time.sleep(0.01)
+
+
+def stop(holder: Other) -> None:
+    """Have a process stand still."""
+    holder.process.send_signal(signal.SIGSTOP)
+    while Path(f"/proc/{holder.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+
+
 HOLD = """
 lease = Leases(ttl).acquire(folder / "work", "hold")
 say(type(lease).__name__, os.getpid())
 while (what := hear()) != "end":
     say(lease.lost()) if what == "lost?" else say(lease.release())
 """
+PATIENT = f"ttl = {LONG}\n"
 ELSEWHERE = "platform.node = lambda: 'elsewhere'\n"  # so that nobody can look whether the process runs
 
 
@@ -176,22 +218,29 @@ say("done")
     assert [file.name for file in tmp_path.iterdir()] == ["count"]
 
 
-def test_a_holder_that_lives_keeps_its_lease_far_beyond_its_time(tmp_path: Path, other: Start, leases: Leases) -> None:
-    holder = other(ELSEWHERE + HOLD)
+def test_a_holder_that_lives_keeps_its_lease_far_beyond_its_time(
+    tmp_path: Path, other: Start, leases: Leases, clock: Clock
+) -> None:
+    holder, path = other(ELSEWHERE + HOLD), tmp_path / "work"
     assert holder.says().startswith("Lease")
-    until = time.monotonic() + 2 * SHORT
-    while time.monotonic() < until:
-        assert leases.holder(tmp_path / "work") is not None
-        time.sleep(0.02)
+    first = highest(path)
+    for _ in range(4):
+        assert leases.holder(path) is not None
+        renewed(path)
+        clock.now += 0.8 * SHORT
+    assert leases.holder(path) is not None
     holder.tell("lost?")
     assert holder.says() == "False"
-    assert numbers(tmp_path / "work") == [1]
+    last = highest(path)
+    assert first is not None
+    assert last is not None
+    assert last.content == first.content
 
 
 def test_one_that_is_killed_here_is_known_to_be_dead_at_once(tmp_path: Path, other: Start) -> None:
     holder = other(HOLD)
     assert holder.says().startswith("Lease")
-    with Leases(1e6) as leases:
+    with Leases(LONG) as leases:
         assert leases.holder(tmp_path / "work") is not None
         holder.end()
         assert current(tmp_path / "work") is None
@@ -200,7 +249,7 @@ def test_one_that_is_killed_here_is_known_to_be_dead_at_once(tmp_path: Path, oth
 
 def test_a_dead_one_elsewhere_is_taken_over_by_one_of_many(tmp_path: Path, other: Start) -> None:
     code = """
-leases = Leases(ttl)
+leases = Leases()
 say("ready"); hear()
 while getattr(found := leases.acquire(folder / "work", "take over"), "what", "") == "hold":
     time.sleep(0.005)
@@ -213,10 +262,11 @@ hear()
     for one in many:
         assert one.says() == "ready"
     holder.end()
+    before = sorted(numbers(tmp_path / "work"))
     for one in many:
         one.tell()
     assert sorted(one.says() for one in many) == ["Holder"] * 5 + ["Lease"]
-    assert sorted(numbers(tmp_path / "work")) == [1, 2]
+    assert sorted(numbers(tmp_path / "work")) == [*before, before[-1] + 1]
 
 
 @pytest.mark.parametrize("released", [False, True])
@@ -226,7 +276,7 @@ def test_one_that_was_stopped_and_taken_over_knows_when_it_wakes(
     path = tmp_path / "work"
     holder = other(HOLD)
     assert holder.says().startswith("Lease")
-    holder.process.send_signal(signal.SIGSTOP)
+    stop(holder)
     lease = waited_for(leases, path)
     if released:  # and somebody else has it since, in a file of the same name as the first one's
         lease.release()
@@ -244,36 +294,40 @@ def test_one_that_was_stopped_and_taken_over_knows_when_it_wakes(
 def test_one_that_was_stopped_and_not_taken_over_goes_on(tmp_path: Path, other: Start, leases: Leases) -> None:
     holder = other(HOLD)
     assert holder.says().startswith("Lease")
-    holder.process.send_signal(signal.SIGSTOP)
+    stop(holder)
+    before = sorted(numbers(tmp_path / "work"))
     time.sleep(1.5 * SHORT)
     holder.process.send_signal(signal.SIGCONT)
     holder.tell("lost?")
     assert holder.says() == "False"
-    assert sorted(numbers(tmp_path / "work")) == [1, 2]  # taken anew: whoever was about to take it over is too late
+    after = sorted(numbers(tmp_path / "work"))  # taken anew: whoever was about to take it over is too late
+    assert after[: len(before) + 1] == [*before, before[-1] + 1]
     assert leases.holder(tmp_path / "work") is not None
     holder.tell("release")
     assert holder.says() == "None"
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("clock", ["now() - 10**15", "now() + 10**15", "10**18 - time.monotonic_ns()"])
-def test_clocks_that_differ_do_no_harm(tmp_path: Path, other: Start, leases: Leases, clock: str) -> None:
-    holder = other(f"now = time.time_ns\ntime.time_ns = lambda: {clock}\n" + HOLD)
+@pytest.mark.parametrize("says", ["now() - 10**15", "now() + 10**15", "10**18 - time.monotonic_ns()"])
+def test_clocks_that_differ_do_no_harm(tmp_path: Path, other: Start, leases: Leases, clock: Clock, says: str) -> None:
+    holder, path = other(f"now = time.time_ns\ntime.time_ns = lambda: {says}\n" + HOLD), tmp_path / "work"
     assert holder.says().startswith("Lease")
-    until = time.monotonic() + 1.5 * SHORT
-    while time.monotonic() < until:
-        assert leases.holder(tmp_path / "work") is not None
-        time.sleep(0.02)
-    holder.process.send_signal(signal.SIGSTOP)
-    waited_for(leases, tmp_path / "work")
+    for _ in range(3):
+        assert leases.holder(path) is not None
+        renewed(path)
+        clock.now += 0.8 * SHORT
+    assert leases.holder(path) is not None
+    stop(holder)
+    assert leases.holder(path) is not None
+    clock.now += 1.1 * SHORT
+    taken(leases, path)
 
 
-def test_the_time_that_a_holder_has_promised_counts(tmp_path: Path, other: Start) -> None:
+def test_the_time_that_a_holder_has_promised_counts(tmp_path: Path, other: Start, leases: Leases) -> None:
     holder = other(ELSEWHERE + HOLD)
     assert holder.says().startswith("Lease")
     holder.end()
-    with Leases(1e6) as patient:
-        waited_for(patient, tmp_path / "work").release()
+    waited_for(leases, tmp_path / "work").release()
 
 
 def test_equal_numbers_in_two_containers_are_two_processes(tmp_path: Path, other: Start) -> None:
@@ -290,13 +344,15 @@ def test_equal_numbers_in_two_containers_are_two_processes(tmp_path: Path, other
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"pid": "x", "ttl": []}', b"[" * 9999])
-def test_a_damaged_lease_is_one_of_nobody_known_and_taken_over(tmp_path: Path, leases: Leases, content: bytes) -> None:
+def test_a_damaged_lease_is_one_of_nobody_known_and_taken_over(
+    tmp_path: Path, leases: Leases, clock: Clock, content: bytes
+) -> None:
     path = tmp_path / "work"
     (tmp_path / "work.3").write_bytes(content)
     holder = leases.acquire(path, "test")
     assert isinstance(holder, Holder)
     assert str(holder) == "an unknown process"
-    with waited_for(leases, path):
+    with taken_over(leases, path, clock):
         assert sorted(numbers(path)) == [3, 4]
     assert list(tmp_path.iterdir()) == []
 
@@ -322,12 +378,13 @@ def test_a_crash_before_the_link_blocks_nobody(tmp_path: Path, other: Start, lea
 def test_what_the_dead_have_left_is_cleared_where_it_is_known_and_done(
     tmp_path: Path, other: Start, leases: Leases, place: str
 ) -> None:
-    killed = other((ELSEWHERE if place else "") + HOLD)
+    where = PATIENT + (ELSEWHERE if place else "")
+    killed = other(where + HOLD)
     killed.says()
     at_once = "os.link = lambda *names: os._exit(9)\n" + HOLD.replace('"work"', '"crash"')
-    crashing = other((ELSEWHERE if place else "") + at_once)
+    crashing = other(where + at_once)
     crashing.says()
-    living = other(HOLD.replace('"work"', '"living"'))
+    living = other(PATIENT + HOLD.replace('"work"', '"living"'))
     living.says()
     killed.end()
     crashing.process.wait()
@@ -384,11 +441,11 @@ def test_a_link_that_was_made_though_its_answer_was_lost_counts(
     assert not taken(leases, tmp_path / "work").lost()
 
 
-def test_who_decides_upon_what_it_saw_long_ago_gets_nothing(tmp_path: Path, leases: Leases) -> None:
+def test_who_decides_upon_what_it_saw_long_ago_gets_nothing(tmp_path: Path, leases: Leases, clock: Clock) -> None:
     path = tmp_path / "work"
     (tmp_path / "work.1").write_text("dead")
     seen = highest(path)
-    waited_for(leases, path).release()  # another was faster, and is done already
+    taken_over(leases, path, clock).release()  # another was faster, and is done already
     late = Lease(Leases(), path, "late")
     assert not late.take(seen)
     assert list(tmp_path.iterdir()) == []
@@ -421,7 +478,7 @@ def test_a_forked_child_releases_nothing_of_its_parent(tmp_path: Path, leases: L
 def test_whoever_is_killed_every_piece_of_work_is_done_once(tmp_path: Path, other: Start) -> None:
     code = """
 import random
-leases, units = Leases(ttl), random.sample(range(60), 60)
+leases, units = Leases(), random.sample(range(60), 60)
 say("ready")
 while any(not (folder / f"{i}.done").exists() for i in units):
     for i in units:
@@ -446,7 +503,7 @@ say("all")
     assert {int(file.stem) for file in tmp_path.glob("*.done")} == set(range(60))
     log = (tmp_path / "log").read_text().split()
     assert len(log) == len(set(log)) >= 55
-    left = list(tmp_path.glob("*.lease.*"))  # of whoever was killed between the work and the release
+    left = list(tmp_path.glob("[0-9]*.lease.*"))  # of whoever was killed between the work and the release
     assert len(left) <= KILLS
     with Leases(SHORT) as leases:
         for file in left:

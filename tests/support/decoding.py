@@ -45,7 +45,7 @@ class Decoded(NamedTuple):
     peak: int
 
 
-def decode_in_child(paths: Sequence[Path], *, threads: int = 1, seconds: float = 60) -> Decoded:
+def decode_in_child(paths: Sequence[Path], *, threads: int = 1, seconds: float = 600) -> Decoded:
     """Decode every file, read its size, and read it as a mask. AssertionError where the child dies or hangs."""
     found: dict[Path, dict[str, str | None]] = {}
     asked: dict[str, Any] = {"input": json.dumps([str(path) for path in paths]), "timeout": seconds}

@@ -32,7 +32,7 @@ def peak(room: Room, sizes: list[int]) -> int:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(120)
     assert done == len(sizes)
     return most
 

@@ -93,7 +93,7 @@ def test_latex_itself_reads_it(board: Board, tmp_path: Path) -> None:
         f"\\documentclass{{article}}\n{needed}\n\\begin{{document}}\n\\input{{board}}\n\\end{{document}}\n"
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-draftmode", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=600)
     if "siunitx.sty' not found" in done.stdout or "adjustbox.sty' not found" in done.stdout:
         pytest.skip("pdflatex is here without siunitx or adjustbox")
     assert done.returncode == 0, done.stdout[-2000:]

@@ -223,7 +223,7 @@ def test_survives_sigkill(manifest: Manifest, whole_run: Path, tmp_path: Path) -
     here = Path(__file__).parents[3]
     arguments = [sys.executable, "-c", code, str(here), str(data), str(tmp_path / "run")]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (tmp_path / "run" / "last.ckpt").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)

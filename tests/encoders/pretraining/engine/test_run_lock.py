@@ -34,14 +34,14 @@ def test_a_second_run_in_a_folder_is_refused_before_it_reads_an_image(tmp_path: 
 
 def test_a_killed_run_does_not_lock_its_folder(tmp_path: Path) -> None:
     code = f"""
-import sys, time
+import sys
 from pathlib import Path
 from cxrbench.encoders.pretraining.engine.run_lock import only_run
 with only_run(Path({str(tmp_path)!r}), 1):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     with pytest.raises(UserError, match="another process"), only_run(tmp_path, 1):
