@@ -115,8 +115,13 @@ def run(
     if (out / "last.ckpt").exists() and not resume:
         raise UserError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
     if not (out / "last.ckpt").exists():
-        if left := [path.name for path in (*sorted(out.glob("epoch-*.ckpt")), *out.glob("encoder.safetensors"))]:
-            raise UserError(f"{out} holds {left[-1]} of a run, but no last.ckpt: move it away, or choose another --out")
+        kept, encoder = sorted(path.name for path in out.glob("epoch-*.ckpt")), out / "encoder.safetensors"
+        if kept or encoder.exists():
+            how = f"copy {kept[-1]} to last.ckpt and pass --resume" if kept else "move it away"
+            raise UserError(
+                f"{out} holds {kept[-1] if kept else encoder.name} of a run, but no last.ckpt: {how}, or choose "
+                "another --out"
+            )
         if resume:
             say(f"{out} holds nothing to go on from: this begins anew")
     corpus, images = make_corpus(config, blueprint, manifests, cache, excluded)

@@ -325,11 +325,14 @@ def test_a_finished_or_different_run_is_not_overwritten(manifest: Manifest, whol
         pretrain(CONFIG, [manifest], whole_run)
     with pytest.raises(UserError, match=r"another run \(lr was 0.0005, is 0.1\)"):
         pretrain(replace(CONFIG, lr=0.1), [manifest], whole_run, resume=True)
-    for name in ("encoder.safetensors", "epoch-0001.ckpt"):  # whose last.ckpt somebody has removed
+    for name, how in (
+        ("encoder.safetensors", "move it away"),
+        ("epoch-0001.ckpt", "copy epoch-0001.ckpt to last.ckpt"),
+    ):
         (tmp_path / name).mkdir(parents=True)
         shutil.copy(whole_run / "encoder.safetensors", tmp_path / name / name)
         for resume in (False, True):
-            with pytest.raises(UserError, match=f"holds {name} of a run, but no last.ckpt"):
+            with pytest.raises(UserError, match=f"holds {name} of a run, but no last.ckpt: {how}"):
                 pretrain(CONFIG, [manifest], tmp_path / name, resume=resume)
         assert {path.name for path in (tmp_path / name).iterdir()} == {name}
     before = (whole_run / "last.ckpt").stat().st_mtime_ns
