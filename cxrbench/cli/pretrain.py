@@ -67,11 +67,11 @@ def pretrain(
         list[str] | None, typer.Option(help="A setting of the method's own, NAME=VALUE; repeat for several.")
     ] = None,
     init: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Weights to begin from: a file, timm:NAME or random [default: what the method's source begins from]."
         ),
-    ] = "",
+    ] = None,
     list_options: Annotated[bool, typer.Option("--list-options", help="Print the method's settings and stop.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print every number of the recipe with its source and stop.")
@@ -150,6 +150,8 @@ def pretrain(
         return
     if as_json and not dry_run:
         raise UserError("--json is of --dry-run and --list-options: leave it out")
+    if init is not None and not init.strip():
+        raise UserError("--init is empty: give a file of weights, timm:NAME or random, or leave it out")
     settings = api.PretrainSettings(
         recipe=recipe,
         arch=arch,
@@ -169,7 +171,7 @@ def pretrain(
         clip=clip,
         precision=precision,  # type: ignore[typeddict-item]
         options=parse_options(option or []),
-        init=init,
+        init=init or "",
         seed=seed,
         accelerator=accelerator,  # type: ignore[typeddict-item]
         devices=devices,

@@ -92,7 +92,8 @@ def _of_writing(error: OSError, folder: Path) -> bool:
 
     Nothing is found in a folder that somebody has removed or that cannot be made, nor can a file be made in /proc.
     """
-    named = error.filename if isinstance(error.filename, str | os.PathLike) else ""
+    named = os.path.abspath(error.filename) if isinstance(error.filename, str | os.PathLike) and error.filename else ""
+    folder = Path(os.path.abspath(folder))  # tempfile names absolute paths where it was given a relative one
     inside = bool(named) and (folder.is_relative_to(named) or Path(named).is_relative_to(folder))
     if error.errno in (*FULL, *BROKEN, errno.EROFS):
         return inside or not named

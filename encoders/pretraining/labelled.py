@@ -58,8 +58,8 @@ def label_key(label: str) -> str:
     return " ".join(label.replace("_", " ").casefold().split())
 
 
-def labelled_images(images: TrainingImages) -> LabelledImages:
-    """Images with the labels of all their data sets.
+def labelled_images(images: TrainingImages, among: str = "the training images") -> LabelledImages:
+    """Images with the labels of all their data sets. ``among``: what they are, for a message.
 
     Names are spelt as the first data set spells them; of a multiclass one every class is a label. A label that a data
     set does not have is unknown there. Labels that all or none of the images have, where known, teach nothing and are
@@ -79,6 +79,6 @@ def labelled_images(images: TrainingImages) -> LabelledImages:
             targets[at] = np.fmax(targets[at], table[label].to_numpy(np.float32))
     varied = (targets == 1).any(axis=0) & (targets == 0).any(axis=0)
     if not varied.any():
-        raise UserError(f"no label of {', '.join(images.manifests)} is both present and absent in the training images")
+        raise UserError(f"no label of {', '.join(images.manifests)} is both present and absent in {among}")
     kept = tuple(name for name, keep in zip(names.values(), varied, strict=True) if keep)
     return LabelledImages(images, kept, targets[:, varied])

@@ -53,7 +53,9 @@ def test_a_run_and_what_is_refused_before_an_image_is_decoded(
     mistakes = {
         "already holds a run": [],
         "cannot write to locked/run": ["--out", "locked/run"],
-        "lr > 0": ["--out", "new", "--lr", "nan"],
+        "lr is nan: it must be more than 0": ["--out", "new", "--lr", "nan"],
+        "--init is empty: give a file of weights": ["--out", "new", "--init", ""],
+        "--init a,b is a folder: give the file of weights in it": ["--out", "new", "--init", "a,b"],
         "batch size 4 cannot be shared by 3 devices": ["--out", "new", "--devices", "3"],
         "accelerator is auto, cpu or gpu, not 'tpu'": ["--out", "new", "--accelerator", "tpu"],
         "Invalid value for '--seed'": ["--out", "new", "--seed", "-1"],

@@ -88,6 +88,17 @@ def test_each_failed_write_says_what_would_help(number: int, advice: str, kind: 
         raise OSError(number, os.strerror(number), str(tmp_path / "a"))
 
 
+def test_a_relative_folder_is_the_one_that_an_error_names_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``tempfile`` does; another folder's error is still another's."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ReadOnlyError, match="cannot write to runs/x: Permission denied"), writing(Path("runs/x")):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "runs/x/tmpa"))
+    with pytest.raises(PermissionError), writing(Path("runs/x")):
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "scans/1.png"))
+
+
 def test_a_device_a_pipe_and_what_a_process_has_open_are_left_as_they_are(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "null").symlink_to(os.devnull)

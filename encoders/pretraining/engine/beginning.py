@@ -21,6 +21,8 @@ def check_init(config: PretrainConfig, blueprint: Blueprint) -> None:
         )
     if config.init and config.init != RANDOM and not config.init.startswith(TIMM):
         path = Path(config.init).expanduser()
+        if path.is_dir():
+            raise UserError(f"--init {config.init} is a folder: give the file of weights in it")
         if not path.is_file():
             raise UserError(f"--init {config.init}: no such file; give one of weights, timm:NAME or {RANDOM}")
 

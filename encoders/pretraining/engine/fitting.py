@@ -6,12 +6,13 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import torch
-from lightning import Callback
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
@@ -20,7 +21,7 @@ from cxrbench.encoders.pretraining.engine.pictures import Pictures
 from cxrbench.encoders.pretraining.engine.plan import PretrainConfig
 from cxrbench.encoders.pretraining.engine.prepared import decoding_processes
 from cxrbench.encoders.pretraining.engine.progress import TrainingProgress
-from cxrbench.encoders.pretraining.engine.trainer import Pretraining, launched, run_trainer
+from cxrbench.encoders.pretraining.engine.trainer import NOISE, Pretraining, launched, run_trainer
 from cxrbench.encoders.pretraining.engine.watching.hours import Hours
 from cxrbench.errors import UserError
 from cxrbench.files.atomic import writing
@@ -35,9 +36,9 @@ def train(
     ends Ctrl-C with exit code 1 and SIGTERM with 0; here they are 130 and 143, and say how to go on.
     """
     out = module.plan.out
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    quiet()
     callbacks = [
+        Quiet(),
         Hours(),
         *watchers,
         TrainingProgress(out, log),
@@ -46,7 +47,7 @@ def train(
     try:
         with (
             writing(out),
-            decoding_processes(lambda: f"{module.saved()}: go on with --resume"),
+            decoding_processes(module.going_on),
             passing_sigterm_on(config.devices),
         ):
             run_trainer(
@@ -57,13 +58,13 @@ def train(
                 devices=config.devices,
             )
     except SystemExit as stopped:
-        say(f"stopped; {module.saved()}: run the same command with --resume to go on")
+        say(f"stopped; {module.going_on()}")
         raise SystemExit(STOPPED if isinstance(stopped, SIGTERMException) else 130) from stopped
     except ProcessExitedException as error:
         if error.exit_code == STOPPED or error.signal_name == "SIGTERM":
-            say(f"stopped; {module.saved()}: run the same command with --resume to go on")
+            say(f"stopped; {module.going_on()}")
             raise SystemExit(STOPPED) from error
-        raise UserError(f"a training process died ({error}); {module.saved()}: go on with --resume") from error
+        raise UserError(f"a training process died ({error}); {module.going_on()}") from error
     except (torch.OutOfMemoryError, ProcessRaisedException) as error:
         told = re.search(r"UserError: (.*)", str(error))
         if told is None and not (isinstance(error, torch.OutOfMemoryError) or "OutOfMemoryError: " in str(error)):
@@ -73,6 +74,21 @@ def train(
             if told
             else f"out of GPU memory; {module.saved()}: lower --batch-size, or pass --gradient-checkpointing"
         ) from error
+
+
+def quiet() -> None:
+    """Of Lightning's own lines those alone that tell of an error."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Quiet(Callback):
+    """``quiet`` in every process of a run: one that is started anew knows nothing of it."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Before anything is trained."""
+        quiet()
+        warnings.filterwarnings("ignore", message=NOISE)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What to train and how: settings, and all that follows from them before training begins."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,14 +9,22 @@ import torch
 
 from cxrbench.data.manifest import Manifest
 from cxrbench.encoders.pretraining.method import Blueprint, Method
+from cxrbench.encoders.pretraining.options import Declared, typed
 from cxrbench.encoders.pretraining.recipe import Decayed, LearningRateRule, Precision, PretrainingRecipe
 from cxrbench.errors import OnBadImage, UserError, chosen
 from cxrbench.plugins.entry_points import METHODS, load_plugin
 
 MOST_DECODED = 8
 """Sides of what is trained on: no crop has more detail to lose, and no memory holds a side of millions of pixels."""
-MOST_COUNTED = 2**63 - 1
-"""The largest seed that torch takes."""
+MOST_COUNTED, MOST = 2**63 - 1, 10**9
+"""The largest seed that torch takes; and more epochs than a run will ever have."""
+BOUNDS = {
+    **dict.fromkeys(("epochs", "batch_size", "accumulate", "horizon"), Declared("", least=1, most=MOST)),
+    **dict.fromkeys(("start_lr", "final_lr"), Declared("", least=0, most=1)),
+    **dict.fromkeys(("weight_decay", "final_weight_decay", "clip"), Declared("", least=0)),
+    "lr": Declared("", above=0),
+    "warmup": Declared("", least=0, below=1),
+}
 
 
 @dataclass(frozen=True)
@@ -99,15 +106,9 @@ def chosen_recipe(config: PretrainConfig, method: Method) -> PretrainingRecipe:
         if get_origin(kinds[name]) is Literal:
             chosen(name, kinds[name], str(value))
     recipe = replace(method.recipes[config.recipe], **given)
-    for name in ("epochs", "batch_size", "accumulate"):
-        if getattr(recipe, name) < 1:
-            raise UserError(f"{name} is {getattr(recipe, name)}: it must be at least 1")
-    if not 0 < recipe.lr < math.inf or not 0 <= recipe.warmup < 1 or not 0 <= recipe.clip < math.inf:
-        raise UserError("pretraining needs lr > 0, 0 <= warmup < 1 and clip >= 0 (0: gradients are not cut)")
-    if not 0 <= recipe.start_lr <= 1 or not 0 <= recipe.final_lr <= 1 or not 1 <= recipe.horizon < math.inf:
-        raise UserError("pretraining needs start_lr and final_lr in [0, 1], shares of the peak, and horizon >= 1")
-    if not all(0 <= decay < math.inf for decay in (recipe.weight_decay, recipe.final_weight_decay or 0.0)):
-        raise UserError("pretraining needs weight_decay >= 0 and final_weight_decay >= 0")
+    for name, bounds in BOUNDS.items():
+        if (value := getattr(recipe, name)) is not None and not bounds.allows(value):
+            raise UserError(f"{name} is {typed(value)}: it must be {bounds.bounds}")
     if len(recipe.betas) != 2 or not all(0 <= beta < 1 for beta in recipe.betas):
         raise UserError(f"betas are {recipe.betas}: give two numbers in [0, 1), e.g. 0.9,0.95")
     return recipe
@@ -136,6 +137,9 @@ def notes_on(config: PretrainConfig, recipe: PretrainingRecipe) -> list[str]:
             f"warmup {recipe.warmup:g} is a share of the recipe's schedule, which is {recipe.horizon:g} times as long "
             f"as the run: {recipe.warmup * recipe.horizon:.0%} of the run"
         )
+    for name, what in (("keep_every", "checkpoint is kept"), ("picture_every", "picture is drawn")):
+        if getattr(config, name) > recipe.epochs:
+            notes.append(f"{name} is {getattr(config, name)}, and the run has {recipe.epochs} epochs: no {what}")
     return notes
 
 
@@ -265,7 +269,9 @@ class TrainingPlan:
 
 def make_plan(config: PretrainConfig, recipe: PretrainingRecipe, units: int, out: Path) -> TrainingPlan:
     """The plan of a run over ``units`` units. Raises UserError for impossible settings."""
-    if units < max(2, recipe.batch_size):
+    if units < 2:
+        raise UserError(f"the data have {units or 'no'} training unit: give more images, two at least")
+    if units < recipe.batch_size:
         raise UserError(f"{units} training units are fewer than one batch of {recipe.batch_size}: lower the batch size")
     batches_per_epoch = units // recipe.batch_size
     steps = recipe.epochs * batches_per_epoch // recipe.accumulate

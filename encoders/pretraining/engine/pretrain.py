@@ -114,8 +114,16 @@ def run(
     """``pretrain`` where the settings are read and ``out`` is ours."""
     if (out / "last.ckpt").exists() and not resume:
         raise UserError(f"{out} already holds a run: pass --resume to go on with it, or another --out")
-    if resume and not (out / "last.ckpt").exists():
-        say(f"{out} holds nothing to go on from: this begins anew")
+    if not (out / "last.ckpt").exists():
+        kept, encoder = sorted(path.name for path in out.glob("epoch-*.ckpt")), out / "encoder.safetensors"
+        if kept or encoder.exists():
+            how = f"copy {kept[-1]} to last.ckpt and pass --resume" if kept else "move it away"
+            raise UserError(
+                f"{out} holds {kept[-1] if kept else encoder.name} of a run, but no last.ckpt: {how}, or choose "
+                "another --out"
+            )
+        if resume:
+            say(f"{out} holds nothing to go on from: this begins anew")
     corpus, images = make_corpus(config, blueprint, manifests, cache, excluded)
     plan = make_plan(config, recipe, len(corpus), out)
     objective = build_objective(config, blueprint, corpus)

@@ -2,9 +2,13 @@
 
 import io
 import math
+import shutil
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from csv import DictReader, DictWriter
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,10 @@ SHORT = {
 }
 
 
+START = "step,"
+"""What ``log.csv`` begins with."""
+
+
 class TrainingProgress(lightning.Callback):
     """One row per optimizer step in ``log.csv`` and ``tensorboard/``; a bar where stderr is a terminal.
 
@@ -47,6 +55,7 @@ class TrainingProgress(lightning.Callback):
         self.writer: SummaryWriter | None = None
         self.heartbeat: Heartbeat | None = None  # made where it beats: a process that is started gets a copy of this
         self.seconds = self.batch_ended = self.waited = 0.0  # on a clock that stands still in pauses
+        self.hook: Callable[[threading.ExceptHookArgs], Any] | None = None  # set where it logs
         self.rate = math.nan
         self.names: list[str] = []
         self.looked: dict[str, float] = {}  # what was watched last
@@ -74,6 +83,7 @@ class TrainingProgress(lightning.Callback):
         self.bar.start()
         self.heartbeat = Heartbeat(self.line)
         self.heartbeat.__enter__()
+        self.hook, threading.excepthook = threading.excepthook, self.thread_died
         self.writer = SummaryWriter(str(self.curves), purge_step=trainer.global_step + 1 if trainer.global_step else 0)
         if self.sent_to is not None:
             self.logger = open_logger(self.sent_to, f"pretraining {self.csv.parent.name}", pl_module.facts["config"])
@@ -156,16 +166,24 @@ class TrainingProgress(lightning.Callback):
         """Close the bar, so that the error message stands on a line of its own."""
         self.stop()
 
+    def thread_died(self, arguments: threading.ExceptHookArgs) -> None:
+        """No traceback of TensorBoard's thread, which a full disk ends: the next curve drawn raises its error again."""
+        if self.hook is not None and not type(arguments.thread).__module__.startswith("tensorboard"):
+            self.hook(arguments)
+
     def stop(self) -> None:
         """Give the terminal back."""
         if self.bar is not None:
             self.bar.stop()
         if self.heartbeat is not None:
             self.heartbeat.__exit__(None, None, None)
-        if self.writer is not None:
-            self.writer.close()
-        if self.logger is not None:
-            self.logger.end()
+        try:
+            if self.writer is not None:
+                self.writer.close()
+        finally:
+            threading.excepthook = self.hook or threading.excepthook
+            if self.logger is not None:
+                self.logger.end()
 
     def line(self) -> str:
         """What the bar would show, for a log: steps, epoch, loss, speed."""
@@ -174,15 +192,31 @@ class TrainingProgress(lightning.Callback):
         return f"{counted('pretraining', task.completed, task.total)} steps, {task.fields['note']}".rstrip(", ")
 
     def keep_rows_to(self, step: int) -> None:
-        """Drop the rows after ``step``, and a last row that was cut off."""
-        if self.csv.exists():
-            lines = self.csv.read_text().splitlines(keepends=True)
-            whole = [row for row in lines[1:] if row.endswith("\n") and int(row.split(",")[0]) <= step]
-            if not whole:
-                self.csv.unlink()
-                return
-            with atomic_path(self.csv) as temporary:
-                temporary.write_text("".join([lines[0], *whole]))
+        """Drop the rows after ``step``, and a last row that was cut off; what else is no log of ours is set aside."""
+        if not self.csv.exists():
+            return
+        first, *rows = self.csv.read_text(errors="replace").splitlines(keepends=True) or [""]
+        rows = [row for row in rows if row.endswith("\n")]
+        whole = [row for row in rows if is_row(row, first)]
+        if len(whole) < len(rows) or not (first.startswith(START) or START.startswith(first)):
+            aside = next(path for n in count(1) if not (path := self.csv.with_name(f"log.damaged-{n}.csv")).exists())
+            shutil.copyfile(self.csv, aside)
+            print(
+                f"warning: {self.csv} is damaged: {len(whole):,} of its {len(rows):,} rows are gone on with, and "
+                f"{aside.name} is what it was",
+                file=sys.stderr,
+            )
+        kept = [row for row in whole if int(row.split(",")[0]) <= step]
+        if not kept:
+            self.csv.unlink()
+            return
+        with atomic_path(self.csv) as temporary:
+            temporary.write_text("".join([first, *kept]))
+
+
+def is_row(row: str, first: str) -> bool:
+    """Whether a line of ``log.csv`` is a row under its ``first`` line."""
+    return first.startswith(START) and row.count(",") == first.count(",") and row.split(",")[0].isdecimal()
 
 
 def trained(module: Pretraining) -> float:

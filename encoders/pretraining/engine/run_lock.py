@@ -10,11 +10,13 @@ import lightning
 
 from cxrbench.encoders.pretraining.engine.trainer import launched
 from cxrbench.errors import UserError
+from cxrbench.files.atomic import is_temporary
 from cxrbench.files.generations import Holder, highest
 from cxrbench.files.leases import Leases
 from cxrbench.files.turns import at_once
 
 LOCK = ".lock"
+WRITTEN = ("last.ckpt", "epoch-*.ckpt", "encoder.*", "log.csv")
 
 
 class Ours(lightning.Callback):
@@ -55,4 +57,7 @@ def only_run(out: Path, devices: int) -> Iterator[list[Ours]]:
         lease = at_once(leases, out / LOCK, f"pretraining in {out}")
         if isinstance(lease, Holder):
             raise UserError(f"another process is pretraining in {out}: wait for it, stop it, or choose another --out")
+        for name in WRITTEN:  # what a run that was killed has begun to write: gigabytes of a large encoder
+            for path in filter(is_temporary, out.glob(f".{name}.*")):
+                path.unlink(missing_ok=True)
         yield [Ours(out, lease.token)]

@@ -34,6 +34,9 @@ from cxrbench.errors import UserError
 
 ORDER, MASKS, EXAMPLES, DROPOUT = range(4)  # purposes of random numbers
 
+NOISE = ".*(not resumable|many workers|LeafSpec|persistent_workers|srun).*"
+"""Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes."""
+
 Item = tuple[dict[str, Tensor] | UserError, int]
 
 
@@ -185,17 +188,22 @@ class Pretraining(lightning.LightningModule):
         finally:
             self.paused += time.monotonic() - began
 
-    def diverged(self, what: str, value: float) -> str:
-        """What to tell the user when training has blown up."""
+    def diverged(self, what: str, value: float, step: int | None = None) -> str:
+        """What to tell the user when training has blown up at ``step``, or in the one that is being made."""
         return (
-            f"the {what} is {value} at step {self.global_step + 1}; {self.saved()}; "
-            "lower the learning rate or use precision 32"
+            f"the {what} is {value} at step {step or self.global_step + 1}; {self.saved()}; "
+            "lower the learning rate or use precision 32, in another --out"
         )
 
     def saved(self) -> str:
         """What a user can go on from."""
         last = self.plan.last
         return f"the last good checkpoint is {last}" if last.exists() else "nothing was saved yet"
+
+    def going_on(self) -> str:
+        """The same, and how to go on from it."""
+        how = "with --resume to go on" if self.plan.last.exists() else "again"
+        return f"{self.saved()}: run the same command {how}"
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedules, stepped once per optimizer step."""
@@ -219,7 +227,7 @@ class Pretraining(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the encoder as it would be kept now, and our facts; refuse to save weights that are no numbers."""
         if not all(bool(p.isfinite().all()) for p in self.parameters()):
-            raise UserError(self.diverged("weight", math.nan))
+            raise UserError(self.diverged("weight", math.nan, self.global_step))
         checkpoint[KEPT] = {name: tensor.detach() for name, tensor in self.objective.kept().state_dict().items()}
         checkpoint[KEY] = json.dumps(with_training(self.facts, self.record))
 
@@ -259,8 +267,7 @@ def run_trainer(
     if trainer.world_size != devices:
         raise UserError(f"{trainer.world_size} processes were started for --devices {devices}: make them as many")
     with warnings.catch_warnings():
-        # Lightning cannot know that our stream starts at the right batch, nor that its order needs no worker processes.
-        warnings.filterwarnings("ignore", message=".*(not resumable|many workers|LeafSpec|persistent_workers|srun).*")
+        warnings.filterwarnings("ignore", message=NOISE)
         trainer.fit(module, ckpt_path=plan.last if module.start else None, weights_only=True)
 
 

@@ -145,7 +145,8 @@ def test_a_horizon_beyond_the_run_shows_the_beginning_of_the_schedule(
         ({"lr": 1e-3}, ["lr 0.001 is taken for 256 units of an optimizer step, as the recipe's is: the peak is 0.002"]),
         ({"lr": 1e-3, "lr_rule": "absolute"}, []),
         ({"lr_rule": "absolute"}, ["lr 0.0005 is the recipe's, of which --lr-rule absolute makes a peak of 0.0005"]),
-        ({"epochs": 3}, []),
+        ({"epochs": 3, "keep_every": 3}, []),
+        ({"epochs": 3, "keep_every": 4}, ["keep_every is 4, and the run has 3 epochs: no checkpoint is kept"]),
     ],
 )
 def test_what_a_flag_leaves_as_it_was_is_said(change: dict[str, Any], notes: list[str]) -> None:
@@ -190,8 +191,8 @@ def test_a_run_says_that_a_process_has_another_share_than_in_the_source(
     ("change", "message"),
     [
         ({"recipe": "papr"}, "toy has no recipe 'papr': choose one of fixed"),
-        ({"clip": -1.0}, "clip >= 0"),
-        ({"final_weight_decay": -1.0}, "final_weight_decay >= 0"),
+        ({"clip": -1.0}, "clip is -1: it must be at least 0"),
+        ({"final_weight_decay": -1.0}, "final_weight_decay is -1: it must be at least 0"),
         ({"betas": (0.9, 1.0)}, r"betas are \(0.9, 1.0\): give two numbers in \[0, 1\)"),
         ({"lr_rule": "linear"}, "lr_rule is absolute or per-256, not 'linear'"),
         ({"accumulate": 0}, "accumulate is 0"),

@@ -60,12 +60,11 @@ def probing(run: Watched) -> list[lightning.Callback]:
     keep = config.decode == "once"
     try:
         fitted = training_rows(labelled, excluded=run.excluded, eligible=eligible, limit=config.limit)
-        both = [
-            labelled_images(
-                some_of(rows, labelled, run.blueprint.preprocess, run.cache, most, workers=config.workers, keep=keep)
-            )
-            for rows, most in ((fitted, FITTED), (held_out, SCORED))
-        ]
+        several = (fitted, FITTED, "the training images"), (held_out, SCORED, "the images of validation patients")
+        both = []
+        for rows, most, among in several:
+            one = some_of(rows, labelled, run.blueprint.preprocess, run.cache, most, workers=config.workers, keep=keep)
+            both.append(labelled_images(one, among))
     except UserError as error:
         say(f"no probe: {error} (--probe-every)")
         return []
@@ -97,6 +96,9 @@ def monitoring(run: Watched, module: Pretraining, cost: StepCost) -> list[lightn
         workers=config.workers,
         keep=config.decode == "once",
     )
+    if not len(found):
+        say(f"nothing is watched: none of {found.unreadable:,} images can be read")
+        return []
     some = as_batch({"images": found.first(2)}, module.objective.preprocess).images
     if not embed(module.objective, some):
         say(f"nothing is watched: {config.method} does not say where images are embedded (Objective.watched)")

@@ -46,16 +46,21 @@ class InMemory:
 
 @dataclass(frozen=True)
 class WatchedImages:
-    """Images in an order that is random and fixed. ``held_out``: of validation patients, else training images."""
+    """Images in an order that is random and fixed. ``held_out``: of validation patients, else training images.
+
+    ``unreadable``: those that were to be watched, too.
+    """
 
     images: TrainingImages
     held_out: bool
+    unreadable: int
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __str__(self) -> str:
-        return f"{len(self):,} {'images of validation patients' if self.held_out else 'of the training images'}"
+        what = "images of validation patients" if self.held_out else "of the training images"
+        return f"{len(self):,} {what}{f' ({self.unreadable:,} unreadable left out)' if self.unreadable else ''}"
 
     def first(self, most: int) -> Tensor:
         """uint8 [at most ``most``, 1, size, size]."""
@@ -73,15 +78,23 @@ def watched_images(
     workers: int = 0,
     keep: bool = True,
 ) -> WatchedImages:
-    """At most ``most`` images of validation patients, decoded once; of training patients if there are no others.
+    """At most ``most`` images of validation patients, decoded once; of training patients if none of these can be read.
 
     None of test patients, none of those ``excluded`` (by dataset), none that is not ``eligible``. Unreadable ones are
     left out. ``keep``: in a file under ``cache``, as training images are, or in memory alone.
     """
-    rows, held_out = validation_rows(manifests, excluded or {}, eligible), True
-    if rows.empty:
-        rows, held_out = training_rows(manifests, excluded=excluded, eligible=eligible), False
-    return WatchedImages(some_of(rows, manifests, preprocess, cache, most, workers=workers, keep=keep), held_out)
+
+    def watched(rows: pd.DataFrame, held_out: bool, before: int = 0) -> WatchedImages:
+        found = some_of(rows, manifests, preprocess, cache, most, workers=workers, keep=keep)
+        return WatchedImages(found, held_out, before + len(found.prepared.dropped))
+
+    rows, unreadable = validation_rows(manifests, excluded or {}, eligible), 0
+    if not rows.empty:
+        found = watched(rows, held_out=True)
+        if len(found):
+            return found
+        unreadable = found.unreadable
+    return watched(training_rows(manifests, excluded=excluded, eligible=eligible), held_out=False, before=unreadable)
 
 
 def some_of(

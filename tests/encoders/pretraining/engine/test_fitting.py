@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from cxrbench.encoder import EncoderRequest
 from cxrbench.encoders.pretraining.engine import pretrain as engine
 from cxrbench.encoders.pretraining.engine.prepared import decoding_processes
 from cxrbench.encoders.pretraining.engine.pretrain import pretrain
+from cxrbench.encoders.pretraining.engine.progress import TrainingProgress
 from cxrbench.encoders.pretraining.engine.trainer import launched
 from cxrbench.encoders.pretraining.method import Batch, Draw, Loss
 from cxrbench.encoders.spcl import SPCL, load
@@ -201,6 +204,20 @@ def test_a_disk_that_fills_up_is_one_line(manifest: Manifest, tmp_path: Path, mo
         pretrain(CONFIG, [manifest], tmp_path / "run")
 
 
+def test_a_disk_that_fills_up_under_tensorboard_is_one_line(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # pytest has its own
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full)
+    with pytest.raises(UserError, match=r"cannot write to .*run: No space left on device"):
+        pretrain(CONFIG, [manifest], tmp_path / "run")
+    assert "Traceback" not in capfd.readouterr().err
+    assert threading.excepthook is threading.__excepthook__
+
+
 def in_a_batch_job(monkeypatch: pytest.MonkeyPatch, tasks: str) -> None:
     """What Slurm sets in a batch job of so many tasks."""
     for name, value in {"NTASKS": tasks, "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}.items():
@@ -251,3 +268,31 @@ def test_a_log_that_was_cut_off_does_not_stop_a_resumed_run(manifest: Manifest, 
     (run / "log.csv").write_text(left)
     pretrain(replace(CONFIG, keep_every=1), [manifest], run, resume=True)
     assert [line.split(",")[0] for line in (run / "log.csv").read_text().splitlines()] == ["step", "4", "5", "6"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "steps"),
+    [
+        (lambda text: b"hello\nworld,1\n\n", [4, 5, 6]),
+        (lambda text: b"\xcf\x00", [4, 5, 6]),
+        (lambda text: text.replace(b"\n2,", b"\n,,", 1), [1, 3, 4, 5, 6]),
+        (lambda text: text.replace(b"\n3,", b"\n2,\n3,", 1), [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_a_damaged_log_is_set_aside_and_does_not_stop_a_resumed_run(
+    manifest: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes],
+    steps: list[int],
+) -> None:  # fmt: skip
+    run = tmp_path / "run"
+    pretrain(replace(CONFIG, keep_every=1), [manifest], run)
+    (run / "epoch-0001.ckpt").replace(run / "last.ckpt")
+    damaged = damage((run / "log.csv").read_bytes().replace(b"\r\n", b"\n"))
+    for number in (1, 2):  # the second time nothing of the first is lost
+        (run / "log.csv").write_bytes(damaged)
+        TrainingProgress(run).keep_rows_to(3)
+        assert (run / f"log.damaged-{number}.csv").read_bytes() == damaged
+        assert "rows are gone on with, and log.damaged-" in capsys.readouterr().err
+    pretrain(replace(CONFIG, keep_every=1), [manifest], run, resume=True)
+    lines = (run / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", *map(str, steps)]
+    assert len({line.count(",") for line in lines}) == 1

@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from cxrbench.encoders.pretraining.schedule import learning_rate_factor, paramet
 from cxrbench.encoders.spcl import OPTIONS, SPCL, load
 from cxrbench.errors import BadImageError, UserError
 from cxrbench.files.checkpoints import read_checkpoint
+from support import patterns
 from support.small_run import CONFIG, GRAY, make_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -232,10 +234,14 @@ def test_survives_sigkill(manifest: Manifest, whole_run: Path, tmp_path: Path) -
     assert_same(tmp_path / "run", whole_run)
 
 
-def test_two_processes_learn_what_one_learns(manifest: Manifest, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns(
+    manifest: Manifest, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     config = replace(CONFIG, epochs=1, accumulate=1)
     pretrain(config, [manifest], tmp_path / "one")
     pretrain(replace(config, devices=2), [manifest], tmp_path / "two")
+    said = capfd.readouterr().err
+    assert not any(noise in said for noise in ("weights_only", "max_steps", "LeafSpec")), said
     one, two = (pd.read_csv(tmp_path / name / "log.csv") for name in ("one", "two"))
     for name in ("loss", "logit_scale", "gradient_norm"):
         np.testing.assert_allclose(two[name].to_numpy(), one[name].to_numpy(), rtol=1e-5)
@@ -260,7 +266,11 @@ def test_two_processes_learn_what_one_learns(manifest: Manifest, tmp_path: Path)
         ({"decode": "never"}, "decode is once or always, not 'never'"),
         ({"decode": "always", "on_bad_image": "skip"}, "only where images are decoded once"),
         ({"epochs": 0}, "epochs is 0"),
-        ({"lr": 0.0}, "lr > 0"),
+        ({"lr": 0.0}, "lr is 0: it must be more than 0"),
+        ({"clip": math.nan}, "clip is nan: it must be at least 0"),
+        ({"warmup": 1.0}, r"warmup is 1: it must be in \[0, 1\)"),
+        ({"epochs": 10**20}, r"epochs is 10{20}: it must be in \[1, 1e\+09\]"),
+        ({"horizon": 1.7e308}, r"horizon is 1.7e\+308: it must be in"),
         ({"accumulate": 99}, "give no step"),
         ({"seed": 2**63}, "seed is 9223372036854775808: it must be at least 0 and at most 9223372036854775807"),
         ({"keep_every": -1}, "keep_every is -1"),
@@ -310,17 +320,34 @@ def test_a_method_without_pictures_says_so_before_anything_is_decoded(manifest: 
     assert drawing == {"mae", "mvmae", "mvmae-v2t", "radjepa", "fane"}
 
 
-def test_a_finished_or_different_run_is_not_overwritten(manifest: Manifest, whole_run: Path) -> None:
+def test_a_finished_or_different_run_is_not_overwritten(manifest: Manifest, whole_run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="already holds a run: pass --resume"):
         pretrain(CONFIG, [manifest], whole_run)
     with pytest.raises(UserError, match=r"another run \(lr was 0.0005, is 0.1\)"):
         pretrain(replace(CONFIG, lr=0.1), [manifest], whole_run, resume=True)
+    for name, how in (
+        ("encoder.safetensors", "move it away"),
+        ("epoch-0001.ckpt", "copy epoch-0001.ckpt to last.ckpt"),
+    ):
+        (tmp_path / name).mkdir(parents=True)
+        shutil.copy(whole_run / "encoder.safetensors", tmp_path / name / name)
+        for resume in (False, True):
+            with pytest.raises(UserError, match=f"holds {name} of a run, but no last.ckpt: {how}"):
+                pretrain(CONFIG, [manifest], tmp_path / name, resume=resume)
+        assert {path.name for path in (tmp_path / name).iterdir()} == {name}
     before = (whole_run / "last.ckpt").stat().st_mtime_ns
     assert pretrain(CONFIG, [manifest], whole_run, resume=True) == whole_run / "encoder.safetensors"
     assert (whole_run / "last.ckpt").stat().st_mtime_ns == before
 
 
 # The parts
+
+
+def test_one_image_is_too_few_whatever_the_batch(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    config = replace(CONFIG, method="mae", arch="64x4p4s24", batch_size=1)
+    with pytest.raises(UserError, match="the data have 1 training unit: give more images, two at least"):
+        pretrain(config, [patterns.make_manifest(tmp_path / "data", train=1, val=1)], tmp_path / "run")
 
 
 def test_learning_rate_in_closed_form() -> None:

@@ -52,6 +52,26 @@ with only_run(Path({str(tmp_path)!r}), 1):
         pass
 
 
+def test_what_a_killed_run_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from cxrbench.files.atomic import atomic_path
+names = ("last.ckpt", "epoch-0002.ckpt", "encoder.safetensors", "log.csv", "notes.txt")
+begun = [atomic_path(Path({str(tmp_path)!r}) / name) for name in names]
+for one in begun:
+    one.__enter__()
+os._exit(9)
+"""
+    (tmp_path / "last.ckpt").write_text("the last whole one")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert len(list(tmp_path.iterdir())) == 6
+    with only_run(tmp_path, 1):
+        left = sorted(path.name.split(".tmp")[0].rpartition(".")[0] for path in tmp_path.glob(".*.tmp"))
+        assert left == [".notes.txt"]  # not the run's
+    assert (tmp_path / "last.ckpt").read_text() == "the last whole one"
+
+
 def test_a_run_that_was_taken_over_while_it_stood_still_writes_no_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -222,3 +223,24 @@ def test_a_record_of_another_version_is_compared_with_nothing(manifest: Manifest
     pretrain(config, [manifest], out, resume=True)
     found = read_encoder(out / "encoder.safetensors", "spcl").facts["training"]["watched"]
     assert (set(found["start"][""]), found["first_step"], found["step"]) == (set(Monitors._fields), 3, 6)
+
+
+@pytest.mark.parametrize("decode", ["once", "always"])
+def test_validation_images_that_cannot_be_read_are_counted_and_training_images_stand_in_for_all(
+    tmp_path: Path, decode: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    manifest = make_manifest(tmp_path / "data", train=16, val=3)
+    files = [manifest.root / path for path in manifest.images.loc[manifest.images["split"] == "val", "path"]]
+    config = replace(CONFIG, epochs=1, decode=decode, probe_every=1)
+    for broken, watched, probed in (
+        (files[:1], "2 images of validation patients (1 unreadable left out)", None),
+        (files, "16 of the training images (3 unreadable left out)", "in the images of validation patients"),
+    ):
+        for path in broken:
+            path.write_bytes(b"no image")
+        pretrain(config, [manifest], tmp_path / f"run-{len(broken)}")
+        err = capsys.readouterr().err
+        assert f"watching {watched} every 3 steps" in err
+        assert f"Pooled embeddings of {watched}" in (tmp_path / f"run-{len(broken)}" / "encoder.md").read_text()
+        assert probed is None or f"no probe: no label of patterns is both present and absent {probed}" in err
