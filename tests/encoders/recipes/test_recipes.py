@@ -1,6 +1,7 @@
 """Recipes of all methods: every number of each has a source, and the sources' arithmetic is what is trained."""
 
 import inspect
+import re
 from dataclasses import fields, replace
 from typing import Any
 
@@ -171,9 +172,13 @@ def test_every_number_in_which_recipes_differ_can_be_given(name: str) -> None:
 
 
 def test_numbers_of_the_schedule_are_refused_where_they_mean_nothing() -> None:
-    for given in ({"start_lr": 1.5}, {"final_lr": -0.1}, {"horizon": 0.5}):
-        with pytest.raises(UserError, match="start_lr and final_lr in"):
-            chosen_recipe(PretrainConfig("spcl", **given), ALL["spcl"])  # type: ignore[arg-type]
+    for name, value, bounds in (
+        ("start_lr", 1.5, "in [0, 1]"),
+        ("final_lr", -0.1, "in [0, 1]"),
+        ("horizon", 0.5, "in [1, 1e+09]"),
+    ):
+        with pytest.raises(UserError, match=re.escape(f"{name} is {value}: it must be {bounds}")):
+            chosen_recipe(PretrainConfig("spcl", **{name: value}), ALL["spcl"])  # type: ignore[arg-type]
     with pytest.raises(UserError, match="decayed is matrices"):
         chosen_recipe(PretrainConfig("spcl", decayed="none"), ALL["spcl"])  # type: ignore[arg-type]
 
