@@ -88,16 +88,14 @@ class Results:
 
     def save(self, cell: Cell, predictions: Predictions, permit: Callable[[], None] = lambda: None) -> None:
         """Keep a finished cell, in place of an older one. ``permit``: called before it is visible; may raise."""
-        _remove(self.path(cell).with_suffix(REASON))
-        predictions.save(self.path(cell), permit)
+        predictions.save(self.path(cell), _in_place_of(self.path(cell).with_suffix(REASON), permit))
 
     def save_not_applicable(
         self, cell: Cell, reason: str, *, synthetic: bool, permit: Callable[[], None] = lambda: None
     ) -> None:
         """Remember that a cell's encoder cannot serve it, in place of an older result. ``permit``: as for ``save``."""
-        _remove(self.path(cell))
         record = {"cell": cell.facts(), "reason": reason, "synthetic": synthetic}
-        write_record(self.path(cell).with_suffix(REASON), record, permit)
+        write_record(self.path(cell).with_suffix(REASON), record, _in_place_of(self.path(cell), permit))
 
     def load_not_applicable(self, headers: StoreHeaders | None = None) -> list[NotApplicable]:
         """Every cell that is not applicable, in a fixed order."""
@@ -184,10 +182,15 @@ def _is_of(tasks: Collection[str], cell: Mapping[str, Any]) -> bool:
     return not tasks or cell["dataset"] in tasks or f"{cell['dataset']}:{cell['protocol']}" in tasks
 
 
-def _remove(path: Path) -> None:
-    """Delete a file whose place another one takes. Raises DiskError."""
-    with writing(path.parent):
-        path.unlink(missing_ok=True)
+def _in_place_of(path: Path, permit: Callable[[], None]) -> Callable[[], None]:
+    """``permit``, and then the end of a file whose place a whole one takes, which raises DiskError."""
+
+    def last() -> None:
+        permit()
+        with writing(path.parent):
+            path.unlink(missing_ok=True)
+
+    return last
 
 
 @lru_cache(maxsize=4096)  # a plan of many cells asks for the same few

@@ -22,6 +22,7 @@ from types import TracebackType
 
 from cxrbench.files import generations
 from cxrbench.files.atomic import is_temporary, writing
+from cxrbench.files.folders import below
 from cxrbench.files.generations import Generation, Holder
 from cxrbench.processes import is_running, this_process
 
@@ -84,7 +85,7 @@ class Leases:
         ``done``: whether the work that a path is the lease of is. Of a process of another host it is not known whether
         it has ended: what it left is cleared there. What cannot be removed stays.
         """
-        for file in sorted(folder.rglob("*")):
+        for file in sorted(below(folder)):
             with contextlib.suppress(OSError):
                 if is_temporary(file):
                     if generations.read_file(file, 0).has_ended:

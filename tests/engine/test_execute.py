@@ -19,6 +19,7 @@ from cxrbench.engine.results import Results
 from cxrbench.engine.settings import parse_bytes
 from cxrbench.engine.truth import without_test_truth
 from cxrbench.errors import NotApplicableError, UserError
+from cxrbench.files.leases import LostError
 from cxrbench.files.names import safe_name
 from cxrbench.plugins import entry_points
 from cxrbench.predictions import Predictions, encoder_facts
@@ -344,9 +345,17 @@ def test_the_store_holds_a_result_or_why_there_is_none_never_both(tmp_path: Path
     rows = pd.DataFrame({"image_id": ["i"], "patient_id": ["p"], "split": ["test"]})
     facts = {"encoder": "a", "dataset": "d", "protocol": "p", "fraction": 1.0, "seed": 0, "identity": cell.identity}
     done = Predictions(rows, (), "multilabel", {}, False, cell={**facts, "parts": {"x": "1"}}, dataset={})
+
+    def lost() -> None:
+        raise LostError
+
     store.save(cell, done)
+    with pytest.raises(LostError):
+        store.save_not_applicable(cell, "no", synthetic=False, permit=lost)
     assert store.state(cell, allow_dropped=False) == ("done", "")
     store.save_not_applicable(cell, "no", synthetic=False)
+    with pytest.raises(LostError):
+        store.save(cell, done, lost)
     assert store.state(cell, allow_dropped=False) == ("not applicable", "no")
     assert [one.reason for one in store.load_not_applicable()] == ["no"]
     with pytest.raises(UserError, match="no finished cells"):

@@ -113,7 +113,11 @@ def test_a_worker_that_was_away_too_long_saves_nothing(
         return outcome
 
     def save(results: Results, cell: Cell, made: Predictions, permit: Callable[[], None]) -> None:
-        saved(results, cell, made, lambda: (take_over(cell), permit())[1])
+        def last() -> None:
+            take_over(cell)
+            permit()
+
+        saved(results, cell, made, last)
 
     if meanwhile == "it computed":
         monkeypatch.setattr(workers, "computed", computed)
